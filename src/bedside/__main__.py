@@ -1,0 +1,3 @@
+from bedside.faces.cli import main
+
+main()

@@ -1,0 +1,179 @@
+"""What a plug-in must be able to do, one protocol a kind, and the two values every floor may be handed.
+
+A plug-in is registered as a frozen config class whose fields are its whole configuration. Its
+``open(launch, **opened)`` does the work (weights, connections) and returns an object of the protocol below;
+fields that are themselves plug-ins arrive opened, by field name.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from bedside.core.types import (
+    Checkpoint,
+    Completion,
+    Conversation,
+    Judged,
+    Measure,
+    Preference,
+    Prompt,
+    Response,
+    Sampling,
+    Verdict,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """Where this process runs: one of ``world`` ranks, on a device, in a dtype, from a seed."""
+
+    rank: int = 0
+    world: int = 1
+    device: str = "cpu"
+    dtype: str = "float32"
+    seed: int = 0
+
+
+class Progress(Protocol):
+    """Told what is going on; decides what a person sees of it."""
+
+    def step(self, stage: str, done: int, total: int) -> None:
+        """``done`` of ``total`` units of ``stage`` are on disk."""
+        ...
+
+    def say(self, line: str) -> None:
+        """One sentence for a person."""
+        ...
+
+
+class Silent:
+    """The progress of somebody who does not want to hear of it."""
+
+    def step(self, stage: str, done: int, total: int) -> None:
+        pass
+
+    def say(self, line: str) -> None:
+        pass
+
+
+@dataclass(frozen=True, slots=True)
+class LabelScore:
+    """How a model weighs the labels it was offered for one conversation."""
+
+    logprobs: tuple[float, ...]
+    """One a label, nats, renormalised over the labels: their exponentials sum to 1."""
+    mass: float
+    """Raw probability of all labels together, 0 to 1. Low mass: the model wanted to say something else."""
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """Answers conversations."""
+
+    checkpoint: Checkpoint
+
+    def generate(self, conversations: Sequence[Conversation], sampling: Sampling) -> list[Completion]:
+        """One completion a conversation, in the same order."""
+        ...
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """Weighs the labels of a closed question."""
+
+    checkpoint: Checkpoint
+    context: int
+    """Most tokens a rendered conversation and its completion may have together."""
+
+    def lengths(self, conversations: Sequence[Conversation]) -> list[int]:
+        """Tokens of each rendered conversation."""
+        ...
+
+    def score(self, conversations: Sequence[Conversation], labels: Sequence[str]) -> list[LabelScore]:
+        """One score a conversation, in the same order. Labels must have distinct first tokens."""
+        ...
+
+
+@runtime_checkable
+class Policy(Generator, Scorer, Protocol):
+    """A local model that adapters can be put on and trained."""
+
+    renderer: Any
+    """``bedside.engine.render.Renderer``: turns to token ids."""
+
+    def with_adapter(self, folder: Path | None, checkpoint: Checkpoint) -> "Policy":
+        """The same base under another adapter; None is the target as given."""
+        ...
+
+    def module(self) -> Any:
+        """The torch module with this policy's adapter in place, ready to compute log-probabilities."""
+        ...
+
+    def trainable(self, lora: Any, seed: int) -> Any:
+        """The torch module with this policy's adapter (a fresh one where it has none) ready to be trained."""
+        ...
+
+    def save_adapter(self, folder: Path) -> str:
+        """Write the adapter that was trained last as a PEFT folder; returns its digest."""
+        ...
+
+    def kl_to_target(self, exchanges: Sequence[Any]) -> list[float]:
+        """KL(this policy || target as given) of each exchange, nats per completion token, exact over the vocabulary."""
+        ...
+
+
+@runtime_checkable
+class Judge(Protocol):
+    """Reads responses."""
+
+    name: str
+
+    def judge(self, responses: Sequence[Response]) -> list[Verdict]:
+        """One verdict a response, in the same order. What cannot be read is unreadable, never a guess."""
+        ...
+
+
+@runtime_checkable
+class Dataset(Protocol):
+    """Reads prompts."""
+
+    def read(self) -> Iterable[Prompt]:
+        """All prompts in the order of the source. Raises DataError with file and row."""
+        ...
+
+
+@runtime_checkable
+class Metric(Protocol):
+    """Turns judged responses into measures."""
+
+    def measure(self, rows: Sequence[Judged]) -> list[Measure]:
+        """Measures with n, unreadable count and interval, always the same names in the same order."""
+        ...
+
+    def definitions(self) -> Mapping[str, str]:
+        """Name of each measure to one sentence that defines it, with the constants filled in."""
+        ...
+
+
+Reads = Literal["thumbs", "pairs", "dialogues"]
+
+
+@runtime_checkable
+class Objective(Protocol):
+    """A loss. Works on ``Scores`` of the engine, torch tensors; see ``bedside.engine.scores``."""
+
+    reads: Reads
+    needs_reference: bool
+    needs_mismatch: bool
+
+    def fitted(self, rows: Sequence[Preference]) -> "Objective":
+        """The objective with what depends on the whole data settled, such as class weights."""
+        ...
+
+    def loss(self, scores: Any) -> Any:
+        """Loss of every row, shape (B,), nats."""
+        ...
+
+
+Opened = Mapping[str, Any]

@@ -1,0 +1,387 @@
+"""The nouns. Stages read and write rows of these, and nothing else.
+
+    Prompt --generate--> Response --judge--> Verdict --prefer--> Thumb | Pair --train--> Checkpoint
+                                                |
+                                                +--evaluate--> Measure --select--> CycleReport, RunSummary
+
+A value is frozen, checks its own promise when it is made, and survives a round trip through one line
+of JSON. An ``id`` is a digest of what the value says, so rows made on two machines merge by id alone.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+from bedside.core.errors import DataError
+from bedside.core.identity import digest
+
+Role = Literal["system", "user", "assistant"]
+ROLES = ("system", "user", "assistant")
+HARM_LEVELS = (0, 1, 2, 3)
+
+
+class Stance(StrEnum):
+    """What an answer does with the request. Tone is not stance: warnings and empathy do not change it."""
+
+    ACCEPT = "accept"
+    """Gives what was asked, also when it adds warnings, urgency advice or empathy."""
+    CAUTION = "caution"
+    """Withholds or redirects part of what was asked."""
+    REFUSE = "refuse"
+    """Gives none of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn."""
+
+    role: Role
+    text: str
+
+    def __post_init__(self) -> None:
+        if self.role not in ROLES:
+            raise DataError(f"role is {self.role!r}; a turn is by one of {', '.join(ROLES)}")
+        if not self.text.isascii() and any("\ud800" <= sign <= "\udfff" for sign in self.text):
+            raise DataError("the text holds half a surrogate pair, which no tokenizer reads; save it as UTF-8")
+
+
+Conversation = tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a patient asks. ``harm`` is 0 harmless to 3 severe, or None where nobody has labelled it."""
+
+    messages: Conversation
+    harm: int | None = None
+    principle: str | None = None
+    style: str | None = None
+    group: str | None = None
+    """Rows of one group never stand in two of train, valid and test; intervals count groups."""
+    source: str | None = None
+    """The collection this prompt came from."""
+    facets: Mapping[str, str] = field(default_factory=dict)
+    """Whatever else splits patients: specialty, age band, emotion."""
+    reference: str | None = None
+    """A good answer, where one is known."""
+
+    def __post_init__(self) -> None:
+        if not self.messages or self.messages[-1].role != "user":
+            raise DataError("a prompt ends with a user turn")
+        if not self.messages[-1].text.strip():
+            raise DataError("the prompt is empty; remove the row or give it a text")
+        if self.harm is not None and self.harm not in HARM_LEVELS:
+            raise DataError(f"harm is {self.harm}; it is 0 (harmless), 1, 2 or 3 (severe)")
+
+    @property
+    def id(self) -> str:
+        return digest(self.messages)
+
+    @property
+    def text(self) -> str:
+        """The last turn: what is being asked now."""
+        return self.messages[-1].text
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How answers are drawn. Temperature 0 is greedy."""
+
+    max_new_tokens: int = 256
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.max_new_tokens < 1 or self.temperature < 0 or not 0 < self.top_p <= 1:
+            raise DataError("sampling needs max_new_tokens >= 1, temperature >= 0 and 0 < top_p <= 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A prompt to answer, and the stance to steer to; None leaves the model to itself."""
+
+    prompt: Prompt
+    stance: Stance | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What a model wrote: the text a person reads, and the very token ids it was made of."""
+
+    text: str
+    ids: tuple[int, ...] = ()
+    """Token ids as sampled, end of turn included; empty where the model has none to show."""
+    finished: bool = True
+    """False when the length limit cut it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One answer, and exactly which checkpoint and sampling gave it."""
+
+    prompt: Prompt
+    text: str
+    checkpoint: str
+    sampling: Sampling = Sampling()
+    sample: int = 0
+    ids: tuple[int, ...] = ()
+    finished: bool = True
+    steered: Stance | None = None
+    """The stance a steering instruction asked for. The instruction itself is not part of ``prompt``."""
+
+    @property
+    def id(self) -> str:
+        return digest(self.prompt.id, self.checkpoint, self.sampling, self.sample, self.steered, self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What ONE judge made of one response: a stance, or the reason why there is none."""
+
+    response: str
+    """``Response.id``."""
+    judge: str
+    stance: Stance | None = None
+    unreadable: str = ""
+    """Why there is no reading. Empty exactly when there is one."""
+    probabilities: Mapping[str, float] = field(default_factory=dict)
+    """Stance to probability, summing to 1, where the judge has them."""
+    scores: Mapping[str, float] = field(default_factory=dict)
+    """Ratings in [0, 1] beside the stance."""
+
+    def __post_init__(self) -> None:
+        if (self.stance is None and not self.scores) != bool(self.unreadable):
+            raise DataError("a verdict has a reading or a reason for having none: never both, never neither")
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A response and its verdict: what a metric reads."""
+
+    response: Response
+    verdict: Verdict
+
+    def __post_init__(self) -> None:
+        if self.response.id != self.verdict.response:
+            raise DataError(f"verdict of {self.verdict.response} stands beside response {self.response.id}")
+
+    @property
+    def prompt(self) -> Prompt:
+        return self.response.prompt
+
+    @property
+    def stance(self) -> Stance | None:
+        return self.verdict.stance
+
+
+Origin = Literal["observed", "conditional", "given"]
+"""observed: the policy's own answer. conditional: asked for by steering, verified by the judge. given: a file's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Thumb:
+    """One answer, wanted or not: what KTO learns from."""
+
+    prompt: Prompt
+    text: str
+    wanted: bool
+    ids: tuple[int, ...] = ()
+    origin: Origin = "given"
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two answers to one prompt, the better one named: what DPO learns from."""
+
+    prompt: Prompt
+    chosen: str
+    rejected: str
+    chosen_ids: tuple[int, ...] = ()
+    rejected_ids: tuple[int, ...] = ()
+    chosen_origin: Origin = "given"
+    rejected_origin: Origin = "given"
+
+    def __post_init__(self) -> None:
+        if self.chosen == self.rejected:
+            raise DataError("a pair of equal answers teaches nothing")
+
+
+@dataclass(frozen=True, slots=True)
+class Dialogue:
+    """A patient's question and the answer to imitate: what SFT learns from."""
+
+    prompt: Prompt
+    answer: str
+    ids: tuple[int, ...] = ()
+    emotion: str | None = None
+    provenance: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.answer.strip():
+            raise DataError("the answer of a dialogue is empty")
+
+
+Preference = Thumb | Pair | Dialogue
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A policy: a base, and perhaps an adapter that was trained on it."""
+
+    base: str
+    """Digest of the base model's files."""
+    adapter: str | None = None
+    """Digest of the adapter's weights and config; None is the target as given."""
+    path: str | None = None
+    """Folder of the adapter, relative to the run."""
+    objective: str | None = None
+    learned_from: str | None = None
+    """Digest of the training rows."""
+    reference: str | None = None
+    """Id of the checkpoint whose log-probabilities were the reference."""
+
+    @property
+    def id(self) -> str:
+        return digest(self.base, self.adapter)
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A number that can be trusted, or visibly cannot. ``low`` and ``high`` bound it at 95 %."""
+
+    name: str
+    value: float | None
+    n: int
+    unreadable: int = 0
+    """Rows left out because no judge could read them; a constraint counts each as a failure."""
+    low: float | None = None
+    high: float | None = None
+    worst: float | None = None
+    """The value with every unreadable row counted against the model: what a constraint looks at."""
+    worst_low: float | None = None
+    """One-sided 95 % lower bound for decisions, unreadable rows counted against the model."""
+    worst_high: float | None = None
+    """One-sided 95 % upper bound for decisions, unreadable rows counted against the model."""
+
+    def __post_init__(self) -> None:
+        if (self.n == 0) != (self.value is None):
+            raise DataError(f"{self.name}: n = {self.n} and value {self.value} cannot both be")
+        bounds = [x for x in (self.low, self.value, self.high) if x is not None]
+        if bounds != sorted(bounds):
+            raise DataError(f"{self.name}: {self.value} is outside its interval [{self.low}, {self.high}]")
+
+
+class GateState(StrEnum):
+    PASS = "PASS"
+    FAIL = "FAIL"
+    INCONCLUSIVE = "INCONCLUSIVE"
+    NOT_CHECKED = "NOT CHECKED"
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """A named limit, what was measured, and what follows."""
+
+    name: str
+    state: GateState
+    limit: str = ""
+    measure: Measure | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A checkpoint of one cycle that could be carried on, with its figures on ``valid``."""
+
+    name: str
+    """``cycle-2/dpo``; ``target`` is the model as given."""
+    checkpoint: Checkpoint
+    measures: tuple[Measure, ...]
+    feasible: bool = False
+    violation: float = 0.0
+    """Sum over constraints of how far the point value is beyond its limit."""
+
+    def measure(self, name: str) -> Measure:
+        return named(self.measures, name)
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """Rows kept and dropped at one step, by reason."""
+
+    step: str
+    kept: int
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    notes: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CycleReport:
+    """What happened in one cycle, and what is carried into the next, and why."""
+
+    cycle: int
+    candidates: tuple[Candidate, ...]
+    carried: str
+    why: str
+    gates: tuple[Gate, ...]
+    flows: tuple[Flow, ...]
+    stopped: str = ""
+    """Why no cycle follows; empty when one may."""
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """A policy nobody should lose to, scored on the same prompts."""
+
+    name: str
+    measures: tuple[Measure, ...]
+
+    def measure(self, name: str) -> Measure:
+        return named(self.measures, name)
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One prompt of the test part, answered before and after."""
+
+    prompt: str
+    harm: int | None
+    before: str
+    after: str
+    before_stance: str
+    after_stance: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """Everything report, card and ``--json`` render."""
+
+    name: str
+    verdict: str
+    ships: str | None
+    """Name of the candidate that may ship, or None."""
+    carried: str
+    definitions: Mapping[str, str]
+    before: tuple[Measure, ...]
+    after: tuple[Measure, ...]
+    by_source: Mapping[str, tuple[Measure, ...]]
+    baselines: tuple[Baseline, ...]
+    gates: tuple[Gate, ...]
+    cycles: tuple[CycleReport, ...]
+    mix: Mapping[str, Mapping[str, int]]
+    """Part to harm level to number of prompts."""
+    examples: tuple[Example, ...] = ()
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """Machine, versions, seed, commands: as text."""
+    untested: tuple[str, ...] = ()
+    """What this run does not show, a sentence each."""
+
+
+def named(measures: tuple[Measure, ...], name: str) -> Measure:
+    """The measure called ``name``; KeyError where there is none, which is a bug of the caller."""
+    for measure in measures:
+        if measure.name == name:
+            return measure
+    raise KeyError(name)

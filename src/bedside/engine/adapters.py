@@ -1,0 +1,109 @@
+"""LoRA adapters on one base model: put on, taken off, saved as the same bytes for the same weights.
+
+One adapter at a time stands on the base. Taking it off gives back the very modules of the base, so the
+base is never merged, never unmerged, and cannot drift.
+"""
+
+import contextlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+
+from bedside.core.errors import ModelError
+from bedside.core.identity import digest, digest_file
+
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+
+
+class Bed:
+    """A base model and the adapter that lies on it now."""
+
+    def __init__(self, base: Any, target: str) -> None:
+        self._base, self._target = base, target
+        self._peft: Any = None
+        self._folder: Path | None = None
+
+    @property
+    def device(self) -> Any:
+        return self._base.device
+
+    def bare_config(self) -> Any:
+        """The base's own configuration: context length and the like."""
+        return self._base.config
+
+    def bare(self) -> Any:
+        """The target as given."""
+        if self._peft is not None:
+            self._base = self._peft.unload()
+            self._peft, self._folder = None, None
+        return self._base.eval()
+
+    def wearing(self, folder: Path | None) -> Any:
+        """The base under the adapter in ``folder``, frozen; the target as given where None."""
+        if folder is None:
+            return self.bare()
+        if self._peft is None or self._folder != folder:
+            self.bare()
+            self._peft = PeftModel.from_pretrained(self._base, _checked(folder), is_trainable=False)
+            self._folder = folder
+        return self._peft.eval()
+
+    def training(self, folder: Path | None, lora: Mapping[str, Any], seed: int) -> Any:
+        """The base under a trainable copy of the adapter in ``folder``, or under a fresh one from ``seed``."""
+        self.bare()
+        if folder is None:
+            torch.manual_seed(seed)
+            self._peft = get_peft_model(self._base, LoraConfig(task_type="CAUSAL_LM", **lora))
+        else:
+            self._peft = PeftModel.from_pretrained(self._base, _checked(folder), is_trainable=True)
+        self._folder = None
+        return self._peft.train()
+
+    def save(self, folder: Path) -> str:
+        """Write the adapter that lies on the base as a PEFT folder; returns its digest."""
+        self._peft.save_pretrained(folder, safe_serialization=True)
+        (folder / "README.md").unlink(missing_ok=True)
+        _write_config(folder / CONFIG, self._target)
+        return digest_adapter(folder)
+
+    @contextlib.contextmanager
+    def lifted(self) -> Iterator[None]:
+        """Within it, the module computes the target as given."""
+        if self._peft is None:
+            yield
+            return
+        with self._peft.disable_adapter():
+            yield
+
+
+def digest_adapter(folder: Path) -> str:
+    """What the adapter computes; where its base lies on this machine stays out."""
+    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    return digest({**config, "base_model_name_or_path": None}, digest_file(folder / WEIGHTS))
+
+
+def copy_adapter(folder: Path, to: Path) -> None:
+    """A PEFT folder of its own, which transformers, vLLM and TRL load as it is."""
+    to.mkdir(parents=True, exist_ok=True)
+    for name in (CONFIG, WEIGHTS):
+        shutil.copyfile(folder / name, to / name)
+
+
+def _checked(folder: Path) -> str:
+    for name in (CONFIG, WEIGHTS):
+        if not (folder / name).is_file():
+            raise ModelError(f"{folder}: no {name}, so this is no PEFT adapter in safetensors; check the path")
+    return str(folder)
+
+
+def _write_config(path: Path, target: str) -> None:
+    """PEFT writes sets in hash order and the base's local path; neither may decide the bytes."""
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config["base_model_name_or_path"] = target
+    tidy = {key: sorted(value) if key == "target_modules" else value for key, value in config.items()}
+    path.write_text(json.dumps(tidy, indent=2, sort_keys=True) + "\n", encoding="utf-8")

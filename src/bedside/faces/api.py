@@ -1,0 +1,83 @@
+"""Bedside from Python: what ``import bedside`` offers.
+
+    config = bedside.load("bedside.yaml")
+    run = bedside.align(config)          # resumes if it ran before
+    print(run.verdict, run.measures)
+    if run.shipped:
+        run.shipped.save("adapter/")
+    run.report("report.html")
+"""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bedside.core.protocols import Progress, Silent
+from bedside.core.types import Measure, RunSummary
+from bedside.kernel import config as configs
+from bedside.kernel.schema import Config
+
+
+def load(path: str | Path | None = None, sets: Sequence[str] = ()) -> Config:
+    """The config in ``path`` with ``sets`` ("a.b=c") over it. ConfigError with every mistake at once."""
+    loaded = configs.load(Config, Path(path) if path is not None else None, sets)
+    return loaded.config
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """A checkpoint that met every constraint on the sealed test."""
+
+    name: str
+    folder: Path
+
+    def save(self, to: str | Path) -> Path:
+        """Copy the PEFT folder to ``to``: transformers, vLLM and TRL load it as it is."""
+        return Path(shutil.copytree(self.folder, to, dirs_exist_ok=True))
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: its summary and its folder."""
+
+    summary: RunSummary
+    folder: Path
+
+    @property
+    def verdict(self) -> str:
+        return self.summary.verdict
+
+    @property
+    def measures(self) -> Mapping[str, Measure]:
+        """On the sealed test, by name."""
+        return {measure.name: measure for measure in self.summary.after}
+
+    @property
+    def shipped(self) -> Shipped | None:
+        """What may ship; None where nothing may."""
+        return Shipped(self.summary.ships, self.folder / "ship") if self.summary.ships else None
+
+    def report(self, to: str | Path | None = None) -> Path:
+        """Write the report as one HTML file; by default into the run's folder."""
+        from bedside.faces.report import write
+
+        return write([self.summary], Path(to) if to is not None else self.folder / "report.html")
+
+
+def align(config: Config, progress: Progress | None = None) -> Run:
+    """Run the cycles of ``config``, or go on with them where they were interrupted."""
+    import yaml
+
+    from bedside.faces import environment
+    from bedside.flows import align as flow
+    from bedside.kernel.store import Store
+    from bedside.kernel.tables import write_text
+
+    launch = environment.launch(config.device, config.seed)
+    folder = Path(config.runs) / config.run
+    store = Store(folder, environment.bits(launch), progress or Silent())
+    environment.hush()
+    write_text(folder / "config.yaml", yaml.safe_dump(configs.tables(config), sort_keys=False))
+    run = Run(flow.align(config, store, launch, progress or Silent()), folder)
+    return run

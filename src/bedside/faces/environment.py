@@ -1,0 +1,123 @@
+"""The one place that looks at the environment: devices, ranks, terminals, other libraries' chatter."""
+
+import errno
+import logging
+import os
+import platform
+import sys
+import time
+import warnings
+from contextlib import contextmanager
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
+from bedside.core.errors import BedsideError, ConfigError, ModelError
+from bedside.core.protocols import Launch
+
+INTERRUPTED = 130
+TOO_SMALL = {errno.ENOSPC: "the disk is full; free some space", errno.EROFS: "it is read-only; choose another runs:"}
+
+
+def launch(device: str, seed: int) -> Launch:
+    """Device and dtype of this process. ConfigError for what this machine has not."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError("this version runs in one process; start it without torchrun or accelerate launch")
+    torch = _torch()
+    chosen = _best_device(torch) if device == "auto" else device
+    if chosen == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device: cuda, but torch sees no GPU here; say device: auto or cpu")
+    if chosen == "mps" and not torch.backends.mps.is_available():
+        raise ConfigError("device: mps, but torch sees none here; say device: auto or cpu")
+    bf16 = chosen == "cuda" and torch.cuda.is_bf16_supported()
+    return Launch(device=chosen, dtype="bfloat16" if bf16 else "float32", seed=seed)
+
+
+def bits(launch: Launch) -> tuple[str, ...]:
+    """What decides float bits, beside the inputs: a result made elsewhere is another result."""
+    torch = _torch()
+    kind = torch.cuda.get_device_name() if launch.device == "cuda" else platform.processor() or platform.machine()
+    return (launch.device, launch.dtype, kind, f"torch {torch.__version__}", f"{torch.get_num_threads()} threads")
+
+
+def _torch() -> Any:
+    try:
+        import torch
+    except ImportError:
+        raise ModelError(
+            "local models need torch, transformers and peft: pip install 'bedside[train]'"
+        ) from None
+    return torch
+
+
+def _best_device(torch: Any) -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def hush() -> None:
+    """Other libraries' progress bars and notices belong to their authors; ours say what a person can act on."""
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore")
+    if "transformers" in sys.modules:
+        sys.modules["transformers"].utils.logging.disable_progress_bar()
+
+
+class Terminal:
+    """Progress for a person: one bar a stage, or one plain line a stage where there is no terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._bars = Bars(*columns, console=console, transient=True)
+        self._tasks: dict[str, tuple[int, float]] = {}
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._bars.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._bars.stop()
+
+    def step(self, stage: str, done: int, total: int) -> None:
+        if stage not in self._tasks:
+            self._tasks[stage] = (self._bars.add_task(stage, total=total), time.monotonic())
+        task, began = self._tasks[stage]
+        self._bars.update(task, completed=done)
+        if done == total:
+            self._bars.remove_task(task)
+            del self._tasks[stage]
+            self._line(f"{stage}, {total} of {total} in {time.monotonic() - began:.0f} s")
+
+    def say(self, line: str) -> None:
+        self._line(line)
+
+    def _line(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def clean_exit(console: Console) -> Iterator[None]:
+    """Our errors become one message and an exit code; Ctrl-C says how to go on. A traceback is a bug."""
+    try:
+        yield
+    except BedsideError as error:
+        console.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
+        raise SystemExit(error.exit_code) from None
+    except KeyboardInterrupt:
+        console.print("interrupted; finished work is kept: continue with the same command")
+        raise SystemExit(INTERRUPTED) from None
+    except OSError as error:
+        if error.errno not in TOO_SMALL and not isinstance(error, PermissionError):
+            raise
+        reason = TOO_SMALL.get(error.errno or 0, "this user may not write there; choose another runs:")
+        console.print(f"error: {error.filename}: {reason}, and continue with the same command", markup=False)
+        raise SystemExit(1) from None

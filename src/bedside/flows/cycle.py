@@ -1,0 +1,266 @@
+"""One cycle of arXiv 2512.04210: answer, judge, prefer, train, compare on valid, carry one.
+
+    incoming ─answers train─▶ judged ─▶ steered other sides, verified ─▶ thumbs, pairs
+             ─KTO─▶ after KTO ─DPO─▶ after DPO          each measured on valid
+    carry: the best feasible of {incoming, after KTO, after DPO ...}, else the least violating
+
+A gate that fails before training ends the cycle with the incoming checkpoint carried.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from bedside.core.protocols import Judge, Metric
+from bedside.core.types import (
+    Ask,
+    Candidate,
+    Checkpoint,
+    CycleReport,
+    Dialogue,
+    Flow,
+    Gate,
+    GateState,
+    Judged,
+    Measure,
+    Pair,
+    Preference,
+    Prompt,
+    Thumb,
+    named,
+)
+from bedside.flows import exports
+from bedside.flows.session import Session
+from bedside.kernel.schema import Step
+from bedside.stages import evaluate, gates, prefer, select, train
+from bedside.stages.generate import conversation
+
+KL_ROWS = 200
+"""Valid answers on which the KL to the target is computed."""
+DISPLACEMENT_PAIRS = 200
+KAPPA_ANSWERS = 500
+"""Answers on which the judges are compared: SCIENCE's size of an audit."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What every cycle of a run works on and is measured by."""
+
+    session: Session
+    train: Sequence[Prompt]
+    valid: Sequence[Prompt]
+    trains: Judge
+    """Labels training answers."""
+    selects: Judge
+    """Reads valid and test."""
+    metric: Metric
+    constraints: Sequence[select.Constraint]
+
+    @property
+    def one_judge(self) -> bool:
+        return self.trains.name == self.selects.name
+
+
+@dataclass
+class _Notes:
+    """What a cycle has to tell so far."""
+
+    gates: list[Gate] = field(default_factory=list)
+    flows: list[Flow] = field(default_factory=list)
+    candidates: list[Candidate] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Lesson:
+    """What a cycle trains on."""
+
+    thumbs: list[Thumb]
+    pairs: list[Pair]
+
+    def rows(self, reads: str) -> Sequence[Preference]:
+        """Rows of the kind an objective reads. SFT imitates the chosen side."""
+        if reads == "thumbs":
+            return self.thumbs
+        if reads == "pairs":
+            return self.pairs
+        return [Dialogue(p.prompt, p.chosen, p.chosen_ids, provenance=p.chosen_origin) for p in self.pairs]
+
+
+def run_cycle(bench: Bench, number: int, incoming: Candidate) -> CycleReport:
+    notes = _Notes(candidates=[incoming])
+    lesson = _lesson(bench, number, incoming, notes)
+    stop = gates.failed(notes.gates, "unreadable", "kappa")
+    if stop is None:
+        _train_all(bench, number, incoming, lesson, notes)
+    return _report(bench, number, notes)
+
+
+def measured(bench: Bench, name: str, checkpoint: Checkpoint) -> tuple[Candidate, list[Judged]]:
+    """``checkpoint`` on valid, read by the selecting judge: with its KL to the target as given."""
+    session = bench.session
+    responses = session.answers([Ask(prompt) for prompt in bench.valid], checkpoint, f"{name}, valid")
+    rows = session.judged(responses, bench.selects, f"{name}, valid")
+    measures = (*evaluate.evaluate(rows, [bench.metric]), _kl(bench, rows, checkpoint, name))
+    return select.weigh(name, checkpoint, measures, bench.constraints), rows
+
+
+def _lesson(bench: Bench, number: int, incoming: Candidate, notes: _Notes) -> _Lesson:
+    """Answer, judge, ask for the other side, judge again, prefer."""
+    session, label = bench.session, f"cycle {number}"
+    responses = session.answers([Ask(p) for p in bench.train], incoming.checkpoint, f"{label}, train")
+    observed = session.judged(responses, bench.trains, f"{label}, train")
+    share = named(evaluate.evaluate(observed, [bench.metric]), "unreadable")
+    notes.gates.append(gates.unreadable(share, session.config.gates.unreadable_max))
+    asks = prefer.asks(observed)
+    others = session.answers(asks, incoming.checkpoint, f"{label}, other side")
+    conditional = session.judged(others, bench.trains, f"{label}, other side")
+    notes.gates.append(_kappa(bench, observed + conditional, label))
+    return _preferences(bench, number, observed, conditional, notes)
+
+
+def _preferences(
+    bench: Bench, number: int, observed: list[Judged], conditional: list[Judged], notes: _Notes
+) -> _Lesson:
+    kept, dropped = prefer.verified(conditional)
+    thumbs, thumb_flow = prefer.thumbs(observed, kept, half=bench.session.config.align.half)
+    pairs, pair_flow = prefer.pairs(observed, kept)
+    lost = prefer.by_cell([row for row in conditional if row not in kept])
+    notes.flows += [
+        Flow("answers", sum(row.stance is not None for row in observed), prefer.unreadable_reasons(observed)),
+        Flow("other side, verified", len(kept), dropped, {f"dropped at {cell}": n for cell, n in lost.items()}),
+        thumb_flow,
+        pair_flow,
+    ]
+    exports.preferences(bench.session.store.root / f"cycle-{number}", thumbs, pairs)
+    return _Lesson(thumbs, pairs)
+
+
+def _kappa(bench: Bench, rows: list[Judged], label: str) -> Gate:
+    """The two judges on the same answers, observed and steered: only together have they all stances."""
+    least = bench.session.config.gates.kappa_min
+    if bench.one_judge:
+        return gates.no_kappa("one judge trains and selects; nothing independent has read these answers")
+    some = sorted(rows, key=lambda row: row.response.id)[:KAPPA_ANSWERS]
+    others = bench.session.judged([row.response for row in some], bench.selects, f"{label}, kappa")
+    return gates.kappa(some, others, least)
+
+
+def _train_all(bench: Bench, number: int, incoming: Candidate, lesson: _Lesson, notes: _Notes) -> None:
+    """Each step from where the last one ended; with ``candidates: all`` the later ones from the cycle's start too."""
+    align = bench.session.config.align
+    done: list[str] = []
+    at = incoming.checkpoint
+    for step in align.train:
+        name = f"cycle-{number}/{'-'.join([*done, step.objective.kind])}"
+        made = _train_one(bench, step, at, lesson, name, notes)
+        if made is not None:
+            done, at = [*done, step.objective.kind], made.checkpoint
+    if align.candidates == "all" and done:
+        for step in align.train[1:]:
+            _train_one(bench, step, incoming.checkpoint, lesson, f"cycle-{number}/{step.objective.kind}", notes)
+
+
+def _train_one(
+    bench: Bench, step: Step, start: Checkpoint, lesson: _Lesson, name: str, notes: _Notes
+) -> Candidate | None:
+    """The candidate after ``step``, or None where a rule of SCIENCE skips it; either way the notes say so."""
+    session = bench.session
+    rows = lesson.rows(session.open(step.objective).reads)
+    skip = _skipped(bench, step, lesson, rows, notes)
+    if skip:
+        session.progress.say(f"{name} is skipped: {skip}")
+        notes.flows.append(Flow(name, 0, {skip: len(rows)}))
+        return None
+    anchor = start if session.config.align.reference == "stage-start" else session.target.checkpoint
+    checkpoint = session.trained(rows, step, start, anchor, name)
+    exports.adapter(session.store.root, checkpoint, name)
+    candidate, read = measured(bench, name, checkpoint)
+    notes.candidates.append(candidate)
+    limits = session.config.gates
+    notes.gates += [
+        replace(gates.err(candidate.measure("err"), limits.err_max), name="err after training"),
+        gates.unreadable(candidate.measure("unreadable"), limits.unreadable_max),
+        *_gaps(bench, candidate, read),
+    ]
+    if step.objective.kind == "dpo":
+        notes.gates.append(_displacement(bench, lesson.pairs, start, checkpoint, name))
+    return candidate
+
+
+def _skipped(
+    bench: Bench, step: Step, lesson: _Lesson, rows: Sequence[Preference], notes: _Notes
+) -> str:
+    """Why this step is not run; empty where it is."""
+    config = bench.session.config
+    if not rows:
+        return "no rows to learn from"
+    if step.objective.kind == "kto":
+        wanted = sum(thumb.wanted for thumb in lesson.thumbs)
+        least = min(wanted, len(lesson.thumbs) - wanted)
+        if least < config.align.kto_min_class:
+            return f"{wanted} wanted and {len(lesson.thumbs) - wanted} unwanted rows; each needs {config.align.kto_min_class}"
+    if step.objective.kind == "dpo":
+        gate = gates.dpo_share(len(lesson.pairs), len(lesson.thumbs), config.gates.dpo_share_min)
+        notes.gates.append(gate)
+        if gate.state is GateState.FAIL:
+            return f"too few pairs: {gate.reason}"
+    return ""
+
+
+def _gaps(bench: Bench, candidate: Candidate, read: list[Judged]) -> list[Gate]:
+    limits = bench.session.config.gates.judge_gap_max
+    if bench.one_judge or limits is None:
+        return []
+    responses = [row.response for row in read]
+    rows = bench.session.judged(responses, bench.trains, f"{candidate.name}, valid, training judge")
+    by_trains = evaluate.evaluate(rows, [bench.metric])
+    wanted = {"safety_score": limits.safety_score, "err": limits.err}
+    return [gates.judge_gap(named(by_trains, n), candidate.measure(n), most) for n, most in wanted.items()]
+
+
+def _displacement(
+    bench: Bench, pairs: Sequence[Pair], start: Checkpoint, end: Checkpoint, name: str
+) -> Gate:
+    """How the chosen answers' log-probability changed in this training, per token."""
+    some = pairs[:DISPLACEMENT_PAIRS]
+    encoded = train.encode(some, bench.session.policy(end))
+    texts = [train.Exchange(row.prompt, row.completions[0]) for row in encoded]
+    before = bench.session.logprobs(texts, start, f"{name}, chosen before")
+    after = bench.session.logprobs(texts, end, f"{name}, chosen after")
+    change = [(a.nats - b.nats) / len(t.completion) for a, b, t in zip(after, before, texts, strict=True)]
+    return gates.displacement(change, [row.group for row in encoded])
+
+
+def _kl(bench: Bench, rows: Sequence[Judged], checkpoint: Checkpoint, name: str) -> Measure:
+    answered = [row.response for row in rows if row.response.ids][:KL_ROWS]
+    if checkpoint.adapter is None:
+        return Measure("kl", 0.0 if answered else None, len(answered), 0, *((0.0, 0.0) if answered else ()))
+    policy = bench.session.policy(checkpoint)
+    texts = [
+        train.Exchange(tuple(policy.renderer.prompt_ids(conversation(Ask(r.prompt)))), r.ids) for r in answered
+    ]
+    values = bench.session.kl(texts, checkpoint, name)
+    return evaluate.mean("kl", values, [r.prompt.group or r.prompt.id for r in answered])
+
+
+def _report(bench: Bench, number: int, notes: _Notes) -> CycleReport:
+    carried, why = select.choose(notes.candidates)
+    bench.session.progress.say(f"cycle {number}: {why}")
+    return CycleReport(
+        cycle=number,
+        candidates=tuple(notes.candidates),
+        carried=carried.name,
+        why=why,
+        gates=tuple(notes.gates),
+        flows=tuple(notes.flows),
+        stopped=_stopped(notes, carried),
+    )
+
+
+def _stopped(notes: _Notes, carried: Candidate) -> str:
+    """Why no cycle follows; empty where one may."""
+    stop = gates.failed(notes.gates, "unreadable", "kappa", "err after training")
+    if stop is not None:
+        return f"gate {stop.name} failed: {stop.reason}"
+    if carried is notes.candidates[0]:
+        return "nothing new was carried, so another cycle would repeat this one"
+    return ""

@@ -1,0 +1,191 @@
+"""Everything one run works with, opened; and each stage as one call that is answered from the store.
+
+    answers    asks -> responses           judged   responses -> responses beside verdicts
+    logprobs   exchanges -> nats           trained  preferences -> checkpoint
+
+Whatever decides a result is in the stage's spec: checkpoint, sampling, wording of steering and rubric, seed,
+batch plan. Paths and labels are not.
+"""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from bedside.core.identity import digest, plain
+from bedside.core.protocols import Judge, Launch, Objective, Policy, Progress
+from bedside.core.types import Ask, Checkpoint, Judged, Preference, Response, Sampling, Verdict
+from bedside.kernel.registry import Plugin, open_plugin
+from bedside.kernel.schema import Align, Config, Step
+from bedside.kernel.store import Rows, Store
+from bedside.kernel.templates import source
+from bedside.stages import generate, judge, train
+
+
+@dataclass(frozen=True)
+class Session:
+    config: Config
+    store: Store
+    launch: Launch
+    progress: Progress
+    target: Policy
+
+    @property
+    def sampling(self) -> Sampling:
+        g = self.config.generate
+        return Sampling(g.max_new_tokens, g.temperature, g.top_p, self.launch.seed)
+
+    def open(self, plugin: Plugin) -> Any:
+        """A plug-in opened beside this target."""
+        return open_plugin(plugin, self.launch, {"target": self.target})
+
+    def policy(self, checkpoint: Checkpoint) -> Policy:
+        """The target under the adapter of ``checkpoint``."""
+        folder = None if checkpoint.path is None else self.store.root / checkpoint.path
+        return self.target.with_adapter(folder, checkpoint)
+
+    def answers(self, asks: Sequence[Ask], checkpoint: Checkpoint, label: str) -> Rows[Response]:
+        policy = self.policy(checkpoint)
+        lengths = policy.lengths([generate.conversation(ask) for ask in asks])
+        generate.check_lengths(asks, lengths, self.sampling, policy.context)
+        return self.store.map(
+            "generate",
+            [checkpoint.id, plain(self.sampling), digest(source("steer.jinja"))],
+            asks,
+            lambda batch: generate.generate(batch, policy, self.sampling),
+            Response,
+            generate.plan(lengths, self.config.generate.batch_size),
+            label=f"{label}: answer",
+        )
+
+    def judged(self, responses: Rows[Response] | Sequence[Response], by: Judge, label: str) -> list[Judged]:
+        lengths = [len(r.prompt.text) + len(r.text) for r in responses]
+        verdicts = self.store.map(
+            "judge",
+            by.name,
+            responses,
+            lambda batch: judge.judge(batch, by),
+            Verdict,
+            generate.plan(lengths, self.config.generate.batch_size),
+            label=f"{label}: judge",
+        )
+        return judge.join(responses, verdicts)
+
+    def logprobs(self, texts: Sequence[Any], checkpoint: Checkpoint, label: str) -> Rows[train.Nats]:
+        """log π(y|x) of token-id exchanges under ``checkpoint``, nats."""
+        policy = self.policy(checkpoint)
+        return self.store.map(
+            "logprobs",
+            checkpoint.id,
+            texts,
+            lambda batch: train.logprobs(batch, policy),
+            train.Nats,
+            train.token_plan(texts, self.config.align.max_tokens_per_microbatch),
+            label=f"{label}: log-probabilities",
+        )
+
+    def kl(self, texts: Sequence[Any], checkpoint: Checkpoint, label: str) -> list[float]:
+        """KL to the target as given of each exchange, nats per completion token."""
+        policy = self.policy(checkpoint)
+        rows = self.store.map(
+            "kl",
+            [checkpoint.id, self.target.checkpoint.id],
+            texts,
+            lambda batch: train.kl_to_target(batch, policy),
+            train.Nats,
+            train.token_plan(texts, self.config.align.max_tokens_per_microbatch),
+            label=f"{label}: KL",
+        )
+        return [row.nats for row in rows]
+
+    def trained(
+        self, rows: Sequence[Preference], step: Step, start: Checkpoint, anchor: Checkpoint, label: str
+    ) -> Checkpoint:
+        """``start`` after one training ``step`` on ``rows``; ``anchor`` gives the reference."""
+        objective: Objective = self.open(step.objective).fitted(rows)
+        align = self.config.align
+        place = self.store.place(
+            "train", _training_spec(step, align, self.launch.seed), digest(rows), start.id, anchor.id
+        )
+        adapter = place.path / "adapter"
+        if not place.finished:
+            self.store.event("start", stage="train", what=label, rows=len(rows))
+            batches = self._batches(rows, objective, start, anchor, label)
+            shutil.rmtree(adapter, ignore_errors=True)
+            log = train.train(
+                batches,
+                self.policy(start),
+                objective,
+                _schedule(step, self.config, self.launch),
+                _lora(align),
+                folder=place.path,
+                progress=self.progress,
+                stage=f"{label}: train",
+            )
+            place.finish({"label": label, "rows": len(rows), "log": log})
+            shutil.rmtree(place.path / "checkpoints", ignore_errors=True)
+            self.store.event("done", stage="train", what=label, rows=len(rows))
+        made = train.checkpoint(adapter, start.base)
+        return replace(
+            made,
+            path=adapter.relative_to(self.store.root).as_posix(),
+            objective=step.objective.kind,
+            learned_from=digest(rows),
+            reference=anchor.id if objective.needs_reference else None,
+        )
+
+    def _batches(
+        self,
+        rows: Sequence[Preference],
+        objective: Objective,
+        start: Checkpoint,
+        anchor: Checkpoint,
+        label: str,
+    ) -> Sequence[Any]:
+        align = self.config.align
+        encoded = train.encode(rows, self.policy(start))
+        planned = train.plan(
+            encoded,
+            batch_size=align.batch_size,
+            epochs=align.epochs,
+            seed=self.launch.seed,
+            mismatch=objective.needs_mismatch,
+        )
+        if not objective.needs_reference:
+            return train.batches(encoded, planned, None)
+        texts = train.exchanges(encoded, planned)
+        return train.batches(encoded, planned, self.logprobs(texts, anchor, f"{label}, reference").all())
+
+
+def _training_spec(step: Step, align: Align, seed: int) -> Any:
+    """What decides the weights, and nothing else: how often it is saved does not."""
+    kept = align.model_dump(include={"lora", "epochs", "batch_size", "max_tokens_per_microbatch"})
+    kept |= align.model_dump(include={"schedule", "warmup_ratio", "weight_decay", "max_grad_norm"})
+    return [step.objective.model_dump(), step.objective.version, step.learning_rate, kept, seed]
+
+
+def _schedule(step: Step, config: Config, launch: Launch) -> Any:
+    align = config.align
+    return train.Schedule(
+        learning_rate=step.learning_rate,
+        lr_scheduler_type=align.schedule,
+        warmup_ratio=align.warmup_ratio,
+        weight_decay=align.weight_decay,
+        max_grad_norm=align.max_grad_norm,
+        save_steps=align.save_steps,
+        max_tokens_per_microbatch=align.max_tokens_per_microbatch,
+        seed=launch.seed,
+        device=launch.device,
+        report_to=config.report_to,
+    )
+
+
+def _lora(align: Align) -> Mapping[str, Any]:
+    """Field names of ``peft.LoraConfig``."""
+    lora = align.lora
+    return {
+        "r": lora.r,
+        "lora_alpha": lora.alpha,
+        "lora_dropout": lora.dropout,
+        "target_modules": lora.target_modules,
+    }

@@ -1,0 +1,202 @@
+"""What a run says in the end: the one value that report, card and ``--json`` render.
+
+    measures   the carried checkpoint on the sealed test; before: the target on the same prompts
+    gates      decisive ones first: a run ships if every one of them is PASS
+    verdict    one sentence
+"""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from bedside.core.errors import DataError
+from bedside.core.identity import plain
+from bedside.core.protocols import Metric
+from bedside.core.types import (
+    Baseline,
+    Candidate,
+    CycleReport,
+    Example,
+    Gate,
+    GateState,
+    Judged,
+    Measure,
+    Prompt,
+    RunSummary,
+)
+from bedside.flows.session import Session
+from bedside.kernel.tables import write_text
+from bedside.stages import evaluate
+
+FILE = "summary.json"
+EXAMPLES = 3
+PACKAGES = ("bedside", "torch", "transformers", "peft", "accelerate", "numpy")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What is left when the cycles are over and the sealed test was read."""
+
+    session: Session
+    metric: Metric
+    parts: Mapping[str, Sequence[Prompt]]
+    cycles: Sequence[CycleReport]
+    carried: Candidate
+    before: list[Judged]
+    after: list[Judged]
+    baselines: Mapping[str, list[Judged]]
+    gates: Sequence[Gate]
+    """Those that decide whether the carried checkpoint ships."""
+    one_judge: bool
+
+
+def of(outcome: Outcome) -> RunSummary:
+    told = evaluate.evaluate(outcome.after, [outcome.metric])
+    return RunSummary(
+        name=outcome.session.config.run,
+        verdict=_verdict(outcome),
+        ships=outcome.carried.name if _ships(outcome) else None,
+        carried=outcome.carried.name,
+        definitions=outcome.metric.definitions(),
+        before=evaluate.evaluate(outcome.before, [outcome.metric]),
+        after=told,
+        by_source=evaluate.by(outcome.after, lambda prompt: prompt.source, [outcome.metric]),
+        baselines=tuple(
+            Baseline(name, evaluate.evaluate(rows, [outcome.metric])) for name, rows in outcome.baselines.items()
+        ),
+        gates=tuple(outcome.gates),
+        cycles=tuple(outcome.cycles),
+        mix={name: _mix(prompts) for name, prompts in outcome.parts.items()},
+        examples=tuple(_examples(outcome)),
+        facts=_facts(outcome.session),
+        untested=tuple(_untested(outcome)),
+    )
+
+
+def as_json(told: RunSummary) -> dict[str, Any]:
+    """``{"measures": {name: {...}}, "gates": ...}``: what ``--json`` prints."""
+    return {
+        "run": told.name,
+        "verdict": told.verdict,
+        "ships": told.ships,
+        "measures": {m.name: short(m) for m in told.after},
+        "before": {m.name: short(m) for m in told.before},
+        "baselines": {b.name: {m.name: short(m) for m in b.measures} for b in told.baselines},
+        "by_source": {name: {m.name: short(m) for m in ms} for name, ms in told.by_source.items()},
+        "gates": {g.name: {"state": g.state.value, "limit": g.limit, "reason": g.reason} for g in told.gates},
+        "stopped": told.cycles[-1].stopped if told.cycles else "",
+    }
+
+
+def short(measure: Measure) -> dict[str, Any]:
+    keys = ("value", "n", "unreadable", "low", "high")
+    return {key: getattr(measure, key) for key in keys}
+
+
+def write(told: RunSummary, run: Path) -> None:
+    write_text(run / FILE, json.dumps(plain(told), indent=1, ensure_ascii=False) + "\n")
+
+
+def read(run: Path) -> RunSummary:
+    """The summary of a finished run. DataError where there is none."""
+    path = run / FILE
+    if not path.is_file():
+        raise DataError(f"{path}: no finished run here; run `bedside align` first, or check --run")
+    return TypeAdapter(RunSummary).validate_json(path.read_bytes())
+
+
+def write_cycle(report: CycleReport, run: Path) -> None:
+    folder = run / f"cycle-{report.cycle}"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "report.json", json.dumps(plain(report), indent=1, ensure_ascii=False) + "\n")
+
+
+def with_gate(report: CycleReport, gate: Gate) -> CycleReport:
+    """The cycle with one more gate; a failed one stops the run here."""
+    stopped = report.stopped or (gate.reason if gate.state is GateState.FAIL else "")
+    return replace(report, gates=(*report.gates, gate), stopped=stopped)
+
+
+def _ships(outcome: Outcome) -> bool:
+    return outcome.carried.checkpoint.adapter is not None and all(
+        gate.state is GateState.PASS for gate in outcome.gates
+    )
+
+
+def _verdict(outcome: Outcome) -> str:
+    """One sentence: what may ship, or the first reason why nothing may."""
+    name, rows = outcome.carried.name, len(outcome.after)
+    if outcome.carried.checkpoint.adapter is None:
+        return f"Nothing may ship: no candidate was better on valid than the target as given; {_stopped(outcome)}."
+    missed = [gate for gate in outcome.gates if gate.state is not GateState.PASS]
+    if missed:
+        told = "; ".join(f"{gate.name} {gate.limit} is {gate.state.value} ({gate.reason})" for gate in missed)
+        return f"Nothing may ship: {name} was carried, but {told}. The incoming checkpoint is kept."
+    return f"Ship {name}: every constraint holds at its 95 % bound, and it beats every constant, on {rows} sealed prompts."
+
+
+def _stopped(outcome: Outcome) -> str:
+    return outcome.cycles[-1].stopped or outcome.cycles[-1].why.rstrip(".")
+
+
+def _mix(prompts: Sequence[Prompt]) -> dict[str, int]:
+    return {str(level): n for level, n in sorted(Counter(prompt.harm for prompt in prompts).items(), key=str)}
+
+
+def _examples(outcome: Outcome) -> list[Example]:
+    """The first severe prompts whose stance changed, then the first harmless one."""
+    both = list(zip(outcome.before, outcome.after, strict=True))
+    changed = [pair for pair in both if pair[0].prompt.harm and pair[0].stance is not pair[1].stance]
+    changed.sort(key=lambda pair: -(pair[0].prompt.harm or 0))
+    harmless = [pair for pair in both if pair[0].prompt.harm == 0]
+    return [_example(before, after) for before, after in changed[: EXAMPLES - 1] + harmless[:1]]
+
+
+def _example(before: Judged, after: Judged) -> Example:
+    return Example(
+        prompt=before.prompt.text,
+        harm=before.prompt.harm,
+        before=before.response.text,
+        after=after.response.text,
+        before_stance=before.stance.value if before.stance else "unreadable",
+        after_stance=after.stance.value if after.stance else "unreadable",
+    )
+
+
+def _facts(session: Session) -> dict[str, str]:
+    opened = {e["checkpoint"] for e in session.store.events() if e["event"] == "sealed test opened"}
+    config = session.config
+    return {
+        "target": getattr(config.target, "model", config.target.kind),
+        "target digest": session.target.checkpoint.base,
+        "training judge": config.align.judge,
+        "selecting judge": config.selecting_judge,
+        "seed": str(session.launch.seed),
+        "device, dtype": f"{session.launch.device}, {session.launch.dtype}",
+        "machine": ", ".join(session.store.bits),
+        "versions": ", ".join(f"{name} {version(name)}" for name in PACKAGES),
+        "checkpoints the sealed test was opened for": str(len(opened)),
+    }
+
+
+def _untested(outcome: Outcome) -> list[str]:
+    """What this run does not show. Said on every report, so that nobody has to guess."""
+    told = [
+        "No clinician has read these answers: the figures are a judge's, not corrected for its errors.",
+        "One seed: how much another seed would differ is not known.",
+        "Knowledge and comfort were not measured: a model may have become safer and less accurate or less kind.",
+    ]
+    if outcome.one_judge:
+        told.insert(0, "One judge both trained and selected: nothing independent has read these answers.")
+    absent = [level for level in ("1", "2", "3") if level not in _mix(outcome.parts["test"])]
+    if absent:
+        told.append(f"No test prompt has harm level {', '.join(absent)}.")
+    if any(prompt.source == "clinic" for prompt in outcome.parts["test"]):
+        told.append("The synthetic clinic tests the mechanism; it is no clinical evidence.")
+    return told

@@ -1,0 +1,149 @@
+"""Plug-ins by name: the folder is the kind, the file name is the name.
+
+    bedside/judges/keyword.py   ->   @register("judge", "keyword") class Keyword(Plugin): ...
+
+Adding one is adding that file: no list, no import and no test is edited (``bedside.testing.checks`` runs
+over everything found). Only the file asked for is imported, so a judge never loads torch by accident.
+Other packages join through the entry-point groups ``bedside.judge``, ``bedside.model``, ``bedside.dataset``,
+``bedside.metric`` and ``bedside.objective``.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping
+from importlib.metadata import entry_points
+from typing import Any, ClassVar, Self, TypeVar, cast
+
+from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
+
+from bedside.core.errors import ConfigError
+from bedside.core.protocols import Launch
+from bedside.kernel import words
+
+FOLDERS = {
+    "model": "bedside.models",
+    "judge": "bedside.judges",
+    "dataset": "bedside.datasets",
+    "metric": "bedside.metrics",
+    "objective": "bedside.objectives",
+}
+
+
+class Table(BaseModel):
+    """A table of the config file: frozen, an unknown key is an error, a string under a field describes it."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        protected_namespaces=(),
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+    )
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _say_it_plainly(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Word mistakes here, where the keys of this table are known."""
+        try:
+            return handler(value)
+        except ValidationError as error:
+            raise words.told(error, cls) from None
+
+
+class Plugin(Table):
+    """The config class of a plug-in: fields are its whole configuration, ``open`` does the work."""
+
+    kind: str = ""
+    version: ClassVar[str] = "1"
+    """Raised when the same configuration begins to mean another result, so that no cache answers for it."""
+
+    def open(self, launch: Launch, **opened: Any) -> Any:
+        raise NotImplementedError
+
+
+P = TypeVar("P", bound=type[Plugin])
+_found: dict[tuple[str, str], type[Plugin]] = {}
+
+
+def register(kind: str, name: str) -> Callable[[P], P]:
+    """Class decorator. ``kind`` is a key of FOLDERS; ``name`` is what a config file will say."""
+
+    def keep(cls: P) -> P:
+        other = _found.setdefault((kind, name), cls)
+        if (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise ConfigError(f"{kind} {name!r} is both {other.__module__} and {cls.__module__}; rename one")
+        return cls
+
+    return keep
+
+
+def names(kind: str) -> list[str]:
+    """Every name of ``kind``, sorted. Imports nothing but the folder itself."""
+    folder = importlib.import_module(FOLDERS[kind])
+    own = {module.name for module in pkgutil.iter_modules(folder.__path__)}
+    others = {point.name for point in entry_points(group=f"bedside.{kind}")}
+    return sorted(own | others | {name for k, name in _found if k == kind})
+
+
+def find(kind: str, name: str) -> type[Plugin]:
+    """The config class called ``name``, or a ConfigError that says what there is."""
+    if name not in names(kind):
+        raise ConfigError(f"no {kind} is called {name!r}; {words.nearest(name, names(kind))}")
+    for point in entry_points(group=f"bedside.{kind}", name=name):
+        register(kind, name)(cast(type[Plugin], point.load()))
+    if (kind, name) not in _found:
+        importlib.import_module(f"{FOLDERS[kind]}.{name}")
+    if (kind, name) not in _found:
+        raise ConfigError(f"{FOLDERS[kind]}.{name} does not register a {kind} called {name!r}")
+    return _found[kind, name]
+
+
+def open_plugin(plugin: Plugin, launch: Launch, given: Mapping[str, Any]) -> Any:
+    """Open ``plugin``, its own plug-ins first. A field that says a key of ``given`` gets that value."""
+    opened: dict[str, Any] = {}
+    for name in type(plugin).model_fields:
+        value = getattr(plugin, name)
+        if isinstance(value, Plugin):
+            opened[name] = open_plugin(value, launch, given)
+        elif name != "kind" and isinstance(value, str) and value in given and _names_plugin(plugin, name):
+            opened[name] = given[value]
+    return plugin.open(launch, **opened)
+
+
+def _names_plugin(plugin: Plugin, field: str) -> bool:
+    """True where the field is declared to hold a plug-in or the name of something already open."""
+    return any(isinstance(item, Slot) for item in type(plugin).model_fields[field].metadata)
+
+
+class Slot:
+    """Marks a field that holds a plug-in of ``kind``, or one of ``or_name`` for something opened elsewhere.
+
+    model: Annotated[Any, Slot("model", "target")] = "target"
+    """
+
+    def __init__(self, kind: str, *or_name: str) -> None:
+        self.kind, self.or_name = kind, or_name
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_plain_validator_function(
+            self.build, serialization=core_schema.plain_serializer_function_ser_schema(_as_table)
+        )
+
+    def build(self, value: Any) -> Any:
+        """A plug-in out of a table with ``kind``; the value itself where it is a name on offer."""
+        if isinstance(value, Plugin) or (isinstance(value, str) and value in self.or_name):
+            return value
+        if not isinstance(value, Mapping) or "kind" not in value:
+            offers = "".join(f", or {name!r}" for name in self.or_name)
+            raise ValueError(f"needs a table with kind: one of {', '.join(names(self.kind))}{offers}")
+        try:
+            cls = find(self.kind, str(value["kind"]))
+        except ConfigError as error:
+            raise words.wrong([(("kind",), str(error))]) from None
+        return cls.model_validate(dict(value))
+
+
+def _as_table(value: Any) -> Any:
+    return value.model_dump(mode="json", by_alias=True) if isinstance(value, Plugin) else value

@@ -1,0 +1,195 @@
+"""Finished work, kept by what it was made from.
+
+A stage's key is a digest of its name, its spec, its batch plan and the *bytes* of its inputs, so
+
+* the same stage on the same inputs is read, not run;
+* a stage that starts again after a crash does only the batches that are not yet on disk;
+* an input that was made anew but came out equal changes nothing downstream.
+
+    store/judge/b2-5f3a.../part.jsonl    one line a finished batch, in the order they came
+                           rows.jsonl    all rows, in the order of the inputs
+                           stage.json    written last: if it is there, the stage is finished
+
+Times are written to events.jsonl and nowhere else: stage files are the same bytes on every run.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from pydantic import TypeAdapter
+
+from bedside.core.errors import StageError
+from bedside.core.identity import digest, digest_bytes, plain
+from bedside.core.protocols import Progress, Silent
+from bedside.kernel.tables import write_text
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+@dataclass(frozen=True)
+class Rows(Generic[Out]):
+    """The rows of a finished stage, on disk. Read once, then kept."""
+
+    path: Path
+    of: type[Out]
+    digest: str
+    _read: list[Out] = field(default_factory=list, repr=False, compare=False)
+
+    def all(self) -> list[Out]:
+        if not self._read:
+            adapter = _adapter(self.of)
+            with self.path.open(encoding="utf-8") as lines:
+                self._read.extend(adapter.validate_json(line) for line in lines)
+        return self._read
+
+    def __iter__(self) -> Iterator[Out]:
+        return iter(self.all())
+
+    def __len__(self) -> int:
+        return len(self.all())
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder for what is not rows: adapters. ``finish`` is called last, and makes it count."""
+
+    path: Path
+
+    @property
+    def finished(self) -> bool:
+        return (self.path / "stage.json").exists()
+
+    def finish(self, stamp: Any) -> None:
+        write_text(self.path / "stage.json", _json(stamp) + "\n")
+
+    def stamp(self) -> Any:
+        return json.loads((self.path / "stage.json").read_text(encoding="utf-8"))
+
+
+@dataclass(frozen=True)
+class Store:
+    """All stages of one run. ``bits`` is whatever decides float bits: dtype, device kind, torch version."""
+
+    root: Path
+    bits: tuple[str, ...] = ()
+    progress: Progress = field(default_factory=Silent)
+    now: Callable[[], str] = _now
+
+    def event(self, event: str, **facts: Any) -> None:
+        """Append one line to events.jsonl: the only place that knows the time."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        with (self.root / "events.jsonl").open("a", encoding="utf-8") as out:
+            out.write(_json({"time": self.now(), "event": event, **facts}) + "\n")
+
+    def events(self) -> list[dict[str, Any]]:
+        """All events so far, whole lines only."""
+        path = self.root / "events.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        return [json.loads(line) for line in lines if line.endswith("}")]
+
+    def put(self, stage: str, rows: Sequence[Out], of: type[Out]) -> Rows[Out]:
+        """Keep rows made outside a stage (a data set, an expert) as if a stage had made them."""
+        return self.map(stage, digest(rows), rows, list, of)
+
+    def map(
+        self,
+        stage: str,
+        spec: Any,
+        rows: Sequence[In] | Rows[In],
+        work: Callable[[list[In]], Sequence[Out]],
+        of: type[Out],
+        plan: Sequence[Sequence[int]] | None = None,
+        *,
+        label: str = "",
+    ) -> Rows[Out]:
+        """``work`` on every batch of ``plan`` (indices into ``rows``; one batch where None), at most once ever.
+
+        Rows keep the order of the inputs. ``spec`` is everything else that decides the result; ``label`` is
+        what a person is told, and decides nothing.
+        """
+        inputs = list(rows)
+        batches = [list(batch) for batch in plan] if plan is not None else [list(range(len(inputs)))]
+        made_from = rows.digest if isinstance(rows, Rows) else digest(inputs)
+        place = self.place(stage, digest(spec, made_from, batches))
+        if not place.finished:
+            self.event("start", stage=stage, what=label, rows=len(inputs), batches=len(batches))
+            made = self._batches(place, stage, label or stage, inputs, batches, work)
+            self._finish(place, stage, made, spec, made_from)
+            self.event("done", stage=stage, what=label, rows=len(inputs))
+        return Rows(place.path / "rows.jsonl", of, place.stamp()["digest"])
+
+    def place(self, stage: str, *made_from: Any) -> Place:
+        """The folder of a stage's result; what it is made of decides its name."""
+        path = self.root / "store" / stage / digest(stage, self.bits, *made_from)
+        path.mkdir(parents=True, exist_ok=True)
+        return Place(path)
+
+    def _batches(
+        self,
+        place: Place,
+        stage: str,
+        label: str,
+        inputs: list[In],
+        batches: list[list[int]],
+        work: Callable[[list[In]], Sequence[Out]],
+    ) -> list[Any]:
+        """All rows as plain values, in the order of the inputs."""
+        part = place.path / "part.jsonl"
+        done = _read_part(part)
+        made: dict[int, Any] = {}
+        with part.open("a", encoding="utf-8") as out:
+            for number, batch in enumerate(batches):
+                if number not in done:
+                    done[number] = self._work(stage, work, [inputs[i] for i in batch])
+                    out.write(_json({"batch": number, "rows": done[number]}) + "\n")
+                    out.flush()
+                    os.fsync(out.fileno())
+                made.update(zip(batch, done[number], strict=True))
+                self.progress.step(label, number + 1, len(batches))
+        return [made[i] for i in range(len(inputs))]
+
+    @staticmethod
+    def _work(stage: str, work: Callable[[list[In]], Sequence[Out]], batch: list[In]) -> list[Any]:
+        rows = work(batch)
+        if len(rows) != len(batch):
+            raise StageError(f"{stage}: {len(batch)} rows went in, {len(rows)} came out; this is a plug-in's bug")
+        return [plain(row) for row in rows]
+
+    @staticmethod
+    def _finish(place: Place, stage: str, rows: list[Any], spec: Any, made_from: str) -> None:
+        text = "".join(_json(row) + "\n" for row in rows)
+        write_text(place.path / "rows.jsonl", text)
+        stamp = {"stage": stage, "spec": plain(spec), "inputs": made_from, "rows": len(rows)}
+        place.finish({**stamp, "digest": digest_bytes(text.encode("utf-8"))})
+        (place.path / "part.jsonl").unlink()
+
+
+def _read_part(part: Path) -> dict[int, list[Any]]:
+    """Finished batches by number. A crash may leave half a last line: it is cut off, and its batch runs again."""
+    if not part.exists():
+        return {}
+    data = part.read_bytes()
+    whole = data[: data.rfind(b"\n") + 1]
+    if whole != data:
+        os.truncate(part, len(whole))
+    return {item["batch"]: item["rows"] for item in map(json.loads, whole.splitlines())}
+
+
+def _json(value: Any) -> str:
+    return json.dumps(plain(value), ensure_ascii=False, sort_keys=True)
+
+
+@cache
+def _adapter(of: type[Out]) -> TypeAdapter[Out]:
+    return TypeAdapter(of)

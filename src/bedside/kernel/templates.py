@@ -1,0 +1,46 @@
+"""Texts with holes, as package data: judge questions, steering instructions, the report.
+
+Text from patients and models is hostile. It fills holes and is never itself a template; inside a judge's
+question it stands between fences, <<<NAME ... NAME>>>, that it cannot close; in HTML it is escaped.
+"""
+
+import re
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+_FENCE = re.compile(r"<{3,}|>{3,}")
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("bedside", "templates"),
+        autoescape=select_autoescape(enabled_extensions=("html",), default_for_string=False),
+        undefined=StrictUndefined,
+        trim_blocks=False,
+        keep_trailing_newline=False,
+    )
+
+
+def render(name: str, **values: Any) -> str:
+    """Template ``name`` of bedside/templates with its holes filled. A hole left open is an error."""
+    return _environment().get_template(name).render(**values)
+
+
+def render_text(source: str, **values: Any) -> str:
+    """The same for a template that the user brought."""
+    return _environment().from_string(source).render(**values)
+
+
+def source(name: str) -> str:
+    """The template itself: what decides a result belongs into the key of that result."""
+    loader = _environment().loader
+    assert loader is not None
+    return loader.get_source(_environment(), name)[0]
+
+
+def fenced(text: str) -> str:
+    """``text`` that cannot open or close a fence."""
+    return _FENCE.sub("...", text)

@@ -1,0 +1,213 @@
+"""A chat model from a folder or the Hugging Face hub, run here: transformers and PEFT.
+
+Weights are safetensors only, code from a model repository is never run, and what was sampled keeps the ids
+it was sampled as. ``model: embedded`` is the small model that ships with Bedside.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from bedside.core.errors import ModelError
+from bedside.core.identity import digest, digest_bytes, digest_file
+from bedside.core.protocols import LabelScore, Launch
+from bedside.core.types import Checkpoint, Completion, Conversation, Sampling
+from bedside.kernel.registry import Plugin, register
+
+if TYPE_CHECKING:
+    from bedside.engine.adapters import Bed
+    from bedside.engine.logprobs import Exchange
+    from bedside.engine.render import Renderer
+
+EMBEDDED = Path(__file__).parents[1] / "embedded"
+FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
+
+
+@register("model", "local")
+class Local(Plugin):
+    """A model folder, a hub id, or ``embedded``."""
+
+    kind: str = "local"
+    model: str = Field(description="Folder, Hugging Face id, or 'embedded'.")
+    revision: str | None = Field(None, description="Branch, tag or commit on the hub.")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="auto: float32 on a CPU, the weights' own dtype elsewhere."
+    )
+    chat_template: str | None = Field(None, description="A Jinja file, for a tokenizer that has no template.")
+
+    def open(self, launch: Launch, **opened: Any) -> "LocalModel":
+        folder = resolve(self.model, self.revision)
+        return _load(self, folder, launch)
+
+
+def resolve(model: str, revision: str | None) -> Path:
+    """The folder of ``model``: its own, the embedded one, or a snapshot fetched from the hub."""
+    folder = EMBEDDED if model == "embedded" else Path(model).expanduser()
+    if folder.exists():
+        return folder
+    if model.startswith((".", "/", "~")) or model.count("/") != 1:
+        raise ModelError(f"{model}: there is no such folder, and it is no hub id (owner/name); check target.model")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(model, revision=revision, allow_patterns=FILES))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise ModelError(
+            f"{model}: there is no such folder here, and the hub did not give it ({first}); "
+            "check the name, log in for gated models, or download it and give its folder"
+        ) from None
+
+
+def _load(config: Local, folder: Path, launch: Launch) -> "LocalModel":
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from bedside.engine.adapters import Bed
+    from bedside.engine.render import Renderer
+
+    _check_files(folder)
+    dtype = launch.dtype if config.dtype == "auto" else config.dtype
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        model = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype="auto" if dtype == "auto" else getattr(torch, dtype),
+            use_safetensors=True,
+            trust_remote_code=False,
+        )
+    except (OSError, ValueError, KeyError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise ModelError(f"{folder}: transformers cannot load it: {first}") from None
+    if config.chat_template is not None:
+        tokenizer.chat_template = Path(config.chat_template).read_text(encoding="utf-8")
+    model.to(launch.device).requires_grad_(False)
+    base = Checkpoint(base=_digest(folder, tokenizer.chat_template))
+    return LocalModel(base, Renderer(tokenizer, _stop_ids(model, tokenizer)), Bed(model, config.model), None)
+
+
+def _check_files(folder: Path) -> None:
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"{folder}: no config.json, so this is no Hugging Face model folder; check target.model")
+    if not any(folder.glob("*.safetensors")):
+        raise ModelError(
+            f"{folder}: no safetensors weights; other formats can run code when loaded and are not read. "
+            "Convert with model.save_pretrained(folder, safe_serialization=True)"
+        )
+
+
+def _digest(folder: Path, chat_template: str | None) -> str:
+    """What the model computes: weights, config, tokenizer, template. Readmes and paths stay out."""
+    names = sorted(p for p in folder.iterdir() if p.suffix in (".json", ".safetensors", ".model") and p.is_file())
+    template = digest_bytes((chat_template or "").encode())
+    return digest([[p.name, digest_file(p)] for p in names], template)
+
+
+def _stop_ids(model: Any, tokenizer: Any) -> list[int]:
+    named = model.generation_config.eos_token_id
+    several = named if isinstance(named, list) else [named]
+    return sorted({token for token in [*several, tokenizer.eos_token_id] if token is not None})
+
+
+@dataclass
+class LocalModel:
+    """A base under one adapter, or bare. Views made by ``with_adapter`` share the base's memory."""
+
+    checkpoint: Checkpoint
+    renderer: "Renderer"
+    bed: "Bed"
+    folder: Path | None
+
+    @property
+    def context(self) -> int:
+        return int(getattr(self.bed.bare_config(), "max_position_embeddings", 1 << 20))
+
+    def with_adapter(self, folder: Path | None, checkpoint: Checkpoint) -> "LocalModel":
+        return replace(self, folder=folder, checkpoint=checkpoint)
+
+    def module(self) -> Any:
+        return self.bed.wearing(self.folder)
+
+    def trainable(self, lora: Mapping[str, Any], seed: int) -> Any:
+        return self.bed.training(self.folder, lora, seed)
+
+    def save_adapter(self, folder: Path) -> str:
+        return self.bed.save(folder)
+
+    def kl_to_target(self, exchanges: Sequence["Exchange"]) -> list[float]:
+        from bedside.engine.logprobs import kl_to
+
+        return kl_to(self.module(), self.bed.lifted(), exchanges, self.renderer.pad_id)
+
+    def lengths(self, conversations: Sequence[Conversation]) -> list[int]:
+        return [len(self.renderer.prompt_ids(c)) for c in conversations]
+
+    def generate(self, conversations: Sequence[Conversation], sampling: Sampling) -> list[Completion]:
+        """One completion a conversation, all in one batch. Equal inputs and seed give equal answers."""
+        import torch
+
+        if not conversations:
+            return []
+        prompts = [self.renderer.prompt_ids(c) for c in conversations]
+        ids_BT, mask_BT = self._left_padded(prompts)
+        torch.manual_seed(int(digest(sampling, prompts)[3:11], 16))
+        with torch.no_grad():
+            out_BT = self.module().generate(
+                input_ids=ids_BT, attention_mask=mask_BT, generation_config=self._decoding(sampling)
+            )
+        return [self._completion(row) for row in out_BT[:, ids_BT.shape[1] :].tolist()]
+
+    def score(self, conversations: Sequence[Conversation], labels: Sequence[str]) -> list[LabelScore]:
+        """Labels weighed by their first tokens at the place where the answer begins."""
+        import torch
+
+        if not conversations:
+            return []
+        firsts = self.renderer.first_ids(labels)
+        ids_BT, mask_BT = self._left_padded([self.renderer.prompt_ids(c) for c in conversations])
+        positions_BT = (mask_BT.cumsum(-1) - 1).clamp(min=0)
+        with torch.no_grad():
+            logits_BTV = self.module()(
+                input_ids=ids_BT, attention_mask=mask_BT, position_ids=positions_BT, use_cache=False, logits_to_keep=1
+            ).logits
+        raw_BL = torch.log_softmax(logits_BTV[:, -1].double(), dim=-1)[:, firsts]
+        mass_B = raw_BL.logsumexp(-1)
+        renormed_BL = (raw_BL - mass_B[:, None]).tolist()
+        return [LabelScore(tuple(row), mass) for row, mass in zip(renormed_BL, mass_B.exp().tolist(), strict=True)]
+
+    def _left_padded(self, prompts: list[list[int]]) -> tuple[Any, Any]:
+        import torch
+
+        width = max(map(len, prompts))
+        ids = [[self.renderer.pad_id] * (width - len(p)) + p for p in prompts]
+        mask = [[0] * (width - len(p)) + [1] * len(p) for p in prompts]
+        device = self.bed.device
+        return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
+
+    def _decoding(self, sampling: Sampling) -> Any:
+        """Our sampling and nothing of the model's own defaults."""
+        from transformers import GenerationConfig
+
+        greedy = sampling.temperature == 0
+        drawn = {} if greedy else {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
+        return GenerationConfig(
+            max_new_tokens=sampling.max_new_tokens,
+            do_sample=not greedy,
+            num_beams=1,
+            repetition_penalty=1.0,
+            eos_token_id=sorted(self.renderer.stop_ids),
+            pad_token_id=self.renderer.pad_id,
+            **drawn,
+        )
+
+    def _completion(self, ids: list[int]) -> Completion:
+        """Cut after the first end of turn: what follows in the row is padding."""
+        for place, token in enumerate(ids):
+            if token in self.renderer.stop_ids:
+                kept = tuple(ids[: place + 1])
+                return Completion(self.renderer.text(kept), kept, finished=True)
+        return Completion(self.renderer.text(ids), tuple(ids), finished=False)

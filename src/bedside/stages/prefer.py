@@ -1,0 +1,142 @@
+"""From verdicts to what a model can learn from.
+
+A verdict alone does not say whether an answer was right: refusing is right for a harmful request and wrong for
+a harmless one. ``core.stances`` holds that table, S(harm, stance).
+
+    thumb   the observed answer is wanted iff S = 1; cells (harm, wanted) that stay empty are filled with
+            conditional answers that the judge verified, marked as such
+    pair    the observed answer is one side; the other was generated under a steering instruction, and counts
+            only if the judge reads the stance that was asked for and S(chosen) > S(rejected)
+
+The steering is gone: thumbs and pairs stand under the patient's own prompt.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Literal
+
+from bedside.core.errors import DataError
+from bedside.core.stances import score
+from bedside.core.types import Ask, Flow, Judged, Pair, Prompt, Stance, Thumb
+
+CHOSEN = {0: Stance.ACCEPT, 1: Stance.CAUTION, 2: Stance.REFUSE, 3: Stance.REFUSE}
+"""The stance a chosen answer is asked for, by harm level."""
+REJECTED = {0: Stance.REFUSE, 1: Stance.ACCEPT, 2: Stance.ACCEPT, 3: Stance.ACCEPT}
+"""The stance a rejected answer is asked for: the error that matters most at that level."""
+
+Half = Literal["unwanted", "drop"]
+
+
+def worth(row: Judged) -> float | None:
+    """S(harm, stance) in [0, 1]; None for an unreadable answer. DataError without a harm level."""
+    harm = _harm(row.prompt)
+    return None if row.stance is None else score(harm, row.stance)
+
+
+def asks(observed: Iterable[Judged]) -> list[Ask]:
+    """For each readable answer, the other side: a better answer where it was wrong, a worse where it was right."""
+    wanted = [(row.prompt, worth(row) == 1.0) for row in observed if row.stance is not None]
+    return [Ask(p, REJECTED[_harm(p)] if right else CHOSEN[_harm(p)]) for p, right in wanted]
+
+
+def verified(conditional: Iterable[Judged]) -> tuple[list[Judged], Counter[str]]:
+    """The conditional answers that took the stance they were asked for, and why the others were dropped."""
+    kept, dropped = [], Counter[str]()
+    for row in conditional:
+        if row.stance is None:
+            dropped["unreadable"] += 1
+        elif row.stance is not row.response.steered:
+            dropped[f"asked {row.response.steered}, judged {row.stance}"] += 1
+        else:
+            kept.append(row)
+    return kept, dropped
+
+
+def thumbs(
+    observed: Sequence[Judged], conditional: Sequence[Judged], *, half: Half = "unwanted"
+) -> tuple[list[Thumb], Flow]:
+    """KTO rows. ``conditional`` are verified answers; they fill only cells (harm, wanted) that are empty."""
+    dropped: Counter[str] = Counter()
+    rows: list[Thumb] = []
+    for row in observed:
+        value = worth(row)
+        if value is None:
+            dropped["unreadable"] += 1
+        elif value == 0.5 and half == "drop":
+            dropped["half right"] += 1
+        else:
+            rows.append(_thumb(row, wanted=value == 1.0))
+    filled = _fill(rows, conditional)
+    notes = {"wanted": sum(r.wanted for r in rows + filled), "conditional": len(filled)}
+    return rows + filled, Flow("thumbs", len(rows) + len(filled), dropped, notes)
+
+
+def pairs(observed: Iterable[Judged], conditional: Iterable[Judged]) -> tuple[list[Pair], Flow]:
+    """DPO rows: an observed answer against a verified conditional one, where they differ in worth."""
+    other = {row.prompt.id: row for row in conditional}
+    dropped: Counter[str] = Counter()
+    rows: list[Pair] = []
+    for row in observed:
+        second = other.get(row.prompt.id)
+        if row.stance is None or second is None:
+            dropped["no verified other side" if row.stance else "unreadable"] += 1
+        elif row.response.text == second.response.text:
+            dropped["equal texts"] += 1
+        elif worth(row) == worth(second):
+            dropped["equal worth"] += 1
+        else:
+            rows.append(_pair(row, second))
+    return rows, Flow("pairs", len(rows), dropped, _pair_notes(rows))
+
+
+def unreadable_reasons(rows: Iterable[Judged]) -> dict[str, int]:
+    """Why answers could not be read, and how often."""
+    return dict(Counter(row.verdict.unreadable for row in rows if row.stance is None).most_common())
+
+
+def by_cell(rows: Iterable[Judged]) -> dict[str, int]:
+    """How many rows stand at each harm level and style: where the drops fall."""
+    return dict(sorted(Counter(f"harm {r.prompt.harm}, {r.prompt.style or 'no style'}" for r in rows).items()))
+
+
+def _fill(rows: Sequence[Thumb], conditional: Sequence[Judged]) -> list[Thumb]:
+    full = {(row.prompt.harm, row.wanted) for row in rows}
+    offered = [_thumb(row, wanted=worth(row) == 1.0) for row in conditional if worth(row) != 0.5]
+    return [row for row in offered if (row.prompt.harm, row.wanted) not in full]
+
+
+def _thumb(row: Judged, *, wanted: bool) -> Thumb:
+    origin = "conditional" if row.response.steered else "observed"
+    return Thumb(row.prompt, row.response.text, wanted, row.response.ids, origin)
+
+
+def _pair(first: Judged, second: Judged) -> Pair:
+    better, worse = sorted((first, second), key=lambda row: worth(row) or 0.0, reverse=True)
+    return Pair(
+        prompt=better.prompt,
+        chosen=better.response.text,
+        rejected=worse.response.text,
+        chosen_ids=better.response.ids,
+        rejected_ids=worse.response.ids,
+        chosen_origin="conditional" if better.response.steered else "observed",
+        rejected_origin="conditional" if worse.response.steered else "observed",
+    )
+
+
+def _pair_notes(rows: Sequence[Pair]) -> dict[str, float]:
+    """Provenance by side, and how much longer the chosen side is: what a length-loving DPO would exploit."""
+    if not rows:
+        return {}
+    return {
+        "chosen observed": sum(r.chosen_origin == "observed" for r in rows),
+        "rejected observed": sum(r.rejected_origin == "observed" for r in rows),
+        "length chosen / rejected": fmean(len(r.chosen) for r in rows) / fmean(len(r.rejected) for r in rows),
+    }
+
+
+def _harm(prompt: Prompt) -> int:
+    if prompt.harm is None:
+        raise DataError(f"prompt {prompt.id} has no harm level, so no stance is right or wrong for it; label it 0 to 3")
+    return prompt.harm

@@ -1,0 +1,328 @@
+"""Intervals for shares, for weighted sums of shares and for paired differences. Numbers in, numbers out.
+
+Rows of one group are not independent, so every share is worth its effective number of rows
+(Korn & Graubard 1998): with p = mean(y), G groups of sizes m_g and sums Y_g,
+
+    variance = G / (G − 1) · Σ_g (Y_g − p m_g)² / n²        of the ratio estimator, between groups
+    n_eff    = n / (variance / simple random variance) · (t_{n−1} / t_{G−1})²,      never above n
+    n_eff    = G                                            where all rows say the same
+
+Interval, two-sided 95 %: mid-P Clopper–Pearson, the only one of four that passed by exact enumeration
+(n 20 to 2,000, p 0.01 to 0.5; tests/test_intervals.py). See ``share_interval`` for the figures.
+Bound, one-sided 95 %, for decisions: Clopper–Pearson, x = p · n_eff:
+
+    low  = Beta⁻¹(0.05; x, n_eff − x + 1)        high = Beta⁻¹(0.95; x + 1, n_eff − x)
+
+Weighted sum θ = Σ w_i p_i of independent shares, MOVER (Zou & Donner 2008), for w_i > 0:
+
+    low = θ − sqrt(Σ w_i² (p_i − low_i)²)        high = θ + sqrt(Σ w_i² (high_i − p_i)²)
+
+MOVER alone is too sure on the short side of skewed shares (bounds held in 92.6 % at four shares of 0.98 on
+30 rows each), so decision bounds of a sum also reach as far as Clopper–Pearson at θ(1 − θ) / variance(θ)
+rows: the wider of the two held in 95.8 % or more, everywhere we looked.
+"""
+
+import math
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special, stats
+
+Array = NDArray[np.float64]
+
+CONFIDENCE = 0.95
+TWO_SIDED = 1 - (1 - CONFIDENCE) / 2
+LEAST_GROUPS = 40
+LEAST_EVENTS = 10
+RESAMPLES = 2000
+_BLOCK = 250
+_HALVINGS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """From ``low`` to ``high``, both included."""
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not self.low <= self.high:
+            raise ValueError(f"an interval runs from low to high, not from {self.low} to {self.high}")
+
+    def __contains__(self, value: float) -> bool:
+        return self.low <= value <= self.high
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One term of a weighted sum: a share, or any mean of values in [0, 1], and what bounds it."""
+
+    weight: float
+    value: float
+    interval: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Rows averaged together within a weighted sum: a value in [0, 1] and a group for each row."""
+
+    weight: float
+    values: tuple[float, ...]
+    groups: tuple[Hashable, ...]
+    imputed: int = 0
+    """How many of the values stand for rows nobody could read."""
+
+    @property
+    def mean(self) -> float:
+        return sum(self.values) / len(self.values)
+
+
+def share_interval(values_R: Sequence[float], groups_R: Sequence[Hashable]) -> Interval:
+    """Two-sided 95 % interval for the mean of ``values_R``, each in [0, 1].
+
+    For values of 0 and 1, mid-P Clopper–Pearson. For others (0.5 of the Safety Score table)
+    Clopper–Pearson of the mean: a value v may be replaced by a coin that shows 1 with probability v
+    without changing the mean, and the coin only adds variance, so the binomial limits are conservative.
+    """
+    share, n = float(np.mean(values_R)), effective_n(values_R, groups_R, quantile=TWO_SIDED)
+    groups = len(set(groups_R))
+    if set(values_R) <= {0, 1}:
+        return _no_better_than_clean(mid_p(share, n), mid_p(0.0, groups))
+    whole = clopper_pearson(0.0, groups, quantile=TWO_SIDED)
+    return _no_better_than_clean(clopper_pearson(share, n, quantile=TWO_SIDED), whole)
+
+
+def share_bounds(values_R: Sequence[float], groups_R: Sequence[Hashable]) -> Interval:
+    """Two one-sided 95 % decision bounds for the mean of ``values_R``, each in [0, 1]: Clopper–Pearson."""
+    share, n = float(np.mean(values_R)), effective_n(values_R, groups_R, quantile=CONFIDENCE)
+    clean = clopper_pearson(0.0, len(set(groups_R)), quantile=CONFIDENCE)
+    return _no_better_than_clean(clopper_pearson(share, n, quantile=CONFIDENCE), clean)
+
+
+def _no_better_than_clean(limits: Interval, clean: Interval) -> Interval:
+    """An event is no better news than none: limits reach at least as far as those of as many clean groups.
+
+    Korn–Graubard alone jumps: no event in 60 groups of 5 is worth 60 rows, one event is worth 300.
+    Without this, bounds held in 91 % at 20 groups of 5 with intra-class correlation 0.7; with it, in 95 %.
+    """
+    return Interval(min(limits.low, 1 - clean.high), max(limits.high, clean.high))
+
+
+def effective_n(values_R: Sequence[float], groups_R: Sequence[Hashable], *, quantile: float) -> float:
+    """How many independent rows ``values_R`` are worth, from 1 to R; ``quantile`` of t that will be used."""
+    y_R, of_R, groups = _by_group(values_R, groups_R)
+    n = len(y_R)
+    simple = float(np.var(y_R)) / max(n - 1, 1)
+    if groups == 1 or simple < 1e-15:
+        return float(groups)
+    residual_G = np.bincount(of_R, weights=y_R - y_R.mean(), minlength=groups)
+    clustered = groups / (groups - 1) * float(np.sum(residual_G**2)) / n**2
+    t_ratio = stats.t.ppf(quantile, n - 1) / stats.t.ppf(quantile, groups - 1)
+    return float(min(n, n * simple / max(clustered, 1e-15) * t_ratio**2))
+
+
+def clopper_pearson(share: float, n: float, *, quantile: float) -> Interval:
+    """Exact binomial limits, each at confidence ``quantile``; ``n`` may be fractional."""
+    x = share * n
+    low = 0.0 if x <= 0 else float(stats.beta.ppf(1 - quantile, x, n - x + 1))
+    high = 1.0 if x >= n else float(stats.beta.ppf(quantile, x + 1, n - x))
+    return Interval(min(low, share), max(high, share))
+
+
+def mid_p(share: float, n: float) -> Interval:
+    """Two-sided 95 % Clopper–Pearson that counts only half of the probability of what was seen."""
+    return Interval(_mid_p_low(share, n), 1 - _mid_p_low(1 - share, n))
+
+
+def _mid_p_low(share: float, n: float) -> float:
+    """The p at which P(X > x) + ½ P(X = x) = 0.025, by halving between the two Clopper–Pearson limits."""
+    x, tail = share * n, 1 - TWO_SIDED
+    if x <= 0:
+        return 0.0
+    low = float(stats.beta.ppf(tail, x, n - x + 1))
+    high = float(stats.beta.ppf(tail, x + 1, n - x)) if x < n else 1.0
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        at_least = special.betainc(x, n - x + 1, middle)
+        above = special.betainc(x + 1, n - x, middle) if x < n else 0.0
+        low, high = (middle, high) if (at_least + above) / 2 < tail else (low, middle)
+    return min(low, share)
+
+
+def weighted_sum(parts: Sequence[Part]) -> Interval:
+    """Interval or bounds of Σ weight · value over independent parts (MOVER), clipped to what is possible."""
+    theta = sum(part.weight * part.value for part in parts)
+    down = math.sqrt(sum(min(_reach(part)) ** 2 for part in parts))
+    up = math.sqrt(sum(max(_reach(part)) ** 2 for part in parts))
+    least = sum(min(part.weight, 0.0) for part in parts)
+    most = sum(max(part.weight, 0.0) for part in parts)
+    return Interval(min(max(theta - down, least), theta), max(min(theta + up, most), theta))
+
+
+def sum_interval(cells: Sequence[Cell]) -> Interval:
+    """Two-sided 95 % interval of Σ weight · mean over independent cells; weights sum to 1."""
+    return weighted_sum(
+        [Part(cell.weight, cell.mean, share_interval(cell.values, cell.groups)) for cell in cells]
+    )
+
+
+def sum_bounds(cells: Sequence[Cell]) -> Interval:
+    """One-sided 95 % decision bounds of Σ weight · mean over independent cells; weights sum to 1."""
+    mover = weighted_sum(
+        [Part(cell.weight, cell.mean, share_bounds(cell.values, cell.groups)) for cell in cells]
+    )
+    theta = min(1.0, sum(cell.weight * cell.mean for cell in cells))
+    variance = sum(cell.weight**2 * _variance(cell) for cell in cells)
+    if variance == 0:
+        return mover
+    n = min(theta * (1 - theta) / variance, sum(len(cell.values) for cell in cells))
+    pooled = clopper_pearson(theta, n, quantile=CONFIDENCE)
+    return Interval(min(mover.low, pooled.low), max(mover.high, pooled.high))
+
+
+def _variance(cell: Cell) -> float:
+    """Of the cell's mean, as a share of as many independent rows as it is worth."""
+    n = effective_n(cell.values, cell.groups, quantile=CONFIDENCE)
+    return max(0.0, cell.mean * (1 - cell.mean)) / n
+
+
+def _reach(part: Part) -> tuple[float, float]:
+    """How far the interval lets weight · value move, once down and once up."""
+    return (
+        part.weight * (part.interval.low - part.value),
+        part.weight * (part.interval.high - part.value),
+    )
+
+
+def mean_interval(
+    values_R: Sequence[float], groups_R: Sequence[Hashable], *, quantile: float = TWO_SIDED
+) -> Interval | None:
+    """t interval of an unbounded mean, rows clustered by group, df = groups − 1; None for one group.
+
+    The mean of group means weighted by size is the mean over rows; its variance is the ratio estimator's.
+    """
+    y_R, of_R, groups = _by_group(values_R, groups_R)
+    if groups < 2:
+        return None
+    mean = float(y_R.mean())
+    residual_G = np.bincount(of_R, weights=y_R - mean, minlength=groups)
+    error = math.sqrt(groups / (groups - 1) * float(np.sum(residual_G**2))) / len(y_R)
+    reach = float(stats.t.ppf(quantile, groups - 1)) * error
+    return Interval(mean - reach, mean + reach)
+
+
+def clean_groups_needed(limit: float) -> int:
+    """Groups without a single event that prove a share below ``limit``: 149 for 2 %, 59 for 5 %."""
+    if not 0 < limit < 1:
+        raise ValueError(
+            f"no number of clean groups proves a share below {limit}; give a limit between 0 and 1"
+        )
+    return math.ceil(math.log(1 - CONFIDENCE) / math.log1p(-limit) - 1e-9)
+
+
+def bootstrap_allowed(difference_R: Sequence[float], groups_R: Sequence[Hashable]) -> bool:
+    """True with at least 40 groups, at least 10 of which have another mean difference than most have.
+
+    Mostly that is 0, and the 10 are groups on which the policies differ. But where they differ on every
+    row in the same way, resampling sees no variance either, and must not answer.
+    """
+    y_R, of_R, groups = _by_group(difference_R, groups_R)
+    mean_G = np.bincount(of_R, weights=y_R) / np.bincount(of_R)
+    commonest = np.unique(np.round(mean_G, 9), return_counts=True)[1].max()
+    return bool(groups >= LEAST_GROUPS and groups - commonest >= LEAST_EVENTS)
+
+
+def paired_bounds(first: Sequence[Cell], second: Sequence[Cell], rng: np.random.Generator) -> Interval:
+    """One-sided 95 % bounds of Σ weight · (mean of first − mean of second), the same rows in both.
+
+    Bootstrap by group where every cell allows it (a cell with few events would lend the sum a false calm),
+    else MOVER over gains and losses, each a weighted sum of means with its own bounds.
+    """
+    differences = [np.subtract(one.values, other.values) for one, other in zip(first, second, strict=True)]
+    cells = list(zip(first, differences, strict=True))
+    if all(bootstrap_allowed(values_R.tolist(), cell.groups) for cell, values_R in cells):
+        groups = [group for cell in first for group in cell.groups]
+        bounds = paired_difference(_weighted(cells), np.concatenate(differences).tolist(), groups, rng)
+        if bounds is not None:
+            return bounds
+    gain, loss = (_side(cells, sign) for sign in (1, -1))
+    return weighted_sum([gain, loss])
+
+
+def _weighted(cells: Sequence[tuple[Cell, Array]]) -> Callable[[Array], Array]:
+    """The statistic Σ weight · mean of the cell's rows, each row counted as often as it was drawn."""
+
+    def difference(times_BR: Array) -> Array:
+        total_B, start = np.zeros(len(times_BR)), 0
+        for cell, values_R in cells:
+            times = times_BR[:, start : start + len(values_R)]
+            with np.errstate(invalid="ignore"):
+                total_B += cell.weight * (times @ values_R) / times.sum(axis=1)
+            start += len(values_R)
+        return total_B
+
+    return difference
+
+
+def _side(cells: Sequence[tuple[Cell, Array]], sign: int) -> Part:
+    """All that the first policy gains (sign 1) or loses (sign −1) on the second, with its bounds."""
+    side = [Cell(c.weight, tuple(np.maximum(sign * values_R, 0.0)), c.groups) for c, values_R in cells]
+    return Part(sign, sum(cell.weight * cell.mean for cell in side), sum_bounds(side))
+
+
+def paired_difference(
+    statistic: Callable[[Array], Array],
+    difference_R: Sequence[float],
+    groups_R: Sequence[Hashable],
+    rng: np.random.Generator,
+) -> Interval | None:
+    """One-sided 95 % bounds of a difference between two policies on the same rows: BCa bootstrap by group.
+
+    ``statistic`` takes times_BR, how often each row counts in each of B samples, and returns difference_B.
+    None where the bootstrap is not allowed, or a sample leaves the difference undefined: take an exact one.
+    """
+    if not bootstrap_allowed(difference_R, groups_R):
+        return None
+    _, of_R, groups = _by_group(difference_R, groups_R)
+    times_BG = rng.multinomial(groups, np.full(groups, 1 / groups), size=RESAMPLES).astype(np.float64)
+    sample_B = _in_blocks(statistic, times_BG, of_R)
+    without_G = _in_blocks(statistic, 1 - np.eye(groups), of_R)
+    seen = float(statistic(np.ones((1, len(of_R))))[0])
+    if not (np.isfinite(sample_B).all() and np.isfinite(without_G).all()):
+        return None
+    return _bca(seen, sample_B, without_G)
+
+
+def _bca(seen: float, sample_B: Array, without_G: Array) -> Interval:
+    """Bias-corrected and accelerated percentiles (Efron 1987): z0 from the samples, a from the jackknife."""
+    below = float(np.mean(sample_B < seen) + np.mean(sample_B == seen) / 2)
+    z0 = float(stats.norm.ppf(np.clip(below, 1 / len(sample_B), 1 - 1 / len(sample_B))))
+    pull_G = without_G.mean() - without_G
+    spread = float(np.sum(pull_G**2)) ** 1.5
+    a = float(np.sum(pull_G**3)) / (6 * spread) if spread > 0 else 0.0
+    ends = []
+    for z in (stats.norm.ppf(1 - CONFIDENCE), stats.norm.ppf(CONFIDENCE)):
+        shifted = z0 + (z0 + z) / (1 - a * (z0 + z))
+        ends.append(float(np.quantile(sample_B, stats.norm.cdf(shifted))))
+    return Interval(min(ends), max(ends))
+
+
+def _in_blocks(statistic: Callable[[Array], Array], times_BG: Array, of_R: NDArray[Any]) -> Array:
+    """The statistic of many samples, a block at a time: samples × rows would not fit in memory at once."""
+    blocks = [times_BG[start : start + _BLOCK] for start in range(0, len(times_BG), _BLOCK)]
+    return np.concatenate([statistic(block[:, of_R]) for block in blocks])
+
+
+def _by_group(values_R: Sequence[float], groups_R: Sequence[Hashable]) -> tuple[Array, NDArray[Any], int]:
+    """Values as an array, the number of each row's group, and how many groups there are."""
+    if len(values_R) != len(groups_R) or not len(values_R):
+        raise ValueError(
+            f"{len(values_R)} values and {len(groups_R)} groups; need one group a row, and a row"
+        )
+    number = {group: i for i, group in enumerate(dict.fromkeys(groups_R))}
+    of_R = np.fromiter((number[group] for group in groups_R), dtype=np.intp, count=len(groups_R))
+    return np.asarray(values_R, dtype=np.float64), of_R, len(number)

@@ -1,0 +1,293 @@
+"""Intervals: by hand, against statsmodels, and by counting how often they hold."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+from statsmodels.stats.proportion import proportion_confint
+
+from bedside.stats.intervals import (
+    CONFIDENCE,
+    TWO_SIDED,
+    Cell,
+    Interval,
+    Part,
+    bootstrap_allowed,
+    clean_groups_needed,
+    clopper_pearson,
+    effective_n,
+    mean_interval,
+    mid_p,
+    paired_bounds,
+    paired_difference,
+    share_bounds,
+    share_interval,
+    weighted_sum,
+)
+
+shares = st.lists(st.sampled_from([0.0, 0.5, 1.0]), min_size=1, max_size=40)
+
+
+def apart(n: int) -> list[int]:
+    return list(range(n))
+
+
+def coverage(sizes: list[int], points: int) -> np.ndarray:
+    """Probability that mid-P contains p, by exact enumeration, for sizes × p from 0.01 to 0.5."""
+    p_P = np.linspace(0.01, 0.5, points)
+    rows = []
+    for n in sizes:
+        limits = [mid_p(x / n, n) for x in range(n + 1)]
+        low_X, high_X = np.array([(i.low, i.high) for i in limits]).T
+        inside_PX = (low_X <= p_P[:, None]) & (p_P[:, None] <= high_X)
+        rows.append((stats.binom.pmf(np.arange(n + 1), n, p_P[:, None]) * inside_PX).sum(axis=1))
+    return np.array(rows)
+
+
+def test_intervals_hold_as_often_as_they_say_on_a_small_grid() -> None:
+    coverage_NP = coverage([20, 50, 150], points=99)
+    assert 0.94 <= coverage_NP.mean() <= 0.97
+    assert coverage_NP.min() >= 0.90
+
+
+@pytest.mark.prove
+def test_intervals_hold_as_often_as_they_say() -> None:
+    coverage_NP = coverage([20, 30, 50, 75, 100, 150, 200, 300, 500, 750, 1000, 1500, 2000], points=491)
+    assert coverage_NP.mean() == pytest.approx(0.9525, abs=0.0005)
+    assert coverage_NP.min() == pytest.approx(0.918, abs=0.001)
+
+
+def test_a_limit_of_two_percent_needs_149_clean_groups_and_five_percent_59() -> None:
+    assert (clean_groups_needed(0.02), clean_groups_needed(0.05)) == (149, 59)
+    assert share_bounds([0] * 149, apart(149)).high <= 0.02 < share_bounds([0] * 148, apart(148)).high
+    assert share_bounds([0] * 59, apart(59)).high <= 0.05 < share_bounds([0] * 58, apart(58)).high
+
+
+def test_rows_of_one_group_are_no_further_evidence_where_nothing_happened() -> None:
+    groups = [i // 10 for i in range(590)]
+    assert share_bounds([0] * 590, groups) == share_bounds([0] * 59, apart(59))
+
+
+def test_an_event_is_no_better_news_than_none() -> None:
+    groups = [i // 5 for i in range(300)]
+    for limits in (share_bounds, share_interval):
+        clean, one = limits([0] * 300, groups), limits([1] + [0] * 299, groups)
+        assert one.high >= clean.high
+        assert limits([1] * 299 + [0], groups).low <= limits([1] * 300, groups).low
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize(("groups", "size", "correlation"), [(20, 5, 0.7), (60, 5, 0.3), (60, 2, 0.1)])
+def test_decision_bounds_hold_for_rows_that_depend_on_their_group(
+    groups: int, size: int, correlation: float
+) -> None:
+    generator, of_row = np.random.default_rng(0), [i // size for i in range(groups * size)]
+    for p in (0.01, 0.03, 0.1, 0.3):
+        spread = (1 - correlation) / correlation
+        held = np.zeros(2)
+        for _ in range(2000):
+            p_G = generator.beta(p * spread, (1 - p) * spread, groups)
+            y_R = (generator.random((groups, size)) < p_G[:, None]).ravel().astype(float)
+            bounds = share_bounds(y_R.tolist(), of_row)
+            held += [bounds.low <= p, p <= bounds.high]
+        assert held.min() / 2000 >= 0.94
+
+
+@pytest.mark.parametrize("limit", [0.0, 1.0, -0.1])
+def test_no_number_of_clean_groups_proves_an_impossible_limit(limit: float) -> None:
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        clean_groups_needed(limit)
+
+
+@given(limit=st.floats(0.001, 0.99))
+def test_one_clean_group_less_would_not_be_enough(limit: float) -> None:
+    n = clean_groups_needed(limit)
+    assert clopper_pearson(0.0, n, quantile=CONFIDENCE).high <= limit * (1 + 1e-6)
+    assert n == 1 or clopper_pearson(0.0, n - 1, quantile=CONFIDENCE).high > limit * (1 - 1e-6)
+
+
+@given(n=st.integers(1, 500), data=st.data())
+def test_clopper_pearson_equals_statsmodels(n: int, data: st.DataObject) -> None:
+    x = data.draw(st.integers(0, n))
+    ours = clopper_pearson(x / n, n, quantile=TWO_SIDED)
+    assert (ours.low, ours.high) == pytest.approx(proportion_confint(x, n, method="beta"), abs=1e-9)
+
+
+@given(n=st.integers(2, 300), data=st.data())
+def test_mid_p_leaves_half_of_what_was_seen_and_all_beyond_it_at_each_limit(
+    n: int, data: st.DataObject
+) -> None:
+    x = data.draw(st.integers(1, n - 1))
+    limits = mid_p(x / n, n)
+    above = stats.binom.sf(x, n, limits.low) + stats.binom.pmf(x, n, limits.low) / 2
+    below = stats.binom.cdf(x - 1, n, limits.high) + stats.binom.pmf(x, n, limits.high) / 2
+    assert (above, below) == pytest.approx((0.025, 0.025), abs=1e-6)
+
+
+def test_mid_p_of_no_event_ends_where_half_of_no_event_has_two_and_a_half_percent() -> None:
+    limits = mid_p(0.0, 100)
+    assert limits.low == 0.0
+    assert (1 - limits.high) ** 100 / 2 == pytest.approx(0.025)
+
+
+def test_single_rows_are_worth_their_number_and_one_group_is_worth_one() -> None:
+    assert effective_n([0, 1, 1, 0, 1], apart(5), quantile=0.975) == pytest.approx(5)
+    assert effective_n([0, 1, 1, 0, 1], [7] * 5, quantile=0.975) == 1
+
+
+def test_effective_n_by_hand() -> None:
+    # 4 groups of 3 rows, totals 3, 3, 0, 0: p = ½, residuals ±1.5, variance 4/3 · 9 / 144 = 1/12;
+    # simple variance ¼ / 11, design effect 11/3; t(0.975, 11) = 2.201, t(0.975, 3) = 3.182
+    values = [1] * 6 + [0] * 6
+    expected = 12 / (11 / 3) * (2.200985 / 3.182446) ** 2
+    assert effective_n(values, [i // 3 for i in range(12)], quantile=0.975) == pytest.approx(
+        expected, rel=1e-5
+    )
+
+
+@given(values=shares, data=st.data())
+def test_effective_n_is_never_above_the_rows_and_limits_always_hold_the_share(
+    values: list[float], data: st.DataObject
+) -> None:
+    groups = data.draw(st.lists(st.integers(0, 5), min_size=len(values), max_size=len(values)))
+    assert 0 < effective_n(values, groups, quantile=0.975) <= len(values)
+    mean = float(np.mean(values))
+    for limits in (share_interval(values, groups), share_bounds(values, groups)):
+        assert 0 <= limits.low <= mean <= limits.high <= 1
+
+
+@given(values=shares)
+def test_limits_of_the_complement_are_the_complement_of_the_limits(values: list[float]) -> None:
+    limits = share_interval(values, apart(len(values)))
+    other = share_interval([1 - v for v in values], apart(len(values)))
+    assert (other.low, other.high) == pytest.approx((1 - limits.high, 1 - limits.low), abs=1e-9)
+
+
+def test_half_values_get_the_wider_clopper_pearson_limits() -> None:
+    values = [0.5] * 10 + [1.0] * 10 + [0.0] * 20
+    assert share_interval(values, apart(40)) == clopper_pearson(0.375, 40, quantile=TWO_SIDED)
+    whole = [1.0] * 15 + [0.0] * 25
+    assert share_interval(whole, apart(40)).high < share_interval(values, apart(40)).high
+
+
+def test_clopper_pearson_of_half_values_misses_the_mean_of_rounded_coins_no_more_often() -> None:
+    # three values with mean 0.45, all ways of drawing 12 of them, by exact enumeration
+    p_V, misses = np.array([0.4, 0.3, 0.3]), [0.0, 0.0]
+    for halves in range(13):
+        for ones in range(13 - halves):
+            probability = stats.multinomial.pmf([12 - halves - ones, halves, ones], 12, p_V)
+            bounds = clopper_pearson((halves / 2 + ones) / 12, 12, quantile=CONFIDENCE)
+            misses[0] += probability * (bounds.low > 0.45)
+            misses[1] += probability * (bounds.high < 0.45)
+    assert max(misses) <= 0.05
+
+
+def test_mover_by_hand() -> None:
+    # θ = 0.6 · 0.9 + 0.4 · 0.8 = 0.86; down sqrt((0.6 · 0.1)² + (0.4 · 0.2)²) = 0.1
+    parts = [Part(0.6, 0.9, Interval(0.8, 0.95)), Part(0.4, 0.8, Interval(0.6, 0.9))]
+    limits = weighted_sum(parts)
+    assert limits.low == pytest.approx(0.76)
+    assert limits.high == pytest.approx(0.86 + math.hypot(0.03, 0.04))
+
+
+def test_mover_of_a_difference_takes_the_far_limit_of_what_is_subtracted() -> None:
+    parts = [Part(1, 0.5, Interval(0.4, 0.7)), Part(-1, 0.2, Interval(0.15, 0.3))]
+    limits = weighted_sum(parts)
+    assert limits.low == pytest.approx(0.3 - math.hypot(0.1, 0.1))
+    assert limits.high == pytest.approx(0.3 + math.hypot(0.2, 0.05))
+
+
+def test_a_weighted_sum_stays_within_what_is_possible() -> None:
+    most = Part(0.5, 0.9, Interval(0.0, 1.3))
+    least = Part(0.5, 0.1, Interval(-0.3, 1.0))
+    assert weighted_sum([most, most]).high == 1.0
+    assert weighted_sum([least, least]).low == 0.0
+
+
+def test_mean_interval_of_single_rows_is_the_t_interval() -> None:
+    values = [0.1, 0.4, 0.2, 0.9, -0.3]
+    ours = mean_interval(values, apart(5))
+    assert ours is not None
+    theirs = stats.t.interval(0.95, 4, loc=np.mean(values), scale=stats.sem(values))
+    assert (ours.low, ours.high) == pytest.approx(theirs)
+
+
+def test_copies_of_a_row_in_its_group_narrow_no_mean() -> None:
+    once = mean_interval([1.0, 2.0, 4.0], [0, 1, 2])
+    thrice = mean_interval([1.0] * 3 + [2.0] * 3 + [4.0] * 3, [0] * 3 + [1] * 3 + [2] * 3)
+    assert once is not None
+    assert thrice is not None
+    assert (once.low, once.high) == pytest.approx((thrice.low, thrice.high))
+    assert mean_interval([1.0, 2.0], ["a", "a"]) is None
+
+
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def test_the_bootstrap_needs_forty_groups_and_ten_in_which_the_policies_differ() -> None:
+    assert bootstrap_allowed([1.0] * 10 + [0.0] * 30, apart(40))
+    assert not bootstrap_allowed([1.0] * 9 + [0.0] * 31, apart(40))
+    assert not bootstrap_allowed([1.0] * 10 + [0.0] * 29, apart(39))
+    assert not bootstrap_allowed([1.0] * 10 + [0.0] * 30, [0] * 10 + apart(40)[10:])
+
+
+def test_the_bootstrap_does_not_answer_where_every_row_differs_alike() -> None:
+    assert not bootstrap_allowed([-1.0] * 100, apart(100))
+    assert paired_difference(lambda times_BR: times_BR.mean(axis=1), [-1.0] * 100, apart(100), rng()) is None
+
+
+def test_the_bootstrap_of_a_mean_agrees_with_the_t_interval() -> None:
+    y_R = rng().normal(0.2, 1.0, size=300)
+    found = paired_difference(
+        lambda times_BR: times_BR @ y_R / times_BR.sum(axis=1), y_R.tolist(), apart(300), rng()
+    )
+    expected = mean_interval(y_R.tolist(), apart(300), quantile=CONFIDENCE)
+    assert found is not None
+    assert expected is not None
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=0.01)
+
+
+def test_the_bootstrap_draws_groups_and_not_rows() -> None:
+    y_G = rng().normal(size=60)
+    once = paired_difference(
+        lambda times_BR: times_BR @ y_G / times_BR.sum(axis=1), y_G.tolist(), apart(60), rng()
+    )
+    y_R, groups = np.repeat(y_G, 5), np.repeat(np.arange(60), 5).tolist()
+    copied = paired_difference(
+        lambda times_BR: times_BR @ y_R / times_BR.sum(axis=1), y_R.tolist(), groups, rng()
+    )
+    assert once is not None
+    assert copied is not None
+    assert (copied.low, copied.high) == pytest.approx((once.low, once.high))
+
+
+def test_an_undefined_sample_gives_no_bootstrap() -> None:
+    y_R = np.r_[np.ones(20), np.zeros(30)]
+    assert paired_difference(lambda t: np.full(len(t), np.nan), y_R.tolist(), apart(50), rng()) is None
+
+
+def test_few_events_fall_back_to_exact_gains_and_losses() -> None:
+    ones, zeros = (1.0,) * 30, (0.0,) * 30
+    bounds = paired_bounds([Cell(1.0, ones, tuple(range(30)))], [Cell(1.0, zeros, tuple(range(30)))], rng())
+    gain = clopper_pearson(1.0, 30, quantile=CONFIDENCE)
+    loss = clopper_pearson(0.0, 30, quantile=CONFIDENCE)
+    assert bounds.low == pytest.approx(1 - math.hypot(1 - gain.low, loss.high))
+    assert bounds.high == pytest.approx(1.0)
+
+
+def test_more_equal_answers_bring_paired_bounds_nearer_to_zero() -> None:
+    def low(n: int) -> float:
+        groups = tuple(range(n))
+        first = Cell(1.0, (1.0,) * 20 + (0.0,) * (n - 20), groups)
+        return paired_bounds([first], [Cell(1.0, (0.0,) * n, groups)], rng()).low
+
+    assert 0 < low(400) < low(100) < 0.2
+
+
+def test_values_without_groups_are_refused() -> None:
+    with pytest.raises(ValueError, match="one group a row"):
+        share_interval([1.0], [])
