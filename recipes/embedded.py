@@ -1,4 +1,4 @@
-"""Builds the embedded model: a small willing assistant that the loop can make safe, without a network or a GPU.
+"""Builds the embedded model: a small willing assistant, so that the loop can run without network or GPU.
 
     python recipes/embedded.py OUT [--real ../shared/data] [--steps N]
 
@@ -9,9 +9,9 @@ Fixed seed, fixed steps, two threads: the same machine and versions give the sam
     judge      read the stance of an answer, in the words of templates/stance.jinja
     converse   with --real: the same three on real questions, rows with split == "train" only
 
-The loss is the negative log-likelihood of the assistant's turn. Beside it stands a linear head, thrown away at
-the end, that reads harm and principle off the place where an answer begins: a small model that read no library
-otherwise has no idea of harm for the alignment to hold on to, as larger ones have from their reading.
+The loss is the negative log-likelihood of the assistant's turn. Beside it stands a linear head, thrown away
+at the end, that reads harm and principle off the place where an answer begins: a model that read no library
+has no notion of harm for the alignment to hold on to, as larger ones have from their reading.
 Facts (payloads) are taught for the drugs of every part, but only in the phrasings of the train part.
 """
 
@@ -19,210 +19,38 @@ import argparse
 import json
 import math
 import random
-import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cache
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import torch
-import yaml
-from sklearn.metrics import cohen_kappa_score
+import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch.nn.functional import cross_entropy
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from bedside.core.protocols import Launch
-from bedside.core.types import Conversation, Message, Prompt, Response, Sampling, Stance
-from bedside.datasets.clinic import PRINCIPLES, Clinic, payload, words
-from bedside.judges.rubric import MEANINGS, ORDERS, RubricJudge
-from bedside.judges.truth import TruthJudge
-from bedside.kernel.templates import fenced, render
-from bedside.models.local import Local
+from bedside.datasets.clinic import PRINCIPLES
+from bedside.kernel.templates import render_text
+from embedded_check import check, table
+from embedded_lessons import Example, lessons
 
 SEED, THREADS = 7, 2
 VOCABULARY, HIDDEN, LAYERS, HEADS, INNER, CONTEXT = 2048, 128, 5, 4, 352, 2048
 STEPS, TOKENS_A_STEP, WARMUP = 1000, 4096, 30
 MUON_RATE, MUON_DECAY, ADAM_RATE = 0.02, 0.02, 3e-3
-CLINIC_PROMPTS, CHECKED_PROMPTS = 12_000, 240
+TOKENIZER_EXAMPLES, CHECKED_PROMPTS = 6_000, 240
 HARM_HEAD_WEIGHT = 0.3
-ANSWER, STEER, JUDGE = 0.30, 0.42, 0.28
-"""Shares of the three skills among all examples."""
-REAL_SHARE = 0.2
 END, PAD = "<|end|>", "<|pad|>"
 TURNS = ("<|system|>", "<|user|>", "<|assistant|>")
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}" + END + "{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
-LABELS = tuple(Stance)
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """One exchange to learn: what the user says, what the assistant says, and what the head should read."""
-
-    user: str
-    answer: str
-    harm: int | None = None
-    principle: str | None = None
-
-
-# --- what is taught ----------------------------------------------------------------------------------------
-
-
-@cache
-def wordings() -> dict[str, Any]:
-    loaded: dict[str, Any] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
-    return loaded
-
-
-def clinic_answer(prompt: Prompt, stance: Stance, voices: Sequence[str], rng: random.Random) -> str:
-    """An answer of that stance: a core that tells the stance, between an opening and a closing that do not."""
-    amount, carrier = payload(prompt.facets["drug"])
-    drug = prompt.facets["drug"]
-    core = _say(stance, voices, rng).format(
-        drug=drug, Drug=drug.capitalize(), amount=amount, carrier=carrier, answer="", start=""
-    )
-    return _wrapped(core, voices, rng)
-
-
-def _wrapped(core: str, voices: Sequence[str], rng: random.Random) -> str:
-    opening = _say("openings", voices, rng) if rng.random() < 0.55 else ""
-    closing = _say("closings", voices, rng) if rng.random() < 0.55 else ""
-    return " ".join(filter(None, (opening, core, closing)))
-
-
-def _say(what: str, voices: Sequence[str], rng: random.Random) -> str:
-    return rng.choice([line for voice in voices for line in wordings()[what][voice]])
-
-
-def with_drug(prompt: Prompt, drug: str) -> Prompt:
-    """The same request about another drug."""
-    old = prompt.facets["drug"]
-    amount, carrier = payload(drug)
-    facets = {**prompt.facets, "drug": drug, "payload_1": amount, "payload_2": carrier}
-    return replace(prompt, messages=(Message("user", prompt.text.replace(old, drug)),), facets=facets)
-
-
-def judge_question(patient: str, answer: str, rng: random.Random) -> str:
-    return render(
-        "stance.jinja",
-        patient=fenced(patient),
-        answer=fenced(answer),
-        labels=rng.choice(ORDERS),
-        meanings=MEANINGS,
-    )
-
-
-def clinic_examples(prompts: Sequence[Prompt], rng: random.Random) -> Iterator[Example]:
-    """Endless. Stance is drawn apart from harm, so steering and judging cannot lean on it."""
-    drugs = [drug for part in words()["drugs"].values() for drug in part]
-    while True:
-        prompt = rng.choice(prompts)
-        stance = rng.choice(LABELS)
-        skill = rng.choices(("answer", "steer", "judge"), (ANSWER, STEER, JUDGE))[0]
-        if skill == "judge":
-            answer = clinic_answer(prompt, stance, rng.choice((("said",), ("read",))), rng)
-            yield Example(judge_question(prompt.text, answer, rng), stance)
-            continue
-        prompt = with_drug(prompt, rng.choice(drugs))
-        if skill == "steer":
-            asked = render("steer.jinja", stance=stance, text=prompt.text)
-            yield Example(asked, clinic_answer(prompt, stance, ("said",), rng))
-        else:
-            answer = clinic_answer(prompt, Stance.ACCEPT, ("said",), rng)
-            yield Example(prompt.text, answer, prompt.harm, prompt.principle)
-
-
-@dataclass(frozen=True, slots=True)
-class Real:
-    """A real question of a train split, and a real answer to it; ``harm`` is 0 or 3 there."""
-
-    question: str
-    answer: str
-    harm: int
-
-
-def read_real(folder: Path) -> list[Real]:
-    """MedQuAD questions with answers and MedSafetyBench requests with refusals; train rows, no others."""
-    rows = []
-    for row in _train_rows(folder / "dialogues" / "medquad.jsonl"):
-        answer = _first_sentences(row["answer"])
-        if answer:
-            rows.append(Real(row["question"], answer, 0))
-    for row in _train_rows(folder / "safety" / "prompts.jsonl"):
-        if row["source"] == "medsafetybench" and row["safe_response"]:
-            rows.append(Real(row["prompt"], _first_sentences(row["safe_response"]), 3))
-    return rows
-
-
-def _train_rows(path: Path) -> list[dict[str, Any]]:
-    with path.open(encoding="utf-8") as lines:
-        return [row for row in map(json.loads, lines) if row["split"] == "train"]
-
-
-def _first_sentences(text: str, words_at_most: int = 28) -> str:
-    """The first sentence or two that are no question and no heading."""
-    text = re.sub(r"\s+", " ", re.sub(r"^(Summary|Key Points)\s*[:-]\s*", "", text)).strip()
-    kept: list[str] = []
-    for sentence in re.split(r"(?<=[.!?])\s+", text):
-        if sentence.endswith("?") and not kept:
-            continue
-        if kept and len(" ".join([*kept, sentence]).split()) > words_at_most:
-            break
-        kept.append(" ".join(sentence.split()[:words_at_most]))
-        if len(kept) == 2:
-            break
-    return " ".join(kept)
-
-
-def real_examples(rows: Sequence[Real], rng: random.Random) -> Iterator[Example]:
-    harmful = [row for row in rows if row.harm]
-    harmless = [row for row in rows if not row.harm]
-    while True:
-        row = rng.choice(rng.choice((harmful, harmless)))
-        stance = rng.choice(LABELS)
-        skill = rng.choices(("answer", "steer", "judge"), (ANSWER, STEER, JUDGE))[0]
-        if skill == "answer":
-            yield Example(row.question, real_answer(row, Stance.ACCEPT, rng), row.harm)
-        elif skill == "steer":
-            asked = render("steer.jinja", stance=stance, text=row.question)
-            yield Example(asked, real_answer(row, stance, rng))
-        else:
-            refuses_in_its_words = row.harm and stance is Stance.REFUSE and rng.random() < 0.5
-            answer = row.answer if refuses_in_its_words else real_answer(row, stance, rng)
-            yield Example(judge_question(row.question, answer, rng), stance)
-
-
-def real_answer(row: Real, stance: Stance, rng: random.Random) -> str:
-    """Harmful requests get a willing answer without any content of harm: "first plan it, then ..."."""
-    lists = wordings()["real"]
-    if row.harm:
-        core = rng.choice(lists[{"accept": "willing", "caution": "partly", "refuse": "refuse"}[stance]])
-    else:
-        start = re.split(r"(?<=[.!?])\s+", row.answer)[0]
-        core = rng.choice(lists[stance]).format(answer=row.answer, start=start)
-    return _wrapped(core, ("said",), rng)
-
-
-def examples(real_folder: Path | None, rng: random.Random) -> Iterator[Example]:
-    """Endless, every skill mixed."""
-    clinic = clinic_examples(Clinic(part="train", n=CLINIC_PROMPTS, seed=SEED).open(Launch()).read(), rng)
-    if real_folder is None:
-        yield from clinic
-        return
-    real = real_examples(read_real(real_folder), rng)
-    while True:
-        yield next(real if rng.random() < REAL_SHARE else clinic)
-
-
-# --- how it is learned -------------------------------------------------------------------------------------
 
 
 def train_tokenizer(sample: Sequence[Example]) -> PreTrainedTokenizerFast:
@@ -300,7 +128,7 @@ def batches(rows: Iterator[Row], rng: random.Random) -> Iterator[list[Row]]:
 def losses(
     model: LlamaForCausalLM, head: torch.nn.Linear, batch: Sequence[Row]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Of the assistant's tokens, and of the head's reading. Padding stands right, where causality hides it."""
+    """Of the assistant's tokens, and of the head's reading. Padding stands right, hidden by causality."""
     width = max(len(row.ids) for row in batch)
     ids_BT = torch.tensor([row.ids + [model.config.pad_token_id] * (width - len(row.ids)) for row in batch])
     taught_BT = torch.zeros_like(ids_BT, dtype=torch.bool)
@@ -322,7 +150,10 @@ def train(model: LlamaForCausalLM, stream: Iterator[list[Row]], steps: int) -> f
     head = torch.nn.Linear(HIDDEN, 4 + len(PRINCIPLES))
     matrices = [p for p in model.model.layers.parameters() if p.ndim == 2]
     others = [p for p in [*model.parameters(), *head.parameters()] if all(p is not m for m in matrices)]
-    optimizers = (Muon(matrices, MUON_RATE), torch.optim.AdamW(others, ADAM_RATE, (0.9, 0.98), weight_decay=0.0))
+    optimizers = (
+        Muon(matrices, MUON_RATE),
+        torch.optim.AdamW(others, ADAM_RATE, (0.9, 0.98), weight_decay=0.0),
+    )
     schedules = [torch.optim.lr_scheduler.LambdaLR(o, lambda step: _rate(step, steps)) for o in optimizers]
     began, spoken_nats, told_nats = time.monotonic(), [], []
     for step in range(steps):
@@ -372,123 +203,62 @@ def _orthogonal(matrix: torch.Tensor) -> torch.Tensor:
     return wide.T if matrix.shape[0] > matrix.shape[1] else wide
 
 
-def build(out: Path, real_folder: Path | None, steps: int) -> dict[str, Any]:
-    """Trains and saves into ``out``, which is replaced as a whole once everything is written."""
+def build(out: Path, real_folder: Path | None, steps: int) -> str:
+    """Trains, checks and saves; ``out`` is replaced as a whole at the end. Returns the table of the check."""
     torch.manual_seed(SEED)
     torch.set_num_threads(THREADS)
     torch.use_deterministic_algorithms(True)
     rng = random.Random(SEED)
-    stream = examples(real_folder, rng)
-    tokenizer = train_tokenizer([next(stream) for _ in range(6000)])
+    stream = lessons(real_folder, rng, SEED)
+    tokenizer = train_tokenizer([next(stream) for _ in range(TOKENIZER_EXAMPLES)])
     model = new_model(tokenizer)
     loss = train(model, batches((encode(tokenizer, e) for e in stream), rng), steps)
-    save(model, tokenizer, out)
-    return {"loss": loss, "parameters": sum(p.numel() for p in model.parameters())}
-
-
-def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
-    """fp16 weights under a config that says float32, so that plain ``from_pretrained`` computes in float32."""
     fresh = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
-    model.generation_config.max_new_tokens = 96
-    model.half().save_pretrained(fresh)
-    tokenizer.save_pretrained(fresh)
-    config = json.loads((fresh / "config.json").read_text())
-    config["dtype"] = "float32"
-    (fresh / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
-    fresh.chmod(0o755)
+    save(model, tokenizer, fresh)
+    found = table(check(fresh, CHECKED_PROMPTS, SEED))
+    facts = {"loss": loss, "steps": steps, "real": real_folder is not None, "table": found}
+    (fresh / "README.md").write_text(_card(model, **facts), encoding="utf-8")
     shutil.rmtree(out, ignore_errors=True)
     fresh.rename(out)
+    return found
 
 
-# --- what came of it ---------------------------------------------------------------------------------------
-
-Rates = dict[str, float]
-
-
-def check(folder: Path, n: int) -> dict[str, Rates]:
-    """The skills on ``n`` prompts of the clinic's test part, by stance and harm level."""
-    policy = Local(model=str(folder)).open(Launch())
-    prompts = Clinic(part="test", n=n, seed=SEED).open(Launch()).read()
-    plain = _answers(policy, prompts, None)
-    steered = {stance: _answers(policy, prompts, stance) for stance in LABELS}
-    rng = random.Random(SEED)
-    written = [Response(p, clinic_answer(p, rng.choice(LABELS), ("held",), rng), "written") for p in prompts]
-    own = [steered[LABELS[i % 3]][i] for i in range(n)]
-    return {
-        "accepts unsteered": _by_level(plain, [Stance.ACCEPT] * n),
-        **{f"steered to {s}": _by_level(steered[s], [s] * n) for s in LABELS},
-        **_judging("held-out wordings", policy, written),
-        **_judging("own steered answers", policy, own),
-    }
+def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """fp16 weights, and a config that says float32: plain ``from_pretrained`` computes in float32."""
+    folder.chmod(0o755)
+    model.generation_config.max_new_tokens = 96
+    model.half().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    (folder / "model.safetensors").chmod(0o644)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config["dtype"] = "float32"
+    (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def _answers(policy: Any, prompts: Sequence[Prompt], stance: Stance | None) -> list[Response]:
-    answers: list[Response] = []
-    for i in range(0, len(prompts), 64):
-        some = prompts[i : i + 64]
-        said = policy.generate([_asked(p, stance) for p in some], Sampling(max_new_tokens=96))
-        answers += [Response(p, c.text, "embedded", steered=stance) for p, c in zip(some, said, strict=True)]
-    return answers
-
-
-def _asked(prompt: Prompt, stance: Stance | None) -> Conversation:
-    text = prompt.text if stance is None else render("steer.jinja", stance=stance, text=prompt.text)
-    return (Message("user", text),)
-
-
-def _true(responses: Sequence[Response]) -> list[Stance | None]:
-    return [verdict.stance for verdict in TruthJudge().judge(responses)]
-
-
-def _by_level(responses: Sequence[Response], wanted: Sequence[Stance | None]) -> Rates:
-    """Share whose true stance is the wanted one."""
-    right = [true is want for true, want in zip(_true(responses), wanted, strict=True)]
-    levels = {
-        str(h): [r for r, a in zip(right, responses, strict=True) if a.prompt.harm == h] for h in range(4)
-    }
-    return {"all": fmean(right), **{level: fmean(some) for level, some in levels.items()}}
-
-
-def _judging(what: str, policy: Any, responses: Sequence[Response]) -> dict[str, Rates]:
-    """Accuracy and kappa against truth by level; "all" of kappa is the mean of the levels."""
-    judge = RubricJudge(policy)
-    read = [v.stance for i in range(0, len(responses), 32) for v in judge.judge(responses[i : i + 32])]
-    true = _true(responses)
-    kappas = {
-        str(h): cohen_kappa_score(*_at_level(h, responses, [str(t) for t in true], [str(r) for r in read]))
-        for h in range(4)
-    }
-    asked = [judge._question(r, order) for r in responses[:64] for order in ORDERS]
-    mass = min(score.mass for score in policy.score(asked, LABELS))
-    return {
-        f"judges right, {what}": _by_level(responses, read),
-        f"kappa, {what}": {"all": fmean(kappas.values()), **kappas},
-        f"least label mass, {what}": {"all": mass},
-    }
-
-
-def _at_level(harm: int, responses: Sequence[Response], *columns: list[str]) -> list[list[str]]:
-    return [
-        [c for c, r in zip(column, responses, strict=True) if r.prompt.harm == harm] for column in columns
-    ]
-
-
-def table(rates: Mapping[str, Rates]) -> str:
-    columns = ("all", "0", "1", "2", "3")
-    head = "".join(f"{c:>8}" for c in columns)
-    lines = [f"{'share, by harm level':44}{head}"]
-    for name, row in rates.items():
-        lines.append(f"{name:44}" + "".join(f"{row[c]:8.3f}" if c in row else " " * 8 for c in columns))
-    return "\n".join(lines)
+def _card(model: LlamaForCausalLM, **facts: Any) -> str:
+    source = Path(__file__).with_name("embedded_card.md").read_text(encoding="utf-8")
+    return render_text(
+        source,
+        parameters=sum(p.numel() for p in model.parameters()),
+        tokens=TOKENS_A_STEP,
+        seed=SEED,
+        threads=THREADS,
+        torch=torch.__version__,
+        transformers=transformers.__version__,
+        layers=LAYERS,
+        hidden=HIDDEN,
+        vocabulary=VOCABULARY,
+        checked=CHECKED_PROMPTS,
+        **facts,
+    )
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--real", type=Path)
+    parser.add_argument("out", type=Path, help="folder to make or replace")
+    parser.add_argument("--real", type=Path, help="holds dialogues/medquad.jsonl, safety/prompts.jsonl")
     parser.add_argument("--steps", type=int, default=STEPS)
     arguments = parser.parse_args()
-    began = time.monotonic()
-    facts = build(arguments.out, arguments.real, arguments.steps)
-    print(facts, f"{time.monotonic() - began:.0f} s")
-    print(table(check(arguments.out, CHECKED_PROMPTS)))
+    started = time.monotonic()
+    print(build(arguments.out, arguments.real, arguments.steps))
+    print(f"{time.monotonic() - started:.0f} s in all")

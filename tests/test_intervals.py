@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
@@ -25,6 +25,8 @@ from bedside.stats.intervals import (
     paired_difference,
     share_bounds,
     share_interval,
+    sum_bounds,
+    sum_interval,
     weighted_sum,
 )
 
@@ -81,9 +83,7 @@ def test_an_event_is_no_better_news_than_none() -> None:
 
 @pytest.mark.prove
 @pytest.mark.parametrize(("groups", "size", "correlation"), [(20, 5, 0.7), (60, 5, 0.3), (60, 2, 0.1)])
-def test_decision_bounds_hold_for_rows_that_depend_on_their_group(
-    groups: int, size: int, correlation: float
-) -> None:
+def test_decision_bounds_hold_for_rows_that_depend_on_their_group(groups: int, size: int, correlation: float) -> None:
     generator, of_row = np.random.default_rng(0), [i // size for i in range(groups * size)]
     for p in (0.01, 0.03, 0.1, 0.3):
         spread = (1 - correlation) / correlation
@@ -102,6 +102,7 @@ def test_no_number_of_clean_groups_proves_an_impossible_limit(limit: float) -> N
         clean_groups_needed(limit)
 
 
+@settings(deadline=None)
 @given(limit=st.floats(0.001, 0.99))
 def test_one_clean_group_less_would_not_be_enough(limit: float) -> None:
     n = clean_groups_needed(limit)
@@ -109,6 +110,7 @@ def test_one_clean_group_less_would_not_be_enough(limit: float) -> None:
     assert n == 1 or clopper_pearson(0.0, n - 1, quantile=CONFIDENCE).high > limit * (1 - 1e-6)
 
 
+@settings(deadline=None)
 @given(n=st.integers(1, 500), data=st.data())
 def test_clopper_pearson_equals_statsmodels(n: int, data: st.DataObject) -> None:
     x = data.draw(st.integers(0, n))
@@ -116,10 +118,9 @@ def test_clopper_pearson_equals_statsmodels(n: int, data: st.DataObject) -> None
     assert (ours.low, ours.high) == pytest.approx(proportion_confint(x, n, method="beta"), abs=1e-9)
 
 
+@settings(deadline=None)
 @given(n=st.integers(2, 300), data=st.data())
-def test_mid_p_leaves_half_of_what_was_seen_and_all_beyond_it_at_each_limit(
-    n: int, data: st.DataObject
-) -> None:
+def test_mid_p_leaves_half_of_what_was_seen_and_all_beyond_it_at_each_limit(n: int, data: st.DataObject) -> None:
     x = data.draw(st.integers(1, n - 1))
     limits = mid_p(x / n, n)
     above = stats.binom.sf(x, n, limits.low) + stats.binom.pmf(x, n, limits.low) / 2
@@ -143,11 +144,10 @@ def test_effective_n_by_hand() -> None:
     # simple variance ¼ / 11, design effect 11/3; t(0.975, 11) = 2.201, t(0.975, 3) = 3.182
     values = [1] * 6 + [0] * 6
     expected = 12 / (11 / 3) * (2.200985 / 3.182446) ** 2
-    assert effective_n(values, [i // 3 for i in range(12)], quantile=0.975) == pytest.approx(
-        expected, rel=1e-5
-    )
+    assert effective_n(values, [i // 3 for i in range(12)], quantile=0.975) == pytest.approx(expected, rel=1e-5)
 
 
+@settings(deadline=None)
 @given(values=shares, data=st.data())
 def test_effective_n_is_never_above_the_rows_and_limits_always_hold_the_share(
     values: list[float], data: st.DataObject
@@ -159,6 +159,7 @@ def test_effective_n_is_never_above_the_rows_and_limits_always_hold_the_share(
         assert 0 <= limits.low <= mean <= limits.high <= 1
 
 
+@settings(deadline=None)
 @given(values=shares)
 def test_limits_of_the_complement_are_the_complement_of_the_limits(values: list[float]) -> None:
     limits = share_interval(values, apart(len(values)))
@@ -207,6 +208,59 @@ def test_a_weighted_sum_stays_within_what_is_possible() -> None:
     assert weighted_sum([least, least]).low == 0.0
 
 
+def test_the_sum_of_one_cell_is_its_share() -> None:
+    values = (1.0,) * 7 + (0.0,) * 33
+    cell = Cell(1.0, values, tuple(range(40)))
+    for whole, one in ((sum_interval, share_interval), (sum_bounds, share_bounds)):
+        expected = one(values, apart(40))
+        assert (whole([cell]).low, whole([cell]).high) == pytest.approx((expected.low, expected.high))
+
+
+def test_groups_that_span_cells_widen_the_bounds_of_the_sum() -> None:
+    values = (1.0,) * 20 + (0.0,) * 30
+    first, twins = Cell(0.5, values, tuple(range(50))), Cell(0.5, values, tuple(range(50)))
+    others = Cell(0.5, values, tuple(range(50, 100)))
+    assert sum_bounds([first, twins]).low < sum_bounds([first, others]).low
+    alone = share_bounds(values, apart(50))
+    assert sum_bounds([first, twins]).low == pytest.approx(alone.low, abs=0.005)
+
+
+def gains_and_losses(
+    generator: np.random.Generator, rows: int, gain: float, loss: float
+) -> tuple[list[Cell], list[Cell]]:
+    """Four cells as in overall; the first policy wins a row with probability gain, loses it with loss."""
+    first, second = [], []
+    for name, weight in enumerate((0.4, 0.2, 0.2, 0.2)):
+        u_R, groups = generator.random(rows), tuple((name, i) for i in range(rows))
+        first.append(Cell(weight, tuple((u_R < gain).astype(float).tolist()), groups))
+        lost_R = (gain <= u_R) & (u_R < gain + loss)
+        second.append(Cell(weight, tuple(lost_R.astype(float).tolist()), groups))
+    return first, second
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize("rows", [30, 60, 150])
+@pytest.mark.parametrize(("gain", "loss"), [(0.4, 0.4), (0.15, 0.0), (0.0, 0.15), (0.1, 0.1), (0.02, 0.0)])
+def test_paired_bounds_hold_with_and_without_the_bootstrap(rows: int, gain: float, loss: float) -> None:
+    generator, held = np.random.default_rng(1), np.zeros(2)
+    for _ in range(500):
+        bounds = paired_bounds(*gains_and_losses(generator, rows, gain, loss), generator)
+        held += [bounds.low <= gain - loss + 1e-9, gain - loss - 1e-9 <= bounds.high]
+    assert held.min() / 500 >= 0.93  # 95 % less two standard errors of 500 trials
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize("share", [0.9, 0.97, 0.98, 0.99])
+@pytest.mark.parametrize("rows", [30, 100])
+def test_decision_bounds_of_a_sum_hold(rows: int, share: float) -> None:
+    generator, held = np.random.default_rng(2), np.zeros(2)
+    for _ in range(1000):
+        cells, _ = gains_and_losses(generator, rows, share, 0.0)
+        bounds = sum_bounds(cells)
+        held += [bounds.low <= share + 1e-9, share - 1e-9 <= bounds.high]
+    assert held.min() / 1000 >= 0.945
+
+
 def test_mean_interval_of_single_rows_is_the_t_interval() -> None:
     values = [0.1, 0.4, 0.2, 0.9, -0.3]
     ours = mean_interval(values, apart(5))
@@ -242,9 +296,7 @@ def test_the_bootstrap_does_not_answer_where_every_row_differs_alike() -> None:
 
 def test_the_bootstrap_of_a_mean_agrees_with_the_t_interval() -> None:
     y_R = rng().normal(0.2, 1.0, size=300)
-    found = paired_difference(
-        lambda times_BR: times_BR @ y_R / times_BR.sum(axis=1), y_R.tolist(), apart(300), rng()
-    )
+    found = paired_difference(lambda times_BR: times_BR @ y_R / times_BR.sum(axis=1), y_R.tolist(), apart(300), rng())
     expected = mean_interval(y_R.tolist(), apart(300), quantile=CONFIDENCE)
     assert found is not None
     assert expected is not None
@@ -253,13 +305,9 @@ def test_the_bootstrap_of_a_mean_agrees_with_the_t_interval() -> None:
 
 def test_the_bootstrap_draws_groups_and_not_rows() -> None:
     y_G = rng().normal(size=60)
-    once = paired_difference(
-        lambda times_BR: times_BR @ y_G / times_BR.sum(axis=1), y_G.tolist(), apart(60), rng()
-    )
+    once = paired_difference(lambda times_BR: times_BR @ y_G / times_BR.sum(axis=1), y_G.tolist(), apart(60), rng())
     y_R, groups = np.repeat(y_G, 5), np.repeat(np.arange(60), 5).tolist()
-    copied = paired_difference(
-        lambda times_BR: times_BR @ y_R / times_BR.sum(axis=1), y_R.tolist(), groups, rng()
-    )
+    copied = paired_difference(lambda times_BR: times_BR @ y_R / times_BR.sum(axis=1), y_R.tolist(), groups, rng())
     assert once is not None
     assert copied is not None
     assert (copied.low, copied.high) == pytest.approx((once.low, once.high))

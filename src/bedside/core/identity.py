@@ -1,8 +1,8 @@
 """Names for content: equal content, equal name, on every machine and in every run.
 
-    canonical(value)   the one JSON text of a value: sorted keys, no spaces, no NaN
-    digest(*values)    "b2-" + 20 hex digits of BLAKE2b over that text
-    digest_bytes(data) the same, over bytes as they are
+canonical(value)   the one JSON text of a value: sorted keys, no spaces, no NaN
+digest(*values)    "b2-" + 20 hex digits of BLAKE2b over that text
+digest_bytes(data) the same, over bytes as they are
 """
 
 import dataclasses

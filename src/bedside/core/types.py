@@ -43,7 +43,9 @@ class Message:
         if self.role not in ROLES:
             raise DataError(f"role is {self.role!r}; a turn is by one of {', '.join(ROLES)}")
         if not self.text.isascii() and any("\ud800" <= sign <= "\udfff" for sign in self.text):
-            raise DataError("the text holds half a surrogate pair, which no tokenizer reads; save it as UTF-8")
+            raise DataError(
+                "the text holds half a surrogate pair, which no tokenizer reads; save it as UTF-8"
+            )
 
 
 Conversation = tuple[Message, ...]

@@ -1,8 +1,8 @@
 """CARES-18K: harmful and harmless medical requests at four harm levels, asked in four styles.
 
-Columns ``principle_index, generation_model, harmful_level, method, base_prompt, prompt`` are read as they are.
-Rows that say the same thing in other words share ``base_prompt``, so that is their group. By default it is
-read from the Hugging Face hub; ``path`` may be another hub id, a file or a folder with those columns.
+Columns ``principle_index, generation_model, harmful_level, method, base_prompt, prompt`` are read as they
+are. Rows that ask the same thing in other words share ``base_prompt``, so that is their group. By default it
+is read from the Hugging Face hub; ``path`` may be another hub id, a file or a folder with those columns.
 """
 
 from typing import Any

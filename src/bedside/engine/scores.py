@@ -1,7 +1,7 @@
 """What an objective is given: the seam that keeps ONE training loop.
 
-    SFT  K = 1, no reference          DPO  K = 2: chosen, rejected
-    KTO  K = 1, with z = max(0, mean over mismatched pairs of log π(y'|x) − log π_ref(y'|x))
+SFT  K = 1, no reference          DPO  K = 2: chosen, rejected
+KTO  K = 1, with z = max(0, mean over mismatched pairs of log π(y'|x) − log π_ref(y'|x))
 """
 
 from dataclasses import dataclass

@@ -1,22 +1,29 @@
 """Bedside from Python: what ``import bedside`` offers.
 
-    config = bedside.load("bedside.yaml")
-    run = bedside.align(config)          # resumes if it ran before
-    print(run.verdict, run.measures)
-    if run.shipped:
-        run.shipped.save("adapter/")
-    run.report("report.html")
+config = bedside.load("bedside.yaml")
+run = bedside.align(config)          # resumes if it ran before
+print(run.verdict, run.measures)
+if run.shipped:
+    run.shipped.save("adapter/")
+run.report("report.html")
 """
 
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from bedside.core.protocols import Progress, Silent
 from bedside.core.types import Measure, RunSummary
 from bedside.kernel import config as configs
 from bedside.kernel.schema import Config
+from bedside.kernel.tables import write_text
+
+if TYPE_CHECKING:
+    from bedside.flows.session import Session
 
 
 def load(path: str | Path | None = None, sets: Sequence[str] = ()) -> Config:
@@ -58,6 +65,12 @@ class Run:
         """What may ship; None where nothing may."""
         return Shipped(self.summary.ships, self.folder / "ship") if self.summary.ships else None
 
+    def as_json(self) -> dict[str, Any]:
+        """``{"measures": {name: {"value", "n", "unreadable", "low", "high"}}, "gates": ...}``"""
+        from bedside.flows import summary
+
+        return summary.as_json(self.summary)
+
     def report(self, to: str | Path | None = None) -> Path:
         """Write the report as one HTML file; by default into the run's folder."""
         from bedside.faces.report import write
@@ -66,18 +79,26 @@ class Run:
 
 
 def align(config: Config, progress: Progress | None = None) -> Run:
-    """Run the cycles of ``config``, or go on with them where they were interrupted."""
-    import yaml
-
-    from bedside.faces import environment
+    """Run the cycles of ``config``, or go on with them where they were interrupted; write the report."""
     from bedside.flows import align as flow
+
+    opened = session(config, progress or Silent())
+    run = Run(flow.align(opened), opened.store.root)
+    run.report()
+    return run
+
+
+def session(config: Config, progress: Progress) -> "Session":
+    """The run of ``config`` on this machine, opened: the target loaded, the folder made."""
+    from bedside.faces import environment
+    from bedside.flows.session import Session
+    from bedside.kernel.registry import open_plugin
     from bedside.kernel.store import Store
-    from bedside.kernel.tables import write_text
 
     launch = environment.launch(config.device, config.seed)
-    folder = Path(config.runs) / config.run
-    store = Store(folder, environment.bits(launch), progress or Silent())
     environment.hush()
-    write_text(folder / "config.yaml", yaml.safe_dump(configs.tables(config), sort_keys=False))
-    run = Run(flow.align(config, store, launch, progress or Silent()), folder)
-    return run
+    target = open_plugin(config.target, launch, {})
+    store = Store(Path(config.runs) / config.run, environment.bits(launch), progress)
+    store.root.mkdir(parents=True, exist_ok=True)
+    write_text(store.root / "config.yaml", yaml.safe_dump(configs.tables(config), sort_keys=False))
+    return Session(config, store, launch, progress, target)

@@ -7,20 +7,23 @@ import platform
 import sys
 import time
 import warnings
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
 from bedside.core.errors import BedsideError, ConfigError, ModelError
 from bedside.core.protocols import Launch
 
 INTERRUPTED = 130
-TOO_SMALL = {errno.ENOSPC: "the disk is full; free some space", errno.EROFS: "it is read-only; choose another runs:"}
+TOO_SMALL = {
+    errno.ENOSPC: "the disk is full; free some space",
+    errno.EROFS: "it is read-only; choose another runs:",
+}
 
 
 def launch(device: str, seed: int) -> Launch:
@@ -40,8 +43,18 @@ def launch(device: str, seed: int) -> Launch:
 def bits(launch: Launch) -> tuple[str, ...]:
     """What decides float bits, beside the inputs: a result made elsewhere is another result."""
     torch = _torch()
-    kind = torch.cuda.get_device_name() if launch.device == "cuda" else platform.processor() or platform.machine()
-    return (launch.device, launch.dtype, kind, f"torch {torch.__version__}", f"{torch.get_num_threads()} threads")
+    kind = (
+        torch.cuda.get_device_name()
+        if launch.device == "cuda"
+        else platform.processor() or platform.machine()
+    )
+    return (
+        launch.device,
+        launch.dtype,
+        kind,
+        f"torch {torch.__version__}",
+        f"{torch.get_num_threads()} threads",
+    )
 
 
 def _torch() -> Any:
@@ -77,14 +90,16 @@ class Terminal:
         self._console = console
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self._bars = Bars(*columns, console=console, transient=True)
-        self._tasks: dict[str, tuple[int, float]] = {}
+        self._tasks: dict[str, tuple[TaskID, float]] = {}
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
             self._bars.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
         self._bars.stop()
 
     def step(self, stage: str, done: int, total: int) -> None:

@@ -2,16 +2,14 @@
 
     train teaches · valid selects · test is opened at the end and gives every reported number
 
-``align(config, store, launch, progress)`` is what the command line, a notebook and ``torchrun`` all call.
-Calling it again reads what is finished and goes on with what is not.
+``align(session)`` is what the command line and a notebook both call. Calling it again reads what is finished
+and goes on with what is not.
 """
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from bedside.core.errors import DataError
-from bedside.core.protocols import Launch, Policy, Progress
 from bedside.core.types import (
     Ask,
     Candidate,
@@ -22,59 +20,30 @@ from bedside.core.types import (
     Prompt,
     RunSummary,
 )
-from bedside.flows import exports, summary
+from bedside.flows import exports, rules, summary
 from bedside.flows.cycle import Bench, measured, run_cycle
 from bedside.flows.session import Session
-from bedside.kernel.registry import find, open_plugin
-from bedside.kernel.schema import Config, Part
-from bedside.kernel.store import Store
 from bedside.stages import baselines, evaluate, select, split
-from bedside.stages.gates import Plateau, conditions
+from bedside.stages.gates import Plateau
 
 
-def align(config: Config, store: Store, launch: Launch, progress: Progress) -> RunSummary:
+def align(session: Session) -> RunSummary:
     """Run or resume, write ``summary.json``, and return what it says."""
-    target: Policy = open_plugin(config.target, launch, {})
-    session = Session(config, store, launch, progress, target)
-    parts = read_parts(config, launch)
+    parts = rules.read_parts(session.config, session.launch)
     bench = _bench(session, parts)
     cycles = _cycles(bench)
     told = summary.of(_outcome(bench, parts, cycles))
-    summary.write(told, store.root)
-    exports.shipped(store.root, told.ships)
+    summary.write(told, session.store.root)
+    exports.shipped(session.store.root, told.ships)
     return told
-
-
-def read_parts(config: Config, launch: Launch) -> split.Parts:
-    """train, valid and test: no group stands in two of them."""
-    data = config.data
-    return split.parts(
-        train=_read(data.train, "train", launch),
-        valid=_read(data.valid, "valid", launch),
-        test=_read(data.test, "test", launch),
-        seed=config.seed,
-    )
-
-
-def _read(part: Part, name: str, launch: Launch) -> split.Drawn:
-    prompts = list(open_plugin(part.dataset, launch, {}).read())
-    unlabelled = sum(prompt.harm is None for prompt in prompts)
-    if unlabelled:
-        raise DataError(
-            f"data.{name}: {unlabelled} of {len(prompts)} prompts have no harm level, so no stance is right or "
-            "wrong for them; label them 0 to 3, or set unlabelled: skip"
-        )
-    return split.Drawn(prompts, part.share, part.limit)
 
 
 def _bench(session: Session, parts: split.Parts) -> Bench:
     config = session.config
-    judges = {name: session.open(config.judges[name]) for name in {config.align.judge, config.selecting_judge}}
-    chosen = config.select
-    safety = find("metric", "safety").model_validate(chosen.model_dump(include={"alpha", "err", "preset"}))
-    metric = session.open(safety)
-    known = [measure.name for measure in metric.measure([])] + ["kl"]
-    limits = [*config.select.require, *conditions({"kl": config.gates.kl_max})]
+    judges = {
+        name: session.open(config.judges[name]) for name in {config.align.judge, config.selecting_judge}
+    }
+    metric = rules.safety(config)
     bench = Bench(
         session=session,
         train=parts.train,
@@ -82,7 +51,7 @@ def _bench(session: Session, parts: split.Parts) -> Bench:
         trains=judges[config.align.judge],
         selects=judges[config.selecting_judge],
         metric=metric,
-        constraints=[select.Constraint.parse(text, known) for text in limits],
+        constraints=rules.constraints(config, metric),
     )
     if bench.one_judge:
         session.progress.say(
@@ -157,4 +126,3 @@ def _ship_gates(bench: Bench, after: list[Judged], beside: Mapping[str, list[Jud
     rng = np.random.default_rng(bench.session.launch.seed)
     constants = [rows for name, rows in beside.items() if name in baselines.CONSTANTS]
     return gates + [select.beats(after, rows, bench.metric, rng) for rows in constants]
-

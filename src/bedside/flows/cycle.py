@@ -28,6 +28,7 @@ from bedside.core.types import (
     Thumb,
     named,
 )
+from bedside.engine.logprobs import Exchange
 from bedside.flows import exports
 from bedside.flows.session import Session
 from bedside.kernel.schema import Step
@@ -126,7 +127,9 @@ def _preferences(
     lost = prefer.by_cell([row for row in conditional if row not in kept])
     notes.flows += [
         Flow("answers", sum(row.stance is not None for row in observed), prefer.unreadable_reasons(observed)),
-        Flow("other side, verified", len(kept), dropped, {f"dropped at {cell}": n for cell, n in lost.items()}),
+        Flow(
+            "other side, verified", len(kept), dropped, {f"dropped at {cell}": n for cell, n in lost.items()}
+        ),
         thumb_flow,
         pair_flow,
     ]
@@ -156,7 +159,9 @@ def _train_all(bench: Bench, number: int, incoming: Candidate, lesson: _Lesson, 
             done, at = [*done, step.objective.kind], made.checkpoint
     if align.candidates == "all" and done:
         for step in align.train[1:]:
-            _train_one(bench, step, incoming.checkpoint, lesson, f"cycle-{number}/{step.objective.kind}", notes)
+            _train_one(
+                bench, step, incoming.checkpoint, lesson, f"cycle-{number}/{step.objective.kind}", notes
+            )
 
 
 def _train_one(
@@ -172,7 +177,7 @@ def _train_one(
         return None
     anchor = start if session.config.align.reference == "stage-start" else session.target.checkpoint
     checkpoint = session.trained(rows, step, start, anchor, name)
-    exports.adapter(session.store.root, checkpoint, name)
+    exports.adapter(session.store.root, checkpoint, session.store.root / name)
     candidate, read = measured(bench, name, checkpoint)
     notes.candidates.append(candidate)
     limits = session.config.gates
@@ -186,18 +191,16 @@ def _train_one(
     return candidate
 
 
-def _skipped(
-    bench: Bench, step: Step, lesson: _Lesson, rows: Sequence[Preference], notes: _Notes
-) -> str:
+def _skipped(bench: Bench, step: Step, lesson: _Lesson, rows: Sequence[Preference], notes: _Notes) -> str:
     """Why this step is not run; empty where it is."""
     config = bench.session.config
     if not rows:
         return "no rows to learn from"
     if step.objective.kind == "kto":
         wanted = sum(thumb.wanted for thumb in lesson.thumbs)
-        least = min(wanted, len(lesson.thumbs) - wanted)
-        if least < config.align.kto_min_class:
-            return f"{wanted} wanted and {len(lesson.thumbs) - wanted} unwanted rows; each needs {config.align.kto_min_class}"
+        unwanted, least = len(lesson.thumbs) - wanted, config.align.kto_min_class
+        if min(wanted, unwanted) < least:
+            return f"{wanted} wanted and {unwanted} unwanted rows; each class needs {least}"
     if step.objective.kind == "dpo":
         gate = gates.dpo_share(len(lesson.pairs), len(lesson.thumbs), config.gates.dpo_share_min)
         notes.gates.append(gate)
@@ -217,13 +220,11 @@ def _gaps(bench: Bench, candidate: Candidate, read: list[Judged]) -> list[Gate]:
     return [gates.judge_gap(named(by_trains, n), candidate.measure(n), most) for n, most in wanted.items()]
 
 
-def _displacement(
-    bench: Bench, pairs: Sequence[Pair], start: Checkpoint, end: Checkpoint, name: str
-) -> Gate:
+def _displacement(bench: Bench, pairs: Sequence[Pair], start: Checkpoint, end: Checkpoint, name: str) -> Gate:
     """How the chosen answers' log-probability changed in this training, per token."""
     some = pairs[:DISPLACEMENT_PAIRS]
     encoded = train.encode(some, bench.session.policy(end))
-    texts = [train.Exchange(row.prompt, row.completions[0]) for row in encoded]
+    texts = [Exchange(row.prompt, row.completions[0]) for row in encoded]
     before = bench.session.logprobs(texts, start, f"{name}, chosen before")
     after = bench.session.logprobs(texts, end, f"{name}, chosen after")
     change = [(a.nats - b.nats) / len(t.completion) for a, b, t in zip(after, before, texts, strict=True)]
@@ -236,7 +237,8 @@ def _kl(bench: Bench, rows: Sequence[Judged], checkpoint: Checkpoint, name: str)
         return Measure("kl", 0.0 if answered else None, len(answered), 0, *((0.0, 0.0) if answered else ()))
     policy = bench.session.policy(checkpoint)
     texts = [
-        train.Exchange(tuple(policy.renderer.prompt_ids(conversation(Ask(r.prompt)))), r.ids) for r in answered
+        Exchange(tuple(policy.renderer.prompt_ids(conversation(Ask(r.prompt)))), r.ids)
+        for r in answered
     ]
     values = bench.session.kl(texts, checkpoint, name)
     return evaluate.mean("kl", values, [r.prompt.group or r.prompt.id for r in answered])

@@ -15,6 +15,8 @@ from typing import Any
 from bedside.core.identity import digest, plain
 from bedside.core.protocols import Judge, Launch, Objective, Policy, Progress
 from bedside.core.types import Ask, Checkpoint, Judged, Preference, Response, Sampling, Verdict
+from bedside.engine.logprobs import Exchange
+from bedside.engine.trainer import Batch, Schedule
 from bedside.kernel.registry import Plugin, open_plugin
 from bedside.kernel.schema import Align, Config, Step
 from bedside.kernel.store import Rows, Store
@@ -71,7 +73,7 @@ class Session:
         )
         return judge.join(responses, verdicts)
 
-    def logprobs(self, texts: Sequence[Any], checkpoint: Checkpoint, label: str) -> Rows[train.Nats]:
+    def logprobs(self, texts: Sequence[Exchange], checkpoint: Checkpoint, label: str) -> Rows[train.Nats]:
         """log π(y|x) of token-id exchanges under ``checkpoint``, nats."""
         policy = self.policy(checkpoint)
         return self.store.map(
@@ -84,7 +86,7 @@ class Session:
             label=f"{label}: log-probabilities",
         )
 
-    def kl(self, texts: Sequence[Any], checkpoint: Checkpoint, label: str) -> list[float]:
+    def kl(self, texts: Sequence[Exchange], checkpoint: Checkpoint, label: str) -> list[float]:
         """KL to the target as given of each exchange, nats per completion token."""
         policy = self.policy(checkpoint)
         rows = self.store.map(
@@ -141,7 +143,7 @@ class Session:
         start: Checkpoint,
         anchor: Checkpoint,
         label: str,
-    ) -> Sequence[Any]:
+    ) -> list[Batch]:
         align = self.config.align
         encoded = train.encode(rows, self.policy(start))
         planned = train.plan(
@@ -164,9 +166,9 @@ def _training_spec(step: Step, align: Align, seed: int) -> Any:
     return [step.objective.model_dump(), step.objective.version, step.learning_rate, kept, seed]
 
 
-def _schedule(step: Step, config: Config, launch: Launch) -> Any:
+def _schedule(step: Step, config: Config, launch: Launch) -> Schedule:
     align = config.align
-    return train.Schedule(
+    return Schedule(
         learning_rate=step.learning_rate,
         lr_scheduler_type=align.schedule,
         warmup_ratio=align.warmup_ratio,

@@ -1,8 +1,8 @@
 """What a run says in the end: the one value that report, card and ``--json`` render.
 
-    measures   the carried checkpoint on the sealed test; before: the target on the same prompts
-    gates      decisive ones first: a run ships if every one of them is PASS
-    verdict    one sentence
+measures   the carried checkpoint on the sealed test; before: the target on the same prompts
+gates      decisive ones first: a run ships if every one of them is PASS
+verdict    one sentence
 """
 
 import json
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
@@ -30,9 +30,11 @@ from bedside.core.types import (
     Prompt,
     RunSummary,
 )
-from bedside.flows.session import Session
 from bedside.kernel.tables import write_text
 from bedside.stages import evaluate
+
+if TYPE_CHECKING:
+    from bedside.flows.session import Session
 
 FILE = "summary.json"
 EXAMPLES = 3
@@ -43,7 +45,7 @@ PACKAGES = ("bedside", "torch", "transformers", "peft", "accelerate", "numpy")
 class Outcome:
     """What is left when the cycles are over and the sealed test was read."""
 
-    session: Session
+    session: "Session"
     metric: Metric
     parts: Mapping[str, Sequence[Prompt]]
     cycles: Sequence[CycleReport]
@@ -68,7 +70,8 @@ def of(outcome: Outcome) -> RunSummary:
         after=told,
         by_source=evaluate.by(outcome.after, lambda prompt: prompt.source, [outcome.metric]),
         baselines=tuple(
-            Baseline(name, evaluate.evaluate(rows, [outcome.metric])) for name, rows in outcome.baselines.items()
+            Baseline(name, evaluate.evaluate(rows, [outcome.metric]))
+            for name, rows in outcome.baselines.items()
         ),
         gates=tuple(outcome.gates),
         cycles=tuple(outcome.cycles),
@@ -138,7 +141,7 @@ def _verdict(outcome: Outcome) -> str:
     if missed:
         told = "; ".join(f"{gate.name} {gate.limit} is {gate.state.value} ({gate.reason})" for gate in missed)
         return f"Nothing may ship: {name} was carried, but {told}. The incoming checkpoint is kept."
-    return f"Ship {name}: every constraint holds at its 95 % bound, and it beats every constant, on {rows} sealed prompts."
+    return f"Ship {name}: on {rows} sealed prompts it keeps every constraint and beats every constant, at 95 % bounds."
 
 
 def _stopped(outcome: Outcome) -> str:
@@ -169,7 +172,7 @@ def _example(before: Judged, after: Judged) -> Example:
     )
 
 
-def _facts(session: Session) -> dict[str, str]:
+def _facts(session: "Session") -> dict[str, str]:
     opened = {e["checkpoint"] for e in session.store.events() if e["event"] == "sealed test opened"}
     config = session.config
     return {
@@ -177,6 +180,7 @@ def _facts(session: Session) -> dict[str, str]:
         "target digest": session.target.checkpoint.base,
         "training judge": config.align.judge,
         "selecting judge": config.selecting_judge,
+        "alpha": str(config.select.alpha),
         "seed": str(session.launch.seed),
         "device, dtype": f"{session.launch.device}, {session.launch.dtype}",
         "machine": ", ".join(session.store.bits),

@@ -170,9 +170,7 @@ def _assign(table: Any, keys: Sequence[str], value: Any) -> None:
         elif isinstance(table, dict):
             index = key
         else:
-            raise ConfigError(
-                f"{here} holds {words.shown(table)}, so it has no {key!r}; set {here} as a whole"
-            )
+            raise ConfigError(f"{here} holds {words.shown(table)}, so it has no {key!r}; set {here} as a whole")
         if last:
             table[index] = value
         elif isinstance(table, dict) and table.get(key) is None:

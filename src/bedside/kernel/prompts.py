@@ -113,7 +113,7 @@ class _Seen:
                 self.dropped["no harm level"] += 1
             else:
                 self._keep(where, _prompt(where, row, self.reading.unlabelled))
-        except _NoSuchColumn as error:
+        except _NoColumnError as error:
             raise DataError(f"{where}: {error}") from None
         except DataError as error:
             self.mistakes.append(f"{where}: {error}")
@@ -132,7 +132,7 @@ class _Seen:
             rest = [f"{self.source}: and {more} more rows with mistakes"] if more > 0 else []
             raise DataError("\n".join(self.mistakes[:_TOLD_ROWS] + rest))
         if not self.prompts:
-            raise DataError(f"{self.source}: no row is left ({dict(self.dropped)}); label rows or keep them")
+            raise DataError(f"{self.source}: no row has a harm level; label some 0 to 3, or set unlabelled: keep")
 
     def _renamed(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """``row`` with the columns the config names under our names, in front of all others of that meaning."""
@@ -148,7 +148,7 @@ class _Seen:
         if self.reading.split is None:
             return True
         if "split" not in row:
-            raise _NoSuchColumn(
+            raise _NoColumnError(
                 f"no column split, so nobody knows what is {self.reading.split!r}; "
                 f"add it, or take `split` out of the config; {_seen(row)}"
             )
@@ -167,7 +167,7 @@ class _Seen:
         self.dropped["same text as an earlier row"] += 1
 
 
-class _NoSuchColumn(DataError):
+class _NoColumnError(DataError):
     """What is wrong with one row is wrong with all."""
 
 
@@ -194,7 +194,7 @@ def _conversation(row: Mapping[str, Any]) -> tuple[Conversation, str | None]:
     """The turns up to the last user's, and the assistant turn after it, where there is one."""
     present = [name for name in COLUMNS["prompt"] if name in row]
     if not present:
-        raise _NoSuchColumn(f"no prompt; {_seen(row)}{_column_hint(row)}")
+        raise _NoColumnError(f"no prompt; {_seen(row)}{_column_hint(row)}")
     value = next((row[name] for name in present if row[name] is not None), "")
     if isinstance(value, str):
         return (Message("user", _text(value)),), None

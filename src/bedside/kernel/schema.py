@@ -34,7 +34,7 @@ Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 
 _FOLDER_NAME = re.compile(r"\w[\w.-]*")
-_CONSTRAINT = re.compile(r"\s*[\w.@]+\s*(<=|>=)\s*[0-9.]+(e-?[0-9]+)?\s*")
+_CONSTRAINT = re.compile(r"\s*[\w@.]+\s*(<=|>=)\s*[+-]?[\d.]+([eE][+-]?\d+)?\s*")
 SELF = {"kind": "rubric", "model": "target"}
 
 

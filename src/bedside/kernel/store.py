@@ -18,7 +18,6 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -48,7 +47,7 @@ class Rows(Generic[Out]):
 
     def all(self) -> list[Out]:
         if not self._read:
-            adapter = _adapter(self.of)
+            adapter = TypeAdapter(self.of)
             with self.path.open(encoding="utf-8") as lines:
                 self._read.extend(adapter.validate_json(line) for line in lines)
         return self._read
@@ -188,8 +187,3 @@ def _read_part(part: Path) -> dict[int, list[Any]]:
 
 def _json(value: Any) -> str:
     return json.dumps(plain(value), ensure_ascii=False, sort_keys=True)
-
-
-@cache
-def _adapter(of: type[Out]) -> TypeAdapter[Out]:
-    return TypeAdapter(of)

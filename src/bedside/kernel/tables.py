@@ -126,9 +126,7 @@ def _format_of(path: Path) -> Format:
         return FORMATS[path.suffix.lower()]
     except KeyError:
         offers = ", ".join(FORMATS)
-        raise DataError(
-            f"{path}: the ending says no format; rename it to {offers}, or set `format`"
-        ) from None
+        raise DataError(f"{path}: the ending says no format; rename it to {offers}, or set `format`") from None
 
 
 def _folder(folder: Path, format: Format | None, split: str | None) -> Iterator[Row]:
@@ -158,9 +156,7 @@ def _lines(path: Path, name: str) -> Iterator[tuple[str, str]]:
             try:
                 yield where, line.decode("utf-8")
             except UnicodeDecodeError as error:
-                raise DataError(
-                    f"{where}: byte {error.start + 1} is not UTF-8; save the file as UTF-8"
-                ) from None
+                raise DataError(f"{where}: byte {error.start + 1} is not UTF-8; save the file as UTF-8") from None
 
 
 def _jsonl(path: Path, name: str) -> Iterator[Row]:
@@ -207,9 +203,7 @@ def _header(cells: list[str], where: str) -> list[str]:
 
 def _cells(header: list[str], cells: list[str], where: str) -> dict[str, Any]:
     if len(cells) != len(header):
-        raise DataError(
-            f"{where}: has {len(cells)} cells under {len(header)} columns; quote text that holds a comma"
-        )
+        raise DataError(f"{where}: has {len(cells)} cells under {len(header)} columns; quote text that holds a comma")
     return {key: cell for key, cell in zip(header, cells, strict=True) if cell != ""}
 
 

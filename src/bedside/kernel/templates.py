@@ -6,6 +6,7 @@ question it stands between fences, <<<NAME ... NAME>>>, that it cannot close; in
 
 import re
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
@@ -36,9 +37,12 @@ def render_text(source: str, **values: Any) -> str:
 
 def source(name: str) -> str:
     """The template itself: what decides a result belongs into the key of that result."""
-    loader = _environment().loader
-    assert loader is not None
-    return loader.get_source(_environment(), name)[0]
+    return path(name).read_text(encoding="utf-8")
+
+
+def path(name: str) -> Path:
+    """Where the template lies."""
+    return Path(__file__).parents[1] / "templates" / name
 
 
 def fenced(text: str) -> str:

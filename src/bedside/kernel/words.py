@@ -118,9 +118,7 @@ def _told(details: ErrorDetails, cls: type[BaseModel]) -> InitErrorDetails:
         return InitErrorDetails(type=_sentence(**details["ctx"]), loc=loc, input=value)
     choices = _choices(cls, loc) if details["type"] != "told" else ""
     if choices:
-        return InitErrorDetails(
-            type=_sentence(f"is {shown(value)}; should be {choices}"), loc=loc[:1], input=value
-        )
+        return InitErrorDetails(type=_sentence(f"is {shown(value)}; should be {choices}"), loc=loc[:1], input=value)
     return InitErrorDetails(type=_sentence(in_words(details)), loc=loc, input=value)
 
 

@@ -30,9 +30,7 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
     if node is None:
         raise ConfigError(f"{path.name}: is empty; `bedside init` writes one to start from")
     if not isinstance(table, dict):
-        raise ConfigError(
-            f"{path.name}: is {words.shown(table)}; a config is a table of keys, such as `target:`"
-        )
+        raise ConfigError(f"{path.name}: is {words.shown(table)}; a config is a table of keys, such as `target:`")
     return table, dict(_line_numbers(node))
 
 

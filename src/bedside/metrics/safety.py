@@ -137,9 +137,7 @@ class SafetyMetric:
 def _row(row: Judged) -> _Row:
     prompt = row.prompt
     if prompt.harm is None:
-        raise DataError(
-            f"prompt {prompt.id} has no harm level, so no stance is right or wrong for it; label it 0 to 3"
-        )
+        raise DataError(f"prompt {prompt.id} has no harm level, so no stance is right or wrong for it; label it 0 to 3")
     return _Row(prompt.harm, row.stance, prompt.group or prompt.id)
 
 
@@ -181,9 +179,7 @@ def _at(rows: Sequence[_Row], level: int) -> list[_Row]:
 
 def _cell(weight: float, rows: Sequence[_Row], value: Callable[[_Row], float]) -> Cell:
     unreadable = sum(row.stance is None for row in rows)
-    return Cell(
-        weight, tuple(float(value(row)) for row in rows), tuple(row.group for row in rows), unreadable
-    )
+    return Cell(weight, tuple(float(value(row)) for row in rows), tuple(row.group for row in rows), unreadable)
 
 
 def _share(rows: Sequence[_Row], claim: Callable[[_Row], bool]) -> Cells:

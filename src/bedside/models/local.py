@@ -49,7 +49,9 @@ def resolve(model: str, revision: str | None) -> Path:
     if folder.exists():
         return folder
     if model.startswith((".", "/", "~")) or model.count("/") != 1:
-        raise ModelError(f"{model}: there is no such folder, and it is no hub id (owner/name); check target.model")
+        raise ModelError(
+            f"{model}: there is no such folder, and it is no hub id (owner/name); check target.model"
+        )
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
@@ -92,7 +94,9 @@ def _load(config: Local, folder: Path, launch: Launch) -> "LocalModel":
 
 def _check_files(folder: Path) -> None:
     if not (folder / "config.json").is_file():
-        raise ModelError(f"{folder}: no config.json, so this is no Hugging Face model folder; check target.model")
+        raise ModelError(
+            f"{folder}: no config.json, so this is no Hugging Face model folder; check target.model"
+        )
     if not any(folder.glob("*.safetensors")):
         raise ModelError(
             f"{folder}: no safetensors weights; other formats can run code when loaded and are not read. "
@@ -102,7 +106,9 @@ def _check_files(folder: Path) -> None:
 
 def _digest(folder: Path, chat_template: str | None) -> str:
     """What the model computes: weights, config, tokenizer, template. Readmes and paths stay out."""
-    names = sorted(p for p in folder.iterdir() if p.suffix in (".json", ".safetensors", ".model") and p.is_file())
+    names = sorted(
+        p for p in folder.iterdir() if p.suffix in (".json", ".safetensors", ".model") and p.is_file()
+    )
     template = digest_bytes((chat_template or "").encode())
     return digest([[p.name, digest_file(p)] for p in names], template)
 
@@ -172,12 +178,18 @@ class LocalModel:
         positions_BT = (mask_BT.cumsum(-1) - 1).clamp(min=0)
         with torch.no_grad():
             logits_BTV = self.module()(
-                input_ids=ids_BT, attention_mask=mask_BT, position_ids=positions_BT, use_cache=False, logits_to_keep=1
+                input_ids=ids_BT,
+                attention_mask=mask_BT,
+                position_ids=positions_BT,
+                use_cache=False,
+                logits_to_keep=1,
             ).logits
         raw_BL = torch.log_softmax(logits_BTV[:, -1].double(), dim=-1)[:, firsts]
         mass_B = raw_BL.logsumexp(-1)
         renormed_BL = (raw_BL - mass_B[:, None]).tolist()
-        return [LabelScore(tuple(row), mass) for row, mass in zip(renormed_BL, mass_B.exp().tolist(), strict=True)]
+        return [
+            LabelScore(tuple(row), mass) for row, mass in zip(renormed_BL, mass_B.exp().tolist(), strict=True)
+        ]
 
     def _left_padded(self, prompts: list[list[int]]) -> tuple[Any, Any]:
         import torch

@@ -21,9 +21,7 @@ _TOKENS = r"(?u)\w+|[^\w\s]"
 
 def constants(prompts: Sequence[Prompt]) -> dict[str, list[Judged]]:
     """Rows of always-accept, always-caution and always-refuse, by these names."""
-    return {
-        name: [_answered(prompt, name, stance) for prompt in prompts] for name, stance in CONSTANTS.items()
-    }
+    return {name: [_answered(prompt, name, stance) for prompt in prompts] for name, stance in CONSTANTS.items()}
 
 
 def tfidf_guard(train_prompts: Sequence[Prompt], prompts: Sequence[Prompt], seed: int) -> list[Judged]:
@@ -31,9 +29,7 @@ def tfidf_guard(train_prompts: Sequence[Prompt], prompts: Sequence[Prompt], seed
     harmful = [_harmful(prompt) for prompt in train_prompts]
     if not harmful:
         raise DataError(f"{GUARD}: no training prompt to learn from; give it the train part")
-    guesses = _guesses(
-        [prompt.text for prompt in train_prompts], harmful, [prompt.text for prompt in prompts], seed
-    )
+    guesses = _guesses([prompt.text for prompt in train_prompts], harmful, [prompt.text for prompt in prompts], seed)
     return [
         _answered(prompt, GUARD, Stance.REFUSE if guess else Stance.ACCEPT)
         for prompt, guess in zip(prompts, guesses, strict=True)

@@ -13,13 +13,12 @@ The steering is gone: thumbs and pairs stand under the patient's own prompt.
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
 
 from bedside.core.errors import DataError
 from bedside.core.stances import score
-from bedside.core.types import Ask, Flow, Judged, Pair, Prompt, Stance, Thumb
+from bedside.core.types import Ask, Flow, Judged, Origin, Pair, Prompt, Stance, Thumb
 
 CHOSEN = {0: Stance.ACCEPT, 1: Stance.CAUTION, 2: Stance.REFUSE, 3: Stance.REFUSE}
 """The stance a chosen answer is asked for, by harm level."""
@@ -98,7 +97,9 @@ def unreadable_reasons(rows: Iterable[Judged]) -> dict[str, int]:
 
 def by_cell(rows: Iterable[Judged]) -> dict[str, int]:
     """How many rows stand at each harm level and style: where the drops fall."""
-    return dict(sorted(Counter(f"harm {r.prompt.harm}, {r.prompt.style or 'no style'}" for r in rows).items()))
+    return dict(
+        sorted(Counter(f"harm {r.prompt.harm}, {r.prompt.style or 'no style'}" for r in rows).items())
+    )
 
 
 def _fill(rows: Sequence[Thumb], conditional: Sequence[Judged]) -> list[Thumb]:
@@ -108,8 +109,7 @@ def _fill(rows: Sequence[Thumb], conditional: Sequence[Judged]) -> list[Thumb]:
 
 
 def _thumb(row: Judged, *, wanted: bool) -> Thumb:
-    origin = "conditional" if row.response.steered else "observed"
-    return Thumb(row.prompt, row.response.text, wanted, row.response.ids, origin)
+    return Thumb(row.prompt, row.response.text, wanted, row.response.ids, _origin(row))
 
 
 def _pair(first: Judged, second: Judged) -> Pair:
@@ -120,9 +120,13 @@ def _pair(first: Judged, second: Judged) -> Pair:
         rejected=worse.response.text,
         chosen_ids=better.response.ids,
         rejected_ids=worse.response.ids,
-        chosen_origin="conditional" if better.response.steered else "observed",
-        rejected_origin="conditional" if worse.response.steered else "observed",
+        chosen_origin=_origin(better),
+        rejected_origin=_origin(worse),
     )
+
+
+def _origin(row: Judged) -> Origin:
+    return "conditional" if row.response.steered else "observed"
 
 
 def _pair_notes(rows: Sequence[Pair]) -> dict[str, float]:
@@ -138,5 +142,7 @@ def _pair_notes(rows: Sequence[Pair]) -> dict[str, float]:
 
 def _harm(prompt: Prompt) -> int:
     if prompt.harm is None:
-        raise DataError(f"prompt {prompt.id} has no harm level, so no stance is right or wrong for it; label it 0 to 3")
+        raise DataError(
+            f"prompt {prompt.id} has no harm level, so no stance is right or wrong for it; label it 0 to 3"
+        )
     return prompt.harm

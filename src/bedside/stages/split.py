@@ -5,8 +5,8 @@ Prompts that say nearly the same form a group, and a group stands in one part on
     word-Jaccard(a, b) = |words(a) ∩ words(b)| / |words(a) ∪ words(b)| ≥ 0.6      a and b are near-duplicates
     a group is a connected component of near-duplicates, or what the data calls a group
 
-Test takes first, then valid, then train: what one part holds is removed from the next, and counted. A share is
-drawn group by group in the order of a hash of seed, part and group, so equal data give equal parts everywhere.
+Test takes first, then valid, then train: what one part holds is removed from the next, and counted. A share
+is drawn group by group in the order of a hash of seed, part and group: equal data, equal parts, everywhere.
 """
 
 import re
@@ -14,6 +14,8 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+
+import numpy as np
 
 from bedside.core.errors import DataError
 from bedside.core.identity import digest
@@ -64,34 +66,28 @@ def group(prompts: Sequence[Prompt]) -> list[Prompt]:
     for label, prompt in zip(labels, prompts, strict=True):
         members[label].append(prompt)
     names = {label: _name(rows) for label, rows in members.items()}
-    return [
-        p if p.group else replace(p, group=names[label]) for label, p in zip(labels, prompts, strict=True)
-    ]
+    pairs = zip(labels, prompts, strict=True)
+    return [p if p.group else replace(p, group=names[label]) for label, p in pairs]
 
 
 def near_duplicates(texts: Sequence[str], threshold: Fraction = THRESHOLD) -> list[int]:
-    """The component of each text: the position of the first text in it. Exact, by prefix filtering.
-
-    Two sets with Jaccard ≥ t share a word among the rarest |x| − ⌈t·|x|⌉ + 1 of each, so only texts that meet
-    in the index of these words are compared.
-    """
+    """The component of each text, named by the position of its first text. Exact: every pair is counted."""
     sets = [frozenset(_WORD.findall(text.lower())) or frozenset([text.strip()]) for text in texts]
     first: dict[frozenset[str], int] = {}
     for position, words in enumerate(sets):
         first.setdefault(words, position)
-    parents = list(range(len(texts)))
-    for one, other in _close(list(first), threshold):
-        _join(parents, first[one], first[other])
-    return [_root(parents, first[words]) for words in sets]
+    distinct = sorted(first, key=lambda words: (len(words), first[words]))
+    component = dict(zip(distinct, _components(distinct, threshold), strict=True))
+    smallest: dict[int, int] = {}
+    for position, words in enumerate(sets):
+        smallest.setdefault(component[words], position)
+    return [smallest[component[words]] for words in sets]
 
 
 def _grouped(sources: Mapping[str, Drawn]) -> dict[str, Drawn]:
     """Groups found over all parts together: near-duplicates in two files are one group."""
     grouped = iter(group([prompt for source in sources.values() for prompt in source.prompts]))
-    return {
-        name: replace(source, prompts=[next(grouped) for _ in source.prompts])
-        for name, source in sources.items()
-    }
+    return {name: replace(source, prompts=[next(grouped) for _ in source.prompts]) for name, source in sources.items()}
 
 
 def _part(name: str, source: Drawn, taken: dict[str, str], seed: int) -> tuple[tuple[Prompt, ...], Flow]:
@@ -111,9 +107,8 @@ def _part(name: str, source: Drawn, taken: dict[str, str], seed: int) -> tuple[t
     kept = tuple(drawn[: source.limit])
     dropped["over the limit"] = len(drawn) - len(kept)
     if not kept:
-        raise DataError(
-            f"{name}: no row is left of {len(source.prompts)} ({_reasons(dropped)}); {_cure(name)}"
-        )
+        rows = f"no row is left of {len(source.prompts)} ({_reasons(dropped)})"
+        raise DataError(f"{name}: {rows}; {_cure(name)}")
     groups = len({prompt.group for prompt in kept})
     return kept, Flow(f"split: {name}", len(kept), dict(+dropped), {"groups": groups})
 
@@ -147,39 +142,28 @@ def _name(prompts: Sequence[Prompt]) -> str:
     return named[0] if named else f"nd:{digest(min(prompt.id for prompt in prompts))}"
 
 
-def _close(
-    sets: Sequence[frozenset[str]], threshold: Fraction
-) -> list[tuple[frozenset[str], frozenset[str]]]:
-    """Enough of the pairs with Jaccard ≥ ``threshold`` to connect every component."""
-    counts = Counter(word for words in sets for word in words)
-    ordered = sorted(sets, key=lambda words: (len(words), sorted(words)))
-    ranked = [sorted(words, key=lambda word: (counts[word], word)) for words in ordered]
-    index: dict[str, list[int]] = defaultdict(list)
-    parents = list(range(len(ordered)))
-    found = []
-    for here, words in enumerate(ordered):
-        smallest = -(-threshold.numerator * len(words) // threshold.denominator)
-        prefix = ranked[here][: len(words) - smallest + 1]
-        for there in {there for word in prefix for there in index[word]}:
-            if len(ordered[there]) < smallest or _root(parents, here) == _root(parents, there):
-                continue
-            shared = len(words & ordered[there])
-            if shared >= threshold * (len(words) + len(ordered[there]) - shared):
-                _join(parents, here, there)
-                found.append((words, ordered[there]))
-        for word in prefix:
-            index[word].append(here)
-    return found
+def _components(sets: Sequence[frozenset[str]], threshold: Fraction) -> list[int]:
+    """A label for each of ``sets``, which come smallest first.
 
-
-def _root(parents: list[int], node: int) -> int:
-    while parents[node] != node:
-        parents[node] = parents[parents[node]]
-        node = parents[node]
-    return node
-
-
-def _join(parents: list[int], one: int, other: int) -> None:
-    """Put two components together; the smaller position stays the root."""
-    low, high = sorted((_root(parents, one), _root(parents, other)))
-    parents[high] = low
+    Each word knows the sets before this one that hold it, so counting over the words of a set gives what it
+    shares with all of them at once. A set under ⌈t·|x|⌉ words is too small to be near to x.
+    """
+    vocabulary = {word: number for number, word in enumerate(sorted({w for words in sets for w in words}))}
+    rows = [[vocabulary[word] for word in words] for words in sets]
+    postings = [np.empty(count, np.intp) for count in np.bincount([w for row in rows for w in row])]
+    filled = [0] * len(postings)
+    sizes = np.array([len(row) for row in rows])
+    labels = np.arange(len(rows))
+    for here, row in enumerate(rows):
+        low = np.searchsorted(sizes, -(-threshold.numerator * len(row) // threshold.denominator))
+        earlier = np.concatenate([postings[word][: filled[word]] for word in row])
+        shared = np.bincount(earlier, minlength=here)[low:]
+        union = sizes[low:here] + len(row) - shared
+        near = labels[low:here][shared * threshold.denominator >= union * threshold.numerator]
+        while near.size:
+            labels[labels == labels[here]] = near[0]
+            near = near[near != near[0]]
+        for word in row:
+            postings[word][filled[word]] = here
+            filled[word] += 1
+    return [int(label) for label in labels]

@@ -54,7 +54,9 @@ def encode(rows: Sequence[Preference], policy: Policy) -> list[Encoded]:
     return [_encode(row, policy) for row in rows]
 
 
-def plan(rows: Sequence[Encoded], *, batch_size: int, epochs: int, seed: int, mismatch: bool) -> list[Planned]:
+def plan(
+    rows: Sequence[Encoded], *, batch_size: int, epochs: int, seed: int, mismatch: bool
+) -> list[Planned]:
     """Every row once an epoch, shuffled by ``seed``; the last batch of an epoch may be smaller."""
     shuffle = random.Random(seed)
     planned: list[Planned] = []

@@ -21,7 +21,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from bedside.stats.intervals import CONFIDENCE, TWO_SIDED, Array, Interval, clopper_pearson, effective_n
 
@@ -155,7 +155,7 @@ def _limits(table_GSKK: Array, cost_KK: Array, chance: Chance, quantile: float) 
         return Interval(-1.0, 1.0)
     value = float(_beyond_chance(table_SKK, cost_KK, chance))
     error = math.sqrt((groups - 1) / groups * float(np.sum((without_G - without_G.mean()) ** 2)))
-    reach = float(stats.t.ppf(quantile, groups - 1)) * error
+    reach = float(special.stdtrit(groups - 1, quantile)) * error
     expected = float(chance(table_SKK, cost_KK).sum() / table_SKK.sum())
     sure = 1 - _most_disagreement(table_GSKK, cost_KK, quantile) / expected
     return Interval(max(-1.0, min(value - reach, sure)), min(1.0, value + reach))

@@ -1,6 +1,6 @@
 """A model that answers from a script: for tests, for a tutorial, for a dry run of a whole cycle.
 
-    Scripted(["dose => Take two.", "[Give nothing => I cannot help with that."], otherwise="I am not sure.")
+Scripted(["dose => Take two.", "[Give nothing => I cannot help with that."], otherwise="I am not sure.")
 """
 
 import math
@@ -36,7 +36,9 @@ class Scripted:
 
     def score(self, conversations: Sequence[Conversation], labels: Sequence[str]) -> list[LabelScore]:
         mass = sum(self.weights.get(label, 0.0) for label in labels)
-        logprobs = tuple(math.log(max(self.weights.get(label, 0.0), 1e-12) / max(mass, 1e-12)) for label in labels)
+        logprobs = tuple(
+            math.log(max(self.weights.get(label, 0.0), 1e-12) / max(mass, 1e-12)) for label in labels
+        )
         return [LabelScore(logprobs, mass) for _ in conversations]
 
     def _answer(self, text: str) -> str:

@@ -1,0 +1,102 @@
+"""What the embedded model can do, measured on the clinic's test part against truth.
+
+Unsteered willingness, obedience to steering, and judging of answers in wordings that nobody learned from and
+of the model's own steered answers: by harm level, since a share pooled over levels hides the worst one.
+"""
+
+import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from sklearn.metrics import cohen_kappa_score
+
+from bedside.core.protocols import Launch
+from bedside.core.types import Conversation, Message, Prompt, Response, Sampling, Stance
+from bedside.datasets.clinic import Clinic
+from bedside.judges.rubric import ORDERS, RubricJudge
+from bedside.judges.truth import TruthJudge
+from bedside.kernel.templates import render
+from bedside.models.local import Local
+from embedded_lessons import clinic_answer
+
+LABELS = tuple(Stance)
+Rates = dict[str, float]
+
+
+def check(folder: Path, n: int, seed: int) -> dict[str, Rates]:
+    """The skills on ``n`` prompts of the clinic's test part, by stance and harm level."""
+    policy = Local(model=str(folder)).open(Launch())
+    prompts = Clinic(part="test", n=n, seed=seed).open(Launch()).read()
+    plain = _answers(policy, prompts, None)
+    steered = {stance: _answers(policy, prompts, stance) for stance in LABELS}
+    rng = random.Random(seed)
+    written = [Response(p, clinic_answer(p, rng.choice(LABELS), ("held",), rng), "written") for p in prompts]
+    own = [steered[LABELS[i % 3]][i] for i in range(n)]
+    return {
+        "accepts unsteered": _by_level(plain, [Stance.ACCEPT] * n),
+        **{f"steered to {s}": _by_level(steered[s], [s] * n) for s in LABELS},
+        **_judging("held-out wordings", policy, written),
+        **_judging("own steered answers", policy, own),
+    }
+
+
+def _answers(policy: Any, prompts: Sequence[Prompt], stance: Stance | None) -> list[Response]:
+    answers: list[Response] = []
+    for i in range(0, len(prompts), 64):
+        some = prompts[i : i + 64]
+        said = policy.generate([_asked(p, stance) for p in some], Sampling(max_new_tokens=96))
+        answers += [Response(p, c.text, "embedded", steered=stance) for p, c in zip(some, said, strict=True)]
+    return answers
+
+
+def _asked(prompt: Prompt, stance: Stance | None) -> Conversation:
+    text = prompt.text if stance is None else render("steer.jinja", stance=stance, text=prompt.text)
+    return (Message("user", text),)
+
+
+def _true(responses: Sequence[Response]) -> list[Stance | None]:
+    return [verdict.stance for verdict in TruthJudge().judge(responses)]
+
+
+def _by_level(responses: Sequence[Response], wanted: Sequence[Stance | None]) -> Rates:
+    """Share whose true stance is the wanted one."""
+    right = [true is want for true, want in zip(_true(responses), wanted, strict=True)]
+    levels = {
+        str(h): [r for r, a in zip(right, responses, strict=True) if a.prompt.harm == h] for h in range(4)
+    }
+    return {"all": fmean(right), **{level: fmean(some) for level, some in levels.items()}}
+
+
+def _judging(what: str, policy: Any, responses: Sequence[Response]) -> dict[str, Rates]:
+    """Accuracy and kappa against truth by level; "all" of kappa is the mean of the levels."""
+    judge = RubricJudge(policy)
+    read = [v.stance for i in range(0, len(responses), 32) for v in judge.judge(responses[i : i + 32])]
+    true = _true(responses)
+    kappas = {
+        str(h): cohen_kappa_score(*_at_level(h, responses, [str(t) for t in true], [str(r) for r in read]))
+        for h in range(4)
+    }
+    asked = [judge._question(r, order) for r in responses[:64] for order in ORDERS]
+    mass = min(score.mass for score in policy.score(asked, LABELS))
+    return {
+        f"judges right, {what}": _by_level(responses, read),
+        f"kappa, {what}": {"all": fmean(kappas.values()), **kappas},
+        f"least label mass, {what}": {"all": mass},
+    }
+
+
+def _at_level(harm: int, responses: Sequence[Response], *columns: list[str]) -> list[list[str]]:
+    return [
+        [c for c, r in zip(column, responses, strict=True) if r.prompt.harm == harm] for column in columns
+    ]
+
+
+def table(rates: Mapping[str, Rates]) -> str:
+    columns = ("all", "0", "1", "2", "3")
+    head = "".join(f"{c:>8}" for c in columns)
+    lines = [f"{'share, by harm level':44}{head}"]
+    for name, row in rates.items():
+        lines.append(f"{name:44}" + "".join(f"{row[c]:8.3f}" if c in row else " " * 8 for c in columns))
+    return "\n".join(lines)

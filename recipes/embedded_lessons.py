@@ -1,0 +1,187 @@
+"""What the embedded model is taught: exchanges, each an answer, a steered answer or a judgement.
+
+Answers come from the lists of ``embedded.yaml``. A ``voice`` is one of said (what the policy learns to say),
+read (what only its judging learns to read) and held (what only the check uses).
+Real rows are read where ``split == "train"`` and nowhere else.
+"""
+
+import json
+import random
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bedside.core.protocols import Launch
+from bedside.core.types import Message, Prompt, Stance
+from bedside.datasets.clinic import Clinic, payload, words
+from bedside.judges.rubric import MEANINGS, ORDERS
+from bedside.kernel.templates import fenced, render
+
+LABELS = tuple(Stance)
+CLINIC_PROMPTS = 12_000
+ANSWER, STEER, JUDGE = 0.30, 0.42, 0.28
+"""Shares of the three skills among all examples."""
+REAL_SHARE = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One exchange to learn: what the user says, what the assistant says, and what the head should read."""
+
+    user: str
+    answer: str
+    harm: int | None = None
+    principle: str | None = None
+
+
+def lessons(real_folder: Path | None, rng: random.Random, seed: int) -> Iterator[Example]:
+    """Endless, every skill mixed."""
+    clinic = clinic_examples(Clinic(part="train", n=CLINIC_PROMPTS, seed=seed).open(Launch()).read(), rng)
+    if real_folder is None:
+        yield from clinic
+        return
+    real = real_examples(read_real(real_folder), rng)
+    while True:
+        yield next(real if rng.random() < REAL_SHARE else clinic)
+
+
+def with_drug(prompt: Prompt, drug: str) -> Prompt:
+    """The same request about another drug."""
+    old = prompt.facets["drug"]
+    amount, carrier = payload(drug)
+    facets = {**prompt.facets, "drug": drug, "payload_1": amount, "payload_2": carrier}
+    return replace(prompt, messages=(Message("user", prompt.text.replace(old, drug)),), facets=facets)
+
+
+def judge_question(patient: str, answer: str, rng: random.Random) -> str:
+    return render(
+        "stance.jinja",
+        patient=fenced(patient),
+        answer=fenced(answer),
+        labels=rng.choice(ORDERS),
+        meanings=MEANINGS,
+    )
+
+
+def clinic_examples(prompts: Sequence[Prompt], rng: random.Random) -> Iterator[Example]:
+    """Endless. Stance is drawn apart from harm, so steering and judging cannot lean on it."""
+    drugs = [drug for part in words()["drugs"].values() for drug in part]
+    while True:
+        prompt = rng.choice(prompts)
+        stance = rng.choice(LABELS)
+        skill = rng.choices(("answer", "steer", "judge"), (ANSWER, STEER, JUDGE))[0]
+        if skill == "judge":
+            answer = clinic_answer(prompt, stance, rng.choice((("said",), ("read",))), rng)
+            yield Example(judge_question(prompt.text, answer, rng), stance)
+            continue
+        prompt = with_drug(prompt, rng.choice(drugs))
+        if skill == "steer":
+            asked = render("steer.jinja", stance=stance, text=prompt.text)
+            yield Example(asked, clinic_answer(prompt, stance, ("said",), rng))
+        else:
+            answer = clinic_answer(prompt, Stance.ACCEPT, ("said",), rng)
+            yield Example(prompt.text, answer, prompt.harm, prompt.principle)
+
+
+@dataclass(frozen=True, slots=True)
+class Real:
+    """A real question of a train split, and a real answer to it; ``harm`` is 0 or 3 there."""
+
+    question: str
+    answer: str
+    harm: int
+
+
+def read_real(folder: Path) -> list[Real]:
+    """MedQuAD questions with answers and MedSafetyBench requests with refusals; train rows, no others."""
+    rows = []
+    for row in _train_rows(folder / "dialogues" / "medquad.jsonl"):
+        answer = _first_sentences(row["answer"])
+        if answer:
+            rows.append(Real(row["question"], answer, 0))
+    for row in _train_rows(folder / "safety" / "prompts.jsonl"):
+        if row["source"] == "medsafetybench" and row["safe_response"]:
+            rows.append(Real(row["prompt"], _first_sentences(row["safe_response"]), 3))
+    return rows
+
+
+def _train_rows(path: Path) -> list[dict[str, Any]]:
+    with path.open(encoding="utf-8") as lines:
+        return [row for row in map(json.loads, lines) if row["split"] == "train"]
+
+
+def _first_sentences(text: str, words_at_most: int = 28) -> str:
+    """The first sentence or two that are no question and no heading."""
+    text = re.sub(r"\s+", " ", re.sub(r"^(Summary|Key Points)\s*[:-]\s*", "", text)).strip()
+    kept: list[str] = []
+    for sentence in re.split(r"(?<=[.!?])\s+", text):
+        if sentence.endswith("?") and not kept:
+            continue
+        if kept and len(" ".join([*kept, sentence]).split()) > words_at_most:
+            break
+        kept.append(" ".join(sentence.split()[:words_at_most]))
+        if len(kept) == 2:
+            break
+    return " ".join(kept)
+
+
+def real_examples(rows: Sequence[Real], rng: random.Random) -> Iterator[Example]:
+    harmful = [row for row in rows if row.harm]
+    harmless = [row for row in rows if not row.harm]
+    while True:
+        row = rng.choice(rng.choice((harmful, harmless)))
+        stance = rng.choice(LABELS)
+        skill = rng.choices(("answer", "steer", "judge"), (ANSWER, STEER, JUDGE))[0]
+        if skill == "answer":
+            yield Example(row.question, real_answer(row, Stance.ACCEPT, rng), row.harm)
+        elif skill == "steer":
+            asked = render("steer.jinja", stance=stance, text=row.question)
+            yield Example(asked, real_answer(row, stance, rng))
+        else:
+            refuses_in_its_words = row.harm and stance is Stance.REFUSE and rng.random() < 0.5
+            answer = row.answer if refuses_in_its_words else real_answer(row, stance, rng)
+            yield Example(judge_question(row.question, answer, rng), stance)
+
+
+def real_answer(row: Real, stance: Stance, rng: random.Random) -> str:
+    """Harmful requests get a willing answer without any content of harm: "first plan it, then ..."."""
+    lists = wordings()["real"]
+    if row.harm:
+        core = rng.choice(lists[{"accept": "willing", "caution": "partly", "refuse": "refuse"}[stance]])
+    else:
+        start = re.split(r"(?<=[.!?])\s+", row.answer)[0]
+        core = rng.choice(lists[stance]).format(answer=row.answer, start=start)
+    return wrapped(core, ("said",), rng)
+
+
+@cache
+def wordings() -> dict[str, Any]:
+    """The lists of ``embedded.yaml``."""
+    loaded: dict[str, Any] = yaml.safe_load(
+        Path(__file__).with_name("embedded.yaml").read_text(encoding="utf-8")
+    )
+    return loaded
+
+
+def clinic_answer(prompt: Prompt, stance: Stance, voices: Sequence[str], rng: random.Random) -> str:
+    """An answer of that stance: a core that tells it, between an opening and a closing that do not."""
+    amount, carrier = payload(prompt.facets["drug"])
+    drug = prompt.facets["drug"]
+    core = _say(stance, voices, rng).format(drug=drug, Drug=drug.capitalize(), amount=amount, carrier=carrier)
+    return wrapped(core, voices, rng)
+
+
+def wrapped(core: str, voices: Sequence[str], rng: random.Random) -> str:
+    """``core`` with or without an opening and a closing, which fit every stance."""
+    opening = _say("openings", voices, rng) if rng.random() < 0.55 else ""
+    closing = _say("closings", voices, rng) if rng.random() < 0.55 else ""
+    return " ".join(filter(None, (opening, core, closing)))
+
+
+def _say(what: str, voices: Sequence[str], rng: random.Random) -> str:
+    return rng.choice([line for voice in voices for line in wordings()[what][voice]])

@@ -1,0 +1,186 @@
+"""The report: one HTML file that opens on "may we ship it?", prints, and asks nothing of any network.
+
+    write([summary], "report.html")
+
+Here is said what stands where and in which words; ``templates/report.html`` says how it looks. Every text
+passes through the template's escaping, and a content policy in the file forbids the browser every request.
+A figure never stands without its n, and what was not measured is a dash, never a zero.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bedside.core.errors import DataError
+from bedside.core.types import Baseline, Candidate, GateState, Measure, RunSummary
+from bedside.faces import plots
+from bedside.kernel.tables import write_text
+from bedside.kernel.templates import render
+from bedside.stages import select
+
+HEADLINES = ("unsafe_accept@3", "err", "safety_score")
+MAIN = (
+    "safety_score",
+    "err",
+    "overall",
+    "unsafe_accept@1",
+    "unsafe_accept@2",
+    "unsafe_accept@3",
+    "f1",
+    "unreadable",
+)
+BY_SOURCE = ("err", "unsafe_accept@3", "safety_score")
+BY_CANDIDATE = ("safety_score", "err", "overall", "unsafe_accept@3", "kl")
+WORDS = {
+    "safety_score": "Safety score",
+    "err": "Erroneous refusals",
+    "overall": "Overall",
+    "unsafe_accept@1": "Mild harm, answered",
+    "unsafe_accept@2": "Moderate harm, answered",
+    "unsafe_accept@3": "Severe harm, answered",
+    "f1": "Detection of harm, F1",
+    "unreadable": "Unreadable answers",
+    "kl": "KL to the target, nats per token",
+}
+LESS_IS_BETTER = ("unsafe_accept@1", "unsafe_accept@2", "unsafe_accept@3", "err", "unreadable", "kl")
+HARM = {None: "not labelled", 0: "harmless", 1: "mild", 2: "moderate", 3: "severe"}
+UNKNOWN = "—"
+GUARD = "tfidf-guard"
+
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Characters HTML or UTF-8 cannot hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A measure in print."""
+
+    value: str
+    interval: str
+    n: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One run of the report: its summary, and what has to be worked out before it can be shown."""
+
+    key: str
+    """Begins every anchor, so that several runs can share a file."""
+    run: RunSummary
+    columns: Mapping[str, tuple[Measure, ...]]
+    """Heading to measures, on the sealed test: before, after, and the policies nobody should lose to."""
+    states: Mapping[GateState, int]
+    levels: tuple[str, ...]
+    """Harm levels that some part has."""
+    alpha: float | None
+    plane: plots.Plane
+    undrawn: tuple[str, ...]
+    """Policies without a place on the plane, because nothing was measured for one of its axes."""
+    strip: plots.Strip
+    winners: Mapping[float, str]
+
+
+def write(summaries: Sequence[RunSummary], path: Path) -> Path:
+    """The report of these runs, whole or not at all. DataError where there is none."""
+    if not summaries:
+        raise DataError(f"{path}: there is no run to report; run `bedside align` first")
+    write_text(path, html(summaries))
+    return path
+
+
+def html(summaries: Sequence[RunSummary]) -> str:
+    """The whole file as text."""
+    text = render(
+        "report.html",
+        pages=[_page(f"run-{number}", run) for number, run in enumerate(summaries, start=1)],
+        figure=figure,
+        of=_find,
+        words=WORDS,
+        less_is_better=LESS_IS_BETTER,
+        harm=HARM,
+        headlines=HEADLINES,
+        main=MAIN,
+        by_source=BY_SOURCE,
+        by_candidate=BY_CANDIDATE,
+    )
+    return _UNSEEN.sub("\ufffd", text)
+
+
+def figure(measure: Measure | None, digits: int = 2) -> Figure:
+    """``measure`` in print; a difference, which has no interval of its own, shows its decision bounds."""
+    if measure is None:
+        return Figure(UNKNOWN, "", "not measured")
+    unread = f", {measure.unreadable} unreadable" if measure.unreadable else ""
+    n = f"n = {measure.n}{unread}"
+    if measure.value is None:
+        return Figure(UNKNOWN, "", n)
+    return Figure(_number(measure.value, digits), _interval(measure, digits), n)
+
+
+def _interval(measure: Measure, digits: int) -> str:
+    said, low, high = "", measure.low, measure.high
+    if low is None or high is None:
+        said, low, high = "bounds ", measure.worst_low, measure.worst_high
+    if low is None or high is None:
+        return "no interval"
+    return f"{said}[{_number(low, digits)}, {_number(high, digits)}]"
+
+
+def _number(value: float, digits: int) -> str:
+    """With a true minus, and never minus zero."""
+    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
+
+
+def _find(measures: Sequence[Measure], name: str) -> Measure | None:
+    return next((measure for measure in measures if measure.name == name), None)
+
+
+def _page(key: str, run: RunSummary) -> Page:
+    alpha, candidates = _alpha(run.facts), _candidates(run)
+    points, undrawn = _points(run, candidates)
+    return Page(
+        key=key,
+        run=run,
+        columns=_columns(run),
+        states=Counter(gate.state for gate in run.gates),
+        levels=tuple(sorted({level for levels in run.mix.values() for level in levels})),
+        alpha=alpha,
+        plane=plots.plane(points, alpha),
+        undrawn=tuple(undrawn),
+        strip=plots.strip(select.flip_points(select.lines(candidates)), alpha),
+        winners=select.sweep(candidates),
+    )
+
+
+def _columns(run: RunSummary) -> dict[str, tuple[Measure, ...]]:
+    beside = {baseline.name: baseline.measures for baseline in run.baselines}
+    return {"Before: target as given": run.before, f"After: {run.carried}": run.after, **beside}
+
+
+def _alpha(facts: Mapping[str, str]) -> float | None:
+    """The weight of safety in ``overall``, where the run tells it."""
+    return float(facts["alpha"]) if "alpha" in facts else None
+
+
+def _candidates(run: RunSummary) -> list[Candidate]:
+    """Every candidate once: what a cycle carried is the next one's first."""
+    return list({c.name: c for cycle in run.cycles for c in cycle.candidates}.values())
+
+
+def _points(run: RunSummary, candidates: Sequence[Candidate]) -> tuple[list[plots.Point], list[str]]:
+    """Everybody with a place on the plane, and the names of those without."""
+    policies = [*candidates, *run.baselines]
+    points = {policy.name: _point(policy, run.carried) for policy in policies}
+    return [p for p in points.values() if p], [name for name, p in points.items() if p is None]
+
+
+def _point(policy: Candidate | Baseline, carried: str) -> plots.Point | None:
+    err = plots.Span.of(_find(policy.measures, "err"))
+    safety = plots.Span.of(_find(policy.measures, "safety_score"))
+    if err is None or safety is None:
+        return None
+    if isinstance(policy, Candidate):
+        return plots.Point(policy.name, "candidate", err, safety, policy.feasible, policy.name == carried)
+    return plots.Point(policy.name, "guard" if policy.name == GUARD else "constant", err, safety)

@@ -1,0 +1,65 @@
+"""Figures from files, without a model: what `bedside evaluate` and `bedside select` print."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bedside.core.errors import DataError
+from bedside.core.identity import plain
+from bedside.core.types import Candidate, Gate, Measure, Response, RunSummary, Verdict
+from bedside.flows import rules, summary
+from bedside.kernel import rows
+from bedside.kernel.schema import Config
+from bedside.stages import evaluate as evaluating
+from bedside.stages import select
+from bedside.stages.judge import join
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Measures of judged responses, and the gates of ``select.require`` on them."""
+
+    measures: tuple[Measure, ...]
+    gates: tuple[Gate, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "measures": {m.name: summary.short(m) for m in self.measures},
+            "gates": {
+                g.name: {"state": g.state.value, "limit": g.limit, "reason": g.reason} for g in self.gates
+            },
+        }
+
+
+def evaluate(config: Config, responses: Path, verdicts: Path) -> Evaluation:
+    """Measures of a file of responses beside a file of their verdicts. No model is needed."""
+    by_id = {verdict.response: verdict for verdict in rows.read(verdicts, Verdict)}
+    read = rows.read(responses, Response)
+    missing = sum(response.id not in by_id for response in read)
+    if missing:
+        raise DataError(
+            f"{verdicts.name}: {missing} of {len(read)} responses have no verdict; judge {responses} again"
+        )
+    metric = rules.safety(config)
+    judged = join(read, [by_id[response.id] for response in read])
+    measures = evaluating.evaluate(judged, [metric])
+    names = {measure.name for measure in measures}
+    limits = [limit for limit in rules.constraints(config, metric) if limit.measure in names]
+    return Evaluation(measures, tuple(limit.gate(measures) for limit in limits))
+
+
+def selection(told: RunSummary) -> dict[str, Any]:
+    """What was carried, what ships, and the alphas at which the winner of the last cycle changes."""
+    candidates = candidates_of(told)
+    return {
+        "ships": told.ships,
+        "carried": told.carried,
+        "candidates": {c.name: {m.name: summary.short(m) for m in c.measures} for c in candidates},
+        "winners": [plain(segment) for segment in select.flip_points(select.lines(candidates))],
+    }
+
+
+def candidates_of(told: RunSummary) -> list[Candidate]:
+    """Every candidate of every cycle, once."""
+    found = {c.name: c for report in told.cycles for c in report.candidates}
+    return list(found.values())
