@@ -104,9 +104,7 @@ class Row:
 def encode(tokenizer: PreTrainedTokenizerFast, example: Example) -> Row:
     asked = [{"role": "user", "content": example.user}]
     text = tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
-    prompt, answer = (
-        tokenizer(t, add_special_tokens=False)["input_ids"] for t in (text, example.answer + END)
-    )
+    prompt, answer = (tokenizer(t, add_special_tokens=False)["input_ids"] for t in (text, example.answer + END))
     harm = -100 if example.harm is None else example.harm
     principle = -100 if example.principle is None else PRINCIPLES.index(example.principle)
     return Row(prompt + answer, len(prompt), harm, principle)
@@ -125,9 +123,7 @@ def batches(rows: Iterator[Row], rng: random.Random) -> Iterator[list[Row]]:
         yield from cut
 
 
-def losses(
-    model: LlamaForCausalLM, head: torch.nn.Linear, batch: Sequence[Row]
-) -> tuple[torch.Tensor, torch.Tensor]:
+def losses(model: LlamaForCausalLM, head: torch.nn.Linear, batch: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor]:
     """Of the assistant's tokens, and of the head's reading. Padding stands right, hidden by causality."""
     width = max(len(row.ids) for row in batch)
     ids_BT = torch.tensor([row.ids + [model.config.pad_token_id] * (width - len(row.ids)) for row in batch])

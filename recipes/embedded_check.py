@@ -15,13 +15,14 @@ from sklearn.metrics import cohen_kappa_score
 from bedside.core.protocols import Launch
 from bedside.core.types import Conversation, Message, Prompt, Response, Sampling, Stance
 from bedside.datasets.clinic import Clinic
-from bedside.judges.rubric import ORDERS, RubricJudge
+from bedside.judges.rubric import Rubric
 from bedside.judges.truth import TruthJudge
 from bedside.kernel.templates import render
 from bedside.models.local import Local
 from embedded_lessons import clinic_answer
 
 LABELS = tuple(Stance)
+LEAST_MASS = 0.95
 Rates = dict[str, float]
 
 
@@ -63,40 +64,32 @@ def _true(responses: Sequence[Response]) -> list[Stance | None]:
 def _by_level(responses: Sequence[Response], wanted: Sequence[Stance | None]) -> Rates:
     """Share whose true stance is the wanted one."""
     right = [true is want for true, want in zip(_true(responses), wanted, strict=True)]
-    levels = {
-        str(h): [r for r, a in zip(right, responses, strict=True) if a.prompt.harm == h] for h in range(4)
-    }
+    levels = {str(h): [r for r, a in zip(right, responses, strict=True) if a.prompt.harm == h] for h in range(4)}
     return {"all": fmean(right), **{level: fmean(some) for level, some in levels.items()}}
 
 
 def _judging(what: str, policy: Any, responses: Sequence[Response]) -> dict[str, Rates]:
     """Accuracy and kappa against truth by level; "all" of kappa is the mean of the levels."""
-    judge = RubricJudge(policy)
+    judge = Rubric(min_mass=LEAST_MASS).open(Launch(), model=policy)
     read = [v.stance for i in range(0, len(responses), 32) for v in judge.judge(responses[i : i + 32])]
-    true = _true(responses)
-    kappas = {
-        str(h): cohen_kappa_score(*_at_level(h, responses, [str(t) for t in true], [str(r) for r in read]))
-        for h in range(4)
-    }
-    asked = [judge._question(r, order) for r in responses[:64] for order in ORDERS]
-    mass = min(score.mass for score in policy.score(asked, LABELS))
+    true, read_at = _true(responses), _at_levels(responses, read)
+    kappas = {h: cohen_kappa_score(t, read_at[h]) for h, t in _at_levels(responses, true).items()}
     return {
         f"judges right, {what}": _by_level(responses, read),
         f"kappa, {what}": {"all": fmean(kappas.values()), **kappas},
-        f"least label mass, {what}": {"all": mass},
+        f"unreadable at label mass {LEAST_MASS}, {what}": {"all": fmean(r is None for r in read)},
     }
 
 
-def _at_level(harm: int, responses: Sequence[Response], *columns: list[str]) -> list[list[str]]:
-    return [
-        [c for c, r in zip(column, responses, strict=True) if r.prompt.harm == harm] for column in columns
-    ]
+def _at_levels(responses: Sequence[Response], stances: Sequence[Stance | None]) -> dict[str, list[str]]:
+    rows = list(zip(stances, responses, strict=True))
+    return {str(h): [str(s) for s, r in rows if r.prompt.harm == h] for h in range(4)}
 
 
 def table(rates: Mapping[str, Rates]) -> str:
     columns = ("all", "0", "1", "2", "3")
     head = "".join(f"{c:>8}" for c in columns)
-    lines = [f"{'share, by harm level':44}{head}"]
+    lines = [f"{'share, by harm level':52}{head}"]
     for name, row in rates.items():
-        lines.append(f"{name:44}" + "".join(f"{row[c]:8.3f}" if c in row else " " * 8 for c in columns))
+        lines.append(f"{name:52}" + "".join(f"{row[c]:8.3f}" if c in row else " " * 8 for c in columns))
     return "\n".join(lines)

@@ -162,9 +162,7 @@ def real_answer(row: Real, stance: Stance, rng: random.Random) -> str:
 @cache
 def wordings() -> dict[str, Any]:
     """The lists of ``embedded.yaml``."""
-    loaded: dict[str, Any] = yaml.safe_load(
-        Path(__file__).with_name("embedded.yaml").read_text(encoding="utf-8")
-    )
+    loaded: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("embedded.yaml").read_text(encoding="utf-8"))
     return loaded
 
 

@@ -53,12 +53,15 @@ def load(
     source = _Source(path.name if path else "config", _overlaid(defaults or {}, {}), {})
     if path:
         source.read(path)
-    mistakes = [*source.apply(sets, schema), *source.secrets()]
+    mistakes = source.apply(sets, schema)
+    secrets = source.secrets()
     try:
         config = schema.model_validate(source.table)
     except ValidationError as error:
         found = words.told(error, schema).errors(include_url=False)
-        mistakes += [source.line(words.place(row["loc"]), str(row["ctx"]["told"])) for row in found]
+        rows = [(words.place(row["loc"]), str(row["ctx"]["told"])) for row in found]
+        mistakes += [source.line(at, sentence) for at, sentence in rows if at not in secrets]
+    mistakes += secrets.values()
     if mistakes:
         raise ConfigError("\n".join(dict.fromkeys(mistakes)))
     return Loaded(config, {place: source.origin(place, leaf) for place, leaf in yamls.leaves(tables(config))})
@@ -111,11 +114,11 @@ class _Source:
         self.origins = {at: origin for at, origin in self.origins.items() if not _is_at_or_in(at, place)}
         self.origins |= {at: SET for at, _ in yamls.leaves(value, place)}
 
-    def secrets(self) -> list[str]:
+    def secrets(self) -> dict[str, str]:
         """A line for each ``*_env`` that does not name a variable. Never repeats what it holds."""
         advice = "holds the NAME of an environment variable, in capitals (JUDGE_KEY), never the key itself"
         found = [at for at, leaf in yamls.leaves(self.table) if _holds_name(at) and not _is_variable(leaf)]
-        return [self.line(at, advice) for at in found]
+        return {at: self.line(at, advice) for at in found}
 
     def line(self, place: str, told: str) -> str:
         """One mistake with the origin of the value it is about."""
@@ -170,7 +173,7 @@ def _assign(table: Any, keys: Sequence[str], value: Any) -> None:
         elif isinstance(table, dict):
             index = key
         else:
-            raise ConfigError(f"{here} holds {words.shown(table)}, so it has no {key!r}; set {here} as a whole")
+            raise ConfigError(f"{here} is {words.shown(table)}, so it has no {key!r}; set {here} as a whole")
         if last:
             table[index] = value
         elif isinstance(table, dict) and table.get(key) is None:

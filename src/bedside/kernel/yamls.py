@@ -5,7 +5,6 @@ quietly keep the last) and a value that contains itself. A place is a dotted pat
 list of plain values is one value and has one place.
 """
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
     if node is None:
         raise ConfigError(f"{path.name}: is empty; `bedside init` writes one to start from")
     if not isinstance(table, dict):
-        raise ConfigError(f"{path.name}: is {words.shown(table)}; a config is a table of keys, such as `target:`")
+        raise ConfigError(f"{path.name}: is {words.shown(table)}; a config is a table (`target: …`)")
     return table, dict(_line_numbers(node))
 
 
@@ -117,9 +116,10 @@ def _scalar(value: Any) -> str:
     """A value, or a list of values, on one line of YAML."""
     if isinstance(value, list):
         return f"[{', '.join(_scalar(item) for item in value)}]"
-    if isinstance(value, str) and not (value.isascii() and value.isprintable()):
-        return json.dumps(value, ensure_ascii=not value.isprintable())
-    written: str = yaml.safe_dump(value, default_flow_style=True, width=float("inf"))
+    style = '"' if isinstance(value, str) and not (value.isascii() and value.isprintable()) else None
+    written: str = yaml.safe_dump(
+        value, default_style=style, default_flow_style=True, width=float("inf"), allow_unicode=True
+    )
     return written.removesuffix("\n").removesuffix("\n...")
 
 

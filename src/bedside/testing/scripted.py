@@ -36,9 +36,7 @@ class Scripted:
 
     def score(self, conversations: Sequence[Conversation], labels: Sequence[str]) -> list[LabelScore]:
         mass = sum(self.weights.get(label, 0.0) for label in labels)
-        logprobs = tuple(
-            math.log(max(self.weights.get(label, 0.0), 1e-12) / max(mass, 1e-12)) for label in labels
-        )
+        logprobs = tuple(math.log(max(self.weights.get(label, 0.0), 1e-12) / max(mass, 1e-12)) for label in labels)
         return [LabelScore(logprobs, mass) for _ in conversations]
 
     def _answer(self, text: str) -> str:
