@@ -4,17 +4,21 @@ import subprocess
 import sys
 from importlib.resources import files
 from pathlib import Path
+from typing import Annotated
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import Field
 
 from bedside.core.errors import ConfigError
 from bedside.datasets.cares import Cares
 from bedside.kernel import yamls
 from bedside.kernel.config import dump, load
+from bedside.kernel.registry import Table
 from bedside.kernel.schema import Config, Part, described
 
+CURE = "look at indentation, colons and brackets, and quote text that holds ': ' or ' #'"
 SMALL = """\
 target: embedded
 data:
@@ -61,6 +65,12 @@ def test_each_value_knows_where_it_came_from(written):
     assert origins["align.train.0.beta"] == "default"
 
 
+def test_a_list_of_plain_values_is_set_as_soon_as_one_item_is(written):
+    loaded = load(Config, written(SMALL + "select: {require: [err <= 0.2, err >= 0]}\n"), ["select.require.0=err <= 1"])
+    assert loaded.config.select.require == ["err <= 1", "err >= 0"]
+    assert loaded.origins["select.require"] == "--set"
+
+
 def test_set_reaches_into_lists_and_into_defaults_that_nobody_wrote(written):
     sets = ["align.train.1.beta=0.3", "judges.self.min_mass=0.4", "gates.plateau=null", "gates.judge_gap_max.err=0.2"]
     config = load(Config, written(SMALL), sets).config
@@ -81,12 +91,14 @@ def test_defaults_stand_below_the_file_and_another_kind_replaces_them(written):
     below = {"align": {"cycles": 2, "epochs": 3}, "data": {"train": {"kind": "jsonl", "path": "x.jsonl"}}}
     loaded = load(Config, written(SMALL + "align: {cycles: 4}\n"), defaults=below)
     assert (loaded.config.align.cycles, loaded.config.align.epochs) == (4, 3)
-    assert loaded.config.data.train.dataset.kind == "cares"
+    assert loaded.config.data.train.dataset == Cares(split="train")
     assert loaded.origins["align.epochs"] == "default"
 
 
 def test_twelve_mistakes_are_told_at_once_each_with_its_place(written):
-    wrong = SMALL.replace("kind: cares, split: test", "kind: crs") + """\
+    wrong = (
+        SMALL.replace("kind: cares, split: test", "kind: crs")
+        + """\
 align:
   cycels: 3
   judge: externl
@@ -97,6 +109,7 @@ judges: {external: {kind: rubric}}
 select: {alpha: 6, require: [err]}
 run: a/b
 """
+    )
     lines = told(written(wrong), "select.err=both", "gates.kappa_min=high")
     assert lines == [
         "bedside.yaml: run: is 'a/b'; it names a folder: letters, digits, dots, - and _ only",
@@ -123,10 +136,13 @@ run: a/b
         ("data.valid.spilt=a", "--set: data.valid.spilt: no such key; did you mean 'split'?"),
         ("data.valid.share=1", "--set: data.valid.share: is 1; should be below 1"),
         ("data.train=cares.csv", "--set: data.train: is 'cares.csv'; should be a table"),
-        ("align.train.0.learning_rte=1", "--set: align.train.0.learning_rte: no such key; did you mean 'learning_rate'?"),
-        ("align.train.0.learning_rate=.inf", "--set: align.train.0.learning_rate: is inf; should be a finite number"),
+        ("align.train.0.learning_rte=1",
+         "--set: align.train.0.learning_rte: no such key; did you mean 'learning_rate'?"),
+        ("align.train.0.learning_rate=.inf",
+         "--set: align.train.0.learning_rate: is inf; should be a finite number"),
         ("target={revision: main}", "--set: target.model: is missing; give it a value"),
-        ("target={model: m, revision: 1234567}", "--set: target.revision: is 1234567; should be text; put it in quotes"),
+        ("target={model: m, revision: 1234567}",
+         "--set: target.revision: is 1234567; should be text; put it in quotes"),
         ("device=gpu", "--set: device: is 'gpu'; should be one of 'auto', 'cpu', 'cuda' or 'mps'"),
         ("select.judge=me", "--set: select.judge: no judge is called 'me' in judges; there is self"),
         ("align=5", "--set: align: is 5; should be a table"),
@@ -139,10 +155,12 @@ def test_a_mistake_reads_as_a_sentence(written, mistake, line):
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("align.cycles", "--set align.cycles: needs the form key=value or table.key=value, such as align.cycles=3"),
+        ("align.cycles",
+         "--set align.cycles: needs the form key=value or table.key=value, such as align.cycles=3"),
         ("=3", "--set =3: needs the form key=value or table.key=value, such as align.cycles=3"),
         ("a..b=3", "--set a..b=3: needs the form key=value or table.key=value, such as align.cycles=3"),
-        ("align.train.7.beta=1", "--set align.train.7.beta=1: align.train is a list of 2; count its items from 0, not '7'"),
+        ("align.train.7.beta=1",
+         "--set align.train.7.beta=1: align.train is a list of 2; count its items from 0, not '7'"),
         ("seed.a=1", "--set seed.a=1: seed is 3, so it has no 'a'; set seed as a whole"),
     ],
 )  # fmt: skip
@@ -158,13 +176,16 @@ def test_a_set_value_that_is_not_yaml_says_so(written):
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("a: 1\na:\n\t- 2\n", "bedside.yaml, line 3, column 1: is not YAML: found character '\\t' that cannot start any token; indent with spaces, not tabs"),
-        ("run: a: b\n", "bedside.yaml, line 1, column 7: is not YAML: mapping values are not allowed here; look at indentation, colons and brackets, and quote text that holds ': ' or ' #'"),
+        ("a: 1\na:\n\t- 2\n",
+         "bedside.yaml, line 3, column 1: is not YAML: found character '\\t' that cannot start any token; "
+            "indent with spaces, not tabs"),
+        ("run: a: b\n",
+         "bedside.yaml, line 1, column 7: is not YAML: mapping values are not allowed here; " + CURE),
         ("- a\n- b\n", "bedside.yaml: is a list; a config is a table (`target: …`)"),
         ("# nothing\n", "bedside.yaml: is empty; `bedside init` writes one to start from"),
         (b"run: a\nruns: caf\xe9\n", "bedside.yaml, line 2: is not UTF-8; save the file as UTF-8"),
-        ("a: &x [*x]\n", "bedside.yaml, line 1, column 4: is not YAML: a value contains itself; look at indentation, colons and brackets, and quote text that holds ': ' or ' #'"),
-        ("a: 2024-13-45\n", "bedside.yaml: is not YAML: month must be in 1..12; look at indentation, colons and brackets, and quote text that holds ': ' or ' #'"),
+        ("a: &x [*x]\n", "bedside.yaml, line 1, column 4: is not YAML: a value contains itself; " + CURE),
+        ("a: 2024-13-45\n", "bedside.yaml: is not YAML: month must be in 1..12; " + CURE),
     ],
 )  # fmt: skip
 def test_a_file_that_cannot_be_read_is_one_line_with_its_place(written, text, line):
@@ -197,8 +218,19 @@ def test_a_secret_is_refused_and_never_repeated(written):
     assert any(line.startswith("--set: judges.x.key_env: holds the NAME of") for line in lines)
 
 
+class Keyed(Table):
+    key_env: Annotated[str, Field(pattern="[A-Z]+")]
+
+
+def test_no_other_mistake_repeats_a_secret_either():
+    with pytest.raises(ConfigError) as caught:
+        load(Keyed, None, ["key_env=sk-abcdef"])
+    assert str(caught.value).startswith("--set: key_env: holds the NAME of")
+    assert "sk-abcdef" not in str(caught.value)
+
+
 def test_the_resolved_file_reads_back_as_the_same_config(written):
-    path = written(SMALL + 'runs: "a # b: é\\n\\t \\u2028 \'q\'"\nseed: 7\n')
+    path = written(SMALL + "runs: \"a # b: é\\n\\t \\u2028 'q'\"\nseed: 7\n")
     first = load(Config, path, ["align.train.0.learning_rate=3e-7", "gates.kl_max=null", "select.require=[]"])
     text = dump(first)
     again = load(Config, written(text, "resolved.yaml"))

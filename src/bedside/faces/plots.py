@@ -20,10 +20,10 @@ from bedside.stages.select import Segment
 Kind = Literal["candidate", "constant", "guard"]
 
 WIDTH = 540
-LEFT, TOP, SIDE = 46, 14, 330
+LEFT, TOP, SIDE = 52, 14, 300
 """The frame of the plane: a square."""
-LABELS = LEFT + SIDE + 26
-LABEL_GAP = 17.5
+LABELS = LEFT + SIDE + 20
+LABEL_GAP = 19
 """Room for one line of the larger type that narrow screens get."""
 BELOW = 48
 TICKS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -32,7 +32,7 @@ LONGEST = 19
 
 STRIP_LEFT, STRIP_WIDTH = 20, 500
 HATCH = 6
-CHARACTER = 8.2
+CHARACTER = 8.6
 """Width of a character in the larger type."""
 
 
@@ -50,9 +50,7 @@ class Span:
         if measure is None or measure.value is None:
             return None
         low, high = measure.low, measure.high
-        return cls(
-            measure.value, measure.value if low is None else low, measure.value if high is None else high
-        )
+        return cls(measure.value, measure.value if low is None else low, measure.value if high is None else high)
 
 
 @dataclass(frozen=True, slots=True)

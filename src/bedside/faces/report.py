@@ -42,15 +42,15 @@ WORDS = {
     "unsafe_accept@3": "Severe harm, answered",
     "f1": "Detection of harm, F1",
     "unreadable": "Unreadable answers",
-    "kl": "KL to the target, nats per token",
+    "kl": "KL to target, nats a token",
 }
 LESS_IS_BETTER = ("unsafe_accept@1", "unsafe_accept@2", "unsafe_accept@3", "err", "unreadable", "kl")
 HARM = {None: "not labelled", 0: "harmless", 1: "mild", 2: "moderate", 3: "severe"}
 UNKNOWN = "—"
 GUARD = "tfidf-guard"
 
-_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-"""Characters HTML or UTF-8 cannot hold."""
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Characters HTML or UTF-8 cannot hold, and those that would turn round the reading order of what follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ def figure(measure: Measure | None, digits: int = 2) -> Figure:
     """``measure`` in print; a difference, which has no interval of its own, shows its decision bounds."""
     if measure is None:
         return Figure(UNKNOWN, "", "not measured")
-    unread = f", {measure.unreadable} unreadable" if measure.unreadable else ""
+    unread = f", {measure.unreadable}\N{NO-BREAK SPACE}unreadable" if measure.unreadable else ""
     n = f"n = {measure.n}{unread}"
     if measure.value is None:
         return Figure(UNKNOWN, "", n)
@@ -171,7 +171,7 @@ def _candidates(run: RunSummary) -> list[Candidate]:
 
 def _points(run: RunSummary, candidates: Sequence[Candidate]) -> tuple[list[plots.Point], list[str]]:
     """Everybody with a place on the plane, and the names of those without."""
-    policies = [*candidates, *run.baselines]
+    policies: list[Candidate | Baseline] = [*candidates, *run.baselines]
     points = {policy.name: _point(policy, run.carried) for policy in policies}
     return [p for p in points.values() if p], [name for name, p in points.items() if p is None]
 

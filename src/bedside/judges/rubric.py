@@ -15,7 +15,7 @@ Patient's and assistant's text stand between fences that they cannot close.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -58,7 +58,7 @@ class Rubric(Plugin):
 @dataclass(frozen=True)
 class RubricJudge:
     model: Scorer
-    question: str
+    question: str = field(default_factory=lambda: source("stance.jinja"))
     """The template that patient, answer, labels and meanings are put into."""
     min_mass: float = 0.5
 

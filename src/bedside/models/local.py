@@ -67,6 +67,7 @@ def resolve(model: str, revision: str | None) -> Path:
 
 def _load(config: Local, folder: Path, launch: Launch) -> "LocalModel":
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from bedside.engine.adapters import Bed
@@ -82,7 +83,7 @@ def _load(config: Local, folder: Path, launch: Launch) -> "LocalModel":
             use_safetensors=True,
             trust_remote_code=False,
         )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         first = str(error).strip().splitlines()[0]
         raise ModelError(f"{folder}: transformers cannot load it: {first}") from None
     if config.chat_template is not None:

@@ -129,7 +129,7 @@ def effective_n(values_R: Sequence[float], groups_R: Sequence[Hashable], *, quan
     residual_G = np.bincount(of_R, weights=y_R - y_R.mean(), minlength=groups)
     clustered = groups / (groups - 1) * float(np.sum(residual_G**2)) / n**2
     t_ratio = special.stdtrit(n - 1, quantile) / special.stdtrit(groups - 1, quantile)
-    return float(min(n, n * simple / max(clustered, 1e-15) * t_ratio**2))
+    return float(min(n, max(1.0, n * simple / max(clustered, 1e-15) * t_ratio**2)))
 
 
 def clopper_pearson(share: float, n: float, *, quantile: float) -> Interval:

@@ -1,0 +1,219 @@
+"""Tensors in, tensors out: log-probabilities, mismatches, micro-batches, rendering, adapters."""
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bedside.core.errors import ModelError
+from bedside.core.protocols import Launch
+from bedside.core.types import Checkpoint, Dialogue, Message, Sampling, Thumb
+from bedside.engine.logprobs import Exchange, kl_to, logps, microbatches
+from bedside.engine.render import Renderer
+from bedside.engine.trainer import kl_estimate, row_scores
+from bedside.kernel.registry import find, open_plugin
+from bedside.stages import train
+from conftest import ask, make_tokenizer
+
+LORA = {"r": 4, "lora_alpha": 8, "target_modules": "all-linear"}
+
+
+@pytest.fixture
+def model(tiny):
+    return open_plugin(find("model", "local")(model=str(tiny["llama"])), Launch(), {})
+
+
+def test_a_log_probability_is_the_sum_over_completion_tokens_by_hand(model):
+    module = model.module()
+    prompt, completion = (5, 6, 7), (8, 9, 1)
+    logits = module(input_ids=torch.tensor([prompt + completion])).logits[0].double()
+    by_hand = sum(torch.log_softmax(logits[i + 2], -1)[token] for i, token in enumerate(completion))
+    padded = logps(module, [Exchange(prompt, completion), Exchange((5,) * 20, (1, 2))], 0)
+    assert float(padded[0]) == pytest.approx(float(by_hand), abs=1e-5)
+    assert padded.dtype == torch.float64
+
+
+@given(st.lists(st.integers(1, 50), max_size=30), st.integers(1, 120))
+def test_microbatches_hold_every_row_once_within_the_budget(lengths, budget):
+    runs = list(microbatches(lengths, budget))
+    assert sorted(i for run in runs for i in run) == list(range(len(lengths)))
+    assert all(len(run) == 1 or max(lengths[i] for i in run) * len(run) <= budget for run in runs)
+
+
+@given(st.lists(st.sampled_from("abcdef"), min_size=1, max_size=24))
+def test_the_mismatch_crosses_groups(groups):
+    pairs = train._mismatches(range(len(groups)), groups)
+    assert all(groups[x] != groups[y] for x, y in pairs)
+    assert len({x for x, _ in pairs}) == len(pairs), "a prompt enters z once"
+    largest = max(map(groups.count, groups))
+    if 2 * largest <= len(groups):
+        assert len(pairs) == len(groups), "nobody is left out where everybody can be matched"
+
+
+def test_a_rotation_within_one_prompt_is_what_the_mismatch_avoids():
+    groups = ["a", "a", "b", "b"]
+    rotated = [(i, i - 1) for i in range(4)]
+    assert any(groups[x] == groups[y] for x, y in rotated), "TRL's rotation pairs a prompt with its own group"
+    assert train._mismatches(range(4), groups) == ((0, 2), (1, 3), (2, 0), (3, 1))
+
+
+def test_cutting_a_batch_changes_neither_loss_nor_gradient(model):
+    rows = [Thumb(ask(f"q{i}", group=f"g{i}"), "word " * (1 + 3 * i), i % 2 == 0) for i in range(5)]
+    encoded = train.encode(rows, model)
+    planned = train.plan(encoded, batch_size=8, epochs=1, seed=0, mismatch=True)
+    texts = train.exchanges(encoded, planned)
+    (batch,) = train.batches(encoded, planned, [train.Nats(-9.0 * len(t.completion)) for t in texts])
+    objective = open_plugin(find("objective", "kto")(), Launch(), {}).fitted(rows)
+    module = model.trainable(LORA, 1)
+    for name, weight in module.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.2)
+    found = []
+    for budget in (10_000, 60):
+        module.zero_grad()
+        z = kl_estimate(module, batch.mismatches, 0, budget)
+        lengths = [len(row.exchanges()[0]) for row in batch.rows]
+        total = 0.0
+        for run in microbatches(lengths, budget):
+            loss = objective.loss(row_scores(module, [batch.rows[i] for i in run], z, 1.0, 0)).sum() / 5
+            loss.backward()
+            total += float(loss.detach())
+        found.append((total, float(z), [p.grad.clone() for p in module.parameters() if p.requires_grad]))
+    (whole, z_whole, grads), (cut, z_cut, cut_grads) = found
+    assert z_whole > 0
+    assert (cut, z_cut) == (pytest.approx(whole, abs=1e-6), pytest.approx(z_whole, abs=1e-5))
+    for one, other in zip(grads, cut_grads, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_every_row_is_planned_once_an_epoch_and_the_seed_decides_the_order():
+    rows = [train.Encoded((1,), ((2,),), str(i)) for i in range(10)]
+    plan = train.plan(rows, batch_size=4, epochs=2, seed=7, mismatch=False)
+    order = [i for batch in plan for i in batch.rows]
+    assert [sorted(order[:10]), sorted(order[10:])] == [list(range(10))] * 2
+    assert [len(batch.rows) for batch in plan] == [4, 4, 2] * 2
+    assert plan == train.plan(rows, batch_size=4, epochs=2, seed=7, mismatch=False)
+    assert plan != train.plan(rows, batch_size=4, epochs=2, seed=8, mismatch=False)
+
+
+def test_sampled_ids_are_trained_on_as_they_are_and_texts_are_tokenised_once(model):
+    sampled = Thumb(ask("q"), "caution", True, ids=(9, 9, 9))
+    assert train.encode([sampled], model)[0].completions == ((9, 9, 9),)
+    (row,) = train.encode([Dialogue(ask("q"), "caution")], model)
+    assert row.completions[0][-1] in model.renderer.stop_ids
+    assert model.renderer.text(row.completions[0]) == "caution"
+
+
+def test_kl_to_itself_is_nothing_and_to_another_policy_is_more(model):
+    texts = [Exchange((5, 6), (7, 8, 1))]
+    assert model.kl_to_target(texts) == pytest.approx([0.0], abs=1e-12)
+    module = model.trainable(LORA, 1)
+    for name, weight in module.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.2)
+    (kl,) = kl_to(module, model.bed.lifted(), texts, 0)
+    ids = torch.tensor([[5, 6, 7, 8, 1]])
+    with torch.no_grad():
+        p = torch.log_softmax(module(input_ids=ids).logits[0, 1:4].double(), -1)
+        with module.disable_adapter():
+            q = torch.log_softmax(module(input_ids=ids).logits[0, 1:4].double(), -1)
+    assert kl == pytest.approx(float((p.exp() * (p - q)).sum(-1).mean()), abs=1e-9)
+    assert kl > 0.01
+
+
+def test_taking_an_adapter_off_gives_back_the_base(model, tmp_path):
+    asked = [(Message("user", "How much is safe?"),)]
+    before = model.generate(asked, Sampling(max_new_tokens=8))
+    module = model.trainable(LORA, 1)
+    for weight in module.parameters():
+        if weight.requires_grad:
+            torch.nn.init.normal_(weight, std=0.5)
+    model.save_adapter(tmp_path / "a")
+    worn = model.with_adapter(tmp_path / "a", Checkpoint("b", "a"))
+    assert worn.generate(asked, Sampling(max_new_tokens=8)) != before
+    assert model.generate(asked, Sampling(max_new_tokens=8)) == before
+
+
+def test_an_adapter_saved_twice_is_the_same_bytes_and_loads_in_peft(model, tiny, tmp_path):
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    for name in ("a", "b"):
+        model.trainable(LORA, 1)
+        model.save_adapter(tmp_path / name)
+    files = [{p.name: p.read_bytes() for p in (tmp_path / name).iterdir()} for name in ("a", "b")]
+    assert files[0] == files[1]
+    assert set(files[0]) == {"adapter_config.json", "adapter_model.safetensors"}
+    base = AutoModelForCausalLM.from_pretrained(tiny["llama"])
+    merged = PeftModel.from_pretrained(base, tmp_path / "a").merge_and_unload()
+    assert merged.config.model_type == "llama"
+
+
+def test_labels_are_weighed_by_their_first_tokens_at_the_place_of_the_answer(model):
+    asked = [(Message("user", "accept or refuse?"),), (Message("user", "a much longer question, is it safe?"),)]
+    labels = ("accept", "caution", "refuse")
+    for turns, score in zip(asked, model.score(asked, labels), strict=True):
+        ids = torch.tensor([model.renderer.prompt_ids(turns)])
+        probabilities = torch.softmax(model.module()(input_ids=ids).logits[0, -1].double(), -1)
+        raw = [float(probabilities[i]) for i in model.renderer.first_ids(labels)]
+        assert score.mass == pytest.approx(sum(raw), rel=1e-4)
+        expected = [torch.tensor(x / sum(raw)).log().item() for x in raw]
+        assert score.logprobs == pytest.approx(expected, abs=1e-4)
+
+
+def test_greedy_answers_are_those_of_generate_one_by_one(model):
+    asked = [(Message("user", "word " * n),) for n in (1, 9, 4)]
+    ours = model.generate(asked, Sampling(max_new_tokens=12))
+    for turns, completion in zip(asked, ours, strict=True):
+        ids = torch.tensor([model.renderer.prompt_ids(turns)])
+        out = model.module().generate(
+            ids, attention_mask=torch.ones_like(ids), max_new_tokens=12, do_sample=False, pad_token_id=0
+        )
+        assert tuple(out[0, ids.shape[1] :].tolist())[: len(completion.ids)] == completion.ids
+
+
+def test_a_tokenizer_without_a_template_says_what_to_do():
+    tokenizer = make_tokenizer()
+    tokenizer.chat_template = None
+    with pytest.raises(ModelError, match="no chat template"):
+        Renderer(tokenizer, [1])
+
+
+def test_a_template_without_a_system_role_gets_its_text_in_the_first_turn():
+    tokenizer = make_tokenizer()
+    tokenizer.chat_template = (
+        "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
+        "{% for m in messages %}{{ m['content'] }}<|end|>{% endfor %}"
+    )
+    turns = (Message("system", "Be kind."), Message("user", "Hello"))
+    assert "Be kind.\n\nHello" in tokenizer.decode(Renderer(tokenizer, [1]).prompt_ids(turns))
+
+
+def test_labels_that_begin_alike_are_refused():
+    with pytest.raises(ModelError, match="distinct first tokens"):
+        Renderer(make_tokenizer(), [1]).first_ids(("no", "nothing"))
+
+
+@pytest.mark.parametrize(
+    ("break_it", "said"),
+    [
+        (lambda f: (f / "config.json").unlink(), "no config.json"),
+        (lambda f: (f / "model.safetensors").rename(f / "pytorch_model.bin"), "no safetensors weights"),
+        (lambda f: (f / "model.safetensors").write_bytes(b"half"), "cannot load it"),
+        (lambda f: (f / "config.json").write_text("{"), "cannot load it"),
+    ],
+)
+def test_a_folder_that_is_no_model_says_what_is_missing(break_it, said, tmp_path):
+    from conftest import make_tiny
+
+    folder = make_tiny(tmp_path / "m", "llama")
+    break_it(folder)
+    with pytest.raises(ModelError, match=said):
+        open_plugin(find("model", "local")(model=str(folder)), Launch(), {})
+
+
+def test_a_name_that_is_neither_folder_nor_hub_id_says_so():
+    with pytest.raises(ModelError, match="no such folder, and it is no hub id"):
+        open_plugin(find("model", "local")(model="./nowhere"), Launch(), {})

@@ -1,0 +1,131 @@
+"""Finished work is read, not run; a crash costs the batch in flight; equal work has equal bytes."""
+
+import json
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bedside.core.errors import DataError, StageError
+from bedside.core.identity import canonical, digest
+from bedside.core.types import Message, Prompt, Response
+from bedside.kernel.store import Store
+from conftest import ask
+
+PROMPTS = [ask(f"question {n}") for n in range(10)]
+PLAN = [[9, 8, 7], [6, 5, 4], [3, 2, 1], [0]]
+
+
+@dataclass
+class Counting:
+    """Answers prompts, counts them, and can be told to die before the n-th."""
+
+    dies_at: int | None = None
+    seen: int = 0
+
+    def __call__(self, prompts):
+        if self.dies_at is not None and self.seen >= self.dies_at:
+            raise KeyboardInterrupt
+        self.seen += len(prompts)
+        return [Response(p, f"answer to {p.text}", "m") for p in prompts]
+
+
+def answer(root, work, spec="warm", prompts=PROMPTS, bits=()):
+    return Store(root, bits).map("generate", spec, prompts, work, Response, PLAN)
+
+
+def test_a_finished_stage_is_read_not_run(tmp_path):
+    first = answer(tmp_path, Counting())
+    written = {p: p.stat().st_mtime_ns for p in (tmp_path / "store").rglob("*")}
+    again = answer(tmp_path, never := Counting())
+    assert never.seen == 0
+    assert again.all() == first.all()
+    assert written == {p: p.stat().st_mtime_ns for p in (tmp_path / "store").rglob("*")}
+
+
+def test_a_crash_costs_only_the_batch_in_flight(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        answer(tmp_path, before := Counting(dies_at=6))
+    resumed = answer(tmp_path, after := Counting())
+    assert (before.seen, after.seen) == (6, 4)
+    assert [r.prompt for r in resumed] == PROMPTS, "rows keep the order of the inputs, whatever the plan"
+
+
+def test_half_a_last_line_is_work_not_done(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        answer(tmp_path, Counting(dies_at=3))
+    (part,) = tmp_path.rglob("part.jsonl")
+    part.write_bytes(part.read_bytes()[:-20])
+    resumed = answer(tmp_path, after := Counting())
+    assert after.seen == 10
+    assert len(resumed) == 10
+
+
+def test_an_interrupted_run_and_a_calm_one_write_the_same_bytes(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        answer(tmp_path / "a", Counting(dies_at=6))
+    for root in ("a", "b"):
+        answer(tmp_path / root, Counting())
+    files = [
+        {p.relative_to(tmp_path / root): p.read_bytes() for p in (tmp_path / root / "store").rglob("*.json*")}
+        for root in ("a", "b")
+    ]
+    assert files[0] == files[1]
+    assert len(files[0]) == 2, "rows.jsonl and stage.json; the part file is gone"
+
+
+@pytest.mark.parametrize(
+    ("change", "runs"),
+    [
+        ({}, 0),
+        ({"spec": "cool"}, 10),
+        ({"bits": ("cuda",)}, 10),
+        ({"prompts": [ask("another"), *PROMPTS[1:]]}, 10),
+    ],
+)
+def test_only_what_decides_the_result_changes_the_key(tmp_path, change, runs):
+    answer(tmp_path, Counting())
+    answer(tmp_path, again := Counting(), **change)
+    assert again.seen == runs
+
+
+def test_equal_inputs_made_anew_change_nothing_downstream(tmp_path):
+    for origin in ("first crawl", "second crawl"):
+        store = Store(tmp_path)
+        made = store.map("load", origin, PROMPTS, list, Prompt)
+        store.map("generate", "warm", made, work := Counting(), Response)
+    assert work.seen == 0
+
+
+def test_a_stage_that_loses_a_row_is_an_error(tmp_path):
+    with pytest.raises(StageError, match="10 rows went in, 9 came out"):
+        Store(tmp_path).map("generate", "", PROMPTS, lambda rows: list(rows)[1:], Prompt)
+
+
+def test_times_are_in_events_and_nowhere_else(tmp_path):
+    Store(tmp_path, now=lambda: "noon").map("generate", "", PROMPTS, Counting(), Response)
+    events = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
+    assert [(e["time"], e["event"]) for e in events] == [("noon", "start"), ("noon", "done")]
+    assert not any("noon" in p.read_text() for p in (tmp_path / "store").rglob("*.json*"))
+
+
+@given(st.lists(st.text(min_size=1).filter(str.strip), min_size=1, max_size=4), st.sampled_from([None, 0, 3]))
+def test_a_prompt_survives_one_line_of_json(tmp_path_factory, texts, harm):
+    try:
+        turns = [Message("user" if i % 2 == len(texts) % 2 else "assistant", t) for i, t in enumerate(texts, 1)]
+        prompt = Prompt(tuple(turns), harm=harm, facets={"age": "old"})
+    except DataError:
+        return  # half a surrogate pair, or blank
+    rows = Store(tmp_path_factory.mktemp("s")).put("prompts", [prompt], Prompt)
+    assert rows.all() == [prompt]
+    assert rows.all()[0].id == prompt.id
+
+
+def test_nan_has_no_name():
+    with pytest.raises(ValueError, match="no canonical text"):
+        canonical({"score": float("nan")})
+
+
+def test_a_digest_is_the_same_on_every_machine():
+    assert digest("a", 1, None, {"b": [True]}) == "b2-24bc3213d8573b70a148"
