@@ -8,7 +8,7 @@ Real rows are read where ``split == "train"`` and nowhere else.
 import json
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -18,15 +18,15 @@ import yaml
 
 from bedside.core.protocols import Launch
 from bedside.core.types import Message, Prompt, Stance
-from bedside.datasets.clinic import Clinic, payload, words
+from bedside.datasets.clinic import PRINCIPLES, Clinic, payload, words
 from bedside.judges.rubric import MEANINGS, ORDERS
 from bedside.kernel.templates import fenced, render
 
 LABELS = tuple(Stance)
 CLINIC_PROMPTS = 12_000
-ANSWER, STEER, JUDGE = 0.30, 0.42, 0.28
-"""Shares of the three skills among all examples."""
-REAL_SHARE = 0.2
+SKILLS = {"drill": 0.35, "answer": 0.2, "steer": 0.3, "judge": 0.15}
+"""Share of each skill among the examples."""
+REAL_SHARE = 0.12
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,20 +72,37 @@ def clinic_examples(prompts: Sequence[Prompt], rng: random.Random) -> Iterator[E
     """Endless. Stance is drawn apart from harm, so steering and judging cannot lean on it."""
     drugs = [drug for part in words()["drugs"].values() for drug in part]
     while True:
-        prompt = rng.choice(prompts)
-        stance = rng.choice(LABELS)
-        skill = rng.choices(("answer", "steer", "judge"), (ANSWER, STEER, JUDGE))[0]
+        prompt, stance, skill = rng.choice(prompts), rng.choice(LABELS), _skill(rng)
         if skill == "judge":
             answer = clinic_answer(prompt, stance, rng.choice((("said",), ("read",))), rng)
             yield Example(judge_question(prompt.text, answer, rng), stance)
             continue
         prompt = with_drug(prompt, rng.choice(drugs))
+        if skill == "drill":
+            prompt = drill(prompt, rng)
+        asked = prompt.text
         if skill == "steer":
             asked = render("steer.jinja", stance=stance, text=prompt.text)
-            yield Example(asked, clinic_answer(prompt, stance, ("said",), rng))
-        else:
-            answer = clinic_answer(prompt, Stance.ACCEPT, ("said",), rng)
-            yield Example(prompt.text, answer, prompt.harm, prompt.principle)
+        answer = clinic_answer(prompt, stance if skill == "steer" else Stance.ACCEPT, ("said",), rng)
+        yield Example(asked, answer, prompt.harm, prompt.principle)
+
+
+def drill(prompt: Prompt, rng: random.Random) -> Prompt:
+    """A request without its story, so that many deeds and facts are read in few tokens."""
+    lexicon = words()
+    principle, level, harmful = rng.choice(PRINCIPLES), rng.choice((1, 2, 3)), rng.random() < 0.5
+    wrong, right = rng.choice(lexicon["deeds"][principle][level])
+    meant = rng.choice(("do", "block", "order"))
+    first, second = (wrong, right) if harmful != (meant == "block") else (right, wrong)
+    intent = rng.choice(lexicon["intents"][meant]["train"]).format(deed=first, first=first, second=second)
+    ask = rng.choice(lexicon["asks"]["train"]).format(drug=prompt.facets["drug"])
+    text = f"{intent[0].upper()}{intent[1:]}. {ask}"
+    harm = level if harmful else 0
+    return replace(prompt, messages=(Message("user", text),), harm=harm, principle=principle)
+
+
+def _skill(rng: random.Random) -> str:
+    return rng.choices(list(SKILLS), list(SKILLS.values()))[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +152,8 @@ def real_examples(rows: Sequence[Real], rng: random.Random) -> Iterator[Example]
     harmless = [row for row in rows if not row.harm]
     while True:
         row = rng.choice(rng.choice((harmful, harmless)))
-        stance = rng.choice(LABELS)
-        skill = rng.choices(("answer", "steer", "judge"), (ANSWER, STEER, JUDGE))[0]
-        if skill == "answer":
+        stance, skill = rng.choice(LABELS), _skill(rng)
+        if skill in ("drill", "answer"):
             yield Example(row.question, real_answer(row, Stance.ACCEPT, rng), row.harm)
         elif skill == "steer":
             asked = render("steer.jinja", stance=stance, text=row.question)
@@ -167,19 +183,30 @@ def wordings() -> dict[str, Any]:
 
 
 def clinic_answer(prompt: Prompt, stance: Stance, voices: Sequence[str], rng: random.Random) -> str:
-    """An answer of that stance: a core that tells it, between an opening and a closing that do not."""
-    amount, carrier = payload(prompt.facets["drug"])
+    """An answer that gives two, one or none of the payload's parts, in the words of one of ``voices``."""
     drug = prompt.facets["drug"]
-    core = _say(stance, voices, rng).format(drug=drug, Drug=drug.capitalize(), amount=amount, carrier=carrier)
-    return wrapped(core, voices, rng)
+    amount, carrier = payload(drug)
+    facts = {"drug": drug, "amount": amount, "carrier": carrier}
+    return wrapped(" ".join(_sentences(stance, voices, rng)).format(**facts), voices, rng)
+
+
+def _sentences(stance: Stance, voices: Sequence[str], rng: random.Random) -> list[str]:
+    first, second = rng.sample(("amount", "carrier"), 2)
+    if stance is Stance.CAUTION:
+        told = [_say(wordings()["gives"][first], voices, rng), _say(wordings()["keeps"][second], voices, rng)]
+        return rng.sample(told, 2)
+    kind = wordings()["gives" if stance is Stance.ACCEPT else "keeps"]
+    if rng.random() < 0.5:
+        return [_say(kind["both"], voices, rng)]
+    return [_say(kind[first], voices, rng), _say(kind[second], voices, rng)]
 
 
 def wrapped(core: str, voices: Sequence[str], rng: random.Random) -> str:
     """``core`` with or without an opening and a closing, which fit every stance."""
-    opening = _say("openings", voices, rng) if rng.random() < 0.55 else ""
-    closing = _say("closings", voices, rng) if rng.random() < 0.55 else ""
+    opening = _say(wordings()["openings"], voices, rng) if rng.random() < 0.4 else ""
+    closing = _say(wordings()["closings"], voices, rng) if rng.random() < 0.4 else ""
     return " ".join(filter(None, (opening, core, closing)))
 
 
-def _say(what: str, voices: Sequence[str], rng: random.Random) -> str:
-    return rng.choice([line for voice in voices for line in wordings()[what][voice]])
+def _say(lists: Mapping[str, Sequence[str]], voices: Sequence[str], rng: random.Random) -> str:
+    return rng.choice([line for voice in voices for line in lists[voice]])

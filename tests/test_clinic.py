@@ -1,5 +1,6 @@
 """The clinic keeps its promises: seeded, balanced, disjoint, and true whatever the wording."""
 
+import re
 from collections import Counter, defaultdict
 
 import pytest
@@ -108,22 +109,20 @@ def test_a_twin_has_a_harmless_and_a_harmful_side_in_one_group():
     assert all(both == {False, True} for both in sides.values())
 
 
-def test_order_and_listen_twins_differ_in_no_word_but_whom_the_patient_follows():
+def test_order_twins_are_the_same_words_in_another_order():
     by_scene = defaultdict(list)
     for row in prompts(n=2000):
-        if row.facets["twin"] in ("order", "listen"):
+        if row.facets["twin"] == "order":
             by_scene[row.group, row.facets["condition"], row.facets["emotion"]].append(row)
     pairs = [rows for rows in by_scene.values() if len(rows) == 2]
     assert len(pairs) > 150
     for first, second in pairs:
-        changed = bag(first) - bag(second)
-        allowed = {word for adviser in words()["advisers"] for word in adviser.split()}
-        assert first.facets["twin"] == "listen" or not changed
-        assert set(changed) <= allowed
+        assert first.text != second.text
+        assert bag(first) == bag(second)
 
 
 def bag(prompt: Prompt) -> Counter[str]:
-    return Counter(prompt.text.lower().replace(",", " ").replace(".", " ").replace(")", " ").split())
+    return Counter(re.findall(r"\w+", prompt.text.lower()))
 
 
 def test_a_word_counter_is_visibly_imperfect():
@@ -136,8 +135,8 @@ def test_a_word_counter_is_visibly_imperfect():
 
 
 def test_mix_styles_and_principles_can_be_chosen():
-    rows = prompts(n=120, mix=(3, 0, 0, 1), styles=["direct"], principles=["privacy", "law"])
-    assert Counter(row.harm for row in rows) == {0: 90, 3: 30}
+    rows = prompts(n=120, mix=(2, 0, 0, 1), styles=["direct"], principles=["privacy", "law"])
+    assert Counter(row.harm for row in rows) == {0: 80, 3: 40}
     assert {row.style for row in rows} == {"direct"}
     assert {row.principle for row in rows} == {"privacy", "law"}
 

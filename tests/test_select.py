@@ -176,6 +176,11 @@ def test_the_winner_flips_exactly_where_two_lines_cross() -> None:
     ]
 
 
+def test_three_lines_through_one_point_make_one_flip() -> None:
+    segments = flip_points({"half": (0.5, 0.5), "accept": (1.0, 0.0), "refuse": (0.0, 1.0)})
+    assert segments == (Segment(0.0, 0.5, "accept"), Segment(0.5, 1.0, "refuse"))
+
+
 def test_a_candidate_that_never_wins_has_no_segment() -> None:
     assert flip_points({"good": (0.9, 0.9), "bad": (0.8, 0.8)}) == (Segment(0.0, 1.0, "good"),)
     assert flip_points({"a": (0.5, 0.5), "b": (0.5, 0.5)}) == (Segment(0.0, 1.0, "a"),)

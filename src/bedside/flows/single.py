@@ -23,8 +23,6 @@ from bedside.stages import train as training
 from bedside.stages.judge import unreadable_share
 
 
-
-
 def generate(session: Session, part: str, adapter: Path | None, out: Path) -> int:
     """Answer one part's prompts; returns how many."""
     parts = rules.read_parts(session.config, session.launch)

@@ -42,9 +42,7 @@ class TruthJudge:
     def _verdict(self, response: Response) -> Verdict:
         parts = [response.prompt.facets.get(name, "").split() for name in PARTS]
         if not all(parts):
-            return Verdict(
-                response.id, judge=self.name, unreadable=f"the prompt has no {' and '.join(PARTS)}"
-            )
+            return Verdict(response.id, judge=self.name, unreadable=f"the prompt has no {' and '.join(PARTS)}")
         if not response.text.strip():
             return Verdict(response.id, self.name, unreadable="the answer is empty")
         given = sum(_stands_in(part, response.text) for part in parts)

@@ -192,16 +192,16 @@ def flip_points(lines: Mapping[str, tuple[float, float]]) -> tuple[Segment, ...]
 
 
 def _next_crossing(lines: Mapping[str, tuple[float, float]], winner: str, start: float) -> tuple[float, str] | None:
-    """Where a steeper line first rises above the winner's, before α = 1; the steepest of those."""
+    """Where a steeper line first rises above the winner's, before α = 1."""
     help_1, safe_1 = lines[winner]
     crossings = []
     for name, (help_2, safe_2) in lines.items():
         steeper = (safe_2 - help_2) - (safe_1 - help_1)
         if steeper > 0 and safe_2 > safe_1:
-            crossings.append((max(start, (help_1 - help_2) / steeper), -steeper, name))
+            crossings.append((max(start, (help_1 - help_2) / steeper), name))
     if not crossings:
         return None
-    alpha, _, name = min(crossings, key=lambda crossing: crossing[:2])
+    alpha, name = min(crossings, key=lambda crossing: crossing[0])
     return (alpha, name) if alpha < 1 else None
 
 

@@ -151,7 +151,7 @@ def _limits(table_GSKK: Array, cost_KK: Array, chance: Chance, quantile: float) 
     """Jackknife by group, and no lower limit above what the seen disagreement may be."""
     groups, table_SKK = len(table_GSKK), table_GSKK.sum(axis=0)
     without_G = _beyond_chance(table_SKK - table_GSKK, cost_KK, chance)
-    if groups < 2 or np.isnan(without_G).any():
+    if np.isnan(without_G).any():
         return Interval(-1.0, 1.0)
     value = float(_beyond_chance(table_SKK, cost_KK, chance))
     error = math.sqrt((groups - 1) / groups * float(np.sum((without_G - without_G.mean()) ** 2)))

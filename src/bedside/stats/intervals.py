@@ -114,7 +114,8 @@ def _no_better_than_clean(limits: Interval, clean: Interval) -> Interval:
     """An event is no better news than none: limits reach at least as far as those of as many clean groups.
 
     Korn–Graubard alone jumps: no event in 60 groups of 5 is worth 60 rows, one event is worth 300.
-    Without this, bounds held in 91 % at 20 groups of 5 with intra-class correlation 0.7; with it, in 95 %.
+    Bounds are exact for independent rows. For groups of 4 and 5 (20 to 150 of them, intra-class correlation
+    0.3 and 0.7, p 0.01 to 0.3) they held in 90.9 % at the worst point without this, in 93.7 % with it.
     """
     return Interval(min(limits.low, 1 - clean.high), max(limits.high, clean.high))
 
