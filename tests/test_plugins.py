@@ -108,6 +108,12 @@ def test_a_plugin_of_another_package_is_found_by_entry_point(tmp_path, monkeypat
     assert registry.find("judge", "stern").__module__ == "elsewhere"
 
 
+@pytest.mark.parametrize("kind", sorted(registry.FOLDERS))
+def test_a_wrong_field_of_any_plugin_is_named(kind):
+    for name in registry.names(kind):
+        checks.errors_inform(registry.find(kind, name), {"nonsense": 1})
+
+
 def test_a_misspelt_name_is_answered_with_the_nearest():
     with pytest.raises(ConfigError, match="no judge is called 'rubic'; did you mean 'rubric'"):
         registry.find("judge", "rubic")

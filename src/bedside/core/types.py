@@ -43,9 +43,7 @@ class Message:
         if self.role not in ROLES:
             raise DataError(f"role is {self.role!r}; a turn is by one of {', '.join(ROLES)}")
         if not self.text.isascii() and any("\ud800" <= sign <= "\udfff" for sign in self.text):
-            raise DataError(
-                "the text holds half a surrogate pair, which no tokenizer reads; save it as UTF-8"
-            )
+            raise DataError("the text holds half a surrogate pair, which no tokenizer reads; save it as UTF-8")
 
 
 Conversation = tuple[Message, ...]
@@ -374,6 +372,8 @@ class RunSummary:
     cycles: tuple[CycleReport, ...]
     mix: Mapping[str, Mapping[str, int]]
     """Part to harm level to number of prompts."""
+    flows: tuple[Flow, ...] = ()
+    """How the data became three parts."""
     examples: tuple[Example, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
     """Machine, versions, seed, commands: as text."""

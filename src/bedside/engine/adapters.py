@@ -97,9 +97,7 @@ def copy_adapter(folder: Path, to: Path) -> None:
 def _checked(folder: Path) -> str:
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
-            raise ModelError(
-                f"{folder}: no {name}, so this is no PEFT adapter in safetensors; check the path"
-            )
+            raise ModelError(f"{folder}: no {name}, so this is no PEFT adapter in safetensors; check the path")
     return str(folder)
 
 

@@ -27,9 +27,7 @@ class Renderer:
         self.tokenizer = tokenizer
         self.stop_ids = frozenset(stop_ids)
         if not self.stop_ids:
-            raise ModelError(
-                f"{tokenizer.name_or_path}: no end-of-turn token in generation_config or tokenizer"
-            )
+            raise ModelError(f"{tokenizer.name_or_path}: no end-of-turn token in generation_config or tokenizer")
 
     @property
     def pad_id(self) -> int:
@@ -55,9 +53,7 @@ class Renderer:
         """First token id of each label; ModelError where two are the same."""
         firsts = [self._ids(label)[0] for label in labels]
         if len(set(firsts)) < len(firsts):
-            raise ModelError(
-                f"labels {', '.join(labels)} do not have distinct first tokens here; choose others"
-            )
+            raise ModelError(f"labels {', '.join(labels)} do not have distinct first tokens here; choose others")
         return firsts
 
     def _to_end_of_turn(self, ids: list[int]) -> list[int]:

@@ -5,6 +5,7 @@ continues). Results go to stdout, progress and errors to stderr. Torch is loaded
 """
 
 import json
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -138,9 +139,7 @@ def generate(
 def judge(
     responses: Annotated[Path, typer.Argument(help="Responses that `bedside generate` wrote.")],
     out: To,
-    judge: Annotated[
-        str | None, typer.Option("--judge", help="A key of judges; select.judge if unset.")
-    ] = None,
+    judge: Annotated[str | None, typer.Option("--judge", help="A key of judges; select.judge if unset.")] = None,
     config: File = None,
     sets: Sets = None,
     seed: Seed = None,
@@ -273,7 +272,7 @@ def _folder(file: Path | None, sets: list[str] | None, run: str | None) -> Path:
 def _align(config: "Config") -> "Run":
     from bedside.faces import api
 
-    environment.hush()
+    warnings.filterwarnings("ignore")
     with environment.Terminal(ERR) as progress:
         return api.align(config, progress)
 
@@ -281,7 +280,7 @@ def _align(config: "Config") -> "Run":
 def _session(config: "Config") -> "Session":
     from bedside.faces import api
 
-    environment.hush()
+    warnings.filterwarnings("ignore")
     return api.session(config, environment.Terminal(ERR))
 
 

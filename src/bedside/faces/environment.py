@@ -1,12 +1,9 @@
 """The one place that looks at the environment: devices, ranks, terminals, other libraries' chatter."""
 
 import errno
-import logging
 import os
 import platform
-import sys
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -43,11 +40,7 @@ def launch(device: str, seed: int) -> Launch:
 def bits(launch: Launch) -> tuple[str, ...]:
     """What decides float bits, beside the inputs: a result made elsewhere is another result."""
     torch = _torch()
-    kind = (
-        torch.cuda.get_device_name()
-        if launch.device == "cuda"
-        else platform.processor() or platform.machine()
-    )
+    kind = torch.cuda.get_device_name() if launch.device == "cuda" else platform.processor() or platform.machine()
     return (
         launch.device,
         launch.dtype,
@@ -61,9 +54,7 @@ def _torch() -> Any:
     try:
         import torch
     except ImportError:
-        raise ModelError(
-            "local models need torch, transformers and peft: pip install 'bedside[train]'"
-        ) from None
+        raise ModelError("local models need torch, transformers and peft: pip install 'bedside[train]'") from None
     return torch
 
 
@@ -73,14 +64,12 @@ def _best_device(torch: Any) -> str:
 
 def hush() -> None:
     """Other libraries' progress bars and notices belong to their authors; ours say what a person can act on."""
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    logging.getLogger("transformers").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore")
-    if "transformers" in sys.modules:
-        sys.modules["transformers"].utils.logging.disable_progress_bar()
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
 
 
 class Terminal:
@@ -97,9 +86,7 @@ class Terminal:
             self._bars.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._bars.stop()
 
     def step(self, stage: str, done: int, total: int) -> None:

@@ -5,33 +5,22 @@ from collections.abc import Iterable
 from rich.console import Console
 from rich.table import Table
 
-from bedside.core.types import Baseline, Gate, GateState, Measure, RunSummary
+from bedside.core.types import Gate, GateState, Measure, RunSummary, named
 from bedside.faces.api import Run
 from bedside.flows.figures import Evaluation, candidates_of
 from bedside.stages import select
 
-SHOWN = (
-    "safety_score",
-    "err",
-    "overall",
-    "unsafe_accept@1",
-    "unsafe_accept@2",
-    "unsafe_accept@3",
-    "f1",
-    "unreadable",
-)
+SHOWN = ("overall", "safety_score", "err", "unsafe_accept@3")
 MARKS = {GateState.PASS: "✓", GateState.FAIL: "✗", GateState.INCONCLUSIVE: "?", GateState.NOT_CHECKED: "–"}
 
 
 def run(console: Console, done: Run) -> None:
     """Before and after on the sealed test beside the policies nobody should lose to, the gates, the verdict."""
     told = done.summary
-    console.print(_before_after(told))
-    console.print(f"[{told.definitions['overall']}]", markup=False)
-    console.print()
-    console.print(_gates(told.gates))
-    console.print()
-    console.print(told.verdict, markup=False)
+    console.print(_policies(told))
+    console.print(f"overall = {told.definitions['overall']}", markup=False)
+    _gates(console, told.gates)
+    console.print(f"\n{told.verdict}", markup=False)
     console.print(f"report: {done.folder / 'report.html'}", markup=False)
 
 
@@ -50,7 +39,7 @@ def evaluation(console: Console, told: Evaluation) -> None:
     for measure in told.measures:
         table.add_row(measure.name, said(measure), str(measure.n), str(measure.unreadable))
     console.print(table)
-    console.print(_gates(told.gates))
+    _gates(console, told.gates)
 
 
 def selection(console: Console, told: RunSummary) -> None:
@@ -60,53 +49,37 @@ def selection(console: Console, told: RunSummary) -> None:
     for heading in ("candidate", "overall", "safety_score", "err", "unsafe_accept@3", "kl", "feasible"):
         table.add_column(heading)
     for c in candidates:
-        shown = [
-            said(c.measure(name)) for name in ("overall", "safety_score", "err", "unsafe_accept@3", "kl")
-        ]
+        shown = [said(c.measure(name)) for name in ("overall", "safety_score", "err", "unsafe_accept@3", "kl")]
         table.add_row(c.name, *shown, "yes" if c.feasible else f"no, by {c.violation:.3f}")
     console.print(table)
     for segment in select.flip_points(select.lines(candidates)):
-        console.print(
-            f"alpha {segment.start:.3f} to {segment.end:.3f}: {segment.winner} has the best overall"
-        )
+        console.print(f"alpha {segment.start:.3f} to {segment.end:.3f}: {segment.winner} has the best overall")
     console.print(f"carried: {told.carried}\n{told.verdict}", markup=False)
 
 
-def said(measure: Measure) -> str:
+def said(measure: Measure, between: str = " ") -> str:
     """``0.84 [0.81, 0.87]``; a dash where nothing was measured."""
     if measure.value is None:
         return "–"
     if measure.low is None or measure.high is None:
         return f"{measure.value:.2f}"
-    return f"{measure.value:.2f} [{measure.low:.2f}, {measure.high:.2f}]"
+    return f"{measure.value:.2f}{between}[{measure.low:.2f}, {measure.high:.2f}]"
 
 
-def _before_after(told: RunSummary) -> Table:
-    rows = {m.name: m for m in told.after}
-    table = Table(title=f"Sealed test: target → {told.carried}", title_justify="left")
-    table.add_column("measure")
-    table.add_column("n", justify="right")
-    table.add_column("before", justify="right")
-    table.add_column("after", justify="right")
-    for baseline in told.baselines:
-        table.add_column(baseline.name, justify="right")
-    for before in told.before:
-        if before.name in SHOWN and before.value is not None:
-            after = rows[before.name]
-            beside = [_short(baseline, before.name) for baseline in told.baselines]
-            table.add_row(before.name, str(after.n), said(before), said(after), *beside)
+def _policies(told: RunSummary) -> Table:
+    """A row a policy, a column a measure, on the same sealed prompts."""
+    policies = {"target, before": told.before, f"{told.carried}, after": told.after}
+    policies |= {baseline.name: baseline.measures for baseline in told.baselines}
+    table = Table(title="On the sealed test, with 95 % intervals", title_justify="left")
+    table.add_column("policy", min_width=14)
+    for name in SHOWN:
+        table.add_column(f"{name}\nn = {named(told.after, name).n}", justify="right")
+    for policy, measures in policies.items():
+        table.add_row(policy, *(said(named(measures, name), "\n") for name in SHOWN))
     return table
 
 
-def _short(baseline: Baseline, name: str) -> str:
-    value = baseline.measure(name).value
-    return "–" if value is None else f"{value:.2f}"
-
-
-def _gates(gates: Iterable[Gate]) -> Table:
-    table = Table(title="Gates", title_justify="left")
-    for heading in ("", "gate", "limit", "state", "why"):
-        table.add_column(heading)
+def _gates(console: Console, gates: Iterable[Gate]) -> None:
     for gate in gates:
-        table.add_row(MARKS[gate.state], gate.name, gate.limit, gate.state.value, gate.reason)
-    return table
+        limit = "" if gate.limit == "> 0" else f" {gate.limit}"
+        console.print(f"{MARKS[gate.state]} {gate.state.value}: {gate.name}{limit} ({gate.reason})", markup=False)

@@ -40,9 +40,7 @@ def align(session: Session) -> RunSummary:
 
 def _bench(session: Session, parts: split.Parts) -> Bench:
     config = session.config
-    judges = {
-        name: session.open(config.judges[name]) for name in {config.align.judge, config.selecting_judge}
-    }
+    judges = {name: session.open(config.judges[name]) for name in {config.align.judge, config.selecting_judge}}
     metric = rules.safety(config)
     bench = Bench(
         session=session,
@@ -96,12 +94,13 @@ def _outcome(bench: Bench, parts: split.Parts, cycles: Sequence[CycleReport]) ->
         session=bench.session,
         metric=bench.metric,
         parts={"train": parts.train, "valid": parts.valid, "test": parts.test},
+        flows=parts.flows,
         cycles=cycles,
         carried=carried,
         before=before,
         after=after,
         baselines=beside,
-        gates=_ship_gates(bench, after, beside),
+        gates=_ship_gates(bench, carried, after, beside),
         one_judge=bench.one_judge,
     )
 
@@ -118,11 +117,12 @@ def _baselines(bench: Bench, parts: split.Parts) -> Mapping[str, list[Judged]]:
     return {**baselines.constants(parts.test), baselines.GUARD: guard}
 
 
-def _ship_gates(bench: Bench, after: list[Judged], beside: Mapping[str, list[Judged]]) -> list[Gate]:
-    """Every constraint by its bound on test, and the paired lower bound above every constant."""
-    measures = evaluate.evaluate(after, [bench.metric])
-    named = {measure.name for measure in measures}
-    gates = [c.gate(measures) for c in bench.constraints if c.measure in named]
+def _ship_gates(
+    bench: Bench, carried: Candidate, after: list[Judged], beside: Mapping[str, list[Judged]]
+) -> list[Gate]:
+    """Every constraint by its bound on test (KL: on valid), and the paired lower bound above every constant."""
+    measures = (*evaluate.evaluate(after, [bench.metric]), carried.measure("kl"))
     rng = np.random.default_rng(bench.session.launch.seed)
     constants = [rows for name, rows in beside.items() if name in baselines.CONSTANTS]
-    return gates + [select.beats(after, rows, bench.metric, rng) for rows in constants]
+    beaten = [select.beats(after, rows, bench.metric, rng) for rows in constants]
+    return [limit.gate(measures) for limit in bench.constraints] + beaten

@@ -127,9 +127,7 @@ def _preferences(
     lost = prefer.by_cell([row for row in conditional if row not in kept])
     notes.flows += [
         Flow("answers", sum(row.stance is not None for row in observed), prefer.unreadable_reasons(observed)),
-        Flow(
-            "other side, verified", len(kept), dropped, {f"dropped at {cell}": n for cell, n in lost.items()}
-        ),
+        Flow("other side, verified", len(kept), dropped, {f"dropped at {cell}": n for cell, n in lost.items()}),
         thumb_flow,
         pair_flow,
     ]
@@ -159,9 +157,7 @@ def _train_all(bench: Bench, number: int, incoming: Candidate, lesson: _Lesson, 
             done, at = [*done, step.objective.kind], made.checkpoint
     if align.candidates == "all" and done:
         for step in align.train[1:]:
-            _train_one(
-                bench, step, incoming.checkpoint, lesson, f"cycle-{number}/{step.objective.kind}", notes
-            )
+            _train_one(bench, step, incoming.checkpoint, lesson, f"cycle-{number}/{step.objective.kind}", notes)
 
 
 def _train_one(
@@ -236,10 +232,7 @@ def _kl(bench: Bench, rows: Sequence[Judged], checkpoint: Checkpoint, name: str)
     if checkpoint.adapter is None:
         return Measure("kl", 0.0 if answered else None, len(answered), 0, *((0.0, 0.0) if answered else ()))
     policy = bench.session.policy(checkpoint)
-    texts = [
-        Exchange(tuple(policy.renderer.prompt_ids(conversation(Ask(r.prompt)))), r.ids)
-        for r in answered
-    ]
+    texts = [Exchange(tuple(policy.renderer.prompt_ids(conversation(Ask(r.prompt)))), r.ids) for r in answered]
     values = bench.session.kl(texts, checkpoint, name)
     return evaluate.mean("kl", values, [r.prompt.group or r.prompt.id for r in answered])
 

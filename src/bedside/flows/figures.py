@@ -25,9 +25,7 @@ class Evaluation:
     def as_json(self) -> dict[str, Any]:
         return {
             "measures": {m.name: summary.short(m) for m in self.measures},
-            "gates": {
-                g.name: {"state": g.state.value, "limit": g.limit, "reason": g.reason} for g in self.gates
-            },
+            "gates": {g.name: {"state": g.state.value, "limit": g.limit, "reason": g.reason} for g in self.gates},
         }
 
 
@@ -37,9 +35,7 @@ def evaluate(config: Config, responses: Path, verdicts: Path) -> Evaluation:
     read = rows.read(responses, Response)
     missing = sum(response.id not in by_id for response in read)
     if missing:
-        raise DataError(
-            f"{verdicts.name}: {missing} of {len(read)} responses have no verdict; judge {responses} again"
-        )
+        raise DataError(f"{verdicts.name}: {missing} of {len(read)} responses have no verdict; judge {responses} again")
     metric = rules.safety(config)
     judged = join(read, [by_id[response.id] for response in read])
     measures = evaluating.evaluate(judged, [metric])

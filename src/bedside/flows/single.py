@@ -41,9 +41,7 @@ def judge(session: Session, responses: Path, name: str | None, out: Path) -> tup
     name = name or session.config.selecting_judge
     if name not in session.config.judges:
         raise ConfigError(f"--judge is {name!r}; judges has {', '.join(session.config.judges)}")
-    rows = session.judged(
-        typed.read(responses, Response), session.open(session.config.judges[name]), responses.name
-    )
+    rows = session.judged(typed.read(responses, Response), session.open(session.config.judges[name]), responses.name)
     tables.write_jsonl(out, [plain(row.verdict) for row in rows])
     unreadable = round(unreadable_share(rows) * len(rows))
     return len(rows) - unreadable, unreadable

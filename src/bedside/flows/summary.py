@@ -23,6 +23,7 @@ from bedside.core.types import (
     Candidate,
     CycleReport,
     Example,
+    Flow,
     Gate,
     GateState,
     Judged,
@@ -48,6 +49,8 @@ class Outcome:
     session: "Session"
     metric: Metric
     parts: Mapping[str, Sequence[Prompt]]
+    flows: Sequence[Flow]
+    """How the data became three parts."""
     cycles: Sequence[CycleReport]
     carried: Candidate
     before: list[Judged]
@@ -70,11 +73,11 @@ def of(outcome: Outcome) -> RunSummary:
         after=told,
         by_source=evaluate.by(outcome.after, lambda prompt: prompt.source, [outcome.metric]),
         baselines=tuple(
-            Baseline(name, evaluate.evaluate(rows, [outcome.metric]))
-            for name, rows in outcome.baselines.items()
+            Baseline(name, evaluate.evaluate(rows, [outcome.metric])) for name, rows in outcome.baselines.items()
         ),
         gates=tuple(outcome.gates),
         cycles=tuple(outcome.cycles),
+        flows=tuple(outcome.flows),
         mix={name: _mix(prompts) for name, prompts in outcome.parts.items()},
         examples=tuple(_examples(outcome)),
         facts=_facts(outcome.session),
@@ -139,7 +142,9 @@ def _verdict(outcome: Outcome) -> str:
         return f"Nothing may ship: no candidate was better on valid than the target as given; {_stopped(outcome)}."
     missed = [gate for gate in outcome.gates if gate.state is not GateState.PASS]
     if missed:
-        told = "; ".join(f"{gate.name} {gate.limit} is {gate.state.value} ({gate.reason})" for gate in missed)
+        first = missed[0]
+        more = f", and {len(missed) - 1} more did not pass" if len(missed) > 1 else ""
+        told = f"{first.name} {first.limit} is {first.state.value} ({first.reason}){more}"
         return f"Nothing may ship: {name} was carried, but {told}. The incoming checkpoint is kept."
     return f"Ship {name}: on {rows} sealed prompts it keeps every constraint and beats every constant, at 95 % bounds."
 

@@ -44,14 +44,10 @@ class Rubric(Plugin):
     kind: str = "rubric"
     model: Annotated[Any, Slot("model", "target")] = "target"
     template: str | None = Field(None, description="A Jinja file of your own; see templates/stance.jinja.")
-    min_mass: float = Field(
-        0.5, ge=0, le=1, description="Least raw probability of the three labels together."
-    )
+    min_mass: float = Field(0.5, ge=0, le=1, description="Least raw probability of the three labels together.")
 
     def open(self, launch: Launch, **opened: Any) -> "RubricJudge":
-        question = (
-            Path(self.template).read_text(encoding="utf-8") if self.template else source("stance.jinja")
-        )
+        question = Path(self.template).read_text(encoding="utf-8") if self.template else source("stance.jinja")
         return RubricJudge(opened["model"], question, self.min_mass)
 
 

@@ -157,8 +157,8 @@ class Align(Table):
     """Key of ``judges``: who labels the training answers."""
     cycles: Count = 5
     """Upper limit; a gate may stop earlier [summary]."""
-    objectives: list[Literal["safety", "comfort"]] = Field(["safety"], min_length=1)
-    """What is aligned: safety, comfort, or both in one policy."""
+    objectives: list[Literal["safety"]] = Field(["safety"], min_length=1)
+    """What is aligned."""
     train: list[Step] = Field(default_factory=_kto_then_dpo, min_length=1)
     """Training stages of a cycle, in order: KTO, then DPO [summary]."""
     lora: Lora = Lora()

@@ -49,9 +49,7 @@ def resolve(model: str, revision: str | None) -> Path:
     if folder.exists():
         return folder
     if model.startswith((".", "/", "~")) or model.count("/") != 1:
-        raise ModelError(
-            f"{model}: there is no such folder, and it is no hub id (owner/name); check target.model"
-        )
+        raise ModelError(f"{model}: there is no such folder, and it is no hub id (owner/name); check target.model")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
@@ -95,9 +93,7 @@ def _load(config: Local, folder: Path, launch: Launch) -> "LocalModel":
 
 def _check_files(folder: Path) -> None:
     if not (folder / "config.json").is_file():
-        raise ModelError(
-            f"{folder}: no config.json, so this is no Hugging Face model folder; check target.model"
-        )
+        raise ModelError(f"{folder}: no config.json, so this is no Hugging Face model folder; check target.model")
     if not any(folder.glob("*.safetensors")):
         raise ModelError(
             f"{folder}: no safetensors weights; other formats can run code when loaded and are not read. "
@@ -107,9 +103,7 @@ def _check_files(folder: Path) -> None:
 
 def _digest(folder: Path, chat_template: str | None) -> str:
     """What the model computes: weights, config, tokenizer, template. Readmes and paths stay out."""
-    names = sorted(
-        p for p in folder.iterdir() if p.suffix in (".json", ".safetensors", ".model") and p.is_file()
-    )
+    names = sorted(p for p in folder.iterdir() if p.suffix in (".json", ".safetensors", ".model") and p.is_file())
     template = digest_bytes((chat_template or "").encode())
     return digest([[p.name, digest_file(p)] for p in names], template)
 
@@ -188,9 +182,7 @@ class LocalModel:
         raw_BL = torch.log_softmax(logits_BTV[:, -1].double(), dim=-1)[:, firsts]
         mass_B = raw_BL.logsumexp(-1)
         renormed_BL = (raw_BL - mass_B[:, None]).tolist()
-        return [
-            LabelScore(tuple(row), mass) for row, mass in zip(renormed_BL, mass_B.exp().tolist(), strict=True)
-        ]
+        return [LabelScore(tuple(row), mass) for row, mass in zip(renormed_BL, mass_B.exp().tolist(), strict=True)]
 
     def _left_padded(self, prompts: list[list[int]]) -> tuple[Any, Any]:
         import torch

@@ -66,9 +66,7 @@ def dpo_share(pairs: int, thumbs: int, least: float | None) -> Gate:
         return _off("dpo_share")
     share = pairs / thumbs if thumbs else 0.0
     state = GateState.PASS if thumbs and share >= least else GateState.FAIL
-    return Gate(
-        "dpo_share", state, f">= {least:g}", None, f"{pairs} pairs to {thumbs} KTO rows ({share:.2f})"
-    )
+    return Gate("dpo_share", state, f">= {least:g}", None, f"{pairs} pairs to {thumbs} KTO rows ({share:.2f})")
 
 
 def judge_gap(training: Measure, selecting: Measure, most: float | None) -> Gate:
@@ -114,9 +112,7 @@ class Plateau:
             return Gate("plateau", GateState.NOT_CHECKED, limit, None, f"{len(overalls) - 1} cycles so far")
         gained = max(overalls[-self.cycles :]) - overalls[-self.cycles - 1]
         state = GateState.PASS if gained >= self.gain else GateState.FAIL
-        return Gate(
-            "plateau", state, limit, None, f"overall gained {gained:+.3f} over the last {self.cycles} cycles"
-        )
+        return Gate("plateau", state, limit, None, f"overall gained {gained:+.3f} over the last {self.cycles} cycles")
 
 
 def failed(gates: Sequence[Gate], *names: str) -> Gate | None:

@@ -11,9 +11,7 @@ def judge(responses: Sequence[Response], by: Judge) -> list[Verdict]:
     """One verdict a response, in order. StageError where the judge broke that promise."""
     verdicts = by.judge(responses)
     if [v.response for v in verdicts] != [r.id for r in responses]:
-        raise StageError(
-            f"judge {by.name} did not give one verdict a response in their order; this is its bug"
-        )
+        raise StageError(f"judge {by.name} did not give one verdict a response in their order; this is its bug")
     return verdicts
 
 

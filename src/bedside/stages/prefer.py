@@ -97,9 +97,7 @@ def unreadable_reasons(rows: Iterable[Judged]) -> dict[str, int]:
 
 def by_cell(rows: Iterable[Judged]) -> dict[str, int]:
     """How many rows stand at each harm level and style: where the drops fall."""
-    return dict(
-        sorted(Counter(f"harm {r.prompt.harm}, {r.prompt.style or 'no style'}" for r in rows).items())
-    )
+    return dict(sorted(Counter(f"harm {r.prompt.harm}, {r.prompt.style or 'no style'}" for r in rows).items()))
 
 
 def _fill(rows: Sequence[Thumb], conditional: Sequence[Judged]) -> list[Thumb]:
@@ -142,7 +140,5 @@ def _pair_notes(rows: Sequence[Pair]) -> dict[str, float]:
 
 def _harm(prompt: Prompt) -> int:
     if prompt.harm is None:
-        raise DataError(
-            f"prompt {prompt.id} has no harm level, so no stance is right or wrong for it; label it 0 to 3"
-        )
+        raise DataError(f"prompt {prompt.id} has no harm level, so no stance is right or wrong for it; label it 0 to 3")
     return prompt.harm

@@ -54,9 +54,7 @@ def encode(rows: Sequence[Preference], policy: Policy) -> list[Encoded]:
     return [_encode(row, policy) for row in rows]
 
 
-def plan(
-    rows: Sequence[Encoded], *, batch_size: int, epochs: int, seed: int, mismatch: bool
-) -> list[Planned]:
+def plan(rows: Sequence[Encoded], *, batch_size: int, epochs: int, seed: int, mismatch: bool) -> list[Planned]:
     """Every row once an epoch, shuffled by ``seed``; the last batch of an epoch may be smaller."""
     shuffle = random.Random(seed)
     planned: list[Planned] = []
@@ -92,9 +90,7 @@ def kl_to_target(texts: Sequence[Exchange], policy: Policy) -> list[Nats]:
     return [Nats(value) for value in policy.kl_to_target(texts)]
 
 
-def batches(
-    rows: Sequence[Encoded], planned: Sequence[Planned], references: Sequence[Nats] | None
-) -> list[Batch]:
+def batches(rows: Sequence[Encoded], planned: Sequence[Planned], references: Sequence[Nats] | None) -> list[Batch]:
     """The plan with ids and references filled in, as the trainer takes it."""
     nats = iter([r.nats for r in references] if references is not None else [])
     filled = [_row(row, nats if references is not None else None) for row in rows]
