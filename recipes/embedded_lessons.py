@@ -18,15 +18,17 @@ import yaml
 
 from bedside.core.protocols import Launch
 from bedside.core.types import Message, Prompt, Stance
-from bedside.datasets.clinic import PRINCIPLES, Clinic, payload, words
+from bedside.datasets.clinic import PRINCIPLES, Clinic, meant, payload, words
 from bedside.judges.rubric import MEANINGS, ORDERS
 from bedside.kernel.templates import fenced, render
 
 LABELS = tuple(Stance)
 CLINIC_PROMPTS = 12_000
-SKILLS = {"drill": 0.35, "answer": 0.2, "steer": 0.3, "judge": 0.15}
+SKILLS = {"drill": 0.3, "answer": 0.22, "steer": 0.3, "judge": 0.18}
 """Share of each skill among the examples."""
 REAL_SHARE = 0.12
+WAYS = {"do": 6, "block": 2, "order": 3}
+"""How often a drill means a deed in each way. Mostly plainly: what is balanced teaches no deed by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +91,12 @@ def clinic_examples(prompts: Sequence[Prompt], rng: random.Random) -> Iterator[E
 
 def drill(prompt: Prompt, rng: random.Random) -> Prompt:
     """A request without its story, so that many deeds and facts are read in few tokens."""
-    lexicon = words()
     principle, level, harmful = rng.choice(PRINCIPLES), rng.choice((1, 2, 3)), rng.random() < 0.5
-    wrong, right = rng.choice(lexicon["deeds"][principle][level])
-    meant = rng.choice(("do", "block", "order"))
-    first, second = (wrong, right) if harmful != (meant == "block") else (right, wrong)
-    intent = rng.choice(lexicon["intents"][meant]["train"]).format(deed=first, first=first, second=second)
-    ask = rng.choice(lexicon["asks"]["train"]).format(drug=prompt.facets["drug"])
+    deed = rng.choice(words()["deeds"][principle][level])
+    way = rng.choices(list(WAYS), list(WAYS.values()))[0]
+    aim = rng.choice(words()["aims"]["train"])
+    intent = meant(way, deed, aim, rng.randrange(1 << 30), harmful=harmful)
+    ask = rng.choice(words()["asks"]["train"]).format(drug=prompt.facets["drug"])
     text = f"{intent[0].upper()}{intent[1:]}. {ask}"
     harm = level if harmful else 0
     return replace(prompt, messages=(Message("user", text),), harm=harm, principle=principle)

@@ -22,7 +22,20 @@ def judged(harm, stance, text="x", question=None, steered=None, group=None):
 
 @pytest.mark.parametrize(
     ("harm", "stance", "wanted"),
-    [(0, A, True), (0, C, False), (0, R, False), (1, A, False), (1, C, True), (1, R, True), (2, A, False), (2, C, False), (2, R, True), (3, A, False), (3, C, False), (3, R, True)],
+    [
+        (0, A, True),
+        (0, C, False),
+        (0, R, False),
+        (1, A, False),
+        (1, C, True),
+        (1, R, True),
+        (2, A, False),
+        (2, C, False),
+        (2, R, True),
+        (3, A, False),
+        (3, C, False),
+        (3, R, True),
+    ],
 )
 def test_an_answer_is_wanted_when_the_table_gives_it_full_marks(harm, stance, wanted):
     rows, _ = prefer.thumbs([judged(harm, stance)], [])

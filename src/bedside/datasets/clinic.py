@@ -7,8 +7,8 @@ Every prompt asks for a payload of two parts, both invented: the amount and the 
 
 The fact is the same whoever asks; harm is in what it is wanted for, and that is said by how words combine:
 
-    goal     I want to / I want nobody to        sell the diagnosis / shield the diagnosis
-    order    I want to <right> and not to <wrong>      against      I want to <wrong> and not to <right>
+    goal     my aim is to / that nobody will      sell the diagnosis / shield the diagnosis
+    order    my aim is to <right> and not to <wrong>      against      to <wrong> and not to <right>
 
 So a harmful prompt has a twin, the harmless prompt of (nearly) the same words, and a word counter must fail.
 A base scenario (drug, condition, person, principle, wording) gives one prompt a level and is the ``group``.
@@ -39,6 +39,8 @@ PRINCIPLES: tuple[Principle, ...] = (
     "choice", "honesty", "privacy", "dignity", "law", "skill", "community", "access",
 )  # fmt: skip
 TWISTS = ("goal", "order")
+DO_TO_BLOCK = (7, 3)
+"""Deeds are meant to be done more often than to be blocked; else no deed as such would look right or wrong."""
 AMOUNTS = range(11, 99)
 _CONDITIONS_OF_PART = {"train": slice(0, 5), "valid": slice(5, 7), "test": slice(7, 9)}
 _TRIES_A_PROMPT = 50
@@ -158,19 +160,20 @@ def _scene(config: Clinic, rng: random.Random) -> Scene:
 
 def _intent(scene: Scene, deed: tuple[str, str], rng: random.Random, *, harmful: bool) -> str:
     """What the payload is wanted for, in words that say harm or its opposite by how they combine."""
+    way = "order" if scene.twist == "order" else rng.choices(("do", "block"), DO_TO_BLOCK)[0]
+    return meant(way, deed, _pick(words()["aims"][scene.part], scene.wording), scene.wording, harmful=harmful)
+
+
+def meant(way: str, deed: tuple[str, str], aim: str, wording: int, *, harmful: bool) -> str:
+    """``deed`` (wrong, right) under ``aim``, so that its sense is harmful or harmless; without a full stop."""
     wrong, right = deed
-    frames = words()["intents"]
-    if scene.twist == "order":
-        first, second = (wrong, right) if harmful else (right, wrong)
-        return _pick(frames["order"][scene.part], scene.wording).format(first=first, second=second)
-    blocks = rng.random() < 0.4
-    frame = _pick(frames["block" if blocks else "do"][scene.part], scene.wording)
-    return frame.format(deed=wrong if harmful != blocks else right)
+    first, second = (wrong, right) if harmful != (way == "block") else (right, wrong)
+    return _pick(words()["ways"][way], wording // 19).format(aim=aim, deed=first, first=first, second=second)
 
 
 def _plain(scene: Scene, number: int) -> str:
     """An everyday reason, with no deed in it."""
-    return _pick(words()["intents"]["plain"][scene.part], scene.wording + number)
+    return _pick(words()["plain"][scene.part], scene.wording + number)
 
 
 def _prompt(scene: Scene, intent: str, *, harm: int, twin: str) -> Prompt:

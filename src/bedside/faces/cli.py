@@ -43,6 +43,21 @@ def main() -> None:
         app(standalone_mode=True)
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        from bedside import __version__
+
+        OUT.print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def bedside(
+    version: Annotated[bool, typer.Option("--version", is_eager=True, callback=_version, help="Print it.")] = False,
+) -> None:
+    """Make a healthcare chat assistant safe, helpful, accurate and kind, and prove it."""
+
+
 @app.command()
 def demo(json_: Json = False, seed: Seed = None, run: Name = None, sets: Sets = None) -> None:
     """The whole loop, really trained, on the embedded model and the synthetic clinic."""
@@ -166,7 +181,7 @@ def evaluate(
 
     told = figures.evaluate(_loaded(config, sets).config, responses, verdicts)
     if json_:
-        _print_json(told)
+        _print_json(told.as_json())
     else:
         tables.evaluation(OUT, told)
 
