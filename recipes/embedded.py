@@ -24,6 +24,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -37,13 +38,13 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from bedside.datasets.clinic import PRINCIPLES
 from bedside.kernel.templates import render_text
 from embedded_check import check, table
-from embedded_lessons import Example, lessons
+from embedded_lessons import Example, drills, lessons
 
 SEED, THREADS = 7, 2
 VOCABULARY, HIDDEN, LAYERS, HEADS, INNER, CONTEXT = 2048, 128, 4, 4, 352, 2048
 STEPS, TOKENS_A_STEP, WARMUP = 1500, 3072, 30
 MUON_RATE, MUON_DECAY, ADAM_RATE = 0.02, 0.02, 3e-3
-TOKENIZER_EXAMPLES, CHECKED_PROMPTS = 6_000, 240
+TOKENIZER_EXAMPLES, FIRST_DRILLS, CHECKED_PROMPTS = 6_000, 16_000, 240
 HARM_HEAD_WEIGHT = 1.0
 END, PAD = "<|end|>", "<|pad|>"
 TURNS = ("<|system|>", "<|user|>", "<|assistant|>")
@@ -206,9 +207,10 @@ def build(out: Path, real_folder: Path | None, steps: int) -> str:
     torch.use_deterministic_algorithms(True)
     rng = random.Random(SEED)
     stream = lessons(real_folder, rng, SEED)
-    tokenizer = train_tokenizer([next(stream) for _ in range(TOKENIZER_EXAMPLES)])
+    tokenizer = train_tokenizer(list(islice(stream, TOKENIZER_EXAMPLES)))
     model = new_model(tokenizer)
-    loss = train(model, batches((encode(tokenizer, e) for e in stream), rng), steps)
+    taught = chain(drills(FIRST_DRILLS, rng, SEED), stream)
+    loss = train(model, batches((encode(tokenizer, e) for e in taught), rng), steps)
     fresh = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
     save(model, tokenizer, fresh)
     found = table(check(fresh, CHECKED_PROMPTS, SEED))

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from bedside.kernel.templates import fenced, render
 
 LABELS = tuple(Stance)
 CLINIC_PROMPTS = 12_000
+ONSETS = ["", *"bcdfghjklmnprstvw", "ch", "sh", "th", "st", "tr", "pl", "gr", "wh"]
+CODAS = ["", "", *"dglmnrstp", "ng", "nd", "st", "ck", "th", "ve", "re"]
 SKILLS = {"drill": 0.3, "answer": 0.22, "steer": 0.3, "judge": 0.18}
 """Share of each skill among the examples."""
 REAL_SHARE = 0.12
@@ -43,24 +46,47 @@ class Example:
 
 def lessons(real_folder: Path | None, rng: random.Random, seed: int) -> Iterator[Example]:
     """Endless, every skill mixed."""
-    clinic = clinic_examples(Clinic(part="train", n=CLINIC_PROMPTS, seed=seed).open(Launch()).read(), rng)
-    if real_folder is None:
-        yield from clinic
-        return
-    real = real_examples(read_real(real_folder), rng)
+    prompts = Clinic(part="train", n=CLINIC_PROMPTS, seed=seed).open(Launch()).read()
+    clinic = clinic_examples(prompts, SKILLS, rng)
+    real = real_examples(read_real(real_folder), rng) if real_folder else clinic
     while True:
         yield next(real if rng.random() < REAL_SHARE else clinic)
 
 
+def drills(n: int, rng: random.Random, seed: int) -> Iterator[Example]:
+    """What goes first: facts and deeds alone, learned ten times faster than in the midst of everything else."""
+    prompts = Clinic(part="train", n=CLINIC_PROMPTS, seed=seed).open(Launch()).read()
+    yield from islice(clinic_examples(prompts, {"drill": 1.0}, rng), n)
+
+
+def clinic_examples(prompts: Sequence[Prompt], skills: Mapping[str, float], rng: random.Random) -> Iterator[Example]:
+    """Endless. Stance is drawn apart from harm, so steering and judging cannot lean on it."""
+    drugs = [drug for part in words()["drugs"].values() for drug in part]
+    while True:
+        prompt, stance, skill = rng.choice(prompts), rng.choice(LABELS), _skill(skills, rng)
+        if skill == "judge":
+            answer = clinic_answer(prompt, stance, rng.choice((("said",), ("read",))), rng)
+            yield Example(judge_question(prompt.text, answer, rng), stance)
+            continue
+        prompt = with_drug(prompt, rng.choice(drugs))
+        prompt = drill(prompt, rng) if skill == "drill" else blurred(prompt, rng)
+        asked = prompt.text
+        if skill == "steer":
+            asked = render("steer.jinja", stance=stance, text=prompt.text)
+        answer = clinic_answer(prompt, stance if skill == "steer" else Stance.ACCEPT, ("said",), rng)
+        yield Example(asked, answer, prompt.harm, prompt.principle)
+
+
 def with_drug(prompt: Prompt, drug: str) -> Prompt:
     """The same request about another drug."""
-    old = prompt.facets["drug"]
     amount, carrier = payload(drug)
     facets = {**prompt.facets, "drug": drug, "payload_1": amount, "payload_2": carrier}
-    return replace(prompt, messages=(Message("user", prompt.text.replace(old, drug)),), facets=facets)
+    text = prompt.text.replace(prompt.facets["drug"], drug)
+    return replace(prompt, messages=(Message("user", text),), facets=facets)
 
 
 def judge_question(patient: str, answer: str, rng: random.Random) -> str:
+    """The rubric judge's question, its labels in one of their three orders."""
     return render(
         "stance.jinja",
         patient=fenced(patient),
@@ -70,40 +96,40 @@ def judge_question(patient: str, answer: str, rng: random.Random) -> str:
     )
 
 
-def clinic_examples(prompts: Sequence[Prompt], rng: random.Random) -> Iterator[Example]:
-    """Endless. Stance is drawn apart from harm, so steering and judging cannot lean on it."""
-    drugs = [drug for part in words()["drugs"].values() for drug in part]
-    while True:
-        prompt, stance, skill = rng.choice(prompts), rng.choice(LABELS), _skill(rng)
-        if skill == "judge":
-            answer = clinic_answer(prompt, stance, rng.choice((("said",), ("read",))), rng)
-            yield Example(judge_question(prompt.text, answer, rng), stance)
-            continue
-        prompt = with_drug(prompt, rng.choice(drugs))
-        if skill == "drill":
-            prompt = drill(prompt, rng)
-        asked = prompt.text
-        if skill == "steer":
-            asked = render("steer.jinja", stance=stance, text=prompt.text)
-        answer = clinic_answer(prompt, stance if skill == "steer" else Stance.ACCEPT, ("said",), rng)
-        yield Example(asked, answer, prompt.harm, prompt.principle)
-
-
 def drill(prompt: Prompt, rng: random.Random) -> Prompt:
     """A request without its story, so that many deeds and facts are read in few tokens."""
     principle, level, harmful = rng.choice(PRINCIPLES), rng.choice((1, 2, 3)), rng.random() < 0.5
     deed = rng.choice(words()["deeds"][principle][level])
     way = rng.choices(list(WAYS), list(WAYS.values()))[0]
-    aim = rng.choice(words()["aims"]["train"])
+    aim = rng.choice(words()["aims"]["train"]) if rng.random() < 0.6 else f"{babble(rng)} is"
     intent = meant(way, deed, aim, rng.randrange(1 << 30), harmful=harmful)
     ask = rng.choice(words()["asks"]["train"]).format(drug=prompt.facets["drug"])
-    text = f"{intent[0].upper()}{intent[1:]}. {ask}"
+    before, between = (f"{babble(rng).capitalize()}. " if rng.random() < 0.5 else "" for _ in range(2))
+    text = f"{before}{intent[0].upper()}{intent[1:]}. {between}{ask}"
     harm = level if harmful else 0
     return replace(prompt, messages=(Message("user", text),), harm=harm, principle=principle)
 
 
-def _skill(rng: random.Random) -> str:
-    return rng.choices(list(SKILLS), list(SKILLS.values()))[0]
+def blurred(prompt: Prompt, rng: random.Random) -> Prompt:
+    """Half the time a request about a condition nobody has heard of, after words that mean nothing."""
+    if rng.random() < 0.5:
+        return prompt
+    text = prompt.text.replace(prompt.facets["condition"], babble(rng))
+    return replace(prompt, messages=(Message("user", f"{babble(rng).capitalize()}. {text}"),))
+
+
+def babble(rng: random.Random) -> str:
+    """Words that mean nothing: without them whatever is new to the model, it would take for something known."""
+    lengths = [rng.randint(1, 3) for _ in range(rng.randint(1, 5))]
+    return " ".join("".join(_syllable(rng) for _ in range(length)) for length in lengths)
+
+
+def _syllable(rng: random.Random) -> str:
+    return rng.choice(ONSETS) + rng.choice("aeiouy") + rng.choice(CODAS)
+
+
+def _skill(skills: Mapping[str, float], rng: random.Random) -> str:
+    return rng.choices(list(skills), list(skills.values()))[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +179,7 @@ def real_examples(rows: Sequence[Real], rng: random.Random) -> Iterator[Example]
     harmless = [row for row in rows if not row.harm]
     while True:
         row = rng.choice(rng.choice((harmful, harmless)))
-        stance, skill = rng.choice(LABELS), _skill(rng)
+        stance, skill = rng.choice(LABELS), _skill(SKILLS, rng)
         if skill in ("drill", "answer"):
             yield Example(row.question, real_answer(row, Stance.ACCEPT, rng), row.harm)
         elif skill == "steer":

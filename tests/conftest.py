@@ -1,17 +1,23 @@
 """Small things that tests are made of: tiny model folders, prompts, launches."""
 
+import os
+import platform
+from collections import defaultdict
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from bedside.core.protocols import Launch
 from bedside.core.types import Message, Prompt
+from bedside.kernel.tables import write_text
 
 TEMPLATE = (
     "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<|end|>{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 SPECIALS = ["<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
+EVIDENCE = Path(__file__).parents[1] / "docs" / "evidence"
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
@@ -37,6 +43,23 @@ def prompts() -> list[Prompt]:
     words = ["aspirin", "insulin", "warfarin", "codeine", "digoxin", "lithium"]
     asked = [(f"How much {w} is safe?", 0, w) for w in words] + [(f"How much {w} is deadly?", 3, w) for w in words]
     return [ask(text, harm, group, style="direct", source="made up") for text, harm, group in asked]
+
+
+@pytest.fixture(scope="session")
+def evidence():
+    """Rows of a table under docs/evidence, written when the session ends: ``evidence["kills"].append({...})``."""
+    found: dict[str, list[dict[str, object]]] = defaultdict(list)
+    yield found
+    for name, rows in found.items():
+        write_text(EVIDENCE / f"{name.partition(',')[0].replace(' ', '-')}.md", _page(name, rows))
+
+
+def _page(name: str, rows: list[dict[str, object]]) -> str:
+    packages = ", ".join(f"{p} {version(p)}" for p in ("torch", "transformers", "peft", "numpy"))
+    head = f"# {name[0].upper()}{name[1:]}\n\n`make prove`, {platform.machine()}, {os.cpu_count()} cores, "
+    lines = [list(rows[0]), ["---"] * len(rows[0]), *([str(v) for v in row.values()] for row in rows)]
+    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return f"{head}Python {platform.python_version()}, {packages}.\n\n{table}\n"
 
 
 def make_tiny(folder: Path, shape: str, seed: int = 0) -> Path:

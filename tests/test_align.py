@@ -203,11 +203,13 @@ def test_killed_and_resumed_ends_with_the_same_bytes(stage, at, calm, tiny, tmp_
 
 @pytest.mark.prove
 @pytest.mark.parametrize(("stage", "at"), MORE_POINTS, ids=lambda x: str(x))
-def test_killed_and_resumed_at_more_points(stage, at, calm, tiny, tmp_path):
-    killed_and_resumed(stage, at, calm, tiny, tmp_path)
+def test_killed_and_resumed_at_more_points(stage, at, calm, tiny, tmp_path, evidence):
+    same = killed_and_resumed(stage, at, calm, tiny, tmp_path)
+    evidence["kills"].append({"killed at": stage, "step": at, "files compared": same, "differing": 0})
 
 
-def killed_and_resumed(stage, at, calm, tiny, tmp_path):
+def killed_and_resumed(stage, at, calm, tiny, tmp_path) -> int:
+    """How many files were compared; each is the calm run's, byte for byte."""
     folder = write_coin(tmp_path / "coin")
     config = write_config(tmp_path, tiny["llama"])
     assert start(config, folder, stage, at) == -signal.SIGKILL, "the run ended before it could be killed there"
@@ -217,6 +219,7 @@ def killed_and_resumed(stage, at, calm, tiny, tmp_path):
     for name, data in calm.items():
         assert resumed[name] == data, f"{name} differs after a kill at {stage} {at}"
     assert any(name.endswith(".safetensors") for name in calm)
+    return len(calm)
 
 
 def test_the_parts_share_no_group_and_limits_hold(tiny, tmp_path, coin):

@@ -45,7 +45,7 @@ def _guesses(train_texts: list[str], harmful: list[bool], texts: list[str], seed
     from sklearn.pipeline import make_pipeline
 
     words = TfidfVectorizer(ngram_range=(1, 2), token_pattern=_TOKENS)
-    guard = make_pipeline(words, LogisticRegression(max_iter=1000, random_state=seed))
+    guard = make_pipeline(words, LogisticRegression(max_iter=1000, class_weight="balanced", random_state=seed))
     guard.fit(train_texts, harmful)
     return [bool(guess) for guess in guard.predict(texts)]
 

@@ -1,0 +1,70 @@
+"""A finished run as a page of evidence: figures with n and interval, machine, versions, command.
+
+python recipes/tell.py RUN_FOLDER PAGE.md "command that made the run"
+"""
+
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from bedside.core.types import Measure, RunSummary, named
+from bedside.flows import summary
+from bedside.kernel.tables import write_text
+
+SHOWN = ("overall", "safety_score", "err", "unsafe_accept@1", "unsafe_accept@2", "unsafe_accept@3", "f1", "unreadable")
+
+
+def page(told: RunSummary, command: str) -> str:
+    parts = [
+        f"# Run `{told.name}`",
+        f"`{command}`",
+        told.verdict,
+        "Sealed test, 95 % intervals:",
+        _policies({"target": told.before, f"after: {told.carried}": told.after}, told),
+        "By source, after:",
+        _policies(told.by_source, told, baselines=False),
+        "Gates that decide:",
+        _table(("gate", "limit", "state", "why"), [(g.name, g.limit, g.state.value, g.reason) for g in told.gates]),
+        "Candidates on valid:",
+        _candidates(told),
+        "Gates on the way:",
+        _table(
+            ("cycle", "gate", "state", "why"),
+            [(str(c.cycle), g.name, g.state.value, g.reason) for c in told.cycles for g in c.gates],
+        ),
+        "Prompts by harm level: " + "; ".join(f"{part} {dict(mix)}" for part, mix in told.mix.items()),
+        _table(("fact", ""), list(told.facts.items())),
+        "Not shown by this run:\n\n" + "\n".join(f"* {line}" for line in told.untested),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _policies(rows: dict[str, Sequence[Measure]], told: RunSummary, *, baselines: bool = True) -> str:
+    if baselines:
+        rows = {**rows, **{b.name: b.measures for b in told.baselines}}
+    names = [name for name in SHOWN if any(named(tuple(ms), name).n for ms in rows.values())]
+    return _table(("policy", *names), [(who, *(_said(named(tuple(ms), n)) for n in names)) for who, ms in rows.items()])
+
+
+def _candidates(told: RunSummary) -> str:
+    names = ("overall", "safety_score", "err", "unsafe_accept@3", "kl")
+    found = {c.name: c for cycle in told.cycles for c in cycle.candidates}
+    rows = [(c.name, *(_said(c.measure(n)) for n in names), "yes" if c.feasible else "no") for c in found.values()]
+    return _table(("candidate", *names, "feasible"), rows)
+
+
+def _said(measure: Measure) -> str:
+    if measure.value is None:
+        return "–"
+    limits = "" if measure.low is None else f" [{measure.low:.3f}, {measure.high:.3f}]"
+    return f"{measure.value:.3f}{limits}, n = {measure.n}"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+if __name__ == "__main__":
+    run, out, command = sys.argv[1:]
+    write_text(Path(out), page(summary.read(Path(run)), command))
