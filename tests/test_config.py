@@ -260,7 +260,12 @@ def test_the_template_loads_names_every_key_and_agrees_with_the_defaults(tmp_pat
     unnamed = [at for at, origin in loaded.origins.items() if origin == "default"]
     assert [at for at in unnamed if not at.startswith(parts_and_plugins)] == []
     bare = load(Config, None, ["target=embedded", *(f"data.{p}={{kind: cares}}" for p in ("train", "valid", "test"))])
-    differs = {"align": {"train", "batch_size"}, "select": {"judge"}, "generate": {"max_new_tokens"}, "gates": set()}
+    differs = {
+        "align": {"train", "batch_size", "epochs", "schedule", "warmup_ratio"},
+        "select": {"judge"},
+        "generate": {"max_new_tokens"},
+        "gates": set(),
+    }
     for table, for_the_embedded_model in differs.items():
         one, other = (
             getattr(c, table).model_dump(exclude=for_the_embedded_model) for c in (loaded.config, bare.config)
