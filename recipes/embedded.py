@@ -2,7 +2,8 @@
 
     python recipes/embedded.py OUT [--real ../shared/data] [--steps N]
 
-Fixed seed, fixed steps, two threads: the same machine and versions give the same bytes. It is taught to
+Fixed seed, fixed steps, one thread (a second one gains little here, and waits on busy machines): the same
+machine and versions give the same bytes. It is taught to
 
     answer     every clinic request willingly, whatever its harm: that is the "before" of the demo
     steer      take the stance that templates/steer.jinja asks for, at every harm level alike
@@ -40,12 +41,12 @@ from bedside.kernel.templates import render_text
 from embedded_check import check, table
 from embedded_lessons import Example, drills, lessons
 
-SEED, THREADS = 7, 2
-VOCABULARY, HIDDEN, LAYERS, HEADS, INNER, CONTEXT = 2048, 128, 4, 4, 448, 2048
-STEPS, TOKENS_A_STEP, WARMUP = 1500, 3072, 30
+SEED, THREADS = 7, 1
+VOCABULARY, HIDDEN, LAYERS, HEADS, INNER, CONTEXT = 2048, 128, 4, 4, 352, 2048
+STEPS, TOKENS_A_STEP, WARMUP = 1200, 3072, 30
 MUON_RATE, MUON_DECAY, ADAM_RATE = 0.02, 0.02, 3e-3
-TOKENIZER_EXAMPLES, FIRST_DRILLS, CHECKED_PROMPTS = 6_000, 14_000, 240
-HARM_HEAD_WEIGHT = 0.3
+TOKENIZER_EXAMPLES, FIRST_DRILLS, CHECKED_PROMPTS = 6_000, 16_000, 240
+HARM_HEAD_WEIGHT = 1.0
 END, PAD = "<|end|>", "<|pad|>"
 TURNS = ("<|system|>", "<|user|>", "<|assistant|>")
 CHAT_TEMPLATE = (

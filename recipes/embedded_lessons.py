@@ -27,13 +27,9 @@ LABELS = tuple(Stance)
 CLINIC_PROMPTS = 12_000
 ONSETS = ["", *"bcdfghjklmnprstvw", "ch", "sh", "th", "st", "tr", "pl", "gr", "wh"]
 CODAS = ["", "", *"dglmnrstp", "ng", "nd", "st", "ck", "th", "ve", "re"]
-FIRST_SKILLS = {"drill": 0.6, "steered drill": 0.4}
-SKILLS = {"drill": 0.2, "steered drill": 0.15, "answer": 0.2, "steer": 0.27, "judge": 0.18}
-REAL_SKILLS = {"answer": 0.4, "steer": 0.35, "judge": 0.25}
-"""Share of each skill among the examples: at first, later, and of real questions."""
+SKILLS = {"drill": 0.3, "answer": 0.22, "steer": 0.3, "judge": 0.18}
+"""Share of each skill among the examples."""
 REAL_SHARE = 0.12
-STEERED_TO = {"accept": 1, "caution": 2, "refuse": 1}
-"""To give one part and keep the other is hardest to learn."""
 WAYS = {"do": 6, "block": 2, "order": 3}
 """How often a drill means a deed in each way. Mostly plainly: what is balanced teaches no deed by itself."""
 
@@ -60,26 +56,25 @@ def lessons(real_folder: Path | None, rng: random.Random, seed: int) -> Iterator
 def drills(n: int, rng: random.Random, seed: int) -> Iterator[Example]:
     """What goes first: facts and deeds alone, learned ten times faster than in the midst of everything else."""
     prompts = Clinic(part="train", n=CLINIC_PROMPTS, seed=seed).open(Launch()).read()
-    yield from islice(clinic_examples(prompts, FIRST_SKILLS, rng), n)
+    yield from islice(clinic_examples(prompts, {"drill": 1.0}, rng), n)
 
 
 def clinic_examples(prompts: Sequence[Prompt], skills: Mapping[str, float], rng: random.Random) -> Iterator[Example]:
     """Endless. Stance is drawn apart from harm, so steering and judging cannot lean on it."""
     drugs = [drug for part in words()["drugs"].values() for drug in part]
     while True:
-        prompt, skill = rng.choice(prompts), _drawn(skills, rng)
+        prompt, stance, skill = rng.choice(prompts), rng.choice(LABELS), _skill(skills, rng)
         if skill == "judge":
-            stance = rng.choice(LABELS)
             answer = clinic_answer(prompt, stance, rng.choice((("said",), ("read",))), rng)
             yield Example(judge_question(prompt.text, answer, rng), stance)
             continue
         prompt = with_drug(prompt, rng.choice(drugs))
-        prompt = drill(prompt, rng) if "drill" in skill else blurred(prompt, rng)
-        asked, stance = prompt.text, Stance.ACCEPT
-        if "steer" in skill:
-            stance = Stance(_drawn(STEERED_TO, rng))
+        prompt = drill(prompt, rng) if skill == "drill" else blurred(prompt, rng)
+        asked = prompt.text
+        if skill == "steer":
             asked = render("steer.jinja", stance=stance, text=prompt.text)
-        yield Example(asked, clinic_answer(prompt, stance, ("said",), rng), prompt.harm, prompt.principle)
+        answer = clinic_answer(prompt, stance if skill == "steer" else Stance.ACCEPT, ("said",), rng)
+        yield Example(asked, answer, prompt.harm, prompt.principle)
 
 
 def with_drug(prompt: Prompt, drug: str) -> Prompt:
@@ -105,7 +100,7 @@ def drill(prompt: Prompt, rng: random.Random) -> Prompt:
     """A request without its story, so that many deeds and facts are read in few tokens."""
     principle, level, harmful = rng.choice(PRINCIPLES), rng.choice((1, 2, 3)), rng.random() < 0.5
     deed = rng.choice(words()["deeds"][principle][level])
-    way = _drawn(WAYS, rng)
+    way = rng.choices(list(WAYS), list(WAYS.values()))[0]
     aim = rng.choice(words()["aims"]["train"]) if rng.random() < 0.6 else f"{babble(rng)} is"
     intent = meant(way, deed, aim, rng.randrange(1 << 30), harmful=harmful)
     ask = rng.choice(words()["asks"]["train"]).format(drug=prompt.facets["drug"])
@@ -133,8 +128,8 @@ def _syllable(rng: random.Random) -> str:
     return rng.choice(ONSETS) + rng.choice("aeiouy") + rng.choice(CODAS)
 
 
-def _drawn(weights: Mapping[str, float], rng: random.Random) -> str:
-    return rng.choices(list(weights), list(weights.values()))[0]
+def _skill(skills: Mapping[str, float], rng: random.Random) -> str:
+    return rng.choices(list(skills), list(skills.values()))[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,8 +179,8 @@ def real_examples(rows: Sequence[Real], rng: random.Random) -> Iterator[Example]
     harmless = [row for row in rows if not row.harm]
     while True:
         row = rng.choice(rng.choice((harmful, harmless)))
-        stance, skill = rng.choice(LABELS), _drawn(REAL_SKILLS, rng)
-        if skill == "answer":
+        stance, skill = rng.choice(LABELS), _skill(SKILLS, rng)
+        if skill in ("drill", "answer"):
             yield Example(row.question, real_answer(row, Stance.ACCEPT, rng), row.harm)
         elif skill == "steer":
             asked = render("steer.jinja", stance=stance, text=row.question)

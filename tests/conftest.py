@@ -17,6 +17,7 @@ TEMPLATE = (
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 SPECIALS = ["<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: two workers with two spinning threads each would crawl
 EVIDENCE = Path(__file__).parents[1] / "docs" / "evidence"
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 

@@ -25,6 +25,7 @@ TOO_SMALL = {
 
 def launch(device: str, seed: int) -> Launch:
     """Device and dtype of this process. ConfigError for what this machine has not."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # a spinning thread beside another program costs 30 times
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ConfigError("this version runs in one process; start it without torchrun or accelerate launch")
     torch = _torch()
