@@ -17,7 +17,7 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 
 prove: $(VENV)/.dev
-	$(BIN)/pytest -m prove
+	$(BIN)/pytest -m prove -n 2 --dist worksteal
 
 embedded: $(VENV)/.train
 	$(BIN)/python recipes/embedded.py src/bedside/embedded

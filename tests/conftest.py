@@ -1,5 +1,6 @@
 """Small things that tests are made of: tiny model folders, prompts, launches."""
 
+import json
 import os
 import platform
 from collections import defaultdict
@@ -47,12 +48,20 @@ def prompts() -> list[Prompt]:
 
 
 @pytest.fixture(scope="session")
-def evidence():
-    """Rows of a table under docs/evidence, written when the session ends: ``evidence["kills"].append({...})``."""
+def evidence(tmp_path_factory):
+    """Rows of a table under docs/evidence, written when the session ends: ``evidence["kills"].append({...})``.
+
+    Workers of one session add to one file, and the last of them writes the whole page.
+    """
     found: dict[str, list[dict[str, object]]] = defaultdict(list)
     yield found
+    together = tmp_path_factory.getbasetemp().parent
     for name, rows in found.items():
-        write_text(EVIDENCE / f"{name.partition(',')[0].replace(' ', '-')}.md", _page(name, rows))
+        file = name.partition(",")[0].replace(" ", "-")
+        with (together / f"{file}.jsonl").open("a", encoding="utf-8") as out:
+            out.writelines(json.dumps(row) + "\n" for row in rows)
+        whole = [json.loads(line) for line in (together / f"{file}.jsonl").read_text().splitlines()]
+        write_text(EVIDENCE / f"{file}.md", _page(name, whole))
 
 
 def _page(name: str, rows: list[dict[str, object]]) -> str:
