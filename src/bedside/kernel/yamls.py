@@ -116,7 +116,8 @@ def _scalar(value: Any) -> str:
     """A value, or a list of values, on one line of YAML."""
     if isinstance(value, list):
         return f"[{', '.join(_scalar(item) for item in value)}]"
-    style = '"' if isinstance(value, str) and not (value.isascii() and value.isprintable()) else None
+    plain = not isinstance(value, str) or (value.isascii() and value.isprintable() and "?" not in value)
+    style = None if plain else '"'  # PyYAML leaves ? bare, which opens a key inside brackets
     written: str = yaml.safe_dump(
         value, default_style=style, default_flow_style=True, width=float("inf"), allow_unicode=True
     )
