@@ -5,6 +5,7 @@ quietly keep the last) and a value that contains itself. A place is a dotted pat
 list of plain values is one value and has one place.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -112,12 +113,15 @@ def _line_numbers(node: yaml.Node, at: str = "") -> Iterator[tuple[str, int]]:
         yield at, node.start_mark.line + 1
 
 
+_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9 _./@<>=-]*[A-Za-z0-9]")
+"""Text that may stand without quotes inside brackets: PyYAML leaves more bare than it reads back."""
+
+
 def _scalar(value: Any) -> str:
     """A value, or a list of values, on one line of YAML."""
     if isinstance(value, list):
         return f"[{', '.join(_scalar(item) for item in value)}]"
-    plain = not isinstance(value, str) or (value.isascii() and value.isprintable() and "?" not in value)
-    style = None if plain else '"'  # PyYAML leaves ? bare, which opens a key inside brackets
+    style = '"' if isinstance(value, str) and not _PLAIN.fullmatch(value) else None
     written: str = yaml.safe_dump(
         value, default_style=style, default_flow_style=True, width=float("inf"), allow_unicode=True
     )
