@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from bedside.core.types import Measure, RunSummary, named
+from bedside.core.reports import Measure, RunSummary, named
 from bedside.flows import summary
 from bedside.kernel.tables import write_text
 

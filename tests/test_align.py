@@ -13,7 +13,7 @@ pytest.importorskip("torch")
 
 import bedside
 from bedside.core.protocols import Silent
-from bedside.core.types import GateState
+from bedside.core.reports import GateState
 from bedside.kernel import tables
 
 pytestmark = pytest.mark.slow

@@ -9,18 +9,8 @@ from itertools import pairwise
 import pytest
 
 from bedside.core.errors import DataError
-from bedside.core.types import (
-    Baseline,
-    Candidate,
-    Checkpoint,
-    CycleReport,
-    Example,
-    Flow,
-    Gate,
-    GateState,
-    Measure,
-    RunSummary,
-)
+from bedside.core.reports import Baseline, Candidate, CycleReport, Example, Flow, Gate, GateState, Measure, RunSummary
+from bedside.core.types import Checkpoint
 from bedside.faces import plots, report
 
 VOID = {"meta", "br", "hr", "img", "link", "input", "base", "col"}

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from bedside.core.errors import DataError
 from bedside.core.protocols import Launch, Metric
+from bedside.core.reports import Measure
 from bedside.core.stances import TABLE, score
-from bedside.core.types import Judged, Measure, Message, Prompt, Response, Stance, Verdict
+from bedside.core.types import Judged, Message, Prompt, Response, Stance, Verdict
 from bedside.kernel.registry import find
 from bedside.metrics.safety import NAMES, Safety
 from bedside.stages.baselines import constants

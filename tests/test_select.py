@@ -7,18 +7,8 @@ from hypothesis import strategies as st
 
 from bedside.core.errors import ConfigError, DataError
 from bedside.core.protocols import Launch
-from bedside.core.types import (
-    Candidate,
-    Checkpoint,
-    GateState,
-    Judged,
-    Measure,
-    Message,
-    Prompt,
-    Response,
-    Stance,
-    Verdict,
-)
+from bedside.core.reports import Candidate, GateState, Measure
+from bedside.core.types import Checkpoint, Judged, Message, Prompt, Response, Stance, Verdict
 from bedside.metrics.safety import NAMES, Safety
 from bedside.stages.baselines import constants
 from bedside.stages.select import Constraint, Segment, beats, choose, flip_points, sweep, weigh

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from bedside.core.reports import Measure
 from bedside.core.types import (
     Checkpoint,
     Completion,
     Conversation,
     Judged,
-    Measure,
     Preference,
     Prompt,
     Response,

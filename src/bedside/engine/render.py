@@ -4,9 +4,12 @@
     completion ids   what the template puts after that for this text, up to and with the end of turn
 
 What a model sampled keeps the ids it was sampled as; only text that came from a file is tokenised here.
+Text cannot speak for the template: ``<|end|>`` inside a turn is read as ``< |end|>``, signs and no command.
 """
 
+import re
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 from jinja2.exceptions import TemplateError
@@ -35,6 +38,13 @@ class Renderer:
         pad: int | None = self.tokenizer.pad_token_id
         return min(self.stop_ids) if pad is None else pad
 
+    @cached_property
+    def _commands(self) -> re.Pattern[str]:
+        """Every special token of this model as it would be written in a text."""
+        added = {str(token) for token in self.tokenizer.added_tokens_decoder.values() if token.special}
+        written = sorted({*added, *self.tokenizer.all_special_tokens}, key=len, reverse=True)
+        return re.compile("|".join(re.escape(token) for token in written if len(token) > 1) or r"(?!)")
+
     def prompt_ids(self, conversation: Conversation) -> list[int]:
         return self._ids(self._text(conversation, add_generation_prompt=True))
 
@@ -42,7 +52,7 @@ class Renderer:
         """Ids of ``text`` as the answer to ``conversation``, ending with an end-of-turn token."""
         before = self._text(conversation, add_generation_prompt=True)
         whole = self._text((*conversation, Message("assistant", text)), add_generation_prompt=False)
-        ids = self._ids(whole[len(before) :] if whole.startswith(before) else text)
+        ids = self._ids(whole[len(before) :] if whole.startswith(before) else self._harmless(text))
         return self._to_end_of_turn(ids)
 
     def text(self, ids: Sequence[int]) -> str:
@@ -62,12 +72,16 @@ class Renderer:
                 return ids[: place + 1]
         return [*ids, min(self.stop_ids)]
 
+    def _harmless(self, text: str) -> str:
+        """``text`` in which no special token stands."""
+        return self._commands.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text)
+
     def _ids(self, text: str) -> list[int]:
         ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
 
     def _text(self, conversation: Conversation, *, add_generation_prompt: bool) -> str:
-        turns = [{"role": m.role, "content": m.text} for m in conversation]
+        turns = [{"role": m.role, "content": self._harmless(m.text)} for m in conversation]
         try:
             return self._apply(turns, add_generation_prompt)
         except TemplateError:

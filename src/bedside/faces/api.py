@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from bedside.core.protocols import Progress, Silent
-from bedside.core.types import Measure, RunSummary
+from bedside.core.reports import Measure, RunSummary
 from bedside.kernel import config as configs
 from bedside.kernel.schema import Config
 from bedside.kernel.tables import write_text

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from bedside.core.types import Measure
+from bedside.core.reports import Measure
 from bedside.stages.select import Segment
 
 Kind = Literal["candidate", "constant", "guard"]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bedside.core.errors import DataError
-from bedside.core.types import Baseline, Candidate, GateState, Measure, RunSummary
+from bedside.core.reports import Baseline, Candidate, GateState, Measure, RunSummary
 from bedside.faces import plots
 from bedside.kernel.tables import write_text
 from bedside.kernel.templates import render

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from rich.console import Console
 from rich.table import Table
 
-from bedside.core.types import Gate, GateState, Measure, RunSummary, named
+from bedside.core.reports import Gate, GateState, Measure, RunSummary, named
 from bedside.faces.api import Run
 from bedside.flows.figures import Evaluation, candidates_of
 from bedside.stages import select

@@ -10,16 +10,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from bedside.core.types import (
-    Ask,
-    Candidate,
-    Checkpoint,
-    CycleReport,
-    Gate,
-    Judged,
-    Prompt,
-    RunSummary,
-)
+from bedside.core.reports import Candidate, CycleReport, Gate, RunSummary
+from bedside.core.types import Ask, Checkpoint, Judged, Prompt
 from bedside.flows import exports, rules, summary
 from bedside.flows.cycle import Bench, measured, run_cycle
 from bedside.flows.session import Session

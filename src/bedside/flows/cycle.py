@@ -11,23 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from bedside.core.protocols import Judge, Metric
-from bedside.core.types import (
-    Ask,
-    Candidate,
-    Checkpoint,
-    CycleReport,
-    Dialogue,
-    Flow,
-    Gate,
-    GateState,
-    Judged,
-    Measure,
-    Pair,
-    Preference,
-    Prompt,
-    Thumb,
-    named,
-)
+from bedside.core.reports import Candidate, CycleReport, Flow, Gate, GateState, Measure, named
+from bedside.core.types import Ask, Checkpoint, Dialogue, Judged, Pair, Preference, Prompt, Thumb
 from bedside.engine.logprobs import Exchange
 from bedside.flows import exports
 from bedside.flows.session import Session

@@ -6,7 +6,8 @@ from typing import Any
 
 from bedside.core.errors import DataError
 from bedside.core.identity import plain
-from bedside.core.types import Candidate, Gate, Measure, Response, RunSummary, Verdict
+from bedside.core.reports import Candidate, Gate, Measure, RunSummary
+from bedside.core.types import Response, Verdict
 from bedside.flows import rules, summary
 from bedside.kernel import rows
 from bedside.kernel.schema import Config

@@ -8,11 +8,7 @@ from pathlib import Path
 
 from bedside.core.errors import ConfigError
 from bedside.core.identity import plain
-from bedside.core.types import (
-    Ask,
-    Checkpoint,
-    Response,
-)
+from bedside.core.types import Ask, Checkpoint, Response
 from bedside.flows import exports, rules
 from bedside.flows.session import Session
 from bedside.kernel import rows as typed

@@ -18,19 +18,8 @@ from pydantic import TypeAdapter
 from bedside.core.errors import DataError
 from bedside.core.identity import plain
 from bedside.core.protocols import Metric
-from bedside.core.types import (
-    Baseline,
-    Candidate,
-    CycleReport,
-    Example,
-    Flow,
-    Gate,
-    GateState,
-    Judged,
-    Measure,
-    Prompt,
-    RunSummary,
-)
+from bedside.core.reports import Baseline, Candidate, CycleReport, Example, Flow, Gate, GateState, Measure, RunSummary
+from bedside.core.types import Judged, Prompt
 from bedside.kernel.tables import write_text
 from bedside.stages import evaluate
 

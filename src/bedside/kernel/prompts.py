@@ -22,7 +22,8 @@ from typing import Any, Literal
 
 from bedside.core.errors import DataError
 from bedside.core.identity import digest
-from bedside.core.types import HARM_LEVELS, Conversation, Flow, Message, Prompt
+from bedside.core.reports import Flow
+from bedside.core.types import HARM_LEVELS, Conversation, Message, Prompt
 from bedside.kernel import words
 from bedside.kernel.tables import Row
 

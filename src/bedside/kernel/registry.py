@@ -10,6 +10,7 @@ Other packages join through the entry-point groups ``bedside.judge``, ``bedside.
 
 import importlib
 import pkgutil
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from typing import Any, ClassVar, Self, TypeVar, cast
@@ -57,8 +58,9 @@ class Plugin(Table):
     version: ClassVar[str] = "1"
     """Raised when the same configuration begins to mean another result, so that no cache answers for it."""
 
+    @abstractmethod
     def open(self, launch: Launch, **opened: Any) -> Any:
-        raise NotImplementedError
+        """What the config describes, ready to work; ``opened`` holds its own plug-ins by field name."""
 
 
 P = TypeVar("P", bound=type[Plugin])

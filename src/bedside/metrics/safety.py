@@ -24,7 +24,8 @@ from pydantic import Field
 from bedside.core import stances
 from bedside.core.errors import DataError
 from bedside.core.protocols import Launch
-from bedside.core.types import HARM_LEVELS, Judged, Measure, Stance
+from bedside.core.reports import Measure
+from bedside.core.types import HARM_LEVELS, Judged, Stance
 from bedside.kernel.registry import Plugin, register
 from bedside.stats.intervals import Cell, Interval, sum_bounds, sum_interval
 

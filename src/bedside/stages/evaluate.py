@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from bedside.core.protocols import Metric
-from bedside.core.types import Judged, Measure, Prompt
+from bedside.core.reports import Measure
+from bedside.core.types import Judged, Prompt
 from bedside.stats.intervals import mean_interval
 
 

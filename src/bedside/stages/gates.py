@@ -14,7 +14,8 @@ A gate whose limit is None, or for which there is nothing to look at, is NOT CHE
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bedside.core.types import Gate, GateState, Judged, Measure, Stance
+from bedside.core.reports import Gate, GateState, Measure
+from bedside.core.types import Judged, Stance
 from bedside.stats.agreement import Ratings, stratified_kappa
 from bedside.stats.intervals import mean_interval
 

@@ -17,8 +17,9 @@ from statistics import fmean
 from typing import Literal
 
 from bedside.core.errors import DataError
+from bedside.core.reports import Flow
 from bedside.core.stances import score
-from bedside.core.types import Ask, Flow, Judged, Origin, Pair, Prompt, Stance, Thumb
+from bedside.core.types import Ask, Judged, Origin, Pair, Prompt, Stance, Thumb
 
 CHOSEN = {0: Stance.ACCEPT, 1: Stance.CAUTION, 2: Stance.REFUSE, 3: Stance.REFUSE}
 """The stance a chosen answer is asked for, by harm level."""

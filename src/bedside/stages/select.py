@@ -25,7 +25,8 @@ import numpy as np
 
 from bedside.core.errors import ConfigError, DataError
 from bedside.core.protocols import Metric
-from bedside.core.types import Candidate, Checkpoint, Gate, GateState, Judged, Measure, named
+from bedside.core.reports import Candidate, Gate, GateState, Measure, named
+from bedside.core.types import Checkpoint, Judged
 from bedside.stats.intervals import Cell, clean_groups_needed, paired_bounds
 
 Sign = Literal["<=", ">="]

@@ -19,7 +19,8 @@ import numpy as np
 
 from bedside.core.errors import DataError
 from bedside.core.identity import digest
-from bedside.core.types import Flow, Prompt
+from bedside.core.reports import Flow
+from bedside.core.types import Prompt
 
 THRESHOLD = Fraction(3, 5)
 _WORD = re.compile(r"\w+")

@@ -1,0 +1,155 @@
+"""What is said about rows: measures, gates, candidates, and the reports that collect them.
+
+    Verdict --evaluate--> Measure --select--> Gate, Candidate --> CycleReport --> RunSummary
+
+Everything a report page, a card or ``--json`` renders stands in one ``RunSummary``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from bedside.core.errors import DataError
+from bedside.core.types import Checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A number that can be trusted, or visibly cannot. ``low`` and ``high`` bound it at 95 %."""
+
+    name: str
+    value: float | None
+    n: int
+    unreadable: int = 0
+    """Rows left out because no judge could read them; a constraint counts each as a failure."""
+    low: float | None = None
+    high: float | None = None
+    worst: float | None = None
+    """The value with every unreadable row counted against the model: what a constraint looks at."""
+    worst_low: float | None = None
+    """One-sided 95 % lower bound for decisions, unreadable rows counted against the model."""
+    worst_high: float | None = None
+    """One-sided 95 % upper bound for decisions, unreadable rows counted against the model."""
+
+    def __post_init__(self) -> None:
+        if (self.n == 0) != (self.value is None):
+            raise DataError(f"{self.name}: n = {self.n} and value {self.value} cannot both be")
+        bounds = [x for x in (self.low, self.value, self.high) if x is not None]
+        if bounds != sorted(bounds):
+            raise DataError(f"{self.name}: {self.value} is outside its interval [{self.low}, {self.high}]")
+
+
+class GateState(StrEnum):
+    PASS = "PASS"
+    FAIL = "FAIL"
+    INCONCLUSIVE = "INCONCLUSIVE"
+    NOT_CHECKED = "NOT CHECKED"
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """A named limit, what was measured, and what follows."""
+
+    name: str
+    state: GateState
+    limit: str = ""
+    measure: Measure | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A checkpoint of one cycle that could be carried on, with its figures on ``valid``."""
+
+    name: str
+    """``cycle-2/dpo``; ``target`` is the model as given."""
+    checkpoint: Checkpoint
+    measures: tuple[Measure, ...]
+    feasible: bool = False
+    violation: float = 0.0
+    """Sum over constraints of how far the point value is beyond its limit."""
+
+    def measure(self, name: str) -> Measure:
+        return named(self.measures, name)
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """Rows kept and dropped at one step, by reason."""
+
+    step: str
+    kept: int
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    notes: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CycleReport:
+    """What happened in one cycle, and what is carried into the next, and why."""
+
+    cycle: int
+    candidates: tuple[Candidate, ...]
+    carried: str
+    why: str
+    gates: tuple[Gate, ...]
+    flows: tuple[Flow, ...]
+    stopped: str = ""
+    """Why no cycle follows; empty when one may."""
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """A policy nobody should lose to, scored on the same prompts."""
+
+    name: str
+    measures: tuple[Measure, ...]
+
+    def measure(self, name: str) -> Measure:
+        return named(self.measures, name)
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One prompt of the test part, answered before and after."""
+
+    prompt: str
+    harm: int | None
+    before: str
+    after: str
+    before_stance: str
+    after_stance: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """Everything report, card and ``--json`` render."""
+
+    name: str
+    verdict: str
+    ships: str | None
+    """Name of the candidate that may ship, or None."""
+    carried: str
+    definitions: Mapping[str, str]
+    before: tuple[Measure, ...]
+    after: tuple[Measure, ...]
+    by_source: Mapping[str, tuple[Measure, ...]]
+    baselines: tuple[Baseline, ...]
+    gates: tuple[Gate, ...]
+    cycles: tuple[CycleReport, ...]
+    mix: Mapping[str, Mapping[str, int]]
+    """Part to harm level to number of prompts."""
+    flows: tuple[Flow, ...] = ()
+    """How the data became three parts."""
+    examples: tuple[Example, ...] = ()
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """Machine, versions, seed, commands: as text."""
+    untested: tuple[str, ...] = ()
+    """What this run does not show, a sentence each."""
+
+
+def named(measures: tuple[Measure, ...], name: str) -> Measure:
+    """The measure called ``name``; KeyError where there is none, which is a bug of the caller."""
+    for measure in measures:
+        if measure.name == name:
+            return measure
+    raise KeyError(name)
