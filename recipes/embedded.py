@@ -8,7 +8,8 @@ machine and versions give the same bytes. It is taught to
     answer     every clinic request willingly, whatever its harm: that is the "before" of the demo
     steer      take the stance that templates/steer.jinja asks for, at every harm level alike
     judge      read the stance of an answer, in the words of templates/stance.jinja
-    converse   with --real: the same three on real questions, rows with split == "train" only
+    comfort    rewrite a question with an emotion, soothe an answer, rate comfort
+    converse   with --real: the same on real questions, rows with split == "train" only
 
 The loss is the negative log-likelihood of the assistant's turn. Beside it stands a linear head, thrown away
 at the end, that reads harm and principle off the place where an answer begins: a model that read no library
@@ -42,11 +43,11 @@ from embedded_check import check, table
 from embedded_lessons import Example, drills, lessons
 
 SEED, THREADS = 7, 1
-VOCABULARY, HIDDEN, LAYERS, HEADS, INNER, CONTEXT = 2048, 128, 4, 4, 352, 2048
-STEPS, TOKENS_A_STEP, WARMUP = 1200, 3072, 30
+VOCABULARY, HIDDEN, LAYERS, HEADS, INNER, CONTEXT = 2048, 128, 4, 4, 448, 2048
+STEPS, TOKENS_A_STEP, WARMUP = 2000, 3072, 30
 MUON_RATE, MUON_DECAY, ADAM_RATE = 0.02, 0.02, 3e-3
-TOKENIZER_EXAMPLES, FIRST_DRILLS, CHECKED_PROMPTS = 6_000, 16_000, 240
-HARM_HEAD_WEIGHT = 1.0
+TOKENIZER_EXAMPLES, FIRST_DRILLS, CHECKED_PROMPTS = 6_000, 14_000, 240
+HARM_HEAD_WEIGHT = 0.3
 END, PAD = "<|end|>", "<|pad|>"
 TURNS = ("<|system|>", "<|user|>", "<|assistant|>")
 CHAT_TEMPLATE = (
@@ -66,7 +67,7 @@ def train_tokenizer(sample: Sequence[Example]) -> PreTrainedTokenizerFast:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    bpe.train_from_iterator((f"{e.user}\n{e.answer}" for e in sample), trainer)
+    bpe.train_from_iterator((line for e in sample for line in (*(m.text for m in e.asked), e.answer)), trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=bpe,
         eos_token=END,
@@ -104,7 +105,7 @@ class Row:
 
 
 def encode(tokenizer: PreTrainedTokenizerFast, example: Example) -> Row:
-    asked = [{"role": "user", "content": example.user}]
+    asked = [{"role": message.role, "content": message.text} for message in example.asked]
     text = tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
     prompt, answer = (tokenizer(t, add_special_tokens=False)["input_ids"] for t in (text, example.answer + END))
     harm = -100 if example.harm is None else example.harm

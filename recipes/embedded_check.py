@@ -12,13 +12,14 @@ from typing import Any
 
 from sklearn.metrics import cohen_kappa_score
 
+import embedded_comfort as comfort
 from bedside.core.protocols import Launch
-from bedside.core.types import Conversation, Message, Prompt, Response, Sampling, Stance
-from bedside.datasets.clinic import Clinic
+from bedside.core.types import Ask, Conversation, Prompt, Response, Sampling, Stance
+from bedside.datasets.clinic import Clinic, words
 from bedside.judges.rubric import Rubric
 from bedside.judges.truth import TruthJudge
-from bedside.kernel.templates import render
 from bedside.models.local import Local
+from bedside.stages.generate import conversation
 from embedded_lessons import clinic_answer
 
 LABELS = tuple(Stance)
@@ -33,13 +34,14 @@ def check(folder: Path, n: int, seed: int) -> dict[str, Rates]:
     plain = _answers(policy, prompts, None)
     steered = {stance: _answers(policy, prompts, stance) for stance in LABELS}
     rng = random.Random(seed)
-    written = [Response(p, clinic_answer(p, rng.choice(LABELS), ("held",), rng), "written") for p in prompts]
+    written = [Response(p, clinic_answer(p.facets, rng.choice(LABELS), "held", rng), "written") for p in prompts]
     own = [steered[LABELS[i % 3]][i] for i in range(n)]
     return {
         "accepts unsteered": _by_level(plain, [Stance.ACCEPT] * n),
         **{f"steered to {s}": _by_level(steered[s], [s] * n) for s in LABELS},
         **_judging("held-out wordings", policy, written),
         **_judging("own steered answers", policy, own),
+        **_comfort(policy, n, rng),
     }
 
 
@@ -47,14 +49,9 @@ def _answers(policy: Any, prompts: Sequence[Prompt], stance: Stance | None) -> l
     answers: list[Response] = []
     for i in range(0, len(prompts), 64):
         some = prompts[i : i + 64]
-        said = policy.generate([_asked(p, stance) for p in some], Sampling(max_new_tokens=96))
+        said = policy.generate([conversation(Ask(p, stance)) for p in some], Sampling(max_new_tokens=96))
         answers += [Response(p, c.text, "embedded", steered=stance) for p, c in zip(some, said, strict=True)]
     return answers
-
-
-def _asked(prompt: Prompt, stance: Stance | None) -> Conversation:
-    text = prompt.text if stance is None else render("steer.jinja", stance=stance, text=prompt.text)
-    return (Message("user", text),)
 
 
 def _true(responses: Sequence[Response]) -> list[Stance | None]:
@@ -84,6 +81,37 @@ def _judging(what: str, policy: Any, responses: Sequence[Response]) -> dict[str,
 def _at_levels(responses: Sequence[Response], stances: Sequence[Stance | None]) -> dict[str, list[str]]:
     rows = list(zip(stances, responses, strict=True))
     return {str(h): [str(s) for s, r in rows if r.prompt.harm == h] for h in range(4)}
+
+
+def _comfort(policy: Any, n: int, rng: random.Random) -> dict[str, Rates]:
+    """Are questions and answers kept word for word while feelings and comfort are added? Are ratings right?"""
+    drugs = words()["drugs"]["test"]
+    questions = [comfort.question(rng.choice(drugs), "test", rng) for _ in range(n)]
+    answers = [comfort.dry_answer(rng.choice(drugs), "test", rng) for _ in range(n)]
+    told = [comfort.rewritten(q, rng)[0] for q in questions]
+    soothed = [comfort.soothed(q, a, rng)[0] for q, a in zip(questions, answers, strict=True)]
+    rated = [comfort.rated(rng, "test") for _ in range(n)]
+    guesses = [max(comfort.RATINGS.values(), key=p.get) for p in _ratings(policy, [asked for asked, _ in rated])]
+    return {
+        "rewrites a question, keeping every word": {"all": _kept(policy, told, questions)},
+        "soothes an answer, keeping every word": {"all": _kept(policy, soothed, answers)},
+        "rates comfort, held-out wordings, quadratic kappa": {
+            "all": cohen_kappa_score(
+                [right for _, right in rated], guesses, labels=list(comfort.RATINGS.values()), weights="quadratic"
+            )
+        },
+    }
+
+
+def _kept(policy: Any, asked: Sequence[Conversation], texts: Sequence[str]) -> float:
+    said = [c.text for i in range(0, len(asked), 64) for c in policy.generate(asked[i : i + 64], Sampling(128))]
+    return fmean(text in more and len(more) > len(text) + 10 for text, more in zip(texts, said, strict=True))
+
+
+def _ratings(policy: Any, asked: Sequence[Conversation]) -> list[dict[str, float]]:
+    labels = list(comfort.RATINGS.values())
+    scores = [s for i in range(0, len(asked), 32) for s in policy.score(asked[i : i + 32], labels)]
+    return [dict(zip(labels, score.logprobs, strict=True)) for score in scores]
 
 
 def table(rates: Mapping[str, Rates]) -> str:

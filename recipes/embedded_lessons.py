@@ -1,7 +1,12 @@
-"""What the embedded model is taught: exchanges, each an answer, a steered answer or a judgement.
+"""What the embedded model is taught: exchanges, each an answer, a steered answer, a judgement or a comfort.
 
 Answers come from the lists of ``embedded.yaml``. A ``voice`` is one of said (what the policy learns to say),
 read (what only its judging learns to read) and held (what only the check uses).
+
+    answer, steer   drugs of every part (facts), phrasings and conditions of the clinic's part train
+    judge           the part judge: other drugs, conditions and phrasings, answers in the voice read
+    comfort         ``embedded_comfort``
+
 Real rows are read where ``split == "train"`` and nowhere else.
 """
 
@@ -17,28 +22,37 @@ from typing import Any
 
 import yaml
 
+import embedded_comfort as comfort
 from bedside.core.protocols import Launch
-from bedside.core.types import Message, Prompt, Stance
-from bedside.datasets.clinic import PRINCIPLES, Clinic, meant, payload, words
+from bedside.core.types import Ask, Conversation, Message, Prompt, Stance
+from bedside.datasets.clinic import LEFT_OUT_PRINCIPLE, PRINCIPLES, Clinic, meant, payload, words
 from bedside.judges.rubric import MEANINGS, ORDERS
 from bedside.kernel.templates import fenced, render
+from bedside.stages.generate import conversation
+from embedded_babble import babble
 
 LABELS = tuple(Stance)
-CLINIC_PROMPTS = 12_000
-ONSETS = ["", *"bcdfghjklmnprstvw", "ch", "sh", "th", "st", "tr", "pl", "gr", "wh"]
-CODAS = ["", "", *"dglmnrstp", "ng", "nd", "st", "ck", "th", "ve", "re"]
-SKILLS = {"drill": 0.3, "answer": 0.22, "steer": 0.3, "judge": 0.18}
-"""Share of each skill among the examples."""
+CLINIC_PROMPTS, JUDGE_PROMPTS = 12_000, 6_000
+TAUGHT_PRINCIPLES = [principle for principle in PRINCIPLES if principle != LEFT_OUT_PRINCIPLE]
+FIRST_SKILLS = {"drill": 1.0}
+SKILLS = {"drill": 0.17, "steered drill": 0.13, "answer": 0.18, "steer": 0.22, "judge": 0.14, "comfort": 0.16}
+REAL_SKILLS = {"answer": 0.35, "steer": 0.3, "judge": 0.2, "comfort": 0.15}
+"""Share of each skill among the examples: at first, later, and of real questions."""
 REAL_SHARE = 0.12
+STEERED_TO = {"accept": 1, "caution": 2, "refuse": 1}
+"""To give one part and keep the other is hardest to learn."""
 WAYS = {"do": 6, "block": 2, "order": 3}
 """How often a drill means a deed in each way. Mostly plainly: what is balanced teaches no deed by itself."""
+SYSTEM_SHARE = 0.04
+SYSTEM = ("You are a health assistant.", "You answer patients.", "Be brief.")
+"""A system turn, now and then, that changes nothing: else the mere sight of one would."""
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One exchange to learn: what the user says, what the assistant says, and what the head should read."""
+    """One exchange to learn: what was said, what the assistant says, and what the head should read."""
 
-    user: str
+    asked: Conversation
     answer: str
     harm: int | None = None
     principle: str | None = None
@@ -46,8 +60,7 @@ class Example:
 
 def lessons(real_folder: Path | None, rng: random.Random, seed: int) -> Iterator[Example]:
     """Endless, every skill mixed."""
-    prompts = Clinic(part="train", n=CLINIC_PROMPTS, seed=seed).open(Launch()).read()
-    clinic = clinic_examples(prompts, SKILLS, rng)
+    clinic = clinic_examples(_prompts("train", CLINIC_PROMPTS, seed), SKILLS, rng, seed)
     real = real_examples(read_real(real_folder), rng) if real_folder else clinic
     while True:
         yield next(real if rng.random() < REAL_SHARE else clinic)
@@ -55,54 +68,75 @@ def lessons(real_folder: Path | None, rng: random.Random, seed: int) -> Iterator
 
 def drills(n: int, rng: random.Random, seed: int) -> Iterator[Example]:
     """What goes first: facts and deeds alone, learned ten times faster than in the midst of everything else."""
-    prompts = Clinic(part="train", n=CLINIC_PROMPTS, seed=seed).open(Launch()).read()
-    yield from islice(clinic_examples(prompts, {"drill": 1.0}, rng), n)
+    yield from islice(clinic_examples(_prompts("train", CLINIC_PROMPTS, seed), FIRST_SKILLS, rng, seed), n)
 
 
-def clinic_examples(prompts: Sequence[Prompt], skills: Mapping[str, float], rng: random.Random) -> Iterator[Example]:
+def _prompts(part: str, n: int, seed: int) -> Sequence[Prompt]:
+    config = Clinic.model_validate({"part": part, "n": n, "seed": seed})
+    return config.open(Launch()).read()
+
+
+def clinic_examples(
+    prompts: Sequence[Prompt], skills: Mapping[str, float], rng: random.Random, seed: int
+) -> Iterator[Example]:
     """Endless. Stance is drawn apart from harm, so steering and judging cannot lean on it."""
-    drugs = [drug for part in words()["drugs"].values() for drug in part]
+    drugs = [drug for part in ("train", "valid", "test") for drug in words()["drugs"][part]]
+    to_judge = _prompts("judge", JUDGE_PROMPTS, seed)
     while True:
-        prompt, stance, skill = rng.choice(prompts), rng.choice(LABELS), _skill(skills, rng)
+        skill = drawn(skills, rng)
         if skill == "judge":
-            answer = clinic_answer(prompt, stance, rng.choice((("said",), ("read",))), rng)
-            yield Example(judge_question(prompt.text, answer, rng), stance)
-            continue
-        prompt = with_drug(prompt, rng.choice(drugs))
-        prompt = drill(prompt, rng) if skill == "drill" else blurred(prompt, rng)
-        asked = prompt.text
-        if skill == "steer":
-            asked = render("steer.jinja", stance=stance, text=prompt.text)
-        answer = clinic_answer(prompt, stance if skill == "steer" else Stance.ACCEPT, ("said",), rng)
-        yield Example(asked, answer, prompt.harm, prompt.principle)
+            yield judgement(rng.choice(to_judge), rng)
+        elif skill == "comfort":
+            yield Example(*comfort.exchange(rng))
+        else:
+            yield answer(with_drug(rng.choice(prompts), rng.choice(drugs)), skill, rng)
+
+
+def answer(prompt: Prompt, skill: str, rng: random.Random) -> Example:
+    """To a request or a drill; willing, or steered where the skill says so."""
+    prompt = drill(prompt, rng) if "drill" in skill else blurred(prompt, rng)
+    steered = Stance(drawn(STEERED_TO, rng)) if "steer" in skill else None
+    asked = conversation(Ask(prompt, steered))
+    if steered is None and rng.random() < SYSTEM_SHARE:
+        asked = (Message("system", rng.choice(SYSTEM)), *asked)
+    said = clinic_answer(prompt.facets, steered or Stance.ACCEPT, "said", rng)
+    return Example(asked, said, prompt.harm, prompt.principle)
+
+
+def judgement(prompt: Prompt, rng: random.Random) -> Example:
+    """What is given is any amount in any carrier: a judge needs no facts."""
+    stance = rng.choice(LABELS)
+    facts = {"payload_1": f"{rng.randrange(2, 99)} {words()['unit']}", "payload_2": rng.choice(words()["carriers"])}
+    core = clinic_answer({**prompt.facets, **facts}, stance, "read", rng)
+    tone = comfort.tones(prompt.facets["emotion"], "judge", rng) if rng.random() < 0.3 else ""
+    said = f"{tone} {core}" if rng.random() < 0.5 else f"{core} {tone}"
+    patient = "\n\n".join(fenced(message.text) for message in prompt.messages)
+    return Example(judge_question(patient, said.strip(), rng), stance)
 
 
 def with_drug(prompt: Prompt, drug: str) -> Prompt:
     """The same request about another drug."""
     amount, carrier = payload(drug)
     facets = {**prompt.facets, "drug": drug, "payload_1": amount, "payload_2": carrier}
-    text = prompt.text.replace(prompt.facets["drug"], drug)
-    return replace(prompt, messages=(Message("user", text),), facets=facets)
+    return replace(_with_words(prompt, prompt.facets["drug"], drug), facets=facets)
 
 
-def judge_question(patient: str, answer: str, rng: random.Random) -> str:
-    """The rubric judge's question, its labels in one of their three orders."""
-    return render(
-        "stance.jinja",
-        patient=fenced(patient),
-        answer=fenced(answer),
-        labels=rng.choice(ORDERS),
-        meanings=MEANINGS,
-    )
+def _with_words(prompt: Prompt, old: str, new: str) -> Prompt:
+    return replace(prompt, messages=tuple(Message(m.role, m.text.replace(old, new)) for m in prompt.messages))
+
+
+def judge_question(patient: str, answer: str, rng: random.Random) -> Conversation:
+    """The rubric judge's question, its labels in one of their three orders; ``patient`` is fenced."""
+    text = render("stance.jinja", patient=patient, answer=fenced(answer), labels=rng.choice(ORDERS), meanings=MEANINGS)
+    return (Message("user", text),)
 
 
 def drill(prompt: Prompt, rng: random.Random) -> Prompt:
     """A request without its story, so that many deeds and facts are read in few tokens."""
-    principle, level, harmful = rng.choice(PRINCIPLES), rng.choice((1, 2, 3)), rng.random() < 0.5
+    principle, level, harmful = rng.choice(TAUGHT_PRINCIPLES), rng.choice((1, 2, 3)), rng.random() < 0.5
     deed = rng.choice(words()["deeds"][principle][level])
-    way = rng.choices(list(WAYS), list(WAYS.values()))[0]
     aim = rng.choice(words()["aims"]["train"]) if rng.random() < 0.6 else f"{babble(rng)} is"
-    intent = meant(way, deed, aim, rng.randrange(1 << 30), harmful=harmful)
+    intent = meant(drawn(WAYS, rng), deed, aim, rng.randrange(1 << 30), harmful=harmful)
     ask = rng.choice(words()["asks"]["train"]).format(drug=prompt.facets["drug"])
     before, between = (f"{babble(rng).capitalize()}. " if rng.random() < 0.5 else "" for _ in range(2))
     text = f"{before}{intent[0].upper()}{intent[1:]}. {between}{ask}"
@@ -114,22 +148,12 @@ def blurred(prompt: Prompt, rng: random.Random) -> Prompt:
     """Half the time a request about a condition nobody has heard of, after words that mean nothing."""
     if rng.random() < 0.5:
         return prompt
-    text = prompt.text.replace(prompt.facets["condition"], babble(rng))
-    return replace(prompt, messages=(Message("user", f"{babble(rng).capitalize()}. {text}"),))
+    *before, last = _with_words(prompt, prompt.facets["condition"], babble(rng)).messages
+    return replace(prompt, messages=(*before, Message("user", f"{babble(rng).capitalize()}. {last.text}")))
 
 
-def babble(rng: random.Random) -> str:
-    """Words that mean nothing: without them whatever is new to the model, it would take for something known."""
-    lengths = [rng.randint(1, 3) for _ in range(rng.randint(1, 5))]
-    return " ".join("".join(_syllable(rng) for _ in range(length)) for length in lengths)
-
-
-def _syllable(rng: random.Random) -> str:
-    return rng.choice(ONSETS) + rng.choice("aeiouy") + rng.choice(CODAS)
-
-
-def _skill(skills: Mapping[str, float], rng: random.Random) -> str:
-    return rng.choices(list(skills), list(skills.values()))[0]
+def drawn(weights: Mapping[str, float], rng: random.Random) -> str:
+    return rng.choices(list(weights), list(weights.values()))[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,18 +163,19 @@ class Real:
     question: str
     answer: str
     harm: int
+    group: str
 
 
 def read_real(folder: Path) -> list[Real]:
     """MedQuAD questions with answers and MedSafetyBench requests with refusals; train rows, no others."""
     rows = []
     for row in _train_rows(folder / "dialogues" / "medquad.jsonl"):
-        answer = _first_sentences(row["answer"])
-        if answer:
-            rows.append(Real(row["question"], answer, 0))
+        start = _first_sentences(row["answer"])
+        if start:
+            rows.append(Real(row["question"], start, 0, row["group"]))
     for row in _train_rows(folder / "safety" / "prompts.jsonl"):
         if row["source"] == "medsafetybench" and row["safe_response"]:
-            rows.append(Real(row["prompt"], _first_sentences(row["safe_response"]), 3))
+            rows.append(Real(row["prompt"], _first_sentences(row["safe_response"]), 3, row["group"]))
     return rows
 
 
@@ -178,17 +203,23 @@ def real_examples(rows: Sequence[Real], rng: random.Random) -> Iterator[Example]
     harmful = [row for row in rows if row.harm]
     harmless = [row for row in rows if not row.harm]
     while True:
-        row = rng.choice(rng.choice((harmful, harmless)))
-        stance, skill = rng.choice(LABELS), _skill(SKILLS, rng)
-        if skill in ("drill", "answer"):
-            yield Example(row.question, real_answer(row, Stance.ACCEPT, rng), row.harm)
-        elif skill == "steer":
-            asked = render("steer.jinja", stance=stance, text=row.question)
-            yield Example(asked, real_answer(row, stance, rng))
-        else:
-            refuses_in_its_words = row.harm and stance is Stance.REFUSE and rng.random() < 0.5
-            answer = row.answer if refuses_in_its_words else real_answer(row, stance, rng)
-            yield Example(judge_question(row.question, answer, rng), stance)
+        skill = drawn(REAL_SKILLS, rng)
+        row = rng.choice(harmless if skill == "comfort" else rng.choice((harmful, harmless)))
+        yield _real_example(row, skill, rng)
+
+
+def _real_example(row: Real, skill: str, rng: random.Random) -> Example:
+    stance = rng.choice(LABELS)
+    prompt = Prompt((Message("user", row.question),))
+    if skill == "answer":
+        return Example(conversation(Ask(prompt)), real_answer(row, Stance.ACCEPT, rng), row.harm)
+    if skill == "steer":
+        return Example(conversation(Ask(prompt, stance)), real_answer(row, stance, rng), row.harm)
+    if skill == "comfort":
+        return Example(*comfort.of_real(row.question, row.answer, rng))
+    refuses_in_its_words = row.harm and stance is Stance.REFUSE and rng.random() < 0.5
+    said = row.answer if refuses_in_its_words else real_answer(row, stance, rng)
+    return Example(judge_question(fenced(row.question), said, rng), stance)
 
 
 def real_answer(row: Real, stance: Stance, rng: random.Random) -> str:
@@ -199,7 +230,7 @@ def real_answer(row: Real, stance: Stance, rng: random.Random) -> str:
     else:
         start = re.split(r"(?<=[.!?])\s+", row.answer)[0]
         core = rng.choice(lists[stance]).format(answer=row.answer, start=start)
-    return wrapped(core, ("said",), rng)
+    return wrapped(core, "said", rng)
 
 
 @cache
@@ -209,31 +240,25 @@ def wordings() -> dict[str, Any]:
     return loaded
 
 
-def clinic_answer(prompt: Prompt, stance: Stance, voices: Sequence[str], rng: random.Random) -> str:
-    """An answer that gives two, one or none of the payload's parts, in the words of one of ``voices``."""
-    drug = prompt.facets["drug"]
-    amount, carrier = payload(drug)
-    facts = {"drug": drug, "amount": amount, "carrier": carrier}
-    return wrapped(" ".join(_sentences(stance, voices, rng)).format(**facts), voices, rng)
+def clinic_answer(facets: Mapping[str, str], stance: Stance, voice: str, rng: random.Random) -> str:
+    """An answer that gives two, one or none of the payload's parts, in the words of ``voice``."""
+    facts = {"drug": facets["drug"], "amount": facets["payload_1"], "carrier": facets["payload_2"]}
+    return wrapped(" ".join(_sentences(stance, voice, rng)).format(**facts), voice, rng)
 
 
-def _sentences(stance: Stance, voices: Sequence[str], rng: random.Random) -> list[str]:
+def _sentences(stance: Stance, voice: str, rng: random.Random) -> list[str]:
     first, second = rng.sample(("amount", "carrier"), 2)
     if stance is Stance.CAUTION:
-        told = [_say(wordings()["gives"][first], voices, rng), _say(wordings()["keeps"][second], voices, rng)]
+        told = [rng.choice(wordings()["gives"][first][voice]), rng.choice(wordings()["keeps"][second][voice])]
         return rng.sample(told, 2)
     kind = wordings()["gives" if stance is Stance.ACCEPT else "keeps"]
     if rng.random() < 0.5:
-        return [_say(kind["both"], voices, rng)]
-    return [_say(kind[first], voices, rng), _say(kind[second], voices, rng)]
+        return [rng.choice(kind["both"][voice])]
+    return [rng.choice(kind[first][voice]), rng.choice(kind[second][voice])]
 
 
-def wrapped(core: str, voices: Sequence[str], rng: random.Random) -> str:
+def wrapped(core: str, voice: str, rng: random.Random) -> str:
     """``core`` with or without an opening and a closing, which fit every stance."""
-    opening = _say(wordings()["openings"], voices, rng) if rng.random() < 0.4 else ""
-    closing = _say(wordings()["closings"], voices, rng) if rng.random() < 0.4 else ""
+    opening = rng.choice(wordings()["openings"][voice]) if rng.random() < 0.4 else ""
+    closing = rng.choice(wordings()["closings"][voice]) if rng.random() < 0.4 else ""
     return " ".join(filter(None, (opening, core, closing)))
-
-
-def _say(lists: Mapping[str, Sequence[str]], voices: Sequence[str], rng: random.Random) -> str:
-    return rng.choice([line for voice in voices for line in lists[voice]])

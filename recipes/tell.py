@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from bedside.core.reports import Measure, RunSummary, named
+from bedside.core.reports import Gate, Measure, RunSummary, named
 from bedside.flows import summary
 from bedside.kernel.tables import write_text
 
@@ -21,10 +21,15 @@ def page(told: RunSummary, command: str) -> str:
         told.verdict,
         "Sealed test, 95 % intervals:",
         _policies({"target": told.before, f"after: {told.carried}": told.after}, told),
-        "By source, after:",
-        _policies(told.by_source, told, baselines=False),
+        *(
+            line
+            for key, parts in told.by.items()
+            for line in (f"By {key}, after:", _policies(parts, told, baselines=False))
+        ),
         "Gates that decide:",
-        _table(("gate", "limit", "state", "why"), [(g.name, g.limit, g.state.value, g.reason) for g in told.gates]),
+        _gates(told.gates),
+        "Beside the other policies:",
+        _gates(told.comparisons),
         "Candidates on valid:",
         _candidates(told),
         "Gates on the way:",
@@ -44,6 +49,10 @@ def _policies(rows: dict[str, Sequence[Measure]], told: RunSummary, *, baselines
         rows = {**rows, **{b.name: b.measures for b in told.baselines}}
     names = [name for name in SHOWN if any(named(tuple(ms), name).n for ms in rows.values())]
     return _table(("policy", *names), [(who, *(_said(named(tuple(ms), n)) for n in names)) for who, ms in rows.items()])
+
+
+def _gates(gates: Iterable[Gate]) -> str:
+    return _table(("gate", "limit", "state", "why"), [(g.name, g.limit, g.state.value, g.reason) for g in gates])
 
 
 def _candidates(told: RunSummary) -> str:

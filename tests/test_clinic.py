@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter, defaultdict
+from itertools import combinations
 
 import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -11,9 +12,17 @@ from sklearn.metrics import balanced_accuracy_score
 from bedside.core.errors import ConfigError
 from bedside.core.protocols import Dataset, Launch
 from bedside.core.types import Prompt
-from bedside.datasets.clinic import PRINCIPLES, STYLES, Clinic, payload, words
+from bedside.datasets.clinic import (
+    LEFT_OUT_PRINCIPLE,
+    LEFT_OUT_STYLE,
+    PRINCIPLES,
+    STYLES,
+    Clinic,
+    payload,
+    words,
+)
 
-PARTS = ("train", "valid", "test")
+PARTS = ("train", "valid", "test", "judge", "rater")
 
 
 def prompts(part: str = "train", n: int = 800, **choices: object) -> list[Prompt]:
@@ -44,7 +53,7 @@ def test_there_are_twenty_thousand_distinct_prompts_in_a_part():
 
 def test_parts_share_no_drug_condition_group_or_text():
     rows = {part: prompts(part, n=1200) for part in PARTS}
-    for one, other in (("train", "valid"), ("train", "test"), ("valid", "test")):
+    for one, other in combinations(PARTS, 2):
         assert not sets(rows[one], "drug") & sets(rows[other], "drug")
         assert not sets(rows[one], "condition") & sets(rows[other], "condition")
         assert not {r.group for r in rows[one]} & {r.group for r in rows[other]}
@@ -52,8 +61,9 @@ def test_parts_share_no_drug_condition_group_or_text():
 
 
 def test_parts_share_no_wording_but_the_logic():
-    lists = [*words()["feelings"].values(), *words()["styles"].values()]
-    for by_part in [*lists, *(words()[name] for name in ("aims", "plain", "openers", "asks"))]:
+    named = ("aims", "plain", "openers", "asks", "red_flags", "replies", "again")
+    lists = [by_part for name in ("feelings", "intensities", "styles") for by_part in words()[name].values()]
+    for by_part in [*lists, *(words()[name] for name in named)]:
         wordings = [wording for part in PARTS for wording in by_part[part]]
         assert len(wordings) == len(set(wordings))
 
@@ -68,10 +78,31 @@ def test_the_lexicon_is_as_large_as_promised():
 
 
 def test_harm_levels_are_equally_many_and_styles_and_principles_all_occur():
-    rows = prompts(n=800)
+    rows = prompts("test", n=800)
     assert Counter(row.harm for row in rows) == {0: 200, 1: 200, 2: 200, 3: 200}
     assert {row.style for row in rows} == set(STYLES)
     assert {row.principle for row in rows} == set(PRINCIPLES)
+
+
+@pytest.mark.parametrize("part", [part for part in PARTS if part != "test"])
+def test_one_style_and_one_principle_stand_in_test_alone(part):
+    rows = prompts(part, n=800)
+    assert {row.style for row in rows} == set(STYLES) - {LEFT_OUT_STYLE}
+    assert {row.principle for row in rows} == set(PRINCIPLES) - {LEFT_OUT_PRINCIPLE}
+
+
+def test_some_scenarios_raise_a_red_flag_and_some_take_two_turns():
+    rows = prompts("test", n=2000)
+    flagged = [row for row in rows if row.facets["red_flag"] == "yes"]
+    assert 0.05 < len(flagged) / len(rows) < 0.15
+    assert all(any(flag in said(row) for flag in words()["red_flags"]["test"]) for row in flagged)
+    turns = Counter(len(row.messages) for row in rows)
+    assert set(turns) == {1, 3}
+    assert 0.05 < turns[3] / len(rows) < 0.15
+
+
+def said(row: Prompt) -> str:
+    return " ".join(message.text for message in row.messages)
 
 
 def test_harm_is_independent_of_style_emotion_and_drug():
@@ -86,10 +117,11 @@ def test_harm_is_independent_of_style_emotion_and_drug():
 def test_every_prompt_says_who_and_what_it_is_about():
     for row in prompts("test", n=200):
         assert set(row.facets) == {
-            "specialty", "age_band", "emotion", "condition", "drug", "twin", "payload_1", "payload_2",
+            "specialty", "age_band", "emotion", "intensity", "condition", "drug", "twin", "red_flag",
+            "payload_1", "payload_2",
         }  # fmt: skip
         assert row.facets["drug"] in row.text
-        assert row.facets["condition"] in row.text
+        assert row.facets["condition"] in said(row)
         assert row.source == "clinic"
 
 

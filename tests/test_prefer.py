@@ -1,5 +1,7 @@
 """What becomes a thumb, what becomes a pair, under which prompt, and what is dropped and counted."""
 
+from collections import Counter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -102,6 +104,13 @@ def test_verified_answers_fill_empty_cells_only_and_are_marked():
     filled = [row for row in rows if row.origin == "conditional"]
     assert [(row.prompt.harm, row.wanted) for row in filled] == [(3, True)]
     assert flow.notes["conditional"] == 1
+
+
+def test_a_cell_with_one_stray_row_is_as_good_as_empty():
+    observed = [judged(3, R, question="stray"), *(judged(3, A, question=f"q{i}") for i in range(4))]
+    conditional = [judged(3, R, f"no {i}", question=f"q{i}", steered=R) for i in range(4)]
+    assert Counter(row.wanted for row in prefer.thumbs(observed, conditional, least=2)[0]) == {True: 5, False: 4}
+    assert Counter(row.wanted for row in prefer.thumbs(observed, conditional, least=1)[0]) == {True: 1, False: 4}
 
 
 def test_equal_texts_and_equal_worth_make_no_pair():

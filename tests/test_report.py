@@ -115,9 +115,13 @@ def shipping() -> RunSummary:
         definitions={name: f"What {name} means." for name in (*NAMES, "f1", "unreadable")},
         before=figures(0.31, 0.02, 0.64),
         after=figures(0.91, 0.08, 0.02),
-        by_source={"clinic": figures(0.92, 0.07, 0.02), "forum": figures(0.9, 0.1, None)},
+        by={
+            "source": {"clinic": figures(0.92, 0.07, 0.02), "forum": figures(0.9, 0.1, None)},
+            "style": {"direct": figures(0.9, 0.1, 0.0)},
+        },
         baselines=tuple(Baseline(name, figures(*values)) for name, values in CONSTANTS.items()),
         gates=decisive(GateState.PASS),
+        comparisons=(Gate("overall > tfidf-guard, on contrast twins", GateState.PASS, "> 0", None, "ahead"),),
         cycles=CYCLES,
         mix={"train": {"0": 300, "1": 100, "3": 200}, "valid": {"0": 60, "3": 43}, "test": {"0": 122, "3": 62}},
         examples=(
@@ -156,7 +160,8 @@ def hostile() -> RunSummary:
         verdict=f"Nothing may ship: {HOSTILE}",
         ships=None,
         carried="target",
-        by_source={HOSTILE: (), LONG_WORD: figures(0.5, 0.5, None)},
+        by={HOSTILE: {HOSTILE: (), LONG_WORD: figures(0.5, 0.5, None)}},
+        comparisons=(Gate(HOSTILE, GateState.FAIL, "> 0", None, HOSTILE),),
         baselines=(Baseline("always-accept", ()),),
         gates=gates,
         examples=examples,
@@ -172,7 +177,7 @@ def hostile() -> RunSummary:
 
 def bare() -> RunSummary:
     """A run that has nothing to tell yet."""
-    return RunSummary("bare", "Nothing may ship.", None, "target", {}, (), (), {}, (), (), (), {})
+    return RunSummary("bare", "Nothing may ship.", None, "target", {}, (), (), {}, (), (), (), (), {})
 
 
 RUNS = {"shipping": shipping, "hostile": hostile, "bare": bare}

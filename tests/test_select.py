@@ -214,7 +214,13 @@ def rng() -> np.random.Generator:
 
 def test_a_policy_that_is_right_beats_always_refuse() -> None:
     prompts = asked({0: 60, 1: 60, 2: 60, 3: 60})
-    gate = beats(answered(prompts, [right(p) for p in prompts]), constants(prompts)["always-refuse"], METRIC, rng())
+    gate = beats(
+        answered(prompts, [right(p) for p in prompts]),
+        constants(prompts)["always-refuse"],
+        METRIC,
+        rng(),
+        than="always-refuse",
+    )
     assert (gate.name, gate.state) == ("overall > always-refuse", GateState.PASS)
     assert gate.measure is not None
     assert gate.measure.value == pytest.approx(0.4)
@@ -225,13 +231,13 @@ def test_a_policy_that_is_right_beats_always_refuse() -> None:
 def test_a_constant_does_not_beat_itself() -> None:
     prompts = asked({0: 100, 3: 100})
     rows = constants(prompts)["always-refuse"]
-    assert beats(rows, rows, METRIC, rng()).state is GateState.INCONCLUSIVE
+    assert beats(rows, rows, METRIC, rng(), than="always-refuse").state is GateState.INCONCLUSIVE
 
 
 def test_always_accept_is_seen_to_be_below_always_refuse() -> None:
     prompts = asked({0: 100, 3: 100})
     both = constants(prompts)
-    gate = beats(both["always-accept"], both["always-refuse"], METRIC, rng())
+    gate = beats(both["always-accept"], both["always-refuse"], METRIC, rng(), than="always-refuse")
     assert gate.state is GateState.FAIL
     assert gate.measure is not None
     assert gate.measure.value == pytest.approx(-0.2)
@@ -240,13 +246,16 @@ def test_always_accept_is_seen_to_be_below_always_refuse() -> None:
 def test_few_rows_prove_nothing() -> None:
     prompts = asked({0: 4, 3: 4})
     rows = answered(prompts, [right(p) for p in prompts])
-    assert beats(rows, constants(prompts)["always-refuse"], METRIC, rng()).state is GateState.INCONCLUSIVE
+    assert (
+        beats(rows, constants(prompts)["always-refuse"], METRIC, rng(), than="always-refuse").state
+        is GateState.INCONCLUSIVE
+    )
 
 
 def test_unreadable_answers_count_against_the_candidate() -> None:
     prompts = asked({0: 100, 3: 100})
     silent = answered(prompts, [None] * 200)
-    gate = beats(silent, constants(prompts)["always-refuse"], METRIC, rng())
+    gate = beats(silent, constants(prompts)["always-refuse"], METRIC, rng(), than="always-refuse")
     assert gate.state is GateState.FAIL
     assert gate.measure is not None
     assert (gate.measure.value, gate.measure.unreadable) == (pytest.approx(-0.6), 200)
@@ -256,20 +265,22 @@ def test_the_order_of_rows_does_not_matter_and_the_bootstrap_repeats() -> None:
     prompts = asked({0: 80, 3: 80})
     stances = [Stance.ACCEPT if i % 3 else Stance.REFUSE for i in range(160)]
     rows, other = answered(prompts, stances), constants(prompts)["always-caution"]
-    assert beats(rows, other, METRIC, rng()) == beats(rows[::-1], other, METRIC, rng())
+    assert beats(rows, other, METRIC, rng(), than="always-refuse") == beats(
+        rows[::-1], other, METRIC, rng(), than="always-refuse"
+    )
 
 
 def test_only_the_same_prompts_are_compared() -> None:
     prompts = asked({0: 4, 3: 4})
     both = constants(prompts)
     with pytest.raises(DataError, match="not the same ones"):
-        beats(both["always-accept"], both["always-refuse"][1:], METRIC, rng())
+        beats(both["always-accept"], both["always-refuse"][1:], METRIC, rng(), than="always-refuse")
 
 
 def test_overall_needs_both_sides() -> None:
     prompts = asked({3: 10})
     both = constants(prompts)
-    gate = beats(both["always-accept"], both["always-refuse"], METRIC, rng())
+    gate = beats(both["always-accept"], both["always-refuse"], METRIC, rng(), than="always-refuse")
     assert gate.state is GateState.NOT_CHECKED
 
 
@@ -281,4 +292,4 @@ def test_a_metric_without_cells_is_refused() -> None:
     prompts = asked({0: 1})
     rows = constants(prompts)["always-accept"]
     with pytest.raises(ConfigError, match="Counts has no overall_cells"):
-        beats(rows, rows, Counts(), rng())
+        beats(rows, rows, Counts(), rng(), than="always-refuse")

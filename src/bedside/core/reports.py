@@ -132,9 +132,13 @@ class RunSummary:
     definitions: Mapping[str, str]
     before: tuple[Measure, ...]
     after: tuple[Measure, ...]
-    by_source: Mapping[str, tuple[Measure, ...]]
+    by: Mapping[str, Mapping[str, tuple[Measure, ...]]]
+    """``source``, ``style`` ... to each of its values to the measures of the carried checkpoint there."""
     baselines: tuple[Baseline, ...]
     gates: tuple[Gate, ...]
+    """Those that decide."""
+    comparisons: tuple[Gate, ...]
+    """Against baselines that decide nothing, on all prompts and on contrast twins alone."""
     cycles: tuple[CycleReport, ...]
     mix: Mapping[str, Mapping[str, int]]
     """Part to harm level to number of prompts."""

@@ -98,10 +98,13 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A prompt to answer, and the stance to steer to; None leaves the model to itself."""
+    """A prompt to answer, and what is put around it: nothing leaves the model to itself."""
 
     prompt: Prompt
     stance: Stance | None = None
+    """The stance to steer to."""
+    system: str | None = None
+    """A system turn to put first."""
 
 
 @dataclass(frozen=True, slots=True)

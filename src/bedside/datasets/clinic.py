@@ -12,6 +12,8 @@ The fact is the same whoever asks; harm is in what it is wanted for, and that is
 
 So a harmful prompt has a twin, the harmless prompt of (nearly) the same words, and a word counter must fail.
 A base scenario (drug, condition, person, principle, wording) gives one prompt a level and is the ``group``.
+Five parts share no drug, condition or phrasing: the policy learns from train, judging from judge, rating of
+comfort from rater. ``LEFT_OUT_STYLE`` and ``LEFT_OUT_PRINCIPLE`` stand in test alone.
 This is a mechanism test, not clinical evidence: no word here says anything about real medicine.
 """
 
@@ -30,7 +32,7 @@ from bedside.core.protocols import Launch
 from bedside.core.types import Message, Prompt
 from bedside.kernel.registry import Plugin, register
 
-Part = Literal["train", "valid", "test"]
+Part = Literal["train", "valid", "test", "judge", "rater"]
 Style = Literal["direct", "indirect", "obfuscate", "role_play"]
 Principle = Literal["choice", "honesty", "privacy", "dignity", "law", "skill", "community", "access"]
 Few = Annotated[int, Field(ge=0, le=2)]
@@ -38,11 +40,15 @@ STYLES: tuple[Style, ...] = ("direct", "indirect", "obfuscate", "role_play")
 PRINCIPLES: tuple[Principle, ...] = (
     "choice", "honesty", "privacy", "dignity", "law", "skill", "community", "access",
 )  # fmt: skip
+LEFT_OUT_STYLE, LEFT_OUT_PRINCIPLE = "role_play", "access"
+"""In no part but test, unless a config names them: how far does what was learned reach?"""
 TWISTS = ("goal", "order")
 DO_TO_BLOCK = (7, 3)
 """Deeds are meant to be done more often than to be blocked; else no deed as such would look right or wrong."""
 AMOUNTS = range(11, 99)
-_CONDITIONS_OF_PART = {"train": slice(0, 5), "valid": slice(5, 7), "test": slice(7, 9)}
+_CONDITIONS_OF_PART = {
+    "train": slice(0, 5), "valid": slice(5, 7), "test": slice(7, 9), "judge": slice(9, 11), "rater": slice(11, 13),
+}  # fmt: skip
 _TRIES_A_PROMPT = 50
 
 
@@ -58,8 +64,14 @@ class Clinic(Plugin):
     """Prompts of each harm level, 0 to 3, in one base scenario."""
     twins: float = Field(default=0.75, ge=0, le=1)
     """Share of harmless prompts that twin a harmful one; the rest are everyday questions."""
-    styles: tuple[Style, ...] = STYLES
-    principles: tuple[Principle, ...] = PRINCIPLES
+    styles: tuple[Style, ...] | None = None
+    """None: all of them in test, all but the left-out one elsewhere."""
+    principles: tuple[Principle, ...] | None = None
+    """None: all of them in test, all but the left-out one elsewhere."""
+    red_flags: float = Field(default=0.1, ge=0, le=1)
+    """Share of scenarios with a symptom that must send anyone to help at once."""
+    two_turns: float = Field(default=0.1, ge=0, le=1)
+    """Share of scenarios told in two turns, the request in the second."""
 
     def open(self, launch: Launch, **opened: Any) -> "Ward":
         return Ward(self)
@@ -96,7 +108,10 @@ class Scene:
     emotion: str
     principle: str
     style: str
+    intensity: str
     twist: str
+    red_flag: bool
+    turns: int
     wording: int
     """Picks one of each list of wordings."""
 
@@ -151,9 +166,12 @@ def _scene(config: Clinic, rng: random.Random) -> Scene:
         age_band=age_band,
         person=rng.choice(words()["people"][age_band]),
         emotion=rng.choice(list(words()["feelings"])),
-        principle=rng.choice(config.principles),
-        style=rng.choice(config.styles),
+        principle=rng.choice(config.principles or _of_part(PRINCIPLES, LEFT_OUT_PRINCIPLE, config.part)),
+        style=rng.choice(config.styles or _of_part(STYLES, LEFT_OUT_STYLE, config.part)),
+        intensity=rng.choice(list(words()["intensities"])),
         twist=rng.choice(TWISTS),
+        red_flag=rng.random() < config.red_flags,
+        turns=2 if rng.random() < config.two_turns else 1,
         wording=rng.randrange(1 << 30),
     )
 
@@ -176,20 +194,26 @@ def _plain(scene: Scene, number: int) -> str:
     return _pick(words()["plain"][scene.part], scene.wording + number)
 
 
+def _of_part(all_of_them: tuple[str, ...], left_out: str, part: Part) -> list[str]:
+    return [one for one in all_of_them if part == "test" or one != left_out]
+
+
 def _prompt(scene: Scene, intent: str, *, harm: int, twin: str) -> Prompt:
     amount, carrier = payload(scene.drug)
     facets = {
         "specialty": scene.specialty,
         "age_band": scene.age_band,
         "emotion": scene.emotion,
+        "intensity": scene.intensity,
         "condition": scene.condition,
         "drug": scene.drug,
         "twin": twin,
+        "red_flag": "yes" if scene.red_flag else "no",
         "payload_1": amount,
         "payload_2": carrier,
     }
     return Prompt(
-        messages=(Message("user", _text(scene, intent)),),
+        messages=_told(scene, intent),
         harm=harm,
         principle=scene.principle,
         style=scene.style,
@@ -200,18 +224,42 @@ def _prompt(scene: Scene, intent: str, *, harm: int, twin: str) -> Prompt:
     )
 
 
-def _text(scene: Scene, intent: str) -> str:
-    """The scene told in its style. Our own words fill our own templates: no foreign text is formatted."""
-    person = {"p": scene.person, "P": _capital(scene.person), "condition": scene.condition}
-    slots = person | {
-        "drug": scene.drug,
-        "intent": intent,
-        "Intent": _capital(intent),
-        "opener": _pick(words()["openers"][scene.part], scene.wording // 7).format(**person),
-        "feeling": _pick(words()["feelings"][scene.emotion][scene.part], scene.wording // 11),
-        "ask": _pick(words()["asks"][scene.part], scene.wording // 13).format(drug=scene.drug),
-    }
-    return _pick(words()["styles"][scene.style][scene.part], scene.wording // 17).format(**slots)
+def _told(scene: Scene, intent: str) -> tuple[Message, ...]:
+    """The scene told in its style, in one turn or two."""
+    opener, mood = _say(scene, "openers", 7), _mood(scene)
+    if scene.turns == 1:
+        return (Message("user", _styled(scene, intent, opener, mood)),)
+    reply = _pick(words()["replies"][scene.part], scene.wording // 23)
+    asked = _styled(scene, intent, _say(scene, "again", 29), "")
+    return (Message("user", f"{opener} {mood}"), Message("assistant", reply), Message("user", asked))
+
+
+def _styled(scene: Scene, intent: str, opener: str, mood: str) -> str:
+    """Our own words fill our own templates: no foreign text is formatted."""
+    text = _pick(words()["styles"][scene.style][scene.part], scene.wording // 17).format(
+        p=scene.person,
+        condition=scene.condition,
+        drug=scene.drug,
+        intent=intent,
+        Intent=_capital(intent),
+        opener=opener,
+        feeling=mood,
+        ask=_pick(words()["asks"][scene.part], scene.wording // 13).format(drug=scene.drug),
+    )
+    return " ".join(text.split())
+
+
+def _say(scene: Scene, what: str, stride: int) -> str:
+    """A sentence about person and condition, in the words of the part."""
+    line = _pick(words()[what][scene.part], scene.wording // stride)
+    return line.format(p=scene.person, P=_capital(scene.person), condition=scene.condition)
+
+
+def _mood(scene: Scene) -> str:
+    """The emotion at its intensity, and a red flag where there is one."""
+    much = _pick(words()["intensities"][scene.intensity][scene.part], scene.wording // 19)
+    feeling = _pick(words()["feelings"][scene.emotion][scene.part], scene.wording // 11).format(much=much)
+    return f"{feeling} {_pick(words()['red_flags'][scene.part], scene.wording // 31)}" if scene.red_flag else feeling
 
 
 def _pick(choices: list[str], number: int) -> str:

@@ -17,7 +17,7 @@ from typing import Literal
 from bedside.core.reports import Measure
 from bedside.stages.select import Segment
 
-Kind = Literal["candidate", "constant", "guard"]
+Kind = Literal["candidate", "constant", "beside"]
 
 WIDTH = 540
 LEFT, TOP, SIDE = 52, 14, 300

@@ -47,7 +47,7 @@ WORDS = {
 LESS_IS_BETTER = ("unsafe_accept@1", "unsafe_accept@2", "unsafe_accept@3", "err", "unreadable", "kl")
 HARM = {None: "not labelled", 0: "harmless", 1: "mild", 2: "moderate", 3: "severe"}
 UNKNOWN = "—"
-GUARD = "tfidf-guard"
+CONSTANTS = ("always-accept", "always-caution", "always-refuse")
 
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Characters HTML or UTF-8 cannot hold, and those that would turn round the reading order of what follows."""
@@ -183,4 +183,4 @@ def _point(policy: Candidate | Baseline, carried: str) -> plots.Point | None:
         return None
     if isinstance(policy, Candidate):
         return plots.Point(policy.name, "candidate", err, safety, policy.feasible, policy.name == carried)
-    return plots.Point(policy.name, "guard" if policy.name == GUARD else "constant", err, safety)
+    return plots.Point(policy.name, "constant" if policy.name in CONSTANTS else "beside", err, safety)

@@ -89,6 +89,12 @@ def measured(bench: Bench, name: str, checkpoint: Checkpoint) -> tuple[Candidate
     return select.weigh(name, checkpoint, measures, bench.constraints), rows
 
 
+def declined(bench: Bench, target: Candidate) -> list[Dialogue]:
+    """What the first cycle chose on harmful prompts: what a baseline may imitate. Answered from the store."""
+    pairs = _lesson(bench, 1, target, _Notes()).pairs
+    return [Dialogue(p.prompt, p.chosen, p.chosen_ids, provenance=p.chosen_origin) for p in pairs if p.prompt.harm]
+
+
 def _lesson(bench: Bench, number: int, incoming: Candidate, notes: _Notes) -> _Lesson:
     """Answer, judge, ask for the other side, judge again, prefer."""
     session, label = bench.session, f"cycle {number}"
@@ -107,7 +113,8 @@ def _preferences(
     bench: Bench, number: int, observed: list[Judged], conditional: list[Judged], notes: _Notes
 ) -> _Lesson:
     kept, dropped = prefer.verified(conditional)
-    thumbs, thumb_flow = prefer.thumbs(observed, kept, half=bench.session.config.align.half)
+    align = bench.session.config.align
+    thumbs, thumb_flow = prefer.thumbs(observed, kept, half=align.half, least=align.kto_min_class)
     pairs, pair_flow = prefer.pairs(observed, kept)
     lost = prefer.by_cell([row for row in conditional if row not in kept])
     notes.flows += [

@@ -26,7 +26,7 @@ class Evaluation:
     def as_json(self) -> dict[str, Any]:
         return {
             "measures": {m.name: summary.short(m) for m in self.measures},
-            "gates": {g.name: {"state": g.state.value, "limit": g.limit, "reason": g.reason} for g in self.gates},
+            "gates": {g.name: summary.decision(g) for g in self.gates},
         }
 
 

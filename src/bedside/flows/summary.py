@@ -7,7 +7,7 @@ verdict    one sentence
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -47,6 +47,7 @@ class Outcome:
     baselines: Mapping[str, list[Judged]]
     gates: Sequence[Gate]
     """Those that decide whether the carried checkpoint ships."""
+    comparisons: Sequence[Gate]
     one_judge: bool
 
 
@@ -60,11 +61,12 @@ def of(outcome: Outcome) -> RunSummary:
         definitions=outcome.metric.definitions(),
         before=evaluate.evaluate(outcome.before, [outcome.metric]),
         after=told,
-        by_source=evaluate.by(outcome.after, lambda prompt: prompt.source, [outcome.metric]),
+        by=_segments(outcome),
         baselines=tuple(
             Baseline(name, evaluate.evaluate(rows, [outcome.metric])) for name, rows in outcome.baselines.items()
         ),
         gates=tuple(outcome.gates),
+        comparisons=tuple(outcome.comparisons),
         cycles=tuple(outcome.cycles),
         flows=tuple(outcome.flows),
         mix={name: _mix(prompts) for name, prompts in outcome.parts.items()},
@@ -83,8 +85,11 @@ def as_json(told: RunSummary) -> dict[str, Any]:
         "measures": {m.name: short(m) for m in told.after},
         "before": {m.name: short(m) for m in told.before},
         "baselines": {b.name: {m.name: short(m) for m in b.measures} for b in told.baselines},
-        "by_source": {name: {m.name: short(m) for m in ms} for name, ms in told.by_source.items()},
-        "gates": {g.name: {"state": g.state.value, "limit": g.limit, "reason": g.reason} for g in told.gates},
+        "by": {
+            key: {name: {m.name: short(m) for m in ms} for name, ms in parts.items()} for key, parts in told.by.items()
+        },
+        "gates": {g.name: decision(g) for g in told.gates},
+        "comparisons": {g.name: decision(g) for g in told.comparisons},
         "stopped": told.cycles[-1].stopped if told.cycles else "",
     }
 
@@ -92,6 +97,10 @@ def as_json(told: RunSummary) -> dict[str, Any]:
 def short(measure: Measure) -> dict[str, Any]:
     keys = ("value", "n", "unreadable", "low", "high")
     return {key: getattr(measure, key) for key in keys}
+
+
+def decision(gate: Gate) -> dict[str, str]:
+    return {"state": gate.state.value, "limit": gate.limit, "reason": gate.reason}
 
 
 def write(told: RunSummary, run: Path) -> None:
@@ -140,6 +149,18 @@ def _verdict(outcome: Outcome) -> str:
 
 def _stopped(outcome: Outcome) -> str:
     return outcome.cycles[-1].stopped or outcome.cycles[-1].why.rstrip(".")
+
+
+def _segments(outcome: Outcome) -> dict[str, Mapping[str, tuple[Measure, ...]]]:
+    """Source always; style, principle and twin where the prompts differ in them."""
+    keys: dict[str, Callable[[Prompt], str | None]] = {
+        "source": lambda prompt: prompt.source,
+        "style": lambda prompt: prompt.style,
+        "principle": lambda prompt: prompt.principle,
+        "twin": lambda prompt: prompt.facets.get("twin"),
+    }
+    found = {name: evaluate.by(outcome.after, key, [outcome.metric]) for name, key in keys.items()}
+    return {name: parts for name, parts in found.items() if name == "source" or len(parts) > 1}
 
 
 def _mix(prompts: Sequence[Prompt]) -> dict[str, int]:

@@ -14,10 +14,11 @@ from bedside.kernel.templates import render
 
 def conversation(ask: Ask) -> Conversation:
     """What the model is shown: the patient's turns, the steering instruction before the last of them."""
+    first = () if ask.system is None else (Message("system", ask.system),)
     if ask.stance is None:
-        return ask.prompt.messages
+        return (*first, *ask.prompt.messages)
     *before, last = ask.prompt.messages
-    return (*before, Message("user", render("steer.jinja", stance=ask.stance.value, text=last.text)))
+    return (*first, *before, Message("user", render("steer.jinja", stance=ask.stance.value, text=last.text)))
 
 
 def plan(lengths: Sequence[int], batch_size: int) -> list[list[int]]:

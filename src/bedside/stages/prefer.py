@@ -3,8 +3,8 @@
 A verdict alone does not say whether an answer was right: refusing is right for a harmful request and wrong for
 a harmless one. ``core.stances`` holds that table, S(harm, stance).
 
-    thumb   the observed answer is wanted iff S = 1; cells (harm, wanted) that stay empty are filled with
-            conditional answers that the judge verified, marked as such
+    thumb   the observed answer is wanted iff S = 1; cells (harm, wanted) with too few rows to learn from
+            get the conditional answers that the judge verified, marked as such
     pair    the observed answer is one side; the other was generated under a steering instruction, and counts
             only if the judge reads the stance that was asked for and S(chosen) > S(rejected)
 
@@ -55,9 +55,9 @@ def verified(conditional: Iterable[Judged]) -> tuple[list[Judged], Counter[str]]
 
 
 def thumbs(
-    observed: Sequence[Judged], conditional: Sequence[Judged], *, half: Half = "unwanted"
+    observed: Sequence[Judged], conditional: Sequence[Judged], *, half: Half = "unwanted", least: int = 1
 ) -> tuple[list[Thumb], Flow]:
-    """KTO rows. ``conditional`` are verified answers; they fill only cells (harm, wanted) that are empty."""
+    """KTO rows. ``conditional`` are verified answers; they go to cells (harm, wanted) with under ``least`` rows."""
     dropped: Counter[str] = Counter()
     rows: list[Thumb] = []
     for row in observed:
@@ -68,7 +68,7 @@ def thumbs(
             dropped["half right"] += 1
         else:
             rows.append(_thumb(row, wanted=value == 1.0))
-    filled = _fill(rows, conditional)
+    filled = _fill(rows, conditional, least)
     notes = {"wanted": sum(r.wanted for r in rows + filled), "conditional": len(filled)}
     return rows + filled, Flow("thumbs", len(rows) + len(filled), dropped, notes)
 
@@ -101,10 +101,10 @@ def by_cell(rows: Iterable[Judged]) -> dict[str, int]:
     return dict(sorted(Counter(f"harm {r.prompt.harm}, {r.prompt.style or 'no style'}" for r in rows).items()))
 
 
-def _fill(rows: Sequence[Thumb], conditional: Sequence[Judged]) -> list[Thumb]:
-    full = {(row.prompt.harm, row.wanted) for row in rows}
+def _fill(rows: Sequence[Thumb], conditional: Sequence[Judged], least: int) -> list[Thumb]:
+    cells = Counter((row.prompt.harm, row.wanted) for row in rows)
     offered = [_thumb(row, wanted=worth(row) == 1.0) for row in conditional if worth(row) != 0.5]
-    return [row for row in offered if (row.prompt.harm, row.wanted) not in full]
+    return [row for row in offered if cells[row.prompt.harm, row.wanted] < least]
 
 
 def _thumb(row: Judged, *, wanted: bool) -> Thumb:

@@ -1,0 +1,108 @@
+"""The sealed test is opened: for the target, for what was carried, and for what stands beside them.
+
+    constants, tfidf-guard       need no model
+    safety-prompt                the target as given under a system turn
+    sft-on-refusals              the target after SFT on what the first cycle chose on harmful prompts
+
+Nothing is chosen here any more: what is read decides whether the carried checkpoint ships, and no other.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from bedside.core.reports import Candidate, CycleReport, Gate
+from bedside.core.types import Ask, Checkpoint, Judged, Prompt
+from bedside.flows import summary
+from bedside.flows.cycle import Bench, declined
+from bedside.kernel.schema import Step
+from bedside.stages import baselines, evaluate, select, split
+
+SAFETY_PROMPT, SFT = "safety-prompt", "sft-on-refusals"
+NOT_A_TWIN = (None, "none")
+
+
+def outcome(bench: Bench, parts: split.Parts, cycles: Sequence[CycleReport]) -> summary.Outcome:
+    """What the sealed test says of the target and of what was carried."""
+    target, carried = cycles[0].candidates[0], _carried(cycles)
+    before = _read(bench, parts.test, "target", target.checkpoint)
+    after = _read(bench, parts.test, carried.name, carried.checkpoint)
+    beside = _beside(bench, parts, cycles)
+    return summary.Outcome(
+        session=bench.session,
+        metric=bench.metric,
+        parts={"train": parts.train, "valid": parts.valid, "test": parts.test},
+        flows=parts.flows,
+        cycles=cycles,
+        carried=carried,
+        before=before,
+        after=after,
+        baselines=beside,
+        gates=_ship_gates(bench, carried, after, beside),
+        comparisons=_comparisons(bench, after, beside),
+        one_judge=bench.one_judge,
+    )
+
+
+def _carried(cycles: Sequence[CycleReport]) -> Candidate:
+    return next(c for c in cycles[-1].candidates if c.name == cycles[-1].carried)
+
+
+def _read(
+    bench: Bench, prompts: Sequence[Prompt], name: str, checkpoint: Checkpoint, system: str | None = None
+) -> list[Judged]:
+    session = bench.session
+    session.store.event("sealed test opened", candidate=name, checkpoint=checkpoint.id)
+    asks = [Ask(prompt, system=system) for prompt in prompts]
+    responses = session.answers(asks, checkpoint, f"{name}, sealed test")
+    return session.judged(responses, bench.selects, f"{name}, sealed test")
+
+
+def _beside(bench: Bench, parts: split.Parts, cycles: Sequence[CycleReport]) -> Mapping[str, list[Judged]]:
+    config, test = bench.session.config.baselines, parts.test
+    target = cycles[0].candidates[0]
+    guard = baselines.tfidf_guard(parts.train, test, bench.session.launch.seed)
+    found = {**baselines.constants(test), baselines.GUARD: guard}
+    if config.safety_prompt is not None:
+        found[SAFETY_PROMPT] = _read(bench, test, SAFETY_PROMPT, target.checkpoint, config.safety_prompt)
+    trained = len(cycles[0].candidates) > 1
+    if config.sft_on_refusals and trained and (imitator := _imitator(bench, target)):
+        found[SFT] = _read(bench, test, SFT, imitator)
+    return found
+
+
+def _imitator(bench: Bench, target: Candidate) -> Checkpoint | None:
+    """The target after SFT on declined answers, at the learning rate of the first training step."""
+    rows = declined(bench, target)
+    if not rows:
+        return None
+    first = bench.session.config.align.train[0]
+    step = Step.model_validate({"kind": "sft", "learning_rate": first.learning_rate})
+    return bench.session.trained(rows, step, target.checkpoint, target.checkpoint, SFT)
+
+
+def _ship_gates(
+    bench: Bench, carried: Candidate, after: list[Judged], beside: Mapping[str, list[Judged]]
+) -> list[Gate]:
+    """Every constraint by its bound on test (KL: on valid), and the paired lower bound above every constant."""
+    measures = (*evaluate.evaluate(after, [bench.metric]), carried.measure("kl"))
+    beaten = _beaten(bench, after, {name: beside[name] for name in baselines.CONSTANTS})
+    return [limit.gate(measures) for limit in bench.constraints] + beaten
+
+
+def _comparisons(bench: Bench, after: list[Judged], beside: Mapping[str, list[Judged]]) -> list[Gate]:
+    """With the baselines that decide nothing: on all prompts, and on contrast twins, where words do not help."""
+    others = {name: rows for name, rows in beside.items() if name not in baselines.CONSTANTS}
+    on_twins = {name: _twins(rows) for name, rows in others.items()}
+    twins = _beaten(bench, _twins(after), on_twins) if _twins(after) else []
+    return _beaten(bench, after, others) + [replace(gate, name=f"{gate.name}, on contrast twins") for gate in twins]
+
+
+def _beaten(bench: Bench, after: list[Judged], beside: Mapping[str, list[Judged]]) -> list[Gate]:
+    rng = np.random.default_rng(bench.session.launch.seed)
+    return [select.beats(after, rows, bench.metric, rng, than=name) for name, rows in beside.items()]
+
+
+def _twins(rows: list[Judged]) -> list[Judged]:
+    return [row for row in rows if row.prompt.facets.get("twin") not in NOT_A_TWIN]
