@@ -44,10 +44,11 @@ from embedded_lessons import Example, drills, lessons
 
 SEED, THREADS = 7, 1
 VOCABULARY, HIDDEN, LAYERS, HEADS, INNER, CONTEXT = 2048, 128, 4, 4, 448, 2048
-STEPS, TOKENS_A_STEP, WARMUP = 2000, 3072, 30
+STEPS, TOKENS_A_STEP, WARMUP = 2600, 3072, 30
 MUON_RATE, MUON_DECAY, ADAM_RATE = 0.02, 0.02, 3e-3
 TOKENIZER_EXAMPLES, FIRST_DRILLS, CHECKED_PROMPTS = 6_000, 14_000, 240
-HARM_HEAD_WEIGHT = 0.3
+HARM_HEAD_WEIGHT, LABEL_WEIGHT = 0.3, 6.0
+"""Of the head beside the loss; and of an answer of one word, a label, beside other answers' words."""
 END, PAD = "<|end|>", "<|pad|>"
 TURNS = ("<|system|>", "<|user|>", "<|assistant|>")
 CHAT_TEMPLATE = (
@@ -96,10 +97,11 @@ def new_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """An example in token ids; the assistant's turn begins at ``start``."""
+    """An example in token ids; the assistant's turn begins at ``start``, and each of its tokens weighs ``weight``."""
 
     ids: list[int]
     start: int
+    weight: float
     harm: int
     principle: int
 
@@ -110,7 +112,8 @@ def encode(tokenizer: PreTrainedTokenizerFast, example: Example) -> Row:
     prompt, answer = (tokenizer(t, add_special_tokens=False)["input_ids"] for t in (text, example.answer + END))
     harm = -100 if example.harm is None else example.harm
     principle = -100 if example.principle is None else PRINCIPLES.index(example.principle)
-    return Row(prompt + answer, len(prompt), harm, principle)
+    weight = LABEL_WEIGHT if " " not in example.answer else 1.0
+    return Row(prompt + answer, len(prompt), weight, harm, principle)
 
 
 def batches(rows: Iterator[Row], rng: random.Random) -> Iterator[list[Row]]:
@@ -130,12 +133,15 @@ def losses(model: LlamaForCausalLM, head: torch.nn.Linear, batch: Sequence[Row])
     """Of the assistant's tokens, and of the head's reading. Padding stands right, hidden by causality."""
     width = max(len(row.ids) for row in batch)
     ids_BT = torch.tensor([row.ids + [model.config.pad_token_id] * (width - len(row.ids)) for row in batch])
-    taught_BT = torch.zeros_like(ids_BT, dtype=torch.bool)
+    weight_BT = torch.zeros_like(ids_BT, dtype=torch.float32)
     for b, row in enumerate(batch):
-        taught_BT[b, row.start : len(row.ids)] = True
+        weight_BT[b, row.start : len(row.ids)] = row.weight
+    taught_BT = weight_BT > 0
     hidden_BTH = model.model(input_ids=ids_BT, use_cache=False).last_hidden_state
     logits_NV = model.lm_head(hidden_BTH[:, :-1][taught_BT[:, 1:]])
-    spoken = cross_entropy(logits_NV, ids_BT[:, 1:][taught_BT[:, 1:]])
+    weight_N = weight_BT[:, 1:][taught_BT[:, 1:]]
+    nats_N = cross_entropy(logits_NV, ids_BT[:, 1:][taught_BT[:, 1:]], reduction="none")
+    spoken = (nats_N * weight_N).sum() / weight_N.sum()
     begins_BH = hidden_BTH[torch.arange(len(batch)), torch.tensor([row.start - 1 for row in batch])]
     harm_B, principle_B = torch.tensor([[row.harm, row.principle] for row in batch]).T
     read_BC = head(begins_BH)

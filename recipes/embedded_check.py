@@ -15,7 +15,7 @@ from sklearn.metrics import cohen_kappa_score
 import embedded_comfort as comfort
 from bedside.core.protocols import Launch
 from bedside.core.types import Ask, Conversation, Prompt, Response, Sampling, Stance
-from bedside.datasets.clinic import Clinic, words
+from bedside.datasets.clinic import Clinic
 from bedside.judges.rubric import Rubric
 from bedside.judges.truth import TruthJudge
 from bedside.models.local import Local
@@ -84,28 +84,28 @@ def _at_levels(responses: Sequence[Response], stances: Sequence[Stance | None]) 
 
 
 def _comfort(policy: Any, n: int, rng: random.Random) -> dict[str, Rates]:
-    """Are questions and answers kept word for word while feelings and comfort are added? Are ratings right?"""
-    drugs = words()["drugs"]["test"]
-    questions = [comfort.question(rng.choice(drugs), "test", rng) for _ in range(n)]
-    answers = [comfort.dry_answer(rng.choice(drugs), "test", rng) for _ in range(n)]
-    told = [comfort.rewritten(q, rng)[0] for q in questions]
-    soothed = [comfort.soothed(q, a, rng)[0] for q, a in zip(questions, answers, strict=True)]
-    rated = [comfort.rated(rng, "test") for _ in range(n)]
-    guesses = [max(comfort.RATINGS.values(), key=p.get) for p in _ratings(policy, [asked for asked, _ in rated])]
+    """Does every fact survive while feelings and comfort are added? Are ratings right?"""
+    cases = [comfort.a_case(rng, "test") for _ in range(n)]
+    told = _said(policy, [comfort.rewritten(case, "test", rng)[0] for case in cases])
+    soothed = _said(policy, [comfort.soothed(case, "test", rng)[0] for case in cases])
+    asked, right = zip(*(comfort.rated(rng, "test") for _ in range(n)), strict=True)
+    read = [max(score, key=score.__getitem__) for score in _ratings(policy, asked)]
+    labels = list(comfort.RATINGS.values())
     return {
-        "rewrites a question, keeping every word": {"all": _kept(policy, told, questions)},
-        "soothes an answer, keeping every word": {"all": _kept(policy, soothed, answers)},
-        "rates comfort, held-out wordings, quadratic kappa": {
-            "all": cohen_kappa_score(
-                [right for _, right in rated], guesses, labels=list(comfort.RATINGS.values()), weights="quadratic"
-            )
+        "rewrites a question, every fact kept": {"all": _kept(told, [case.asked for case in cases])},
+        "soothes an answer, every fact kept": {"all": _kept(soothed, [case.told for case in cases])},
+        "kappa (quadratic) of comfort, held-out wordings": {
+            "all": cohen_kappa_score(right, read, labels=labels, weights="quadratic")
         },
     }
 
 
-def _kept(policy: Any, asked: Sequence[Conversation], texts: Sequence[str]) -> float:
-    said = [c.text for i in range(0, len(asked), 64) for c in policy.generate(asked[i : i + 64], Sampling(128))]
-    return fmean(text in more and len(more) > len(text) + 10 for text, more in zip(texts, said, strict=True))
+def _said(policy: Any, asked: Sequence[Conversation]) -> list[str]:
+    return [c.text for i in range(0, len(asked), 64) for c in policy.generate(asked[i : i + 64], Sampling(128))]
+
+
+def _kept(texts: Sequence[str], facts: Sequence[Sequence[str]]) -> float:
+    return fmean(all(fact in text for fact in some) for text, some in zip(texts, facts, strict=True))
 
 
 def _ratings(policy: Any, asked: Sequence[Conversation]) -> list[dict[str, float]]:

@@ -1,18 +1,21 @@
 """What the embedded model is taught of comfort: to add an emotion, to soothe, and to rate.
 
-    rewrite   a plain question -> the same question by someone who feels so       the part train
-    soothe    a dry answer -> empathy, the answer word for word, confidence       the part train
-    rate      an answer -> low, medium or high, on one of three lines             the part rater
+    rewrite   a question -> it is told again by someone who feels so      the part train
+    soothe    a dry answer -> empathy, the answer, company, confidence    the part train
+    rate      an answer -> low, medium or high, on one of three lines     the part rater
 
-Drugs, conditions and phrasings of the two parts differ, so rating is not reading one's own hand.
-A sentence of ``clinic.yaml``'s lists is what comforts: some of it is medium, much is high, none is low.
+A model this small finds known words again but cannot copy unknown ones: so it is taught the conditions, drugs
+and lines of advice of train, valid and test, as facts, and what is around them may be words nobody knows.
+Rating learns from other drugs and phrasings, so it is not reading one's own hand. A sentence of the lists in
+``clinic.yaml`` is what comforts: some of it is medium, much is high, none is low.
 """
 
 import random
+from dataclasses import dataclass
 from functools import partial
 
 from bedside.core.types import Conversation, Message
-from bedside.datasets.clinic import payload, words
+from bedside.datasets.clinic import words
 from bedside.kernel.templates import fenced, render
 from embedded_babble import babble
 
@@ -31,41 +34,75 @@ def exchange(rng: random.Random) -> Exchange:
     skill = rng.choices(list(SKILLS), list(SKILLS.values()))[0]
     if skill == "rate":
         return rated(rng)
-    drug = rng.choice(words()["drugs"]["train"]) if rng.random() < 0.5 else babble(rng, 1)
-    asked = question(drug, "train", rng)
-    return rewritten(asked, rng) if skill == "rewrite" else soothed(asked, dry_answer(drug, "train", rng), rng)
+    case = a_case(rng)
+    return rewritten(case, "train", rng) if skill == "rewrite" else soothed(case, "train", rng)
 
 
-def of_real(asked: str, answer: str, rng: random.Random) -> Exchange:
-    """The same on a real question and the start of its answer."""
-    return rewritten(asked, rng) if rng.random() < 0.4 else soothed(asked, answer, rng)
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What a question and its answer are about: every fact that must survive."""
+
+    person: str
+    condition: str
+    drug: str
+    amount: str
+    carrier: str
+    advice: tuple[str, ...]
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        return (self.person, self.condition, self.drug)
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        return (self.drug, self.amount, self.carrier, *self.advice)
 
 
-def rewritten(asked: str, rng: random.Random) -> Exchange:
+def a_case(rng: random.Random, part: str | None = None) -> Case:
+    """Names of one part, or of any; amounts are any, so that none can be known by heart."""
+    parts = [part] if part else ["train", "valid", "test"]
+    drug = rng.choice([drug for p in parts for drug in words()["drugs"][p]])
+    conditions = [c for listed in words()["conditions"].values() for c in listed[:9]]
+    lines = rng.sample([line for p in parts for line in words()["advice"][p]], rng.randint(0, 2))
+    return Case(
+        person=rng.choice([person for people in words()["people"].values() for person in people]),
+        condition=rng.choice(conditions),
+        drug=drug,
+        amount=f"{rng.randrange(11, 99)} {words()['unit']}",
+        carrier=rng.choice(words()["carriers"]),
+        advice=tuple(line.format(drug=drug, number=rng.randint(2, 30)) for line in lines),
+    )
+
+
+def rewritten(case: Case, part: str, rng: random.Random) -> Exchange:
+    """Whatever the words of the question, the story is told in our own, the feeling first."""
     emotion, intensity = rng.choice(list(words()["feelings"])), rng.choice(list(words()["intensities"]))
+    asked = question(case, part, rng)
     text = render("rewrite_question.jinja", question=fenced(asked), emotion=emotion, intensity=intensity)
-    return _user(text), f"{feeling(emotion, intensity, 'train', rng)} {asked}"
+    told = f"This is about {case.person} and {case.condition}. Tell me the amount and carrier of {case.drug}."
+    return _user(text), f"{feeling(emotion, intensity, 'train', rng)} {told}"
 
 
-def soothed(asked: str, dry: str, rng: random.Random) -> Exchange:
+def soothed(case: Case, part: str, rng: random.Random) -> Exchange:
     emotion = rng.choice(list(words()["feelings"]))
-    mood = feeling(emotion, rng.choice(list(words()["intensities"])), "train", rng)
-    text = render("rewrite_answer.jinja", question=fenced(f"{mood} {asked}"), answer=fenced(dry), emotion=emotion)
+    mood = feeling(emotion, rng.choice(list(words()["intensities"])), part, rng)
+    asked, dry = f"{mood} {question(case, part, rng)}", dry_answer(case)
+    text = render("rewrite_answer.jinja", question=fenced(asked), answer=fenced(dry), emotion=emotion)
     says = partial(comforting, emotion=emotion, part="train", rng=rng)
-    after = rng.sample([says("comforting", "strong"), says("reassuring", "strong")], 2)
+    after = [says("comforting", "strong"), says("reassuring", "strong")]
     return _user(text), " ".join([says("empathetic", "strong"), dry, *after])
 
 
 def rated(rng: random.Random, part: str = "rater") -> Exchange:
-    emotion, drug = rng.choice(list(words()["feelings"])), rng.choice(words()["drugs"][part])
+    emotion, case = rng.choice(list(words()["feelings"])), a_case(rng, part)
     mood = feeling(emotion, rng.choice(list(words()["intensities"])), part, rng)
     strengths = {line: rng.choice(list(RATINGS)) for line in LINES}
     said = [comforting(line, s, emotion=emotion, part=part, rng=rng) for line, s in strengths.items() if s]
     before = [line for line in said if rng.random() < 0.5]
     after = [line for line in said if line not in before]
-    answer = " ".join([*before, dry_answer(drug, part, rng), *after])
+    answer = " ".join([*before, dry_answer(case), *after])
     line = rng.choice(list(LINES))
-    return rating_question(line, f"{mood} {question(drug, part, rng)}", answer), RATINGS[strengths[line]]
+    return rating_question(line, f"{mood} {question(case, part, rng)}", answer), RATINGS[strengths[line]]
 
 
 def rating_question(line: str, patient: str, answer: str) -> Conversation:
@@ -82,24 +119,28 @@ def rating_question(line: str, patient: str, answer: str) -> Conversation:
     )
 
 
-def question(drug: str, part: str, rng: random.Random) -> str:
-    """A plain question about ``drug``, of a condition that half the time nobody has heard of."""
-    person = rng.choice([p for people in words()["people"].values() for p in people])
-    known = [c for conditions in words()["conditions"].values() for c in conditions[:5]]
-    condition = rng.choice(known) if rng.random() < 0.5 and part == "train" else babble(rng, 3)
-    opener = rng.choice(words()["openers"][part]).format(p=person, P=person.capitalize(), condition=condition)
+def question(case: Case, part: str, rng: random.Random) -> str:
+    """A plain question; half of those to learn from put its facts between words that mean nothing."""
+    if part == "train" and rng.random() < 0.5:
+        told = [
+            babble(rng),
+            case.person,
+            babble(rng),
+            case.condition + ".",
+            babble(rng),
+            case.drug,
+            babble(rng, 2) + "?",
+        ]
+        return " ".join(told)
+    opener = rng.choice(words()["openers"][part]).format(
+        p=case.person, P=case.person.capitalize(), condition=case.condition
+    )
     plain = rng.choice(words()["plain"][part]).capitalize()
-    return f"{opener} {plain}. {rng.choice(words()['asks'][part]).format(drug=drug)}"
+    return f"{opener} {plain}. {rng.choice(words()['asks'][part]).format(drug=case.drug)}"
 
 
-def dry_answer(drug: str, part: str, rng: random.Random) -> str:
-    """The payload, or any numbers, and a few pieces of advice."""
-    amount, carrier = payload(drug)
-    if rng.random() < 0.5:
-        amount, carrier = f"{rng.randrange(2, 99)} {words()['unit']}", rng.choice([carrier, babble(rng, 1)])
-    lines = rng.sample(words()["advice"][part], rng.randint(0, 3))
-    told = [line.format(drug=drug, number=rng.randint(2, 30)) for line in lines]
-    return " ".join([f"For {drug} it is {amount}, carried by {carrier}.", *told])
+def dry_answer(case: Case) -> str:
+    return " ".join([f"For {case.drug} it is {case.amount}, carried by {case.carrier}.", *case.advice])
 
 
 def feeling(emotion: str, intensity: str, part: str, rng: random.Random) -> str:

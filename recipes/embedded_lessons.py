@@ -35,14 +35,16 @@ LABELS = tuple(Stance)
 CLINIC_PROMPTS, JUDGE_PROMPTS = 12_000, 6_000
 TAUGHT_PRINCIPLES = [principle for principle in PRINCIPLES if principle != LEFT_OUT_PRINCIPLE]
 FIRST_SKILLS = {"drill": 1.0}
-SKILLS = {"drill": 0.17, "steered drill": 0.13, "answer": 0.18, "steer": 0.22, "judge": 0.14, "comfort": 0.16}
-REAL_SKILLS = {"answer": 0.35, "steer": 0.3, "judge": 0.2, "comfort": 0.15}
+SKILLS = {"drill": 0.12, "steered drill": 0.1, "answer": 0.15, "steer": 0.2, "judge": 0.13, "comfort": 0.3}
+REAL_SKILLS = {"answer": 0.4, "steer": 0.35, "judge": 0.25}
 """Share of each skill among the examples: at first, later, and of real questions."""
 REAL_SHARE = 0.12
 STEERED_TO = {"accept": 1, "caution": 2, "refuse": 1}
 """To give one part and keep the other is hardest to learn."""
 WAYS = {"do": 6, "block": 2, "order": 3}
 """How often a drill means a deed in each way. Mostly plainly: what is balanced teaches no deed by itself."""
+MEANING_SHARE = 0.85
+"""Of drills: the others mean nothing, and what means nothing is harmless."""
 SYSTEM_SHARE = 0.04
 SYSTEM = ("You are a health assistant.", "You answer patients.", "Be brief.")
 """A system turn, now and then, that changes nothing: else the mere sight of one would."""
@@ -133,14 +135,15 @@ def judge_question(patient: str, answer: str, rng: random.Random) -> Conversatio
 
 def drill(prompt: Prompt, rng: random.Random) -> Prompt:
     """A request without its story, so that many deeds and facts are read in few tokens."""
-    principle, level, harmful = rng.choice(TAUGHT_PRINCIPLES), rng.choice((1, 2, 3)), rng.random() < 0.5
+    principle, level = rng.choice(TAUGHT_PRINCIPLES), rng.choice((1, 2, 3))
+    means, harmful = rng.random() < MEANING_SHARE, rng.random() < 0.5
     deed = rng.choice(words()["deeds"][principle][level])
     aim = rng.choice(words()["aims"]["train"]) if rng.random() < 0.6 else f"{babble(rng)} is"
-    intent = meant(drawn(WAYS, rng), deed, aim, rng.randrange(1 << 30), harmful=harmful)
+    intent = meant(drawn(WAYS, rng), deed, aim, rng.randrange(1 << 30), harmful=harmful) if means else babble(rng)
     ask = rng.choice(words()["asks"]["train"]).format(drug=prompt.facets["drug"])
     before, between = (f"{babble(rng).capitalize()}. " if rng.random() < 0.5 else "" for _ in range(2))
     text = f"{before}{intent[0].upper()}{intent[1:]}. {between}{ask}"
-    harm = level if harmful else 0
+    harm = level if harmful and means else 0
     return replace(prompt, messages=(Message("user", text),), harm=harm, principle=principle)
 
 
@@ -204,8 +207,7 @@ def real_examples(rows: Sequence[Real], rng: random.Random) -> Iterator[Example]
     harmless = [row for row in rows if not row.harm]
     while True:
         skill = drawn(REAL_SKILLS, rng)
-        row = rng.choice(harmless if skill == "comfort" else rng.choice((harmful, harmless)))
-        yield _real_example(row, skill, rng)
+        yield _real_example(rng.choice(rng.choice((harmful, harmless))), skill, rng)
 
 
 def _real_example(row: Real, skill: str, rng: random.Random) -> Example:
@@ -215,8 +217,6 @@ def _real_example(row: Real, skill: str, rng: random.Random) -> Example:
         return Example(conversation(Ask(prompt)), real_answer(row, Stance.ACCEPT, rng), row.harm)
     if skill == "steer":
         return Example(conversation(Ask(prompt, stance)), real_answer(row, stance, rng), row.harm)
-    if skill == "comfort":
-        return Example(*comfort.of_real(row.question, row.answer, rng))
     refuses_in_its_words = row.harm and stance is Stance.REFUSE and rng.random() < 0.5
     said = row.answer if refuses_in_its_words else real_answer(row, stance, rng)
     return Example(judge_question(fenced(row.question), said, rng), stance)

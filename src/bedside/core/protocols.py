@@ -35,6 +35,14 @@ class Launch:
     seed: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What is free here, bytes; None where it cannot be known."""
+
+    disk: int | None
+    memory: int | None
+
+
 class Progress(Protocol):
     """Told what is going on; decides what a person sees of it."""
 

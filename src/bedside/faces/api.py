@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from bedside.core.errors import BedsideError
 from bedside.core.protocols import Progress, Silent
-from bedside.core.reports import Measure, RunSummary
+from bedside.core.reports import Gate, GateState, Measure, RunSummary
 from bedside.kernel import config as configs
 from bedside.kernel.schema import Config
 from bedside.kernel.tables import write_text
@@ -86,6 +87,24 @@ def align(config: Config, progress: Progress | None = None) -> Run:
     run = Run(flow.align(opened), opened.store.root)
     run.report()
     return run
+
+
+def check(config: Config) -> list[Gate]:
+    """What stands in the way of a run of ``config``: PASS, FAIL, INCONCLUSIVE (look at it) or NOT CHECKED."""
+    from bedside.faces import environment
+    from bedside.flows import check as flow
+
+    found = flow.offline(config)
+    try:
+        opened = session(config, Silent())
+    except BedsideError as error:
+        return [*found, Gate("target", GateState.FAIL, reason=str(error)), *flow.unchecked()]
+    name = getattr(config.target, "model", config.target.kind)
+    found.append(Gate("target", GateState.PASS, reason=f"{name} opens on {opened.launch.device}"))
+    if any(gate.name == "data" and gate.state is GateState.FAIL for gate in found):
+        return [*found, *flow.unchecked()]
+    free = environment.machine(opened.store.root, opened.launch.device)
+    return [*found, *flow.online(opened, free), *flow.unchecked()]
 
 
 def session(config: Config, progress: Progress) -> "Session":

@@ -93,6 +93,23 @@ def init(
 
 
 @app.command()
+def check(config: File = None, sets: Sets = None, n: Few = None, json_: Json = False, seed: Seed = None) -> None:
+    """Everything that could go wrong, before it does: data, limits, judges, room, time."""
+    from bedside.core.reports import GateState
+    from bedside.faces import api, tables
+
+    chosen = _loaded(config, sets, n, seed).config
+    warnings.filterwarnings("ignore")
+    found = api.check(chosen)
+    if json_:
+        _print_json([{"name": g.name, "state": g.state.value, "reason": g.reason} for g in found])
+    else:
+        tables.findings(OUT, found)
+    if any(gate.state is GateState.FAIL for gate in found):
+        raise typer.Exit(3)
+
+
+@app.command()
 def align(
     config: File = None,
     sets: Sets = None,

@@ -3,9 +3,11 @@
 import errno
 import os
 import platform
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -14,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bars
 
 from bedside.core.errors import BedsideError, ConfigError, ModelError
-from bedside.core.protocols import Launch
+from bedside.core.protocols import Launch, Machine
 
 INTERRUPTED = 130
 TOO_SMALL = {
@@ -49,6 +51,20 @@ def bits(launch: Launch) -> tuple[str, ...]:
         f"torch {torch.__version__}",
         f"{torch.get_num_threads()} threads",
     )
+
+
+def machine(folder: Path, device: str) -> Machine:
+    """Bytes free on the disk that will hold ``folder``, and of the memory that training uses."""
+    there = next(place for place in (folder, *folder.resolve().parents) if place.exists())
+    return Machine(shutil.disk_usage(there).free, _memory(device))
+
+
+def _memory(device: str) -> int | None:
+    if device == "cuda":
+        return int(_torch().cuda.mem_get_info()[0])
+    if "SC_AVPHYS_PAGES" not in os.sysconf_names:
+        return None
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _torch() -> Any:

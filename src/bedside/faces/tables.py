@@ -42,6 +42,19 @@ def evaluation(console: Console, told: Evaluation) -> None:
     _gates(console, told.gates)
 
 
+def findings(console: Console, found: Iterable[Gate]) -> None:
+    """What `bedside check` found; the last line says what to do."""
+    found = list(found)
+    for gate in found:
+        console.print(f"{MARKS[gate.state]} {gate.name}: {gate.reason}", markup=False)
+    failed = sum(gate.state is GateState.FAIL for gate in found)
+    unsure = sum(gate.state is GateState.INCONCLUSIVE for gate in found)
+    what = f"{failed} to mend before a run" if failed else "nothing stands in the way of a run"
+    console.print(
+        f"\n{what}; {unsure} marked ? to look at, {MARKS[GateState.NOT_CHECKED]} was not checked", markup=False
+    )
+
+
 def selection(console: Console, told: RunSummary) -> None:
     """Candidates on valid, and where along alpha the winner changes."""
     candidates = candidates_of(told)

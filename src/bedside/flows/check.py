@@ -1,0 +1,213 @@
+"""Everything that could go wrong with a run, before it does and before anyone pays for it.
+
+    data       parts, leakage between them, near-duplicates, harm levels, what looks like an identifier
+    limits     does each constraint have the rows to be decided?
+    judges     who trains, who selects, and whether anything independent reads the answers
+    target     weights, template, context, disk, memory
+    time       a trial of a few prompts, times what the run will do
+
+Each finding is a gate: PASS, FAIL (mend it first), INCONCLUSIVE (look at it), NOT CHECKED.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from bedside.core.errors import BedsideError
+from bedside.core.protocols import Launch, Machine
+from bedside.core.reports import Gate, GateState
+from bedside.core.types import Ask, Judged, Prompt, Stance
+from bedside.flows import rules
+from bedside.flows.session import Session
+from bedside.kernel.schema import Config
+from bedside.stages import generate, identifiers, judge, select, split
+from bedside.stats.intervals import clean_groups_needed
+
+T = TypeVar("T")
+TRIAL_PROMPTS = 8
+_SHARES_AT_HARM_0, _AT_LEVEL = ("err",), "unsafe_accept@"
+UNCHECKED = (
+    "whether harm levels and groups are right: that takes people who read",
+    "names, and what is said in plain words: patterns do not find them",
+    "whether the judge is any good: the kappa gate asks in the first cycle",
+)
+
+
+def offline(config: Config) -> list[Gate]:
+    """What can be said without a model."""
+    try:
+        parts = rules.read_parts(config, Launch(seed=config.seed))
+    except BedsideError as error:
+        return [Gate("data", GateState.FAIL, reason=str(error)), _judges(config)]
+    return [*_parts(parts), *_identifiers(parts), *_limits(config, parts), *_classes(config, parts), _judges(config)]
+
+
+def online(session: Session, machine: Machine) -> list[Gate]:
+    """What the opened target says: room for the longest prompt, disk, and a trial."""
+    parts = rules.read_parts(session.config, session.launch)
+    return [
+        _context(session, parts),
+        _disk(session, machine.disk),
+        _memory(session, machine.memory),
+        *_trial(session, parts),
+    ]
+
+
+def unchecked() -> list[Gate]:
+    return [Gate("not by this command", GateState.NOT_CHECKED, reason=reason) for reason in UNCHECKED]
+
+
+def _parts(parts: split.Parts) -> list[Gate]:
+    told = [f"{name} {len(rows)} ({_levels(rows)})" for name, rows in _named(parts).items()]
+    found = [Gate("data", GateState.PASS, reason="; ".join(told))]
+    for flow in parts.flows:
+        for reason, n in flow.dropped.items():
+            if reason.startswith("group stands in"):
+                said = f"{n} rows are left out because their {reason}: nothing leaks, but there is less to work with"
+                found.append(Gate(flow.step, GateState.INCONCLUSIVE, reason=said))
+    groups = {name: len({p.group for p in rows}) for name, rows in _named(parts).items()}
+    near = {name: len(rows) - groups[name] for name, rows in _named(parts).items()}
+    said = ", ".join(f"{name} {near[name]} of {len(rows)}" for name, rows in _named(parts).items())
+    reason = f"rows that share a group with another of their part: {said}; intervals count groups, not rows"
+    return [*found, Gate("near-duplicates", GateState.PASS, reason=reason)]
+
+
+def _identifiers(parts: split.Parts) -> list[Gate]:
+    prompts = [prompt for rows in _named(parts).values() for prompt in rows]
+    found = identifiers.count(" ".join(m.text for m in p.messages) for p in prompts)
+    if not found:
+        return [Gate("identifiers", GateState.PASS, reason=f"no pattern matched in {len(prompts)} prompts")]
+    said = ", ".join(f"{n} with {kind}" for kind, n in found.items())
+    reason = f"{said}, of {len(prompts)} prompts: they would be learned and stand in every report; look at them"
+    return [Gate("identifiers", GateState.INCONCLUSIVE, reason=reason)]
+
+
+def _limits(config: Config, parts: split.Parts) -> list[Gate]:
+    """Groups a constraint has on test, beside the number it needs if not a single answer fails."""
+    limits = rules.constraints(config, rules.safety(config))
+    return [gate for limit in limits if (gate := _limit(limit, parts.test))]
+
+
+def _limit(limit: select.Constraint, test: Sequence[Prompt]) -> Gate | None:
+    level = 0 if limit.measure in _SHARES_AT_HARM_0 else _level(limit.measure)
+    if level is None or limit.sign != "<=" or not 0 < limit.limit < 1:
+        return None
+    groups, needed = len({p.group for p in test if p.harm == level}), clean_groups_needed(limit.limit)
+    said = f"test has {groups} groups of harm {level}; without a single failure it takes {needed}"
+    if groups == 0:
+        return Gate(str(limit), GateState.FAIL, reason=f"{said}: nothing can ship; add prompts or drop the constraint")
+    short = groups < needed
+    why = f"{said}: it cannot be met on this test part; add {needed - groups} groups" if short else said
+    return Gate(str(limit), GateState.FAIL if short else GateState.PASS, reason=why)
+
+
+def _level(measure: str) -> int | None:
+    return int(measure.removeprefix(_AT_LEVEL)) if measure.startswith(_AT_LEVEL) else None
+
+
+def _classes(config: Config, parts: split.Parts) -> list[Gate]:
+    """Both sides must be there to learn a difference."""
+    harmful = sum(bool(p.harm) for p in parts.train)
+    least, few = config.align.kto_min_class, min(harmful, len(parts.train) - harmful)
+    said = f"train has {harmful} harmful and {len(parts.train) - harmful} harmless prompts"
+    if few >= least:
+        return [Gate("both sides", GateState.PASS, reason=said)]
+    return [Gate("both sides", GateState.FAIL, reason=f"{said}; KTO needs {least} of each (align.kto_min_class)")]
+
+
+def _judges(config: Config) -> Gate:
+    training, selecting = config.align.judge, config.selecting_judge
+    if training != selecting:
+        return Gate("judges", GateState.PASS, reason=f"{training} trains, {selecting} selects")
+    reason = f"{training} both trains and selects: nothing independent reads the answers; name another in select.judge"
+    return Gate("judges", GateState.INCONCLUSIVE, reason=reason)
+
+
+def _context(session: Session, parts: split.Parts) -> Gate:
+    asks = [Ask(p, Stance.CAUTION) for rows in _named(parts).values() for p in rows]
+    lengths = session.target.lengths([generate.conversation(ask) for ask in asks])
+    said = f"the longest prompt is {max(lengths)} tokens of the {session.target.context} the target reads"
+    try:
+        generate.check_lengths(asks, lengths, session.sampling, session.target.context)
+    except BedsideError as error:
+        return Gate("length", GateState.FAIL, reason=str(error))
+    return Gate("length", GateState.PASS, reason=said)
+
+
+def _memory(session: Session, free: int | None) -> Gate:
+    """After loading: room for activations and the vocabulary's logits of one micro-batch, in float32."""
+    vocabulary = session.target.module().get_input_embeddings().weight.shape[0]
+    needed = 3 * 4 * vocabulary * session.config.align.max_tokens_per_microbatch
+    said = f"about {needed / 1e6:,.0f} MB for a micro-batch of {session.config.align.max_tokens_per_microbatch} tokens"
+    if free is None:
+        return Gate("memory", GateState.NOT_CHECKED, reason=f"{said}; what is free is not known here")
+    enough = free > needed
+    cure = "" if enough else "; lower align.max_tokens_per_microbatch, results do not change"
+    state = GateState.PASS if enough else GateState.FAIL
+    return Gate("memory", state, reason=f"{said}, {free / 1e6:,.0f} MB free{cure}")
+
+
+def _disk(session: Session, disk: int | None) -> Gate:
+    """Adapters dominate: two a stage (result and checkpoint), with two Adam moments in the checkpoint."""
+    config = session.config.align
+    adapter = 4 * 2 * sum(_lora_parameters(session, config.lora.r))
+    needed = config.cycles * len(config.train) * adapter * 5
+    said = f"about {needed / 1e6:,.0f} MB for {config.cycles} cycles"
+    if disk is None:
+        return Gate("disk", GateState.NOT_CHECKED, reason=f"{said}; what is free is not known here")
+    free = f"{said}, {disk / 1e6:,.0f} MB free in {Path(session.config.runs).resolve()}"
+    return Gate("disk", GateState.PASS if disk > needed else GateState.FAIL, reason=free)
+
+
+def _lora_parameters(session: Session, rank: int) -> list[int]:
+    """Of every matrix the adapter could stand beside: rank · (rows + columns) / 2, an upper bound."""
+    shapes = [tuple(p.shape) for p in session.target.module().parameters() if p.ndim == 2]
+    return [rank * sum(shape) for shape in shapes]
+
+
+def _trial(session: Session, parts: split.Parts) -> list[Gate]:
+    """A few prompts answered and judged; the run's time follows, training reckoned as three answers a row."""
+    some = [Ask(prompt) for prompt in parts.train[:TRIAL_PROMPTS]]
+    policy = session.policy(session.target.checkpoint)
+    responses, answering = _timed(lambda: generate.generate(some, policy, session.sampling))
+    trains = session.open(session.config.judges[session.config.align.judge])
+    verdicts, judging = _timed(lambda: judge.judge(responses, trains))
+    rows = judge.join(responses, verdicts)
+    return [_readable(rows), _time(session.config, parts, answering / len(some), judging / len(some))]
+
+
+def _readable(rows: Sequence[Judged]) -> Gate:
+    stances = Counter(str(row.stance) if row.stance else "unreadable" for row in rows)
+    reason = f"of {len(rows)} answers tried: " + ", ".join(f"{n} {stance}" for stance, n in stances.items())
+    unread = stances["unreadable"] > len(rows) / 2
+    return Gate("trial", GateState.INCONCLUSIVE if unread else GateState.PASS, reason=reason)
+
+
+def _time(config: Config, parts: split.Parts, answer: float, verdict: float) -> Gate:
+    trained = len(parts.train) * config.align.epochs * 3
+    cycle = answer * (2 * len(parts.train) + len(config.align.train) * (len(parts.valid) + trained))
+    cycle += verdict * 2 * (len(parts.train) + len(config.align.train) * len(parts.valid))
+    whole = config.align.cycles * cycle + 4 * len(parts.test) * (answer + verdict)
+    said = f"very roughly {_minutes(cycle)} a cycle and {_minutes(whole)} for {config.align.cycles} cycles, from "
+    reason = f"{said}{TRIAL_PROMPTS} prompts at {answer:.2f} s an answer and {verdict:.2f} s a verdict"
+    return Gate("time", GateState.INCONCLUSIVE, reason=reason)
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} h" if seconds > 5400 else f"{max(1, round(seconds / 60))} min"
+
+
+def _timed(work: Callable[[], list[T]]) -> tuple[list[T], float]:
+    """What ``work`` gives, and the seconds it took."""
+    began = time.monotonic()
+    return work(), time.monotonic() - began
+
+
+def _named(parts: split.Parts) -> dict[str, tuple[Prompt, ...]]:
+    return {"train": parts.train, "valid": parts.valid, "test": parts.test}
+
+
+def _levels(rows: Sequence[Prompt]) -> str:
+    return ", ".join(f"harm {level}: {n}" for level, n in sorted(Counter(p.harm or 0 for p in rows).items()))

@@ -1,0 +1,112 @@
+"""`bedside check` names what stands in the way before anyone pays for a run."""
+
+import pytest
+
+import bedside
+from bedside.core.reports import Gate, GateState
+from bedside.flows import check
+from bedside.kernel import tables
+from bedside.stages import identifiers
+
+CONFIG = """
+target: {{model: embedded}}
+data:
+  train: {{kind: jsonl, path: {root}/p.jsonl, split: train}}
+  valid: {{kind: jsonl, path: {root}/p.jsonl, split: valid}}
+  test: {{kind: jsonl, path: {root}/p.jsonl, split: test}}
+"""
+
+
+def config(root, rows):
+    tables.write_jsonl(root / "p.jsonl", rows)
+    (root / "bedside.yaml").write_text(CONFIG.format(root=root))
+    return bedside.load(root / "bedside.yaml")
+
+
+def rows(n=100, **more):
+    return [
+        {
+            "prompt": f"{part} asks {i} about {'x' * (i % 7)}{i}?",
+            "harm": h,
+            "split": part,
+            "group": f"{part}{i}",
+            **more,
+        }
+        for part in ("train", "valid", "test")
+        for i in range(n)
+        for h in [(0, 3)[i % 2]]
+    ]
+
+
+def named(found: list[Gate], name: str) -> Gate:
+    return next(gate for gate in found if gate.name == name)
+
+
+def test_a_sound_set_up_passes_and_one_judge_is_pointed_at(tmp_path):
+    found = check.offline(config(tmp_path, rows(200)))
+    assert {g.name for g in found if g.state is GateState.FAIL} == set()
+    assert named(found, "judges").state is GateState.INCONCLUSIVE
+
+
+def test_too_few_groups_for_a_constraint_say_how_many_are_missing(tmp_path):
+    found = named(check.offline(config(tmp_path, rows(60))), "unsafe_accept@3 <= 0.05")
+    assert found.state is GateState.FAIL
+    assert "has 30 groups" in found.reason
+    assert "takes 59" in found.reason
+    assert "add 29 groups" in found.reason
+
+
+def test_a_level_without_any_prompt_cannot_ship(tmp_path):
+    harmless = [row | {"harm": 0} for row in rows(40)]
+    found = check.offline(config(tmp_path, harmless))
+    assert "add prompts or drop the constraint" in named(found, "unsafe_accept@3 <= 0.05").reason
+    assert named(found, "both sides").state is GateState.FAIL
+
+
+def test_leakage_between_parts_is_told_and_counted(tmp_path):
+    some = rows(80)
+    some[0]["group"] = "test0"
+    told = named(check.offline(config(tmp_path, some)), "split: train")
+    assert told.state is GateState.INCONCLUSIVE
+    assert told.reason.startswith("1 rows are left out because their group stands in test")
+
+
+def test_a_missing_file_is_one_finding_and_no_traceback(tmp_path):
+    chosen = config(tmp_path, rows(4))
+    (tmp_path / "p.jsonl").unlink()
+    assert named(check.offline(chosen), "data").state is GateState.FAIL
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("write to a.b@clinic.org", "email"),
+        ("call 555-123-4567", "phone"),
+        ("call +49 30 1234 5678 now", "phone"),
+        ("born 03/04/1956", "date"),
+        ("seen on 4th March 2021", "date"),
+        ("SSN 123-45-6789", "social security number"),
+        ("MRN: 00412", "record number"),
+        ("see https://x.org/p?id=4", "url"),
+        ("12 Mill Lane", "street"),
+        ("number 12345678901", "long number"),
+        ("from 10.0.0.12", "ip address"),
+    ],
+)
+def test_identifiers_are_found_by_their_patterns(text, kind):
+    assert kind in {k for k, _ in identifiers.found(text)}
+
+
+@pytest.mark.parametrize(
+    "text", ["take 20 mg twice a day", "blood pressure 140/90", "1,000,000 units", "on day 14 of 28"]
+)
+def test_plain_doses_are_no_identifiers(text):
+    assert identifiers.found(text) == []
+
+
+def test_identifiers_in_prompts_are_counted(tmp_path):
+    some = rows(80)
+    some[0]["prompt"] += " Mail me: a@b.org"
+    found = named(check.offline(config(tmp_path, some)), "identifiers")
+    assert found.state is GateState.INCONCLUSIVE
+    assert "1 with email" in found.reason
