@@ -239,6 +239,40 @@ def report(
 
 
 @app.command()
+def chat(
+    adapter: Annotated[
+        Path | None, typer.Option(help="A PEFT folder; what the run ships or the target if unset.")
+    ] = None,
+    system: Annotated[str | None, typer.Option(help="A system turn to begin with.")] = None,
+    config: File = None,
+    sets: Sets = None,
+    seed: Seed = None,
+    run: Name = None,
+) -> None:
+    """Talk to a checkpoint. One line a turn; an empty line begins anew, Ctrl-D ends."""
+    from bedside.flows import single
+
+    session = _session(_loaded(config, sets, seed=seed, run=run).config)
+    said = single.chat(session, adapter, system)
+    ERR.print(said.who, markup=False)
+    for line in environment.lines("you: "):
+        OUT.print(said.answer(line), markup=False) if line.strip() else said.forget()
+
+
+@app.command()
+def forget(
+    text: Annotated[str, typer.Argument(help="What the person said, or part of it: 8 characters or more.")],
+    runs: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("runs"),
+    adapters: Annotated[bool, typer.Option("--adapters", help="Remove adapters that learned from it, too.")] = False,
+) -> None:
+    """Erase a person's words from runs and caches, leaving a tombstone."""
+    from bedside.faces import tables
+    from bedside.flows import forget as flow
+
+    tables.erased(OUT, flow.forget(runs, text, adapters=adapters))
+
+
+@app.command()
 def config(config: File = None, sets: Sets = None, json_: Json = False) -> None:
     """The resolved config, with where each value came from."""
     from bedside.kernel import config as configs

@@ -4,6 +4,7 @@ import errno
 import os
 import platform
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -121,6 +122,15 @@ class Terminal:
 
     def _line(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def lines(question: str) -> Iterator[str]:
+    """What a person types, or what is piped in, until it ends."""
+    while True:
+        try:
+            yield input(question if sys.stdin.isatty() else "")
+        except EOFError:
+            return
 
 
 @contextmanager

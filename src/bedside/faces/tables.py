@@ -8,6 +8,7 @@ from rich.table import Table
 from bedside.core.reports import Gate, GateState, Measure, RunSummary, named
 from bedside.faces.api import Run
 from bedside.flows.figures import Evaluation, candidates_of
+from bedside.flows.forget import Erased
 from bedside.stages import select
 
 SHOWN = ("overall", "safety_score", "err", "unsafe_accept@3")
@@ -53,6 +54,19 @@ def findings(console: Console, found: Iterable[Gate]) -> None:
     console.print(
         f"\n{what}; {unsure} marked ? to look at, {MARKS[GateState.NOT_CHECKED]} was not checked", markup=False
     )
+
+
+def erased(console: Console, found: Iterable[Erased]) -> None:
+    """What `bedside forget` did, and what only a person can do."""
+    found = list(found)
+    for one in found:
+        console.print(f"{one.run}: {one.stages} cached stages and {one.rows} rows erased", markup=False)
+        if one.adapters:
+            done = "removed" if one.adapters_removed else "kept; run again with --adapters to remove them"
+            console.print(f"  learned from it, and {done}: {', '.join(one.adapters)}", markup=False)
+    if not found:
+        console.print("no run holds this text")
+    console.print("Your data files were not touched: remove it there, or the next run reads it again.")
 
 
 def selection(console: Console, told: RunSummary) -> None:

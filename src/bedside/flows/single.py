@@ -3,12 +3,13 @@
 Each goes through the run's store, so an interrupted one continues, and writes one file a person named.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bedside.core.errors import ConfigError
 from bedside.core.identity import plain
-from bedside.core.types import Ask, Checkpoint, Response
+from bedside.core.protocols import Generator
+from bedside.core.types import Ask, Checkpoint, Message, Response, Sampling
 from bedside.flows import exports, rules
 from bedside.flows.session import Session
 from bedside.kernel import rows as typed
@@ -24,12 +25,50 @@ def generate(session: Session, part: str, adapter: Path | None, out: Path) -> in
     parts = rules.read_parts(session.config, session.launch)
     if part not in ("train", "valid", "test"):
         raise ConfigError(f"--part is {part!r}; it is train, valid or test")
-    checkpoint = session.target.checkpoint
-    if adapter is not None:
-        checkpoint = replace(training.checkpoint(adapter, checkpoint.base), path=str(adapter.resolve()))
+    checkpoint = _checkpoint(session, adapter)
     rows = session.answers([Ask(prompt) for prompt in getattr(parts, part)], checkpoint, part)
     tables.write_jsonl(out, [plain(row) for row in rows])
     return len(rows)
+
+
+@dataclass
+class Chat:
+    """A conversation with one checkpoint."""
+
+    policy: Generator
+    sampling: Sampling
+    who: str
+    """Which checkpoint speaks."""
+    first: tuple[Message, ...]
+    turns: list[Message] = field(default_factory=list)
+
+    def answer(self, text: str) -> str:
+        """The next answer, to all that was said so far."""
+        self.turns.append(Message("user", text))
+        (said,) = self.policy.generate([(*self.first, *self.turns)], self.sampling)
+        self.turns.append(Message("assistant", said.text))
+        return said.text
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self.turns.clear()
+
+
+def chat(session: Session, adapter: Path | None, system: str | None) -> Chat:
+    """A conversation with ``adapter``, else with what the run ships, else with the target as given."""
+    shipped = session.store.root / "ship"
+    folder = adapter or (shipped if shipped.is_dir() else None)
+    checkpoint = _checkpoint(session, folder)
+    who = f"{folder or 'the target as given'}, {checkpoint.id}; a test instrument talks, not a clinician"
+    first = (Message("system", system),) if system else ()
+    return Chat(session.policy(checkpoint), session.sampling, who, first)
+
+
+def _checkpoint(session: Session, adapter: Path | None) -> Checkpoint:
+    target = session.target.checkpoint
+    if adapter is None:
+        return target
+    return replace(training.checkpoint(adapter, target.base), path=str(adapter.resolve()))
 
 
 def judge(session: Session, responses: Path, name: str | None, out: Path) -> tuple[int, int]:

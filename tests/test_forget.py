@@ -1,0 +1,76 @@
+"""A person's words can be erased from runs and caches, and what learned from them is named."""
+
+import json
+
+import pytest
+
+from bedside.core.errors import DataError
+from bedside.core.types import Message, Prompt
+from bedside.flows.forget import forget
+from bedside.kernel.store import Store
+from bedside.kernel.tables import write_jsonl, write_text
+
+SECRET = "My neighbour Ottilie\nBergmann has gout"
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """A run in which one of two patients is to be forgotten."""
+    run = tmp_path / "runs" / "one"
+    store = Store(run)
+    prompts = [Prompt((Message("user", text),), 0) for text in (SECRET, "Is tea safe with iron?")]
+    store.put("generate", prompts, Prompt)
+    store.put("judge", [Prompt((Message("user", "Is tea safe with iron?"),), 0)], Prompt)
+    for cycle in (1, 2):
+        told = [{"prompt": [{"role": "user", "content": text}]} for text in (SECRET, "tea")][cycle - 1 :]
+        write_jsonl(run / f"cycle-{cycle}" / "kto.jsonl", told)
+        write_text(run / f"cycle-{cycle}" / "kto" / "adapter_config.json", "{}")
+    write_text(run / "summary.json", json.dumps({"examples": [{"prompt": SECRET}, {"prompt": "tea"}]}))
+    write_text(run / "report.html", f"<p>{SECRET}")
+    return tmp_path / "runs"
+
+
+def everything(folder):
+    return " ".join(" ".join(p.read_text().replace("\\n", " ").split()) for p in folder.rglob("*") if p.is_file())
+
+
+def test_nothing_of_the_text_is_left_and_a_tombstone_says_so(runs):
+    assert "Ottilie Bergmann" in everything(runs)
+    (erased,) = forget(runs, "ottilie bergmann", adapters=False)
+    assert "ottilie" not in everything(runs).lower()
+    assert (erased.stages, erased.rows) == (1, 2)
+    last = Store(runs / "one").events()[-1]
+    assert last["event"] == "forgotten"
+    assert last["rows"] == 2
+
+
+def test_other_patients_rows_and_stages_stay(runs):
+    forget(runs, "Ottilie Bergmann", adapters=False)
+    assert len(list((runs / "one" / "store").glob("judge/*/rows.jsonl"))) == 1
+    assert "Is tea safe with iron?" in everything(runs)
+    assert json.loads((runs / "one" / "summary.json").read_text())["examples"] == [{"prompt": "tea"}]
+
+
+def test_adapters_of_that_cycle_and_later_ones_are_named_and_removed_only_if_asked(runs):
+    (named,) = forget(runs, "Ottilie Bergmann", adapters=False)
+    assert named.adapters == ("cycle-1/kto", "cycle-2/kto")
+    assert (runs / "one" / "cycle-1" / "kto").is_dir()
+
+
+def test_adapters_go_when_asked(runs):
+    (gone,) = forget(runs, "Ottilie Bergmann", adapters=True)
+    assert gone.adapters_removed
+    assert not (runs / "one" / "cycle-2" / "kto").exists()
+
+
+def test_a_text_nobody_said_changes_nothing(runs):
+    before = everything(runs)
+    assert forget(runs, "somebody else entirely", adapters=True) == []
+    assert everything(runs) == before
+
+
+def test_a_text_too_short_to_mean_somebody_is_refused(runs):
+    with pytest.raises(DataError, match="too short"):
+        forget(runs, "  gout ", adapters=False)
+    with pytest.raises(DataError, match="no such folder"):
+        forget(runs / "nowhere", "Ottilie Bergmann", adapters=False)
