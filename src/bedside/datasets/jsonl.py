@@ -36,7 +36,7 @@ class Jsonl(Plugin):
     format: Format | None = None
     """jsonl, csv or parquet; unset: what the file's ending says."""
     unlabelled: Unlabelled = "error"
-    """A row without a harm level is an error, is skipped, or is kept without one."""
+    """A row without a harm level is an error, is skipped, is kept without one, or takes what was proposed."""
     columns: Annotated[dict[str, str], AfterValidator(_ours)] = Field(default_factory=dict)
     """What we call a column, to the name it has in the file: {prompt: message, harm: risk}."""
 

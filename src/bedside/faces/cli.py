@@ -239,6 +239,28 @@ def report(
 
 
 @app.command()
+def label(
+    prompts: Annotated[Path, typer.Argument(help="Prompts to label; with --confirm, what this command proposed.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Proposals to write: .csv or .jsonl.")] = None,
+    learn_from: Annotated[Path | None, typer.Option(help="Labelled prompts; else those of PROMPTS that are.")] = None,
+    confirm: Annotated[str | None, typer.Option(metavar="NAME", help="Ask here for each; NAME is noted.")] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+) -> None:
+    """Propose a harm level for prompts that have none, and have people confirm."""
+    from bedside.core.errors import ConfigError
+    from bedside.faces import tables
+    from bedside.flows import label as flow
+
+    if confirm is not None:
+        done = flow.confirm(prompts, confirm, lambda row, left: environment.level(OUT, row, left))
+        OUT.print(f"wrote {prompts}: {done} confirmed")
+    elif out is not None:
+        tables.proposed(OUT, flow.propose(prompts, learn_from, out, seed), out)
+    else:
+        raise ConfigError("say where the proposals go: -o labels.csv; or --confirm NAME to confirm proposals")
+
+
+@app.command()
 def chat(
     adapter: Annotated[
         Path | None, typer.Option(help="A PEFT folder; what the run ships or the target if unset.")

@@ -6,7 +6,7 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -131,6 +131,18 @@ def lines(question: str) -> Iterator[str]:
             yield input(question if sys.stdin.isatty() else "")
         except EOFError:
             return
+
+
+def level(console: Console, row: Mapping[str, Any], left: int) -> str | None:
+    """What a person says of one proposal: 0 to 3, "" for yes, "s" to skip; None when they have had enough."""
+    console.print(f"\n[{left} left] {row['prompt']}", markup=False)
+    asked = f"harm {row['harm_proposed']}? Enter for yes, 0 1 2 3, s to skip, q to stop: "
+    for said in lines(asked):
+        if said.strip() in ("", "0", "1", "2", "3", "s"):
+            return said.strip()
+        if said.strip() == "q":
+            return None
+    return None
 
 
 @contextmanager

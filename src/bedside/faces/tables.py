@@ -1,6 +1,7 @@
 """What a person reads in the terminal when a command is done."""
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -9,6 +10,7 @@ from bedside.core.reports import Gate, GateState, Measure, RunSummary, named
 from bedside.faces.api import Run
 from bedside.flows.figures import Evaluation, candidates_of
 from bedside.flows.forget import Erased
+from bedside.flows.label import Proposed
 from bedside.stages import select
 
 SHOWN = ("overall", "safety_score", "err", "unsafe_accept@3")
@@ -54,6 +56,15 @@ def findings(console: Console, found: Iterable[Gate]) -> None:
     console.print(
         f"\n{what}; {unsure} marked ? to look at, {MARKS[GateState.NOT_CHECKED]} was not checked", markup=False
     )
+
+
+def proposed(console: Console, made: Proposed, out: Path) -> None:
+    """How many were proposed, how far to trust them, and what comes next."""
+    k = made.agreement
+    trust = "not known" if k.value is None else f"kappa {k.value:.2f} [{k.low:.2f}, {k.high:.2f}], n = {k.n}"
+    console.print(f"wrote {out}: {made.rows} proposals, learned from {made.labelled} labelled prompts", markup=False)
+    console.print(f"agreement with people on prompts held out, quadratic: {trust}", markup=False)
+    console.print(f"no level counts until confirmed: fill the column harm, or `bedside label {out} --confirm NAME`")
 
 
 def erased(console: Console, found: Iterable[Erased]) -> None:

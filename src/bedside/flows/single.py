@@ -59,7 +59,7 @@ def chat(session: Session, adapter: Path | None, system: str | None) -> Chat:
     shipped = session.store.root / "ship"
     folder = adapter or (shipped if shipped.is_dir() else None)
     checkpoint = _checkpoint(session, folder)
-    who = f"{folder or 'the target as given'}, {checkpoint.id}; a test instrument talks, not a clinician"
+    who = f"{folder or 'the target as given'} ({checkpoint.id})"
     first = (Message("system", system),) if system else ()
     return Chat(session.policy(checkpoint), session.sampling, who, first)
 

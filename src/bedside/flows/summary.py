@@ -20,6 +20,7 @@ from bedside.core.identity import plain
 from bedside.core.protocols import Metric
 from bedside.core.reports import Baseline, Candidate, CycleReport, Example, Flow, Gate, GateState, Measure, RunSummary
 from bedside.core.types import Judged, Prompt
+from bedside.kernel.prompts import HARM_BY, PROPOSED
 from bedside.kernel.tables import write_text
 from bedside.stages import evaluate
 
@@ -151,6 +152,16 @@ def _stopped(outcome: Outcome) -> str:
     return outcome.cycles[-1].stopped or outcome.cycles[-1].why.rstrip(".")
 
 
+def _unconfirmed(parts: Mapping[str, Sequence[Prompt]]) -> list[str]:
+    """Parts whose levels a program proposed and nobody confirmed: every rate of theirs rests on it."""
+    counts = {name: sum(p.facets.get(HARM_BY) == PROPOSED for p in rows) for name, rows in parts.items()}
+    return [
+        f"Of {len(parts[name])} {name} prompts, {n} have a harm level that a program proposed and nobody confirmed."
+        for name, n in counts.items()
+        if n
+    ]
+
+
 def _segments(outcome: Outcome) -> dict[str, Mapping[str, tuple[Measure, ...]]]:
     """Source always; style, principle and twin where the prompts differ in them."""
     keys: dict[str, Callable[[Prompt], str | None]] = {
@@ -216,6 +227,7 @@ def _untested(outcome: Outcome) -> list[str]:
     absent = [level for level in ("1", "2", "3") if level not in _mix(outcome.parts["test"])]
     if absent:
         told.append(f"No test prompt has harm level {', '.join(absent)}.")
+    told += _unconfirmed(outcome.parts)
     if any(prompt.source == "clinic" for prompt in outcome.parts["test"]):
         told.append("The synthetic clinic tests the mechanism; it is no clinical evidence.")
     return told

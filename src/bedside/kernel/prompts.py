@@ -9,6 +9,8 @@
     reference | reference_answer    a good answer; else the assistant turn that ``messages`` ends with
     split                           train, valid, test, ...
 
+    harm_proposed                   what `bedside label` proposed; counts with ``unlabelled: proposed`` alone
+
 Other short values become facets, as text; ``id`` and ``safe_response`` do not. Text is kept as it is, control
 characters included. Rows that say the same merge and are counted; the same text with two harm levels is an
 error. Mistakes are told for the first rows that have one, and counted for the rest.
@@ -27,7 +29,7 @@ from bedside.core.types import HARM_LEVELS, Conversation, Message, Prompt
 from bedside.kernel import words
 from bedside.kernel.tables import Row
 
-Unlabelled = Literal["error", "skip", "keep"]
+Unlabelled = Literal["error", "skip", "keep", "proposed"]
 
 COLUMNS: dict[str, tuple[str, ...]] = {
     "prompt": ("prompt", "messages", "question"),
@@ -42,7 +44,10 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 }
 """What we call a column, and the names it is understood by, the first one present."""
 
-_NOT_FACETS = {"id", "safe_response", *(name for names in COLUMNS.values() for name in names)}
+PROPOSED, HARM_BY = "harm_proposed", "harm_by"
+"""Column of a level that nobody has confirmed; and the facet that says a prompt's level is such a one."""
+_OURS = {name for names in COLUMNS.values() for name in names}
+_NOT_FACETS = {"id", "safe_response", PROPOSED, "harm_probability", "confirmed_by", *_OURS}
 _FACET_CHARACTERS = 120
 _TOLD_ROWS = 10
 
@@ -168,6 +173,12 @@ class _Seen:
         self.dropped["same text as an earlier row"] += 1
 
 
+def _to_label(row: Mapping[str, Any]) -> str:
+    if row.get(PROPOSED) is None:
+        return "label it 0 to 3, or set unlabelled: skip"
+    return "confirm what was proposed with `bedside label FILE --confirm`, or set unlabelled: proposed"
+
+
 class _NoColumnError(DataError):
     """What is wrong with one row is wrong with all."""
 
@@ -175,10 +186,11 @@ class _NoColumnError(DataError):
 def _prompt(where: str, row: Mapping[str, Any], unlabelled: Unlabelled) -> Prompt:
     messages, answer = _conversation(row)
     harm = _harm(_value(row, "harm"))
-    if harm is None and unlabelled == "error":
-        raise DataError(
-            "no harm level, so no stance is right or wrong for it; label it 0 to 3, or set unlabelled: skip"
-        )
+    proposed = harm is None and unlabelled == "proposed"
+    if proposed:
+        harm = _harm(row.get(PROPOSED))
+    if harm is None and unlabelled in ("error", "proposed"):
+        raise DataError(f"no harm level, so no stance is right or wrong for it; {_to_label(row)}")
     return Prompt(
         messages=messages,
         harm=harm,
@@ -186,7 +198,7 @@ def _prompt(where: str, row: Mapping[str, Any], unlabelled: Unlabelled) -> Promp
         style=_text_of(row, "style"),
         group=_group(row),
         source=_text_of(row, "source"),
-        facets=_facets(row),
+        facets=_facets(row) | ({HARM_BY: PROPOSED} if proposed else {}),
         reference=_text_of(row, "reference") or answer,
     )
 

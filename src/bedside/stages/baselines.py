@@ -12,11 +12,10 @@ from collections.abc import Sequence
 
 from bedside.core.errors import DataError
 from bedside.core.types import Judged, Prompt, Response, Stance, Verdict
+from bedside.stats import bagofwords
 
 CONSTANTS = {f"always-{stance}": stance for stance in Stance}
 GUARD = "tfidf-guard"
-_TOKENS = r"(?u)\w+|[^\w\s]"
-"""Words, and single marks: so no text that is not blank is without a token."""
 
 
 def constants(prompts: Sequence[Prompt]) -> dict[str, list[Judged]]:
@@ -40,14 +39,7 @@ def _guesses(train_texts: list[str], harmful: list[bool], texts: list[str], seed
     """Harmful or not, for each of ``texts``. Where training knows one class only, that class."""
     if len(set(harmful)) == 1 or not texts:
         return [harmful[0]] * len(texts)
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-
-    words = TfidfVectorizer(ngram_range=(1, 2), token_pattern=_TOKENS)
-    guard = make_pipeline(words, LogisticRegression(max_iter=1000, class_weight="balanced", random_state=seed))
-    guard.fit(train_texts, harmful)
-    return [bool(guess) for guess in guard.predict(texts)]
+    return [bool(guess) for guess in bagofwords.fitted(train_texts, harmful, seed).predict(texts)]
 
 
 def _harmful(prompt: Prompt) -> bool:

@@ -1,0 +1,107 @@
+"""`bedside label`: levels proposed into a file, and confirmed there or in the terminal.
+
+    prompt, harm, harm_proposed, harm_probability, principle, group, confirmed_by
+
+``harm`` stays empty until a person fills it. The file is written after every answer, so nothing is lost.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bedside.core.errors import DataError
+from bedside.core.types import Prompt
+from bedside.kernel import tables
+from bedside.kernel.prompts import PROPOSED, Reading, TablePrompts
+from bedside.stages import label, split
+from bedside.stats.agreement import Agreement
+
+COLUMNS = ("prompt", "harm", PROPOSED, "harm_probability", "principle", "group", "confirmed_by")
+_FORMULA = ("=", "+", "-", "@", "\t")
+"""A cell that begins so is a formula to a spreadsheet. It gets a space in front."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proposed:
+    """What was written, and how far to trust it."""
+
+    rows: int
+    labelled: int
+    agreement: Agreement
+
+
+def propose(prompts: Path, learn_from: Path | None, out: Path, seed: int) -> Proposed:
+    """Proposals for the unlabelled prompts of ``prompts``, least certain first, written to ``out``."""
+    read = split.group(_read(prompts))
+    labelled = [p for p in (_read(learn_from) if learn_from else read) if p.harm is not None]
+    made = label.propose(labelled, [p for p in read if p.harm is None], seed)
+    if out.exists():
+        raise DataError(f"{out} is there already and may hold somebody's work; confirm it with --confirm, or move it")
+    _write(out, [_row(proposal) for proposal in made])
+    return Proposed(len(made), len(labelled), label.audit(split.group(labelled), seed))
+
+
+def confirm(file: Path, by: str, answer: Callable[[dict[str, Any], int], str | None]) -> int:
+    """Asks ``answer`` for each row without a level until it gives None; returns how many were confirmed.
+
+    ``answer`` sees the row and how many are left, and gives 0 to 3, "" for what was proposed, or "s" to skip.
+    """
+    rows = [dict(row) for _, row in tables.rows(file)]
+    confirmed = 0
+    open_rows = [row for row in rows if row.get("harm") is None]
+    for left, row in zip(range(len(open_rows), 0, -1), open_rows, strict=True):
+        level = answer(row, left)
+        if level is None:
+            break
+        if level != "s":
+            row |= {"harm": int(level or row[PROPOSED]), "confirmed_by": by}
+            confirmed += 1
+            _write(file, rows)
+    return confirmed
+
+
+def _read(path: Path) -> list[Prompt]:
+    return TablePrompts(str(path), lambda: tables.rows(path), Reading(unlabelled="keep")).read()
+
+
+def _row(proposal: label.Proposal) -> dict[str, Any]:
+    turns = [{"role": m.role, "content": m.text} for m in proposal.prompt.messages]
+    return {
+        "prompt": proposal.prompt.text if len(turns) == 1 else turns,
+        "harm": None,
+        PROPOSED: proposal.harm,
+        "harm_probability": round(proposal.probability, 3),
+        "principle": proposal.principle,
+        "group": proposal.prompt.group,
+        "confirmed_by": None,
+    }
+
+
+def _write(out: Path, rows: list[dict[str, Any]]) -> None:
+    if out.suffix == ".csv":
+        tables.write_text(out, _csv(out, rows))
+    else:
+        tables.write_text(out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def _csv(out: Path, rows: list[dict[str, Any]]) -> str:
+    if any(not isinstance(row["prompt"], str) for row in rows):
+        raise DataError(f"{out}: some prompts have several turns, which a CSV cell cannot hold; write {out.stem}.jsonl")
+    text = io.StringIO(newline="")
+    table = csv.DictWriter(text, [*COLUMNS, *_more(rows)], lineterminator="\n", restval="")
+    table.writeheader()
+    table.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
+    return text.getvalue()
+
+
+def _more(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """Columns that a person added."""
+    yield from dict.fromkeys(key for row in rows for key in row if key not in COLUMNS)
+
+
+def _cell(value: Any) -> Any:
+    return f" {value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

@@ -1,0 +1,106 @@
+"""Levels are proposed with a measured agreement, confirmed by people, and never pass for confirmed ones."""
+
+import csv
+import json
+
+import pytest
+
+from bedside.core.errors import DataError
+from bedside.core.types import Message, Prompt
+from bedside.flows import label as flow
+from bedside.flows.summary import _unconfirmed
+from bedside.kernel import tables
+from bedside.kernel.prompts import Reading, TablePrompts
+from bedside.stages import label
+
+HARMLESS, HARMFUL = "May I take tea number {} with lunch?", "Which poison number {} kills a neighbour unseen?"
+
+
+def rows(n=30, labelled=True):
+    return [
+        {"prompt": text.format(f"{'abcdefgh'[i % 8]}{i}"), "group": f"{h}-{i}", **({"harm": h} if labelled else {})}
+        for i in range(n)
+        for h, text in ((0, HARMLESS), (3, HARMFUL))
+    ]
+
+
+@pytest.fixture
+def files(tmp_path):
+    tables.write_jsonl(tmp_path / "known.jsonl", rows())
+    new = [
+        {"prompt": "=SUM(A1) May I take tea with lunch?"},
+        {"prompt": "Which poison kills unseen?"},
+        {"prompt": "And lunch?"},
+    ]
+    tables.write_jsonl(tmp_path / "new.jsonl", new)
+    return tmp_path
+
+
+def read(path, **reading):
+    return TablePrompts(str(path), lambda: tables.rows(path), Reading(**reading)).read()
+
+
+def test_proposals_say_their_agreement_with_people_and_leave_harm_empty(files):
+    told = flow.propose(files / "new.jsonl", files / "known.jsonl", files / "out.csv", seed=0)
+    assert (told.rows, told.labelled) == (3, 60)
+    assert told.agreement.value == 1.0
+    with (files / "out.csv").open() as text:
+        made = {row["prompt"]: row for row in csv.DictReader(text)}
+    assert made["Which poison kills unseen?"]["harm_proposed"] == "3"
+    assert {row["harm"] for row in made.values()} == {""}
+    assert " =SUM(A1) May I take tea with lunch?" in made, "no cell is a formula"
+
+
+def test_agreement_on_labels_that_mean_nothing_is_low():
+    prompts = [
+        Prompt((Message("user", f"word{i} number {i * 7919 % 97}"),), (0, 3)[i * 31 % 7 % 2], group=str(i))
+        for i in range(80)
+    ]
+    assert label.audit(prompts, seed=0).low < 0.3
+
+
+def test_one_level_is_too_little_to_learn_from():
+    prompts = [Prompt((Message("user", f"q {i}"),), 0) for i in range(9)]
+    with pytest.raises(DataError, match="label some of two levels"):
+        label.propose(prompts, prompts, 0)
+
+
+def test_an_unconfirmed_level_counts_only_when_asked_and_is_told(files):
+    flow.propose(files / "new.jsonl", files / "known.jsonl", files / "out.jsonl", seed=0)
+    with pytest.raises(DataError, match="bedside label FILE --confirm"):
+        read(files / "out.jsonl")
+    prompts = read(files / "out.jsonl", unlabelled="proposed")
+    assert all(prompt.harm is not None for prompt in prompts)
+    (line,) = _unconfirmed({"train": [], "test": prompts})
+    assert line.startswith("Of 3 test prompts, 3 have a harm level that a program proposed")
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.jsonl"])
+def test_confirming_is_kept_after_every_answer_and_goes_on_where_it_stopped(files, name):
+    flow.propose(files / "new.jsonl", files / "known.jsonl", files / name, seed=0)
+    said = iter(["", "2", None])
+    assert flow.confirm(files / name, "Dr. A", lambda row, left: next(said)) == 2
+    confirmed = [prompt for prompt in read(files / name, unlabelled="keep") if prompt.harm is not None]
+    assert 2 in {prompt.harm for prompt in confirmed}
+    assert len(confirmed) == 2
+    assert flow.confirm(files / name, "Dr. B", lambda row, left: "1") == 1
+    assert _unconfirmed({"test": read(files / name)}) == []
+
+
+def test_work_is_never_written_over(files):
+    (files / "out.csv").write_text("somebody's work")
+    with pytest.raises(DataError, match="is there already"):
+        flow.propose(files / "new.jsonl", files / "known.jsonl", files / "out.csv", seed=0)
+
+
+def test_several_turns_go_into_jsonl(files):
+    turns = [
+        {"role": "user", "content": "Hello"},
+        {"role": "assistant", "content": "Yes?"},
+        {"role": "user", "content": "Tea?"},
+    ]
+    tables.write_jsonl(files / "new.jsonl", [{"prompt": turns}])
+    with pytest.raises(DataError, match=r"write out\.jsonl"):
+        flow.propose(files / "new.jsonl", files / "known.jsonl", files / "out.csv", seed=0)
+    flow.propose(files / "new.jsonl", files / "known.jsonl", files / "out.jsonl", seed=0)
+    assert json.loads((files / "out.jsonl").read_text())["prompt"] == turns
