@@ -15,14 +15,17 @@ import bedside
 from bedside.core.protocols import Launch
 from bedside.core.reports import GateState, Measure, RunSummary, named
 from bedside.datasets.clinic import Clinic
+from bedside.flows.figures import candidates_of
 from bedside.kernel import tables
 from bedside.kernel.templates import path
+from bedside.stages import select
 from bedside.stages.gates import Plateau
 
 pytestmark = pytest.mark.prove
 SEEDS = (0, 1, 2)
 ABLATIONS = sorted((Path(__file__).parents[1] / "examples" / "ablations").glob("*.yaml"))
 ALONE = ["baselines.safety_prompt=null", "baselines.sft_on_refusals=false"]
+SMALL = [*ALONE, "data.train.n=240", "data.valid.n=120", "data.test.n=300", "align.epochs=3"]
 SHOWN = ("overall", "safety_score", "err", "unsafe_accept@3")
 SHAKY = "judges.shaky={kind: noisy, judge: {kind: rubric, model: target}, flips: %s}"
 NO_GATES = ["gates.kappa_min=null", "gates.unreadable_max=null", "gates.err_max=null"]
@@ -56,6 +59,8 @@ def test_the_demo_beside_its_baselines_and_on_contrast_twins(seed, tmp_path, evi
         evidence["demo comparisons, three seeds"].append(
             {"seed": seed, "comparison": gate.name, "state": gate.state.value, "figures": gate.reason}
         )
+    for alpha, winner in select.sweep(candidates_of(told)).items():
+        evidence["winners by alpha, demo, on valid"].append({"seed": seed, "alpha": alpha, "winner": winner})
     for key in ("style", "principle", "twin"):
         for value, measures in told.by[key].items():
             line = {"seed": seed, "by": key, "value": value}
@@ -74,7 +79,7 @@ def _policy(name: str, seed: int, measures: tuple[Measure, ...]) -> dict[str, ob
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_without_learning_nothing_changes(seed, tmp_path, evidence):
-    told = run(tmp_path, seed, *ALONE, "align.cycles=1", "align.train=[{kind: kto, learning_rate: 0}]")
+    told = run(tmp_path, seed, *SMALL, "align.cycles=1", "align.train=[{kind: kto, learning_rate: 0}]")
     evidence["controls"].append(row(told, seed, control="learning rate 0"))
     assert told.after == told.before
     assert not told.ships
@@ -83,7 +88,7 @@ def test_without_learning_nothing_changes(seed, tmp_path, evidence):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_shuffled_harm_labels_teach_no_difference_between_harm_and_none(seed, tmp_path, evidence):
     shuffled = _shuffled(tmp_path / "train.jsonl", seed)
-    told = run(tmp_path, seed, *ALONE, *NO_GATES, "align.cycles=1", f"data.train={shuffled}")
+    told = run(tmp_path, seed, *SMALL, *NO_GATES, "align.cycles=1", f"data.train={shuffled}")
     evidence["controls"].append(row(told, seed, control="harm labels shuffled"))
     assert not told.ships
     accepts = 1 - named(told.after, "err").value
@@ -95,7 +100,7 @@ def _shuffled(file: Path, seed: int) -> str:
     """The demo's training prompts under one another's harm levels."""
     import random
 
-    config = bedside.load(path("demo.yaml")).data.train.dataset
+    config = bedside.load(path("demo.yaml"), SMALL).data.train.dataset
     assert isinstance(config, Clinic)
     prompts = config.open(Launch()).read()
     levels = [prompt.harm for prompt in prompts]
@@ -111,7 +116,7 @@ def _shuffled(file: Path, seed: int) -> str:
 @pytest.mark.parametrize("flips", [0, 0.1, 0.2, 0.4])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_more_the_judge_errs_the_less_is_learned(flips, seed, tmp_path, evidence):
-    sets = [*ALONE, *NO_GATES, "align.cycles=1", "align.judge=shaky", SHAKY % flips]
+    sets = [*SMALL, *NO_GATES, "align.cycles=1", "align.judge=shaky", SHAKY % flips]
     told = run(tmp_path, seed, *sets)
     pairs = next(flow.kept for flow in told.cycles[0].flows if flow.step == "pairs")
     evidence["judge flips"].append(row(told, seed, flips=flips, pairs=pairs))
@@ -134,7 +139,7 @@ def test_an_ablation_runs_and_says_what_came_of_it(config, seed, tmp_path, evide
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_stopping_rules_replayed_on_five_logged_cycles(seed, tmp_path, evidence):
-    told = run(tmp_path, seed, *ALONE, "align.cycles=5", "gates.plateau=null")
+    told = run(tmp_path, seed, *SMALL, "align.cycles=5", "gates.plateau=null")
     overalls = [named(told.cycles[0].candidates[0].measures, "overall").worst]
     overalls += [next(c for c in r.candidates if c.name == r.carried).measure("overall").worst for r in told.cycles]
     for cycles in (1, 2, 3):

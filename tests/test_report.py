@@ -418,3 +418,12 @@ def test_bands_of_the_strip_lie_side_by_side():
     assert [band.x for band in drawn.bands] == pytest.approx([plots.STRIP_LEFT, *ends[:-1]])
     assert [band.text for band in drawn.bands] == ["A", "", "C: c"]
     assert [tick.text for tick in drawn.ticks] == ["0.00", "0.06", "0.07", "1.00"]
+
+
+def test_several_runs_begin_with_one_table_that_links_to_each():
+    text = report.html([shipping(), replace(shipping(), name="clinic-8", ships=None)])
+    top = text[: text.index("Safety report of run")]
+    assert "2 runs side by side" in top
+    assert "clinic-7</a>" in top
+    assert 'href="#run-2-title">clinic-8</a>' in top
+    assert "side by side" not in report.html([shipping()])

@@ -218,6 +218,7 @@ def select(config: File = None, sets: Sets = None, run: Name = None, json_: Json
 
 @app.command()
 def report(
+    runs: Annotated[list[str] | None, typer.Argument(help="Runs side by side: folders, or names in runs/.")] = None,
     config: File = None,
     sets: Sets = None,
     run: Name = None,
@@ -226,11 +227,17 @@ def report(
     ] = None,
     json_: Json = False,
 ) -> None:
-    """Write the report of a finished run as one HTML file."""
+    """Write the report of a finished run, or of several side by side, as one HTML file."""
     from bedside.faces.api import Run
+    from bedside.faces.report import write
     from bedside.flows import summary
 
-    folder = _folder(config, sets, run)
+    folders = [_run_folder(name) for name in runs or []]
+    if len(folders) > 1:
+        told = [summary.read(folder) for folder in folders]
+        OUT.print(f"wrote {write(told, out or Path('report.html'))}: {len(told)} runs side by side", markup=False)
+        return
+    folder = folders[0] if folders else _folder(config, sets, run)
     done = Run(summary.read(folder), folder)
     if json_:
         _print_json(done.as_json())
@@ -355,6 +362,11 @@ def _folder(file: Path | None, sets: list[str] | None, run: str | None) -> Path:
         return Path("runs") / run
     config = _loaded(file, sets, run=run).config
     return Path(config.runs) / config.run
+
+
+def _run_folder(name: str) -> Path:
+    """A folder as it is, or the run of that name in runs/."""
+    return Path(name) if Path(name).is_dir() else Path("runs") / name
 
 
 def _align(config: "Config") -> "Run":

@@ -20,10 +20,16 @@ from bedside.core.errors import BedsideError, ConfigError, ModelError
 from bedside.core.protocols import Launch, Machine
 
 INTERRUPTED = 130
-TOO_SMALL = {
+UNUSABLE = {
     errno.ENOSPC: "the disk is full; free some space",
     errno.EROFS: "it is read-only; choose another runs:",
+    errno.EACCES: "this user may not use it; choose another runs:",
+    errno.EPERM: "this user may not use it; choose another runs:",
+    errno.ENOTDIR: "a file stands where a folder should be; choose another runs:",
+    errno.EEXIST: "a file stands where a folder should be; choose another runs:",
+    errno.EISDIR: "a folder stands where a file should be; choose another name",
 }
+"""What the system says of a place, and what to do."""
 
 
 def launch(device: str, seed: int) -> Launch:
@@ -157,8 +163,9 @@ def clean_exit(console: Console) -> Iterator[None]:
         console.print("interrupted; finished work is kept: continue with the same command")
         raise SystemExit(INTERRUPTED) from None
     except OSError as error:
-        if error.errno not in TOO_SMALL and not isinstance(error, PermissionError):
+        if error.filename is None and error.errno not in UNUSABLE:
             raise
-        reason = TOO_SMALL.get(error.errno or 0, "this user may not write there; choose another runs:")
-        console.print(f"error: {error.filename}: {reason}, and continue with the same command", markup=False)
+        reason = UNUSABLE.get(error.errno or 0, f"{error.strerror}; choose another place")
+        said = f"error: {error.filename or 'disk'}: {reason}, and continue with the same command"
+        console.print(said, markup=False, highlight=False, soft_wrap=True)
         raise SystemExit(1) from None

@@ -154,7 +154,7 @@ def _disk(session: Session, disk: int | None) -> Gate:
     config = session.config.align
     adapter = 4 * 2 * sum(_lora_parameters(session, config.lora.r))
     needed = config.cycles * len(config.train) * adapter * 5
-    said = f"about {needed / 1e6:,.0f} MB for {config.cycles} cycles"
+    said = f"about {needed / 1e6:,.0f} MB for {_cycles(config.cycles)}"
     if disk is None:
         return Gate("disk", GateState.NOT_CHECKED, reason=f"{said}; what is free is not known here")
     free = f"{said}, {disk / 1e6:,.0f} MB free in {Path(session.config.runs).resolve()}"
@@ -190,9 +190,13 @@ def _time(config: Config, parts: split.Parts, answer: float, verdict: float) -> 
     cycle = answer * (2 * len(parts.train) + len(config.align.train) * (len(parts.valid) + trained))
     cycle += verdict * 2 * (len(parts.train) + len(config.align.train) * len(parts.valid))
     whole = config.align.cycles * cycle + 4 * len(parts.test) * (answer + verdict)
-    said = f"very roughly {_minutes(cycle)} a cycle and {_minutes(whole)} for {config.align.cycles} cycles, from "
+    said = f"very roughly {_minutes(cycle)} a cycle and {_minutes(whole)} for {_cycles(config.align.cycles)}, from "
     reason = f"{said}{TRIAL_PROMPTS} prompts at {answer:.2f} s an answer and {verdict:.2f} s a verdict"
     return Gate("time", GateState.INCONCLUSIVE, reason=reason)
+
+
+def _cycles(n: int) -> str:
+    return "1 cycle" if n == 1 else f"{n} cycles"
 
 
 def _minutes(seconds: float) -> str:

@@ -107,9 +107,9 @@ def _remember(folder: Path) -> None:
 
 
 def _file(path: Path, name: str, format: Format | None) -> Iterator[Row]:
-    format = format or _format_of(path)
     if not path.is_file():
         raise DataError(f"{path}: there is no such file; correct `path`, relative to {Path.cwd()}")
+    format = format or _format_of(path)
     if path.stat().st_size == 0:
         raise DataError(f"{path}: is empty; give it rows or take it out of the config")
     read = {"jsonl": _jsonl, "csv": _csv, "parquet": _parquet}[format]
