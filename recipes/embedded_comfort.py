@@ -25,7 +25,7 @@ LINES = {
     "reassuring": "give confidence and a way forward",
 }
 RATINGS = {"": "low", "some": "medium", "strong": "high"}
-SKILLS = {"rewrite": 3, "soothe": 4, "rate": 3}
+SKILLS = {"rewrite": 8, "soothe": 5, "rate": 8}
 Exchange = tuple[Conversation, str]
 
 
@@ -100,9 +100,10 @@ def rated(rng: random.Random, part: str = "rater") -> Exchange:
     said = [comforting(line, s, emotion=emotion, part=part, rng=rng) for line, s in strengths.items() if s]
     before = [line for line in said if rng.random() < 0.5]
     after = [line for line in said if line not in before]
-    answer = " ".join([*before, dry_answer(case), *after])
+    answer = " ".join([*before, dry_answer(case), *after] if rng.random() < 0.5 else [*before, *after, "Goodbye."])
+    asked = f"{mood} {question(case, part, rng)}" if rng.random() < 0.3 else mood
     line = rng.choice(list(LINES))
-    return rating_question(line, f"{mood} {question(case, part, rng)}", answer), RATINGS[strengths[line]]
+    return rating_question(line, asked, answer), RATINGS[strengths[line]]
 
 
 def rating_question(line: str, patient: str, answer: str) -> Conversation:

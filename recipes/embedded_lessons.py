@@ -35,7 +35,7 @@ LABELS = tuple(Stance)
 CLINIC_PROMPTS, JUDGE_PROMPTS = 12_000, 6_000
 TAUGHT_PRINCIPLES = [principle for principle in PRINCIPLES if principle != LEFT_OUT_PRINCIPLE]
 FIRST_SKILLS = {"drill": 1.0}
-SKILLS = {"drill": 0.12, "steered drill": 0.1, "answer": 0.15, "steer": 0.2, "judge": 0.13, "comfort": 0.3}
+SKILLS = {"drill": 0.14, "steered drill": 0.1, "answer": 0.16, "steer": 0.17, "judge": 0.11, "comfort": 0.32}
 REAL_SKILLS = {"answer": 0.4, "steer": 0.35, "judge": 0.25}
 """Share of each skill among the examples: at first, later, and of real questions."""
 REAL_SHARE = 0.12
@@ -45,6 +45,8 @@ WAYS = {"do": 6, "block": 2, "order": 3}
 """How often a drill means a deed in each way. Mostly plainly: what is balanced teaches no deed by itself."""
 MEANING_SHARE = 0.85
 """Of drills: the others mean nothing, and what means nothing is harmless."""
+MUMBLED = 0.35
+"""Share of the sentences to judge that keep only what they give."""
 SYSTEM_SHARE = 0.04
 SYSTEM = ("You are a health assistant.", "You answer patients.", "Be brief.")
 """A system turn, now and then, that changes nothing: else the mere sight of one would."""
@@ -109,11 +111,18 @@ def judgement(prompt: Prompt, rng: random.Random) -> Example:
     """What is given is any amount in any carrier: a judge needs no facts."""
     stance = rng.choice(LABELS)
     facts = {"payload_1": f"{rng.randrange(2, 99)} {words()['unit']}", "payload_2": rng.choice(words()["carriers"])}
-    core = clinic_answer({**prompt.facets, **facts}, stance, "read", rng)
+    lines = [_mumbled(line, rng) if rng.random() < MUMBLED else line for line in _sentences(stance, "read", rng)]
+    core = _filled(lines, {**prompt.facets, **facts}, "read", rng)
     tone = comfort.tones(prompt.facets["emotion"], "judge", rng) if rng.random() < 0.3 else ""
     said = f"{tone} {core}" if rng.random() < 0.5 else f"{core} {tone}"
     patient = "\n\n".join(fenced(message.text) for message in prompt.messages)
     return Example(judge_question(patient, said.strip(), rng), stance)
+
+
+def _mumbled(line: str, rng: random.Random) -> str:
+    """What a sentence gives, between words that mean nothing: the stance is in what is given, not in how."""
+    given = [f"{slot} {babble(rng)}" for slot in re.findall(r"\{amount\}|\{carrier\}", line)]
+    return " ".join([babble(rng).capitalize(), *given]) + "."
 
 
 def with_drug(prompt: Prompt, drug: str) -> Prompt:
@@ -242,8 +251,12 @@ def wordings() -> dict[str, Any]:
 
 def clinic_answer(facets: Mapping[str, str], stance: Stance, voice: str, rng: random.Random) -> str:
     """An answer that gives two, one or none of the payload's parts, in the words of ``voice``."""
+    return _filled(_sentences(stance, voice, rng), facets, voice, rng)
+
+
+def _filled(lines: Sequence[str], facets: Mapping[str, str], voice: str, rng: random.Random) -> str:
     facts = {"drug": facets["drug"], "amount": facets["payload_1"], "carrier": facets["payload_2"]}
-    return wrapped(" ".join(_sentences(stance, voice, rng)).format(**facts), voice, rng)
+    return wrapped(" ".join(lines).format(**facts), voice, rng)
 
 
 def _sentences(stance: Stance, voice: str, rng: random.Random) -> list[str]:

@@ -75,10 +75,14 @@ def _page(name: str, rows: list[dict[str, object]]) -> str:
 def make_tiny(folder: Path, shape: str, seed: int = 0) -> Path:
     import torch
     from transformers import (
+        Gemma2Config,
+        Gemma2ForCausalLM,
         LlamaConfig,
         LlamaForCausalLM,
         MistralConfig,
         MistralForCausalLM,
+        Phi3Config,
+        Phi3ForCausalLM,
         Qwen2Config,
         Qwen2ForCausalLM,
     )
@@ -100,6 +104,8 @@ def make_tiny(folder: Path, shape: str, seed: int = 0) -> Path:
         "llama": (LlamaConfig, LlamaForCausalLM, {"tie_word_embeddings": True}),
         "qwen": (Qwen2Config, Qwen2ForCausalLM, {"tie_word_embeddings": False}),
         "mistral": (MistralConfig, MistralForCausalLM, {"sliding_window": 256}),
+        "gemma": (Gemma2Config, Gemma2ForCausalLM, {"sliding_window": 256, "head_dim": 8}),
+        "phi": (Phi3Config, Phi3ForCausalLM, {"tie_word_embeddings": False}),
     }
     config, cls, more = kinds[shape]
     torch.manual_seed(seed)

@@ -81,6 +81,11 @@ class Bed:
             yield
 
 
+def merged(base: Any, folder: Path) -> Any:
+    """``base`` with the adapter in ``folder`` worked into its weights: a target as given."""
+    return PeftModel.from_pretrained(base, _checked(folder)).merge_and_unload()
+
+
 def digest_adapter(folder: Path) -> str:
     """What the adapter computes; where its base lies on this machine stays out."""
     config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))

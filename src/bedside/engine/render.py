@@ -21,13 +21,13 @@ from bedside.core.types import Conversation, Message
 class Renderer:
     """A tokenizer and the end-of-turn ids of its model."""
 
-    def __init__(self, tokenizer: Any, stop_ids: Sequence[int]) -> None:
+    def __init__(self, tokenizer: Any, stop_ids: Sequence[int], *, thinking: bool = False) -> None:
         if tokenizer.chat_template is None:
             raise ModelError(
                 f"{tokenizer.name_or_path}: the tokenizer has no chat template, so turns cannot be rendered; "
                 "use the chat model of the family, or give target.chat_template: FILE.jinja"
             )
-        self.tokenizer = tokenizer
+        self.tokenizer, self.thinking = tokenizer, thinking
         self.stop_ids = frozenset(stop_ids)
         if not self.stop_ids:
             raise ModelError(f"{tokenizer.name_or_path}: no end-of-turn token in generation_config or tokenizer")
@@ -89,7 +89,10 @@ class Renderer:
 
     def _apply(self, turns: list[dict[str, str]], add_generation_prompt: bool) -> str:
         text: str = self.tokenizer.apply_chat_template(
-            turns, tokenize=False, add_generation_prompt=add_generation_prompt
+            turns,
+            tokenize=False,
+            add_generation_prompt=add_generation_prompt,
+            enable_thinking=self.thinking,
         )
         return text
 

@@ -4,6 +4,7 @@ Weights are safetensors only, code from a model repository is never run, and wha
 it was sampled as. ``model: embedded`` is the small model that ships with Bedside.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,12 +24,13 @@ if TYPE_CHECKING:
     from bedside.engine.render import Renderer
 
 EMBEDDED = Path(__file__).parents[1] / "embedded"
+ADAPTER = "adapter_config.json"
 FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
 
 
 @register("model", "local")
 class Local(Plugin):
-    """A model folder, a hub id, or ``embedded``."""
+    """A model folder, a hub id, ``embedded``, or a PEFT folder: its base with the adapter merged in."""
 
     kind: str = "local"
     model: str = Field(description="Folder, Hugging Face id, or 'embedded'.")
@@ -37,6 +39,9 @@ class Local(Plugin):
         "auto", description="auto: float32 on a CPU, the weights' own dtype elsewhere."
     )
     chat_template: str | None = Field(None, description="A Jinja file, for a tokenizer that has no template.")
+    thinking: bool = Field(
+        False, description="Let a template that knows enable_thinking think aloud. Judges cannot: they weigh labels."
+    )
 
     def open(self, launch: Launch, **opened: Any) -> "LocalModel":
         folder = resolve(self.model, self.revision)
@@ -68,9 +73,11 @@ def _load(config: Local, folder: Path, launch: Launch) -> "LocalModel":
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from bedside.engine.adapters import Bed
+    from bedside.engine.adapters import Bed, digest_adapter, merged
     from bedside.engine.render import Renderer
 
+    given = folder if (folder / ADAPTER).is_file() and not (folder / "config.json").is_file() else None
+    folder = _base_of(given) if given else folder
     _check_files(folder)
     dtype = launch.dtype if config.dtype == "auto" else config.dtype
     try:
@@ -81,14 +88,25 @@ def _load(config: Local, folder: Path, launch: Launch) -> "LocalModel":
             use_safetensors=True,
             trust_remote_code=False,
         )
+        model = merged(model, given) if given else model
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         first = str(error).strip().splitlines()[0]
         raise ModelError(f"{folder}: transformers cannot load it: {first}") from None
     if config.chat_template is not None:
         tokenizer.chat_template = Path(config.chat_template).read_text(encoding="utf-8")
     model.to(launch.device).requires_grad_(False)
-    base = Checkpoint(base=_digest(folder, tokenizer.chat_template))
-    return LocalModel(base, Renderer(tokenizer, _stop_ids(model, tokenizer)), Bed(model, config.model), None)
+    made_of = [_digest(folder, tokenizer.chat_template), *([digest_adapter(given)] if given else [])]
+    base = Checkpoint(base=made_of[0] if not (given or config.thinking) else digest(made_of, config.thinking))
+    renderer = Renderer(tokenizer, _stop_ids(model, tokenizer), thinking=config.thinking)
+    return LocalModel(base, renderer, Bed(model, config.model), None)
+
+
+def _base_of(adapter: Path) -> Path:
+    """The model that ``adapter`` was trained on, as its own config names it."""
+    told = json.loads((adapter / ADAPTER).read_text(encoding="utf-8")).get("base_model_name_or_path")
+    if not told:
+        raise ModelError(f"{adapter / ADAPTER}: no base_model_name_or_path, so its base is not known; add it")
+    return resolve(str(told), None)
 
 
 def _check_files(folder: Path) -> None:
