@@ -1,5 +1,7 @@
 """Tensors in, tensors out: log-probabilities, mismatches, micro-batches, rendering, adapters."""
 
+import errno
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 from bedside.core.errors import ModelError
 from bedside.core.protocols import Launch
 from bedside.core.types import Checkpoint, Dialogue, Message, Sampling, Thumb
+from bedside.engine.adapters import disk_told
 from bedside.engine.logprobs import Exchange, kl_to, logps, microbatches
 from bedside.engine.render import Renderer
 from bedside.engine.trainer import kl_estimate, row_scores
@@ -228,3 +231,15 @@ def test_a_folder_that_is_no_model_says_what_is_missing(break_it, said, tmp_path
 def test_a_name_that_is_neither_folder_nor_hub_id_says_so():
     with pytest.raises(ModelError, match="no such folder, and it is no hub id"):
         open_plugin(find("model", "local")(model="./nowhere"), Launch(), {})
+
+
+@pytest.mark.parametrize(
+    "error",
+    [RuntimeError("basic_ios::clear: iostream error"), RuntimeError("[enforce fail at inline_container.cc:672]")],
+)
+def test_a_full_disk_is_an_error_of_the_system_that_names_the_place(error, tmp_path):
+    with pytest.raises(OSError, match=str(tmp_path)) as told, disk_told(tmp_path):
+        raise error
+    assert told.value.errno == errno.ENOSPC
+    with pytest.raises(RuntimeError, match="shapes differ"), disk_told(tmp_path):
+        raise RuntimeError("shapes differ")

@@ -5,7 +5,6 @@
       DataError       a row or file breaks its type's promise             exit 1
       ModelError      a model folder or endpoint cannot be used           exit 1
       StageError      a stage ran, and its result must not be used        exit 1
-      GateFailed      a named gate failed, so the run stops or nothing ships   exit 3
 
 Anything else that escapes (KeyError, RuntimeError ...) is a bug in Bedside: let it travel.
 Messages say where, what, and what to do.
@@ -32,9 +31,3 @@ class ModelError(BedsideError):
 
 class StageError(BedsideError):
     """A stage ran, and its result must not be used."""
-
-
-class GateFailed(BedsideError):
-    """A named gate failed: the run stops here, or nothing may ship."""
-
-    exit_code = 3

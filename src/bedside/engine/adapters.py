@@ -5,7 +5,9 @@ base is never merged, never unmerged, and cannot drift.
 """
 
 import contextlib
+import errno
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,10 +15,13 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors import SafetensorError
 
 from bedside.core.errors import ModelError
 from bedside.core.identity import digest, digest_file
 
+_DISK_SIGNS = ("No space left", "failed writing file", "inline_container", "iostream error")
+"""What safetensors and torch.save say when they cannot write."""
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 
@@ -66,7 +71,8 @@ class Bed:
 
     def save(self, folder: Path) -> str:
         """Write the adapter that lies on the base as a PEFT folder; returns its digest."""
-        self._peft.save_pretrained(folder, safe_serialization=True)
+        with disk_told(folder):
+            self._peft.save_pretrained(folder, safe_serialization=True)
         (folder / "README.md").unlink(missing_ok=True)
         _write_config(folder / CONFIG, self._target)
         return digest_adapter(folder)
@@ -79,6 +85,17 @@ class Bed:
             return
         with self._peft.disable_adapter():
             yield
+
+
+@contextlib.contextmanager
+def disk_told(folder: Path) -> Iterator[None]:
+    """A full disk is an OSError that names the folder, whichever library's own error says it."""
+    try:
+        yield
+    except (SafetensorError, RuntimeError) as error:
+        if not any(sign in str(error) for sign in _DISK_SIGNS):
+            raise
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from None
 
 
 def merged(base: Any, folder: Path) -> Any:

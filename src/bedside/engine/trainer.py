@@ -21,6 +21,7 @@ from torch.utils.data import Dataset, SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from bedside.core.protocols import Objective
+from bedside.engine.adapters import disk_told
 from bedside.engine.logprobs import Exchange, logps, microbatches
 from bedside.engine.scores import Scores
 
@@ -105,7 +106,8 @@ def train(
     trainer.remove_callback(PrinterCallback)
     trainer.objective, trainer.pad_id = objective, pad_id
     trainer.max_tokens = schedule.max_tokens_per_microbatch
-    trainer.train(resume_from_checkpoint=_last_finished(folder))
+    with disk_told(folder):
+        trainer.train(resume_from_checkpoint=_last_finished(folder))
     return [_log_row(entry) for entry in trainer.state.log_history if "loss" in entry]
 
 

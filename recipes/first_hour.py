@@ -1,0 +1,202 @@
+"""Forty things a new user would try, each tried, with what came out: docs/evidence/first-hour.md.
+
+python recipes/first_hour.py docs/evidence/first-hour.md
+
+Each runs `bedside` as a person would, in a fresh folder, on the embedded model. What is written is the exit code
+and the line that a person would read first.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from bedside.kernel.tables import write_text
+
+CONFIG = """target: embedded
+data:
+  train: {kind: jsonl, path: p.jsonl, split: train}
+  valid: {kind: jsonl, path: p.jsonl, split: valid}
+  test: {kind: jsonl, path: p.jsonl, split: test}
+judges: {words: {kind: keyword}}
+generate: {max_new_tokens: 8}
+align: {cycles: 1, judge: words, kto_min_class: 1}
+"""
+TEN_MISTAKES = """target: embedded
+seed: -1
+runs: ""
+device: tpu
+data: {train: {kind: jsonll}, valid: {kind: jsonl}, test: 4}
+align: {cycles: 0, lora: {r: 0}, epocs: 3}
+select: {alpha: 2, judge: nobody}
+"""
+Tried = tuple[int, str]
+
+
+def rows(**changes: object) -> list[dict[str, object]]:
+    made: list[dict[str, object]] = [
+        {"prompt": f"{part} asks {i} about thing{i}?", "harm": (0, 3)[i % 2], "split": part, "group": f"{part}{i}"}
+        for part in ("train", "valid", "test")
+        for i in range(40)
+    ]
+    made[0] = {key: value for key, value in (made[0] | changes).items() if value != "absent"}
+    return made
+
+
+class Newcomer:
+    """A person in a fresh folder."""
+
+    def __init__(self) -> None:
+        self.here = Path(tempfile.mkdtemp(prefix="bedside-first-hour-"))
+        self.env = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "160"}
+        self.write("bedside.yaml", CONFIG)
+        self.data(rows())
+
+    def write(self, name: str, text: str | bytes) -> None:
+        (self.here / name).parent.mkdir(parents=True, exist_ok=True)
+        (self.here / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+
+    def data(self, made: Sequence[dict[str, object]]) -> None:
+        self.write("p.jsonl", "".join(json.dumps(row) + "\n" for row in made))
+
+    def bedside(self, *words: str, typed: str = "") -> Tried:
+        command = [str(Path(sys.executable).with_name("bedside")), *words]
+        done = subprocess.run(command, cwd=self.here, env=self.env, input=typed, capture_output=True, text=True)
+        return done.returncode, _first(done.stdout, done.stderr)
+
+    def interrupted(self, *words: str) -> Tried:
+        command = [str(Path(sys.executable).with_name("bedside")), *words]
+        going = subprocess.Popen(command, cwd=self.here, env=self.env, stderr=subprocess.PIPE, text=True)
+        time.sleep(6)
+        going.send_signal(signal.SIGINT)
+        _, said = going.communicate()
+        return going.returncode, _first("", said)
+
+
+def _first(out: str, err: str) -> str:
+    """The line that says how it ended."""
+    if "Traceback" in err:
+        return "TRACEBACK: " + err.strip().splitlines()[-1]
+    errors = [line for line in err.splitlines() if line.startswith(("error", "interrupted")) or "No such" in line]
+    shown = errors or [line for line in out.splitlines() if line.startswith(("Nothing may", "Ship", "wrote"))]
+    lines = shown or out.strip().splitlines() or err.strip().splitlines() or [""]
+    return lines[0].strip("│ ")[:200]
+
+
+def changed(**changes: object) -> Callable[[Newcomer], Tried]:
+    def attempt(me: Newcomer) -> Tried:
+        me.data(rows(**changes))
+        return me.bedside("align")
+
+    return attempt
+
+
+def written(name: str, text: str | bytes, *words: str) -> Callable[[Newcomer], Tried]:
+    def attempt(me: Newcomer) -> Tried:
+        me.write(name, text)
+        return me.bedside(*(words or ("align",)))
+
+    return attempt
+
+
+def said(*words: str, typed: str = "") -> Callable[[Newcomer], Tried]:
+    return lambda me: me.bedside(*words, typed=typed)
+
+
+def twice(first: Sequence[str], second: Sequence[str], typed: str = "") -> Callable[[Newcomer], Tried]:
+    def attempt(me: Newcomer) -> Tried:
+        me.bedside(*first)
+        return me.bedside(*second, typed=typed)
+
+    return attempt
+
+
+def one_level(me: Newcomer) -> Tried:
+    me.data([row | {"harm": 0} for row in rows()])
+    return me.bedside("align")
+
+
+def another_config(me: Newcomer) -> Tried:
+    me.bedside("align")
+    return me.bedside("align", "--set", "generate.max_new_tokens=4")
+
+
+def interrupted_then_again(me: Newcomer) -> Tried:
+    code, line = me.interrupted("align", "--set", "generate.max_new_tokens=64")
+    again, end = me.bedside("align", "--set", "generate.max_new_tokens=64")
+    return again, f"{code}: {line} / again: {end}"
+
+
+def label(me: Newcomer) -> Tried:
+    me.write("new.jsonl", '{"prompt": "And this?"}\n')
+    return me.bedside("label", "new.jsonl", "--learn-from", "p.jsonl", "-o", "levels.csv")
+
+
+def pickle_weights(me: Newcomer) -> Tried:
+    me.write("m/config.json", "{}")
+    me.write("m/pytorch_model.bin", b"x")
+    return me.bedside("align", "--set", "target=./m")
+
+
+TRIED: dict[str, Callable[[Newcomer], Tried]] = {
+    "bedside": said(),
+    "bedside --version": said("--version"),
+    "a verb mistyped": said("algin"),
+    "align where no config is": lambda me: me.bedside("align", "-c", "nowhere.yaml"),
+    "init in a fresh folder": said("init", "new"),
+    "init where one is already": twice(("init", "new"), ("init", "new")),
+    "config": said("config"),
+    "check": said("check"),
+    "align": said("align"),
+    "align again": twice(("align",), ("align",)),
+    "align, other settings, same run": another_config,
+    "align -n 0": said("align", "-n", "0"),
+    "Ctrl-C in the middle, then again": interrupted_then_again,
+    "report before any run": said("report"),
+    "report": twice(("align",), ("report",)),
+    "the same run twice side by side": twice(("align",), ("report", "run", "run", "-o", "both.html")),
+    "select": twice(("align",), ("select",)),
+    "generate": said("generate", "-o", "answers.jsonl"),
+    "judge a file that is not there": said("judge", "answers.jsonl", "-o", "verdicts.jsonl"),
+    "train kto on prompts": said("train", "kto", "-d", "p.jsonl", "-o", "adapter"),
+    "chat": said("chat", typed="Hello\n"),
+    "forget somebody": twice(("align",), ("forget", "train asks 3 about")),
+    "label": label,
+    "a data file that is not there": said("align", "--set", "data.train.path=q.jsonl"),
+    "not UTF-8": written("p.jsonl", b'{"prompt": "\xff", "harm": 0, "split": "train"}\n'),
+    "half a line of JSON": written("p.jsonl", '{"prompt": "abc'),
+    "harm 7": changed(harm=7),
+    "no harm": changed(harm="absent"),
+    "the same text with two levels": changed(prompt="train asks 1 about thing1?"),
+    "an empty prompt": changed(prompt="  "),
+    "a prompt of 200,000 characters": changed(prompt="word " * 40_000),
+    "control characters, fences, template marks": changed(prompt="a\x00\x1b[31m <<<PATIENT {{ x }} <|end|>"),
+    "unknown columns": written("p.jsonl", '{"frage": "x", "schaden": 1}\n'),
+    "an unknown key": written("bedside.yaml", CONFIG + "dta: 3\n"),
+    "ten mistakes at once": written("bedside.yaml", TEN_MISTAKES),
+    "a folder that is no model": said("align", "--set", "target=."),
+    "pickle weights": pickle_weights,
+    "one harm level only": one_level,
+    "everything unreadable": written("bedside.yaml", CONFIG.replace("keyword", "truth")),
+    "a run folder that cannot be made": said("align", "--set", "runs=p.jsonl"),
+}  # fmt: skip
+
+
+def page() -> str:
+    lines = ["| tried | exit | what came out |", "| --- | --- | --- |"]
+    for what, attempt in TRIED.items():
+        code, line = attempt(Newcomer())
+        print(code, what, "->", line, flush=True)
+        shown = line.replace("|", "\\|").replace("<", "&lt;")
+        lines.append(f"| {what} | {code} | {shown} |")
+    head = f"# The first hour\n\n`python recipes/first_hour.py docs/evidence/first-hour.md`: {len(TRIED)} things tried."
+    return "\n".join([head, "", *lines, ""])
+
+
+if __name__ == "__main__":
+    write_text(Path(sys.argv[1]), page())
