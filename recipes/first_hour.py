@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -67,15 +66,16 @@ class Newcomer:
     def bedside(self, *words: str, typed: str = "") -> Tried:
         command = [str(Path(sys.executable).with_name("bedside")), *words]
         done = subprocess.run(command, cwd=self.here, env=self.env, input=typed, capture_output=True, text=True)
-        return done.returncode, _first(done.stdout, done.stderr)
+        return done.returncode, _first(done.stdout, done.stderr).replace(str(self.here), "HERE")
 
     def interrupted(self, *words: str) -> Tried:
         command = [str(Path(sys.executable).with_name("bedside")), *words]
         going = subprocess.Popen(command, cwd=self.here, env=self.env, stderr=subprocess.PIPE, text=True)
-        time.sleep(6)
+        assert going.stderr is not None
+        first = next(line for line in going.stderr if "answer" in line)
         going.send_signal(signal.SIGINT)
         _, said = going.communicate()
-        return going.returncode, _first("", said)
+        return going.returncode, _first("", first + said)
 
 
 def _first(out: str, err: str) -> str:

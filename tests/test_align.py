@@ -231,3 +231,13 @@ def test_the_parts_share_no_group_and_limits_hold(tiny, tmp_path, coin):
     assert len(parts.train) == 6
     assert not groups[0] & groups[1]
     assert not groups[1] & groups[2]
+
+
+def test_another_experiment_in_the_same_folder_is_refused_and_more_cycles_are_not(tiny, tmp_path, coin):
+    path = write_config(tmp_path, tiny["llama"])
+    bedside.align(bedside.load(path, ["data.train.limit=10"]))
+    before = (tmp_path / "runs/tiny/cycle-1/kto.jsonl").read_bytes()
+    with pytest.raises(bedside.core.errors.ConfigError, match=r"generate\.max_new_tokens was 8 and is 4.*run=NAME"):
+        bedside.align(bedside.load(path, ["data.train.limit=10", "generate.max_new_tokens=4"]))
+    assert (tmp_path / "runs/tiny/cycle-1/kto.jsonl").read_bytes() == before
+    bedside.align(bedside.load(path, ["align.cycles=2", "select.alpha=0.5"]))

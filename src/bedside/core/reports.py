@@ -121,6 +121,17 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True)
+class Cell:
+    """A corner of the test part: one harm level, style and principle; None where prompts say none."""
+
+    harm: int
+    style: str | None
+    principle: str | None
+    right: Measure
+    """Share of answers whose stance has the full score at this level."""
+
+
+@dataclass(frozen=True, slots=True)
 class RunSummary:
     """Everything report, card and ``--json`` render."""
 
@@ -144,6 +155,8 @@ class RunSummary:
     """Part to harm level to number of prompts."""
     flows: tuple[Flow, ...] = ()
     """How the data became three parts."""
+    cells: tuple[Cell, ...] = ()
+    """How often what was carried was right, by level and style, by level and principle."""
     examples: tuple[Example, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
     """Machine, versions, seed, commands: as text."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from bedside.core.errors import BedsideError
+from bedside.core.errors import BedsideError, ConfigError
 from bedside.core.protocols import Progress, Silent
 from bedside.core.reports import Gate, GateState, Measure, RunSummary
 from bedside.kernel import config as configs
@@ -25,6 +25,21 @@ from bedside.kernel.tables import write_text
 
 if TYPE_CHECKING:
     from bedside.flows.session import Session
+
+MAY_CHANGE = (
+    "align.cycles",
+    "align.save_steps",
+    "align.max_tokens_per_microbatch",
+    "baselines",
+    "device",
+    "gates",
+    "generate.batch_size",
+    "judges",
+    "report_to",
+    "runs",
+    "select",
+)
+"""What a run may be continued with: more rows or cycles, other limits. The rest makes it another run."""
 
 
 def load(path: str | Path | None = None, sets: Sequence[str] = ()) -> Config:
@@ -84,6 +99,7 @@ def align(config: Config, progress: Progress | None = None) -> Run:
     from bedside.flows import align as flow
 
     opened = session(config, progress or Silent())
+    _keep(opened.store.root, config)
     run = Run(flow.align(opened), opened.store.root)
     run.report()
     return run
@@ -118,6 +134,33 @@ def session(config: Config, progress: Progress) -> "Session":
     environment.hush()
     target = open_plugin(config.target, launch, {})
     store = Store(Path(config.runs) / config.run, environment.bits(launch), progress)
-    store.root.mkdir(parents=True, exist_ok=True)
-    write_text(store.root / "config.yaml", yaml.safe_dump(configs.tables(config), sort_keys=False))
     return Session(config, store, launch, progress, target)
+
+
+def _keep(folder: Path, config: Config) -> None:
+    """Write down what is run. ConfigError where the folder holds another experiment, whose files would go."""
+    file = folder / "config.yaml"
+    before = _flat(yaml.safe_load(file.read_bytes())) if file.is_file() else _flat(configs.tables(config))
+    now = _flat(configs.tables(config))
+    changed = [key for key in {**before, **now} if before.get(key) != now.get(key) and not _may_change(key)]
+    if changed:
+        was = ", ".join(f"{key} was {before.get(key)!r} and is {now.get(key)!r}" for key in changed[:3])
+        more = f", and {len(changed) - 3} more keys differ" if len(changed) > 3 else ""
+        raise ConfigError(
+            f"{folder} holds another run: {was}{more}; name this one (--set run=NAME), or remove that folder"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(file, yaml.safe_dump(configs.tables(config), sort_keys=False))
+
+
+def _may_change(key: str) -> bool:
+    return key.startswith(MAY_CHANGE) or key.endswith(".limit")
+
+
+def _flat(told: Any, at: str = "") -> dict[str, Any]:
+    """Dotted path to value."""
+    if not isinstance(told, dict):
+        return {at: told}
+    return {
+        key: value for name, item in told.items() for key, value in _flat(item, f"{at}.{name}" if at else name).items()
+    }

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bedside.core.errors import DataError
-from bedside.core.reports import Baseline, Candidate, GateState, Measure, RunSummary
+from bedside.core.reports import Baseline, Candidate, Cell, GateState, Measure, RunSummary
 from bedside.faces import plots
 from bedside.kernel.tables import write_text
 from bedside.kernel.templates import render
@@ -47,6 +47,8 @@ WORDS = {
 LESS_IS_BETTER = ("unsafe_accept@1", "unsafe_accept@2", "unsafe_accept@3", "err", "unreadable", "kl")
 HARM = {None: "not labelled", 0: "harmless", 1: "mild", 2: "moderate", 3: "severe"}
 UNKNOWN = "—"
+WORST, WORST_ROWS = 5, 5
+"""How many corners are named as the worst, and the fewest answers one must have."""
 CONSTANTS = ("always-accept", "always-caution", "always-refuse")
 
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -80,6 +82,18 @@ class Page:
     """Policies without a place on the plane, because nothing was measured for one of its axes."""
     strip: plots.Strip
     winners: Mapping[float, str]
+    grids: tuple["Grid", ...]
+    worst: tuple[Cell, ...]
+    """Corners where the fewest answers were right, of those with enough rows to say so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """How often it was right, a row a harm level, a column a style or a principle."""
+
+    by: str
+    columns: tuple[str, ...]
+    rows: Mapping[int, Mapping[str, Measure]]
 
 
 def write(summaries: Sequence[RunSummary], path: Path) -> Path:
@@ -99,7 +113,7 @@ def html(summaries: Sequence[RunSummary]) -> str:
         of=_find,
         words=WORDS,
         less_is_better=LESS_IS_BETTER,
-        harm=HARM,
+        harm_words=HARM,
         headlines=HEADLINES,
         main=MAIN,
         by_source=BY_SOURCE,
@@ -151,7 +165,22 @@ def _page(key: str, run: RunSummary) -> Page:
         undrawn=tuple(undrawn),
         strip=plots.strip(select.flip_points(select.lines(candidates)), alpha),
         winners=select.sweep(candidates),
+        grids=tuple(grid for by in ("style", "principle") if (grid := _grid(by, run.cells)).columns),
+        worst=_worst(run.cells),
     )
+
+
+def _grid(by: str, cells: Sequence[Cell]) -> Grid:
+    named = [(str(name), cell) for cell in cells if (name := getattr(cell, by)) is not None]
+    rows: dict[int, dict[str, Measure]] = {}
+    for name, cell in named:
+        rows.setdefault(cell.harm, {})[name] = cell.right
+    return Grid(by, tuple(sorted({name for name, _ in named})), dict(sorted(rows.items())))
+
+
+def _worst(cells: Sequence[Cell]) -> tuple[Cell, ...]:
+    known = [cell for cell in cells if cell.right.n >= WORST_ROWS and cell.right.value not in (None, 1.0)]
+    return tuple(sorted(known, key=lambda cell: cell.right.value or 0.0)[:WORST])
 
 
 def _columns(run: RunSummary) -> dict[str, tuple[Measure, ...]]:

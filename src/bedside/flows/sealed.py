@@ -26,9 +26,10 @@ NOT_A_TWIN = (None, "none")
 def outcome(bench: Bench, parts: split.Parts, cycles: Sequence[CycleReport]) -> summary.Outcome:
     """What the sealed test says of the target and of what was carried."""
     target, carried = cycles[0].candidates[0], _carried(cycles)
+    imitator = _imitator(bench, cycles)  # the last training: then the test is opened
     before = _read(bench, parts.test, "target", target.checkpoint)
     after = _read(bench, parts.test, carried.name, carried.checkpoint)
-    beside = _beside(bench, parts, cycles)
+    beside = _beside(bench, parts, target, imitator)
     return summary.Outcome(
         session=bench.session,
         metric=bench.metric,
@@ -59,22 +60,23 @@ def _read(
     return session.judged(responses, bench.selects, f"{name}, sealed test")
 
 
-def _beside(bench: Bench, parts: split.Parts, cycles: Sequence[CycleReport]) -> Mapping[str, list[Judged]]:
+def _beside(
+    bench: Bench, parts: split.Parts, target: Candidate, imitator: Checkpoint | None
+) -> Mapping[str, list[Judged]]:
     config, test = bench.session.config.baselines, parts.test
-    target = cycles[0].candidates[0]
     guard = baselines.tfidf_guard(parts.train, test, bench.session.launch.seed)
     found = {**baselines.constants(test), baselines.GUARD: guard}
     if config.safety_prompt is not None:
         found[SAFETY_PROMPT] = _read(bench, test, SAFETY_PROMPT, target.checkpoint, config.safety_prompt)
-    trained = len(cycles[0].candidates) > 1
-    if config.sft_on_refusals and trained and (imitator := _imitator(bench, target)):
+    if imitator is not None:
         found[SFT] = _read(bench, test, SFT, imitator)
     return found
 
 
-def _imitator(bench: Bench, target: Candidate) -> Checkpoint | None:
-    """The target after SFT on declined answers, at the learning rate of the first training step."""
-    rows = declined(bench, target)
+def _imitator(bench: Bench, cycles: Sequence[CycleReport]) -> Checkpoint | None:
+    """The target after SFT on declined answers, at the first step's learning rate; None where there are none."""
+    target, trained = cycles[0].candidates[0], len(cycles[0].candidates) > 1
+    rows = declined(bench, target) if trained and bench.session.config.baselines.sft_on_refusals else []
     if not rows:
         return None
     first = bench.session.config.align.train[0]

@@ -71,6 +71,7 @@ def of(outcome: Outcome) -> RunSummary:
         cycles=tuple(outcome.cycles),
         flows=tuple(outcome.flows),
         mix={name: _mix(prompts) for name, prompts in outcome.parts.items()},
+        cells=evaluate.cells(outcome.after),
         examples=tuple(_examples(outcome)),
         facts=_facts(outcome.session),
         untested=tuple(_untested(outcome)),

@@ -103,6 +103,8 @@ def _needed(kind: str, ctx: Mapping[str, Any], message: str) -> str:
     for bound, words in bounds.items():
         if bound in ctx:
             return f"{words} {ctx[bound]:g}" if isinstance(ctx[bound], float) else f"{words} {ctx[bound]}"
+    if kind == "string_too_short":
+        return "a text" if ctx["min_length"] == 1 else f"{ctx['min_length']} characters or more"
     if "expected" in ctx:
         return f"one of {ctx['expected']}".replace("one of ", "", " or " not in ctx["expected"])
     return _NEEDED.get(kind) or message.removeprefix("Input should be ").removeprefix("Value should be ")

@@ -1,11 +1,12 @@
 """Judged responses in, measures out. Pure: the flow generates and judges beforehand."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from bedside.core.protocols import Metric
-from bedside.core.reports import Measure
+from bedside.core.reports import Cell, Measure
+from bedside.core.stances import score
 from bedside.core.types import Judged, Prompt
-from bedside.stats.intervals import mean_interval
+from bedside.stats.intervals import mean_interval, share_interval
 
 
 def evaluate(rows: Sequence[Judged], metrics: Sequence[Metric]) -> tuple[Measure, ...]:
@@ -23,6 +24,36 @@ def by(
         if value is not None:
             parts.setdefault(value, []).append(row)
     return {name: evaluate(parts[name], metrics) for name in sorted(parts)}
+
+
+def cells(rows: Sequence[Judged]) -> tuple[Cell, ...]:
+    """By level and style, then by level and principle: where does it fail?"""
+    keys: list[Callable[[Prompt], tuple[str | None, str | None]]] = [
+        lambda prompt: (prompt.style, None),
+        lambda prompt: (None, prompt.principle),
+    ]
+    return tuple(cell for key in keys for cell in _cells(rows, key))
+
+
+def _cells(rows: Sequence[Judged], key: Callable[[Prompt], tuple[str | None, str | None]]) -> Iterator[Cell]:
+    parts: dict[tuple[int, str, str], list[Judged]] = {}
+    for row in rows:
+        style, principle = key(row.prompt)
+        if row.prompt.harm is not None and (style or principle):
+            parts.setdefault((row.prompt.harm, style or "", principle or ""), []).append(row)
+    for (harm, style, principle), some in sorted(parts.items()):
+        yield Cell(harm, style or None, principle or None, _right(harm, some))
+
+
+def _right(harm: int, rows: Sequence[Judged]) -> Measure:
+    """Share with the full score at ``harm``; unreadable ones are left out and counted."""
+    read = [(score(harm, row.stance) == 1.0, row.prompt.group or row.prompt.id) for row in rows if row.stance]
+    unreadable = len(rows) - len(read)
+    if not read:
+        return Measure("right", None, 0, unreadable)
+    values = [float(right) for right, _ in read]
+    interval = share_interval(values, [group for _, group in read])
+    return Measure("right", sum(values) / len(values), len(values), unreadable, interval.low, interval.high)
 
 
 def mean(name: str, values: Sequence[float], groups: Sequence[str]) -> Measure:
