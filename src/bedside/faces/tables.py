@@ -95,26 +95,35 @@ def selection(console: Console, told: RunSummary) -> None:
     console.print(f"carried: {told.carried}\n{told.verdict}", markup=False)
 
 
-def said(measure: Measure, between: str = " ") -> str:
+def said(measure: Measure) -> str:
     """``0.84 [0.81, 0.87]``; a dash where nothing was measured."""
     if measure.value is None:
         return "–"
     if measure.low is None or measure.high is None:
         return f"{measure.value:.2f}"
-    return f"{measure.value:.2f}{between}[{measure.low:.2f}, {measure.high:.2f}]"
+    return f"{measure.value:.2f} [{measure.low:.2f}, {measure.high:.2f}]"
 
 
 def _policies(told: RunSummary) -> Table:
     """A row a policy, a column a measure, on the same sealed prompts."""
-    policies = {"target, before": told.before, f"{told.carried}, after": told.after}
+    policies = {"before": told.before, "after": told.after}
     policies |= {baseline.name: baseline.measures for baseline in told.baselines}
-    table = Table(title="On the sealed test, with 95 % intervals", title_justify="left")
-    table.add_column("policy", min_width=14)
+    title = f"Sealed test, 95 % intervals. After: {told.carried}"
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    table.add_column("policy", no_wrap=True)
     for name in SHOWN:
-        table.add_column(f"{name}\nn = {named(told.after, name).n}", justify="right")
+        table.add_column(f"{name}\nn = {named(told.after, name).n}", no_wrap=True)
     for policy, measures in policies.items():
-        table.add_row(policy, *(said(named(measures, name), "\n") for name in SHOWN))
+        table.add_row(policy, *(_tight(named(measures, name)) for name in SHOWN))
     return table
+
+
+def _tight(measure: Measure) -> str:
+    """``0.84 .81–.87``: so that a row is a line, eighty characters wide."""
+    if measure.value is None or measure.low is None or measure.high is None:
+        return said(measure)
+    low, high = (f"{bound:.2f}".removeprefix("0") for bound in (measure.low, measure.high))
+    return f"{measure.value:.2f} {low}–{high}"
 
 
 def _gates(console: Console, gates: Iterable[Gate]) -> None:
