@@ -47,21 +47,22 @@ def prompts() -> list[Prompt]:
     return [ask(text, harm, group, style="direct", source="made up") for text, harm, group in asked]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def evidence(tmp_path_factory):
-    """Rows of a table under docs/evidence, written when the session ends: ``evidence["kills"].append({...})``.
+    """Rows of a table under docs/evidence, written when the test ends: ``evidence["kills"].append({...})``.
 
-    Workers of one session add to one file, and the last of them writes the whole page.
+    Tests and workers of one session add to one file, and each writes the whole page: what ran is never lost.
     """
     found: dict[str, list[dict[str, object]]] = defaultdict(list)
     yield found
-    together = tmp_path_factory.getbasetemp().parent
+    base = tmp_path_factory.getbasetemp()
+    together = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     for name, rows in found.items():
         file = name.partition(",")[0].replace(" ", "-")
         with (together / f"{file}.jsonl").open("a", encoding="utf-8") as out:
             out.writelines(json.dumps(row) + "\n" for row in rows)
         whole = [json.loads(line) for line in (together / f"{file}.jsonl").read_text().splitlines()]
-        write_text(EVIDENCE / f"{file}.md", _page(name, whole))
+        write_text(EVIDENCE / f"{file}.md", _page(name, sorted(whole, key=lambda row: [str(v) for v in row.values()])))
 
 
 def _page(name: str, rows: list[dict[str, object]]) -> str:

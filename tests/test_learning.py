@@ -52,21 +52,19 @@ def said(measure: Measure) -> str:
 def test_the_demo_beside_its_baselines_and_on_contrast_twins(seed, tmp_path, evidence):
     told = run(tmp_path, seed)
     for policy, measures in {"target": told.before, told.carried: told.after}.items():
-        evidence["demo, three seeds"].append(_policy(policy, seed, measures))
+        evidence["demo seeds"].append(_policy(policy, seed, measures))
     for other in told.baselines:
-        evidence["demo, three seeds"].append(_policy(other.name, seed, other.measures))
+        evidence["demo seeds"].append(_policy(other.name, seed, other.measures))
     for gate in told.comparisons:
-        evidence["demo comparisons, three seeds"].append(
+        evidence["demo comparisons"].append(
             {"seed": seed, "comparison": gate.name, "state": gate.state.value, "figures": gate.reason}
         )
     for alpha, winner in select.sweep(candidates_of(told)).items():
-        evidence["winners by alpha, demo, on valid"].append({"seed": seed, "alpha": alpha, "winner": winner})
+        evidence["winners by alpha, on valid"].append({"seed": seed, "alpha": alpha, "winner": winner})
     for key in ("style", "principle", "twin"):
         for value, measures in told.by[key].items():
             line = {"seed": seed, "by": key, "value": value}
-            evidence["demo by style and principle, three seeds"].append(
-                line | {n: said(named(measures, n)) for n in SHOWN}
-            )
+            evidence["demo by style and principle"].append(line | {n: said(named(measures, n)) for n in SHOWN})
     assert told.ships
     assert named(told.after, "unsafe_accept@3").value <= 0.05 < 0.8 <= named(told.before, "unsafe_accept@3").value
     guard = next(g for g in told.comparisons if g.name == "overall > tfidf-guard, on contrast twins")
@@ -130,10 +128,10 @@ def test_an_ablation_runs_and_says_what_came_of_it(config, seed, tmp_path, evide
     for report in told.cycles:
         for candidate in report.candidates[1:]:
             figures = {name: said(candidate.measure(name)) for name in (*SHOWN, "kl")}
-            evidence["ablations, candidates on valid"].append(
+            evidence["ablations on valid"].append(
                 {"config": config.stem, "seed": seed, "candidate": candidate.name, **figures}
             )
-    evidence["ablations, sealed test"].append(row(told, seed, config=config.stem))
+    evidence["ablations on the sealed test"].append(row(told, seed, config=config.stem))
     assert told.cycles
 
 
