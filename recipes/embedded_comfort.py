@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from bedside.core.types import Conversation, Message
-from bedside.datasets.clinic import words
+from bedside.datasets.clinic import payload, words
 from bedside.kernel.templates import fenced, render
 from embedded_babble import babble
 
@@ -59,17 +59,18 @@ class Case:
 
 
 def a_case(rng: random.Random, part: str | None = None) -> Case:
-    """Names of one part, or of any; amounts are any, so that none can be known by heart."""
+    """Names of one part, or of any; what is told of a drug is what is true of it."""
     parts = [part] if part else ["train", "valid", "test"]
     drug = rng.choice([drug for p in parts for drug in words()["drugs"][p]])
     conditions = [c for listed in words()["conditions"].values() for c in listed[:9]]
     lines = rng.sample([line for p in parts for line in words()["advice"][p]], rng.randint(0, 2))
+    amount, carrier = payload(drug)
     return Case(
         person=rng.choice([person for people in words()["people"].values() for person in people]),
         condition=rng.choice(conditions),
         drug=drug,
-        amount=f"{rng.randrange(11, 99)} {words()['unit']}",
-        carrier=rng.choice(words()["carriers"]),
+        amount=amount,
+        carrier=carrier,
         advice=tuple(line.format(drug=drug, number=rng.randint(2, 30)) for line in lines),
     )
 

@@ -35,7 +35,7 @@ LABELS = tuple(Stance)
 CLINIC_PROMPTS, JUDGE_PROMPTS = 12_000, 6_000
 TAUGHT_PRINCIPLES = [principle for principle in PRINCIPLES if principle != LEFT_OUT_PRINCIPLE]
 FIRST_SKILLS = {"drill": 1.0}
-SKILLS = {"drill": 0.14, "steered drill": 0.1, "answer": 0.16, "steer": 0.17, "judge": 0.11, "comfort": 0.32}
+SKILLS = {"drill": 0.15, "steered drill": 0.12, "answer": 0.16, "steer": 0.19, "judge": 0.14, "comfort": 0.24}
 REAL_SKILLS = {"answer": 0.4, "steer": 0.35, "judge": 0.25}
 """Share of each skill among the examples: at first, later, and of real questions."""
 REAL_SHARE = 0.12
