@@ -23,7 +23,9 @@ Tables nest: `align.lora.r` is the key `r` under **align.lora**. `--set align.lo
 
 
 def page() -> str:
-    plugins = [part for kind in registry.FOLDERS for name in registry.names(kind) for part in _plugin(kind, name)]
+    found = [(kind, name) for kind in registry.FOLDERS for name in registry.names(kind)]
+    ours = [(kind, name) for kind, name in found if registry.find(kind, name).__module__.startswith("bedside.")]
+    plugins = [line for kind, name in ours for line in _plugin(kind, name)]
     return "\n".join([HEAD, *_table("top", Config, ""), "## Plug-ins, by `kind`", "", *plugins]).rstrip() + "\n"
 
 

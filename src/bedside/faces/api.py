@@ -142,7 +142,7 @@ def _keep(folder: Path, config: Config) -> None:
     file = folder / "config.yaml"
     before = _flat(yaml.safe_load(file.read_bytes())) if file.is_file() else _flat(configs.tables(config))
     now = _flat(configs.tables(config))
-    changed = [key for key in {**before, **now} if before.get(key) != now.get(key) and not _may_change(key)]
+    changed = [key for key in before if key in now and before[key] != now[key] and not _may_change(key)]
     if changed:
         was = ", ".join(f"{key} was {before.get(key)!r} and is {now.get(key)!r}" for key in changed[:3])
         more = f", and {len(changed) - 3} more keys differ" if len(changed) > 3 else ""
