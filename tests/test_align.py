@@ -129,6 +129,8 @@ def test_a_run_leaves_trl_rows_peft_folders_a_report_and_a_resolved_config(tiny,
     assert bedside.load(folder / "config.yaml") == bedside.load(tmp_path / "bedside.yaml")
     assert (folder / "report.html").read_text().startswith("<!doctype html>")
     assert run.report(tmp_path / "r.html").exists()
+    beside = {baseline.name for baseline in run.summary.baselines}
+    assert beside >= {"always-refuse", "tfidf-guard", "safety-prompt", "sft-on-refusals"}
     assert json.loads((folder / "summary.json").read_text())["verdict"] == run.verdict
 
 
