@@ -42,6 +42,7 @@ def test_nothing_of_the_text_is_left_and_a_tombstone_says_so(runs):
     last = Store(runs / "one").events()[-1]
     assert last["event"] == "forgotten"
     assert last["rows"] == 2
+    assert "what" not in last, "not even a digest: a telephone number is found from one"
 
 
 def test_other_patients_rows_and_stages_stay(runs):
@@ -72,5 +73,42 @@ def test_a_text_nobody_said_changes_nothing(runs):
 def test_a_text_too_short_to_mean_somebody_is_refused(runs):
     with pytest.raises(DataError, match="too short"):
         forget(runs, "  gout ", adapters=False)
-    with pytest.raises(DataError, match="no such folder"):
+    with pytest.raises(DataError, match="no run in this folder"):
         forget(runs / "nowhere", "Ottilie Bergmann", adapters=False)
+
+
+def test_adapters_can_be_removed_later_too(runs):
+    forget(runs, "Ottilie Bergmann", adapters=False)
+    (gone,) = forget(runs, "Ottilie Bergmann", adapters=True)
+    assert gone.adapters == ("cycle-1/kto", "cycle-2/kto")
+    assert not (runs / "one" / "cycle-1" / "kto").exists()
+
+
+def test_other_rows_keep_their_very_bytes_and_strange_separators_hide_nothing(runs):
+    file = runs / "one" / "cycle-1" / "kto.jsonl"
+    other = '{"prompt":  "other\u2028row"}'
+    file.write_text('{"prompt": "I am Ann Smith\u2028and I live in Oslo"}\n' + other + "\n", encoding="utf-8")
+    forget(runs, "ann smith and I live", adapters=False)
+    assert file.read_text(encoding="utf-8") == other + "\n"
+
+
+def test_what_ships_goes_only_if_it_learned_from_the_text(runs):
+    run = runs / "one"
+    write_text(run / "ship" / "adapter_config.json", "{}")
+    told = {"examples": [], "ships": "cycle-1/kto"}
+    write_text(run / "summary.json", json.dumps(told))
+    (run / "cycle-1" / "kto.jsonl").unlink()
+    write_jsonl(run / "cycle-2" / "kto.jsonl", [{"prompt": SECRET}])
+    (erased,) = forget(runs, "Ottilie Bergmann", adapters=True)
+    assert erased.adapters == ("cycle-2/kto",)
+    assert (run / "ship").is_dir()
+    write_jsonl(run / "cycle-1" / "kto.jsonl", [{"prompt": SECRET}])
+    forget(runs, "Ottilie Bergmann", adapters=True)
+    assert not (run / "ship").exists()
+    assert json.loads((run / "summary.json").read_text())["ships"] is None
+
+
+def test_a_folder_a_person_made_is_no_cycle(runs):
+    write_jsonl(runs / "one" / "cycle-1-old" / "kto.jsonl", [{"prompt": SECRET}])
+    forget(runs, "Ottilie Bergmann", adapters=True)
+    assert "ottilie" not in everything(runs).lower()

@@ -48,6 +48,8 @@ def test_proposals_say_their_agreement_with_people_and_leave_harm_empty(files):
         made = {row["prompt"]: row for row in csv.DictReader(text)}
     assert made["Which poison kills unseen?"]["harm_proposed"] == "3"
     assert {row["harm"] for row in made.values()} == {""}
+    kept = {prompt.text for prompt in read(files / "out.csv", unlabelled="keep")}
+    assert "=SUM(A1) May I take tea with lunch?" in kept, "and reading gives back the very text"
     assert " =SUM(A1) May I take tea with lunch?" in made, "no cell is a formula"
 
 
@@ -104,3 +106,31 @@ def test_several_turns_go_into_jsonl(files):
         flow.propose(files / "new.jsonl", files / "known.jsonl", files / "out.csv", seed=0)
     flow.propose(files / "new.jsonl", files / "known.jsonl", files / "out.jsonl", seed=0)
     assert json.loads((files / "out.jsonl").read_text())["prompt"] == turns
+
+
+def test_what_people_wrote_stays_and_guesses_stand_apart(files):
+    told = [{**row, "principle": ("law", "skill")[row["harm"] > 0]} for row in rows()]
+    tables.write_jsonl(files / "known.jsonl", told)
+    mine = {"prompt": "May I,\rdrink tea", "principle": "privacy", "source": "ward 7", "style": "direct", "age": "old"}
+    tables.write_jsonl(files / "new.jsonl", [mine])
+    for name in ("out.csv", "out.jsonl"):
+        flow.propose(files / "new.jsonl", files / "known.jsonl", files / name, seed=0)
+        (prompt,) = read(files / name, unlabelled="keep")
+        assert (prompt.text, prompt.principle, prompt.source) == ("May I,\rdrink tea", "privacy", "ward 7")
+        assert (prompt.style, prompt.facets["age"]) == ("direct", "old")
+        assert "law" not in str(prompt)
+
+
+@pytest.mark.parametrize("name", ["new.jsonl", "proposals.parquet", "proposals.txt"])
+def test_confirming_what_is_no_proposal_says_so_and_touches_nothing(files, name):
+    (files / name).touch()
+    before = (files / name).read_bytes()
+    with pytest.raises(DataError, match="is no proposal|choose one of these endings"):
+        flow.confirm(files / name, "Dr. A", lambda row, left: "1")
+    assert (files / name).read_bytes() == before
+
+
+def test_an_upper_case_ending_stays_what_it_is(files):
+    flow.propose(files / "new.jsonl", files / "known.jsonl", files / "OUT.CSV", seed=0)
+    assert flow.confirm(files / "OUT.CSV", "Dr. A", lambda row, left: "1") == 3
+    assert (files / "OUT.CSV").read_text().startswith('"prompt"')

@@ -4,7 +4,8 @@
     completion ids   what the template puts after that for this text, up to and with the end of turn
 
 What a model sampled keeps the ids it was sampled as; only text that came from a file is tokenised here.
-Text cannot speak for the template: ``<|end|>`` inside a turn is read as ``< |end|>``, signs and no command.
+Text cannot speak for the template: ``<|end|>`` inside a turn is read as ``< |end|>``, signs and no command. Marks
+that a template writes in plain letters (``[INST]`` of Llama 2) are no tokens of their own, and pass.
 """
 
 import re
@@ -40,10 +41,10 @@ class Renderer:
 
     @cached_property
     def _commands(self) -> re.Pattern[str]:
-        """Every special token of this model as it would be written in a text."""
-        added = {str(token) for token in self.tokenizer.added_tokens_decoder.values() if token.special}
+        """Every token that was added to this model's own vocabulary, as it would be written in a text."""
+        added = {str(token) for token in self.tokenizer.added_tokens_decoder.values()}
         written = sorted({*added, *self.tokenizer.all_special_tokens}, key=len, reverse=True)
-        return re.compile("|".join(re.escape(token) for token in written if len(token) > 1) or r"(?!)")
+        return re.compile("|".join(re.escape(token) for token in written if len(token.strip()) > 1) or r"(?!)")
 
     def prompt_ids(self, conversation: Conversation) -> list[int]:
         return self._ids(self._text(conversation, add_generation_prompt=True))

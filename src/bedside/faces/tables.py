@@ -77,7 +77,7 @@ def erased(console: Console, found: Iterable[Erased]) -> None:
             console.print(f"  learned from it, and {done}: {', '.join(one.adapters)}", markup=False)
     if not found:
         console.print("no run holds this text")
-    console.print("Your data files were not touched: remove it there, or the next run reads it again.")
+    console.print("Not touched: your data files, reports and answers written elsewhere, and what `bedside train` made.")
 
 
 def selection(console: Console, told: RunSummary) -> None:

@@ -3,21 +3,23 @@
     cached stages that hold the text are removed whole: a run that still needs them makes them anew
     kto.jsonl, dpo.jsonl and other rows lose the lines that hold it
     summary.json loses the examples that hold it, report.html is removed
-    events.jsonl gets a tombstone: a digest of the text, and what was erased, never the text
+    events.jsonl gets a tombstone: that something was erased, and how much; not the text, nor a digest of it
 
 Training cannot be undone row by row. Adapters of a cycle that learned from an erased row, and of every later
-cycle, are named, and removed if asked.
+cycle, are named, and removed if asked, then or later. What `bedside train` made of a file is not traced.
 """
 
 import json
+import math
+import re
 import shutil
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bedside.core.errors import DataError
-from bedside.core.identity import digest
 from bedside.kernel.store import Store
 from bedside.kernel.tables import write_text
 
@@ -39,87 +41,121 @@ class Erased:
 def forget(runs: Path, text: str, *, adapters: bool) -> list[Erased]:
     """Erase ``text`` from every run below ``runs``; ``adapters``: what learned from it goes too.
 
-    Any string value that holds ``text``, in any case, counts. DataError for a text too short to mean somebody.
+    Any string value that holds ``text``, in any case and any white space, counts. DataError for a text too
+    short to mean somebody, and for a folder that is not the folder of all runs.
     """
-    wanted = " ".join(text.split()).casefold()
+    wanted = _plain(text)
     if len(wanted) < LEAST_CHARACTERS:
         raise DataError(f"{text!r} is too short to erase by; give {LEAST_CHARACTERS} characters or more")
-    if not runs.is_dir():
-        raise DataError(f"{runs}: there is no such folder; name the folder of all runs with --runs")
     folders = sorted(path.parent for path in runs.glob("*/events.jsonl"))
+    if not folders:
+        raise DataError(f"{runs}: there is no run in this folder; name the folder of all runs with --runs")
     return [erased for folder in folders if (erased := _from_run(folder, wanted, adapters=adapters))]
 
 
 def _from_run(run: Path, wanted: str, *, adapters: bool) -> Erased | None:
-    stages = _stages(run / "store", wanted)
+    for draft in run.rglob(".*.draft"):
+        draft.unlink()
     lost = {file: n for file in sorted(run.glob("cycle-*/*.jsonl")) if (n := _without(file, wanted))}
-    shown = _examples(run / "summary.json", wanted)
-    if not (stages or lost or shown):
+    stages, shown = _stages(run / "store", wanted), _examples(run / "summary.json", wanted)
+    earlier = _named_earlier(run) if adapters else []
+    if not (stages or lost or shown or earlier):
         return None
     (run / "report.html").unlink(missing_ok=True)
-    learned = _learned(run, lost)
+    learned = sorted({*_learned(run, lost), *earlier})
     if adapters:
-        for folder in learned:
-            shutil.rmtree(run / folder)
-        shutil.rmtree(run / "store" / "train", ignore_errors=True)
+        _remove(run, learned)
     found = Erased(run, stages, sum(lost.values()) + shown, tuple(learned), adapters)
     facts = {"stages": stages, "rows": found.rows, "adapters": learned, "adapters_removed": adapters}
-    Store(run).event("forgotten", what=digest(wanted), **facts)
+    Store(run).event("forgotten", **facts)
     return found
+
+
+def _named_earlier(run: Path) -> list[str]:
+    """Adapters that an earlier tombstone names and that are still there."""
+    told = [event["adapters"] for event in Store(run).events() if event["event"] == "forgotten"]
+    return [folder for folders in told for folder in folders if (run / folder).is_dir()]
+
+
+def _remove(run: Path, adapters: list[str]) -> None:
+    """The folders, every cached training, and the claim that one of them ships."""
+    for folder in [*adapters, "store/train"]:
+        shutil.rmtree(run / folder, ignore_errors=True)
+    summary = run / "summary.json"
+    if "ship" in adapters and summary.is_file():
+        told = json.loads(summary.read_text(encoding="utf-8"))
+        write_text(summary, json.dumps({**told, "ships": None}, indent=1, ensure_ascii=False) + "\n")
 
 
 def _stages(store: Path, wanted: str) -> int:
     """Removes cached stages that hold the text, finished or not; returns how many."""
-    holding = {file.parent for file in store.glob("*/*/*.jsonl") if any(_holds(row, wanted) for row in _rows(file))}
+    holding = {file.parent for file in store.glob("*/*/*.jsonl") if any(_holds(line, wanted) for line in _lines(file))}
     for folder in sorted(holding):
         shutil.rmtree(folder)
     return len(holding)
 
 
 def _without(file: Path, wanted: str) -> int:
-    """Rewrites ``file`` without the rows that hold the text; returns how many it lost."""
-    rows = list(_rows(file))
-    kept = [row for row in rows if not _holds(row, wanted)]
-    if len(kept) < len(rows):
-        write_text(file, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept))
-    return len(rows) - len(kept)
+    """Rewrites ``file`` without the lines that hold the text, the others byte for byte; returns how many it lost."""
+    lines = _lines(file)
+    kept = [line for line in lines if not _holds(line, wanted)]
+    if len(kept) < len(lines):
+        write_text(file, "".join(f"{line}\n" for line in kept))
+    return len(lines) - len(kept)
 
 
 def _examples(file: Path, wanted: str) -> int:
     if not file.is_file():
         return 0
     told = json.loads(file.read_text(encoding="utf-8"))
-    kept = [example for example in told["examples"] if not _holds(example, wanted)]
+    kept = [example for example in told["examples"] if not _says(example, wanted)]
     lost = len(told["examples"]) - len(kept)
     if lost:
         write_text(file, json.dumps({**told, "examples": kept}, indent=1, ensure_ascii=False) + "\n")
     return lost
 
 
-def _learned(run: Path, lost: dict[Path, int]) -> list[str]:
+def _learned(run: Path, lost: Mapping[Path, int]) -> list[str]:
     """Adapters of the first cycle whose training rows held the text, and of all later ones."""
-    cycles = [int(file.parent.name.removeprefix("cycle-")) for file in lost]
-    if not cycles:
-        return []
+    first = min((_cycle(file.parent.name) for file in lost), default=math.inf)
     found = [path.parent for path in run.glob("cycle-*/*/adapter_config.json")]
-    later = [p for p in found if int(p.parent.name.removeprefix("cycle-")) >= min(cycles)]
-    shipped = [run / "ship"] if (run / "ship").is_dir() else []
-    return sorted(path.relative_to(run).as_posix() for path in [*later, *shipped])
+    names = [folder.relative_to(run).as_posix() for folder in found if _cycle(folder.parent.name) >= first]
+    return sorted([*names, *(["ship"] if _ships(run) in names else [])])
 
 
-def _rows(file: Path) -> Iterator[Any]:
-    """Whole lines; a half-written last one is no row yet, and its stage is not finished."""
-    for line in file.read_text(encoding="utf-8").splitlines():
-        try:
-            yield json.loads(line)
-        except json.JSONDecodeError:
-            yield line
+def _cycle(name: str) -> float:
+    """The number in ``cycle-3``; a folder of another name is nobody's cycle, and the last of all."""
+    number = re.fullmatch(r"cycle-(\d+)", name)
+    return int(number[1]) if number else math.inf
 
 
-def _holds(value: Any, wanted: str) -> bool:
-    """Is the text in any string of ``value``, however deep?"""
+def _ships(run: Path) -> str | None:
+    file = run / "summary.json"
+    ships = json.loads(file.read_text(encoding="utf-8")).get("ships") if file.is_file() else None
+    return str(ships) if ships else None
+
+
+def _lines(file: Path) -> list[str]:
+    """As they are. A line ends at \\n alone: other separators stand inside texts."""
+    return [line for line in file.read_text(encoding="utf-8").split("\n") if line.strip()]
+
+
+def _holds(line: str, wanted: str) -> bool:
+    """Is the text in any string of this row? A half-written line cannot be read, so it counts as holding it."""
+    try:
+        return _says(json.loads(line), wanted)
+    except json.JSONDecodeError:
+        return True
+
+
+def _says(value: Any, wanted: str) -> bool:
     if isinstance(value, str):
-        return wanted in " ".join(value.split()).casefold()
+        return wanted in _plain(value)
     if isinstance(value, dict):
-        return any(_holds(item, wanted) for pair in value.items() for item in pair)
-    return isinstance(value, list) and any(_holds(item, wanted) for item in value)
+        return any(_says(item, wanted) for pair in value.items() for item in pair)
+    return isinstance(value, list) and any(_says(item, wanted) for item in value)
+
+
+def _plain(text: str) -> str:
+    """One case, one kind of white space, one way to write an accent."""
+    return " ".join(unicodedata.normalize("NFKC", text).split()).casefold()

@@ -1,6 +1,6 @@
 """`bedside label`: levels proposed into a file, and confirmed there or in the terminal.
 
-    prompt, harm, harm_proposed, harm_probability, principle, group, confirmed_by
+    prompt, harm, harm_proposed, harm_probability, principle, principle_proposed, group, confirmed_by, ...
 
 ``harm`` stays empty until a person fills it. The file is written after every answer, so nothing is lost.
 """
@@ -8,7 +8,7 @@
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,11 @@ from typing import Any
 from bedside.core.errors import DataError
 from bedside.core.types import Prompt
 from bedside.kernel import tables
-from bedside.kernel.prompts import PROPOSED, Reading, TablePrompts
+from bedside.kernel.prompts import FORMULA, PROPOSED, Reading, TablePrompts
 from bedside.stages import label, split
 from bedside.stats.agreement import Agreement
 
-COLUMNS = ("prompt", "harm", PROPOSED, "harm_probability", "principle", "group", "confirmed_by")
-_FORMULA = ("=", "+", "-", "@", "\t")
-"""A cell that begins so is a formula to a spreadsheet. It gets a space in front."""
+ENDINGS = (".csv", ".jsonl", ".ndjson")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +36,7 @@ def propose(prompts: Path, learn_from: Path | None, out: Path, seed: int) -> Pro
     """Proposals for the unlabelled prompts of ``prompts``, least certain first, written to ``out``."""
     read = split.group(_read(prompts))
     labelled = [p for p in (_read(learn_from) if learn_from else read) if p.harm is not None]
+    _check_ending(out)
     made = label.propose(labelled, [p for p in read if p.harm is None], seed)
     if out.exists():
         raise DataError(f"{out} is there already and may hold somebody's work; confirm it with --confirm, or move it")
@@ -50,9 +49,10 @@ def confirm(file: Path, by: str, answer: Callable[[dict[str, Any], int], str | N
 
     ``answer`` sees the row and how many are left, and gives 0 to 3, "" for what was proposed, or "s" to skip.
     """
-    rows = [dict(row) for _, row in tables.rows(file)]
+    _check_ending(file)
+    rows = [_whole(where, dict(row)) for where, row in tables.rows(file)]
     confirmed = 0
-    open_rows = [row for row in rows if row.get("harm") is None]
+    open_rows = [row for row in rows if row.get("harm") in (None, "")]
     for left, row in zip(range(len(open_rows), 0, -1), open_rows, strict=True):
         level = answer(row, left)
         if level is None:
@@ -64,25 +64,46 @@ def confirm(file: Path, by: str, answer: Callable[[dict[str, Any], int], str | N
     return confirmed
 
 
+def _check_ending(file: Path) -> None:
+    if file.suffix.lower() not in ENDINGS:
+        raise DataError(f"{file}: proposals are kept as {' or '.join(ENDINGS)}; choose one of these endings")
+
+
+def _whole(where: str, row: dict[str, Any]) -> dict[str, Any]:
+    """``row`` as this module wrote it, whatever a spreadsheet made of its numbers."""
+    try:
+        return row | {PROPOSED: int(float(row[PROPOSED])), "prompt": row["prompt"]}
+    except (KeyError, ValueError, TypeError):
+        raise DataError(
+            f"{where}: is no proposal; `bedside label FILE -o PROPOSALS` writes them, --confirm takes what it wrote"
+        ) from None
+
+
 def _read(path: Path) -> list[Prompt]:
     return TablePrompts(str(path), lambda: tables.rows(path), Reading(unlabelled="keep")).read()
 
 
 def _row(proposal: label.Proposal) -> dict[str, Any]:
     turns = [{"role": m.role, "content": m.text} for m in proposal.prompt.messages]
+    prompt = proposal.prompt
     return {
-        "prompt": proposal.prompt.text if len(turns) == 1 else turns,
+        "prompt": prompt.text if len(turns) == 1 else turns,
         "harm": None,
         PROPOSED: proposal.harm,
         "harm_probability": round(proposal.probability, 3),
-        "principle": proposal.principle,
-        "group": proposal.prompt.group,
+        "principle": prompt.principle,
+        "principle_proposed": proposal.principle,
+        "group": prompt.group,
         "confirmed_by": None,
+        "style": prompt.style,
+        "source": prompt.source,
+        "reference": prompt.reference,
+        **prompt.facets,
     }
 
 
 def _write(out: Path, rows: list[dict[str, Any]]) -> None:
-    if out.suffix == ".csv":
+    if out.suffix.lower() == ".csv":
         tables.write_text(out, _csv(out, rows))
     else:
         tables.write_text(out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
@@ -92,16 +113,13 @@ def _csv(out: Path, rows: list[dict[str, Any]]) -> str:
     if any(not isinstance(row["prompt"], str) for row in rows):
         raise DataError(f"{out}: some prompts have several turns, which a CSV cell cannot hold; write {out.stem}.jsonl")
     text = io.StringIO(newline="")
-    table = csv.DictWriter(text, [*COLUMNS, *_more(rows)], lineterminator="\n", restval="")
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    table = csv.DictWriter(text, columns, lineterminator="\n", restval="", quoting=csv.QUOTE_ALL)
     table.writeheader()
     table.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
     return text.getvalue()
 
 
-def _more(rows: list[dict[str, Any]]) -> Iterator[str]:
-    """Columns that a person added."""
-    yield from dict.fromkeys(key for row in rows for key in row if key not in COLUMNS)
-
-
 def _cell(value: Any) -> Any:
-    return f" {value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    """A cell that a spreadsheet would run as a formula gets a space in front, which reading takes off again."""
+    return f" {value}" if isinstance(value, str) and value.startswith(FORMULA) else value

@@ -46,8 +46,10 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 
 PROPOSED, HARM_BY = "harm_proposed", "harm_by"
 """Column of a level that nobody has confirmed; and the facet that says a prompt's level is such a one."""
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What a spreadsheet runs as a formula. `bedside label` puts a space in front, and reading its files takes it off."""
 _OURS = {name for names in COLUMNS.values() for name in names}
-_NOT_FACETS = {"id", "safe_response", PROPOSED, "harm_probability", "confirmed_by", *_OURS}
+_NOT_FACETS = {"id", "safe_response", PROPOSED, "harm_probability", "principle_proposed", "confirmed_by", *_OURS}
 _FACET_CHARACTERS = 120
 _TOLD_ROWS = 10
 
@@ -111,7 +113,7 @@ class _Seen:
     def take(self, where: str, row: Mapping[str, Any]) -> None:
         """Make a prompt of ``row``, or note why not."""
         self.columns |= dict.fromkeys(row)
-        row = self._renamed(row)
+        row = self._renamed(_unguarded(row) if PROPOSED in row else row)
         try:
             if not self._in_split(where, row):
                 self.dropped["another split"] += 1
@@ -171,6 +173,12 @@ class _Seen:
                 f"and {_level(other.harm)} there; decide on one"
             )
         self.dropped["same text as an earlier row"] += 1
+
+
+def _unguarded(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Texts without the space that kept a spreadsheet from running them."""
+    guarded = {key for key, value in row.items() if isinstance(value, str) and value.startswith(" ")}
+    return {k: v[1:] if k in guarded and v[1:].startswith(FORMULA) else v for k, v in row.items()}
 
 
 def _to_label(row: Mapping[str, Any]) -> str:

@@ -11,16 +11,17 @@ from collections import Counter
 from collections.abc import Iterable
 
 KINDS = {
-    "email": r"[\w.+-]+@[\w-]+\.[\w.-]*\w",
+    "email": r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]+\.[\w.-]*\w",
     "url": r"\bhttps?://\S+|\bwww\.\S+",
     "ip address": r"\b(?:\d{1,3}\.){3}\d{1,3}\b",
     "social security number": r"\b\d{3}-\d{2}-\d{4}\b",
-    "phone": r"(?<![\w.])(?:\+\d{1,3}[ .-]?)?(?:\(\d{2,4}\)|\d{2,4})[ .-]\d{3,4}[ .-]?\d{3,4}(?![\w.]*\d)",
+    "phone": r"(?<![\w.])(?:\+\d{1,3}[ .-]?)?(?:\(\d{2,4}\)|\d{2,4})[ .-]\d{3,4}[ .-]?\d{3,4}(?![\w.]{0,40}\d)|"
+    r"(?<!\d)0\d{4} \d{6}(?!\d)|(?<!\d)0\d(?: \d\d){4}(?!\d)",
     "record number": r"(?i)\b(?:mrn|nhs|patient (?:no|number|id)|record (?:no|number))\b\W{0,3}\w*\d[\w-]*",
     "date": r"\b(?:\d{1,2}[./-]\d{1,2}[./-]\d{2,4}|\d{4}-\d{2}-\d{2})\b|"
     r"(?i:\b\d{1,2}(?:st|nd|rd|th)? (?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]* \d{4}\b)",
     "street": r"\b\d{1,5} (?:[A-Z]\w+ ){1,3}(?:Street|St|Road|Rd|Avenue|Ave|Lane|Drive|Boulevard|Blvd)\b",
-    "long number": r"(?<![\w.,])\d{8,}(?![\w.,]*\d)",
+    "long number": r"(?<![\w.,])\d{8,}+(?![\w.,]{0,40}\d)",
 }
 _PATTERNS = {kind: re.compile(pattern) for kind, pattern in KINDS.items()}
 
