@@ -73,7 +73,7 @@ def _page(name: str, rows: list[dict[str, object]]) -> str:
     return f"{head}Python {platform.python_version()}, {packages}.\n\n{table}\n"
 
 
-def make_tiny(folder: Path, shape: str, seed: int = 0) -> Path:
+def make_tiny(folder: Path, shape: str, seed: int = 0, hidden: int = 32) -> Path:
     import torch
     from transformers import (
         Gemma2Config,
@@ -91,7 +91,7 @@ def make_tiny(folder: Path, shape: str, seed: int = 0) -> Path:
     tokenizer = make_tokenizer()
     sizes = {
         "vocab_size": len(tokenizer),
-        "hidden_size": 32,
+        "hidden_size": hidden,
         "intermediate_size": 48,
         "num_hidden_layers": 2,
         "num_attention_heads": 4,

@@ -121,3 +121,19 @@ def test_a_prompt_longer_than_the_context_is_named(tiny, tmp_path, coin):  # noq
     (tmp_path / "prompts.jsonl").write_text(text.replace("aspirin0 is", "aspirin0 " + "is " * 2000, 1))
     with pytest.raises(bedside.core.errors.DataError, match="tokens; the model reads 1024"):
         bedside.align(bedside.load(config))
+
+
+def test_an_adapter_of_another_model_is_refused(tiny, tmp_path):
+    other = Local(model=str(tiny["qwen"])).open(Launch())
+    other.trainable({"r": 4, "lora_alpha": 8, "target_modules": ["q_proj"]}, 0)
+    other.save_adapter(tmp_path / "adapter")
+    wide = make_tiny(tmp_path / "wide", "llama", hidden=64)
+    model = Local(model=str(wide)).open(Launch())
+    with pytest.raises(ModelError, match="does not fit the model"):
+        model.with_adapter(tmp_path / "adapter", model.checkpoint).module()
+
+
+def test_half_an_adapter_config_says_so(tmp_path):
+    (tmp_path / "adapter_config.json").write_text("{")
+    with pytest.raises(ModelError, match="is not JSON"):
+        works(tmp_path)

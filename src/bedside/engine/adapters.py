@@ -54,7 +54,7 @@ class Bed:
             return self.bare()
         if self._peft is None or self._folder != folder:
             self.bare()
-            self._peft = PeftModel.from_pretrained(self._base, _checked(folder), is_trainable=False)
+            self._peft = _put_on(self._base, folder, is_trainable=False)
             self._folder = folder
         return self._peft.eval()
 
@@ -65,7 +65,7 @@ class Bed:
             torch.manual_seed(seed)
             self._peft = get_peft_model(self._base, LoraConfig(task_type="CAUSAL_LM", **lora))
         else:
-            self._peft = PeftModel.from_pretrained(self._base, _checked(folder), is_trainable=True)
+            self._peft = _put_on(self._base, folder, is_trainable=True)
         self._folder = None
         return self._peft.train()
 
@@ -100,7 +100,7 @@ def disk_told(folder: Path) -> Iterator[None]:
 
 def merged(base: Any, folder: Path) -> Any:
     """``base`` with the adapter in ``folder`` worked into its weights: a target as given."""
-    return PeftModel.from_pretrained(base, _checked(folder)).merge_and_unload()
+    return _put_on(base, folder, is_trainable=False).merge_and_unload()
 
 
 def digest_adapter(folder: Path) -> str:
@@ -114,6 +114,15 @@ def copy_adapter(folder: Path, to: Path) -> None:
     to.mkdir(parents=True, exist_ok=True)
     for name in (CONFIG, WEIGHTS):
         shutil.copyfile(folder / name, to / name)
+
+
+def _put_on(base: Any, folder: Path, *, is_trainable: bool) -> Any:
+    """``base`` under the adapter in ``folder``; ModelError where they do not fit."""
+    try:
+        return PeftModel.from_pretrained(base, _checked(folder), is_trainable=is_trainable)
+    except (RuntimeError, ValueError, TypeError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise ModelError(f"{folder}: this adapter does not fit the model: {first}") from None
 
 
 def _checked(folder: Path) -> str:

@@ -260,7 +260,7 @@ def label(
 
     if confirm is not None:
         done = flow.confirm(prompts, confirm, lambda row, left: environment.level(OUT, row, left))
-        OUT.print(f"wrote {prompts}: {done} confirmed")
+        OUT.print(f"wrote {prompts}: {done} confirmed", markup=False)
     elif out is not None:
         tables.proposed(OUT, flow.propose(prompts, learn_from, out, seed), out)
     else:

@@ -64,7 +64,8 @@ def proposed(console: Console, made: Proposed, out: Path) -> None:
     trust = "not known" if k.value is None else f"kappa {k.value:.2f} [{k.low:.2f}, {k.high:.2f}], n = {k.n}"
     console.print(f"wrote {out}: {made.rows} proposals, learned from {made.labelled} labelled prompts", markup=False)
     console.print(f"agreement with people on prompts held out, quadratic: {trust}", markup=False)
-    console.print(f"no level counts until confirmed: fill the column harm, or `bedside label {out} --confirm NAME`")
+    what_next = f"no level counts until confirmed: fill the column harm, or `bedside label {out} --confirm NAME`"
+    console.print(what_next, markup=False)
 
 
 def erased(console: Console, found: Iterable[Erased]) -> None:

@@ -18,7 +18,7 @@ from typing import TypeVar
 from bedside.core.errors import BedsideError
 from bedside.core.protocols import Launch, Machine
 from bedside.core.reports import Gate, GateState
-from bedside.core.types import Ask, Judged, Prompt, Stance
+from bedside.core.types import Ask, Judged, Prompt, Response, Stance
 from bedside.flows import rules
 from bedside.flows.session import Session
 from bedside.kernel.schema import Config
@@ -172,17 +172,29 @@ def _trial(session: Session, parts: split.Parts) -> list[Gate]:
     some = [Ask(prompt) for prompt in parts.train[:TRIAL_PROMPTS]]
     policy = session.policy(session.target.checkpoint)
     responses, answering = _timed(lambda: generate.generate(some, policy, session.sampling))
-    trains = session.open(session.config.judges[session.config.align.judge])
-    verdicts, judging = _timed(lambda: judge.judge(responses, trains))
-    rows = judge.join(responses, verdicts)
-    return [_readable(rows), _time(session.config, parts, answering / len(some), judging / len(some))]
+    found: list[Gate] = []
+    judging = 0.0
+    for name in dict.fromkeys((session.config.align.judge, session.config.selecting_judge)):
+        gate, seconds = _judge_tried(session, name, responses)
+        found, judging = [*found, gate], max(judging, seconds)
+    return [*found, _time(session.config, parts, answering / len(some), judging / len(some))]
 
 
-def _readable(rows: Sequence[Judged]) -> Gate:
+def _judge_tried(session: Session, name: str, responses: Sequence[Response]) -> tuple[Gate, float]:
+    """Does the judge open, and does it read? And the seconds it took."""
+    try:
+        opened = session.open(session.config.judges[name])
+        verdicts, seconds = _timed(lambda: judge.judge(responses, opened))
+    except BedsideError as error:
+        return Gate(f"judge {name}", GateState.FAIL, reason=str(error)), 0.0
+    return _readable(name, judge.join(responses, verdicts)), seconds
+
+
+def _readable(name: str, rows: Sequence[Judged]) -> Gate:
     stances = Counter(str(row.stance) if row.stance else "unreadable" for row in rows)
     reason = f"of {len(rows)} answers tried: " + ", ".join(f"{n} {stance}" for stance, n in stances.items())
     unread = stances["unreadable"] > len(rows) / 2
-    return Gate("trial", GateState.INCONCLUSIVE if unread else GateState.PASS, reason=reason)
+    return Gate(f"judge {name}", GateState.INCONCLUSIVE if unread else GateState.PASS, reason=reason)
 
 
 def _time(config: Config, parts: split.Parts, answer: float, verdict: float) -> Gate:

@@ -36,7 +36,7 @@ class Local(Plugin):
     model: str = Field(description="Folder, Hugging Face id, or 'embedded'.")
     revision: str | None = Field(None, description="Branch, tag or commit on the hub.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="auto: float32 on a CPU, the weights' own dtype elsewhere."
+        "auto", description="auto: bfloat16 on a GPU that does it well, float32 elsewhere."
     )
     chat_template: str | None = Field(None, description="A Jinja file, for a tokenizer that has no template.")
     thinking: bool = Field(
@@ -89,7 +89,7 @@ def _load(config: Local, folder: Path, launch: Launch) -> "LocalModel":
             trust_remote_code=False,
         )
         model = merged(model, given) if given else model
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         first = str(error).strip().splitlines()[0]
         raise ModelError(f"{folder}: transformers cannot load it: {first}") from None
     if config.chat_template is not None:
@@ -103,10 +103,16 @@ def _load(config: Local, folder: Path, launch: Launch) -> "LocalModel":
 
 def _base_of(adapter: Path) -> Path:
     """The model that ``adapter`` was trained on, as its own config names it."""
-    told = json.loads((adapter / ADAPTER).read_text(encoding="utf-8")).get("base_model_name_or_path")
-    if not told:
+    try:
+        told = json.loads((adapter / ADAPTER).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{adapter / ADAPTER}: is not JSON ({error}); copy the adapter again") from None
+    if not isinstance(told, dict) or not told.get("base_model_name_or_path"):
         raise ModelError(f"{adapter / ADAPTER}: no base_model_name_or_path, so its base is not known; add it")
-    return resolve(str(told), None)
+    base = resolve(str(told["base_model_name_or_path"]), told.get("revision"))
+    if (base / ADAPTER).is_file():
+        raise ModelError(f"{base}: the base of {adapter} is an adapter itself; merge that one into its base first")
+    return base
 
 
 def _check_files(folder: Path) -> None:
