@@ -17,7 +17,7 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 
 prove: $(VENV)/.dev
-	$(BIN)/pytest -m prove -n 2 --dist worksteal
+	$(BIN)/pytest -m prove -n 2 --dist load --maxschedchunk 1 --basetemp .prove
 
 embedded: $(VENV)/.train
 	$(BIN)/python recipes/embedded.py src/bedside/embedded
