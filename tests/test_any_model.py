@@ -137,3 +137,18 @@ def test_half_an_adapter_config_says_so(tmp_path):
     (tmp_path / "adapter_config.json").write_text("{")
     with pytest.raises(ModelError, match="is not JSON"):
         works(tmp_path)
+
+
+def test_saving_an_adapter_asks_no_hub_for_its_base(llama, tmp_path, monkeypatch):
+    from peft.utils import other
+
+    monkeypatch.setattr(other, "file_exists", lambda *a, **k: pytest.fail("the hub was asked"))
+    lora = {"r": 4, "lora_alpha": 8, "target_modules": "all-linear"}
+    model = Local(model=str(llama)).open(Launch())
+    model.bed._target = "owner/name"
+    model.trainable(lora, 0)
+    model.save_adapter(tmp_path / "first")
+    model.with_adapter(tmp_path / "first", model.checkpoint).trainable(lora, 0)
+    model.save_adapter(tmp_path / "second")
+    told = json.loads((tmp_path / "second" / "adapter_config.json").read_text())
+    assert told["base_model_name_or_path"] == "owner/name"

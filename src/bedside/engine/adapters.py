@@ -117,12 +117,17 @@ def copy_adapter(folder: Path, to: Path) -> None:
 
 
 def _put_on(base: Any, folder: Path, *, is_trainable: bool) -> Any:
-    """``base`` under the adapter in ``folder``; ModelError where they do not fit."""
+    """``base`` under the adapter in ``folder``; ModelError where they do not fit.
+
+    What saves it later looks for the base where it lies: by its name PEFT would ask the hub.
+    """
     try:
-        return PeftModel.from_pretrained(base, _checked(folder), is_trainable=is_trainable)
+        worn = PeftModel.from_pretrained(base, _checked(folder), is_trainable=is_trainable)
     except (RuntimeError, ValueError, TypeError) as error:
         first = str(error).strip().splitlines()[0]
         raise ModelError(f"{folder}: this adapter does not fit the model: {first}") from None
+    worn.peft_config["default"].base_model_name_or_path = base.name_or_path
+    return worn
 
 
 def _checked(folder: Path) -> str:
