@@ -13,7 +13,7 @@ from bedside.kernel.schema import Align, Config
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("docs/how-to/*.md"), ROOT / "README.md"])
-INSTALLS = ("make ", "pip ", "bedside init my-run &&", "bedside align  ")
+INSTALLS = ("make ", "pip ", "bedside init my-run &&", "bedside check  ", "bedside align  ")
 
 
 def blocks(page: Path, language: str) -> list[str]:
