@@ -188,22 +188,12 @@ class LocalModel:
 
     def score(self, conversations: Sequence[Conversation], labels: Sequence[str]) -> list[LabelScore]:
         """Labels weighed by their first tokens at the place where the answer begins."""
-        import torch
+        from bedside.engine.logprobs import last_logprobs
 
         if not conversations:
             return []
-        firsts = self.renderer.first_ids(labels)
-        ids_BT, mask_BT = self._left_padded([self.renderer.prompt_ids(c) for c in conversations])
-        positions_BT = (mask_BT.cumsum(-1) - 1).clamp(min=0)
-        with torch.no_grad():
-            logits_BTV = self.module()(
-                input_ids=ids_BT,
-                attention_mask=mask_BT,
-                position_ids=positions_BT,
-                use_cache=False,
-                logits_to_keep=1,
-            ).logits
-        raw_BL = torch.log_softmax(logits_BTV[:, -1].double(), dim=-1)[:, firsts]
+        prompts = [self.renderer.prompt_ids(c) for c in conversations]
+        raw_BL = last_logprobs(self.module(), prompts, self.renderer.first_ids(labels), self.renderer.pad_id)
         mass_B = raw_BL.logsumexp(-1)
         renormed_BL = (raw_BL - mass_B[:, None]).tolist()
         return [LabelScore(tuple(row), mass) for row, mass in zip(renormed_BL, mass_B.exp().tolist(), strict=True)]
