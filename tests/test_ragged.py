@@ -210,3 +210,12 @@ def test_labels_weigh_the_same_packed_and_padded(shape, folders, monkeypatch):
     sizes = [len(model.renderer.prompt_ids(c)) for c in asked]
     shared = lay([model.renderer.prompt_ids(c) for c in asked])
     assert len(shared.ids) < 0.6 * sum(sizes), "three orders of one question cost little more than one"
+
+
+def test_a_head_that_is_trained_gets_its_gradient(folders):
+    base = AutoModelForCausalLM.from_pretrained(folders["qwen"])
+    assert backbone.body_of(base) is None
+    logps(base, rows_of(2), 0).sum().backward()
+    assert base.lm_head.weight.grad.abs().sum() > 0
+    with torch.no_grad():
+        assert backbone.body_of(base) is not None

@@ -59,7 +59,8 @@ def body_of(model: Any) -> Body | None:
         _KNOWN[base] = body is not None and _agrees(model, base, body)
         if not _KNOWN[base]:
             _LOG.warning("%s runs padded: its attention or its head is not one that can be packed", type(base).__name__)
-    return body if _KNOWN[base] else None
+    trained = body is not None and body.head.weight_VH.requires_grad and torch.is_grad_enabled()
+    return body if _KNOWN[base] and not trained else None
 
 
 def pack_tokens(device: Any) -> int:
@@ -70,7 +71,7 @@ def pack_tokens(device: Any) -> int:
 def _taken_apart(base: Any) -> Body | None:
     decoder = getattr(base, getattr(base, "base_model_prefix", ""), None)
     head = base.get_output_embeddings()
-    plain = type(head) is nn.Linear and head.bias is None and not head.weight.requires_grad
+    plain = type(head) is nn.Linear and head.bias is None
     if decoder is None or decoder is base or not plain or not getattr(base, "_supports_attention_backend", False):
         return None
     if not set(getattr(base.config, "layer_types", None) or _LAYERS) <= _LAYERS:
