@@ -137,7 +137,7 @@ def agree(kind: str, size: str, rows: Sequence[Example]) -> float:
 
 def tuned(kind: str, size: str, rows: Sequence[Example]) -> Setting:
     """The fastest of TRL's settings that give the same result."""
-    sizes = (BATCH,) if kind == "kto" else (2, 4, BATCH)
+    sizes = (BATCH,) if kind == "kto" else ((2, 4, BATCH) if size == "tiny" else (4,))
     settings = [Setting(n, done) for n in sizes for done in ((False,) if kind == "sft" else (False, True))]
     model = shapes.adapted(size)
     return min(settings, key=lambda setting: theirs(kind, model, rows, setting)) if len(settings) > 1 else settings[0]
@@ -145,7 +145,7 @@ def tuned(kind: str, size: str, rows: Sequence[Example]) -> Setting:
 
 def ask(kind: str, size: str, *, smoke: bool = False) -> dict[str, Any]:
     """Ratios of an epoch, cut into rounds that both sides run in turn."""
-    rounds, per_round = (2, 2) if smoke else ((5, 4 * BATCH) if size == "tiny" else (4, BATCH))
+    rounds, per_round = (2, 2) if smoke else ((4, 2 * BATCH) if size == "tiny" else (4, BATCH))
     vocabulary = shapes.SIZES[size]["vocab_size"]
     far = agree(kind, "tiny", shapes.examples(2 * BATCH, shapes.SIZES["tiny"]["vocab_size"], seed=99))
     trial = shapes.examples(per_round if size == "tiny" else 4, vocabulary, seed=98)
