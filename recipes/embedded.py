@@ -145,7 +145,7 @@ def batches(rows: Iterator[Row], rng: random.Random) -> Iterator[list[Row]]:
 def losses(
     model: LlamaForCausalLM, head: torch.nn.Linear, batch: Sequence[Row]
 ) -> tuple[torch.Tensor, torch.Tensor, list[float]]:
-    """Of the assistant's tokens; of the head's reading; and of labels alone. Padding stands right, hidden by causality."""
+    """Of the assistant's tokens; of the head's reading; of labels alone. Padding stands right, hidden by causality."""
     width = max(len(row.ids) for row in batch)
     ids_BT = torch.tensor([row.ids + [model.config.pad_token_id] * (width - len(row.ids)) for row in batch])
     weight_BT = torch.zeros_like(ids_BT, dtype=torch.float32)

@@ -83,7 +83,7 @@ def lessons(
 
 
 def drills(copies: int, n: int, real_folder: Path | None, rng: random.Random, seed: int) -> Iterator[Example]:
-    """What goes first: copying alone, then with facts and deeds; learned much faster than in the midst of everything."""
+    """What goes first: copying alone, then with facts and deeds; learned much faster than amid everything else."""
     prompts, rows = _prompts("train", CLINIC_PROMPTS, seed), read_real(real_folder) if real_folder else []
     for example in islice(clinic_examples(prompts, FIRST_SKILLS, rng, seed), copies):
         real = rows and rng.random() < REAL_COPIES

@@ -19,7 +19,7 @@ from torch import Tensor
 SHARED, SPREAD = 0.5, 0.05
 """Of the embeddings: length of what all tokens share, relative to what they do not; and standard deviation."""
 PLACE, TOLD, MATCH, SAID = 1.0, 0.3, 4.0, 0.7
-"""How sharply a place finds the one before it; how loud that is told; how sharply tokens match; how loud one is said."""
+"""How sharply a place finds the one before it; how loud that is told; how sharply tokens match; how loud it is said."""
 SLOWEST, SEED = 0.02, 11
 """Rotary dimensions that turn less than this, in radians a token, count as slow."""
 
