@@ -65,7 +65,7 @@ def raters(reference: Sequence[Verdict], groups: Sequence[str], *, two: bool) ->
     found = {"fleiss_kappa": fleiss_kappa(panel), "alpha_nominal": krippendorff_alpha(panel)}
     if not two:
         found["alpha_ordinal"] = krippendorff_alpha(panel, "ordinal")
-    return tuple(_measure(name, agreement) for name, agreement in found.items())
+    return tuple(_measure(name, agreement) for name, agreement in found.items() if agreement.n)
 
 
 def audit(rows: Sequence[Compared], *, judge: str, name: str, reference: str, least: float | None) -> Audit:
