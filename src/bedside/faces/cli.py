@@ -132,16 +132,24 @@ def align(
 
 @app.command()
 def train(
-    objective: Annotated[str, typer.Argument(help="sft, dpo or kto.")],
+    objective: Annotated[str, typer.Argument(help="sft, dpo or kto; judge: labelled answers.")],
     data: Annotated[Path, typer.Option("--data", "-d", help="TRL-shaped rows: JSONL, CSV or Parquet.")],
     out: To,
     config: File = None,
     sets: Sets = None,
     seed: Seed = None,
+    label: Annotated[list[str] | None, typer.Option(help="judge: a column of labels, one a rater.")] = None,
+    value: Annotated[list[str] | None, typer.Option(help="judge: SEEN=MEANS, as yes=accept.")] = None,
+    column: Annotated[list[str] | None, typer.Option(help="judge: OURS=THEIRS, as prompt=goal.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(min=0, help="judge: peak, of LoRA.")] = None,
 ) -> None:
-    """One LoRA training on TRL-shaped data; writes a PEFT folder."""
+    """One LoRA training on TRL-shaped data, or of a judge on labelled answers; writes a PEFT folder."""
     from bedside.flows import single
 
+    if objective == "judge":
+        settled = verbs_judges.settled(config, sets, seed=seed, run=None, default="judge")
+        verbs_judges.train_judge(settled, data, out, (label, value, column), learning_rate)
+        return
     session = _session(_loaded(config, sets, seed=seed).config)
     checkpoint = single.train(session, objective, data, out)
     OUT.print(f"wrote {out}: {objective} on {checkpoint.learned_from}, adapter {checkpoint.adapter}")

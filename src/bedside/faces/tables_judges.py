@@ -6,6 +6,7 @@ from rich.table import Table
 from bedside.core.audits import Audit, Audits, Confusion, Hostile
 from bedside.core.reports import Measure
 from bedside.faces.tables import MARKS, said
+from bedside.flows.train_judge import Trained
 
 WORDS = {
     "kappa_stratified": "kappa within harm levels: decides",
@@ -47,6 +48,24 @@ def audits(console: Console, told: Audits) -> None:
         for gate in audit.gates:
             told_limit = f"{audit.judge}: {gate.name} {gate.limit} ({gate.reason})"
             console.print(f"{MARKS[gate.state]} {gate.state.value}: {told_limit}", markup=False)
+
+
+def trained(console: Console, done: Trained) -> None:
+    """Held-out agreement before and after, and the lines that make it a judge."""
+    console.print(f"taught {done.taught} labelled answers, held out {done.held_out} of other groups", markup=False)
+    for reason, n in done.dropped.items():
+        console.print(f"left out: {n}, {reason}", markup=False)
+    for name, audit in (("before", done.before), ("after", done.after)):
+        measure = audit.gates[0].measure or audit.measure("kappa")
+        told = f"{measure.name} {said(measure)}, n = {measure.n}, {measure.unreadable} unreadable"
+        console.print(f"held out, {name}: {told}", markup=False)
+    console.print(f"gained, paired: {said(done.gain)}, n = {done.gain.n}", markup=False)
+    plain, scaled = done.log_loss
+    cooled = f"log loss {plain:.3f} nats an answer without it, {scaled:.3f} with it, on the answers it was fitted on"
+    console.print(f"temperature {done.temperature:.2f}: {cooled}", markup=False)
+    console.print(
+        f"wrote {done.folder}; in the config: judges: {{tuned: {{kind: rubric, adapter: {done.folder}}}}}", markup=False
+    )
 
 
 def _answers(console: Console, told: Audits) -> None:

@@ -57,6 +57,20 @@ def audit(
         raise typer.Exit(3)
 
 
+def train_judge(
+    config: "Config", data: Path, out: Path, described: tuple[list[str] | None, ...], learning_rate: float | None
+) -> None:
+    """LoRA on labelled verdicts; prints kappa on the answers held out, and what to write into the config."""
+    from bedside.faces import tables_judges
+    from bedside.flows import audit as auditing
+    from bedside.flows import train_judge as flow
+
+    label, value, column = described
+    asked = auditing.Asked((), None, data, tuple(label or ("label",)), pairs(value), pairs(column))
+    session = cli._session(config)
+    tables_judges.trained(cli.OUT, flow.train(session, auditing.labelled(asked), out, learning_rate))
+
+
 def pairs(texts: list[str] | None) -> dict[str, str]:
     """``a=b`` to a: b."""
     from bedside.core.errors import ConfigError

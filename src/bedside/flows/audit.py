@@ -83,7 +83,7 @@ def bench(config: Config, asked: Asked) -> Bench:
     if asked.described:
         if asked.answers is None:
             raise ConfigError("--label says which column of ANSWERS holds labels; give the file")
-        return Bench(candidates, (LABELS, _labels(asked)))
+        return Bench(candidates, (LABELS, labelled(asked)))
     compares = asked.answers is not None or asked.against is not None
     if not compares and asked.hostile:
         return Bench(candidates, None)
@@ -166,7 +166,8 @@ def _bounded(measure: Measure) -> dict[str, Any]:
     return summary.short(measure) | ({"lower_bound": measure.worst_low} if measure.worst_low is not None else {})
 
 
-def _labels(asked: Asked) -> Plugin:
+def labelled(asked: Asked) -> Plugin:
+    """The judge that the command line describes: the labels in columns of ``answers``."""
     label = list(asked.labels) or ["label"]
     told = {"path": str(asked.answers), "columns": dict(asked.columns), "values": dict(asked.values)}
     return find("judge", LABELS).model_validate(told | {"label": label if len(label) > 1 else label[0]})

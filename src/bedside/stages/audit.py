@@ -91,6 +91,24 @@ def audit(rows: Sequence[Compared], *, judge: str, name: str, reference: str, le
     )
 
 
+def gain(
+    responses: Sequence[Response],
+    reference: Sequence[Verdict],
+    judges: tuple[Sequence[Verdict], Sequence[Verdict]],
+    *,
+    two: bool,
+) -> Measure:
+    """κ of the second judge minus κ of the first, within harm levels, paired by answer.
+
+    What one of them cannot read counts as its disagreement, so giving up is no gain.
+    """
+    labels = (*(TWO if two else STANCES), UNREADABLE)
+    first, second = (compare(responses, reference, told, two=two)[0] for told in judges)
+    one, other = (replace(_ratings(rows, labels), labels=labels) for rows in (second, first))
+    found = kappa_difference(one, other)
+    return Measure("kappa gained", found.value, found.n, 0, found.low, found.high, worst_low=found.lower_bound)
+
+
 def flips(name: str, rows: Sequence[Response], told: Sequence[Sequence[Verdict]]) -> Measure:
     """Share of answers that did not get one and the same label every time they were asked about.
 
