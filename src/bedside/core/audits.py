@@ -122,6 +122,21 @@ class Hostile:
 
 
 @dataclass(frozen=True, slots=True)
+class Correction:
+    """A share at one harm level as the judge counted it, and as it would be without the judge's errors."""
+
+    level: int
+    label: str
+    method: str
+    raw: Measure
+    corrected: Measure
+    labelled: int
+    """Answers of this level that people labelled."""
+    why_not: str = ""
+    """Why there is no corrected share."""
+
+
+@dataclass(frozen=True, slots=True)
 class Audits:
     """Everything `bedside audit` found in one go."""
 
@@ -134,3 +149,5 @@ class Audits:
     """How far the raters of the reference agree with one another."""
     audits: tuple[Audit, ...] = ()
     hostile: tuple[Hostile, ...] = ()
+    corrections: tuple[Correction, ...] = ()
+    """Of the rates of one checkpoint, from labels on its own answers."""

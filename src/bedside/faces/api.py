@@ -90,8 +90,11 @@ class Run:
     def report(self, to: str | Path | None = None) -> Path:
         """Write the report as one HTML file; by default into the run's folder."""
         from bedside.faces.report import write
+        from bedside.flows import found
 
-        return write([self.summary], Path(to) if to is not None else self.folder / "report.html")
+        return write(
+            [self.summary], Path(to) if to is not None else self.folder / "report.html", [found.read(self.folder)]
+        )
 
 
 def align(config: Config, progress: Progress | None = None) -> Run:

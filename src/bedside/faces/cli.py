@@ -198,17 +198,23 @@ def evaluate(
     verdicts: Annotated[Path, typer.Argument(help="Verdicts that `bedside judge` wrote.")],
     config: File = None,
     sets: Sets = None,
+    labels: Annotated[
+        str | None, typer.Option(help="A judge of kind labels: corrects the rates by its labels.")
+    ] = None,
     json_: Json = False,
 ) -> None:
     """Measures of judged responses, with the gates of select.require."""
-    from bedside.faces import tables
-    from bedside.flows import figures
+    from bedside.faces import tables, tables_judges
+    from bedside.flows import correct, figures
 
-    told = figures.evaluate(_loaded(config, sets).config, responses, verdicts)
+    chosen = _loaded(config, sets).config
+    told = figures.evaluate(chosen, responses, verdicts)
+    corrected = correct.corrected(chosen, responses, verdicts, labels) if labels else ()
     if json_:
-        _print_json(told.as_json())
+        _print_json(told.as_json() | ({"corrected": correct.as_json(corrected)} if labels else {}))
     else:
         tables.evaluation(OUT, told)
+        tables_judges.corrections(OUT, corrected)
 
 
 @app.command()
@@ -238,12 +244,15 @@ def report(
     """Write the report of a finished run, or of several side by side, as one HTML file."""
     from bedside.faces.api import Run
     from bedside.faces.report import write
-    from bedside.flows import summary
+    from bedside.flows import found, summary
 
     folders = [_run_folder(name) for name in runs or []]
     if len(folders) > 1:
         told = [summary.read(folder) for folder in folders]
-        OUT.print(f"wrote {write(told, out or Path('report.html'))}: {len(told)} runs side by side", markup=False)
+        judges = [found.read(folder) for folder in folders]
+        OUT.print(
+            f"wrote {write(told, out or Path('report.html'), judges)}: {len(told)} runs side by side", markup=False
+        )
         return
     folder = folders[0] if folders else _folder(config, sets, run)
     done = Run(summary.read(folder), folder)

@@ -1,9 +1,11 @@
 """What a person reads in the terminal when a judge was audited or trained."""
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.table import Table
 
-from bedside.core.audits import Audit, Audits, Confusion, Hostile
+from bedside.core.audits import Audit, Audits, Confusion, Correction, Hostile
 from bedside.core.reports import Measure
 from bedside.faces.tables import MARKS, said
 from bedside.flows.train_judge import Trained
@@ -48,6 +50,20 @@ def audits(console: Console, told: Audits) -> None:
         for gate in audit.gates:
             told_limit = f"{audit.judge}: {gate.name} {gate.limit} ({gate.reason})"
             console.print(f"{MARKS[gate.state]} {gate.state.value}: {told_limit}", markup=False)
+
+
+def corrections(console: Console, told: Sequence[Correction]) -> None:
+    """As judged and corrected, a row a share; no number where the judge or the labels tell too little."""
+    if not told:
+        return
+    table = Table(title="Without the judge's errors, from labels on these answers", title_justify="left")
+    for heading in ("share", "as judged", "corrected", "n", "labelled", "how"):
+        table.add_column(heading)
+    for one in told:
+        corrected = said(one.corrected) if not one.why_not else f"no number: {one.why_not}"
+        row = (f"{one.label}@{one.level}", said(one.raw), corrected, str(one.raw.n), str(one.labelled))
+        table.add_row(*row, one.method)
+    console.print(table)
 
 
 def trained(console: Console, done: Trained) -> None:

@@ -41,6 +41,7 @@ def audit(
     """Can a judge be trusted? Its agreement with experts or a reference judge, and what turns it."""
     from bedside.faces import tables_judges
     from bedside.flows import audit as flow
+    from bedside.flows import found
 
     asked = flow.Asked(
         tuple(judge or ()), against, answers, tuple(label or ()), pairs(value), pairs(column), n, hostile
@@ -52,7 +53,7 @@ def audit(
         cli._print_json(flow.as_json(told))
     else:
         tables_judges.audits(cli.OUT, told)
-        cli.OUT.print(f"wrote {Path(chosen.runs) / chosen.run / flow.FILE}", markup=False)
+        cli.OUT.print(f"wrote {Path(chosen.runs) / chosen.run / found.AUDIT}", markup=False)
     if not flow.trusted(told):
         raise typer.Exit(3)
 
@@ -102,5 +103,5 @@ def session_for(config: "Config", plugins: list["Plugin"]) -> "Session":
     from bedside.kernel.registry import asks_for
 
     warnings.filterwarnings("ignore")
-    needed = any(asks_for(plugin, "target") for plugin in plugins)
+    needed = any(asks_for(plugin, name) for plugin in plugins for name in ("target", "policy"))
     return api.session(config, environment.Terminal(cli.ERR), target=needed)

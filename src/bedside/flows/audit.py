@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from bedside.core.audits import Audit, Audits, Hostile
 from bedside.core.errors import ConfigError, DataError
@@ -23,7 +23,7 @@ from bedside.core.identity import plain
 from bedside.core.protocols import ByOrder, Judge, TwoClasses
 from bedside.core.reports import GateState, Measure
 from bedside.core.types import Judged, Response, Verdict
-from bedside.flows import summary
+from bedside.flows import found, summary
 from bedside.flows.session import Session
 from bedside.kernel.answers import Answers
 from bedside.kernel.registry import Plugin, find, names
@@ -32,7 +32,6 @@ from bedside.kernel.tables import write_text
 from bedside.stages import audit as auditing
 from bedside.stages import gates, generate, hostile, judge, split
 
-FILE = "audit.json"
 AGAIN = 100
 """Answers that are judged a second time, and in each order of the labels."""
 ATTACKED = 6
@@ -114,14 +113,8 @@ def audit(session: Session, who: Bench, asked: Asked) -> Audits:
     told = Audits() if who.reference is None else _compared(session, who.reference, opened, asked)
     if asked.hostile:
         told = replace(told, hostile=_attacked(session, opened, _own(who, asked)))
-    write_text(session.store.root / FILE, json.dumps(plain(told), indent=1, ensure_ascii=False) + "\n")
+    write_text(session.store.root / found.AUDIT, json.dumps(plain(told), indent=1, ensure_ascii=False) + "\n")
     return told
-
-
-def read(run: Path) -> Audits | None:
-    """What `bedside audit` left in the folder of a run; None where it left nothing."""
-    path = run / FILE
-    return TypeAdapter(Audits).validate_json(path.read_bytes()) if path.is_file() else None
 
 
 def as_json(told: Audits) -> dict[str, Any]:

@@ -47,7 +47,7 @@ class Rubric(Plugin):
 
     version: ClassVar[str] = "1"
     kind: str = "rubric"
-    model: Annotated[Any, Slot("model", "target")] = "target"
+    model: Annotated[Any, Slot("model", "target", "policy")] = "target"
     template: str | None = Field(None, description="A Jinja file of your own; see templates/stance.jinja.")
     min_mass: float = Field(0.5, ge=0, le=1, description="Least raw probability of the three labels together.")
     adapter: str | None = Field(None, description="A PEFT folder put on the model: what `bedside train judge` wrote.")
