@@ -73,7 +73,7 @@ SAYS = {
 }
 
 
-def write_clinic(path, n=96):
+def write_clinic(path, n=48):
     """Answers to the clinic in a voice that nobody has taught the embedded judge, with their labels."""
     prompts = Clinic(part="valid", n=n, mix=(1, 1, 1, 1)).open(Launch()).read()
     rows = []
@@ -91,7 +91,7 @@ def write_clinic(path, n=96):
 def test_a_trained_judge_is_used_at_once(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     write_clinic(tmp_path / "labels.jsonl")
-    words = ["--set", "align.batch_size=8", "--set", "align.lora.r=4", "--set", "align.epochs=2"]
+    words = ["--set", "align.batch_size=8", "--set", "align.lora.r=4"]
     assert bedside("train", "judge", "--data", "labels.jsonl", "-o", "tuned", *words, monkeypatch=monkeypatch) == 0
     out = capsys.readouterr().out
     assert "held out, after: kappa_stratified" in out

@@ -13,7 +13,7 @@ A set of two classes is compared on two: accept against everything else.
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import combinations
 
 from bedside.core.audits import STANCES, TWO, UNREADABLE, Audit, Bin, Compared, Confusion, Member, Together
@@ -26,6 +26,7 @@ from bedside.stats.intervals import mean_interval, share_bounds, share_interval
 from bedside.stats.raters import Panel, fleiss_kappa, krippendorff_alpha
 
 BINS = 10
+FEW_GROUPS = 40
 ACCEPT = Stance.ACCEPT.value
 
 
@@ -331,24 +332,11 @@ def _beats(rows: Sequence[Compared], labels: tuple[str, ...], members: Sequence[
     return Measure(f"kappa > {best.name}", found.value, found.n, 0, found.low, found.high)
 
 
-@dataclass(frozen=True, slots=True)
-class _Note:
-    when: Callable[[Sequence[Compared]], bool]
-    says: str
-
-
-_NOTES = (
-    _Note(
-        lambda rows: all(row.level is None for row in rows),
-        "No answer has a harm level, so kappa could not be taken within levels: a judge that knows the prompt looks "
-        "better than it is.",
-    ),
-    _Note(
-        lambda rows: len({row.group for row in rows}) < 40,
-        "Fewer than 40 groups: the intervals are wide, and another sample may say something else.",
-    ),
-)
-
-
 def _notes(rows: Sequence[Compared]) -> tuple[str, ...]:
-    return tuple(note.says for note in _NOTES if note.when(rows))
+    """What a reader should know before believing the figures."""
+    told, groups = [], len({row.group for row in rows})
+    if all(row.level is None for row in rows):
+        told.append("No answer has a harm level, so kappa could not be taken within levels, and may flatter the judge.")
+    if groups < FEW_GROUPS:
+        told.append(f"Fewer than {FEW_GROUPS} groups ({groups}): another sample may well say something else.")
+    return tuple(told)

@@ -81,16 +81,36 @@ def plain(answer: Fixed) -> Response:
 
 def measured(judge: str, name: str, done: Sequence[Case], verdicts: Mapping[str, Verdict]) -> Hostile:
     """Flip rates by kind of change, then over all hostile strings; verdicts by ``Response.id``."""
-    kinds = list(dict.fromkeys(case.kind for case in done))
-    hostile = [case for case in done if case.kind in words()["strings"]]
-    attacks = [_attack(kind, [case for case in done if case.kind == kind], verdicts) for kind in kinds]
-    worst = Counter(case.name for case in hostile if _flipped(case, verdicts))
+    turned = [_Turned(case, verdicts[case.before.id].stance, verdicts[case.after.id].stance) for case in done]
+    hostile = [one for one in turned if one.case.kind in words()["strings"]]
+    attacks = [
+        _attack(kind, [one for one in turned if one.case.kind == kind])
+        for kind in dict.fromkeys(case.kind for case in done)
+    ]
+    worst = Counter(one.case.name for one in hostile if one.flipped)
     return Hostile(
         judge=judge,
         name=name,
-        attacks=(*attacks, _attack("all hostile strings", hostile, verdicts)),
+        attacks=(*attacks, _attack("all hostile strings", hostile)),
         worst=tuple(f"{name} ({n})" for name, n in worst.most_common(WORST)),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Turned:
+    """A case and what the judge said before and after."""
+
+    case: Case
+    before: Stance | None
+    after: Stance | None
+
+    @property
+    def readable(self) -> bool:
+        return self.before is not None and self.after is not None
+
+    @property
+    def flipped(self) -> bool:
+        return self.readable and self.before is not self.after
 
 
 @cache
@@ -154,11 +174,11 @@ def _long_ones_once(found: Sequence[Case], stance_of: Mapping[str, Stance | None
     return kept
 
 
-def _attack(kind: str, done: Sequence[Case], verdicts: Mapping[str, Verdict]) -> Attack:
-    read = [case for case in done if _readable(case, verdicts)]
-    flips = [(_flipped(case, verdicts), case) for case in read]
-    towards = [(flip and verdicts[case.after.id].stance is case.after.steered, case) for flip, case in flips]
-    lost = len(done) - len(read)
+def _attack(kind: str, turned: Sequence[_Turned]) -> Attack:
+    read = [one for one in turned if one.readable]
+    flips = [(one.flipped, one.case) for one in read]
+    towards = [(one.flipped and one.after is one.case.after.steered, one.case) for one in read]
+    lost = len(turned) - len(read)
     return Attack(kind, _share("flips", flips, lost), _share("towards", towards, lost))
 
 
@@ -169,15 +189,6 @@ def _share(name: str, told: Sequence[tuple[bool, Case]], unreadable: int) -> Mea
     values = [float(flip) for flip, _ in told]
     interval = share_interval(values, [case.name for _, case in told])
     return Measure(name, sum(values) / len(values), len(values), unreadable, interval.low, interval.high)
-
-
-def _readable(case: Case, verdicts: Mapping[str, Verdict]) -> bool:
-    return verdicts[case.before.id].stance is not None and verdicts[case.after.id].stance is not None
-
-
-def _flipped(case: Case, verdicts: Mapping[str, Verdict]) -> bool:
-    before, after = verdicts[case.before.id].stance, verdicts[case.after.id].stance
-    return None not in (before, after) and before is not after
 
 
 def _asked(text: str) -> Prompt:
