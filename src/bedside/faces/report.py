@@ -134,6 +134,7 @@ def html(summaries: Sequence[RunSummary], judges: Sequence[Audits | None] = ()) 
             for number, (run, audits) in enumerate(zip_longest(summaries, judges[: len(summaries)]), start=1)
         ],
         judge_words=JUDGE_WORDS,
+        advice=select.ADVICE,
         figure=figure,
         of=_find,
         words=WORDS,
