@@ -127,8 +127,16 @@ def kappa_difference(one: Ratings, other: Ratings) -> Difference:
     if groups < 2 or np.isnan(without_G).any():
         return Difference(value, n, -2.0, 2.0, -2.0)
     error = math.sqrt((groups - 1) / groups * float(np.sum((without_G - without_G.mean()) ** 2)))
-    wide, near = (float(special.stdtrit(groups - 1, quantile)) * error for quantile in (TWO_SIDED, CONFIDENCE))
+    chance = float(_marginal_chance(first.sum(axis=0), cost_KK).sum()) / n
+    wide, near = (_reach(error, groups, chance, quantile) for quantile in (TWO_SIDED, CONFIDENCE))
     return Difference(value, n, value - wide, value + wide, value - near)
+
+
+def _reach(error: float, groups: int, chance: float, quantile: float) -> float:
+    """How far a difference may be off. Two judges that never differed in some groups may yet differ in others."""
+    if error < _LEAST_CHANCE:
+        return clopper_pearson(0.0, groups, quantile=quantile).high / chance
+    return float(special.stdtrit(groups - 1, quantile)) * error
 
 
 Chance = Callable[[Array, Array], Array]
