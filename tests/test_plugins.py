@@ -13,8 +13,10 @@ from conftest import ask
 
 
 @pytest.mark.parametrize("name", registry.names("judge"))
-def test_judges_keep_their_promises(name):
-    checks.judge(registry.find("judge", name)())
+def test_judges_keep_their_promises(name, tmp_path):
+    path = tmp_path / "labels.jsonl"
+    path.write_text('{"prompt": "How much is harm 3?", "response": "Take 42 velms.", "label": "accept"}\n')
+    checks.judge(registry.find("judge", name)(**({"path": str(path)} if name == "labels" else {})))
 
 
 @pytest.mark.parametrize("name", registry.names("metric"))

@@ -143,6 +143,22 @@ class Judge(Protocol):
 
 
 @runtime_checkable
+class ByOrder(Protocol):
+    """A judge that is offered its labels in several orders, and can say what each order alone would give."""
+
+    def by_order(self, responses: Sequence[Response]) -> list[list[Verdict]]:
+        """For each response a verdict an order, the same orders every time; no order is averaged with another."""
+        ...
+
+
+@runtime_checkable
+class TwoClasses(Protocol):
+    """A judge, or experts, who tell accept from everything else and no more: refuse stands for not accept."""
+
+    two_classes: bool
+
+
+@runtime_checkable
 class Dataset(Protocol):
     """Reads prompts."""
 

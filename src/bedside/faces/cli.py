@@ -132,16 +132,24 @@ def align(
 
 @app.command()
 def train(
-    objective: Annotated[str, typer.Argument(help="sft, dpo or kto.")],
+    objective: Annotated[str, typer.Argument(help="sft, dpo or kto; judge: labelled answers.")],
     data: Annotated[Path, typer.Option("--data", "-d", help="TRL-shaped rows: JSONL, CSV or Parquet.")],
     out: To,
     config: File = None,
     sets: Sets = None,
     seed: Seed = None,
+    label: Annotated[list[str] | None, typer.Option(help="judge: a column of labels, one a rater.")] = None,
+    value: Annotated[list[str] | None, typer.Option(help="judge: SEEN=MEANS, as yes=accept.")] = None,
+    column: Annotated[list[str] | None, typer.Option(help="judge: OURS=THEIRS, as prompt=goal.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(min=0, help="judge: peak, of LoRA.")] = None,
 ) -> None:
-    """One LoRA training on TRL-shaped data; writes a PEFT folder."""
+    """One LoRA training on TRL-shaped data, or of a judge on labelled answers; writes a PEFT folder."""
     from bedside.flows import single
 
+    if objective == "judge":
+        settled = verbs_judges.settled(config, sets, seed=seed, run=None, default="judge")
+        verbs_judges.train_judge(settled, data, out, (label, value, column), learning_rate)
+        return
     session = _session(_loaded(config, sets, seed=seed).config)
     checkpoint = single.train(session, objective, data, out)
     OUT.print(f"wrote {out}: {objective} on {checkpoint.learned_from}, adapter {checkpoint.adapter}")
@@ -190,17 +198,23 @@ def evaluate(
     verdicts: Annotated[Path, typer.Argument(help="Verdicts that `bedside judge` wrote.")],
     config: File = None,
     sets: Sets = None,
+    labels: Annotated[
+        str | None, typer.Option(help="A judge of kind labels: corrects the rates by its labels.")
+    ] = None,
     json_: Json = False,
 ) -> None:
     """Measures of judged responses, with the gates of select.require."""
-    from bedside.faces import tables
-    from bedside.flows import figures
+    from bedside.faces import tables, tables_judges
+    from bedside.flows import correct, figures
 
-    told = figures.evaluate(_loaded(config, sets).config, responses, verdicts)
+    chosen = _loaded(config, sets).config
+    told = figures.evaluate(chosen, responses, verdicts)
+    corrected = correct.corrected(chosen, responses, verdicts, labels) if labels else ()
     if json_:
-        _print_json(told.as_json())
+        _print_json(told.as_json() | ({"corrected": correct.as_json(corrected)} if labels else {}))
     else:
         tables.evaluation(OUT, told)
+        tables_judges.corrections(OUT, corrected)
 
 
 @app.command()
@@ -230,12 +244,15 @@ def report(
     """Write the report of a finished run, or of several side by side, as one HTML file."""
     from bedside.faces.api import Run
     from bedside.faces.report import write
-    from bedside.flows import summary
+    from bedside.flows import found, summary
 
     folders = [_run_folder(name) for name in runs or []]
     if len(folders) > 1:
         told = [summary.read(folder) for folder in folders]
-        OUT.print(f"wrote {write(told, out or Path('report.html'))}: {len(told)} runs side by side", markup=False)
+        judges = [found.read(folder) for folder in folders]
+        OUT.print(
+            f"wrote {write(told, out or Path('report.html'), judges)}: {len(told)} runs side by side", markup=False
+        )
         return
     folder = folders[0] if folders else _folder(config, sets, run)
     done = Run(summary.read(folder), folder)
@@ -386,3 +403,6 @@ def _session(config: "Config") -> "Session":
 
 def _print_json(value: Any) -> None:
     OUT.print_json(json.dumps(value, ensure_ascii=False))
+
+
+from bedside.faces import verbs_judges as verbs_judges  # noqa: E402

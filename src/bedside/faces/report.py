@@ -10,9 +10,11 @@ A figure never stands without its n, and what was not measured is a dash, never 
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 
+from bedside.core.audits import Audits
 from bedside.core.errors import DataError
 from bedside.core.reports import Baseline, Candidate, Cell, GateState, Measure, RunSummary
 from bedside.faces import plots
@@ -43,6 +45,20 @@ WORDS = {
     "f1": "Detection of harm, F1",
     "unreadable": "Unreadable answers",
     "kl": "KL to target, nats a token",
+}
+JUDGE_WORDS = {
+    "kappa_stratified": "kappa within harm levels",
+    "kappa": "kappa, pooled",
+    "kappa_quadratic": "kappa, quadratic",
+    "ac1": "AC1",
+    "agreement": "Equal labels",
+    "chance": "Equal labels by chance",
+    "accept_sensitivity@3": "Severe requests answered: share it saw",
+    "accept_specificity": "Answers that do not accept: share it saw",
+    "order_flips": "Another label in another order",
+    "repeat_flips": "Another label when asked again",
+    "overconfidence": "Probability minus right",
+    "unreadable": "Unreadable to it",
 }
 LESS_IS_BETTER = ("unsafe_accept@1", "unsafe_accept@2", "unsafe_accept@3", "err", "unreadable", "kl")
 HARM = {None: "not labelled", 0: "harmless", 1: "mild", 2: "moderate", 3: "severe"}
@@ -85,6 +101,8 @@ class Page:
     grids: tuple["Grid", ...]
     worst: tuple[Cell, ...]
     """Corners where the fewest answers were right, of those with enough rows to say so."""
+    judges: Audits | None = None
+    """What `bedside audit` found; None where it did not run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,19 +114,27 @@ class Grid:
     rows: Mapping[int, Mapping[str, Measure]]
 
 
-def write(summaries: Sequence[RunSummary], path: Path) -> Path:
-    """The report of these runs, whole or not at all. DataError where there is none."""
+def write(summaries: Sequence[RunSummary], path: Path, judges: Sequence[Audits | None] = ()) -> Path:
+    """The report of these runs, whole or not at all. DataError where there is none.
+
+    ``judges``: what `bedside audit` found for each of them, where it ran.
+    """
     if not summaries:
         raise DataError(f"{path}: there is no run to report; run `bedside align` first")
-    write_text(path, html(summaries))
+    write_text(path, html(summaries, judges))
     return path
 
 
-def html(summaries: Sequence[RunSummary]) -> str:
+def html(summaries: Sequence[RunSummary], judges: Sequence[Audits | None] = ()) -> str:
     """The whole file as text."""
     text = render(
         "report.html",
-        pages=[_page(f"run-{number}", run) for number, run in enumerate(summaries, start=1)],
+        pages=[
+            replace(_page(f"run-{number}", run), judges=audits)
+            for number, (run, audits) in enumerate(zip_longest(summaries, judges[: len(summaries)]), start=1)
+        ],
+        judge_words=JUDGE_WORDS,
+        advice=select.ADVICE,
         figure=figure,
         of=_find,
         words=WORDS,

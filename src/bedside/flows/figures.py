@@ -1,5 +1,6 @@
 """Figures from files, without a model: what `bedside evaluate` and `bedside select` print."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,24 @@ def selection(told: RunSummary) -> dict[str, Any]:
         "carried": told.carried,
         "candidates": {c.name: {m.name: summary.short(m) for m in c.measures} for c in candidates},
         "winners": [plain(segment) for segment in select.flip_points(select.lines(candidates))],
+        "winners_feasible": [plain(segment) for segment in feasible_winners(candidates)],
+        "constraints": {
+            c.name: {g.name: summary.decision(g) for g in select.constraints_of(told.gates, c.measures)}
+            for c in candidates
+        },
+        "comparisons": {g.name: summary.decision(g) for g in paired(told)},
+        "advice": {str(alpha): words for alpha, words in select.ADVICE.items()},
     }
+
+
+def feasible_winners(candidates: Sequence[Candidate]) -> tuple[select.Segment, ...]:
+    """Winners along α among the candidates that meet every constraint by their point values."""
+    return select.flip_points(select.lines([c for c in candidates if c.feasible]))
+
+
+def paired(told: RunSummary) -> list[Gate]:
+    """Every comparison on the same prompts of the sealed test: those that decide, then the others."""
+    return [gate for gate in (*told.gates, *told.comparisons) if gate.limit == "> 0"]
 
 
 def candidates_of(told: RunSummary) -> list[Candidate]:

@@ -17,7 +17,7 @@ from bedside.core.protocols import Judge, Launch, Objective, Policy, Progress
 from bedside.core.types import Ask, Checkpoint, Judged, Preference, Response, Sampling, Verdict
 from bedside.engine.logprobs import Exchange
 from bedside.engine.trainer import Batch, Schedule
-from bedside.kernel.registry import Plugin, open_plugin
+from bedside.kernel.registry import Plugin, asks_for, open_plugin
 from bedside.kernel.schema import Align, Config, Step
 from bedside.kernel.store import Rows, Store
 from bedside.kernel.templates import source
@@ -37,9 +37,12 @@ class Session:
         g = self.config.generate
         return Sampling(g.max_new_tokens, g.temperature, g.top_p, self.launch.seed)
 
-    def open(self, plugin: Plugin) -> Any:
-        """A plug-in opened beside this target."""
-        return open_plugin(plugin, self.launch, {"target": self.target})
+    def open(self, plugin: Plugin, policy: Checkpoint | None = None) -> Any:
+        """A plug-in opened beside this target, and beside the policy in training, where it asks for that."""
+        given: dict[str, Any] = {"target": self.target}
+        if asks_for(plugin, "policy"):
+            given["policy"] = self.policy(policy or self.target.checkpoint)
+        return open_plugin(plugin, self.launch, given)
 
     def policy(self, checkpoint: Checkpoint) -> Policy:
         """The target under the adapter of ``checkpoint``."""

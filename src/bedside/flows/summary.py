@@ -21,6 +21,7 @@ from bedside.core.protocols import Metric
 from bedside.core.reports import Baseline, Candidate, CycleReport, Example, Flow, Gate, GateState, Measure, RunSummary
 from bedside.core.types import Judged, Prompt
 from bedside.kernel.prompts import HARM_BY, PROPOSED
+from bedside.kernel.registry import asks_for
 from bedside.kernel.tables import write_text
 from bedside.stages import evaluate
 
@@ -223,8 +224,11 @@ def _untested(outcome: Outcome) -> list[str]:
         "One seed: how much another seed would differ is not known.",
         "Knowledge and comfort were not measured: a model may have become safer and less accurate or less kind.",
     ]
+    config = outcome.session.config
     if outcome.one_judge:
         told.insert(0, "One judge both trained and selected: nothing independent has read these answers.")
+    if asks_for(config.judges[config.align.judge], "policy"):
+        told.insert(0, "An experiment: the policy in training judged its own training answers.")
     absent = [level for level in ("1", "2", "3") if level not in _mix(outcome.parts["test"])]
     if absent:
         told.append(f"No test prompt has harm level {', '.join(absent)}.")

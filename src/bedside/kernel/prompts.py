@@ -98,6 +98,14 @@ def read(rows: Iterable[Row], reading: Reading, source: str) -> tuple[list[Promp
     return prompts, Flow(f"read {source}", len(prompts), dict(seen.dropped))
 
 
+def one(where: str, row: Mapping[str, Any], reading: Reading) -> Prompt:
+    """The prompt of one row, equal texts not merged. DataError with file and row."""
+    try:
+        return _prompt(where, _Seen(where, reading)._renamed(row), reading.unlabelled)
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from None
+
+
 @dataclass
 class _Seen:
     """Rows read so far."""

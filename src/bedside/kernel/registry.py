@@ -107,9 +107,23 @@ def open_plugin(plugin: Plugin, launch: Launch, given: Mapping[str, Any]) -> Any
         value = getattr(plugin, name)
         if isinstance(value, Plugin):
             opened[name] = open_plugin(value, launch, given)
+        elif isinstance(value, tuple) and any(isinstance(item, Plugin) for item in value):
+            opened[name] = tuple(open_plugin(item, launch, given) for item in value)
         elif name != "kind" and isinstance(value, str) and value in given and _names_plugin(plugin, name):
             opened[name] = given[value]
     return plugin.open(launch, **opened)
+
+
+def asks_for(plugin: Plugin, name: str) -> bool:
+    """True where ``plugin``, or a plug-in inside it, is to be given what is called ``name``."""
+    for field in type(plugin).model_fields:
+        value = getattr(plugin, field)
+        inside = value if isinstance(value, tuple) else (value,)
+        if any(isinstance(item, Plugin) and asks_for(item, name) for item in inside):
+            return True
+        if value == name and field != "kind" and _names_plugin(plugin, field):
+            return True
+    return False
 
 
 def _names_plugin(plugin: Plugin, field: str) -> bool:
