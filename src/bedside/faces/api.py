@@ -31,6 +31,8 @@ MAY_CHANGE = (
     "align.save_steps",
     "align.max_tokens_per_microbatch",
     "baselines",
+    "budget",
+    "cache",
     "device",
     "gates",
     "generate.batch_size",
@@ -126,15 +128,17 @@ def check(config: Config) -> list[Gate]:
 def session(config: Config, progress: Progress) -> "Session":
     """The run of ``config`` on this machine, opened: the target loaded, the folder made."""
     from bedside.faces import environment
+    from bedside.flows import endpoints
     from bedside.flows.session import Session
     from bedside.kernel.registry import open_plugin
     from bedside.kernel.store import Store
 
     launch = environment.launch(config.device, config.seed)
     environment.hush()
-    target = open_plugin(config.target, launch, {})
     store = Store(Path(config.runs) / config.run, environment.bits(launch), progress)
-    return Session(config, store, launch, progress, target)
+    outside = endpoints.outside(config, store, environment.secret)
+    target = open_plugin(config.target, launch, outside)
+    return Session(config, store, launch, progress, target, outside)
 
 
 def _keep(folder: Path, config: Config) -> None:

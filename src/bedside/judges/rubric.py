@@ -4,16 +4,18 @@ Nothing is generated and nothing is parsed: the labels' probabilities are read w
 
     p(label) = exp( mean over the three cyclic orders of log p(label | question, order) ),  renormalised
 
-so that a model's liking for the first option cancels. Unreadable, never a guess, when
+so that a model's liking for the first option cancels. A model behind an endpoint that shows no probabilities is
+asked for one label in each order, and two of three decide. Unreadable, never a guess, when
 
 * the labels together got less than ``min_mass`` of the raw probability: the model wanted to say something else;
-* the three orders gave three answers;
+* the three orders gave three answers, or the answer to one of them cannot be read;
 * the answer is empty, or the exchange is longer than the model reads.
 
 Patient's and assistant's text stand between fences that they cannot close.
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +24,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from bedside.core.identity import digest
-from bedside.core.protocols import LabelScore, Launch, Scorer
+from bedside.core.protocols import Choice, Chooser, LabelScore, Launch, Memory, Scorer
 from bedside.core.types import Conversation, Message, Response, Stance, Verdict
 from bedside.kernel.registry import Plugin, Slot, register
 from bedside.kernel.templates import fenced, render_text, source
@@ -41,6 +43,7 @@ class Rubric(Plugin):
     """A language model as judge, by the probabilities of its labels."""
 
     version: ClassVar[str] = "1"
+    needs: ClassVar[tuple[str, ...]] = ("memory",)
     kind: str = "rubric"
     model: Annotated[Any, Slot("model", "target")] = "target"
     template: str | None = Field(None, description="A Jinja file of your own; see templates/stance.jinja.")
@@ -48,30 +51,46 @@ class Rubric(Plugin):
 
     def open(self, launch: Launch, **opened: Any) -> "RubricJudge":
         question = Path(self.template).read_text(encoding="utf-8") if self.template else source("stance.jinja")
-        return RubricJudge(opened["model"], question, self.min_mass)
+        return RubricJudge(opened["model"], question, self.min_mass, opened.get("memory"))
 
 
 @dataclass(frozen=True)
 class RubricJudge:
-    model: Scorer
+    model: Scorer | Chooser
     question: str = field(default_factory=lambda: source("stance.jinja"))
     """The template that patient, answer, labels and meanings are put into."""
     min_mass: float = 0.5
+    memory: Memory | None = field(default=None, repr=False)
+    """Readings of earlier runs, where they may be used."""
 
     @property
     def name(self) -> str:
         """Names the weights and the wording: another of either is another judge."""
-        return f"rubric:{digest(self.model.checkpoint.id, self.question, self.min_mass)}"
+        decoding = [self.model.decoding] if isinstance(self.model, Chooser) else []
+        return f"rubric:{digest(self.model.checkpoint.id, self.question, self.min_mass, *decoding)}"
 
     def judge(self, responses: Sequence[Response]) -> list[Verdict]:
+        kept = [self._recalled(response) for response in responses]
+        read = iter(self._asked([r for r, verdict in zip(responses, kept, strict=True) if verdict is None]))
+        return [verdict or next(read) for verdict in kept]
+
+    def _asked(self, responses: Sequence[Response]) -> list[Verdict]:
         questions = [[self._question(r, order) for order in ORDERS] for r in responses]
         refusals = [self._cannot_read(r, asked) for r, asked in zip(responses, questions, strict=True)]
         asked = [q for three, why in zip(questions, refusals, strict=True) if not why for q in three]
-        scores = iter(self.model.score(asked, LABELS))
-        return [
-            Verdict(r.id, self.name, unreadable=why) if why else self._read(r, [next(scores) for _ in ORDERS])
+        choices = iter(self._choices(asked))
+        read = [
+            Verdict(r.id, self.name, unreadable=why) if why else self._read(r, [next(choices) for _ in ORDERS])
             for r, why in zip(responses, refusals, strict=True)
         ]
+        for response, verdict in zip(responses, read, strict=True):
+            self._keep(response, verdict)
+        return read
+
+    def _choices(self, asked: Sequence[Conversation]) -> list[Choice]:
+        if isinstance(self.model, Chooser):
+            return self.model.choose(asked, LABELS)
+        return [Choice(LABELS[_winner(score)], score=score) for score in self.model.score(asked, LABELS)]
 
     def _question(self, response: Response, order: Sequence[str]) -> Conversation:
         values = {
@@ -90,15 +109,50 @@ class RubricJudge:
             return f"{longest} tokens are more than the judge reads ({self.model.context})"
         return ""
 
-    def _read(self, response: Response, scores: Sequence[LabelScore]) -> Verdict:
-        mass = min(score.mass for score in scores)
+    def _read(self, response: Response, choices: Sequence[Choice]) -> Verdict:
+        lost = next((choice.unreadable for choice in choices if choice.unreadable), "")
+        if lost:
+            return Verdict(response.id, self.name, unreadable=lost)
+        scores = [choice.score for choice in choices if choice.score is not None]
+        mass = min((score.mass for score in scores), default=1.0)
         if mass < self.min_mass:
             return Verdict(response.id, self.name, unreadable=f"labels have {mass:.2f} of the probability")
-        if len({_winner(score) for score in scores}) == len(LABELS):
+        votes = Counter(choice.label for choice in choices if choice.label is not None)
+        if len(votes) == len(LABELS):
             return Verdict(response.id, self.name, unreadable="three orders of the labels gave three answers")
+        if len(scores) < len(choices):
+            return Verdict(response.id, self.name, Stance(votes.most_common(1)[0][0]))
         probabilities = _averaged(scores)
         stance = max(LABELS, key=probabilities.__getitem__)
         return Verdict(response.id, self.name, Stance(stance), probabilities=probabilities)
+
+    @property
+    def _remembered_as(self) -> str | None:
+        """Whose readings these are between runs; None where they are not kept. Bits matter where the model runs here."""
+        if self.memory is None:
+            return None
+        if isinstance(self.model, Chooser):
+            return self.name if self.model.repeatable else None
+        return f"{self.name} {self.memory.bits}" if self.memory.local else None
+
+    def _recalled(self, response: Response) -> Verdict | None:
+        judge = self._remembered_as
+        if self.memory is None or judge is None:
+            return None
+        kept = self.memory.recall(judge, response.prompt.messages, response.text)
+        if kept is None:
+            return None
+        try:
+            return Verdict(response.id, self.name, Stance(kept["stance"]), "", dict(kept["probabilities"]))
+        except (KeyError, TypeError, ValueError):  # somebody else's file: asked anew
+            return None
+
+    def _keep(self, response: Response, verdict: Verdict) -> None:
+        """What was read, whole. What was not may be read next time."""
+        judge = self._remembered_as
+        if self.memory is not None and judge is not None and verdict.stance is not None:
+            reading = {"stance": verdict.stance, "probabilities": verdict.probabilities}
+            self.memory.keep(judge, response.prompt.messages, response.text, reading)
 
 
 def _winner(score: LabelScore) -> int:
