@@ -128,7 +128,7 @@ class RubricJudge:
 
     @property
     def _remembered_as(self) -> str | None:
-        """Whose readings these are between runs; None where they are not kept. Bits matter where the model runs here."""
+        """Whose readings these are between runs; None where none are kept. Bits matter to models that run here."""
         if self.memory is None:
             return None
         if isinstance(self.model, Chooser):

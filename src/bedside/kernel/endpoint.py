@@ -289,11 +289,12 @@ def _transport(address: Address) -> "httpx2.AsyncBaseTransport":
         async def handle_async_request(self, request: "httpx2.Request") -> "httpx2.Response":
             if request.url.host != host:
                 raise httpx2.UnsupportedProtocol(f"{request.url.host} is not the host of the config")
-            for name in list(request.headers):
-                if name.lower() not in _HEADERS or (name.lower() == "authorization" and address.key is None):
-                    del request.headers[name]
-            request.headers["accept-encoding"], request.headers["user-agent"] = "identity", "bedside"
-            response = await inner.handle_async_request(request)
+            names = _HEADERS if address.key is not None else tuple(n for n in _HEADERS if n != "authorization")
+            kept = {name: value for name, value in request.headers.items() if name.lower() in names}
+            kept |= {"accept-encoding": "identity", "user-agent": "bedside"}
+            more = dict(request.extensions)
+            sent = httpx2.Request(request.method, request.url, headers=kept, stream=request.stream, extensions=more)
+            response = await inner.handle_async_request(sent)
             response.stream = Bounded(response.stream)  # type: ignore[arg-type]
             return response
 

@@ -221,7 +221,8 @@ def _token(row: Any) -> Token | None:
         text, nats = (item.get("token"), item.get("logprob")) if isinstance(item, dict) else (None, None)
         if not isinstance(text, str) or not isinstance(nats, int | float) or abs(nats) > _LEAST_NATS:
             return None
-        found[clean(text)] = float(nats)
+        if found.setdefault(clean(text), float(nats)) != nats:  # says two things of one token, or is not a number
+            return None
     return Token(clean(row["token"]), tuple(found.items()))
 
 
