@@ -8,6 +8,7 @@ the server counts how often each question was answered well. ``python tests/host
 
 import json
 import re
+import socket
 import threading
 import time
 from collections import Counter
@@ -134,6 +135,25 @@ def _handler(server):
                 self.wfile.write(data[i : i + 1])
                 self.wfile.flush()
                 time.sleep(seconds)
+
+        def drip_head(self, seconds):
+            for sign in b"HTTP/1.1 200 OK\r\nX-Slow: " + b"a" * 200:
+                if server.over.is_set():
+                    return
+                self.wfile.write(bytes([sign]))
+                time.sleep(seconds)
+
+        def torn(self, data):
+            """Promises more than comes."""
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(data) + 50))
+            self.end_headers()
+            self.wfile.write(data)
+            self.hang_up()
+
+        def hang_up(self):
+            self.close_connection = True
+            self.connection.shutdown(socket.SHUT_RDWR)
 
         def log_message(self, *_):
             pass

@@ -1,6 +1,7 @@
 """Models behind endpoints: what is read, what is asked again, what is never a stance, what a key never does."""
 
 import asyncio
+import gzip
 import json
 import logging
 import threading
@@ -37,7 +38,7 @@ class Naps:
 def opened(url, **more):
     """An endpoint that is not waited for."""
     given = {"purse": more.pop("purse", None), "secret": more.pop("secret", None)}
-    model = Http(url=url, model="m", **{"timeout_seconds": 0.3, **more}).open(Launch(), **given)
+    model = Http(url=url, model="m", **{"timeout_seconds": 10, **more}).open(Launch(), **given)
     model.line.sleep = Naps()
     return model
 
@@ -100,13 +101,13 @@ def test_an_unenforced_constraint_stops_where_the_config_says_so():
 @pytest.mark.parametrize("fault", FAULTS)
 def test_each_fault_is_asked_again_or_unreadable_and_never_a_stance(fault):
     """First once, then always."""
-    once = Hostile(lambda q, t: fault if "answer" in q and t == 0 else None)
-    with once as server:
-        (verdict,) = RubricJudge(opened(server.url)).judge([answer(0, "refuse")])
+    patience = {"timeout_seconds": 0.3} if fault == "stall" else {}
+    with Hostile(lambda q, t: fault if "answer" in q and t == 0 else None) as server:
+        (verdict,) = RubricJudge(opened(server.url, **patience)).judge([answer(0, "refuse")])
         assert verdict.stance is (Stance.REFUSE if fault in TRANSIENT else None)
         assert bool(verdict.unreadable) == (fault not in TRANSIENT)
     with Hostile(lambda q, t: fault if "answer" in q else None) as server:
-        (verdict,) = RubricJudge(opened(server.url, retries=2, timeout_seconds=0.05)).judge([answer(0, "refuse")])
+        (verdict,) = RubricJudge(opened(server.url, retries=2, **patience)).judge([answer(0, "refuse")])
         assert verdict.stance is None
         assert "accept" not in verdict.unreadable or fault in ("ignored", "html")
         tried = [n for q, n in server.tried.items() if "answer" in q]
@@ -219,6 +220,7 @@ def test_a_key_is_sent_and_never_told(caplog):
         ({"url": "http://me:CANARY@host/v1"}, "api_key_env"),
         ({"url": "https://host/v1?key=CANARY"}, "api_key_env"),
         ({"url": "http://host/v1", "api_key_env": "sk-CANARY-123"}, "NAME of an environment variable"),
+        ({"url": "http://host/v1", "proxy": "http://me:CANARY@proxy"}, "password"),
         ({"url": "http://host/v1", "extra": {"n": 3, "messages": []}}, "may not say messages, n"),
     ],
 )
@@ -273,13 +275,67 @@ def test_a_reply_byte_by_byte_is_given_up_in_time_and_a_huge_one_is_not_read():
         "drip": lambda h: h.drip(json.dumps(label("accept")).encode(), 0.05),
         "huge": lambda h: h.send(200, json.dumps(said("a" * 10_000_000)).encode()),
         "huge error": lambda h: h.send(400, b"a" * 10_000_000),
+        "slow head": lambda h: h.drip_head(0.05),
     }
     with Hostile(lambda q, t: q if q in faults else None, faults=faults) as server:
-        model = opened(server.url, retries=1, timeout_seconds=0.2)
-        drip, huge, error = model.choose([turns(name) for name in faults], LABELS)
-    assert drip.unreadable == "no answer: no answer within 0.2 s, 2 times"
+        hasty, patient = opened(server.url, retries=1, timeout_seconds=1), opened(server.url)
+        hasty.probe()
+        drip, head = hasty.choose([turns("drip"), turns("slow head")], LABELS)
+        huge, error = patient.choose([turns("huge"), turns("huge error")], LABELS)
+    assert drip.unreadable == "no answer: no answer within 1 s, 2 times"
     assert "longer than 4 MiB" in huge.unreadable
     assert error.label is None
+    assert head.unreadable == "no answer: no answer within 1 s, 2 times"
+
+
+@pytest.mark.parametrize("status", [204, 301, 302, 304, 307, 308, 402, 405, 410, 418, 451, 501, 503, 599])
+def test_any_other_status_is_unreadable_or_stops(status):
+    with Hostile(
+        lambda q, t: "s" if q == "x" else None, faults={"s": lambda h: h.send(status, label("accept"))}
+    ) as server:
+        model = opened(server.url, retries=1)
+        if 300 <= status < 400:
+            with pytest.raises(ModelError, match="sends us elsewhere"):
+                model.choose([turns("x")], LABELS)
+        else:
+            (choice,) = model.choose([turns("x")], LABELS)
+            assert choice.label is None
+
+
+def test_a_packed_body_a_torn_one_and_a_closed_line_are_unreadable():
+    bomb = gzip.compress(b"a" * 50_000_000)
+    faults = {
+        "bomb": lambda h: h.send(200, bomb, {"Content-Encoding": "gzip"}),
+        "torn": lambda h: h.torn(json.dumps(label("accept")).encode()),
+        "closed": lambda h: h.hang_up(),
+        "no http": lambda h: h.wfile.write(b"accept\r\n\r\n") and h.hang_up(),
+        "long head": lambda h: h.send(200, label("accept"), {"X-Long": "a" * 200_000}),
+        "split head": lambda h: h.wfile.write(b"HTTP/1.1 200 OK\r\n: \x00\r\n\r\n") and h.hang_up(),
+    }
+    with Hostile(lambda q, t: q if q in faults else None, faults=faults) as server:
+        told = opened(server.url, retries=1).choose([turns(name) for name in faults], LABELS)
+    assert [c.label for c in told] == [None] * len(faults)
+    assert all("the connection failed" in c.unreadable and "2 times" in c.unreadable for c in told)
+
+
+def test_lanes_that_wait_for_a_probe_share_what_came_of_it():
+    with Hostile(lambda q, t: "500") as server:
+        model = opened(server.url, retries=0, top_logprobs=0)
+        errors = []
+
+        def tries():
+            try:
+                model.probe()
+            except ModelError as error:
+                errors.append(str(error))
+
+        threads = [threading.Thread(target=tries) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(errors) == 8
+    assert len(server.requests) < 8, "one finds out for all"
 
 
 def test_an_unknown_price_stops_unless_allowed_or_on_this_machine():
@@ -375,7 +431,7 @@ def test_a_thousand_rows_with_a_twentieth_of_each_fault_end_complete_or_plainly_
 
     rows = [answer(n, LABELS[n % 3]) for n in range(1000)]
     with Hostile(plan) as server:
-        judge = RubricJudge(opened(server.url, concurrency=16, timeout_seconds=0.5, retries=1))
+        judge = RubricJudge(opened(server.url, concurrency=32, timeout_seconds=2, retries=1))
         store = Store(tmp_path)
         verdicts = store.map(
             "judge",

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -33,6 +34,7 @@ judges:
 align: {{judge: external}}
 {more}
 """
+WATCHED = Path(__file__).parent / "watched.py"
 STANCES = ("accept", "caution", "refuse")
 
 
@@ -48,9 +50,9 @@ def project(root, url, n=40, key="", more=""):
     return root
 
 
-def line(root, *words, **environment):
+def line(root, *words, program=("-m", "bedside"), **environment):
     """A process of its own, as a person starts it."""
-    started = [sys.executable, "-m", "bedside", *map(str, words)]
+    started = [sys.executable, *map(str, [*program, *words])]
     return subprocess.Popen(
         started, cwd=root, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -181,8 +183,13 @@ def test_a_key_gets_into_no_file_and_no_message(tmp_path, command, monkeypatch):
             code, *said_ = command(root, *words)
             told += said_
             assert code == expected
-        loud = line(root, "judge", "a.jsonl", "-o", "v.jsonl", "--set", "cache.judgements=none", OPENAI_LOG="debug")
+        words = ("judge", "a.jsonl", "-o", "v.jsonl", "--set", "cache.judgements=none", "--set", "run=loud")
+        loud = line(root, *words, program=[WATCHED, tmp_path / "contacted"], OPENAI_LOG="debug")
         told += loud.communicate()
+        contacted = (tmp_path / "contacted").read_text().splitlines()
+        port = server.http.server_address[1]
+        assert set(contacted) <= {f"('127.0.0.1', {port})", f"[('127.0.0.1', {port})]"}, "and nobody else"
+        assert contacted
         assert loud.returncode == 0
         server.plan = lambda q, t: "401"
         told += command(root, "generate", "--part", "test", "-o", "b.jsonl")[1:]

@@ -5,16 +5,15 @@
     Unanswered    this call will not be answered (400, 413, 422; retries used up): a fact about a row
     ModelError    nothing here will be (401, 403, 404, a redirect, Retry-After above the limit): stop
 
-The client is the ``openai`` package's, with its own retries off, on a transport that knows one host: no redirect
-is followed, no proxy or password file of the environment is used, headers that say what machine this is are
-taken off, and a body is read up to a limit. A key is never part of what is said, and is cut out of what is heard.
+The client is the ``openai`` package's, its own retries off, on the transport of ``onehost``. A key is never part of
+what is said, and is cut out of what is heard.
 """
 
 import asyncio
 import threading
 import time
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
@@ -22,18 +21,16 @@ from urllib.parse import urlsplit
 
 from bedside.core.errors import ModelError
 from bedside.kernel import replies
+from bedside.kernel.onehost import LONGEST_BODY_BYTES, TooLong, client
 from bedside.kernel.purse import Bill, Price, Purse
 
 if TYPE_CHECKING:
-    import httpx2
     import openai
 
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 8.0
-LONGEST_BODY_BYTES = 4 << 20
 EXTRA_TOKENS = 256
 """What a server may put around the turns: its template, its schema. Part of the most that a call may take."""
 _RETRIED = (408, 409, 429)
-_HEADERS = ("accept", "accept-encoding", "authorization", "connection", "content-length", "content-type", "host")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 Body = Mapping[str, Any]
 """Of one request, as the endpoint gets it."""
@@ -227,10 +224,6 @@ class _Failure:
     """The endpoint may have worked for it: counted at the most."""
 
 
-class _TooLong(Exception):
-    pass
-
-
 @dataclass(frozen=True)
 class _Open:
     """The client, in an event loop of a thread of its own: connections live there, and callers may have loops too."""
@@ -241,7 +234,11 @@ class _Open:
 
     @classmethod
     def on(cls, address: Address, manners: Manners, concurrency: int) -> "_Open":
-        made = cls(asyncio.new_event_loop(), _client(address, manners), asyncio.Semaphore(concurrency))
+        made = cls(
+            asyncio.new_event_loop(),
+            client(address.url, address.key, address.proxy, manners.timeout_seconds),
+            asyncio.Semaphore(concurrency),
+        )
         threading.Thread(target=_run, args=(made.loop, made.client), daemon=True).start()
         return made
 
@@ -262,69 +259,12 @@ def _backoff(tried: int) -> float:
     return min(FIRST_WAIT_SECONDS * 2.0**tried, LONGEST_WAIT_SECONDS)
 
 
-def _client(address: Address, manners: Manners) -> "openai.AsyncOpenAI":
-    try:
-        import httpx2
-        import openai
-    except ImportError:
-        raise ModelError("endpoints need the openai client: pip install 'bedside[api]'") from None
-
-    timeout = httpx2.Timeout(manners.timeout_seconds)
-    carries = _transport(address)
-    http = httpx2.AsyncClient(transport=carries, timeout=timeout, follow_redirects=False, trust_env=False)
-    return openai.AsyncOpenAI(
-        api_key=address.key or "none", base_url=address.url, max_retries=0, timeout=timeout, http_client=http
-    )
-
-
-def _transport(address: Address) -> "httpx2.AsyncBaseTransport":
-    import httpx2
-
-    inner = httpx2.AsyncHTTPTransport(trust_env=False, proxy=address.proxy)
-    host = httpx2.URL(address.url).host
-
-    class OneHost(httpx2.AsyncBaseTransport):
-        """Lets through what a call needs and no more, to the host of the config and no other."""
-
-        async def handle_async_request(self, request: "httpx2.Request") -> "httpx2.Response":
-            if request.url.host != host:
-                raise httpx2.UnsupportedProtocol(f"{request.url.host} is not the host of the config")
-            names = _HEADERS if address.key is not None else tuple(n for n in _HEADERS if n != "authorization")
-            kept = {name: value for name, value in request.headers.items() if name.lower() in names}
-            kept |= {"accept-encoding": "identity", "user-agent": "bedside"}
-            more = dict(request.extensions)
-            sent = httpx2.Request(request.method, request.url, headers=kept, stream=request.stream, extensions=more)
-            response = await inner.handle_async_request(sent)
-            response.stream = Bounded(response.stream)  # type: ignore[arg-type]
-            return response
-
-        async def aclose(self) -> None:
-            await inner.aclose()
-
-    class Bounded(httpx2.AsyncByteStream):
-        def __init__(self, stream: "httpx2.AsyncByteStream") -> None:
-            self.stream = stream
-
-        async def __aiter__(self) -> AsyncIterator[bytes]:
-            read = 0
-            async for chunk in self.stream:
-                read += len(chunk)
-                if read > LONGEST_BODY_BYTES:
-                    raise httpx2.ReadError(f"more than {LONGEST_BODY_BYTES >> 20} MiB") from _TooLong()
-                yield chunk
-
-        async def aclose(self) -> None:
-            await self.stream.aclose()
-
-    return OneHost()
-
-
 def _broken(error: BaseException) -> _Failure:
     """What became of the connection: by the kinds of the errors alone, whose texts may hold headers."""
     kinds: list[str] = []
     at: BaseException | None = error
     while at is not None:
-        if isinstance(at, _TooLong):
+        if isinstance(at, TooLong):
             reason = f"the reply is longer than {LONGEST_BODY_BYTES >> 20} MiB"
             return _Failure(reason, again=False, may_cost=True)
         kinds.append(type(at).__name__)

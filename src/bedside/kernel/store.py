@@ -21,11 +21,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
 
 from pydantic import TypeAdapter
 
-from bedside.core.errors import BedsideError, StageError
+from bedside.core.errors import StageError
 from bedside.core.identity import digest, digest_bytes, plain
 from bedside.core.protocols import Progress, Silent
 from bedside.kernel.tables import write_text
@@ -182,13 +183,13 @@ class _Lanes(Generic[In, Out]):
             yield from ((number, self.work(batch)) for number, batch in batches)
             return
         waiting: queue.SimpleQueue[tuple[int, list[In]] | None] = queue.SimpleQueue()
-        come: queue.SimpleQueue[tuple[int, Sequence[Out] | None, BedsideError | None]] = queue.SimpleQueue()
+        come: queue.SimpleQueue[tuple[int, Sequence[Out] | None, BaseException | None]] = queue.SimpleQueue()
         lanes = min(self.count, len(batches))
         for item in [*batches, *[None] * lanes]:
             waiting.put(item)
         for _ in range(lanes):  # daemons: an interrupt does not wait for calls in flight
             threading.Thread(target=self._lane, args=(waiting, come), daemon=True).start()
-        failed: list[BedsideError] = []
+        failed: list[BaseException] = []
         expected = len(batches)
         try:
             while expected > 0:
@@ -197,7 +198,7 @@ class _Lanes(Generic[In, Out]):
                 if rows is not None:
                     yield number, rows
                     continue
-                failed.append(error or StageError("a lane broke; the traceback above is a bug of ours or of a plug-in"))
+                failed.append(error or StageError("a lane gave no rows; this is a plug-in's bug"))
                 expected -= _emptied(waiting)
         finally:
             _emptied(waiting)
@@ -206,13 +207,23 @@ class _Lanes(Generic[In, Out]):
 
     def _lane(self, waiting: Any, come: Any) -> None:
         while (item := waiting.get()) is not None:
-            rows, error = None, None
-            try:
+            rows: Sequence[Out] | None = None
+            with _Carried() as carried:
                 rows = self.work(item[1])
-            except BedsideError as told:
-                error = told
-            finally:
-                come.put((item[0], rows, error))
+            come.put((item[0], rows, carried.error))
+
+
+class _Carried:
+    """Takes an error over to the thread that waits for it, where it is raised: a lane has nobody to tell."""
+
+    error: BaseException | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> bool:
+        self.error = error
+        return True
 
 
 def _emptied(waiting: Any) -> int:

@@ -49,6 +49,12 @@ def _base(url: str) -> str:
     return url.rstrip("/").removesuffix("/chat/completions")
 
 
+def _proxy(url: str | None) -> str | None:
+    if url is not None and (urlsplit(url).username or urlsplit(url).password):
+        raise ValueError("holds a password, which would stand in every run's config.yaml; use a proxy that needs none")
+    return url
+
+
 def _variable(name: str | None) -> str | None:
     if name is not None and not re.fullmatch(r"[A-Z_][A-Z0-9_]*", name):
         raise ValueError("holds the NAME of an environment variable, in capitals (JUDGE_KEY), never the key itself")
@@ -91,7 +97,9 @@ class Http(Plugin):
     )
     usd_per_million_in: float | None = Field(None, ge=0, description="Price of a million tokens in, US dollars.")
     usd_per_million_out: float | None = Field(None, ge=0, description="Price of a million tokens out, US dollars.")
-    proxy: str | None = Field(None, description="A proxy to go through. Those of the environment are not used.")
+    proxy: Annotated[str | None, AfterValidator(_proxy)] = Field(
+        None, description="A proxy to go through. Those of the environment are not used."
+    )
     extra: Annotated[dict[str, Any], AfterValidator(_not_ours)] = Field(
         {}, description="Further keys of each request, such as chat_template_kwargs."
     )
@@ -123,7 +131,8 @@ class EndpointModel:
 
     config: Http
     line: Line
-    _probed: Probe | None = None
+    _probed: Probe | ModelError | None = None
+    _probes: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     repeatable: bool = True
     context: int = 1 << 30
@@ -171,10 +180,17 @@ class EndpointModel:
 
     def probe(self) -> Probe:
         """What the endpoint can do, found out once. ModelError where it cannot be reached or used."""
+        begun = self._probes
         with self._lock:
-            if self._probed is None:
-                self._probed = self._find_out()
-            return self._probed
+            if not isinstance(self._probed, Probe) and self._probes == begun:  # nobody found out while we waited
+                try:
+                    self._probed = self._find_out()
+                except ModelError as error:
+                    self._probed = error
+                self._probes += 1
+            if isinstance(self._probed, Probe):
+                return self._probed
+            raise self._probed or ModelError(f"{self.line.address.where}: cannot be used")
 
     def _find_out(self) -> Probe:
         """Asked for everything, then for less, until the endpoint agrees to be asked."""
