@@ -3,7 +3,7 @@
     with Hostile(lambda question, tried: "429" if tried == 0 else None) as server: ...
 
 The label of a closed question stands in its text, ``[accept]``: so a test knows what the right answer is, and
-the server counts how often each question was answered well. ``python tests/hostile_server.py`` lists the faults.
+the server counts how often each question was answered well; ``knows`` names the label by another rule. ``python tests/hostile_server.py`` lists the faults.
 """
 
 import json
@@ -45,8 +45,9 @@ TRANSIENT = ("429", "500", "stall", "half json", "html", "empty choices")
 class Hostile:
     """``plan(question, tried)`` names the fault of the ``tried``-th time a question is asked, or None."""
 
-    def __init__(self, plan=lambda question, tried: None, *, enforces=True, logprobs=False, faults=FAULTS):
+    def __init__(self, plan=lambda question, tried: None, *, enforces=True, logprobs=False, faults=FAULTS, knows=None):
         self.plan, self.enforces, self.logprobs, self.faults = plan, enforces, logprobs, faults
+        self.knows = knows or (lambda question: (MARK.findall(question) or [None])[-1])
         self.tried, self.answered, self.requests = Counter(), Counter(), []
         self.lock, self.over = threading.Lock(), threading.Event()
 
@@ -98,12 +99,12 @@ def _handler(server):
 
         def plain(self, question):
             format_ = self.body.get("response_format")
-            marked = MARK.findall(question)
+            known = server.knows(question)
             if format_ and server.enforces:
                 allowed = format_["json_schema"]["schema"]["properties"]["label"]["enum"]
-                told = label(marked[-1] if marked and marked[-1] in allowed else allowed[0])
+                told = label(known if known in allowed else allowed[0])
             elif format_ or "Reply with" in question:
-                told = said(marked[-1] if marked else "hello")
+                told = said(known or "hello")
             else:
                 told = said(f"You asked: {question}")
             if server.logprobs and self.body.get("logprobs"):

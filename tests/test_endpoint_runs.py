@@ -14,13 +14,17 @@ pytest.importorskip("openai", reason="needs the api extra: pip install 'bedside[
 
 import bedside
 from bedside.core.errors import ConfigError
+from bedside.core.identity import digest, plain
 from bedside.core.protocols import Silent
 from bedside.core.reports import GateState
+from bedside.core.types import Response
 from bedside.faces.cli import main
 from bedside.flows import check, single
 from bedside.kernel import tables
 from bedside.kernel.judgements import FOLDER
+from conftest import ask
 from hostile_server import FAULTS, Hostile, said
+from test_align import write_config
 
 CONFIG = """
 run: far
@@ -200,6 +204,47 @@ def test_a_key_gets_into_no_file_and_no_message(tmp_path, command, monkeypatch):
     assert b"[key] it is" in written, "and echoed"
     assert key.encode() not in written
     assert key not in "".join(told)
+
+
+@pytest.mark.slow
+def test_align_trains_a_local_model_under_a_judge_behind_an_endpoint(tiny, tmp_path):
+    """The whole loop; the second run of the same config asks nobody."""
+
+    def knows(question):
+        answered = question.rpartition("<<<ANSWER")[2].rpartition("ANSWER>>>")[0]
+        return STANCES[int(digest(answered)[3:9], 16) % 3]
+
+    path = write_config(tmp_path, tiny["llama"], more="cache: {judgements: endpoints}\n")
+    with Hostile(lambda q, t: "500" if t == 0 and len(q) % 50 == 0 else None, knows=knows, logprobs=True) as server:
+        far = f'{{kind: rubric, model: {{kind: http, url: "{server.url}", model: m}}}}'
+        path.write_text(path.read_text().replace("{kind: coin}", far))
+        run = bedside.align(bedside.load(path))
+        asked = len(server.requests)
+        again = bedside.align(bedside.load(path))
+        assert len(server.requests) == asked
+    assert set(server.questions.values()) == {1}, "no question is answered twice"
+    assert again.verdict == run.verdict
+    assert run.measures["unreadable"].value == 0
+    assert [c.name for c in run.summary.cycles[0].candidates][:2] == ["target", "cycle-1/kto"]
+    (spent,) = [told for name, told in run.summary.facts.items() if name.startswith("spent at 127.0.0.1")]
+    calls = len(read(tmp_path / "runs/tiny/spend.jsonl"))
+    assert spent.startswith(f"{calls} calls, {40 * calls} tokens in")
+    assert list((tmp_path / "cache").rglob("*.json"))
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_at_once_and_keeps_what_is_finished(tmp_path):
+    with Hostile(lambda q, t: "stall" if "exactly" not in q else None) as server:
+        root = project(tmp_path, server.url)
+        tables.write_jsonl(root / "a.jsonl", [plain(Response(ask("q"), "a", "m"))])
+        running = line(root, "judge", "a.jsonl", "-o", "v.jsonl")
+        while not any("ANSWER" in q for q in list(server.tried)):
+            assert running.poll() is None
+            server.over.wait(0.05)
+        running.send_signal(signal.SIGINT)
+        _, said_ = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert "continue with the same command" in said_
 
 
 @pytest.fixture
