@@ -3,7 +3,8 @@
     with Hostile(lambda question, tried: "429" if tried == 0 else None) as server: ...
 
 The label of a closed question stands in its text, ``[accept]``: so a test knows what the right answer is, and
-the server counts how often each question was answered well; ``knows`` names the label by another rule. ``python tests/hostile_server.py`` lists the faults.
+the server counts how often each question was answered well; ``knows`` names the label by another rule.
+``python tests/hostile_server.py`` lists the faults.
 """
 
 import json

@@ -149,8 +149,12 @@ def test_a_server_that_is_gone_stops_the_run_and_one_row_at_fault_does_not():
 )
 def test_a_key_that_is_turned_away_is_named_by_its_variable(status, words):
     echo = {"no": lambda h: h.send(status, {"error": {"message": f"bad key {h.headers['Authorization']}"}})}
-    with Hostile(lambda q, t: "no", faults=echo) as server, pytest.raises(ModelError, match=words) as told:
-        opened(server.url, api_key_env="JUDGE_KEY", secret=lambda name: "CANARY-1").probe()
+    with Hostile(lambda q, t: "no", faults=echo) as server:
+        model = opened(server.url, api_key_env="JUDGE_KEY", secret=lambda name: "CANARY-1")
+        with pytest.raises(ModelError, match=words) as told:
+            model.probe()
+        (spent,) = model.line.purse.spent.values()
+    assert (spent.calls, spent.tokens_in, spent.usd) == (1, 0, 0), "turned away: nothing is spent"
     assert "CANARY" not in str(told.value)
 
 

@@ -28,7 +28,7 @@ def test_a_call_waits_while_others_are_in_flight_and_stops_when_none_is():
     assert not purse.take(second), "wait: the first may turn out cheaper"
     purse.settle(first, bill(20), "stop")
     assert purse.take(second)
-    purse.release(second)
+    purse.settle(second, bill(0, 0, 0.0), "status 500")
     with pytest.raises(StageError, match="budget.max_tokens is 100: 20 are spent, the next call may take 90"):
         purse.take(bill(90))
 

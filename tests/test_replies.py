@@ -67,6 +67,7 @@ UNREADABLE = {
     "a longer word": "acceptable",
     "nothing": "",
     "a Cyrillic a": "\u0430ccept",
+    "a long s": "refu\u017fe",
     "full width": "\uff41\uff43\uff43\uff45\uff50\uff54",
     "zero width": "acc\u200bept",
     "turned round": "\u202etpecca",
@@ -187,6 +188,14 @@ def test_a_token_that_holds_a_quote_and_a_label_is_weighed_beside_its_like():
     score = weighed(reply, "accept", LABELS)
     assert score.mass == pytest.approx(0.9)
     assert math.exp(score.logprobs[1]) == pytest.approx(0.05 / 0.95), "a label not shown: at most the least that is"
+
+
+def test_a_certain_token_leaves_nothing_for_labels_that_are_not_shown():
+    reply = Reply("accept", "stop", tokens=tokens(("accept", {"accept": 1.0})))
+    score = weighed(reply, "accept", LABELS)
+    assert math.exp(score.logprobs[0]) == pytest.approx(1)
+    reply = Reply("accept", "stop", tokens=tokens(("accept", {"accept": 0.9})))
+    assert math.exp(weighed(reply, "accept", LABELS).logprobs[0]) == pytest.approx(0.9 / 1.1)
 
 
 def test_a_plain_word_is_weighed_with_and_without_its_space():

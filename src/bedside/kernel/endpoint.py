@@ -131,6 +131,8 @@ class Line:
                 tried += 1
                 if isinstance(told, replies.Reply):
                     return told
+                if told.stop:
+                    raise ModelError(f"{self.address.where}: {told.stop}")
                 if not told.again:
                     raise Unanswered(told.reason, told.status, exhausted=False)
                 if tried == tries:
@@ -147,11 +149,11 @@ class Line:
             told = await self._sent(client, body)
         finally:
             if isinstance(told, replies.Reply):
-                self.purse.settle(most, self._bill(told.usage) if told.usage else None, told.finish)
-            elif told is None or told.may_cost:
-                self.purse.settle(most, None, told.reason if told else "interrupted")
+                self.purse.settle(most, self._bill(told.usage) if told.usage else None, told.outcome)
+            elif told is None:
+                self.purse.settle(most, None, "interrupted")
             else:
-                self.purse.release(most)
+                self.purse.settle(most, None if told.may_cost else Bill(most.at, 0, 0, 0.0), told.kind)
         return told
 
     async def _sent(self, client: "openai.AsyncOpenAI", body: Body) -> "replies.Reply | _Failure":
@@ -163,7 +165,7 @@ class Line:
                 raw = await client.chat.completions.with_raw_response.create(**body)
             return self._read(raw.content)
         except (TimeoutError, openai.APITimeoutError):
-            return _Failure(f"no answer within {self.manners.timeout_seconds:g} s", may_cost=True)
+            return _Failure("timeout", f"no answer within {self.manners.timeout_seconds:g} s", may_cost=True)
         except openai.APIStatusError as error:
             return self._status(error)
         except (openai.APIConnectionError, httpx2.HTTPError) as error:
@@ -173,34 +175,32 @@ class Line:
         try:
             reply = replies.read(body)
         except replies.Garbled as garbled:
-            return _Failure(self.address.clean(str(garbled)), may_cost=True)
+            return _Failure("no reply", self.address.clean(str(garbled)), may_cost=True)
         text, refusal = self.address.clean(reply.text), self.address.clean(reply.refusal)
         tokens = reply.tokens if text == reply.text else ()
         return replies.Reply(text, self.address.clean(reply.finish[:40]), refusal, tokens, reply.usage)
 
     def _status(self, error: "openai.APIStatusError") -> "_Failure":
-        """What an HTTP status means: again, never for this row, or never at all (ModelError)."""
-        status, where = error.status_code, self.address.where
+        """What an HTTP status means: again, never for this row, or never at all."""
+        status, kind = error.status_code, f"status {error.status_code}"
         if status in (401, 403):
             key = f"the key in {self.address.key_name}" if self.address.key_name else "a call without a key"
-            raise ModelError(f"{where}: turns {key} away (status {status}); check the key and api_key_env") from None
+            return _Failure(kind, stop=f"turns {key} away (status {status}); check the key and api_key_env")
         if status == 404:
-            raise ModelError(f"{where}: knows no such path or model (404); check url and model") from None
+            return _Failure(kind, stop="knows no such path or model (404); check url and model")
         if 300 <= status < 400:
-            raise ModelError(
-                f"{where}: sends us elsewhere ({status}), where we do not go; put the final address in url"
+            return _Failure(
+                kind, stop=f"sends us elsewhere ({status}), where we do not go; put the final address in url"
             )
         said = self.address.clean(_message(error))
-        reason = f"status {status}" + (f": {said}" if said else "")
+        reason = kind + (f": {said}" if said else "")
         if status not in _RETRIED and status < 500:
-            return _Failure(reason, again=False, status=status)
+            return _Failure(kind, reason, again=False, status=status)
         wait = _retry_after(error.response.headers, self.now())
         if wait is not None and wait > self.manners.max_wait_seconds:
-            raise ModelError(
-                f"{where}: asks to wait {wait:.0f} s (Retry-After), more than max_wait_seconds; continue with the "
-                "same command later"
-            ) from None
-        return _Failure(reason, status=status, wait=wait)
+            told = f"asks to wait {wait:.0f} s (Retry-After), more than max_wait_seconds"
+            return _Failure(kind, stop=f"{told}; continue with the same command later")
+        return _Failure(kind, reason, status=status, wait=wait)
 
     def _most(self, body: Body) -> Bill:
         """No tokenizer makes more tokens than there are bytes."""
@@ -216,7 +216,12 @@ class Line:
 class _Failure:
     """A request that got no reply, and whether to send it again."""
 
-    reason: str
+    kind: str
+    """In a word of ours."""
+    reason: str = ""
+    """With what the endpoint said."""
+    stop: str = ""
+    """Nothing here will be answered: why, and what to do. Empty where it is this call alone."""
     again: bool = True
     status: int | None = None
     wait: float | None = None
@@ -266,10 +271,10 @@ def _broken(error: BaseException) -> _Failure:
     while at is not None:
         if isinstance(at, TooLong):
             reason = f"the reply is longer than {LONGEST_BODY_BYTES >> 20} MiB"
-            return _Failure(reason, again=False, may_cost=True)
+            return _Failure("too long", reason, again=False, may_cost=True)
         kinds.append(type(at).__name__)
         at = at.__cause__
-    return _Failure(f"the connection failed ({kinds[min(1, len(kinds) - 1)]})")
+    return _Failure("no connection", f"the connection failed ({kinds[min(1, len(kinds) - 1)]})")
 
 
 def _message(error: "openai.APIStatusError") -> str:

@@ -1,6 +1,6 @@
 """What a run has spent at endpoints, and what it may still spend: tokens and money.
 
-    spend.jsonl    one line a call: {"at": ..., "tokens_in": 412, "tokens_out": 5, "usd": 0.0002, "counted": "usage"}
+    spend.jsonl    one line a call: {"at": ..., "tokens_in": 412, "tokens_out": 5, "usd": 0.0002, "outcome": "ended"}
 
 A call takes the most it could cost before it is made, and settles on what the endpoint says it used; an
 endpoint that does not say is counted at the most. So a limit is kept whatever is in flight, and a resumed run
@@ -116,16 +116,14 @@ class Purse:
         raise StageError(f"{missing}; raise it and continue with the same command: finished rows are kept")
 
     def settle(self, most: Bill, bill: Bill | None, outcome: str) -> None:
-        """The call is over. ``bill`` None: the endpoint did not say, so it is counted at the most."""
+        """The call is over. ``bill`` None: the endpoint did not say, so it is counted at the most.
+
+        ``outcome`` is a word of ours: no text of a patient, a model or an endpoint.
+        """
         with self._lock:
             self._held.pop(id(most), None)
             self._count(bill or most)
             self._write(bill or most, "usage" if bill else "most", outcome)
-
-    def release(self, most: Bill) -> None:
-        """The call was never made, or was turned away unread: nothing is spent."""
-        with self._lock:
-            self._held.pop(id(most), None)
 
     def _missing(self, most: Bill) -> str:
         """Which limit this call could break; empty where none."""
@@ -148,6 +146,7 @@ class Purse:
     def _write(self, bill: Bill, counted: str, outcome: str) -> None:
         if self.file is None:
             return
+        counted = counted if bill.tokens else "nothing"
         self.file.parent.mkdir(parents=True, exist_ok=True)
         with self.file.open("a", encoding="utf-8") as out:
             out.write(canonical({**_plain(bill), "counted": counted, "outcome": outcome}) + "\n")

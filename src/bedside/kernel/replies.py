@@ -19,10 +19,11 @@ KEY = "label"
 """The one key of the JSON object that a label is asked in."""
 ENDED = ("stop", "eos", "eos_token", "end_turn", "stop_sequence")
 """What servers call a reply that the model ended by itself."""
+CUT = ("length", "content_filter", "tool_calls")
 _AROUND = " \t\r\n\"'`*.\u201c\u201d"
 _TOLERANCE = 1e-3
 _MOST_TOKENS = 10**9
-_LEAST_NATS = 1e6
+_LEAST_NATS, _LEAST_SHARE = 1e6, 1e-9
 
 
 class Garbled(ValueError):
@@ -51,6 +52,13 @@ class Reply:
     @property
     def ended(self) -> bool:
         return self.finish in ENDED
+
+    @property
+    def outcome(self) -> str:
+        """How it ended, in a word of ours: what an endpoint says may be anything."""
+        if self.refusal:
+            return "refusal"
+        return "ended" if self.ended else self.finish if self.finish in CUT else "ended otherwise"
 
 
 def schema(labels: Sequence[str]) -> dict[str, Any]:
@@ -121,9 +129,9 @@ def choice(reply: Reply, labels: Sequence[str]) -> Choice:
 def weighed(reply: Reply, label: str, labels: Sequence[str]) -> LabelScore | None:
     """Labels weighed by the tokens that could have stood where ``label`` begins in the reply.
 
-    A token counts for the one label that it can begin. A label that is not shown gets the least probability that
-    is, which it cannot exceed; mass is the sum over what is shown. None where that place or its figures are not
-    to be trusted: no probabilities, none finite, more than 1 in all.
+    A token counts for the one label that it can begin. A label that is not shown gets the most it can have: the
+    least probability that is shown, or what is left of 1. Mass is the sum over what is shown. None where that place
+    or its figures are not to be trusted: no probabilities, none finite, more than 1 in all.
     """
     begins = reply.text.casefold().rfind(label)
     token, within = _at(reply, begins)
@@ -141,8 +149,9 @@ def weighed(reply: Reply, label: str, labels: Sequence[str]) -> LabelScore | Non
             shares[owner] += math.exp(nats)
     if shares[label] <= 0:
         return None
-    mass, least = math.fsum(shares.values()), math.exp(min(values))
-    logs = [math.log(shares[name] or max(least, 1e-300)) for name in labels]
+    mass, rest = math.fsum(shares.values()), 1 - math.fsum(math.exp(nats) for nats in values)
+    unseen = max(min(math.exp(min(values)), rest), _LEAST_SHARE)
+    logs = [math.log(shares[name] or unseen) for name in labels]
     total = math.log(math.fsum(math.exp(x) for x in logs))
     return LabelScore(tuple(x - total for x in logs), min(mass, 1.0))
 
@@ -156,8 +165,8 @@ def _label(text: str, labels: Sequence[str]) -> str | None:
             return None
         value = told.get(KEY)
         return value if len(told) == 1 and isinstance(value, str) and value in labels else None
-    word = text.strip(_AROUND).casefold()
-    return word if word in labels else None
+    word = text.strip(_AROUND)
+    return word.lower() if word.isascii() and word.lower() in labels else None
 
 
 def _at(reply: Reply, place: int) -> tuple[Token | None, int]:
