@@ -234,6 +234,24 @@ def test_a_config_that_could_leak_or_lie_is_refused_without_repeating_it(wrong, 
     assert "CANARY" not in str(told.value)
 
 
+@pytest.mark.parametrize("before", range(0, 60, 7))
+def test_no_half_of_a_long_key_is_left_where_a_message_is_cut_short(before):
+    key = "CANARY" * 30
+    faults = {
+        "html": lambda h: h.send(200, b"<" * before + h.headers["Authorization"].encode()),
+        "error": lambda h: h.send(400, {"error": {"message": "x" * (before + 140) + h.headers["Authorization"]}}),
+        "error 200": lambda h: h.send(200, {"error": {"message": "x" * (before + 80) + h.headers["Authorization"]}}),
+        "text": lambda h: h.send(200, said("x" * (before + 20) + h.headers["Authorization"])),
+        "refusal": lambda h: h.send(200, said(None, refusal="x" * (before + 20) + h.headers["Authorization"])),
+        "finish": lambda h: h.send(200, said("accept", "x" * before + h.headers["Authorization"])),
+    }
+    with Hostile(lambda q, t: q if q in faults else None, faults=faults) as server:
+        model = opened(server.url, retries=0, api_key_env="JUDGE_KEY", secret=lambda name: key)
+        told = model.choose([turns(name) for name in faults], LABELS)
+    assert all(choice.unreadable for choice in told)
+    assert "CANARY" not in str(told)
+
+
 def test_calls_in_flight_are_bounded():
     now, most, lock = [0], [0], threading.Lock()
 
@@ -427,15 +445,15 @@ def test_a_thousand_rows_with_a_twentieth_of_each_fault_end_complete_or_plainly_
     kinds = list(FAULTS)
 
     def plan(question, tried):
-        if "exactly this one word" in question or (tried and not lasting):
-            return None
+        if "Reply with one word: accept" not in question or (tried and not lasting):
+            return None  # one of a row's three questions has the fault
         row = question.partition("answer ")[2].partition(" ")[0]
         share = int(digest(row, 1)[3:11], 16) / 16**8
         return kinds[int(share / 0.05)] if share < 0.05 * len(kinds) else None
 
     rows = [answer(n, LABELS[n % 3]) for n in range(1000)]
     with Hostile(plan) as server:
-        judge = RubricJudge(opened(server.url, concurrency=32, timeout_seconds=2, retries=1))
+        judge = RubricJudge(opened(server.url, concurrency=8, timeout_seconds=4, retries=1))
         store = Store(tmp_path)
         verdicts = store.map(
             "judge",
@@ -446,7 +464,7 @@ def test_a_thousand_rows_with_a_twentieth_of_each_fault_end_complete_or_plainly_
             endpoints.rowwise(judge, rows),
             lanes=endpoints.lanes(judge),
         ).all()
-        faulty = {n: plan(f"answer {n} [", 0) for n in range(1000)}
+        faulty = {n: plan(f"answer {n} [ Reply with one word: accept", 0) for n in range(1000)}
     assert [v.response for v in verdicts] == [r.id for r in rows], "no row lost"
     assert set(server.questions.values()) == {1}, "none judged twice"
     for n, verdict in enumerate(verdicts):

@@ -172,13 +172,16 @@ class Line:
             return _broken(error)
 
     def _read(self, body: bytes) -> "replies.Reply | _Failure":
+        """The key is cut out before anything is cut short: half a key is a key to somebody."""
+        if self.address.key:
+            body = body.replace(self.address.key.encode(), b"[key]")
         try:
             reply = replies.read(body)
         except replies.Garbled as garbled:
             return _Failure("no reply", self.address.clean(str(garbled)), may_cost=True)
         text, refusal = self.address.clean(reply.text), self.address.clean(reply.refusal)
         tokens = reply.tokens if text == reply.text else ()
-        return replies.Reply(text, self.address.clean(reply.finish[:40]), refusal, tokens, reply.usage)
+        return replies.Reply(text, self.address.clean(reply.finish), refusal, tokens, reply.usage)
 
     def _status(self, error: "openai.APIStatusError") -> "_Failure":
         """What an HTTP status means: again, never for this row, or never at all."""
@@ -192,7 +195,7 @@ class Line:
             return _Failure(
                 kind, stop=f"sends us elsewhere ({status}), where we do not go; put the final address in url"
             )
-        said = self.address.clean(_message(error))
+        said = self.address.clean(_message(error))[:200]
         reason = kind + (f": {said}" if said else "")
         if status not in _RETRIED and status < 500:
             return _Failure(kind, reason, again=False, status=status)
@@ -278,10 +281,10 @@ def _broken(error: BaseException) -> _Failure:
 
 
 def _message(error: "openai.APIStatusError") -> str:
-    """What the endpoint says of its error, cut short: {"error": {"message": ...}} without the outer table."""
+    """What the endpoint says of its error: {"error": {"message": ...}} without the outer table."""
     body = error.body
     told = body.get("message") or body.get("detail") if isinstance(body, dict) else None
-    return told[:200] if isinstance(told, str) else ""
+    return told if isinstance(told, str) else ""
 
 
 def _retry_after(headers: Mapping[str, str], now: float) -> float | None:

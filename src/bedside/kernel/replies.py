@@ -77,7 +77,7 @@ def read(body: bytes) -> Reply:
     told = strictly(body)
     choices = told.get("choices")
     if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
-        raise Garbled("the reply has no choices" + _its_error(told))
+        raise Garbled("the reply has no choices" + (", but an error" if "error" in told else ""))
     if len(choices) != 1:
         raise Garbled(f"the reply has {len(choices)} choices where one was asked for")
     message = choices[0].get("message")
@@ -247,9 +247,3 @@ def _usage(told: Any) -> tuple[int, int] | None:
         if 0 <= min(tokens_in, tokens_out) <= max(tokens_in, tokens_out) <= _MOST_TOKENS
         else None
     )
-
-
-def _its_error(told: dict[str, Any]) -> str:
-    error = told.get("error")
-    said = error.get("message") if isinstance(error, dict) else error
-    return f": {clean(said)[:120]!r}" if isinstance(said, str) else ""
