@@ -204,6 +204,12 @@ def test_a_plain_word_is_weighed_with_and_without_its_space():
     assert [math.exp(x) for x in score.logprobs] == pytest.approx([1 / 9, 1 / 9, 7 / 9])
 
 
+@pytest.mark.parametrize("shown", [{"accept": 0.9, "refuse": 0.2}, {"accept": 1.5}])
+def test_probabilities_of_more_than_one_in_all_are_none(shown):
+    reply = Reply("accept", "stop", tokens=tokens(("accept", shown)))
+    assert weighed(reply, "accept", LABELS) is None
+
+
 def test_a_token_that_could_begin_two_labels_counts_for_neither():
     reply = Reply("mild", "stop", tokens=tokens(("m", {"m": 0.9, "s": 0.1}), ("ild", {"ild": 1.0})))
     assert weighed(reply, "mild", ("mild", "moderate", "severe")) is None
