@@ -220,3 +220,8 @@ def test_the_schema_allows_the_labels_and_nothing_else():
     assert told["strict"]
     assert told["schema"]["properties"]["label"]["enum"] == list(LABELS)
     assert told["schema"]["additionalProperties"] is False
+
+
+def test_a_sign_that_only_looks_like_a_letter_is_not_one():
+    assert choice(Reply("\u212aind", "stop"), ("kind",)).label is None, "the sign for kelvin"
+    assert choice(Reply("Kind", "stop"), ("kind",)).label == "kind"
