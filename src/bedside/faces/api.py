@@ -31,6 +31,8 @@ MAY_CHANGE = (
     "align.save_steps",
     "align.max_tokens_per_microbatch",
     "baselines",
+    "budget",
+    "cache",
     "device",
     "gates",
     "generate.batch_size",
@@ -129,15 +131,17 @@ def check(config: Config) -> list[Gate]:
 def session(config: Config, progress: Progress, *, target: bool = True) -> "Session":
     """The run of ``config`` on this machine, opened: the target loaded where it is needed, the folder made."""
     from bedside.faces import environment
+    from bedside.flows import endpoints
     from bedside.flows.session import Session
     from bedside.kernel.registry import open_plugin
     from bedside.kernel.store import Store
 
     launch = environment.launch(config.device, config.seed)
     environment.hush()
-    policy = open_plugin(config.target, launch, {}) if target else None
     store = Store(Path(config.runs) / config.run, environment.bits(launch), progress)
-    return Session(config, store, launch, progress, cast("Policy", policy))
+    outside = endpoints.outside(config, store, environment.secret)
+    policy = open_plugin(config.target, launch, outside) if target else None
+    return Session(config, store, launch, progress, cast("Policy", policy), outside)
 
 
 def _keep(folder: Path, config: Config) -> None:

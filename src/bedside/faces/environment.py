@@ -60,6 +60,11 @@ def bits(launch: Launch) -> tuple[str, ...]:
     )
 
 
+def secret(name: str) -> str | None:
+    """The key in the environment variable ``name``. Whoever asks says nothing of it and keeps it out of files."""
+    return os.environ.get(name)
+
+
 def machine(folder: Path, device: str) -> Machine:
     """Bytes free on the disk that will hold ``folder``, and of the memory that training uses."""
     there = next(place for place in (folder, *folder.resolve().parents) if place.exists())

@@ -20,6 +20,7 @@ from bedside.stages.gates import Plateau
 
 def align(session: Session) -> RunSummary:
     """Run or resume, write ``summary.json``, and return what it says."""
+    session.require_training()
     parts = rules.read_parts(session.config, session.launch)
     bench = _bench(session, parts)
     cycles = _cycles(bench)

@@ -23,7 +23,7 @@ from bedside.core.identity import plain
 from bedside.core.protocols import ByOrder, Judge, TwoClasses
 from bedside.core.reports import GateState, Measure
 from bedside.core.types import Judged, Response, Verdict
-from bedside.flows import found, summary
+from bedside.flows import endpoints, found, summary
 from bedside.flows.session import Session
 from bedside.kernel.answers import Answers
 from bedside.kernel.registry import Plugin, find, names
@@ -108,7 +108,8 @@ def plugin(config: Config, key: str) -> Plugin:
 
 
 def audit(session: Session, who: Bench, asked: Asked) -> Audits:
-    """Run the audit, write ``audit.json``, and return what it says."""
+    """Run the audit, write ``audit.json``, and return what it says. Nothing is answered from earlier judgements."""
+    session = endpoints.forgetful(session)
     opened = {key: session.open(candidate) for key, candidate in who.candidates.items()}
     told = Audits() if who.reference is None else _compared(session, who.reference, opened, asked)
     if asked.hostile:
@@ -214,7 +215,8 @@ def _flips(session: Session, key: str, by: Judge, rows: Sequence[Response], firs
         rows,
         lambda batch: list(reversed(judge.judge(list(reversed(batch)), by))),
         Verdict,
-        generate.plan([1] * len(rows), max(1, session.config.generate.batch_size // 2)),
+        endpoints.rowwise(by, rows) or generate.plan([1] * len(rows), max(1, session.config.generate.batch_size // 2)),
+        lanes=endpoints.lanes(by),
         label=f"{key}: judge again",
     )
     found = [auditing.flips("repeat_flips", rows, list(zip(first, again, strict=True)))]
@@ -225,7 +227,9 @@ def _flips(session: Session, key: str, by: Judge, rows: Sequence[Response], firs
             rows,
             by.by_order,
             list[Verdict],
-            generate.plan([len(row.text) for row in rows], session.config.generate.batch_size),
+            endpoints.rowwise(by, rows)
+            or generate.plan([len(row.text) for row in rows], session.config.generate.batch_size),
+            lanes=endpoints.lanes(by),
             label=f"{key}: each order of the labels",
         )
         found.append(auditing.flips("order_flips", rows, orders.all()))

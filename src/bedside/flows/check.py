@@ -19,7 +19,7 @@ from bedside.core.errors import BedsideError
 from bedside.core.protocols import Launch, Machine
 from bedside.core.reports import Gate, GateState
 from bedside.core.types import Ask, Judged, Prompt, Response, Stance
-from bedside.flows import rules
+from bedside.flows import endpoints, rules
 from bedside.flows.session import Session
 from bedside.kernel.schema import Config
 from bedside.stages import generate, identifiers, judge, select, split
@@ -47,6 +47,8 @@ def offline(config: Config) -> list[Gate]:
 def online(session: Session, machine: Machine) -> list[Gate]:
     """What the opened target says: room for the longest prompt, disk, and a trial."""
     parts = rules.read_parts(session.config, session.launch)
+    if endpoints.within(session.target):
+        return [*endpoints.remote(session.target), *_trial(session, parts)]
     return [
         _context(session, parts),
         _disk(session, machine.disk),
@@ -175,19 +177,31 @@ def _trial(session: Session, parts: split.Parts) -> list[Gate]:
     found: list[Gate] = []
     judging = 0.0
     for name in dict.fromkeys((session.config.align.judge, session.config.selecting_judge)):
-        gate, seconds = _judge_tried(session, name, responses)
-        found, judging = [*found, gate], max(judging, seconds)
+        gates, seconds = _judge_tried(session, name, responses, _verdicts(session.config, parts))
+        found, judging = [*found, *gates], max(judging, seconds)
     return [*found, _time(session.config, parts, answering / len(some), judging / len(some))]
 
 
-def _judge_tried(session: Session, name: str, responses: Sequence[Response]) -> tuple[Gate, float]:
+def _judge_tried(session: Session, name: str, responses: Sequence[Response], verdicts: int) -> tuple[list[Gate], float]:
     """Does the judge open, and does it read? And the seconds it took."""
+    found: list[Gate] = []
     try:
-        opened = session.open(session.config.judges[name])
-        verdicts, seconds = _timed(lambda: judge.judge(responses, opened))
+        opened = endpoints.forgetful(session).open(session.config.judges[name])
+        found = endpoints.findings(f"judge {name}", opened)
+        if any(gate.state is GateState.FAIL for gate in found):
+            return found, 0.0
+        before = endpoints.spent(session)
+        read, seconds = _timed(lambda: judge.judge(responses, opened))
     except BedsideError as error:
-        return Gate(f"judge {name}", GateState.FAIL, reason=str(error)), 0.0
-    return _readable(name, judge.join(responses, verdicts)), seconds
+        return [*found, Gate(f"judge {name}", GateState.FAIL, reason=str(error))], 0.0
+    cost = endpoints.cost(before, endpoints.spent(session), verdicts / len(responses))
+    return [*found, _readable(name, judge.join(responses, read)), *cost], seconds
+
+
+def _verdicts(config: Config, parts: split.Parts) -> int:
+    """How many a whole run asks of a judge, at most and roughly."""
+    cycle = 2 * (len(parts.train) + len(config.align.train) * len(parts.valid))
+    return config.align.cycles * cycle + 4 * len(parts.test)
 
 
 def _readable(name: str, rows: Sequence[Judged]) -> Gate:

@@ -9,14 +9,16 @@ batch plan. Paths and labels are not.
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from bedside.core.errors import ConfigError
 from bedside.core.identity import digest, plain
 from bedside.core.protocols import Judge, Launch, Objective, Policy, Progress
 from bedside.core.types import Ask, Checkpoint, Judged, Preference, Response, Sampling, Verdict
 from bedside.engine.logprobs import Exchange
 from bedside.engine.trainer import Batch, Schedule
+from bedside.flows import endpoints
 from bedside.kernel.registry import Plugin, asks_for, open_plugin
 from bedside.kernel.schema import Align, Config, Step
 from bedside.kernel.store import Rows, Store
@@ -31,6 +33,8 @@ class Session:
     launch: Launch
     progress: Progress
     target: Policy
+    outside: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """Purse, keys and memory, for plug-ins that need them."""
 
     @property
     def sampling(self) -> Sampling:
@@ -39,15 +43,26 @@ class Session:
 
     def open(self, plugin: Plugin, policy: Checkpoint | None = None) -> Any:
         """A plug-in opened beside this target, and beside the policy in training, where it asks for that."""
-        given: dict[str, Any] = {"target": self.target}
+        given: dict[str, Any] = {**self.outside, "target": self.target}
         if asks_for(plugin, "policy"):
             given["policy"] = self.policy(policy or self.target.checkpoint)
         return open_plugin(plugin, self.launch, given)
 
     def policy(self, checkpoint: Checkpoint) -> Policy:
-        """The target under the adapter of ``checkpoint``."""
+        """The target under the adapter of ``checkpoint``. ConfigError for an adapter on an endpoint."""
+        if checkpoint.id == self.target.checkpoint.id and checkpoint.path is None:
+            return self.target
+        self.require_training("wear an adapter")
         folder = None if checkpoint.path is None else self.store.root / checkpoint.path
         return self.target.with_adapter(folder, checkpoint)
+
+    def require_training(self, what: str = "be trained") -> None:
+        """ConfigError where the target is behind an endpoint, so that its weights are not here."""
+        if not isinstance(self.target, Policy):
+            raise ConfigError(
+                f"target: {endpoints.named(self.target)} is an endpoint: it answers and is judged, it cannot {what} "
+                "here; name a local folder or a hub id in target.model"
+            )
 
     def answers(self, asks: Sequence[Ask], checkpoint: Checkpoint, label: str) -> Rows[Response]:
         policy = self.policy(checkpoint)
@@ -59,8 +74,9 @@ class Session:
             asks,
             lambda batch: generate.generate(batch, policy, self.sampling),
             Response,
-            generate.plan(lengths, self.config.generate.batch_size),
+            endpoints.rowwise(policy, lengths) or generate.plan(lengths, self.config.generate.batch_size),
             label=f"{label}: answer",
+            lanes=endpoints.lanes(policy),
         )
 
     def judged(self, responses: Rows[Response] | Sequence[Response], by: Judge, label: str) -> list[Judged]:
@@ -71,8 +87,9 @@ class Session:
             responses,
             lambda batch: judge.judge(batch, by),
             Verdict,
-            generate.plan(lengths, self.config.generate.batch_size),
+            endpoints.rowwise(by, lengths) or generate.plan(lengths, self.config.generate.batch_size),
             label=f"{label}: judge",
+            lanes=endpoints.lanes(by),
         )
         return judge.join(responses, verdicts)
 
@@ -107,6 +124,7 @@ class Session:
         self, rows: Sequence[Preference], step: Step, start: Checkpoint, anchor: Checkpoint, label: str
     ) -> Checkpoint:
         """``start`` after one training ``step`` on ``rows``; ``anchor`` gives the reference."""
+        self.require_training()
         objective: Objective = self.open(step.objective).fitted(rows)
         align = self.config.align
         place = self.store.place(

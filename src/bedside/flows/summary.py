@@ -214,6 +214,7 @@ def _facts(session: "Session") -> dict[str, str]:
         "machine": ", ".join(session.store.bits),
         "versions": ", ".join(f"{name} {version(name)}" for name in PACKAGES),
         "checkpoints the sealed test was opened for": str(len(opened)),
+        **{f"spent at {at}": str(spent) for at, spent in getattr(session.outside.get("purse"), "spent", {}).items()},
     }
 
 

@@ -4,10 +4,11 @@ Nothing is generated and nothing is parsed: the labels' probabilities are read w
 
     p(label) = exp( mean over the three cyclic orders of log p(label | question, order) ),  renormalised
 
-so that a model's liking for the first option cancels. Unreadable, never a guess, when
+so that a model's liking for the first option cancels. A model behind an endpoint that shows no probabilities is
+asked for one label in each order, and two of three decide. Unreadable, never a guess, when
 
 * the labels together got less than ``min_mass`` of the raw probability: the model wanted to say something else;
-* the three orders gave three answers;
+* the three orders gave three answers, or the answer to one of them cannot be read;
 * the answer is empty, or the exchange is longer than the model reads.
 
 Patient's and assistant's text stand between fences that they cannot close.
@@ -15,6 +16,7 @@ Patient's and assistant's text stand between fences that they cannot close.
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +26,7 @@ from pydantic import Field
 
 from bedside.core.errors import ModelError
 from bedside.core.identity import digest, digest_file
-from bedside.core.protocols import LabelScore, Launch, Scorer
+from bedside.core.protocols import Choice, Chooser, LabelScore, Launch, Memory, Scorer
 from bedside.core.types import Checkpoint, Conversation, Message, Response, Stance, Verdict
 from bedside.kernel.registry import Plugin, Slot, register
 from bedside.kernel.templates import fenced, render_text, source
@@ -46,6 +48,7 @@ class Rubric(Plugin):
     """A language model as judge, by the probabilities of its labels."""
 
     version: ClassVar[str] = "1"
+    needs: ClassVar[tuple[str, ...]] = ("memory",)
     kind: str = "rubric"
     model: Annotated[Any, Slot("model", "target", "policy")] = "target"
     template: str | None = Field(None, description="A Jinja file of your own; see templates/stance.jinja.")
@@ -64,32 +67,36 @@ class Rubric(Plugin):
             folder = Path(self.adapter)
             temperature = temperature or _learned_temperature(folder)
             model = model.with_adapter(folder.resolve(), _checkpoint(model.checkpoint, folder))
-        return RubricJudge(model, question, self.min_mass, temperature or 1.0)
+        return RubricJudge(model, question, self.min_mass, temperature or 1.0, opened.get("memory"))
 
 
 @dataclass(frozen=True)
 class RubricJudge:
-    model: Scorer
+    model: Scorer | Chooser
     question: str = field(default_factory=lambda: source("stance.jinja"))
     """The template that patient, answer, labels and meanings are put into."""
     min_mass: float = 0.5
     temperature: float = 1.0
+    memory: Memory | None = field(default=None, repr=False)
+    """Readings of earlier runs, where they may be used."""
 
     @property
     def name(self) -> str:
         """Names the weights and the wording: another of either is another judge."""
         scaled = [] if self.temperature == 1.0 else [self.temperature]
-        return f"rubric:{digest(self.model.checkpoint.id, self.question, self.min_mass, *scaled)}"
+        decoding = [self.model.decoding] if isinstance(self.model, Chooser) else []
+        return f"rubric:{digest(self.model.checkpoint.id, self.question, self.min_mass, *scaled, *decoding)}"
 
     def judge(self, responses: Sequence[Response]) -> list[Verdict]:
         """One verdict a response, the three orders averaged."""
-        asked = self._asked(responses)
-        return [self._read(r, told) if isinstance(told, list) else self._not(r, told) for r, told in asked]
+        kept = [self._recalled(response) for response in responses]
+        read = iter(self._fresh([r for r, verdict in zip(responses, kept, strict=True) if verdict is None]))
+        return [verdict or next(read) for verdict in kept]
 
     def by_order(self, responses: Sequence[Response]) -> list[list[Verdict]]:
         """What each of the three orders alone would say."""
         return [
-            [self._alone(r, score) for score in told] if isinstance(told, list) else [self._not(r, told)] * len(ORDERS)
+            [self._not(r, told)] * len(ORDERS) if isinstance(told, str) else [self._alone(r, choice) for choice in told]
             for r, told in self._asked(responses)
         ]
 
@@ -101,21 +108,37 @@ class RubricJudge:
         """Why the model is not asked about ``response``; empty where it is."""
         return self._cannot_read(response, self.questions(response))
 
-    def _asked(self, responses: Sequence[Response]) -> list[tuple[Response, list[LabelScore] | str]]:
-        """Each response with its scores, one an order, or with the reason why it was not asked about."""
+    def _fresh(self, responses: Sequence[Response]) -> list[Verdict]:
+        told = self._asked(responses)
+        read = [self._read(r, said) if isinstance(said, list) else self._not(r, said) for r, said in told]
+        for response, verdict in zip(responses, read, strict=True):
+            self._keep(response, verdict)
+        return read
+
+    def _asked(self, responses: Sequence[Response]) -> list[tuple[Response, list[Choice] | str]]:
+        """Each response with its choices, one an order, or with the reason why it was not asked about."""
         questions = [self.questions(r) for r in responses]
         refusals = [self._cannot_read(r, asked) for r, asked in zip(responses, questions, strict=True)]
         asked = [q for three, why in zip(questions, refusals, strict=True) if not why for q in three]
-        scores = iter(self.model.score(asked, LABELS))
-        return [(r, why if why else [next(scores) for _ in ORDERS]) for r, why in zip(responses, refusals, strict=True)]
+        choices = iter(self._choices(asked))
+        return [
+            (r, why if why else [next(choices) for _ in ORDERS]) for r, why in zip(responses, refusals, strict=True)
+        ]
+
+    def _choices(self, asked: Sequence[Conversation]) -> list[Choice]:
+        if isinstance(self.model, Chooser):
+            return self.model.choose(asked, LABELS)
+        return [Choice(LABELS[_winner(score)], score=score) for score in self.model.score(asked, LABELS)]
 
     def _not(self, response: Response, why: str) -> Verdict:
         return Verdict(response.id, self.name, unreadable=why)
 
-    def _alone(self, response: Response, score: LabelScore) -> Verdict:
-        if score.mass < self.min_mass:
-            return self._not(response, f"labels have {score.mass:.2f} of the probability")
-        return Verdict(response.id, self.name, Stance(LABELS[_winner(score)]))
+    def _alone(self, response: Response, choice: Choice) -> Verdict:
+        if choice.label is None:
+            return self._not(response, choice.unreadable)
+        if choice.score is not None and choice.score.mass < self.min_mass:
+            return self._not(response, f"labels have {choice.score.mass:.2f} of the probability")
+        return Verdict(response.id, self.name, Stance(choice.label))
 
     def _question(self, response: Response, order: Sequence[str]) -> Conversation:
         values = {
@@ -134,15 +157,50 @@ class RubricJudge:
             return f"{longest} tokens are more than the judge reads ({self.model.context})"
         return ""
 
-    def _read(self, response: Response, scores: Sequence[LabelScore]) -> Verdict:
-        mass = min(score.mass for score in scores)
+    def _read(self, response: Response, choices: Sequence[Choice]) -> Verdict:
+        lost = next((choice.unreadable for choice in choices if choice.unreadable), "")
+        if lost:
+            return Verdict(response.id, self.name, unreadable=lost)
+        scores = [choice.score for choice in choices if choice.score is not None]
+        mass = min((score.mass for score in scores), default=1.0)
         if mass < self.min_mass:
             return Verdict(response.id, self.name, unreadable=f"labels have {mass:.2f} of the probability")
-        if len({_winner(score) for score in scores}) == len(LABELS):
+        votes = Counter(choice.label for choice in choices if choice.label is not None)
+        if len(votes) == len(LABELS):
             return Verdict(response.id, self.name, unreadable="three orders of the labels gave three answers")
+        if len(scores) < len(choices):
+            return Verdict(response.id, self.name, Stance(votes.most_common(1)[0][0]))
         probabilities = averaged(scores, self.temperature)
         stance = max(LABELS, key=probabilities.__getitem__)
         return Verdict(response.id, self.name, Stance(stance), probabilities=probabilities)
+
+    @property
+    def _remembered_as(self) -> str | None:
+        """Whose readings these are between runs; None where none are kept. Bits matter to models that run here."""
+        if self.memory is None:
+            return None
+        if isinstance(self.model, Chooser):
+            return self.name if self.model.repeatable else None
+        return f"{self.name} {self.memory.bits}" if self.memory.local else None
+
+    def _recalled(self, response: Response) -> Verdict | None:
+        judge = self._remembered_as
+        if self.memory is None or judge is None:
+            return None
+        kept = self.memory.recall(judge, response.prompt.messages, response.text)
+        if kept is None:
+            return None
+        try:
+            return Verdict(response.id, self.name, Stance(kept["stance"]), "", dict(kept["probabilities"]))
+        except (KeyError, TypeError, ValueError):  # somebody else's file: asked anew
+            return None
+
+    def _keep(self, response: Response, verdict: Verdict) -> None:
+        """What was read, whole. What was not may be read next time."""
+        judge = self._remembered_as
+        if self.memory is not None and judge is not None and verdict.stance is not None:
+            reading = {"stance": verdict.stance, "probabilities": verdict.probabilities}
+            self.memory.keep(judge, response.prompt.messages, response.text, reading)
 
 
 def _learned_temperature(folder: Path) -> float | None:

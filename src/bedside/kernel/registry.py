@@ -57,6 +57,8 @@ class Plugin(Table):
     kind: str = ""
     version: ClassVar[str] = "1"
     """Raised when the same configuration begins to mean another result, so that no cache answers for it."""
+    needs: ClassVar[tuple[str, ...]] = ()
+    """What ``open`` wants of the run beside its own plug-ins, where there is a run: purse, secret, memory."""
 
     @abstractmethod
     def open(self, launch: Launch, **opened: Any) -> Any:
@@ -102,7 +104,7 @@ def find(kind: str, name: str) -> type[Plugin]:
 
 def open_plugin(plugin: Plugin, launch: Launch, given: Mapping[str, Any]) -> Any:
     """Open ``plugin``, its own plug-ins first. A field that says a key of ``given`` gets that value."""
-    opened: dict[str, Any] = {}
+    opened: dict[str, Any] = {need: given[need] for need in plugin.needs if need in given}
     for name in type(plugin).model_fields:
         value = getattr(plugin, name)
         if isinstance(value, Plugin):

@@ -248,6 +248,28 @@ class Gates(Table):
     """What counts as a gain in Overall [summary]."""
 
 
+class Budget(Table):
+    """What a run may spend at endpoints. Counted in ``spend.jsonl`` of the run; a resumed run goes on counting."""
+
+    max_tokens: Count | None = None
+    """Most tokens in and out together. null: no limit."""
+    max_usd: Positive | None = None
+    """Most US dollars, at the prices beside each url. null: no limit."""
+    unknown_price: Literal["stop", "allow"] = "stop"
+    """An endpoint without a price: stop before the first call, or allow it. One on this machine may have none
+    unless max_usd is set."""
+
+
+class Cache(Table):
+    """Readable, repeatable judgements, kept between runs."""
+
+    folder: str | None = None
+    """Where they are kept. Unset: the folder ``cache`` beside the folder of all runs."""
+    judgements: Literal["endpoints", "all", "none"] = "endpoints"
+    """Whose: of models behind endpoints; of models that run here too (whose last float bits then depend on what was
+    kept); or nobody's."""
+
+
 class Config(Table):
     """One file runs a whole experiment."""
 
@@ -277,6 +299,10 @@ class Config(Table):
     """Limits."""
     baselines: Baselines = Baselines()
     """What the result is compared with."""
+    budget: Budget = Budget()
+    """What may be spent at endpoints."""
+    cache: Cache = Cache()
+    """Judgements kept between runs."""
     report_to: Literal["none", "tensorboard", "wandb", "mlflow", "trackio"] = "none"
     """Where training curves go. none: no network."""
 

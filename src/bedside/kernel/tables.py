@@ -13,6 +13,7 @@ import csv
 import io
 import json
 import os
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -79,7 +80,7 @@ def is_hub_id(source: str) -> bool:
 def write_text(path: Path, text: str) -> None:
     """All of the file or none of it: a draft beside it, forced to disk, renamed into place."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
+    draft = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.draft")
     try:
         with draft.open("w", encoding="utf-8", newline="\n") as file:
             file.write(text)
