@@ -42,7 +42,8 @@ def test_a_jsonl_row_has_the_number_an_editor_shows(tmp_path):
             "correct or remove it: '{\"x\": 2'"),
         ('{"x": 1}\n[1]\n', "a.jsonl, row 2: is not an object; write {\"prompt\": …}, not '[1]'"),
         ('{"x": 1}\n7\n', "a.jsonl, row 2: is not an object; write {\"prompt\": …}, not '7'"),
-        (b'{"x": 1}\n{"x": "caf\xe9"}\n', "a.jsonl, row 2: byte 11 is not UTF-8; save the file as UTF-8 (in Excel: Save As, CSV UTF-8)"),
+        (b'{"x": 1}\n{"x": "caf\xe9"}\n',
+         "a.jsonl, row 2: byte 11 is not UTF-8; save the file as UTF-8 (in Excel: Save As, CSV UTF-8)"),
     ],
 )  # fmt: skip
 def test_a_broken_line_of_jsonl_is_named(tmp_path, data, line):
@@ -75,8 +76,8 @@ def test_a_csv_row_starts_at_the_line_an_editor_shows_and_an_empty_cell_is_no_va
 @pytest.mark.parametrize(
     "data",
     [
-        "\ufeffprompt;harm\r\n\"May I; now?\";0\r\n;\r\nWhich?;3\r\n",
-        "sep=;\r\nprompt;harm;\r\n\"May I; now?\";0;\r\nWhich?;3;\r\n",
+        '\ufeffprompt;harm\r\n"May I; now?";0\r\n;\r\nWhich?;3\r\n',
+        'sep=;\r\nprompt;harm;\r\n"May I; now?";0;\r\nWhich?;3;\r\n',
         "prompt\tharm\nMay I; now?\t0\nWhich?\t3\n",
         "prompt,harm,,\nMay I; now?,0,,\nWhich?,3,,\n,,,\n",
     ],

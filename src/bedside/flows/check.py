@@ -19,7 +19,7 @@ from bedside.core.errors import BedsideError
 from bedside.core.protocols import Launch, Machine
 from bedside.core.reports import Gate, GateState
 from bedside.core.types import Ask, Judged, Prompt, Response, Stance
-from bedside.flows import rules
+from bedside.flows import rules, summary
 from bedside.flows.session import Session
 from bedside.kernel.schema import Config
 from bedside.stages import generate, identifiers, judge, select, split
@@ -41,7 +41,14 @@ def offline(config: Config) -> list[Gate]:
         parts = rules.read_parts(config, Launch(seed=config.seed))
     except BedsideError as error:
         return [Gate("data", GateState.FAIL, reason=str(error)), _judges(config)]
-    return [*_parts(parts), *_identifiers(parts), *_limits(config, parts), *_classes(config, parts), _judges(config)]
+    return [
+        *_parts(parts),
+        *_unconfirmed(parts),
+        *_identifiers(parts),
+        *_limits(config, parts),
+        *_classes(config, parts),
+        _judges(config),
+    ]
 
 
 def online(session: Session, machine: Machine) -> list[Gate]:
@@ -72,6 +79,11 @@ def _parts(parts: split.Parts) -> list[Gate]:
     said = ", ".join(f"{name} {near[name]} of {len(rows)}" for name, rows in _named(parts).items())
     reason = f"rows that share a group with another of their part: {said}; intervals count groups, not rows"
     return [*found, Gate("near-duplicates", GateState.PASS, reason=reason)]
+
+
+def _unconfirmed(parts: split.Parts) -> list[Gate]:
+    said = summary.unconfirmed(_named(parts))
+    return [Gate("levels", GateState.INCONCLUSIVE, reason=" ".join(said))] if said else []
 
 
 def _identifiers(parts: split.Parts) -> list[Gate]:

@@ -18,7 +18,7 @@ error. Mistakes are told for the first rows that have one, and counted for the r
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -115,6 +115,7 @@ class _Seen:
     def take(self, where: str, row: Mapping[str, Any]) -> None:
         """Make a prompt of ``row``, or note why not."""
         self.columns |= dict.fromkeys(row)
+        guess = row.get(PROPOSED) if self.reading.columns.get("harm") == PROPOSED else None
         row = self._renamed(_unguarded(row) if PROPOSED in row else row)
         try:
             self._check_columns(row)
@@ -123,7 +124,8 @@ class _Seen:
             elif _value(row, "harm") is None and self.reading.unlabelled == "skip":
                 self.dropped["no harm level"] += 1
             else:
-                self._keep(where, _prompt(where, row, self.reading.unlabelled))
+                prompt = _prompt(where, row, self.reading.unlabelled)
+                self._keep(where, prompt if guess is None else _guessed(prompt))
         except _NoColumnError as error:
             raise DataError(f"{where}: {error}") from None
         except DataError as error:
@@ -230,6 +232,11 @@ def _prompt(where: str, row: Mapping[str, Any], unlabelled: Unlabelled) -> Promp
         facets=_facets(row) | ({HARM_BY: PROPOSED} if proposed else {}),
         reference=_text_of(row, "reference") or answer,
     )
+
+
+def _guessed(prompt: Prompt) -> Prompt:
+    """Renaming a proposal's column does not confirm it."""
+    return replace(prompt, facets={**prompt.facets, HARM_BY: PROPOSED})
 
 
 def _conversation(row: Mapping[str, Any]) -> tuple[Conversation, str | None]:
