@@ -42,7 +42,8 @@ def init(
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         write_text(folder / name, text)
         OUT.print(f"wrote {folder / name}")
-    OUT.print(f"next: bedside align -c {folder / 'bedside.yaml'}")
+    where = "" if folder.resolve() == Path.cwd() else f"cd {folder} && "
+    OUT.print(f"next: {where}bedside check, then bedside align; your own model and prompts: edit bedside.yaml")
 
 
 @app.command()

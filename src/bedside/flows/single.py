@@ -91,5 +91,5 @@ def train(session: Session, objective: str, data: Path, out: Path) -> Checkpoint
     rows = trl.read(tables.rows(data), session.open(step.objective).reads)
     target = session.target.checkpoint
     checkpoint = session.trained(rows, step, target, target, objective)
-    exports.adapter(session.store.root, checkpoint, out)
+    exports.adapter(session.target, session.store.root, checkpoint, out)
     return checkpoint
