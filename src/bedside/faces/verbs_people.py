@@ -49,7 +49,12 @@ def chat(
     said = single.chat(session, adapter, system)
     ERR.print(said.who, markup=False)
     for line in environment.lines("you: "):
-        OUT.print(said.answer(line), markup=False) if line.strip() else said.forget()
+        if not line.strip():
+            said.forget()
+            continue
+        OUT.print(said.answer(line), markup=False)
+        if said.cut:
+            ERR.print(f"(cut after {session.sampling.max_new_tokens} tokens; --set generate.max_new_tokens=N for more)")
 
 
 @app.command()

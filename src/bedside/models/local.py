@@ -5,6 +5,7 @@ it was sampled as. ``model: embedded`` is the small model that ships with Bedsid
 """
 
 import json
+import math
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -44,6 +45,13 @@ class Local(Plugin):
         False, description="Let a template that knows enable_thinking think aloud. Judges cannot: they weigh labels."
     )
 
+    def size(self, launch: Launch) -> int | None:
+        """Bytes of the weights as they would be loaded, by the headers of a folder here; None where there is none."""
+        folder = EMBEDDED if self.model == "embedded" else Path(self.model).expanduser()
+        files = sorted(folder.glob("*.safetensors")) if (folder / "config.json").is_file() else []
+        wide = 4 if (launch.dtype if self.dtype == "auto" else self.dtype) == "float32" else 2
+        return wide * sum(map(_numbers, files)) or None
+
     def open(self, launch: Launch, **opened: Any) -> "LocalModel":
         folder = resolve(self.model, self.revision)
         return _load(self, folder, launch)
@@ -67,6 +75,16 @@ def resolve(model: str, revision: str | None) -> Path:
             f"{model}: there is no such folder here, and the hub did not give it ({first}); "
             "check the name, log in for gated models, or download it and give its folder"
         ) from None
+
+
+def _numbers(file: Path) -> int:
+    """How many the tensors in the header of a safetensors file hold; 0 where it is no such file."""
+    try:
+        with file.open("rb") as opened:
+            header = json.loads(opened.read(int.from_bytes(opened.read(8), "little")))
+        return sum(math.prod(told["shape"]) for name, told in header.items() if name != "__metadata__")
+    except (OSError, ValueError, MemoryError, OverflowError, AttributeError, KeyError, TypeError):
+        return 0
 
 
 def _load(config: Local, folder: Path, launch: Launch) -> "LocalModel":
