@@ -237,8 +237,10 @@ def _parquet(path: Path, name: str) -> Iterator[Row]:
                 for row in batch.to_pylist():
                     number += 1
                     yield f"{name}, row {number}", row
-    except pyarrow.ArrowException as error:
-        cause = str(error).splitlines()[0]
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError, OverflowError) as error:
+        if getattr(error, "errno", None):  # the disk's word, not the format's
+            raise
+        cause = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"{path}: is not readable Parquet ({cause}); write it again") from None
 
 
