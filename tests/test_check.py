@@ -121,7 +121,8 @@ def test_identifiers_in_prompts_are_counted(tmp_path):
 
 
 def test_a_near_duplicate_that_the_datas_own_groups_hide_is_told(tmp_path):
-    some = rows(80)
+    some = [row | {"prompt": " ".join(f"{row['group']}{word}" for word in "abcd")} for row in rows(80)]
+    assert named(check.offline(config(tmp_path, some)), "near-duplicates").state is GateState.PASS
     some[0]["prompt"] = "May I take two tablets of aspirin with warm milk at night?"
     some[-1]["prompt"] = "May I take two tablets of aspirin with warm milk tonight?"
     found = named(check.offline(config(tmp_path, some)), "near-duplicates")
