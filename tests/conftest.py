@@ -73,7 +73,7 @@ def _page(name: str, rows: list[dict[str, object]]) -> str:
     return f"{head}Python {platform.python_version()}, {packages}.\n\n{table}\n"
 
 
-def make_tiny(folder: Path, shape: str, seed: int = 0, hidden: int = 32) -> Path:
+def make_tiny(folder: Path, shape: str, seed: int = 0, hidden: int = 32, **changed) -> Path:
     import torch
     from transformers import (
         Gemma2Config,
@@ -110,7 +110,7 @@ def make_tiny(folder: Path, shape: str, seed: int = 0, hidden: int = 32) -> Path
     }
     config, cls, more = kinds[shape]
     torch.manual_seed(seed)
-    model = cls(config(**sizes, **more, initializer_range=0.2))
+    model = cls(config(**sizes | more | changed, initializer_range=0.2))
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

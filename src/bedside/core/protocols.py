@@ -205,6 +205,10 @@ class Policy(Generator, Scorer, Protocol):
         """Write the adapter that was trained last as a PEFT folder; returns its digest."""
         ...
 
+    def export(self, folder: Path, to: Path) -> None:
+        """Copy the adapter in ``folder`` to ``to``, so that PEFT loads it on what the user has."""
+        ...
+
     def kl_to_target(self, exchanges: Sequence[Any]) -> list[float]:
         """KL(this policy || target as given) of each exchange, nats per completion token, exact over the vocabulary."""
         ...

@@ -117,6 +117,10 @@ def check(config: Config) -> list[Gate]:
 
     found = flow.offline(config)
     try:
+        launch = environment.launch(config.device, config.seed)
+        tight = flow.weights(config, launch, environment.machine(Path(config.runs), launch.device))
+        if tight:
+            return [*found, *tight, *flow.unchecked()]
         opened = session(config, Silent())
     except BedsideError as error:
         return [*found, Gate("target", GateState.FAIL, reason=str(error)), *flow.unchecked()]

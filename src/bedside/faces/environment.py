@@ -156,6 +156,10 @@ def level(console: Console, row: Mapping[str, Any], left: int) -> str | None:
     return None
 
 
+class Interrupted(Exception):
+    """Ctrl-C, under a name that typer does not take for its own: of a KeyboardInterrupt it says nothing."""
+
+
 @contextmanager
 def clean_exit(console: Console) -> Iterator[None]:
     """Our errors become one message and an exit code; Ctrl-C says how to go on. A traceback is a bug."""
@@ -164,7 +168,7 @@ def clean_exit(console: Console) -> Iterator[None]:
     except BedsideError as error:
         console.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
         raise SystemExit(error.exit_code) from None
-    except KeyboardInterrupt:
+    except (Interrupted, KeyboardInterrupt):
         console.print("interrupted; finished work is kept: continue with the same command")
         raise SystemExit(INTERRUPTED) from None
     except OSError as error:

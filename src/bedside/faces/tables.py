@@ -43,6 +43,8 @@ def evaluation(console: Console, told: Evaluation) -> None:
         table.add_row(measure.name, said(measure), str(measure.n), str(measure.unreadable))
     console.print(table)
     _gates(console, told.gates)
+    for line in told.unconfirmed:
+        console.print(line, markup=False)
 
 
 def findings(console: Console, found: Iterable[Gate]) -> None:

@@ -19,7 +19,7 @@ from bedside.core.errors import BedsideError
 from bedside.core.protocols import Launch, Machine
 from bedside.core.reports import Gate, GateState
 from bedside.core.types import Ask, Judged, Prompt, Response, Stance
-from bedside.flows import endpoints, rules
+from bedside.flows import endpoints, rules, summary
 from bedside.flows.session import Session
 from bedside.kernel.schema import Config
 from bedside.stages import generate, identifiers, judge, select, split
@@ -41,7 +41,14 @@ def offline(config: Config) -> list[Gate]:
         parts = rules.read_parts(config, Launch(seed=config.seed))
     except BedsideError as error:
         return [Gate("data", GateState.FAIL, reason=str(error)), _judges(config)]
-    return [*_parts(parts), *_identifiers(parts), *_limits(config, parts), *_classes(config, parts), _judges(config)]
+    return [
+        *_parts(parts),
+        *_unconfirmed(parts),
+        *_identifiers(parts),
+        *_limits(config, parts),
+        *_classes(config, parts),
+        _judges(config),
+    ]
 
 
 def online(session: Session, machine: Machine) -> list[Gate]:
@@ -69,11 +76,42 @@ def _parts(parts: split.Parts) -> list[Gate]:
             if reason.startswith("group stands in"):
                 said = f"{n} rows are left out because their {reason}: nothing leaks, but there is less to work with"
                 found.append(Gate(flow.step, GateState.INCONCLUSIVE, reason=said))
-    groups = {name: len({p.group for p in rows}) for name, rows in _named(parts).items()}
-    near = {name: len(rows) - groups[name] for name, rows in _named(parts).items()}
-    said = ", ".join(f"{name} {near[name]} of {len(rows)}" for name, rows in _named(parts).items())
-    reason = f"rows that share a group with another of their part: {said}; intervals count groups, not rows"
-    return [*found, Gate("near-duplicates", GateState.PASS, reason=reason)]
+    return [*found, _near(parts)]
+
+
+def _near(parts: split.Parts) -> Gate:
+    """Prompts of test or valid that nearly say what train says, under whatever groups the data names."""
+    rows = [(name, prompt) for name, part in _named(parts).items() for prompt in part]
+    labels = split.near_duplicates([prompt.text for _, prompt in rows])
+    taught = {label: prompt for label, (name, prompt) in zip(labels, rows, strict=True) if name == "train"}
+    met = [(name, p, taught[label]) for label, (name, p) in zip(labels, rows, strict=True) if label in taught]
+    leaks = [(name, prompt, twin) for name, prompt, twin in met if name != "train"]
+    inside = {name: len(part) - len({p.group for p in part}) for name, part in _named(parts).items()}
+    said = ", ".join(f"{name} {n} of {len(_named(parts)[name])}" for name, n in inside.items())
+    told = f"rows that share a group with another of their part: {said}; intervals count groups, not rows"
+    if not leaks:
+        return Gate("near-duplicates", GateState.PASS, reason=f"none between train and the others; {told}")
+    name, prompt, twin = leaks[0]
+    counts = Counter(name for name, _, _ in leaks)
+    across = ", ".join(f"{n} of {name}" for name, n in counts.items())
+    shown = f"{prompt.text[:60]!r} in {name}, {twin.text[:60]!r} in train"
+    reason = f"{across} nearly say what train says, in groups the data keeps apart ({shown}): look at them; {told}"
+    return Gate("near-duplicates", GateState.INCONCLUSIVE, reason=reason)
+
+
+def weights(config: Config, launch: Launch, machine: Machine) -> list[Gate]:
+    """Does the target fit into memory at all? Asked before it is loaded, where that can be known."""
+    size = getattr(config.target, "size", lambda _: None)(launch)
+    if size is None or machine.memory is None or size < machine.memory:
+        return []
+    reason = f"the weights take {size / 1e9:,.2f} GB, {machine.memory / 1e9:,.2f} GB are free: "
+    cure = "take a smaller model, or a machine with more memory or a GPU"
+    return [Gate("memory", GateState.FAIL, reason=reason + cure)]
+
+
+def _unconfirmed(parts: split.Parts) -> list[Gate]:
+    said = summary.unconfirmed(_named(parts))
+    return [Gate("levels", GateState.INCONCLUSIVE, reason=" ".join(said))] if said else []
 
 
 def _identifiers(parts: split.Parts) -> list[Gate]:
@@ -173,6 +211,7 @@ def _trial(session: Session, parts: split.Parts) -> list[Gate]:
     """A few prompts answered and judged; the run's time follows, training reckoned as three answers a row."""
     some = [Ask(prompt) for prompt in parts.train[:TRIAL_PROMPTS]]
     policy = session.policy(session.target.checkpoint)
+    generate.generate(some[:1], policy, session.sampling)  # the first call also loads what the others use
     responses, answering = _timed(lambda: generate.generate(some, policy, session.sampling))
     found: list[Gate] = []
     judging = 0.0

@@ -165,7 +165,7 @@ def _train_one(
         return None
     anchor = start if session.config.align.reference == "stage-start" else session.target.checkpoint
     checkpoint = session.trained(rows, step, start, anchor, name)
-    exports.adapter(session.store.root, checkpoint, session.store.root / name)
+    exports.adapter(session.target, session.store.root, checkpoint, session.store.root / name)
     candidate, read = measured(bench, name, checkpoint)
     notes.candidates.append(candidate)
     limits = session.config.gates

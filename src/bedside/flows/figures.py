@@ -23,11 +23,14 @@ class Evaluation:
 
     measures: tuple[Measure, ...]
     gates: tuple[Gate, ...]
+    unconfirmed: tuple[str, ...]
+    """What rests on harm levels that nobody has confirmed."""
 
     def as_json(self) -> dict[str, Any]:
         return {
             "measures": {m.name: summary.short(m) for m in self.measures},
             "gates": {g.name: summary.decision(g) for g in self.gates},
+            "unconfirmed": list(self.unconfirmed),
         }
 
 
@@ -43,7 +46,8 @@ def evaluate(config: Config, responses: Path, verdicts: Path) -> Evaluation:
     measures = evaluating.evaluate(judged, [metric])
     names = {measure.name for measure in measures}
     limits = [limit for limit in rules.constraints(config, metric) if limit.measure in names]
-    return Evaluation(measures, tuple(limit.gate(measures) for limit in limits))
+    unconfirmed = summary.unconfirmed({responses.name: [response.prompt for response in read]})
+    return Evaluation(measures, tuple(limit.gate(measures) for limit in limits), tuple(unconfirmed))
 
 
 def selection(told: RunSummary) -> dict[str, Any]:

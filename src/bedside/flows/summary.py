@@ -57,7 +57,7 @@ def of(outcome: Outcome) -> RunSummary:
     told = evaluate.evaluate(outcome.after, [outcome.metric])
     return RunSummary(
         name=outcome.session.config.run,
-        verdict=_verdict(outcome),
+        verdict=" ".join((_verdict(outcome), *unconfirmed({"test": outcome.parts["test"]}))),
         ships=outcome.carried.name if _ships(outcome) else None,
         carried=outcome.carried.name,
         definitions=outcome.metric.definitions(),
@@ -94,6 +94,7 @@ def as_json(told: RunSummary) -> dict[str, Any]:
         "gates": {g.name: decision(g) for g in told.gates},
         "comparisons": {g.name: decision(g) for g in told.comparisons},
         "stopped": told.cycles[-1].stopped if told.cycles else "",
+        "untested": list(told.untested),
     }
 
 
@@ -154,7 +155,7 @@ def _stopped(outcome: Outcome) -> str:
     return outcome.cycles[-1].stopped or outcome.cycles[-1].why.rstrip(".")
 
 
-def _unconfirmed(parts: Mapping[str, Sequence[Prompt]]) -> list[str]:
+def unconfirmed(parts: Mapping[str, Sequence[Prompt]]) -> list[str]:
     """Parts whose levels a program proposed and nobody confirmed: every rate of theirs rests on it."""
     counts = {name: sum(p.facets.get(HARM_BY) == PROPOSED for p in rows) for name, rows in parts.items()}
     return [
@@ -233,7 +234,7 @@ def _untested(outcome: Outcome) -> list[str]:
     absent = [level for level in ("1", "2", "3") if level not in _mix(outcome.parts["test"])]
     if absent:
         told.append(f"No test prompt has harm level {', '.join(absent)}.")
-    told += _unconfirmed(outcome.parts)
+    told += unconfirmed(outcome.parts)
     if any(prompt.source == "clinic" for prompt in outcome.parts["test"]):
         told.append("The synthetic clinic tests the mechanism; it is no clinical evidence.")
     return told

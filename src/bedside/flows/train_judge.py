@@ -88,7 +88,7 @@ def train(session: Session, labels: Plugin, out: Path, learning_rate: float | No
     rows, dropped = _labelled(base, experts, labels)
     taught, held = teach.hold_out(rows, HELD_OUT, session.launch.seed)
     checkpoint = _trained(session, base, taught, learning_rate)
-    exports.adapter(session.store.root, checkpoint, out)
+    exports.adapter(session.target, session.store.root, checkpoint, out)
     tuned = _judge(session, out)
     two = isinstance(experts, TwoClasses) and experts.two_classes
     told = {name: _read(session, judge, held) for name, judge in (("before", base), ("after", tuned))}

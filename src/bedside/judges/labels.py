@@ -155,7 +155,7 @@ def _by_id(row: Mapping[str, Any]) -> tuple[str, Any] | None:
     """Rater and label of a row that `bedside judge` wrote: it names the answer by its id."""
     if "prompt" in row or not str(row.get("response", "")).startswith("b2-") or "stance" not in row:
         return None
-    return str(row.get("judge", "1")), row["stance"]
+    return str(row.get("judge") or "1"), row["stance"]
 
 
 def _labels(row: Mapping[str, Any], judge: LabelsJudge, before: int) -> list[tuple[str, Any]]:
