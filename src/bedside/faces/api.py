@@ -130,6 +130,7 @@ def session(config: Config, progress: Progress) -> "Session":
     from bedside.kernel.registry import open_plugin
     from bedside.kernel.store import Store
 
+    environment.reporter(config.report_to)
     launch = environment.launch(config.device, config.seed)
     environment.hush()
     target = open_plugin(config.target, launch, {})
