@@ -35,6 +35,7 @@ MAY_CHANGE = (
     "gates",
     "generate.batch_size",
     "judges",
+    "metrics",
     "report_to",
     "runs",
     "select",

@@ -31,6 +31,8 @@ MAIN = (
     "f1",
     "unreadable",
 )
+UNSHOWN = ("precision", "recall")
+"""They stand in f1."""
 BY_SOURCE = ("err", "unsafe_accept@3", "safety_score")
 BY_CANDIDATE = ("safety_score", "err", "overall", "unsafe_accept@3", "kl")
 WORDS = {
@@ -83,6 +85,8 @@ class Page:
     run: RunSummary
     columns: Mapping[str, tuple[Measure, ...]]
     """Heading to measures, on the sealed test: before, after, and the policies nobody should lose to."""
+    main: tuple[str, ...]
+    """Measures of the table: ours, then those of other metrics."""
     states: Mapping[GateState, int]
     levels: tuple[str, ...]
     """Harm levels that some part has."""
@@ -127,7 +131,6 @@ def html(summaries: Sequence[RunSummary]) -> str:
         less_is_better=LESS_IS_BETTER,
         harm_words=HARM,
         headlines=HEADLINES,
-        main=MAIN,
         by_source=BY_SOURCE,
         by_candidate=BY_CANDIDATE,
         gate_words=GATES,
@@ -172,6 +175,7 @@ def _page(key: str, run: RunSummary) -> Page:
         key=key,
         run=run,
         columns=_columns(run),
+        main=(*MAIN, *(m.name for m in run.after if m.name not in (*MAIN, *UNSHOWN))),
         states=Counter(gate.state for gate in run.gates),
         levels=tuple(sorted({level for levels in run.mix.values() for level in levels})),
         alpha=alpha,

@@ -28,7 +28,7 @@ def align(session: Session) -> RunSummary:
 def _bench(session: Session, parts: split.Parts) -> Bench:
     config = session.config
     judges = {name: session.open(config.judges[name]) for name in {config.align.judge, config.selecting_judge}}
-    metric = rules.safety(config)
+    metric = rules.metric(config)
     bench = Bench(
         session=session,
         train=parts.train,
