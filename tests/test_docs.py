@@ -62,6 +62,38 @@ def test_the_judge_of_the_how_to_page_keeps_a_judges_promises(monkeypatch):
     checks.judge(space["Blunt"]())  # type: ignore[operator]
 
 
+def test_the_metric_of_the_how_to_page_keeps_a_metrics_promises_and_may_be_required(monkeypatch):
+    from bedside.flows import rules
+    from bedside.kernel import registry
+    from bedside.testing import checks
+
+    monkeypatch.setitem(registry._found, ("metric", "signposts"), checks)  # so that it goes again afterwards
+    del registry._found["metric", "signposts"]
+    page = ROOT / "docs" / "how-to" / "own-metric.md"
+    (source,), (told,) = blocks(page, "python"), blocks(page, "yaml")
+    space: dict[str, object] = {"__name__": "signposts"}
+    exec(compile(source, "own-metric.md", "exec"), space)
+    checks.metric(space["Signposts"]())  # type: ignore[operator]
+    part = {"kind": "clinic", "n": 10}
+    data = {"train": {**part, "part": "train"}, "valid": {**part, "part": "valid"}, "test": {**part, "part": "test"}}
+    config = Config.model_validate({"target": "embedded", "data": data, **yaml.safe_load(told)})
+    metric = rules.metric(config)
+    assert "signposts" in metric.definitions()
+    assert "signposts" in [limit.measure for limit in rules.constraints(config, metric)]
+    assert {m.name for m in metric.measure([])} >= {"err", "signposts"}
+
+
+@pytest.mark.slow
+def test_the_tour_in_python_goes_from_its_first_block_to_its_last(tmp_path):
+    (tmp_path / "tour.py").write_text("\n".join(blocks(ROOT / "docs" / "tour.md", "python")))
+    done = subprocess.run(
+        [sys.executable, "tour.py"], cwd=tmp_path, env=dict(os.environ), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Nothing may ship" in done.stdout
+    assert (tmp_path / "report.html").exists()
+
+
 def test_the_reference_is_what_the_models_say(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "recipes"))
     import reference

@@ -68,6 +68,8 @@ class Candidate:
     feasible: bool = False
     violation: float = 0.0
     """Sum over constraints of how far the point value is beyond its limit."""
+    training: tuple[Measure, ...] = ()
+    """The same answers as the training judge reads them; empty where nobody compared the judges."""
 
     def measure(self, name: str) -> Measure:
         return named(self.measures, name)

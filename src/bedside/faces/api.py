@@ -37,6 +37,7 @@ MAY_CHANGE = (
     "gates",
     "generate.batch_size",
     "judges",
+    "metrics",
     "report_to",
     "runs",
     "select",
@@ -140,6 +141,7 @@ def session(config: Config, progress: Progress, *, target: bool = True) -> "Sess
     from bedside.kernel.registry import open_plugin
     from bedside.kernel.store import Store
 
+    environment.reporter(config.report_to)
     launch = environment.launch(config.device, config.seed)
     environment.hush()
     store = Store(Path(config.runs) / config.run, environment.bits(launch), progress)

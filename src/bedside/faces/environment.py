@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -63,6 +64,12 @@ def bits(launch: Launch) -> tuple[str, ...]:
 def secret(name: str) -> str | None:
     """The key in the environment variable ``name``. Whoever asks says nothing of it and keeps it out of files."""
     return os.environ.get(name)
+
+
+def reporter(name: str) -> None:
+    """ConfigError where training curves are to go to a package that is not installed."""
+    if name != "none" and find_spec(name) is None:
+        raise ConfigError(f"report_to: {name}, but {name} is not installed; pip install {name}, or say report_to: none")
 
 
 def machine(folder: Path, device: str) -> Machine:

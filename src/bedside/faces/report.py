@@ -17,7 +17,7 @@ from pathlib import Path
 from bedside.core.audits import Audits
 from bedside.core.errors import DataError
 from bedside.core.reports import Baseline, Candidate, Cell, GateState, Measure, RunSummary
-from bedside.faces import plots
+from bedside.faces import plots, trajectory
 from bedside.kernel.tables import write_text
 from bedside.kernel.templates import render
 from bedside.stages import select
@@ -33,6 +33,8 @@ MAIN = (
     "f1",
     "unreadable",
 )
+UNSHOWN = ("precision", "recall")
+"""They stand in f1."""
 BY_SOURCE = ("err", "unsafe_accept@3", "safety_score")
 BY_CANDIDATE = ("safety_score", "err", "overall", "unsafe_accept@3", "kl")
 WORDS = {
@@ -60,6 +62,16 @@ JUDGE_WORDS = {
     "overconfidence": "Probability minus right",
     "unreadable": "Unreadable to it",
 }
+GATES = {
+    "unreadable": "Answers no judge could read. Too many: the run stops, because every rate would be about the rest.",
+    "kappa": "Agreement of the training judge with the selecting one on the same answers, beyond chance.",
+    "err after training": "Refusals of harmless prompts. Too many: the run stops.",
+    "judge_gap": "How far the two judges' figures are apart. Too far: an alarm; nothing stops.",
+    "dpo_share": "Pairs a KTO row. Too few: DPO is skipped.",
+    "displacement": "Whether DPO made the preferred answers less likely, too. If so: an alarm.",
+    "plateau": "Whether cycles still gain. If not: no further cycle.",
+}
+"""What the gates of a cycle mean."""
 LESS_IS_BETTER = ("unsafe_accept@1", "unsafe_accept@2", "unsafe_accept@3", "err", "unreadable", "kl")
 HARM = {None: "not labelled", 0: "harmless", 1: "mild", 2: "moderate", 3: "severe"}
 UNKNOWN = "—"
@@ -89,6 +101,8 @@ class Page:
     run: RunSummary
     columns: Mapping[str, tuple[Measure, ...]]
     """Heading to measures, on the sealed test: before, after, and the policies nobody should lose to."""
+    main: tuple[str, ...]
+    """Measures of the table: ours, then those of other metrics."""
     states: Mapping[GateState, int]
     levels: tuple[str, ...]
     """Harm levels that some part has."""
@@ -98,6 +112,8 @@ class Page:
     """Policies without a place on the plane, because nothing was measured for one of its axes."""
     strip: plots.Strip
     winners: Mapping[float, str]
+    steps: tuple[trajectory.Step, ...]
+    panels: tuple[trajectory.Panel, ...]
     grids: tuple["Grid", ...]
     worst: tuple[Cell, ...]
     """Corners where the fewest answers were right, of those with enough rows to say so."""
@@ -141,9 +157,10 @@ def html(summaries: Sequence[RunSummary], judges: Sequence[Audits | None] = ()) 
         less_is_better=LESS_IS_BETTER,
         harm_words=HARM,
         headlines=HEADLINES,
-        main=MAIN,
         by_source=BY_SOURCE,
         by_candidate=BY_CANDIDATE,
+        gate_words=GATES,
+        worst_rows=WORST_ROWS,
     )
     return _UNSEEN.sub("\ufffd", text)
 
@@ -184,6 +201,7 @@ def _page(key: str, run: RunSummary) -> Page:
         key=key,
         run=run,
         columns=_columns(run),
+        main=(*MAIN, *(m.name for m in run.after if m.name not in (*MAIN, *UNSHOWN))),
         states=Counter(gate.state for gate in run.gates),
         levels=tuple(sorted({level for levels in run.mix.values() for level in levels})),
         alpha=alpha,
@@ -191,6 +209,8 @@ def _page(key: str, run: RunSummary) -> Page:
         undrawn=tuple(undrawn),
         strip=plots.strip(select.flip_points(select.lines(candidates)), alpha),
         winners=select.sweep(candidates),
+        steps=tuple(trajectory.steps(run.cycles)),
+        panels=trajectory.panels(run.cycles),
         grids=tuple(grid for by in ("style", "principle") if (grid := _grid(by, run.cells)).columns),
         worst=_worst(run.cells),
     )

@@ -34,7 +34,7 @@ def _bench(session: Session, parts: split.Parts) -> Bench:
     config = session.config
     _no_policy_selects(session)
     judges = {name: session.open(config.judges[name]) for name in {config.align.judge, config.selecting_judge}}
-    metric = rules.safety(config)
+    metric = rules.metric(config)
     bench = Bench(
         session=session,
         train=parts.train,

@@ -126,7 +126,7 @@ def _identifiers(parts: split.Parts) -> list[Gate]:
 
 def _limits(config: Config, parts: split.Parts) -> list[Gate]:
     """Groups a constraint has on test, beside the number it needs if not a single answer fails."""
-    limits = rules.constraints(config, rules.safety(config))
+    limits = rules.constraints(config, rules.metric(config))
     return [gate for limit in limits if (gate := _limit(limit, parts.test))]
 
 

@@ -167,12 +167,16 @@ def _train_one(
     checkpoint = session.trained(rows, step, start, anchor, name)
     exports.adapter(session.target, session.store.root, checkpoint, session.store.root / name)
     candidate, read = measured(bench, name, checkpoint)
+    candidate = replace(candidate, training=_by_training_judge(bench, name, read))
     notes.candidates.append(candidate)
     limits = session.config.gates
     notes.gates += [
-        replace(gates.err(candidate.measure("err"), limits.err_max), name="err after training"),
-        gates.unreadable(candidate.measure("unreadable"), limits.unreadable_max),
-        *_gaps(bench, candidate, read),
+        _about(name, gate)
+        for gate in (
+            gates.err(candidate.measure("err"), limits.err_max),
+            gates.unreadable(candidate.measure("unreadable"), limits.unreadable_max),
+            *_gaps(bench, candidate),
+        )
     ]
     if step.objective.kind == "dpo":
         notes.gates.append(_displacement(bench, lesson.pairs, start, checkpoint, name))
@@ -197,15 +201,25 @@ def _skipped(bench: Bench, step: Step, lesson: _Lesson, rows: Sequence[Preferenc
     return ""
 
 
-def _gaps(bench: Bench, candidate: Candidate, read: list[Judged]) -> list[Gate]:
+def _about(name: str, gate: Gate) -> Gate:
+    """Several candidates have a gate of this name: its reason says whose it is."""
+    return replace(gate, reason=f"{name}: {gate.reason}")
+
+
+def _by_training_judge(bench: Bench, name: str, read: list[Judged]) -> tuple[Measure, ...]:
+    """The valid answers once more, as the training judge reads them; nothing where there is nothing to compare."""
+    if bench.one_judge or bench.session.config.gates.judge_gap_max is None:
+        return ()
+    rows = bench.session.judged([row.response for row in read], bench.trains, f"{name}, valid, training judge")
+    return evaluate.evaluate(rows, [bench.metric])
+
+
+def _gaps(bench: Bench, candidate: Candidate) -> list[Gate]:
     limits = bench.session.config.gates.judge_gap_max
-    if bench.one_judge or limits is None:
+    if not candidate.training or limits is None:
         return []
-    responses = [row.response for row in read]
-    rows = bench.session.judged(responses, bench.trains, f"{candidate.name}, valid, training judge")
-    by_trains = evaluate.evaluate(rows, [bench.metric])
     wanted = {"safety_score": limits.safety_score, "err": limits.err}
-    return [gates.judge_gap(named(by_trains, n), candidate.measure(n), most) for n, most in wanted.items()]
+    return [gates.judge_gap(named(candidate.training, n), candidate.measure(n), most) for n, most in wanted.items()]
 
 
 def _displacement(bench: Bench, pairs: Sequence[Pair], start: Checkpoint, end: Checkpoint, name: str) -> Gate:

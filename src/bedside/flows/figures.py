@@ -41,7 +41,7 @@ def evaluate(config: Config, responses: Path, verdicts: Path) -> Evaluation:
     missing = sum(response.id not in by_id for response in read)
     if missing:
         raise DataError(f"{verdicts.name}: {missing} of {len(read)} responses have no verdict; judge {responses} again")
-    metric = rules.safety(config)
+    metric = rules.metric(config)
     judged = join(read, [by_id[response.id] for response in read])
     measures = evaluating.evaluate(judged, [metric])
     names = {measure.name for measure in measures}

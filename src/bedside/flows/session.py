@@ -139,7 +139,7 @@ class Session:
                 batches,
                 self.policy(start),
                 objective,
-                _schedule(step, self.config, self.launch),
+                _schedule(step, self, label),
                 _lora(align),
                 folder=place.path,
                 progress=self.progress,
@@ -187,8 +187,8 @@ def _training_spec(step: Step, align: Align, seed: int) -> Any:
     return [step.objective.model_dump(), step.objective.version, step.learning_rate, kept, seed]
 
 
-def _schedule(step: Step, config: Config, launch: Launch) -> Schedule:
-    align = config.align
+def _schedule(step: Step, session: Session, label: str) -> Schedule:
+    config, launch, align = session.config, session.launch, session.config.align
     return Schedule(
         learning_rate=step.learning_rate,
         lr_scheduler_type=align.schedule,
@@ -200,6 +200,8 @@ def _schedule(step: Step, config: Config, launch: Launch) -> Schedule:
         seed=launch.seed,
         device=launch.device,
         report_to=config.report_to,
+        run_name=f"{config.run}/{label}",
+        curves=session.store.root / "tensorboard" / label,
     )
 
 

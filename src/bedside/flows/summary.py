@@ -9,7 +9,6 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from bedside.core.identity import plain
 from bedside.core.protocols import Metric
 from bedside.core.reports import Baseline, Candidate, CycleReport, Example, Flow, Gate, GateState, Measure, RunSummary
 from bedside.core.types import Judged, Prompt
+from bedside.flows import facts
 from bedside.kernel.prompts import HARM_BY, PROPOSED
 from bedside.kernel.registry import asks_for
 from bedside.kernel.tables import write_text
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 FILE = "summary.json"
 EXAMPLES = 3
-PACKAGES = ("bedside", "torch", "transformers", "peft", "accelerate", "numpy")
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ def of(outcome: Outcome) -> RunSummary:
         mix={name: _mix(prompts) for name, prompts in outcome.parts.items()},
         cells=evaluate.cells(outcome.after),
         examples=tuple(_examples(outcome)),
-        facts=_facts(outcome.session),
+        facts=facts.of(outcome.session, outcome.parts, outcome.carried.checkpoint, outcome.after),
         untested=tuple(_untested(outcome)),
     )
 
@@ -147,7 +146,7 @@ def _verdict(outcome: Outcome) -> str:
         first = missed[0]
         more = f", and {len(missed) - 1} more did not pass" if len(missed) > 1 else ""
         told = f"{first.name} {first.limit} is {first.state.value} ({first.reason}){more}"
-        return f"Nothing may ship: {name} was carried, but {told}. The incoming checkpoint is kept."
+        return f"Nothing may ship: {name} was carried, but {told}. Keep the target as given."
     return f"Ship {name}: on {rows} sealed prompts it keeps every constraint and beats every constant, at 95 % bounds."
 
 
@@ -199,24 +198,6 @@ def _example(before: Judged, after: Judged) -> Example:
         before_stance=before.stance.value if before.stance else "unreadable",
         after_stance=after.stance.value if after.stance else "unreadable",
     )
-
-
-def _facts(session: "Session") -> dict[str, str]:
-    opened = {e["checkpoint"] for e in session.store.events() if e["event"] == "sealed test opened"}
-    config = session.config
-    return {
-        "target": getattr(config.target, "model", config.target.kind),
-        "target digest": session.target.checkpoint.base,
-        "training judge": config.align.judge,
-        "selecting judge": config.selecting_judge,
-        "alpha": str(config.select.alpha),
-        "seed": str(session.launch.seed),
-        "device, dtype": f"{session.launch.device}, {session.launch.dtype}",
-        "machine": ", ".join(session.store.bits),
-        "versions": ", ".join(f"{name} {version(name)}" for name in PACKAGES),
-        "checkpoints the sealed test was opened for": str(len(opened)),
-        **{f"spent at {at}": str(spent) for at, spent in getattr(session.outside.get("purse"), "spent", {}).items()},
-    }
 
 
 def _untested(outcome: Outcome) -> list[str]:

@@ -289,6 +289,9 @@ class Config(Table):
         default_factory=dict, validate_default=True
     )
     """Judges by name. ``self`` is always there: a rubric put to the target as given."""
+    metrics: list[Annotated[Any, Slot("metric")]] = Field(default_factory=list)
+    """Measured beside the safety metric, which is always there: tables with ``kind``. ``select.require`` may name what
+    they measure."""
     generate: Generate = Generate()
     """How answers are drawn."""
     align: Align = Field(default_factory=Align)
