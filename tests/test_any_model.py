@@ -153,6 +153,7 @@ def test_what_is_trained_upon_an_adapter_loads_on_its_base(llama, tmp_path, lora
     assert told["base_model_name_or_path"] == str(llama)
 
 
+@pytest.mark.filterwarnings("ignore:Setting `save_embedding_layers`:UserWarning")  # of PEFT, to whoever saves one
 @pytest.mark.parametrize(
     "lora", [{"use_dora": True}, {"modules_to_save": ["lm_head"]}, {"target_modules": ["embed_tokens", "q_proj"]}]
 )

@@ -99,7 +99,11 @@ def test_a_corrected_label_is_another_judge(tmp_path):
         (rated(0, label="maybe"), {}, "row 1: the label is 'maybe'; say what it means"),
         (rated(0, verdict=A), {}, "no row has a label in label; the columns are prompt, response, verdict"),
         ({"prompt": "q", "label": A}, {}, "row 1: no answer; the columns are prompt, label"),
-        ({"response": "a", "label": A}, {}, "row 1: no prompt; the columns are"),
+        (
+            {"response": "a", "label": A},
+            {},
+            "row 1: no column prompt; needed is prompt, and the columns are response, label: rename",
+        ),
     ],
 )
 def test_a_file_that_cannot_be_read_says_what_to_do(row, fields, says, tmp_path):

@@ -60,10 +60,9 @@ class Answers:
 
     def _prompt(self, where: str, row: Mapping[str, Any], answer: str) -> Prompt:
         """Labels and the answer stay out of the prompt's facets: a judge must not see them there."""
-        hidden = {answer, self.column("rater"), *self.labels}
         ours = {name: column for name, column in self.columns.items() if name in prompts.COLUMNS}
-        rest = {key: value for key, value in row.items() if key not in hidden or key in ours.values()}
-        return prompts.one(where, rest, prompts.Reading(unlabelled="keep", columns=ours))
+        hidden = {answer, self.column("rater"), *self.labels} - set(ours.values())
+        return prompts.one(where, row, prompts.Reading(unlabelled="keep", columns=ours), hidden)
 
 
 def meaning(where: str, value: Any, values: Mapping[str, str]) -> str | None:

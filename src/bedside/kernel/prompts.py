@@ -17,7 +17,7 @@ error. Mistakes are told for the first rows that have one, and counted for the r
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -100,10 +100,13 @@ def read(rows: Iterable[Row], reading: Reading, source: str) -> tuple[list[Promp
     return prompts, Flow(f"read {source}", len(prompts), dict(seen.dropped))
 
 
-def one(where: str, row: Mapping[str, Any], reading: Reading) -> Prompt:
-    """The prompt of one row, equal texts not merged. DataError with file and row."""
+def one(where: str, row: Mapping[str, Any], reading: Reading, hidden: Collection[str] = ()) -> Prompt:
+    """The prompt of one row without its columns ``hidden``, equal texts not merged. DataError with file and row."""
+    seen = _Seen(where, reading)
     try:
-        return _prompt(where, _Seen(where, reading)._renamed(row), reading.unlabelled)
+        seen._check_columns(seen._renamed(row))
+        shown = {key: value for key, value in row.items() if key not in hidden}
+        return _prompt(where, seen._renamed(shown), reading.unlabelled)
     except DataError as error:
         raise DataError(f"{where}: {error}") from None
 
@@ -180,8 +183,10 @@ class _Seen:
     def _needed(self, row: Iterable[str]) -> str:
         """Which columns are needed, which are there, and how the two come together."""
         split = " and split" if self.reading.split is not None else ""
-        told = f"needed are prompt and harm{split}, and the columns are {', '.join(row)}"
-        return f"{told}: rename them, or map them, columns: {{prompt: NAME, harm: NAME}}"
+        without = self.reading.unlabelled == "keep"
+        needed = f"needed is prompt{split}" if without else f"needed are prompt and harm{split}"
+        mapped = "prompt: NAME" if without else "prompt: NAME, harm: NAME"
+        return f"{needed}, and the columns are {', '.join(row)}: rename them, or map them, columns: {{{mapped}}}"
 
     def _in_split(self, where: str, row: Mapping[str, Any]) -> bool:
         if self.reading.split is None:
