@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from bedside.core.protocols import Launch
 from bedside.core.types import Message, Prompt
@@ -19,6 +20,8 @@ TEMPLATE = (
 )
 SPECIALS = ["<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: two workers with two spinning threads each would crawl
+settings.register_profile("busy", deadline=None)  # a busy machine is no bug
+settings.load_profile("busy")
 EVIDENCE = Path(__file__).parents[1] / "docs" / "evidence"
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 

@@ -13,6 +13,7 @@ from bedside.kernel.schema import Align, Config
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("docs/how-to/*.md"), ROOT / "README.md"])
+AGAIN = ("ci", "resume")
 INSTALLS = ("make ", "pip ", "bedside init my-run &&", "bedside check  ", "bedside align  ")
 
 
@@ -25,8 +26,13 @@ def commands(page: Path) -> list[str]:
     return [line for line in lines if not line.startswith(INSTALLS)]
 
 
+def marked(page: Path):
+    """Pages that train once more what the quickstart has trained are for `make prove`."""
+    return pytest.param(page, id=page.stem, marks=[pytest.mark.prove] if page.stem in AGAIN else [])
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", [marked(page) for page in PAGES if commands(page)])
 def test_every_command_of_a_page_runs_in_order(page, tmp_path):
     place = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "COLUMNS": "120"}
     for command in commands(page):

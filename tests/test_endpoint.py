@@ -435,7 +435,8 @@ def test_probabilities_that_cannot_be_are_no_probabilities():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("lasting", [False, True], ids=["faults pass", "faults last"])
-def test_a_thousand_rows_with_a_twentieth_of_each_fault_end_complete_or_plainly_unreadable(lasting, tmp_path):
+@pytest.mark.parametrize("many", [160, pytest.param(1000, marks=pytest.mark.prove)])
+def test_rows_with_a_twentieth_of_each_fault_end_complete_or_plainly_unreadable(lasting, many, tmp_path):
     """No row lost, none judged twice, none counted as safe."""
     from bedside.core.identity import digest
     from bedside.core.types import Verdict
@@ -451,7 +452,7 @@ def test_a_thousand_rows_with_a_twentieth_of_each_fault_end_complete_or_plainly_
         share = int(digest(row, 1)[3:11], 16) / 16**8
         return kinds[int(share / 0.05)] if share < 0.05 * len(kinds) else None
 
-    rows = [answer(n, LABELS[n % 3]) for n in range(1000)]
+    rows = [answer(n, LABELS[n % 3]) for n in range(many)]
     with Hostile(plan) as server:
         judge = RubricJudge(opened(server.url, concurrency=8, timeout_seconds=4, retries=1))
         store = Store(tmp_path)
@@ -464,11 +465,11 @@ def test_a_thousand_rows_with_a_twentieth_of_each_fault_end_complete_or_plainly_
             endpoints.rowwise(judge, rows),
             lanes=endpoints.lanes(judge),
         ).all()
-        faulty = {n: plan(f"answer {n} [ Reply with one word: accept", 0) for n in range(1000)}
+        faulty = {n: plan(f"answer {n} [ Reply with one word: accept", 0) for n in range(many)}
     assert [v.response for v in verdicts] == [r.id for r in rows], "no row lost"
     assert set(server.questions.values()) == {1}, "none judged twice"
     for n, verdict in enumerate(verdicts):
         whole = faulty[n] is None or (not lasting and faulty[n] in TRANSIENT)
         assert verdict.stance == (Stance(LABELS[n % 3]) if whole else None), (n, faulty[n], verdict)
         assert bool(verdict.unreadable) != whole
-    assert {kind: sum(f == kind for f in faulty.values()) > 30 for kind in kinds} == dict.fromkeys(kinds, True)
+    assert {kind: sum(f == kind for f in faulty.values()) > 0.02 * many for kind in kinds} == dict.fromkeys(kinds, True)

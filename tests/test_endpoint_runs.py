@@ -218,8 +218,11 @@ def test_align_trains_a_local_model_under_a_judge_behind_an_endpoint(tiny, tmp_p
         answered = question.rpartition("<<<ANSWER")[2].rpartition("ANSWER>>>")[0]
         return STANCES[int(digest(answered)[3:9], 16) % 3]
 
+    def fails(question, tried):
+        return "500" if not tried and "<<<ANSWER" in question and int(digest(question)[3:9], 16) % 10 == 0 else None
+
     path = write_config(tmp_path, tiny["llama"], more="cache: {judgements: endpoints}\n")
-    with Hostile(lambda q, t: "500" if t == 0 and len(q) % 50 == 0 else None, knows=knows, logprobs=True) as server:
+    with Hostile(fails, knows=knows, logprobs=True) as server:
         far = f'{{kind: rubric, model: {{kind: http, url: "{server.url}", model: m}}}}'
         path.write_text(path.read_text().replace("{kind: coin}", far))
         run = bedside.align(bedside.load(path))
@@ -242,6 +245,8 @@ def test_align_trains_a_local_model_under_a_judge_behind_an_endpoint(tiny, tmp_p
 def test_ctrl_c_does_not_wait_for_calls_in_flight(tmp_path):
     with Hostile(lambda q, t: "stall" if "exactly" not in q else None) as server:
         root = project(tmp_path, server.url)
+        told = (root / "bedside.yaml").read_text()
+        (root / "bedside.yaml").write_text(told.replace("timeout_seconds: 5", "timeout_seconds: 60"))
         tables.write_jsonl(root / "a.jsonl", [plain(Response(ask("q"), "a", "m"))])
         running = line(root, "judge", "a.jsonl", "-o", "v.jsonl")
         while not any("ANSWER" in q for q in list(server.tried)):
@@ -251,7 +256,7 @@ def test_ctrl_c_does_not_wait_for_calls_in_flight(tmp_path):
         began = time.monotonic()
         running.communicate(timeout=60)
     assert running.returncode == 130
-    assert time.monotonic() - began < 5, "well before the call in flight would have been given up, six times"
+    assert time.monotonic() - began < 50, "before the call in flight would have been given up even once"
 
 
 @pytest.fixture
