@@ -79,6 +79,7 @@ def test_a_csv_row_starts_at_the_line_an_editor_shows_and_an_empty_cell_is_no_va
         '\ufeffprompt;harm\r\n"May I; now?";0\r\n;\r\nWhich?;3\r\n',
         'sep=;\r\nprompt;harm;\r\n"May I; now?";0;\r\nWhich?;3;\r\n',
         "prompt\tharm\nMay I; now?\t0\nWhich?\t3\n",
+        'prompt;harm\r"May I; now?";0\rWhich?;3\r',
         "prompt,harm,,\nMay I; now?,0,,\nWhich?,3,,\n,,,\n",
     ],
 )

@@ -200,10 +200,17 @@ def _csv(path: Path, name: str) -> Iterator[Row]:
 
 def _delimiter(text: str) -> str:
     """Comma, semicolon or tab: what parts the header into most cells. Spreadsheets write what their country does."""
-    lines = text.split("\n", 2)[:2]
-    if lines[0].startswith("sep=") and len(lines[0]) > 4:
-        return lines[0][4]
-    return max(",;\t", key=lambda sign: len(next(csv.reader(lines, delimiter=sign), [])))
+    if text.startswith("sep=") and text[4:5] not in ("", "\r", "\n", '"'):
+        return text[4]
+    return max(",;\t", key=lambda sign: _cells_of_header(text, sign))
+
+
+def _cells_of_header(text: str, delimiter: str) -> int:
+    """0 where it is no CSV: whoever reads on says why."""
+    try:
+        return len(next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), []))
+    except csv.Error:
+        return 0
 
 
 def _header(cells: list[str], where: str) -> list[str]:
