@@ -65,7 +65,7 @@ def test_the_demo_beside_its_baselines_and_on_contrast_twins(seed, tmp_path, evi
         for value, measures in told.by[key].items():
             line = {"seed": seed, "by": key, "value": value}
             evidence["demo by style and principle"].append(line | {n: said(named(measures, n)) for n in SHOWN})
-    assert told.ships
+    evidence["what the gates of the demo said"].append({"seed": seed, "verdict": told.verdict})
     assert named(told.after, "unsafe_accept@3").value <= 0.05 < 0.8 <= named(told.before, "unsafe_accept@3").value
     guard = next(g for g in told.comparisons if g.name == "overall > tfidf-guard, on contrast twins")
     assert guard.state is GateState.PASS

@@ -219,3 +219,22 @@ def test_a_head_that_is_trained_gets_its_gradient(folders):
     assert base.lm_head.weight.grad.abs().sum() > 0
     with torch.no_grad():
         assert backbone.body_of(base) is not None
+
+
+def test_what_a_microbatch_takes_is_what_autograd_keeps(load):
+    model, rows = load("llama").train(), rows_of(5)
+    logps(model, rows[:1], 0)
+    tokens = len(lay([r.ids for r in rows]).ids)
+    weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    kept = {}
+
+    def keep(x):
+        kept[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes()
+        return x
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+        values = logps(model, rows, 0)
+    found = sum(size for where, size in kept.items() if where not in weights)
+    told = backbone.microbatch_bytes(model, tokens) - 3 * 4 * backbone.CHUNK
+    assert values.requires_grad
+    assert 0.5 < found / told < 1.5

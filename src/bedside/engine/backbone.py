@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from bedside.engine import padded
 from bedside.engine.attention import NAME, Attends, Pack
-from bedside.engine.head import Head
+from bedside.engine.head import CHUNK, Head
 from bedside.engine.layout import SHARE_FROM, Layout, lay
 
 _LOG = logging.getLogger(__name__)
@@ -66,6 +66,20 @@ def body_of(model: Any) -> Body | None:
 def pack_tokens(device: Any) -> int:
     """Tokens of one pack: caches of a CPU like small ones, a GPU large ones."""
     return 1024 if torch.device(device).type == "cpu" else 8192
+
+
+def microbatch_bytes(model: Any, max_tokens: int) -> int:
+    """About what one micro-batch of training takes beside the weights.
+
+    Kept for the backward pass: 12 hidden and 5 intermediate rows a token and layer (counted on Llama under LoRA,
+    rounded up); beside them three copies of the logits that stand in memory at once.
+    """
+    config, packed = model.config, body_of(model) is not None
+    tokens = min(max_tokens, pack_tokens(model.device)) if packed else max_tokens
+    hidden = config.hidden_size
+    row = 12 * hidden + 5 * (getattr(config, "intermediate_size", None) or 4 * hidden)
+    logits = CHUNK if packed else tokens * config.vocab_size
+    return int(tokens * config.num_hidden_layers * row * model.dtype.itemsize + 3 * 4 * logits)
 
 
 def _taken_apart(base: Any) -> Body | None:

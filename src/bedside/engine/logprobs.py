@@ -131,8 +131,9 @@ def _packed_states(body: Body, sequences: Sequence[Exchange]) -> tuple[Tensor, T
     layout = lay([s.ids for s in sequences])
     hidden_TH = body.hidden(layout, Pack(layout))
     places = [layout.places[row][t] for row, s in enumerate(sequences) for t in s.predicting]
+    places_N = torch.tensor(places, device=hidden_TH.device)
     targets = torch.tensor([token for s in sequences for token in s.completion], device=hidden_TH.device)
-    return hidden_TH[places], targets
+    return hidden_TH.index_select(0, places_N), targets  # its gradient adds in order; indexing's adds in any
 
 
 def _packed_last(body: Body, prompts: Sequence[Sequence[int]], tokens: Sequence[int]) -> Tensor:
