@@ -6,7 +6,7 @@ import bedside
 from bedside.core.reports import Gate, GateState
 from bedside.flows import check
 from bedside.kernel import tables
-from bedside.stages import identifiers
+from bedside.kernel import identifiers
 
 CONFIG = """
 target: {{model: embedded}}
