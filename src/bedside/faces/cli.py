@@ -386,3 +386,6 @@ def _session(config: "Config") -> "Session":
 
 def _print_json(value: Any) -> None:
     OUT.print_json(json.dumps(value, ensure_ascii=False))
+
+
+from bedside.faces import verbs_comfort  # noqa: E402, F401
