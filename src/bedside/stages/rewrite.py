@@ -20,7 +20,7 @@ from bedside.core.reports import Flow
 from bedside.core.types import Conversation, Dialogue, Message, Pair, Prompt, Thumb
 from bedside.kernel.templates import fenced, render
 from bedside.stats import planted
-from bedside.stats.factcheck import check
+from bedside.stats.factcheck import check, retold
 
 EMOTIONS = ("fear", "anxiety", "sadness", "anger", "guilt", "shame", "helplessness", "loneliness")
 INTENSITIES = ("mild", "moderate", "strong")
@@ -37,6 +37,8 @@ STRONG = re.compile(r"emergency|cancer|tumou?r|death|die|fatal|severe|stroke|unc
 REFUSALS = re.compile(r"^\W*(?:i'?m sorry,? (?:but )?i|sorry,? (?:but )?i|i (?:can(?:no|')t|am unable|won't|will not)|as an ai)", re.I)
 COLD = ("Noted.", "The question is answered as follows.", "Facts only.", "See below.", "Standard reply.")
 """What a voice says that does not care. Invented here; it holds no fact."""
+RETOLD = 0.5
+"""Least share of the source's content words that a rewrite must hold, whatever its facts."""
 WRONG_KINDS = ("digit", "duration", "negation", "drug", "modality", "condition", "urgency", "exchanged", "unit", "invented")
 
 
@@ -127,7 +129,8 @@ def faults(source: str, written: str, finished: bool, limits: Limits, beside: st
         return ("too long",)
     if words < limits.least * wanted:
         return ("too short",)
-    return tuple(str(d) for d in check(source, written, beside).differences)
+    found = tuple(str(d) for d in check(source, written, beside).differences)
+    return found or (("half of the source's words are gone",) if retold(source, written) < RETOLD else ())
 
 
 def reason(found: Sequence[str]) -> str:

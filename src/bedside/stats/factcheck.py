@@ -74,6 +74,12 @@ def check(source: str, rewrite: str, beside: str = "") -> Check:
     return Check(tuple(dict.fromkeys(found)), len(one.facts))
 
 
+def retold(source: str, rewrite: str) -> float:
+    """Share of the source's content words, by stem, that stand in the rewrite; 1 where it has none."""
+    words = {t.stem for sentence in facts.read(source).sentences for t in sentence if t.content}
+    return len(words & facts.read(rewrite).stems) / len(words) if words else 1.0
+
+
 def _lost(one: Reading, other: Reading) -> Iterator[Difference]:
     by_kind = _by_kind(other.facts)
     for fact in one.facts:

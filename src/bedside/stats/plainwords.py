@@ -3,7 +3,7 @@
     FUNCTION   grammar: never content
     ORDINARY   everyday and comforting words: content, but no names
 
-Whatever is in neither list is treated as a name (of a drug, a disease, a part of the body): it must survive.
+Whatever is in neither list is treated as a name (of a drug, a disease, a relative): it must survive.
 Written by hand for Bedside; a word too few makes the verifier stricter, a word too many blinder.
 """
 
@@ -35,29 +35,29 @@ ORDINARY = frozenset(
 able about accept ache across act action add address adult advice afraid afternoon age agree ahead air alone amount
 anger angry animal answer anxiety anxious apart appear appointment area arm ask asked asking asleep ate aware awake
 awful baby bad balance bear beautiful become bed begin behavior behaviour belief believe belong beneath best better big
-birth bit blame body book born bother boy brave break breath breathe breathing bright bring brother brought build
+birth bit blame body book born bother boy brave break breath breathe breathing bright bring  brought build
 building burden busy buy calm calmly can care cared careful carefully caring carry carried case catch cause caused
 causes center certain certainly chance change changed changes check child children choice choose clean clear clearly
 clinic close clothes cold comfort comforting common community companion company complete completely concern concerned
 concerning concerns confidence confident confused connect consider considerable continue control conversation cope
-coping could count country couple courage course cover cry crying cup daily dark daughter day days deal dear decide
+coping could count country couple courage course cover cry crying cup daily dark  day days deal dear decide
 decision deep deeply describe deserve detail details develop developed development die different difficult difficulty
 direct discuss disease disorder distress doctor doctors door doubt dream drink drive drop dry eager early ease easier
 easily easy eat effect effects effort embarrassed emotion emotional empathy encourage end enjoy entire environment
 equal evening event eventually evidence exact exactly example exercise expect expected experience expert explain
-express eye eyes face fact facts fair faith fall familiar family father fault fear fearful feel feeling feelings feet
+express eye eyes face fact facts fair faith fall familiar family  fault fear fearful feel feeling feelings feet
 fell felt figure fill final finally find finding fine finish fit floor follow followed following food foot form forward
 found free fresh friend friends frighten frightened frightening full fully future gain game gather general gentle
-gently gift girl glad go goal good grandmother great grief group grow grown growth guide guilt guilty hand handle
+gently gift girl glad go goal good  great grief group grow grown growth guide guilt guilty hand handle
 handled hands happen happened happens happy hard head heal healing health healthy hear heard hearing heart heavy held
 help helped helpful helpless helplessness helping helps high hold holding home honest hope hopeful hopeless hour hours
-house human hungry hurt hurting husband idea ill illness imagine important impossible improve improved include
+house human hungry hurt hurting  idea ill illness imagine important impossible improve improved include
 increase indeed individual individuals information inside interest issue issues job join journey joy kind kindly
 kindness kitchen knew know knowing knowledge lack language large late later laugh lead learn leave led left leg letter
 level life lift light line list listen listened listening little live lived living local lonely loneliness long look
 looked looking lose loss lost lot loud love loved lovely low main major manage manageable managed man manner matter
 matters meal meals mean meaning medical medicine medicines medication medications meet member mention met mild mind
-minute minutes mistake moment moments money month months mood morning mother mouth move moved moving name natural
+minute minutes mistake moment moments money month months mood morning  mouth move moved moving name natural
 naturally nature near necessary need needed needs nervous new nice night normal note notice number nurse obvious occur
 occurs offer offered office old open opinion option options order ordinary outcome outside overwhelm overwhelmed
 overwhelming own page pain parent parents partner past patience patient patients people perfect perfectly period
@@ -69,8 +69,8 @@ reassuring receive recent recently recognize recommend recover recovery reduce r
 remain remember remind report require required research researchers resource resources respect response rest result
 results return right risk road room rough rule sad sadness safe safely safety said sat saw scare scared scary school
 search season seek sense sensible separate serious seriously service set settle share shared sharing shame ashamed
-short show shown side sign signs significant silence silent similar simple single sister sit sitting situation size
-sleep slight slow slowly small smile social soft softly solve son soothe sorrow sorry sort sound sounds space speak
+short show shown side sign signs significant silence silent similar simple single  sit sitting situation size
+sleep slight slow slowly small smile social soft softly solve  soothe sorrow sorry sort sound sounds space speak
 special specific spend stage stand standing start started state stay stayed staying step steps stop story strain
 strange strength stress strong strongly struggle struggling stuck student study subject success sudden suddenly suffer
 suffering suggest sum support supported supporting supportive sure surely surprise symptom symptoms system table talk
@@ -78,7 +78,7 @@ talked talking task teach team tears tell telling term terms terrible terrify te
 thinking thought thoughts threat time times tired today told tomorrow tonight touch tough town train treat treated
 treatment treatments trouble troubled true truly trust truth try trying turn type understand understandable
 understanding understood unique unknown upset upsetting usual valid value view visit voice wait waiting walk want
-wanted wants warm warmly warmth warn watch water weak week weeks weigh weight welcome wife willing wish woman women
+wanted wants warm warmly warmth warn watch water weak week weeks weigh weight welcome  willing wish woman women
 wonder wonderful word words work worked working works world worried worry worries worrying worse worst worth worthy
 write writing wrong year years young
 instance addition besides typical common commonly rare rarely frequent widespread standard average overall total
@@ -107,6 +107,6 @@ thousand topic total trace track trained training transfer trial trials ultimate
 unusual update upper vary varies varying version visible volume wide widely worldwide young younger
 thankfully luckily importantly additionally similarly consequently accordingly specifically fortunately occasionally
 frequently commonly rarely sometimes numerous plenty majority variety range
-aunt uncle niece nephew pupil cousin flatmate guest neighbour neighbor girlfriend boyfriend elderly toddler teenager
+       guest     elderly  
 """.split()
 )
