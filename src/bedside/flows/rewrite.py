@@ -85,7 +85,7 @@ def _written(desk: _Desk, rows: list[_Row], side: str) -> list[_Row]:
     """The rows whose ``side`` was written without a fault, at the first try or the second."""
     asked = {id(row): _request(row, side) for row in rows}
     tried = _fitting(desk, rows, asked)
-    first = _write(desk, [asked[id(row)] for row in tried], f"{desk.label}: rewrite {side}")
+    first = written(desk.session, desk.writer, [asked[id(row)] for row in tried], f"{desk.label}: rewrite {side}")
     kept, again, complaints = [], [], []
     for row, said in zip(tried, first, strict=True):
         found = _judge(desk, row, side, said)
@@ -95,7 +95,8 @@ def _written(desk: _Desk, rows: list[_Row], side: str) -> list[_Row]:
             kept.append(row)
     second = [stage.ask_again(asked[id(row)], found) for row, found in zip(again, complaints, strict=True)]
     fits = _fitting(desk, again, dict(zip(map(id, again), second, strict=True)))
-    for row, said in zip(fits, _write(desk, [second[again.index(r)] for r in fits], f"{desk.label}: once more"), strict=True):
+    retried = [second[again.index(row)] for row in fits]
+    for row, said in zip(fits, written(desk.session, desk.writer, retried, f"{desk.label}: once more"), strict=True):
         found = _judge(desk, row, side, said)
         if found:
             desk.dropped[f"{side}: {stage.reason(found)}"] += 1
@@ -133,17 +134,17 @@ def _fitting(desk: _Desk, rows: list[_Row], asked: dict[int, Conversation]) -> l
     return fits
 
 
-def _write(desk: _Desk, conversations: Sequence[Conversation], label: str) -> list[Completion]:
-    """One completion a request, greedy, in batches of like lengths."""
-    lengths = desk.writer.lengths(conversations) if conversations else []
+def written(session: Session, writer: Policy, conversations: Sequence[Conversation], label: str) -> list[Completion]:
+    """One completion a request, greedy, in batches of like lengths; answered from the store where it was written."""
+    lengths = writer.lengths(conversations) if conversations else []
     requests = [Request(c, n + ROOM_TOKENS) for c, n in zip(conversations, lengths, strict=True)]
-    rows = desk.session.store.map(
+    rows = session.store.map(
         "rewrite",
-        [desk.writer.checkpoint.id, desk.session.launch.seed],
+        [writer.checkpoint.id, session.launch.seed],
         requests,
-        _writing(desk.writer, desk.session.launch.seed),
+        _writing(writer, session.launch.seed),
         Completion,
-        generate.plan(lengths, desk.session.config.generate.batch_size),
+        generate.plan(lengths, session.config.generate.batch_size),
         label=label,
     )
     return rows.all()
