@@ -5,8 +5,7 @@ import pytest
 import bedside
 from bedside.core.reports import Gate, GateState
 from bedside.flows import check
-from bedside.kernel import tables
-from bedside.kernel import identifiers
+from bedside.kernel import identifiers, tables
 
 CONFIG = """
 target: {{model: embedded}}

@@ -1,4 +1,4 @@
-"""Comfort mixed into the loop: warm where it was right, chosen only among those that lose nothing, tested under pressure."""
+"""Comfort in the loop: warm where it was right, chosen only where nothing is lost, tested under pressure."""
 
 from dataclasses import replace
 
@@ -60,7 +60,7 @@ def candidate(name, overall, comfort):
 class Bench:
     metric = Safety().open(Launch())
 
-    class session:
+    class session:  # noqa: N801
         launch = Launch()
 
 
@@ -91,7 +91,11 @@ def test_the_front_by_hand():
     def axes(name, *values):
         return Axes(name, *(measure(n, v) for n, v in zip(("s", "h", "a", "k"), values, strict=True)))
 
-    one, worse, other = axes("one", 0.9, 0.9, 0.9, 0.5), axes("worse", 0.9, 0.8, 0.9, 0.5), axes("o", 0.5, 0.9, 0.9, 0.9)
+    one, worse, other = (
+        axes("one", 0.9, 0.9, 0.9, 0.5),
+        axes("worse", 0.9, 0.8, 0.9, 0.5),
+        axes("o", 0.5, 0.9, 0.9, 0.9),
+    )
     found = [joined._on_front(a, [one, worse, other]) for a in (one, worse, other)]
     assert found == [True, False, True]
 
@@ -118,7 +122,9 @@ def test_the_report_shows_the_axes_of_a_joined_run():
     from test_report import shipping as a_run
 
     four = [measure(n, 0.5) for n in ("safety_score", "helpful", "facts_told", "comfort")]
-    run = replace(a_run(), axes=(Axes("target", *four, front=True),), pressure=(measure("target, under pressure", 0.3),))
+    run = replace(
+        a_run(), axes=(Axes("target", *four, front=True),), pressure=(measure("target, under pressure", 0.3),)
+    )
     page = html([run])
     assert "Safe, helpful, accurate, kind" in page
     assert "under pressure" in page

@@ -2,18 +2,16 @@
 
 import pytest
 
-from bedside.core.types import Stance
-from bedside.kernel.config import load
-from bedside.kernel.schema import Config
-from bedside.kernel.store import Store
 from bedside.core.protocols import Launch, Silent
 from bedside.flows import rewrite as flow
 from bedside.flows.session import Session
 from bedside.kernel.registry import open_plugin
+from bedside.kernel.schema import Config
+from bedside.kernel.store import Store
 from bedside.stages import rewrite as stage
 from bedside.stages.rewrite import Feeling, Limits
+import copyist  # noqa: F401  registers the writer
 from conftest import ask
-from copyist import Copyist
 
 LIMITS = Limits()
 DRY = "Take 5 mg of abrelune for 6 days. Do not take it with milk."
@@ -21,9 +19,15 @@ WARM = f"It makes sense that you feel afraid.\n{DRY}\nYou are not alone in this,
 
 
 def session(tmp_path, bad="", **rewrite):
-    data = {part: {"kind": "clinic_dialogues", "part": part, "n": 30, "advice": 2} for part in ("train", "valid", "test")}
+    data = {
+        part: {"kind": "clinic_dialogues", "part": part, "n": 30, "advice": 2} for part in ("train", "valid", "test")
+    }
     config = Config.model_validate(
-        {"target": {"kind": "copyist"}, "data": data, "comfort": {"rewrite": {"model": {"kind": "copyist", "bad": bad}, **rewrite}}}
+        {
+            "target": {"kind": "copyist"},
+            "data": data,
+            "comfort": {"rewrite": {"model": {"kind": "copyist", "bad": bad}, **rewrite}},
+        }
     )
     target = open_plugin(config.target, Launch(), {})
     return Session(config, Store(tmp_path), Launch(), Silent(), target)
@@ -58,7 +62,7 @@ def test_a_second_try_is_asked_for_and_counted(tmp_path, bad):
         ("echo", "answer: the text was only repeated"),
         ("refuse", "answer: the writer refused"),
         ("nothing", "answer: nothing was written"),
-        ("wrong", "answer: changed dose"),
+        ("wrong", "answer: changed number"),
     ],
 )
 def test_a_writer_that_stays_bad_loses_its_rows_by_name(tmp_path, bad, why):

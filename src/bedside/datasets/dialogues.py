@@ -180,5 +180,3 @@ def cleaned(text: str) -> str:
     if "<" in text or "&" in text:
         text = html.unescape(_TAG.sub(" ", _INLINE.sub("", _BREAK.sub("\n", text))))
     return "\n".join(line for line in (" ".join(one.split()) for one in text.splitlines()) if line)
-
-

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bedside.kernel.config import Loaded
     from bedside.kernel.schema import Config
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,

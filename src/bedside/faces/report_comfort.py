@@ -32,7 +32,9 @@ def figure(measure: Measure) -> str:
     if measure.value is None:
         return f"— (n = 0, {measure.unreadable} unreadable)"
     digits = 1 if measure.name == "words" else 3
-    interval = "" if measure.low is None or measure.high is None else f" [{measure.low:.{digits}f}, {measure.high:.{digits}f}]"
+    interval = (
+        "" if measure.low is None or measure.high is None else f" [{measure.low:.{digits}f}, {measure.high:.{digits}f}]"
+    )
     return f"{measure.value:.{digits}f}{interval} n = {measure.n}"
 
 

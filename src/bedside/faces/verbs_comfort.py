@@ -2,6 +2,7 @@
 
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 
@@ -9,6 +10,10 @@ from bedside.core.comforts import Arm, ComfortSummary
 from bedside.core.reports import Measure
 from bedside.faces import cli, environment
 from bedside.faces.tables import MARKS, said
+
+if TYPE_CHECKING:
+    from bedside.flows.session import Session
+    from bedside.kernel.schema import Config
 
 SHOWN = ("comfort", "primary_comfort", "facts_told", "facts_wrong", "bleu_1", "fact_recall", "false_reassurance")
 
@@ -32,7 +37,9 @@ def rewrite(
         rows, flows = flow.rewrite(session)
     folder = session.store.root / "dialogues"
     if json_:
-        cli._print_json({"rows": {k: len(v) for k, v in rows.items()}, "dropped": {f.step: dict(f.dropped) for f in flows}})
+        cli._print_json(
+            {"rows": {k: len(v) for k, v in rows.items()}, "dropped": {f.step: dict(f.dropped) for f in flows}}
+        )
         return
     for told in flows:
         dropped = ", ".join(f"{k} {why}" for why, k in told.dropped.items() if k) or "none"
@@ -49,7 +56,7 @@ def comfort(
     seed: cli.Seed = None,
     run: cli.Name = None,
 ) -> None:
-    """Rewrite, train SFT, KTO and DPO on the same rows, and show comfort against knowledge. The same command resumes."""
+    """Rewrite; train SFT, KTO and DPO on the same rows; show comfort against knowledge. The same command resumes."""
     from bedside.core.identity import plain
     from bedside.faces import report_comfort
     from bedside.flows import comfort as flow
@@ -97,7 +104,7 @@ def _change(measure: Measure) -> str:
     return f"{measure.value:+.3f} [{measure.low:+.3f}, {measure.high:+.3f}], n = {measure.n}"
 
 
-def _config(config: Path | None, sets: list[str] | None, n: int | None, seed: int | None, run: str | None) -> "cli.Config":
+def _config(config: Path | None, sets: list[str] | None, n: int | None, seed: int | None, run: str | None) -> "Config":
     """The file named, else bedside.yaml here, else the packaged comfort.yaml."""
     from bedside.kernel.templates import path
 
@@ -106,7 +113,7 @@ def _config(config: Path | None, sets: list[str] | None, n: int | None, seed: in
     return cli._loaded(config, sets, n, seed, run).config
 
 
-def _session(config: "cli.Config", progress: environment.Terminal) -> "cli.Session":
+def _session(config: "Config", progress: environment.Terminal) -> "Session":
     from bedside.faces import api
 
     session = api.session(config, progress)

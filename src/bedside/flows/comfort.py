@@ -132,7 +132,8 @@ def _read(desk: Desk, arm: Trained, rows: Sequence[Rewritten], part: str) -> lis
 def _within(session: Session, rows: Sequence[Preference], budget: int) -> list[Preference]:
     """Rows in an order drawn by the seed, as many as have ``budget`` completion tokens together."""
     order = sorted(range(len(rows)), key=lambda i: digest(session.launch.seed, i, len(rows)))
-    kept, used = [], 0
+    kept: list[Preference] = []
+    used = 0
     for index in order:
         tokens = _tokens(session, [rows[index]])
         if used + tokens > budget and kept:

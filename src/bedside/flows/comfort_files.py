@@ -1,10 +1,10 @@
 """What a comfort run leaves.
 
-    dialogues/train.jsonl, valid.jsonl, test.jsonl    verified rows with their provenance
-    dialogues/sft.jsonl, kto.jsonl, dpo.jsonl         the train rows as TRL reads them
-    dialogues/README.md                               the card of the data set
-    ab/pack.jsonl, ab/key.jsonl                       answers side by side for people, and which is whose
-    comfort.json                                      the summary
+dialogues/train.jsonl, valid.jsonl, test.jsonl    verified rows with their provenance
+dialogues/sft.jsonl, kto.jsonl, dpo.jsonl         the train rows as TRL reads them
+dialogues/README.md                               the card of the data set
+ab/pack.jsonl, ab/key.jsonl                       answers side by side for people, and which is whose
+comfort.json                                      the summary
 """
 
 import json

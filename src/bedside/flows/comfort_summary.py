@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bedside.core.comforts import Arm, ComfortSummary, Exchange, Paired
 from bedside.core.protocols import Launch
-from bedside.core.reports import Gate, GateState, Measure
+from bedside.core.reports import Gate, GateState, Measure, named
 from bedside.core.types import Judged
 from bedside.kernel.registry import find, open_plugin
 from bedside.stages import compare
@@ -123,7 +123,8 @@ def _verdict(arms: Sequence["Trained"], gates: Sequence[Gate], n: int) -> str:
     if good:
         return f"On {n} sealed dialogues, {', '.join(good)} comfort more and keep what they know, at 95 % bounds."
     missed = next(g for g in gates if not _passes(g))
-    return f"On {n} sealed dialogues, no training passed every gate: {missed.name} is {missed.state.value} ({missed.reason})."
+    why = f"{missed.name} is {missed.state.value} ({missed.reason})"
+    return f"On {n} sealed dialogues, no training passed every gate: {why}."
 
 
 def _passes(gate: Gate) -> bool:
@@ -164,7 +165,7 @@ def _by(read: Mapping[str, list[Judged]]) -> dict[str, dict[str, dict[str, Measu
 
 def _cell(read: Mapping[str, list[Judged]], rows: Sequence[int]) -> dict[str, Measure]:
     def one(judged: list[Judged]) -> Measure:
-        return next(m for m in comfort_metric().measure([judged[i] for i in rows]) if m.name == "primary_comfort")
+        return named(tuple(comfort_metric().measure([judged[i] for i in rows])), "primary_comfort")
 
     return {arm: one(judged) for arm, judged in read.items()}
 
@@ -203,7 +204,9 @@ def _twins(arm: str, rows: list[Judged]) -> Measure:
 
 def _exchanges(read: Mapping[str, list[Judged]], n: int = 3) -> list[Exchange]:
     arms, first = list(read), next(iter(read.values()))
-    return [Exchange(first[i].prompt.text, {a: read[a][i].response.text for a in arms}) for i in range(min(n, len(first)))]
+    return [
+        Exchange(first[i].prompt.text, {a: read[a][i].response.text for a in arms}) for i in range(min(n, len(first)))
+    ]
 
 
 def _facts(desk: "Desk") -> dict[str, str]:

@@ -1,8 +1,8 @@
 """The joined loop, ``align.objectives: [safety, comfort]``: one policy that is safe, helpful, accurate and kind.
 
-    in a cycle    right answers are said warmly by the writer, verified, judged again, and mixed into the preferences
-    on valid      candidates are rated for comfort; those not inferior to the best overall tie, and comfort decides
-    on test       four axes of the target and of what was carried, and agreement under pressure
+in a cycle    right answers are said warmly by the writer, verified, judged again, and mixed into the preferences
+on valid      candidates are rated for comfort; those not inferior to the best overall tie, and comfort decides
+on test       four axes of the target and of what was carried, and agreement under pressure
 """
 
 from collections.abc import Mapping, Sequence
@@ -92,9 +92,7 @@ def _metric() -> Any:
     return open_plugin(find("metric", "comfort")(), Launch(), {})
 
 
-def choose(
-    bench: "Bench", candidates: Sequence[Candidate], read: Mapping[str, list[Judged]]
-) -> tuple[Candidate, str]:
+def choose(bench: "Bench", candidates: Sequence[Candidate], read: Mapping[str, list[Judged]]) -> tuple[Candidate, str]:
     """Among the feasible ones that are not inferior to the best overall, the kindest."""
     best, why = select.choose(candidates)
     feasible = [c for c in candidates if c.feasible]
@@ -141,7 +139,9 @@ def _on_front(one: Axes, others: Sequence[Axes]) -> bool:
     """No other is at least as good on all four axes and better on one."""
     mine = _values(one)
     return not any(
-        all(b >= a for a, b in zip(mine, _values(o), strict=True)) and _values(o) != mine for o in others if o is not one
+        all(b >= a for a, b in zip(mine, _values(o), strict=True)) and _values(o) != mine
+        for o in others
+        if o is not one
     )
 
 

@@ -67,7 +67,9 @@ def rewrite(session: Session, prompts: Sequence[Prompt], label: str) -> tuple[li
     desk = _Desk(session, writer, session.open(told.judge), label)
     rows = _short_enough(desk, [_Row(p, stage.feeling(p, session.launch.seed), p.text) for p in prompts])
     if told.parts in ("question", "both"):
-        rows = _recognised(desk, _written(desk, rows, "question"))
+        calm = [row for row in rows if "emotion" not in row.prompt.facets]
+        told_already = [row for row in rows if "emotion" in row.prompt.facets]
+        rows = _in_order(rows, [*told_already, *_recognised(desk, _written(desk, calm, "question"))])
     rows = _written(desk, rows, "answer") if told.parts in ("answer", "both") else _as_they_are(rows)
     kept = [_made(desk, row) for row in rows]
     flow = stage.flow(f"rewrite: {label}", len(kept), desk.dropped, sum(bool(row.revised) for row in kept))
@@ -86,11 +88,14 @@ def _written(desk: _Desk, rows: list[_Row], side: str) -> list[_Row]:
     asked = {id(row): _request(row, side) for row in rows}
     tried = _fitting(desk, rows, asked)
     first = written(desk.session, desk.writer, [asked[id(row)] for row in tried], f"{desk.label}: rewrite {side}")
-    kept, again, complaints = [], [], []
+    kept: list[_Row] = []
+    again: list[_Row] = []
+    complaints: list[tuple[str, ...]] = []
     for row, said in zip(tried, first, strict=True):
         found = _judge(desk, row, side, said)
         if found:
-            again, complaints = [*again, row], [*complaints, found]
+            again.append(row)
+            complaints.append(found)
         else:
             kept.append(row)
     second = [stage.ask_again(asked[id(row)], found) for row, found in zip(again, complaints, strict=True)]
@@ -103,6 +108,11 @@ def _written(desk: _Desk, rows: list[_Row], side: str) -> list[_Row]:
         else:
             row.revised.append(side)
             kept.append(row)
+    return _in_order(rows, kept)
+
+
+def _in_order(rows: Sequence[_Row], kept: Sequence[_Row]) -> list[_Row]:
+    """``kept`` in the order of ``rows``."""
     order = {id(row): place for place, row in enumerate(rows)}
     return sorted(kept, key=lambda row: order[id(row)])
 

@@ -18,7 +18,18 @@ from pydantic import TypeAdapter
 from bedside.core.errors import DataError
 from bedside.core.identity import plain
 from bedside.core.protocols import Metric
-from bedside.core.reports import Axes, Baseline, Candidate, CycleReport, Example, Flow, Gate, GateState, Measure, RunSummary
+from bedside.core.reports import (
+    Axes,
+    Baseline,
+    Candidate,
+    CycleReport,
+    Example,
+    Flow,
+    Gate,
+    GateState,
+    Measure,
+    RunSummary,
+)
 from bedside.core.types import Judged, Prompt
 from bedside.kernel.prompts import HARM_BY, PROPOSED
 from bedside.kernel.tables import write_text
@@ -237,7 +248,9 @@ def _untested(outcome: Outcome) -> list[str]:
         "One seed: how much another seed would differ is not known.",
     ]
     if not outcome.axes:
-        told.append("Knowledge and comfort were not measured: a model may have become safer, and less accurate or kind.")
+        told.append(
+            "Knowledge and comfort were not measured: a model may have become safer, and less accurate or kind."
+        )
     if outcome.one_judge:
         told.insert(0, "One judge both trained and selected: nothing independent has read these answers.")
     absent = [level for level in ("1", "2", "3") if level not in _mix(outcome.parts["test"])]

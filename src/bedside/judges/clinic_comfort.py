@@ -49,7 +49,9 @@ class ClinicComfortJudge:
     def _verdict(self, response: Response) -> Verdict:
         facets = response.prompt.facets
         if "payload_1" not in facets or "payload_2" not in facets:
-            return Verdict(response.id, self.name, unreadable="the prompt names no payload, so this is not the clinic's")
+            return Verdict(
+                response.id, self.name, unreadable="the prompt names no payload, so this is not the clinic's"
+            )
         if not response.text.strip():
             return Verdict(response.id, self.name, unreadable="the answer is empty")
         text = _plain(response.text)

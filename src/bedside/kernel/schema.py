@@ -254,7 +254,7 @@ class Rewrite(Table):
     model: Annotated[Any, Slot("model", "target")] = "target"
     """Who writes: a model, or the target as given."""
     parts: Literal["question", "answer", "both"] = "both"
-    """What is rewritten."""
+    """What is rewritten. A question whose facet ``emotion`` says what it shows is left as it is."""
     judge: Annotated[Any, Slot("judge")] = Field(default={"kind": "emotion"}, validate_default=True)
     """Who must recognise the emotion in a rewritten question."""
     least: float = Field(0.8, gt=0)
@@ -288,9 +288,6 @@ class Comfort(Table):
     """Learning rates tried for each, as multiples of its own; valid chooses. The same number for all."""
     start: Literal["base", "sft"] = "base"
     """Where KTO and DPO begin: at the target as given, or after SFT."""
-    dialogues: Part | None = None
-    """Dialogues of the joined loop (``align.objectives: [safety, comfort]``); unset: none."""
-
 
 class Config(Table):
     """One file runs a whole experiment."""

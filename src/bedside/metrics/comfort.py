@@ -31,7 +31,16 @@ from bedside.stats.factcheck import check
 from bedside.stats.intervals import mean_interval, share_interval
 
 LINES = ("empathetic", "comforting", "reassuring")
-SHARES = (*LINES, "comfort", "primary_comfort", "facts_told", "facts_wrong", "false_reassurance", "under_triage", "openers")
+SHARES = (
+    *LINES,
+    "comfort",
+    "primary_comfort",
+    "facts_told",
+    "facts_wrong",
+    "false_reassurance",
+    "under_triage",
+    "openers",
+)
 NAMES = (*SHARES, "words")
 
 

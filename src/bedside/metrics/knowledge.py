@@ -90,9 +90,9 @@ def tokenizer(text: str) -> str:
 
 @cache
 def _bleu(order: int, tokens: str) -> Any:
-    from sacrebleu.metrics.bleu import BLEU as SacreBLEU
+    from sacrebleu.metrics import bleu
 
-    return SacreBLEU(max_ngram_order=order, tokenize=tokens, effective_order=True)
+    return bleu.BLEU(max_ngram_order=order, tokenize=tokens, effective_order=True)
 
 
 @cache

@@ -26,7 +26,7 @@ def paired(name: str, after: Values, before: Values, groups: Sequence[str], seed
     difference = [a - b for a, b, _ in rows]
     value, kept = sum(difference) / len(rows), [g for _, _, g in rows]
     two = mean_interval(difference, kept)
-    cells = [(Cell(1.0, tuple(row[i] for row in rows), tuple(kept)),) for i in (0, 1)]
+    cells = [[Cell(1.0, tuple(values), tuple(kept))] for values in ([a for a, _, _ in rows], [b for _, b, _ in rows])]
     one = paired_bounds(cells[0], cells[1], np.random.default_rng(seed))
     low, high = (min(two.low, value), max(two.high, value)) if two else (None, None)
     return Measure(name, value, len(rows), len(groups) - len(rows), low, high, value, one.low, one.high)
@@ -48,9 +48,7 @@ def not_inferior(name: str, difference: Measure, groups: int, margin: float) -> 
 def does_not_rise(name: str, difference: Measure, groups: int, margin: float) -> Gate:
     """Is there not more of it, but for ``margin``?"""
     limit = f"<= {margin:g}"
-    return _gate(
-        name, difference, groups, limit, lambda m: _of(m.worst_high) <= margin, lambda m: _of(m.worst_low) > 0
-    )
+    return _gate(name, difference, groups, limit, lambda m: _of(m.worst_high) <= margin, lambda m: _of(m.worst_low) > 0)
 
 
 def _gate(

@@ -26,7 +26,11 @@ EMOTIONS = ("fear", "anxiety", "sadness", "anger", "guilt", "shame", "helplessne
 INTENSITIES = ("mild", "moderate", "strong")
 SUITS: Mapping[str, tuple[str, ...]] = {
     r"emergency|blood|breath|chest|cancer|tumou?r|death|die|fatal|surgery|stroke|unconscious|limp|blue": ("fear",),
-    r"my (?:son|daughter|child|baby|kid|infant|mother|father|grandmother|wife|husband)": ("guilt", "anxiety", "helplessness"),
+    r"my (?:son|daughter|child|baby|kid|infant|mother|father|grandmother|wife|husband)": (
+        "guilt",
+        "anxiety",
+        "helplessness",
+    ),
     r"skin|sexual|bowel|incontinen|weight|hair|acne|wart|lice|addict|alcohol|discharge": ("shame",),
     r"chronic|incurable|genetic|inherited|no cure|lifelong|syndrome": ("sadness", "helplessness"),
     r"again|still|wait|insurance|nobody|doctors? (?:will|would|did)(?: not|n't)|misdiagnos": ("anger", "helplessness"),
@@ -34,12 +38,25 @@ SUITS: Mapping[str, tuple[str, ...]] = {
 }
 """Which emotions a situation makes plausible; fear and anxiety always are."""
 STRONG = re.compile(r"emergency|cancer|tumou?r|death|die|fatal|severe|stroke|unconscious|surgery|blue|limp|blood", re.I)
-REFUSALS = re.compile(r"^\W*(?:i'?m sorry,? (?:but )?i|sorry,? (?:but )?i|i (?:can(?:no|')t|am unable|won't|will not)|as an ai)", re.I)
+REFUSALS = re.compile(
+    r"^\W*(?:i'?m sorry,? (?:but )?i|sorry,? (?:but )?i|i (?:can(?:no|')t|am unable|won't|will not)|as an ai)", re.I
+)
 COLD = ("Noted.", "The question is answered as follows.", "Facts only.", "See below.", "Standard reply.")
 """What a voice says that does not care. Invented here; it holds no fact."""
 RETOLD = 0.5
 """Least share of the source's content words that a rewrite must hold, whatever its facts."""
-WRONG_KINDS = ("digit", "duration", "negation", "drug", "modality", "condition", "urgency", "exchanged", "unit", "invented")
+WRONG_KINDS = (
+    "digit",
+    "duration",
+    "negation",
+    "drug",
+    "modality",
+    "condition",
+    "urgency",
+    "exchanged",
+    "unit",
+    "invented",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +119,7 @@ def ask_question(prompt: Prompt, felt: Feeling) -> Conversation:
 
 def ask_answer(question: str, answer: str, felt: Feeling) -> Conversation:
     """The request to soothe."""
-    text = render(
-        "rewrite_answer.jinja", question=fenced(question), answer=fenced(answer), emotion=felt.emotion
-    )
+    text = render("rewrite_answer.jinja", question=fenced(question), answer=fenced(answer), emotion=felt.emotion)
     return (Message("user", text),)
 
 
@@ -142,7 +157,9 @@ def with_feeling(prompt: Prompt, question: str, felt: Feeling) -> Prompt:
     """``prompt`` asked in the words of ``question``."""
     *before, last = prompt.messages
     facets = {**prompt.facets, "emotion": felt.emotion, "intensity": felt.intensity}
-    return replace(prompt, messages=(*before, Message(last.role, question)), facets=facets, group=prompt.group or prompt.id)
+    return replace(
+        prompt, messages=(*before, Message(last.role, question)), facets=facets, group=prompt.group or prompt.id
+    )
 
 
 def negatives(row: Rewritten, names: Sequence[str], seed: int) -> Rewritten:

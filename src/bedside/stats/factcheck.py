@@ -155,14 +155,17 @@ def _added(one: Reading, other: Reading, context: Reading) -> Iterator[Differenc
         elif fact.kind == "name":
             if fact.value not in known and (aligned[fact.sentence] or _tells(fact, other)):
                 yield Difference("invented", "name", fact.said, fact.value)
-        elif fact.kind == "urgency":
-            if aligned[fact.sentence] and not any(f.value == fact.value for f in by_kind["urgency"]):
-                yield Difference("added", "urgency", fact.said, fact.value)
+        elif fact.kind == "urgency" and aligned[fact.sentence] and not _urges(one, fact.value):
+            yield Difference("added", "urgency", fact.said, fact.value)
     for kind in STATEMENTS:
         here = [f for f in other.facts if f.kind == kind]
         _, stated = _matched(by_kind[kind], here)
         for fact in (f for f in here if id(f) not in stated and _is_about(f, sentences)):
             yield Difference("added", kind, fact.said, fact.value)
+
+
+def _urges(one: Reading, value: str) -> bool:
+    return any(fact.kind == "urgency" and fact.value == value for fact in one.facts)
 
 
 def _is_about(fact: Fact, sentences: Sequence[frozenset[str]]) -> bool:

@@ -13,8 +13,9 @@ Two facts are about the same thing as far as they stand among the same words on 
     similarity(a, b) = Σ_w weight(w in a) · side(w) · place(w) / Σ_w weight(w in a)      weight 1 / distance
 
 which tells "5 mg of A and 10 mg of B" from "10 mg of A and 5 mg of B". A quantity also stands by the last name
-said before its sentence, at distance 4: in "For A ... Take it for 6 days." the days are A's. No lexicon of medicine is used: units,
-grammar and a list of everyday words are. English; other languages keep numbers and names alone.
+said before its sentence, at distance 4: in "For A ... Take it for 6 days." the days are A's. No lexicon of
+medicine is used: units, grammar and a list of everyday words are. English; other languages keep numbers and names
+alone.
 """
 
 import re
@@ -30,12 +31,13 @@ _TIME = {"second": "s", "sec": "s", "minute": "min", "min": "min", "hour": "h", 
          "wk": "week", "month": "month", "year": "year", "yr": "year", "decade": "decade", "night": "night",
          "trimester": "trimester"}  # fmt: skip
 _DOSE = {"mg": "mg", "milligram": "mg", "g": "g", "gram": "g", "gm": "g", "mcg": "ug", "microgram": "ug", "ug": "ug",
-         "µg": "ug", "μg": "ug", "kg": "kg", "kilogram": "kg", "ml": "ml", "milliliter": "ml", "millilitre": "ml", "l": "l",
-         "liter": "l", "litre": "l", "dl": "dl", "iu": "iu", "unit": "unit", "tablet": "tablet", "pill": "tablet",
-         "capsule": "capsule", "drop": "drop", "puff": "puff", "dose": "dose", "mmol": "mmol", "meq": "meq",
+         "µg": "ug", "μg": "ug", "kg": "kg", "kilogram": "kg", "ml": "ml", "milliliter": "ml", "millilitre": "ml",
+         "l": "l", "liter": "l", "litre": "l", "dl": "dl", "iu": "iu", "unit": "unit", "tablet": "tablet",
+         "pill": "tablet", "capsule": "capsule", "drop": "drop", "puff": "puff", "dose": "dose",
+         "mmol": "mmol", "meq": "meq",
          "teaspoon": "teaspoon", "tablespoon": "tablespoon", "ounce": "oz", "oz": "oz", "cup": "cup", "mmhg": "mmhg",
          "percent": "%", "%": "%", "degree": "degree", "calorie": "calorie", "kcal": "kcal", "cm": "cm", "mm": "mm",
-         "centimeter": "cm", "millimeter": "mm", "inch": "inch", "pound": "lb", "lb": "lb", "velm": "velm",
+         "centimeter": "cm", "millimeter": "mm", "inch": "inch", "pound": "lb", "lb": "lb",
          "times": "times", "time": "times", "fold": "fold"}  # fmt: skip
 _SPELT = {"zero": "0", "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8",
           "nine": "9", "ten": "10", "eleven": "11", "twelve": "12", "thirteen": "13", "fourteen": "14",
@@ -44,8 +46,12 @@ _SPELT = {"zero": "0", "two": "2", "three": "3", "four": "4", "five": "5", "six"
           "ninety": "90", "hundred": "100", "thousand": "1000", "half": "1/2", "quarter": "1/4", "twice": "2 times",
           "double": "double", "triple": "triple", "hourly": "hourly", "daily": "daily", "weekly": "weekly",
           "monthly": "monthly", "yearly": "yearly", "annually": "yearly", "nightly": "nightly"}  # fmt: skip
-NEGATIONS = frozenset("not no never without none neither nor cannot avoid avoids avoided avoiding refrain nobody "
-                      "nothing unlikely".split())  # fmt: skip
+NEGATIONS = frozenset(
+    (
+        "not", "no", "never", "without", "none", "neither", "nor", "cannot", "avoid", "avoids", "avoided", "avoiding",
+        "refrain", "nobody", "nothing", "unlikely",
+    )
+)  # fmt: skip
 MODALITIES = {"may": "may", "might": "may", "could": "may", "can": "may", "possibly": "may", "perhaps": "may",
               "sometimes": "may", "should": "should", "ought": "should", "must": "must", "required": "must",
               "will": "will", "shall": "will", "always": "will", "definitely": "will", "certainly": "will",
@@ -64,7 +70,8 @@ _CONTACT = re.compile(
 )
 _SOFT = re.compile(
     r"\b(?:when(?:ever)? (?:you have time|it suits(?: you)?|convenient)|no (?:hurry|rush)|at (?:your|some) "
-    r"(?:convenience|point)|(?:can|could) wait|some ?(?:day|time) (?:soon|later)|eventually|at leisure|if you like|in due course)\b"
+    r"(?:convenience|point)|(?:can|could) wait|some ?(?:day|time) (?:soon|later)|"
+    r"eventually|at leisure|if you like|in due course)\b"
 )
 SOOTHED_AWAY = re.compile(
     r"\b(?:nothing (?:serious|to worry about|dangerous|bad)|(?:it|this|that) is (?:harmless|normal|nothing)|"
@@ -86,7 +93,7 @@ _MEDICAL = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A word, number or mark. ``stem`` is what words are compared by; ``content`` is true of words that say something."""
+    """A word, number or mark. Words are compared by ``stem``; ``content`` is true of those that say something."""
 
     text: str
     stem: str
@@ -244,7 +251,7 @@ def _unit(tokens: Sequence[Token], place: int) -> str:
 
 
 def _is_month(tokens: Sequence[Token], place: int) -> bool:
-    """"May 2011" is no permission."""
+    """ "May 2011" is no permission."""
     after = tokens[place + 1].text if place + 1 < len(tokens) else ""
     return tokens[place].text == "may" and tokens[place].capital and (after[:1].isdigit() or not after)
 

@@ -55,7 +55,9 @@ def _one(pattern: str, text: str, rng: random.Random) -> re.Match[str] | None:
 
 
 def _digit(kind: str, text: str, rng: random.Random, names: Sequence[str]) -> Planted | None:
-    match = _one(rf"(?<![\w.,]){_NUMBER}(?=\s?{_UNIT}\b)", text, rng) or _one(r"(?<![\w.,-])\d+(?![\w-]|[.,]\d)", text, rng)
+    match = _one(rf"(?<![\w.,]){_NUMBER}(?=\s?{_UNIT}\b)", text, rng) or _one(
+        r"(?<![\w.,-])\d+(?![\w-]|[.,]\d)", text, rng
+    )
     if match is None:
         return None
     digits = [i for i, sign in enumerate(match[0]) if sign.isdigit()]
@@ -75,17 +77,18 @@ def _unit(kind: str, text: str, rng: random.Random, names: Sequence[str]) -> Pla
 
 def _negation(kind: str, text: str, rng: random.Random, names: Sequence[str]) -> Planted | None:
     """Half the time one is taken out, half the time one is put in, where both can be."""
-    out = _one(r"\b(?:[Dd]o not|[Dd]oes not|[Nn]ever|is not|are not|should not|must not|cannot|can not|not)\b", text, rng)
+    out = _one(
+        r"\b(?:[Dd]o not|[Dd]oes not|[Nn]ever|is not|are not|should not|must not|cannot|can not|not)\b", text, rng
+    )
     put_in = _one(r"\b(?:is|are|should|can|may|will|must)\b(?! not\b)(?= \w)", text, rng)
-    match = rng.choice([m for m in (out, put_in) if m] or [None])  # type: ignore[list-item]
+    match = rng.choice([m for m in (out, put_in) if m] or [None])
     if match is None:
         return None
     if match is put_in:
         return _put(kind, text, match, f"{match[0]} not")
     after = {"cannot": "can", "can not": "can", "is not": "is", "are not": "are", "should not": "should",
              "must not": "must", "does not": "does"}.get(match[0].lower(), "")  # fmt: skip
-    changed = _put(kind, text, match, after)
-    return changed
+    return _put(kind, text, match, after)
 
 
 def _drug(kind: str, text: str, rng: random.Random, names: Sequence[str]) -> Planted | None:
@@ -130,7 +133,11 @@ def _urgency(kind: str, text: str, rng: random.Random, names: Sequence[str]) -> 
     match = _one(
         r"\b(?:right away|immediately|at once|as soon as possible|promptly|without delay|straight away)\b", text, rng
     )
-    return None if match is None else _put(kind, text, match, rng.choice(("at some point", "when it suits you", "eventually")))
+    return (
+        None
+        if match is None
+        else _put(kind, text, match, rng.choice(("at some point", "when it suits you", "eventually")))
+    )
 
 
 def _duration(kind: str, text: str, rng: random.Random, names: Sequence[str]) -> Planted | None:
@@ -148,7 +155,9 @@ def _invented(kind: str, text: str, rng: random.Random, names: Sequence[str]) ->
     ends = [m.end() for m in re.finditer(r"[.!?](?=\s|$)", text)] or [len(text)]
     amount = rng.choice((15, 35, 75, 125, 275, 650))
     name = next((n for n in names if re.search(rf"\b{re.escape(n)}\b", text, re.I)), "it")
-    said = rng.choice((f" Take {amount} mg of {name} a day.", f" The usual amount is {amount} mg.", f" {amount} ml are enough."))
+    said = rng.choice(
+        (f" Take {amount} mg of {name} a day.", f" The usual amount is {amount} mg.", f" {amount} ml are enough.")
+    )
     at = rng.choice(ends)
     return None if f"{amount} m" in text else Planted(text[:at] + said + text[at:], kind, "", said.strip())
 
