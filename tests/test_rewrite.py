@@ -2,6 +2,7 @@
 
 import pytest
 
+import copyist  # noqa: F401  registers the writer
 from bedside.core.protocols import Launch, Silent
 from bedside.flows import rewrite as flow
 from bedside.flows.session import Session
@@ -10,7 +11,6 @@ from bedside.kernel.schema import Config
 from bedside.kernel.store import Store
 from bedside.stages import rewrite as stage
 from bedside.stages.rewrite import Feeling, Limits
-import copyist  # noqa: F401  registers the writer
 from conftest import ask
 
 LIMITS = Limits()

@@ -9,7 +9,7 @@ together got less than ``min_mass`` of the probability, when the answer is empty
 Facts are none of its business: a warm answer may be wrong. ``bedside.metrics.comfort`` joins the two.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import exp
 from pathlib import Path
@@ -41,10 +41,12 @@ class Comfort(Plugin):
     model: Annotated[Any, Slot("model", "target")] = "target"
     template: str | None = Field(None, description="A Jinja file of your own; see templates/comfort.jinja.")
     min_mass: float = Field(0.5, ge=0, le=1, description="Least raw probability of the three labels together.")
+    lines: dict[str, str] = Field(default_factory=lambda: dict(LINES), min_length=1)
+    """What is rated, and what it means; ``bedside comfort`` needs the three of the default."""
 
     def open(self, launch: Launch, **opened: Any) -> "ComfortJudge":
         question = Path(self.template).read_text(encoding="utf-8") if self.template else source("comfort.jinja")
-        return ComfortJudge(opened["model"], question, self.min_mass)
+        return ComfortJudge(opened["model"], question, self.min_mass, tuple(self.lines.items()))
 
 
 @dataclass(frozen=True)
@@ -52,27 +54,29 @@ class ComfortJudge:
     model: Scorer
     question: str = field(default_factory=lambda: source("comfort.jinja"))
     min_mass: float = 0.5
+    lines: tuple[tuple[str, str], ...] = tuple(LINES.items())
 
     @property
     def name(self) -> str:
         """Names the weights and the wording: another of either is another judge."""
-        return f"comfort:{digest(self.model.checkpoint.id, self.question, self.min_mass)}"
+        return f"comfort:{digest(self.model.checkpoint.id, self.question, self.min_mass, self.lines)}"
 
     def judge(self, responses: Sequence[Response]) -> list[Verdict]:
         """Scores in [0, 1] of the three lines, no stance."""
-        questions = [[self._question(r, line) for line in LINES] for r in responses]
+        questions = [[self.asked(r, line) for line, _ in self.lines] for r in responses]
         refusals = [self._cannot_read(r, asked) for r, asked in zip(responses, questions, strict=True)]
         asked = [q for three, why in zip(questions, refusals, strict=True) if not why for q in three]
         scores = iter(self.model.score(asked, LABELS))
         return [
-            Verdict(r.id, self.name, unreadable=why) if why else self._read(r, [next(scores) for _ in LINES])
+            Verdict(r.id, self.name, unreadable=why) if why else self._read(r, [next(scores) for _ in self.lines])
             for r, why in zip(responses, refusals, strict=True)
         ]
 
-    def _question(self, response: Response, line: str) -> Conversation:
+    def asked(self, response: Response, line: str) -> Conversation:
+        """The question about one line; with the right label as its answer, it is what a judge learns from."""
         values = {
             "dimension": line,
-            "meaning": LINES[line],
+            "meaning": dict(self.lines)[line],
             "patient": "\n\n".join(fenced(m.text) for m in response.prompt.messages if m.role == "user"),
             "answer": fenced(response.text),
             "labels": list(LABELS),
@@ -91,7 +95,7 @@ class ComfortJudge:
         mass = min(score.mass for score in scores)
         if mass < self.min_mass:
             return Verdict(response.id, self.name, unreadable=f"labels have {mass:.2f} of the probability")
-        rated: Mapping[str, float] = {line: _expected(score) for line, score in zip(LINES, scores, strict=True)}
+        rated = {line: _expected(score) for (line, _), score in zip(self.lines, scores, strict=True)}
         return Verdict(response.id, self.name, scores=rated)
 
 

@@ -289,6 +289,7 @@ class Comfort(Table):
     start: Literal["base", "sft"] = "base"
     """Where KTO and DPO begin: at the target as given, or after SFT."""
 
+
 class Config(Table):
     """One file runs a whole experiment."""
 
