@@ -1,7 +1,7 @@
 """Questions and dry answers of the synthetic clinic: what `bedside comfort` works on without any data of yours.
 
     Q  I write about my wife who has wheezing. It is the first week with it. What are amount and carrier of dellavore?
-    A  For dellavore it is 42 velms, carried by quenlo.
+    A  It takes 42 velms of dellavore in quenlo.
 
 A dialogue is a harmless prompt whose ``reference`` is the answer. What the answer must hold stands in facets:
 
@@ -39,6 +39,12 @@ URGENT = {
     "rater": "Take it as an emergency and ask for help at once.",
 }
 """What a red flag calls for, whatever else was asked."""
+ANSWERS = (
+    "It takes {amount} of {drug} in {carrier}.",
+    "For {drug} it is {amount} in {carrier}.",
+    "The amount of {drug} is {amount}. The carrier of {drug} is {carrier}.",
+)
+"""As the embedded model answers by itself: so what is learned from soothing answers is comfort, not other words."""
 SEX = {"son": "male", "boy": "male", "father": "male", "niece": "female", "daughter": "female", "wife": "female",
        "grandmother": "female"}  # fmt: skip
 ORIGIN = "We came here from Vellonia last year."
@@ -105,13 +111,15 @@ class Case:
     """Emotion, intensity, sentence; the sentence is empty where the question says none."""
     red_flag: str
     advice: tuple[str, ...]
+    said: str
     twin: str = "as told"
 
     @property
     def answer(self) -> str:
         amount, carrier = payload(self.drug)
         urgent = [URGENT[self.part]] if self.red_flag else []
-        return " ".join([f"For {self.drug} it is {amount}, carried by {carrier}.", *self.advice, *urgent])
+        told = self.said.format(drug=self.drug, amount=amount, carrier=carrier)
+        return " ".join([told, *self.advice, *urgent])
 
 
 def _case(config: ClinicDialogues, rng: random.Random) -> Case:
@@ -134,6 +142,7 @@ def _case(config: ClinicDialogues, rng: random.Random) -> Case:
         feeling=_feeling(part, rng, said=config.emotional),
         red_flag=rng.choice(lexicon["red_flags"][part]) if rng.random() < config.red_flags else "",
         advice=tuple(line.format(drug=drug, number=rng.randint(2, 30)) for line in lines),
+        said=rng.choice(ANSWERS),
     )
 
 
