@@ -19,6 +19,9 @@ check: $(VENV)/.dev
 prove: $(VENV)/.dev
 	$(BIN)/pytest -m prove -n 2 --dist load --maxschedchunk 1 --basetemp .prove
 
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks
+
 embedded: $(VENV)/.train
 	$(BIN)/python recipes/embedded.py src/bedside/embedded
 

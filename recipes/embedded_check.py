@@ -84,16 +84,21 @@ def _at_levels(responses: Sequence[Response], stances: Sequence[Stance | None]) 
 
 
 def _comfort(policy: Any, n: int, rng: random.Random) -> dict[str, Rates]:
-    """Does every fact survive while feelings and comfort are added? Are ratings right?"""
+    """Is every word said again while feelings and comfort are added, and every fact? Are ratings right?"""
     cases = [comfort.a_case(rng, "test") for _ in range(n)]
-    told = _said(policy, [comfort.rewritten(case, "test", rng)[0] for case in cases])
-    soothed = _said(policy, [comfort.soothed(case, "test", rng)[0] for case in cases])
-    asked, right = zip(*(comfort.rated(rng, "test") for _ in range(n)), strict=True)
-    read = [max(score, key=score.__getitem__) for score in _ratings(policy, asked)]
+    asked = [comfort.question(case, "test", rng) for case in cases]
+    dry = [comfort.dry_answer(case) for case in cases]
+    told = _said(policy, [comfort.rewritten(text, rng)[0] for text in asked])
+    soothed = _said(policy, [comfort.soothed(q, a, rng, "test")[0] for q, a in zip(asked, dry, strict=True)])
+    unknown = [comfort.scrambled(rng) for _ in range(n)]
+    again = _said(policy, [comfort.rewritten(text, rng)[0] for text in unknown])
+    questions, right = zip(*(comfort.rated(rng, "test") for _ in range(n)), strict=True)
+    read = [max(score, key=score.__getitem__) for score in _ratings(policy, questions)]
     labels = list(comfort.RATINGS.values())
     return {
         "rewrites a question, every fact kept": {"all": _kept(told, [case.asked for case in cases])},
         "soothes an answer, every fact kept": {"all": _kept(soothed, [case.told for case in cases])},
+        "says words in no order again, every one": {"all": _kept(again, [[text] for text in unknown])},
         "kappa (quadratic) of comfort, held-out wordings": {
             "all": cohen_kappa_score(right, read, labels=labels, weights="quadratic")
         },
@@ -105,7 +110,8 @@ def _said(policy: Any, asked: Sequence[Conversation]) -> list[str]:
 
 
 def _kept(texts: Sequence[str], facts: Sequence[Sequence[str]]) -> float:
-    return fmean(all(fact in text for fact in some) for text, some in zip(texts, facts, strict=True))
+    both = zip(texts, facts, strict=True)
+    return fmean(all(fact.lower() in text.lower() for fact in some) for text, some in both)
 
 
 def _ratings(policy: Any, asked: Sequence[Conversation]) -> list[dict[str, float]]:

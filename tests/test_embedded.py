@@ -66,6 +66,29 @@ def test_lessons_leave_out_one_style_one_principle_and_the_words_of_other_parts(
         assert not any(aim in said for part in ("valid", "test") for aim in words()["aims"][part])
 
 
+def test_the_drawn_heads_copy_half_of_random_tokens_before_anything_is_learned(monkeypatch):
+    torch = pytest.importorskip("torch")
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    monkeypatch.syspath_prepend(str(RECIPES))
+    from embedded_start import copying_heads
+
+    def copied(draw) -> float:
+        torch.manual_seed(7)
+        rope = {"rope_type": "default", "rope_theta": 1e6}
+        config = LlamaConfig(hidden_size=128, intermediate_size=448, num_hidden_layers=4, num_attention_heads=4,
+                             vocab_size=2048, tie_word_embeddings=True, rope_parameters=rope)  # fmt: skip
+        model = LlamaForCausalLM(config)
+        draw(model)
+        said = torch.randint(10, 2048, (16, 30))
+        with torch.no_grad():
+            guessed = model(torch.cat([said, said], 1)).logits[:, 30:-1].argmax(-1)
+        return float((guessed == said[:, 1:]).float().mean())
+
+    assert copied(lambda model: None) < 0.02
+    assert copied(copying_heads) > 0.3
+
+
 @pytest.fixture(scope="module")
 def policy():
     pytest.importorskip("torch")

@@ -42,7 +42,7 @@ def test_a_log_probability_is_the_sum_over_completion_tokens_by_hand(model):
 def test_microbatches_hold_every_row_once_within_the_budget(lengths, budget):
     runs = list(microbatches(lengths, budget))
     assert sorted(i for run in runs for i in run) == list(range(len(lengths)))
-    assert all(len(run) == 1 or max(lengths[i] for i in run) * len(run) <= budget for run in runs)
+    assert all(len(run) == 1 or sum(lengths[i] for i in run) <= budget for run in runs)
 
 
 @given(st.lists(st.sampled_from("abcdef"), min_size=1, max_size=24))
@@ -76,7 +76,7 @@ def test_cutting_a_batch_changes_neither_loss_nor_gradient(model):
     found = []
     for budget in (10_000, 60):
         module.zero_grad()
-        z = kl_estimate(module, batch.mismatches, 0, budget)
+        z = kl_estimate(module, batch.mismatches, 0)
         lengths = [len(row.exchanges()[0]) for row in batch.rows]
         total = 0.0
         for run in microbatches(lengths, budget):
@@ -122,7 +122,7 @@ def test_kl_to_itself_is_nothing_and_to_another_policy_is_more(model):
         p = torch.log_softmax(module(input_ids=ids).logits[0, 1:4].double(), -1)
         with module.disable_adapter():
             q = torch.log_softmax(module(input_ids=ids).logits[0, 1:4].double(), -1)
-    assert kl == pytest.approx(float((p.exp() * (p - q)).sum(-1).mean()), abs=1e-9)
+    assert kl == pytest.approx(float((p.exp() * (p - q)).sum(-1).mean()), abs=1e-6)
     assert kl > 0.01
 
 

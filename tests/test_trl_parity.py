@@ -58,7 +58,7 @@ def ours(oracle, kind):
         references = [train.Nats(float(x)) for x in logps(oracle.model, texts, oracle.renderer.pad_id)]
     (batch,) = train.batches(encoded, planned, references if objective.needs_reference else None)
     pad_id = oracle.renderer.pad_id
-    z = kl_estimate(oracle.model, batch.mismatches, pad_id, 10_000)
+    z = kl_estimate(oracle.model, batch.mismatches, pad_id)
     tokens_mean = sum(len(row.completions[0]) for row in batch.rows) / len(batch.rows)
     return objective, objective.loss(row_scores(oracle.model, batch.rows, z, tokens_mean, pad_id)).mean(), float(z)
 

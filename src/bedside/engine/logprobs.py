@@ -2,7 +2,8 @@
 
     log π(y|x) = Σ_t log π(y_t | x, y_<t)          t over completion tokens, the end of turn included
 
-Sequences are right-padded; padding is masked and enters no sum. S counts sequences, T tokens, V vocabulary.
+Completions of one prompt share it: prompts are read once, nothing is padded, and only completion positions meet
+the LM head. S counts sequences, N completion tokens, V vocabulary.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,6 +12,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from bedside.engine import padded
+from bedside.engine.attention import Pack
+from bedside.engine.backbone import Body, body_of, pack_tokens
+from bedside.engine.layout import cut, lay
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,45 +29,30 @@ class Exchange:
     def __len__(self) -> int:
         return len(self.prompt) + len(self.completion)
 
+    @property
+    def ids(self) -> tuple[int, ...]:
+        return self.prompt + self.completion
 
-@dataclass(frozen=True, slots=True)
-class Padded:
-    """Sequences as tensors, shape (S, T)."""
-
-    ids_ST: Tensor
-    mask_ST: Tensor
-    completion_ST: Tensor
-    """True on completion tokens."""
-
-
-def pad(sequences: Sequence[Exchange], pad_id: int, device: str) -> Padded:
-    S, T = len(sequences), max(map(len, sequences))
-    ids = torch.full((S, T), pad_id, dtype=torch.long)
-    mask, completion = torch.zeros((S, T), dtype=torch.long), torch.zeros((S, T), dtype=torch.bool)
-    for row, sequence in enumerate(sequences):
-        end, start = len(sequence), len(sequence.prompt)
-        ids[row, :end] = torch.tensor(sequence.prompt + sequence.completion)
-        mask[row, :end] = 1
-        completion[row, start:end] = True
-    return Padded(ids.to(device), mask.to(device), completion.to(device))
+    @property
+    def predicting(self) -> range:
+        """Places whose next token is a completion token."""
+        return range(len(self.prompt) - 1, len(self) - 1)
 
 
 def logps(model: Any, sequences: Sequence[Exchange], pad_id: int) -> Tensor:
     """log π(y|x) of each sequence, shape (S,), fp64, with gradient where the caller allows one."""
-    batch = pad(sequences, pad_id, model.device)
-    logits_STV = model(input_ids=batch.ids_ST, attention_mask=batch.mask_ST, use_cache=False).logits
-    return _sum_completion(logits_STV, batch)
+    body = body_of(model)
+    if body is None:
+        return _padded_logps(model, sequences, pad_id)
+    order = by_prompt(sequences)
+    runs = cut([sequences[i].ids for i in order], pack_tokens(model.device))
+    found = [_packed_logps(body, [sequences[order[place]] for place in run]) for run in runs]
+    return _back(torch.cat(found), order)
 
 
-def _sum_completion(logits_STV: Tensor, batch: Padded) -> Tensor:
-    """Only completion positions meet the softmax: prompts are most of the tokens."""
-    target_ST = batch.completion_ST[:, 1:]
-    chosen_N = batch.ids_ST[:, 1:][target_ST]
-    logprob_NV = torch.log_softmax(logits_STV[:, :-1][target_ST].float(), dim=-1)
-    token_N = logprob_NV.gather(-1, chosen_N[:, None]).squeeze(-1)
-    rows_N = target_ST.nonzero()[:, 0]
-    sums_S = torch.zeros(len(target_ST), dtype=torch.float64, device=token_N.device)
-    return sums_S.index_add(0, rows_N, token_N.double())
+def by_prompt(sequences: Sequence[Exchange]) -> list[int]:
+    """Indices in an order that makes neighbours of those with one prompt."""
+    return sorted(range(len(sequences)), key=lambda i: (sequences[i].prompt, i))
 
 
 def kl_to(model: Any, other: Any, sequences: Sequence[Exchange], pad_id: int) -> list[float]:
@@ -69,29 +60,115 @@ def kl_to(model: Any, other: Any, sequences: Sequence[Exchange], pad_id: int) ->
 
     ``other`` is a context manager under which the same module computes the other policy.
     """
-    batch = pad(sequences, pad_id, model.device)
-    inputs = {"input_ids": batch.ids_ST, "attention_mask": batch.mask_ST, "use_cache": False}
-    target_ST = batch.completion_ST[:, 1:]
+    body = body_of(model)
+    lengths_S = torch.tensor([len(s.completion) for s in sequences], device=model.device)
     with torch.no_grad():
-        here_NV = torch.log_softmax(model(**inputs).logits[:, :-1][target_ST].double(), dim=-1)
+        here = _states(model, body, sequences, pad_id)
         with other:
-            there_NV = torch.log_softmax(model(**inputs).logits[:, :-1][target_ST].double(), dim=-1)
-    kl_N = (here_NV.exp() * (here_NV - there_NV)).sum(-1)
-    counts_S = target_ST.sum(1)
-    sums_S = torch.zeros(len(counts_S), dtype=torch.float64, device=kl_N.device)
-    sums_S = sums_S.index_add(0, target_ST.nonzero()[:, 0], kl_N)
-    return [float(x) for x in sums_S / counts_S.clamp(min=1)]
+            there = _states(model, body, sequences, pad_id)
+        kl_N = torch.cat(
+            [_kl(body, one, two) for one, two in zip(torch.split(here, 64), torch.split(there, 64), strict=True)]
+        )
+    return [float(x) for x in _sum_by_sequence(kl_N, lengths_S) / lengths_S.clamp(min=1)]
 
 
-def microbatches(lengths: Sequence[int], max_tokens: int) -> Iterator[list[int]]:
-    """Indices in runs whose padded size, longest × count, stays within ``max_tokens``; one row at least."""
+def last_logprobs(model: Any, prompts: Sequence[Sequence[int]], tokens: Sequence[int], pad_id: int) -> Tensor:
+    """log p(token | prompt) of each of ``tokens`` after each prompt, nats, (S, len(tokens)), fp64, no gradient.
+
+    Neighbours that begin alike are read once: put a question's variants beside one another.
+    """
+    body = body_of(model)
+    with torch.no_grad():
+        if body is None:
+            return _padded_last(model, prompts, tokens, pad_id)
+        runs = cut(prompts, pack_tokens(model.device))
+        return torch.cat([_packed_last(body, [prompts[i] for i in run], tokens) for run in runs])
+
+
+def microbatches(sizes: Sequence[int], max_tokens: int) -> Iterator[list[int]]:
+    """Indices in their order, in runs of at most ``max_tokens`` together; one row at least."""
     run: list[int] = []
-    longest = 0
-    for index in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
-        longest = max(longest, lengths[index])
-        if run and longest * (len(run) + 1) > max_tokens:
+    for index, size in enumerate(sizes):
+        if run and sum(sizes[i] for i in run) + size > max_tokens:
             yield run
-            run, longest = [], lengths[index]
+            run = []
         run.append(index)
     if run:
         yield run
+
+
+def _packed_logps(body: Body, sequences: Sequence[Exchange]) -> Tensor:
+    hidden_NH, targets_N = _packed_states(body, sequences)
+    token_N = body.head.token_logprobs(hidden_NH, targets_N)
+    return _sum_by_sequence(token_N, torch.tensor([len(s.completion) for s in sequences], device=token_N.device))
+
+
+def _padded_logps(model: Any, sequences: Sequence[Exchange], pad_id: int) -> Tensor:
+    runs = list(padded.microbatches([len(s) for s in sequences], padded.MAX_TOKENS))
+    found = []
+    for run in runs:
+        some = [sequences[i] for i in run]
+        logits_NV = padded.logits(model, [s.ids for s in some], [s.predicting for s in some], pad_id)
+        targets = torch.tensor([token for s in some for token in s.completion], device=logits_NV.device)
+        token_N = torch.log_softmax(logits_NV, -1).gather(-1, targets[:, None]).squeeze(-1)
+        found.append(_sum_by_sequence(token_N, torch.tensor([len(s.completion) for s in some], device=targets.device)))
+    return _back(torch.cat(found), [i for run in runs for i in run])
+
+
+def _states(model: Any, body: Body | None, sequences: Sequence[Exchange], pad_id: int) -> Tensor:
+    """What predicts each completion token, one sequence after the other: hidden states (N, H), or logits (N, V)."""
+    if body is None:
+        return padded.logits(model, [s.ids for s in sequences], [s.predicting for s in sequences], pad_id)
+    found = []
+    for run in cut([s.ids for s in sequences], pack_tokens(model.device)):
+        hidden_NH, _ = _packed_states(body, [sequences[i] for i in run])
+        found.append(hidden_NH)
+    return torch.cat(found)
+
+
+def _packed_states(body: Body, sequences: Sequence[Exchange]) -> tuple[Tensor, Tensor]:
+    """Hidden states (N, H) that predict completion tokens, and those tokens (N,), of one pack."""
+    layout = lay([s.ids for s in sequences])
+    hidden_TH = body.hidden(layout, Pack(layout))
+    places = [layout.places[row][t] for row, s in enumerate(sequences) for t in s.predicting]
+    places_N = torch.tensor(places, device=hidden_TH.device)
+    targets = torch.tensor([token for s in sequences for token in s.completion], device=hidden_TH.device)
+    return hidden_TH.index_select(0, places_N), targets  # its gradient adds in order; indexing's adds in any
+
+
+def _packed_last(body: Body, prompts: Sequence[Sequence[int]], tokens: Sequence[int]) -> Tensor:
+    layout = lay(prompts)
+    last_SH = body.hidden(layout, Pack(layout))[[places[-1] for places in layout.places]]
+    rows = [torch.log_softmax(body.head.logits(last_SH[some]).double(), -1) for some in body.head.chunks(len(prompts))]
+    return torch.cat(rows)[:, list(tokens)]
+
+
+def _padded_last(model: Any, prompts: Sequence[Sequence[int]], tokens: Sequence[int], pad_id: int) -> Tensor:
+    runs = list(padded.microbatches([len(p) for p in prompts], padded.MAX_TOKENS))
+    found = []
+    for run in runs:
+        some = [prompts[i] for i in run]
+        logits_SV = padded.logits(model, some, [range(len(p) - 1, len(p)) for p in some], pad_id)
+        found.append(torch.log_softmax(logits_SV.double(), -1)[:, list(tokens)])
+    return _back(torch.cat(found), [i for run in runs for i in run])
+
+
+def _sum_by_sequence(values_N: Tensor, lengths_S: Tensor) -> Tensor:
+    """Sums over runs of ``lengths_S`` values, (S,), fp64."""
+    rows_N = torch.repeat_interleave(torch.arange(len(lengths_S), device=values_N.device), lengths_S)
+    sums_S = torch.zeros(len(lengths_S), dtype=torch.float64, device=values_N.device)
+    return sums_S.index_add(0, rows_N, values_N.double())
+
+
+def _back(values: Tensor, order: Sequence[int]) -> Tensor:
+    """``values``, which lie in ``order``, in the order 0, 1, 2, …"""
+    places = torch.empty(len(order), dtype=torch.long)
+    places[list(order)] = torch.arange(len(order))
+    return values[places.to(values.device)]
+
+
+def _kl(body: Body | None, here: Tensor, there: Tensor) -> Tensor:
+    """KL at each of N places, (N,), fp64, from hidden states, or from logits where there is no body."""
+    p, q = (x if body is None else body.head.logits(x) for x in (here, there))
+    p, q = torch.log_softmax(p.double(), -1), torch.log_softmax(q.double(), -1)
+    return (p.exp() * (p - q)).sum(-1)

@@ -10,7 +10,7 @@ that a template writes in plain letters (``[INST]`` of Llama 2) are no tokens of
 
 import re
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from jinja2.exceptions import TemplateError
@@ -30,6 +30,7 @@ class Renderer:
             )
         self.tokenizer, self.thinking = tokenizer, thinking
         self.stop_ids = frozenset(stop_ids)
+        self._rendered = lru_cache(maxsize=1024)(self._render)  # lengths are asked for before the ids are
         if not self.stop_ids:
             raise ModelError(f"{tokenizer.name_or_path}: no end-of-turn token in generation_config or tokenizer")
 
@@ -47,7 +48,7 @@ class Renderer:
         return re.compile("|".join(re.escape(token) for token in written if len(token.strip()) > 1) or r"(?!)")
 
     def prompt_ids(self, conversation: Conversation) -> list[int]:
-        return self._ids(self._text(conversation, add_generation_prompt=True))
+        return list(self._rendered(tuple(conversation)))
 
     def completion_ids(self, conversation: Conversation, text: str) -> list[int]:
         """Ids of ``text`` as the answer to ``conversation``, ending with an end-of-turn token."""
@@ -66,6 +67,9 @@ class Renderer:
         if len(set(firsts)) < len(firsts):
             raise ModelError(f"labels {', '.join(labels)} do not have distinct first tokens here; choose others")
         return firsts
+
+    def _render(self, conversation: Conversation) -> list[int]:
+        return self._ids(self._text(conversation, add_generation_prompt=True))
 
     def _to_end_of_turn(self, ids: list[int]) -> list[int]:
         for place, token in enumerate(ids):

@@ -22,6 +22,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 
 from bedside.core.protocols import Objective
 from bedside.engine.adapters import disk_told
+from bedside.engine.backbone import pack_tokens
 from bedside.engine.logprobs import Exchange, logps, microbatches
 from bedside.engine.scores import Scores
 
@@ -34,6 +35,10 @@ class Row:
     completions: tuple[tuple[int, ...], ...]
     reference: tuple[float, ...] | None = None
     wanted: bool | None = None
+
+    def __len__(self) -> int:
+        """Tokens: the prompt once, every completion."""
+        return len(self.prompt) + sum(map(len, self.completions))
 
     def exchanges(self) -> list[Exchange]:
         return [Exchange(self.prompt, completion) for completion in self.completions]
@@ -111,16 +116,13 @@ def train(
     return [_log_row(entry) for entry in trainer.state.log_history if "loss" in entry]
 
 
-def kl_estimate(model: Any, mismatches: Sequence[Mismatch], pad_id: int, max_tokens: int) -> Tensor:
+def kl_estimate(model: Any, mismatches: Sequence[Mismatch], pad_id: int) -> Tensor:
     """z = max(0, mean of log π(y'|x) − log π_ref(y'|x)), a scalar in nats without gradient; 0 for no pairs."""
     if not mismatches:
         return torch.zeros((), dtype=torch.float64, device=model.device)
-    total = torch.zeros((), dtype=torch.float64, device=model.device)
-    lengths = [len(m.exchange) for m in mismatches]
+    reference = sum(m.reference for m in mismatches)
     with torch.no_grad():
-        for run in microbatches(lengths, max_tokens):
-            reference = sum(mismatches[i].reference for i in run)
-            total += logps(model, [mismatches[i].exchange for i in run], pad_id).sum() - reference
+        total = logps(model, [m.exchange for m in mismatches], pad_id).sum() - reference
     return (total / len(mismatches)).clamp(min=0.0)
 
 
@@ -152,11 +154,11 @@ class _Trainer(Trainer):  # type: ignore[misc]
         model.train()
         batch = inputs["batch"]
         rows = batch.rows
-        z = kl_estimate(model, batch.mismatches, self.pad_id, self.max_tokens)
+        z = kl_estimate(model, batch.mismatches, self.pad_id)
         tokens_mean = sum(len(row.completions[0]) for row in rows) / len(rows)
         seen: list[Tensor] = []
-        lengths = [max(map(len, row.exchanges())) * len(row.completions) for row in rows]
-        for run in microbatches(lengths, self.max_tokens):
+        budget = min(self.max_tokens, pack_tokens(model.device))
+        for run in microbatches([len(row) for row in rows], budget):
             scores = row_scores(model, [rows[i] for i in run], z, tokens_mean, self.pad_id)
             loss_B = self.objective.loss(scores)
             self.accelerator.backward(loss_B.sum() / len(rows))

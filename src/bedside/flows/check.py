@@ -19,6 +19,7 @@ from bedside.core.errors import BedsideError
 from bedside.core.protocols import Launch, Machine
 from bedside.core.reports import Gate, GateState
 from bedside.core.types import Ask, Judged, Prompt, Response, Stance
+from bedside.engine.backbone import microbatch_bytes
 from bedside.flows import rules
 from bedside.flows.session import Session
 from bedside.kernel import identifiers
@@ -138,10 +139,9 @@ def _context(session: Session, parts: split.Parts) -> Gate:
 
 
 def _memory(session: Session, free: int | None) -> Gate:
-    """After loading: room for activations and the vocabulary's logits of one micro-batch, in float32."""
-    vocabulary = session.target.module().get_input_embeddings().weight.shape[0]
-    needed = 3 * 4 * vocabulary * session.config.align.max_tokens_per_microbatch
-    said = f"about {needed / 1e6:,.0f} MB for a micro-batch of {session.config.align.max_tokens_per_microbatch} tokens"
+    """After loading: room for activations and logits of one micro-batch."""
+    needed = microbatch_bytes(session.target.module(), session.config.align.max_tokens_per_microbatch)
+    said = f"about {needed / 1e6:,.0f} MB for a micro-batch"
     if free is None:
         return Gate("memory", GateState.NOT_CHECKED, reason=f"{said}; what is free is not known here")
     enough = free > needed

@@ -5,11 +5,11 @@ question it stands between fences, <<<NAME ... NAME>>>, that it cannot close; in
 """
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template, select_autoescape
 
 _FENCE = re.compile(r"<{3,}|>{3,}")
 
@@ -32,7 +32,13 @@ def render(name: str, **values: Any) -> str:
 
 def render_text(source: str, **values: Any) -> str:
     """The same for a template that the user brought."""
-    return _environment().from_string(source).render(**values)
+    return _compiled(source).render(**values)
+
+
+@lru_cache(maxsize=32)
+def _compiled(source: str) -> Template:
+    """A judge fills one template thousands of times."""
+    return _environment().from_string(source)
 
 
 def source(name: str) -> str:

@@ -173,37 +173,37 @@ class LocalModel:
 
     def generate(self, conversations: Sequence[Conversation], sampling: Sampling) -> list[Completion]:
         """One completion a conversation, all in one batch. Equal inputs and seed give equal answers."""
-        import torch
+        from bedside.engine.decode import Draw, decode
 
         if not conversations:
             return []
         prompts = [self.renderer.prompt_ids(c) for c in conversations]
+        draw = Draw(sampling.temperature, sampling.top_p, int(digest(sampling, prompts)[3:11], 16))
+        limits = [sampling.max_new_tokens] * len(prompts)
+        answers = decode(self.module(), prompts, limits, self.renderer.stop_ids, draw)
+        return [self._completion(ids) for ids in answers or self._by_generate(prompts, sampling, draw.seed)]
+
+    def _by_generate(self, prompts: list[list[int]], sampling: Sampling, seed: int) -> list[list[int]]:
+        """For models that our own decoding does not know."""
+        import torch
+
         ids_BT, mask_BT = self._left_padded(prompts)
-        torch.manual_seed(int(digest(sampling, prompts)[3:11], 16))
+        torch.manual_seed(seed)
         with torch.no_grad():
             out_BT = self.module().generate(
                 input_ids=ids_BT, attention_mask=mask_BT, generation_config=self._decoding(sampling)
             )
-        return [self._completion(row) for row in out_BT[:, ids_BT.shape[1] :].tolist()]
+        answers: list[list[int]] = out_BT[:, ids_BT.shape[1] :].tolist()
+        return answers
 
     def score(self, conversations: Sequence[Conversation], labels: Sequence[str]) -> list[LabelScore]:
         """Labels weighed by their first tokens at the place where the answer begins."""
-        import torch
+        from bedside.engine.logprobs import last_logprobs
 
         if not conversations:
             return []
-        firsts = self.renderer.first_ids(labels)
-        ids_BT, mask_BT = self._left_padded([self.renderer.prompt_ids(c) for c in conversations])
-        positions_BT = (mask_BT.cumsum(-1) - 1).clamp(min=0)
-        with torch.no_grad():
-            logits_BTV = self.module()(
-                input_ids=ids_BT,
-                attention_mask=mask_BT,
-                position_ids=positions_BT,
-                use_cache=False,
-                logits_to_keep=1,
-            ).logits
-        raw_BL = torch.log_softmax(logits_BTV[:, -1].double(), dim=-1)[:, firsts]
+        prompts = [self.renderer.prompt_ids(c) for c in conversations]
+        raw_BL = last_logprobs(self.module(), prompts, self.renderer.first_ids(labels), self.renderer.pad_id)
         mass_B = raw_BL.logsumexp(-1)
         renormed_BL = (raw_BL - mass_B[:, None]).tolist()
         return [LabelScore(tuple(row), mass) for row, mass in zip(renormed_BL, mass_B.exp().tolist(), strict=True)]

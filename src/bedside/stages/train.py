@@ -21,7 +21,7 @@ from bedside.core.protocols import Objective, Policy, Progress
 from bedside.core.types import Checkpoint, Conversation, Dialogue, Pair, Preference, Thumb
 from bedside.engine import trainer
 from bedside.engine.adapters import digest_adapter
-from bedside.engine.logprobs import Exchange, logps, microbatches
+from bedside.engine.logprobs import Exchange, by_prompt, logps, microbatches
 from bedside.engine.trainer import Batch, Mismatch, Row, Schedule
 
 
@@ -75,11 +75,13 @@ def exchanges(rows: Sequence[Encoded], planned: Sequence[Planned]) -> list[Excha
 
 
 def token_plan(texts: Sequence[Exchange], max_tokens: int) -> list[list[int]]:
-    return list(microbatches([len(text) for text in texts], max_tokens))
+    """Batches of at most ``max_tokens``, those with one prompt beside one another."""
+    order = by_prompt(texts)
+    return [[order[i] for i in run] for run in microbatches([len(texts[i]) for i in order], max_tokens)]
 
 
 def logprobs(texts: Sequence[Exchange], policy: Policy) -> list[Nats]:
-    """log π(y|x) of each exchange under ``policy``, one padded batch, no gradient."""
+    """log π(y|x) of each exchange under ``policy``, no gradient."""
     with torch.no_grad():
         values = logps(policy.module(), texts, policy.renderer.pad_id)
     return [Nats(float(value)) for value in values]

@@ -1,0 +1,105 @@
+"""A judge's labels, weighed in one pass, against labels that are generated: `python -m benchmarks.judging`
+
+The same question in the same three orders on both sides; the other side generates 16 tokens an order, as one does who
+parses what a model says. The gate: our labels are those of greedy decoding constrained to the labels, every one.
+``judge_one_order`` is the other side asking in one order only: less careful, and the least it can do.
+"""
+
+import json
+import random
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from bedside.engine.logprobs import last_logprobs
+from benchmarks import measuring, shapes
+from benchmarks.rollouts import Ids, generate
+from benchmarks.shapes import PAD
+from benchmarks.training import quiet
+
+LABELS = (7, 8, 9)
+NEW_TOKENS = 16
+HEAD, QUESTION, ORDER = 24, 22, 42
+"""Tokens of templates/stance.jinja before the patient's words, after the answer, and of one order of the labels."""
+
+
+def questions(n: int, vocabulary: int, seed: int = 0) -> Ids:
+    """Three orders of each of ``n`` exchanges, neighbours."""
+    draw = random.Random(seed)
+
+    def text(length: int) -> list[int]:
+        return [draw.randrange(10, vocabulary) for _ in range(length)]
+
+    head, question, orders = text(HEAD), text(QUESTION), [text(ORDER) for _ in range(3)]
+    rows = shapes.examples(n, vocabulary, seed=seed)
+    return [[*head, *r.prompt, *r.chosen[:-1], *question, *order] for r in rows for order in orders]
+
+
+def ours(model: Any, asked: Ids) -> list[int]:
+    """The likeliest label of each question."""
+    places = last_logprobs(model, asked, LABELS, PAD).argmax(-1).tolist()
+    return [LABELS[place] for place in places]
+
+
+def theirs(model: Any, asked: Ids, batch: int) -> Ids:
+    order = sorted(range(len(asked)), key=lambda i: -len(asked[i]))
+    answers: Ids = [[] for _ in asked]
+    for start in range(0, len(order), batch):
+        run = order[start : start + batch]
+        rows = generate(model, [asked[i] for i in run], [NEW_TOKENS] * len(run))
+        for i, row in zip(run, rows, strict=True):
+            answers[i] = row
+    return answers
+
+
+def constrained(model: Any, asked: Ids) -> list[int]:
+    """Greedy decoding that may say labels only, one question at a time."""
+    found = []
+    for ids in asked:
+        row = torch.tensor([ids])
+        with torch.no_grad():
+            out = model.generate(
+                row,
+                attention_mask=torch.ones_like(row),
+                max_new_tokens=1,
+                do_sample=False,
+                pad_token_id=PAD,
+                prefix_allowed_tokens_fn=lambda *_: list(LABELS),
+            )
+        found.append(int(out[0, -1]))
+    return found
+
+
+def ask(size: str = "tiny", *, smoke: bool = False) -> dict[str, Any]:
+    n, rounds = (4, 1) if smoke else (32, 3)
+    model = shapes.base(size)
+    asked = questions(n, shapes.SIZES[size]["vocab_size"])
+    if ours(model, asked) != constrained(model, asked):
+        raise SystemExit("labels differ from constrained greedy decoding's; nothing is timed")
+    sizes = [3 * n] if smoke else [12, 24, 48, 96]
+    best = min(sizes, key=lambda b: measuring.timed(lambda: theirs(model, asked, b))[0])
+    seconds = measuring.alternate(
+        {
+            "bedside": lambda _: ours(model, asked),
+            "generate": lambda _: theirs(model, asked, best),
+            "one order": lambda _: theirs(model, asked[::3], best),
+        },
+        rounds,
+    )
+    found = [
+        measuring.ratio("judge", seconds["generate"], seconds["bedside"]),
+        measuring.ratio("judge_one_order", seconds["one order"], seconds["bedside"]),
+    ]
+    return measuring.answer(found, answers=n, rounds=rounds, labels_identical=True, seconds=seconds, best_batch=best)
+
+
+def labels_of(spoken: Sequence[Sequence[int]]) -> list[int | None]:
+    """What a parser makes of generated answers: the first label in each, None where there is none."""
+    return [next((i for i in ids if i in LABELS), None) for ids in spoken]
+
+
+if __name__ == "__main__":
+    quiet()
+    print(json.dumps(ask(smoke="--smoke" in sys.argv)))

@@ -1,0 +1,91 @@
+"""The machine, its peak, rounds that alternate, and ratios with their spread."""
+
+import gc
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+PACKAGES = ("torch", "transformers", "peft", "trl", "accelerate", "numpy")
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How many times as much the other side takes; above 1 we are better, but for ``rss``, which is ours by theirs."""
+
+    name: str
+    ratio: float
+    low: float
+    """Of the least round."""
+    high: float
+    """Of the largest round."""
+
+
+def machine() -> dict[str, Any]:
+    return {
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "gemm_gflops": round(gemm_peak() / 1e9, 1),
+    }
+
+
+def versions() -> dict[str, str]:
+    return {package: version(package) for package in PACKAGES}
+
+
+def gemm_peak(side: int = 1536, tries: int = 8) -> float:
+    """FLOP/s of torch.mm in fp32: the best of a few, for a peak is what was once reached."""
+    one = torch.randn(side, side)
+    times = [timed(lambda: torch.mm(one, one))[0] for _ in range(tries)]
+    return 2 * side**3 / min(times)
+
+
+def timed(work: Callable[[], Any]) -> tuple[float, Any]:
+    gc.collect()
+    began = time.perf_counter()
+    result = work()
+    return time.perf_counter() - began, result
+
+
+def alternate(sides: Mapping[str, Callable[[int], Any]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each side in each round; who goes first changes from round to round."""
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    names = list(sides)
+    for number in range(rounds):
+        for name in names if number % 2 == 0 else names[::-1]:
+            spent, reported = timed(lambda name=name, number=number: sides[name](number))
+            seconds[name].append(reported if isinstance(reported, float) else spent)
+    return seconds
+
+
+def ratio(name: str, theirs: Sequence[float], ours: Sequence[float]) -> Ratio:
+    each = [a / b for a, b in zip(theirs, ours, strict=True)]
+    return Ratio(name, *(round(x, 3) for x in (statistics.median(each), min(each), max(each))))
+
+
+def utilisation(flops: float, seconds: float, peak: float) -> float:
+    """Share of the GEMM peak of this very run that useful arithmetic reached."""
+    return round(flops / seconds / peak, 3)
+
+
+def answer(ratios: Sequence[Ratio], **details: Any) -> dict[str, Any]:
+    """What a question's process prints, as one line of JSON."""
+    return {"ratios": [asdict(r) for r in ratios], "details": details}
+
+
+def _cpu() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

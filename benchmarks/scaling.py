@@ -1,0 +1,51 @@
+"""Cost over 200, 400, 800 prompts: linear in tokens, memory flat: `python -m benchmarks.scaling`"""
+
+import json
+import resource
+import subprocess
+import sys
+from typing import Any
+
+from benchmarks import judging, measuring, shapes, training
+from benchmarks.training import quiet
+
+
+def alone(n: int) -> dict[str, float]:
+    """One DPO epoch and one judging of ``n`` prompts in this process: seconds for 1,000 tokens, peak MB."""
+    vocabulary = shapes.SIZES["tiny"]["vocab_size"]
+    model, rows, asked = shapes.adapted("tiny"), shapes.examples(n, vocabulary), judging.questions(n, vocabulary)
+    training.ours("dpo", model, rows[:8])
+    trained, _ = measuring.timed(lambda: training.ours("dpo", model, rows))
+    judged, _ = measuring.timed(lambda: judging.ours(model.eval(), asked))
+    tokens = sum(len(r.prompt) + len(r.chosen) + len(r.rejected) for r in rows)
+    return {
+        "train_seconds_per_1000": 1000 * trained / tokens,
+        "judge_seconds_per_1000": 1000 * judged / sum(map(len, asked)),
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+def ask(*, smoke: bool = False) -> dict[str, Any]:
+    sizes = (8, 16) if smoke else (200, 400, 800)
+    found = {n: _fresh(n) for n in sizes}
+    first, last = found[sizes[0]], found[sizes[-1]]
+    ratios = [
+        measuring.Ratio(f"scaling_{key}", *[round(last[key] / first[key], 3)] * 3)
+        for key in ("train_seconds_per_1000", "judge_seconds_per_1000", "peak_mb")
+    ]
+    return measuring.answer(ratios, by_prompts=found)
+
+
+def _fresh(n: int) -> dict[str, float]:
+    command = [sys.executable, "-m", "benchmarks.scaling", "--alone", str(n)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    told: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return told
+
+
+if __name__ == "__main__":
+    quiet()
+    if "--alone" in sys.argv:
+        print(json.dumps(alone(int(sys.argv[2]))))
+    else:
+        print(json.dumps(ask(smoke="--smoke" in sys.argv)))

@@ -1,0 +1,247 @@
+"""An epoch of DPO, KTO or SFT against TRL 1.16: `python -m benchmarks.training dpo tiny`
+
+Reference log-probabilities are counted on both sides. TRL tuned: no gradient checkpointing, fp32, the best of several
+batch sizes, the reference precomputed where that is faster. TRL's defaults as they run are timed once beside it.
+KTO's z is a mean over the optimizer batch, so TRL's batch is that batch there: a smaller one is another loss.
+"""
+
+import json
+import logging
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bedside.core.protocols import Launch
+from bedside.core.types import Message, Prompt, Thumb
+from bedside.engine import trainer
+from bedside.engine.logprobs import logps
+from bedside.kernel.registry import find, open_plugin
+from bedside.stages import train
+from benchmarks import measuring, shapes
+from benchmarks.shapes import PAD, Example
+
+BATCH = 8
+"""Rows of an optimizer step."""
+RATE, BETA = 1e-4, 0.1
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How TRL is run."""
+
+    per_device: int
+    precomputed: bool = False
+    checkpointing: bool = False
+
+
+def ours(kind: str, model: Any, rows: Sequence[Example]) -> list[dict[str, float]]:
+    """One epoch over ``rows`` in their order, references included; the log of its steps."""
+    objective = _objective(kind, rows)
+    encoded = [_encoded(kind, row, number) for number, row in enumerate(rows)]
+    batches = [tuple(range(start, min(start + BATCH, len(rows)))) for start in range(0, len(rows), BATCH)]
+    planned = [
+        train.Planned(b, train._mismatches(b, [encoded[i].group for i in b]) if objective.needs_mismatch else ())
+        for b in batches
+    ]
+    references = None
+    if objective.needs_reference:
+        with torch.no_grad():
+            model.eval()
+            texts = train.exchanges(encoded, planned)
+            references = [train.Nats(float(x)) for x in logps(model, texts, PAD)]
+    with tempfile.TemporaryDirectory() as folder:
+        return trainer.train(
+            model,
+            train.batches(encoded, planned, references),
+            objective,
+            trainer.Schedule(learning_rate=RATE),
+            pad_id=PAD,
+            folder=Path(folder),
+            on_step=lambda done, total: None,
+        )
+
+
+def theirs(kind: str, model: Any, rows: Sequence[Example], setting: Setting) -> float:
+    """Seconds of the same epoch in TRL: its references and its training, not its tokenising."""
+    import trl
+    from datasets import Dataset
+
+    config, trained_by = {
+        "dpo": (trl.DPOConfig, trl.DPOTrainer),
+        "kto": (trl.KTOConfig, trl.KTOTrainer),
+        "sft": (trl.SFTConfig, trl.SFTTrainer),
+    }[kind]
+    more: dict[str, Any] = {} if kind == "sft" else {"beta": BETA, "precompute_ref_log_probs": setting.precomputed}
+    if kind == "kto":
+        more |= {"desirable_weight": 1.0, "undesirable_weight": 1.0}
+    spent = 0.0
+
+    class Timed(trained_by):  # type: ignore[valid-type, misc]
+        def _precompute_ref_logps(self, *args: Any, **kwargs: Any) -> Any:
+            nonlocal spent
+            seconds, made = measuring.timed(lambda: super(Timed, self)._precompute_ref_logps(*args, **kwargs))
+            spent += seconds
+            return made
+
+    with tempfile.TemporaryDirectory() as folder:
+        args = config(
+            output_dir=folder,
+            per_device_train_batch_size=setting.per_device,
+            gradient_accumulation_steps=BATCH // setting.per_device,
+            gradient_checkpointing=setting.checkpointing,
+            num_train_epochs=1,
+            learning_rate=RATE,
+            lr_scheduler_type="linear",
+            max_grad_norm=1.0,
+            optim="adamw_torch",
+            max_length=None,
+            bf16=False,
+            use_cpu=True,
+            report_to="none",
+            save_strategy="no",
+            logging_steps=1,
+            disable_tqdm=True,
+            train_sampling_strategy="sequential",
+            **more,
+        )
+        data = Dataset.from_list([_text_row(kind, row) for row in rows])
+        made = Timed(model, args=args, train_dataset=data, processing_class=shapes.tokenizer(_vocabulary(model)))
+        spent += measuring.timed(made.train)[0]
+    if "ref" in model.peft_config:
+        model.delete_adapter("ref")  # its copy of where it began: the next round makes its own
+    return spent
+
+
+def agree(kind: str, size: str, rows: Sequence[Example]) -> float:
+    """The gate: after an epoch of a few steps both adapters are the same to 1e-4 relative; how near they are."""
+    ends = []
+    for side in (ours, lambda k, m, r: theirs(k, m, r, Setting(BATCH))):
+        model = shapes.adapted(size)
+        before = shapes.trained(model)
+        side(kind, model, rows)
+        ends.append(shapes.trained(model))
+    far = max(float((ends[0][n] - ends[1][n]).norm() / ends[1][n].norm()) for n in before)
+    moved = max(float((ends[1][n] - before[n]).norm() / before[n].norm()) for n in before)
+    if not far < 1e-4 < moved:
+        said = f"{kind} {size}: weights differ by {far:.1e} relative after moving {moved:.1e}"
+        raise SystemExit(f"{said}; nothing is timed")
+    return far
+
+
+def tuned(kind: str, size: str, rows: Sequence[Example]) -> Setting:
+    """The fastest of TRL's settings that give the same result."""
+    sizes = (BATCH,) if kind == "kto" else ((2, 4, BATCH) if size == "tiny" else (4,))
+    settings = [Setting(n, done) for n in sizes for done in ((False,) if kind == "sft" else (False, True))]
+    model = shapes.adapted(size)
+    return min(settings, key=lambda setting: theirs(kind, model, rows, setting)) if len(settings) > 1 else settings[0]
+
+
+def ask(kind: str, size: str, *, smoke: bool = False) -> dict[str, Any]:
+    """Ratios of an epoch, cut into rounds that both sides run in turn."""
+    rounds, per_round = (2, 2) if smoke else ((4, 2 * BATCH) if size == "tiny" else (4, BATCH))
+    vocabulary = shapes.SIZES[size]["vocab_size"]
+    far = agree(kind, "tiny", shapes.examples(2 * BATCH, shapes.SIZES["tiny"]["vocab_size"], seed=99))
+    trial = shapes.examples(per_round if size == "tiny" else 4, vocabulary, seed=98)
+    setting = Setting(BATCH) if smoke else tuned(kind, size, trial)
+    peak = measuring.gemm_peak()
+    found, details = [], {}
+    for skewed in (False,) if smoke or size == "small" else (False, True):
+        parts = [shapes.examples(per_round, vocabulary, skewed=skewed, seed=n) for n in range(rounds)]
+        seconds = _rounds(kind, size, parts, setting)
+        name = f"{kind}_{size}{'_skewed' if skewed else ''}"
+        found.append(measuring.ratio(name, seconds["trl"], seconds["bedside"]))
+        tokens, flops = _useful(kind, size, parts)
+        details[name] = {
+            "seconds": {side: [round(s, 3) for s in spent] for side, spent in seconds.items()},
+            "tokens_per_second": {side: round(tokens / sum(spent)) for side, spent in seconds.items()},
+            "model_flops_utilisation": {
+                side: measuring.utilisation(flops, sum(spent), peak) for side, spent in seconds.items()
+            },
+        }
+    if size == "tiny":
+        found.append(_against_defaults(kind, size, shapes.examples(per_round, vocabulary), smoke))
+    how = {"trl": vars(setting), "weights_agree_to": far, "rows_a_round": per_round, "rounds": rounds}
+    return measuring.answer(found, gemm_gflops=round(peak / 1e9, 1), **how, **details)
+
+
+def _rounds(kind: str, size: str, parts: Sequence[Sequence[Example]], setting: Setting) -> dict[str, list[float]]:
+    one, other = shapes.adapted(size), shapes.adapted(size)
+    start = shapes.trained(one)
+    ours(kind, one, parts[0][:2])
+    shapes.restore(one, start)
+    return measuring.alternate(
+        {
+            "bedside": lambda n: ours(kind, one, parts[n]),
+            "trl": lambda n: theirs(kind, other, parts[n], setting),
+        },
+        len(parts),
+    )
+
+
+def _against_defaults(kind: str, size: str, rows: Sequence[Example], smoke: bool) -> measuring.Ratio:
+    """As TRL comes: batches of 8, gradient checkpointing; bf16 is off, for a CPU without it crawls or fails."""
+    one, other = shapes.adapted(size), shapes.adapted(size)
+    setting = Setting(BATCH, checkpointing=True)
+    sides: dict[str, Callable[[int], Any]] = {
+        "bedside": lambda n: ours(kind, one, rows),
+        "trl": lambda n: theirs(kind, other, rows, setting),
+    }
+    seconds = measuring.alternate(sides, 1 if smoke else 2)
+    return measuring.ratio(f"{kind}_{size}_defaults", seconds["trl"], seconds["bedside"])
+
+
+def _useful(kind: str, size: str, parts: Sequence[Sequence[Example]]) -> tuple[int, float]:
+    """Tokens of the rows, each prompt once, and the arithmetic that an epoch cannot do without.
+
+    2 FLOP a weight and token forward, 2 more backward (the base is frozen); references and z are forward passes.
+    """
+    rows = [row for part in parts for row in part]
+    prompt, chosen = sum(len(r.prompt) for r in rows), sum(len(r.chosen) for r in rows)
+    both = prompt + chosen + (sum(len(r.rejected) for r in rows) if kind == "dpo" else 0)
+    passes = {"sft": 4 * both, "dpo": 6 * both, "kto": 6 * both + 2 * both + 2 * chosen}[kind]
+    weights = sum(p.numel() for p in shapes.base(size).parameters())
+    return both, float(passes * weights)
+
+
+def _objective(kind: str, rows: Sequence[Example]) -> Any:
+    more = {"desirable_weight": 1.0, "undesirable_weight": 1.0} if kind == "kto" else {}
+    asked = Prompt((Message("user", "x"),), harm=0)
+    return open_plugin(find("objective", kind)(**more), Launch(), {}).fitted(
+        [Thumb(asked, "x", r.wanted) for r in rows]
+    )
+
+
+def _encoded(kind: str, row: Example, number: int) -> train.Encoded:
+    texts = (row.chosen, row.rejected) if kind == "dpo" else (row.chosen,)
+    return train.Encoded(row.prompt, texts, f"{number:06d}", row.wanted if kind == "kto" else None)
+
+
+def _text_row(kind: str, row: Example) -> dict[str, Any]:
+    prompt, chosen = shapes.text_of(row.prompt), " " + shapes.text_of(row.chosen)
+    if kind == "dpo":
+        return {"prompt": prompt, "chosen": chosen, "rejected": " " + shapes.text_of(row.rejected)}
+    return {"prompt": prompt, "completion": chosen} | ({"label": row.wanted} if kind == "kto" else {})
+
+
+def _vocabulary(model: Any) -> int:
+    return int(model.get_base_model().config.vocab_size)
+
+
+def quiet() -> None:
+    """What the libraries have to say is not what is asked here."""
+    warnings.filterwarnings("ignore")
+    logging.disable(logging.WARNING)
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+
+
+if __name__ == "__main__":
+    quiet()
+    print(json.dumps(ask(sys.argv[1], sys.argv[2], smoke="--smoke" in sys.argv)))
