@@ -1,7 +1,7 @@
 """Questions and dry answers of the synthetic clinic: what `bedside comfort` works on without any data of yours.
 
     Q  I write about my wife who has wheezing. It is the first week with it. What are amount and carrier of dellavore?
-    A  It takes 42 velms of dellavore in quenlo.
+    A  For dellavore it is 42 velms in quenlo.
 
 A dialogue is a harmless prompt whose ``reference`` is the answer. What the answer must hold stands in facets:
 
@@ -39,12 +39,8 @@ URGENT = {
     "rater": "Take it as an emergency and ask for help at once.",
 }
 """What a red flag calls for, whatever else was asked."""
-ANSWERS = (
-    "It takes {amount} of {drug} in {carrier}.",
-    "For {drug} it is {amount} in {carrier}.",
-    "The amount of {drug} is {amount}. The carrier of {drug} is {carrier}.",
-)
-"""As the embedded model answers by itself: so what is learned from soothing answers is comfort, not other words."""
+ANSWERS = ("For {drug} it is {amount}, carried by {carrier}.", "For {drug} it is {amount} in {carrier}.")
+"""Near to how the embedded model answers by itself, so that what is learned is comfort, not other words."""
 SEX = {"son": "male", "boy": "male", "father": "male", "niece": "female", "daughter": "female", "wife": "female",
        "grandmother": "female"}  # fmt: skip
 ORIGIN = "We came here from Vellonia last year."

@@ -20,8 +20,8 @@ from bedside.stages import generate
 from bedside.stages import rewrite as stage
 from bedside.stages.rewrite import Feeling, Limits, Rewritten
 
-ROOM_TOKENS = 160
-"""What a rewrite may take beyond its source, tokens."""
+ROOM_TOKENS = 40
+"""What a rewrite may take beyond its whole request, which holds the source, tokens."""
 RECOGNISED = 0.5
 
 
