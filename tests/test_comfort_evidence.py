@@ -131,7 +131,8 @@ def test_comfort_on_real_dialogues(name, evidence, tmp_path):
         for arm in told.arms:
             evidence["comfort on real text"].append(
                 {"data": name, "model": arm.name, "n": arm.measure("comfort").n,
-                 **{m: said(arm.measure(m)) for m in ("comfort", "facts_told", "facts_wrong", "bleu_1", "chrf", "rouge_l")}}
+                 **{m: said(arm.measure(m)) for m in
+                    ("comfort", "facts_told", "facts_wrong", "bleu_1", "chrf", "rouge_l")}}
             )  # fmt: skip
     assert flows
 
