@@ -22,6 +22,8 @@ NEAR = 0.5
 """Least similarity at which two facts are about the same thing."""
 CLOSER = 0.12
 """How much more similar another value must stand before it counts as the changed one."""
+TWIN = 0.75
+"""Share of a sentence's words in one source sentence from which on it is the same sentence, changed or not."""
 SUPPORTED = 0.6
 """Share of an added statement's anchors that must be words of one source sentence to count as about it."""
 QUANTITIES = ("dose", "duration", "number")
@@ -147,6 +149,7 @@ def _added(one: Reading, other: Reading, context: Reading) -> Iterator[Differenc
     known = one.stems | context.stems
     sentences = [frozenset(t.stem for t in sentence if t.content) for sentence in one.sentences]
     allowed = {f.value for f in (*one.facts, *context.facts) if f.kind in QUANTITIES}
+    twins = _twins(one, other)
     aligned = [_is_aligned(sentence, sentences) for sentence in other.sentences]
     for fact in other.facts:
         if fact.kind in QUANTITIES:
@@ -160,7 +163,8 @@ def _added(one: Reading, other: Reading, context: Reading) -> Iterator[Differenc
     for kind in STATEMENTS:
         here = [f for f in other.facts if f.kind == kind]
         _, stated = _matched(by_kind[kind], here)
-        for fact in (f for f in here if id(f) not in stated and _is_about(f, sentences)):
+        unstated = [f for f in here if id(f) not in stated]
+        for fact in (f for f in unstated if f.sentence in twins or _is_about(f, sentences)):
             yield Difference("added", kind, fact.said, fact.value)
 
 
@@ -178,6 +182,19 @@ def _is_aligned(sentence: Sequence[Token], sentences: Sequence[frozenset[str]]) 
     """Whether a sentence of the rewrite retells one of the source."""
     words = {token.stem for token in sentence if token.content}
     return len(words) >= 2 and any(len(words & s) / len(words) >= NEAR for s in sentences)
+
+
+def _twins(one: Reading, other: Reading) -> set[int]:
+    """Sentences of the rewrite that are nearly one of the source, numbers counted as words."""
+    said = [_words(sentence) for sentence in one.sentences]
+    told = [_words(sentence) for sentence in other.sentences]
+    return {
+        i for i, words in enumerate(told) if len(words) >= 2 and any(len(words & s) >= TWIN * len(words) for s in said)
+    }
+
+
+def _words(sentence: Sequence[Token]) -> frozenset[str]:
+    return frozenset(t.stem for t in sentence if t.content or t.text[0].isdigit())
 
 
 def _tells(fact: Fact, other: Reading) -> bool:
