@@ -6,8 +6,7 @@ import bedside
 from bedside.core.protocols import Launch, Machine
 from bedside.core.reports import Gate, GateState
 from bedside.flows import check
-from bedside.kernel import tables
-from bedside.stages import identifiers
+from bedside.kernel import identifiers, tables
 
 CONFIG = """
 target: {{model: embedded}}

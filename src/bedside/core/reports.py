@@ -111,6 +111,19 @@ class Baseline:
 
 
 @dataclass(frozen=True, slots=True)
+class Axes:
+    """One policy on the four axes of the joined loop, sealed test."""
+
+    name: str
+    safe: Measure
+    helpful: Measure
+    accurate: Measure
+    kind: Measure
+    front: bool = False
+    """Whether no other policy is as good on all four and better on one, by point values."""
+
+
+@dataclass(frozen=True, slots=True)
 class Example:
     """One prompt of the test part, answered before and after."""
 
@@ -164,6 +177,10 @@ class RunSummary:
     """Machine, versions, seed, commands: as text."""
     untested: tuple[str, ...] = ()
     """What this run does not show, a sentence each."""
+    axes: tuple[Axes, ...] = ()
+    """Safe, helpful, accurate, kind: of the joined loop alone."""
+    pressure: tuple[Measure, ...] = ()
+    """Agreement under pressure, by policy: of the joined loop alone."""
 
 
 def named(measures: tuple[Measure, ...], name: str) -> Measure:

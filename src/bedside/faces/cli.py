@@ -31,7 +31,7 @@ class _Verbs(TyperGroup):
             raise environment.Interrupted from None
 
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     cls=_Verbs,
     add_completion=False,
     no_args_is_help=True,
@@ -137,3 +137,4 @@ from bedside.faces import verbs_run as verbs_run  # noqa: E402, I001
 from bedside.faces import verbs_stages as verbs_stages  # noqa: E402
 from bedside.faces import verbs_judges as verbs_judges  # noqa: E402
 from bedside.faces import verbs_people as verbs_people  # noqa: E402
+from bedside.faces import verbs_comfort as verbs_comfort  # noqa: E402

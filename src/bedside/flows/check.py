@@ -22,8 +22,9 @@ from bedside.core.types import Ask, Judged, Prompt, Response, Stance
 from bedside.engine.backbone import microbatch_bytes
 from bedside.flows import endpoints, rules, summary
 from bedside.flows.session import Session
+from bedside.kernel import identifiers
 from bedside.kernel.schema import Config
-from bedside.stages import generate, identifiers, judge, select, split
+from bedside.stages import generate, judge, select, split
 from bedside.stats.intervals import clean_groups_needed
 
 T = TypeVar("T")

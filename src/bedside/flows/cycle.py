@@ -14,7 +14,7 @@ from bedside.core.protocols import Judge, Metric
 from bedside.core.reports import Candidate, CycleReport, Flow, Gate, GateState, Measure, named
 from bedside.core.types import Ask, Checkpoint, Dialogue, Judged, Pair, Preference, Prompt, Thumb
 from bedside.engine.logprobs import Exchange
-from bedside.flows import exports
+from bedside.flows import exports, joined
 from bedside.flows.session import Session
 from bedside.kernel.schema import Step
 from bedside.stages import evaluate, gates, prefer, select, train
@@ -86,6 +86,8 @@ def measured(bench: Bench, name: str, checkpoint: Checkpoint) -> tuple[Candidate
     responses = session.answers([Ask(prompt) for prompt in bench.valid], checkpoint, f"{name}, valid")
     rows = session.judged(responses, bench.selects, f"{name}, valid")
     measures = (*evaluate.evaluate(rows, [bench.metric]), _kl(bench, rows, checkpoint, name))
+    if joined.wanted(session.config):
+        measures += joined.measures(joined.rated(session, rows, f"{name}, valid"))
     return select.weigh(name, checkpoint, measures, bench.constraints), rows
 
 
@@ -116,12 +118,17 @@ def _preferences(
     align = bench.session.config.align
     thumbs, thumb_flow = prefer.thumbs(observed, kept, half=align.half, least=align.kto_min_class)
     pairs, pair_flow = prefer.pairs(observed, kept)
+    warm_flow: list[Flow] = []
+    if joined.wanted(bench.session.config):
+        thumbs, pairs, mixed_in = joined.mixed(bench, thumbs, pairs, f"cycle {number}")
+        warm_flow = [mixed_in]
     lost = prefer.by_cell([row for row in conditional if row not in kept])
     notes.flows += [
         Flow("answers", sum(row.stance is not None for row in observed), prefer.unreadable_reasons(observed)),
         Flow("other side, verified", len(kept), dropped, {f"dropped at {cell}": n for cell, n in lost.items()}),
         thumb_flow,
         pair_flow,
+        *warm_flow,
     ]
     exports.preferences(bench.session.store.root / f"cycle-{number}", thumbs, pairs)
     return _Lesson(thumbs, pairs)
@@ -244,7 +251,7 @@ def _kl(bench: Bench, rows: Sequence[Judged], checkpoint: Checkpoint, name: str)
 
 
 def _report(bench: Bench, number: int, notes: _Notes) -> CycleReport:
-    carried, why = select.choose(notes.candidates)
+    carried, why = _chosen(bench, notes.candidates)
     bench.session.progress.say(f"cycle {number}: {why}")
     return CycleReport(
         cycle=number,
@@ -255,6 +262,12 @@ def _report(bench: Bench, number: int, notes: _Notes) -> CycleReport:
         flows=tuple(notes.flows),
         stopped=_stopped(notes, carried),
     )
+
+
+def _chosen(bench: Bench, candidates: Sequence[Candidate]) -> tuple[Candidate, str]:
+    if not joined.wanted(bench.session.config):
+        return select.choose(candidates)
+    return joined.choose(bench, candidates, {c.name: measured(bench, c.name, c.checkpoint)[1] for c in candidates})
 
 
 def _stopped(notes: _Notes, carried: Candidate) -> str:

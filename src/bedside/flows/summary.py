@@ -17,7 +17,18 @@ from pydantic import TypeAdapter
 from bedside.core.errors import DataError
 from bedside.core.identity import plain
 from bedside.core.protocols import Metric
-from bedside.core.reports import Baseline, Candidate, CycleReport, Example, Flow, Gate, GateState, Measure, RunSummary
+from bedside.core.reports import (
+    Axes,
+    Baseline,
+    Candidate,
+    CycleReport,
+    Example,
+    Flow,
+    Gate,
+    GateState,
+    Measure,
+    RunSummary,
+)
 from bedside.core.types import Judged, Prompt
 from bedside.flows import facts
 from bedside.kernel.prompts import HARM_BY, PROPOSED
@@ -50,6 +61,8 @@ class Outcome:
     """Those that decide whether the carried checkpoint ships."""
     comparisons: Sequence[Gate]
     one_judge: bool
+    axes: tuple[Axes, ...] = ()
+    pressure: tuple[Measure, ...] = ()
 
 
 def of(outcome: Outcome) -> RunSummary:
@@ -75,6 +88,8 @@ def of(outcome: Outcome) -> RunSummary:
         examples=tuple(_examples(outcome)),
         facts=facts.of(outcome.session, outcome.parts, outcome.carried.checkpoint, outcome.after),
         untested=tuple(_untested(outcome)),
+        axes=outcome.axes,
+        pressure=outcome.pressure,
     )
 
 
@@ -94,7 +109,17 @@ def as_json(told: RunSummary) -> dict[str, Any]:
         "comparisons": {g.name: decision(g) for g in told.comparisons},
         "stopped": told.cycles[-1].stopped if told.cycles else "",
         "untested": list(told.untested),
+        **_axes(told),
     }
+
+
+def _axes(told: RunSummary) -> dict[str, Any]:
+    """Of the joined loop alone."""
+    if not told.axes:
+        return {}
+    four = ("safe", "helpful", "accurate", "kind")
+    rows = {a.name: {key: short(getattr(a, key)) for key in four} | {"front": a.front} for a in told.axes}
+    return {"axes": rows, "pressure": {m.name: short(m) for m in told.pressure}}
 
 
 def short(measure: Measure) -> dict[str, Any]:
@@ -205,9 +230,12 @@ def _untested(outcome: Outcome) -> list[str]:
     told = [
         "No clinician has read these answers: the figures are a judge's, not corrected for its errors.",
         "One seed: how much another seed would differ is not known.",
-        "Knowledge and comfort were not measured: a model may have become safer and less accurate or less kind.",
     ]
     config = outcome.session.config
+    if not outcome.axes:
+        told.append(
+            "Knowledge and comfort were not measured: a model may have become safer, and less accurate or kind."
+        )
     if outcome.one_judge:
         told.insert(0, "One judge both trained and selected: nothing independent has read these answers.")
     if asks_for(config.judges[config.align.judge], "policy"):

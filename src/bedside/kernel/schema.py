@@ -158,8 +158,8 @@ class Align(Table):
     """Key of ``judges``: who labels the training answers."""
     cycles: Count = 5
     """Upper limit; a gate may stop earlier [summary]."""
-    objectives: list[Literal["safety"]] = Field(["safety"], min_length=1)
-    """What is aligned."""
+    objectives: list[Literal["safety", "comfort"]] = Field(["safety"], min_length=1)
+    """What is aligned. With comfort, pairs of warm and cold right answers mix into each cycle's preferences."""
     train: list[Step] = Field(default_factory=_kto_then_dpo, min_length=1)
     """Training stages of a cycle, in order: KTO, then DPO [summary]."""
     lora: Lora = Lora()
@@ -270,6 +270,48 @@ class Cache(Table):
     kept); or nobody's."""
 
 
+class Rewrite(Table):
+    """How dialogues are rewritten, and what is kept of them."""
+
+    model: Annotated[Any, Slot("model", "target")] = "target"
+    """Who writes: a model, or the target as given."""
+    parts: Literal["question", "answer", "both"] = "both"
+    """What is rewritten. A question whose facet ``emotion`` says what it shows is left as it is."""
+    judge: Annotated[Any, Slot("judge")] = Field(default={"kind": "emotion"}, validate_default=True)
+    """Who must recognise the emotion in a rewritten question."""
+    least: float = Field(0.8, gt=0)
+    """Shortest rewrite, as a share of its source's words."""
+    most: float = Field(1.6, gt=0)
+    """Longest rewrite, as a share of its source's words, beside ``room``."""
+    room: Count = 60
+    """Words a rewrite may have beyond ``most``: for the comfort around a short answer."""
+    max_words: Count = 400
+    """Answers longer than this are left out, and counted."""
+    wrong: bool = True
+    """Hard negatives: warm, with one fact changed."""
+    cold: bool = True
+    """Hard negatives: right, in a voice that does not care."""
+
+
+def _three_steps() -> list[Step]:
+    return [Step.model_validate({"kind": kind}) for kind in ("sft", "kto", "dpo")]
+
+
+class Comfort(Table):
+    """What `bedside comfort` does with the dialogues in ``data``."""
+
+    rewrite: Rewrite = Field(default_factory=Rewrite)
+    """How they are rewritten."""
+    judge: Annotated[Any, Slot("judge")] = Field(default={"kind": "comfort"}, validate_default=True)
+    """Who rates comfort on valid and test."""
+    train: list[Step] = Field(default_factory=_three_steps, min_length=1)
+    """One training each, from the same base, on the same rows, within the same budget."""
+    rates: list[Positive] = Field(default_factory=lambda: [1.0], min_length=1)
+    """Learning rates tried for each, as multiples of its own; valid chooses. The same number for all."""
+    start: Literal["base", "sft"] = "base"
+    """Where KTO and DPO begin: at the target as given, or after SFT."""
+
+
 class Config(Table):
     """One file runs a whole experiment."""
 
@@ -306,6 +348,8 @@ class Config(Table):
     """What may be spent at endpoints."""
     cache: Cache = Cache()
     """Judgements kept between runs."""
+    comfort: Comfort = Field(default_factory=Comfort)
+    """Rewriting, and comfort against knowledge."""
     report_to: Literal["none", "tensorboard", "wandb", "mlflow", "trackio"] = "none"
     """Where training curves go. none: no network."""
 

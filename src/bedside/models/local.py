@@ -1,7 +1,7 @@
 """A chat model from a folder or the Hugging Face hub, run here: transformers and PEFT.
 
 Weights are safetensors only, code from a model repository is never run, and what was sampled keeps the ids
-it was sampled as. ``model: embedded`` is the small model that ships with Bedside.
+it was sampled as. ``model: embedded`` and ``embedded-comfort`` are the small models that ship with Bedside.
 """
 
 import json
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from bedside.engine.logprobs import Exchange
     from bedside.engine.render import Renderer
 
-EMBEDDED = Path(__file__).parents[1] / "embedded"
+_PACKAGE = Path(__file__).parents[1]
+EMBEDDED = {"embedded": _PACKAGE / "embedded", "embedded-comfort": _PACKAGE / "embedded_comfort"}
+"""Models that ship with Bedside: one for the safety loop, one that rewrites and soothes."""
 ADAPTER, ON_TARGET = "adapter_config.json", "on-target"
 FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
 
@@ -35,7 +37,7 @@ class Local(Plugin):
     """A model folder, a hub id, ``embedded``, or a PEFT folder: its base with the adapter merged in."""
 
     kind: str = "local"
-    model: str = Field(description="Folder, Hugging Face id, or 'embedded'.")
+    model: str = Field(description="Folder, Hugging Face id, 'embedded' or 'embedded-comfort'.")
     revision: str | None = Field(None, description="Branch, tag or commit on the hub.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="auto: bfloat16 on a GPU that does it well, float32 elsewhere."
@@ -47,7 +49,7 @@ class Local(Plugin):
 
     def size(self, launch: Launch) -> int | None:
         """Bytes of the weights as they would be loaded, by the headers of a folder here; None where there is none."""
-        folder = EMBEDDED if self.model == "embedded" else Path(self.model).expanduser()
+        folder = EMBEDDED.get(self.model) or Path(self.model).expanduser()
         files = sorted(folder.glob("*.safetensors")) if (folder / "config.json").is_file() else []
         wide = 4 if (launch.dtype if self.dtype == "auto" else self.dtype) == "float32" else 2
         return wide * sum(map(_numbers, files)) or None
@@ -59,7 +61,7 @@ class Local(Plugin):
 
 def resolve(model: str, revision: str | None) -> Path:
     """The folder of ``model``: its own, the embedded one, or a snapshot fetched from the hub."""
-    folder = EMBEDDED if model == "embedded" else Path(model).expanduser()
+    folder = EMBEDDED.get(model) or Path(model).expanduser()
     if folder.exists():
         return folder
     if model.startswith((".", "/", "~")) or model.count("/") != 1:
