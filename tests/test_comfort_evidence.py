@@ -123,9 +123,7 @@ def test_comfort_on_real_dialogues(name, evidence, tmp_path):
     for f in flows:
         if f.step.startswith("rewrite"):
             why = "; ".join(f"{n} {reason}" for reason, n in list(f.dropped.items())[:6])
-            evidence["rewriting of real text"].append(
-                {"data": name, "step": f.step, "kept": f.kept, "dropped": why}
-            )
+            evidence["rewriting of real text"].append({"data": name, "step": f.step, "kept": f.kept, "dropped": why})
     if min(map(len, rows.values())) >= 2:
         told = flow.comfort(s)
         for arm in told.arms:
