@@ -55,13 +55,13 @@ def test_comfort_on_the_clinic(seed, evidence, tmp_path):
     for p in told.paired:
         if p.measure.name in ("comfort", "primary_comfort", "facts_told", "facts_wrong", "bleu_1", "fact_recall",
                               "false_reassurance", "under_triage"):  # fmt: skip
-            evidence["comfort on the clinic, paired"].append(
+            evidence["comfort paired with the target"].append(
                 {"seed": seed, "model": f"{p.arm} − target", "measure": p.measure.name, "n": p.measure.n,
                  "difference": said(p.measure, sign=True),
                  "bounds, one-sided": "–" if p.measure.worst_low is None else
                  f"{p.measure.worst_low:+.3f}, {p.measure.worst_high:+.3f}"}
             )  # fmt: skip
-    evidence["comfort on the clinic, direction"].append({"seed": seed, "published direction": told.direction})
+    evidence["comfort and the published direction"].append({"seed": seed, "published direction": told.direction})
     assert len({arm.measure("comfort").n for arm in told.arms}) == 1
 
 
@@ -83,7 +83,7 @@ def test_hard_negatives_take_the_reward_from_shortcuts(seed, evidence, tmp_path)
         groups = {name: [r.prompt.group for r in desk.test if getattr(r, name)] for name in ("wrong", "cold")}
     for name in ("wrong", "cold"):
         found = evidence_of(margins["with"][name], margins["without"][name], groups[name])
-        evidence["hard negatives, ablation"].append({"seed": seed, "shortcut": name, **found})
+        evidence["hard negatives"].append({"seed": seed, "shortcut": name, **found})
         assert int(found["n"]) > 0
 
 
@@ -123,9 +123,7 @@ def test_comfort_on_real_dialogues(name, evidence, tmp_path):
     for f in flows:
         if f.step.startswith("rewrite"):
             why = "; ".join(f"{n} {reason}" for reason, n in list(f.dropped.items())[:6])
-            evidence["comfort on real text, rewriting"].append(
-                {"data": name, "step": f.step, "kept": f.kept, "dropped": why}
-            )
+            evidence["rewriting of real text"].append({"data": name, "step": f.step, "kept": f.kept, "dropped": why})
     if min(map(len, rows.values())) >= 2:
         told = flow.comfort(s)
         for arm in told.arms:
