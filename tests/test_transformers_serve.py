@@ -38,7 +38,15 @@ def serve(tmp_path_factory):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    line = [Path(sys.executable).with_name("transformers"), "serve", EMBEDDED, "--host", "127.0.0.1", "--device", "cpu"]
+    line = [
+        Path(sys.executable).with_name("transformers"),
+        "serve",
+        EMBEDDED["embedded"],
+        "--host",
+        "127.0.0.1",
+        "--device",
+        "cpu",
+    ]
     place = {**os.environ, "HF_HOME": str(home), "HF_HUB_CACHE": str(home / "hub"), "HF_HUB_OFFLINE": "1"}
     with (home / "log").open("w") as log:
         running = subprocess.Popen([*map(str, line), "--port", str(port)], env=place, stdout=log, stderr=log)
@@ -63,7 +71,7 @@ def _wait(address, running, log):
 
 @pytest.fixture(scope="module")
 def far(serve):
-    return Http(url=serve, model=str(EMBEDDED), concurrency=2, timeout_seconds=120).open(Launch())
+    return Http(url=serve, model=str(EMBEDDED["embedded"]), concurrency=2, timeout_seconds=120).open(Launch())
 
 
 @pytest.fixture(scope="module")
