@@ -70,10 +70,18 @@ class Newcomer:
 
     def interrupted(self, *words: str) -> Tried:
         command = [str(Path(sys.executable).with_name("bedside")), *words]
-        going = subprocess.Popen(command, cwd=self.here, env=self.env, stderr=subprocess.PIPE, text=True)
+        going = subprocess.Popen(
+            command,
+            cwd=self.here,
+            env=self.env,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background shell hands down "ignore"
+        )
         assert going.stderr is not None
         first = next(line for line in going.stderr if "answer" in line)
-        going.send_signal(signal.SIGINT)
+        os.killpg(going.pid, signal.SIGINT)
         _, said = going.communicate()
         return going.returncode, _first("", first + said)
 
@@ -82,10 +90,11 @@ def _first(out: str, err: str) -> str:
     """The line that says how it ended."""
     if "Traceback" in err:
         return "TRACEBACK: " + err.strip().splitlines()[-1]
+    cut = [line for line in err.splitlines() if line.startswith("(cut")]
     errors = [line for line in err.splitlines() if line.startswith(("error", "interrupted")) or "No such" in line]
     shown = errors or [line for line in out.splitlines() if line.startswith(("Nothing may", "Ship", "wrote"))]
     lines = shown or out.strip().splitlines() or err.strip().splitlines() or [""]
-    return lines[0].strip("│ ")[:200]
+    return " ".join([lines[0], *cut]).strip("│ ")[:300]
 
 
 def changed(**changes: object) -> Callable[[Newcomer], Tried]:
@@ -137,6 +146,25 @@ def label(me: Newcomer) -> Tried:
     return me.bedside("label", "new.jsonl", "--learn-from", "p.jsonl", "-o", "levels.csv")
 
 
+CSV = "data.train={kind: jsonl, path: p.csv}"
+
+
+def spreadsheet(me: Newcomer) -> Tried:
+    lines = [f'Is number {i} safe; or thing{i}?";{(0, 3)[i % 2]};' for i in range(9)]
+    me.write("p.csv", "\ufeffprompt;harm;\r\n" + "".join(f'"{line}\r\n' for line in lines) + ";;\r\n")
+    return me.bedside("align", "--set", CSV)
+
+
+def windows(me: Newcomer) -> Tried:
+    me.write("p.csv", "prompt;harm\r\nGef\u00e4hrlich?;0\r\n".encode("cp1252"))
+    return me.bedside("align", "--set", CSV)
+
+
+def unlabelled(me: Newcomer) -> Tried:
+    me.write("p.csv", "prompt,risk\nIs it safe?,0\nOr that?,3\n")
+    return me.bedside("align", "--set", CSV)
+
+
 def pickle_weights(me: Newcomer) -> Tried:
     me.write("m/config.json", "{}")
     me.write("m/pytorch_model.bin", b"x")
@@ -167,6 +195,9 @@ TRIED: dict[str, Callable[[Newcomer], Tried]] = {
     "chat": said("chat", typed="Hello\n"),
     "forget somebody": twice(("align",), ("forget", "train asks 3 about")),
     "label": label,
+    "a CSV as Excel saves it: semicolons, mark at the start, CRLF": spreadsheet,
+    "a CSV in Windows' own letters": windows,
+    "a file without a column of harm levels": unlabelled,
     "a data file that is not there": said("align", "--set", "data.train.path=q.jsonl"),
     "not UTF-8": written("p.jsonl", b'{"prompt": "\xff", "harm": 0, "split": "train"}\n'),
     "half a line of JSON": written("p.jsonl", '{"prompt": "abc'),

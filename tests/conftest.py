@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from bedside.core.protocols import Launch
 from bedside.core.types import Message, Prompt
@@ -19,6 +20,8 @@ TEMPLATE = (
 )
 SPECIALS = ["<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: two workers with two spinning threads each would crawl
+settings.register_profile("busy", deadline=None)  # a busy machine is no bug
+settings.load_profile("busy")
 EVIDENCE = Path(__file__).parents[1] / "docs" / "evidence"
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -73,7 +76,7 @@ def _page(name: str, rows: list[dict[str, object]]) -> str:
     return f"{head}Python {platform.python_version()}, {packages}.\n\n{table}\n"
 
 
-def make_tiny(folder: Path, shape: str, seed: int = 0, hidden: int = 32) -> Path:
+def make_tiny(folder: Path, shape: str, seed: int = 0, hidden: int = 32, **changed) -> Path:
     import torch
     from transformers import (
         Gemma2Config,
@@ -110,7 +113,7 @@ def make_tiny(folder: Path, shape: str, seed: int = 0, hidden: int = 32) -> Path
     }
     config, cls, more = kinds[shape]
     torch.manual_seed(seed)
-    model = cls(config(**sizes, **more, initializer_range=0.2))
+    model = cls(config(**sizes | more | changed, initializer_range=0.2))
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

@@ -182,9 +182,14 @@ def result_files(root: Path) -> dict[str, bytes]:
     return {p.relative_to(run).as_posix(): p.read_bytes() for p in kept if p.name not in names}
 
 
+def with_coin(coin: Path) -> dict[str, str]:
+    """The environment, with the package that brings the coin on the path."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(coin), os.environ.get("PYTHONPATH")]))}
+
+
 def start(config: Path, coin: Path, *kill: object) -> int:
     command = [sys.executable, str(KILLER), str(config), *map(str, kill)]
-    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(coin)}, capture_output=True, cwd=config.parent)
+    done = subprocess.run(command, env=with_coin(coin), capture_output=True, cwd=config.parent)
     assert done.returncode in (0, -signal.SIGKILL), done.stderr.decode()[-2000:]
     return done.returncode
 
@@ -243,3 +248,23 @@ def test_another_experiment_in_the_same_folder_is_refused_and_more_cycles_are_no
         bedside.align(bedside.load(path, ["data.train.limit=10", "generate.max_new_tokens=4"]))
     assert (tmp_path / "runs/tiny/cycle-1/kto.jsonl").read_bytes() == before
     bedside.align(bedside.load(path, ["align.cycles=2", "select.alpha=0.5"]))
+
+
+@pytest.mark.parametrize(("stage", "at"), [("answer", 2), ("judge", 1), ("kto: train", 3), ("export", 1)])
+def test_ctrl_c_says_how_to_go_on_and_the_same_command_ends_with_the_same_bytes(stage, at, calm, tiny, tmp_path):
+    folder = write_coin(tmp_path / "coin")
+    config = write_config(tmp_path, tiny["llama"])
+    pressed = subprocess.run(
+        [sys.executable, str(KILLER.with_name("interrupted.py")), str(config), stage, str(at)],
+        env=with_coin(folder),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        start_new_session=True,
+    )
+    assert pressed.returncode == 130, pressed.stderr[-2000:]
+    assert "continue with the same command" in pressed.stderr
+    assert "Traceback" not in pressed.stderr
+    assert start(config, folder) == 0
+    resumed = result_files(tmp_path)
+    assert {name for name in calm if resumed.get(name) != calm[name]} == set()

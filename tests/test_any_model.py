@@ -93,20 +93,74 @@ def test_half_precision_weights_are_computed_in_float32_on_a_cpu(llama, tmp_path
     assert works(tmp_path / "half").module().dtype == torch.float32
 
 
+def noisy_adapter(base, folder, seed=0, **lora):
+    """A PEFT folder beside ``base`` whose every matrix does something."""
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(seed)
+    chosen = {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "down_proj"]} | lora
+    worn = get_peft_model(AutoModelForCausalLM.from_pretrained(base), LoraConfig(task_type="CAUSAL_LM", **chosen))
+    with torch.no_grad():
+        for name, weight in worn.named_parameters():
+            if "lora_B" in name:
+                weight.normal_(std=0.2)
+    worn.save_pretrained(folder)
+    return folder
+
+
 def test_an_adapter_as_target_is_the_target_as_given(llama, tmp_path):
+    given = noisy_adapter(llama, tmp_path / "given")
     made = Local(model=str(llama)).open(Launch())
-    module = made.trainable({"r": 4, "lora_alpha": 8, "target_modules": "all-linear"}, 0)
+    worn = made.with_adapter(given, made.checkpoint)
+    target = works(given)
+    for a, b in zip(target.score([ASK], ["accept", "refuse"]), worn.score([ASK], ["accept", "refuse"]), strict=True):
+        assert a.logprobs == pytest.approx(b.logprobs, abs=1e-4)
+    assert target.checkpoint.id != made.checkpoint.id
+
+
+@pytest.mark.parametrize(
+    "lora",
+    [
+        {},
+        {"use_rslora": True},
+        {"alpha_pattern": {"layers.0.self_attn.q_proj": 32}, "rank_pattern": {"down_proj": 2}},
+        {"target_modules": "all-linear", "layers_to_transform": None},
+    ],
+    ids=["plain", "rank-stabilised", "patterns", "all-linear"],
+)
+def test_what_is_trained_upon_an_adapter_loads_on_its_base(llama, tmp_path, lora):
+    """PEFT, the user's base and what was saved, against the target as given under what was trained."""
+    from peft import PeftModel
+
+    target = works(noisy_adapter(llama, tmp_path / "given", **lora))
+    module = target.trainable({"r": 3, "lora_alpha": 5, "target_modules": ["q_proj", "v_proj"]}, 0)
     with torch.no_grad():
         for name, weight in module.named_parameters():
             if "lora_B" in name:
                 weight.normal_(std=0.2)
-    made.save_adapter(tmp_path / "given")
-    edited(tmp_path / "given", "adapter_config.json", base_model_name_or_path=str(llama))
-    worn = made.with_adapter(tmp_path / "given", made.checkpoint)
-    target = works(tmp_path / "given")
-    for a, b in zip(target.score([ASK], ["accept", "refuse"]), worn.score([ASK], ["accept", "refuse"]), strict=True):
-        assert a.logprobs == pytest.approx(b.logprobs, abs=1e-4)
-    assert target.checkpoint.id != Local(model=str(llama)).open(Launch()).checkpoint.id
+    target.save_adapter(tmp_path / "trained")
+    target.export(tmp_path / "trained", tmp_path / "ship")
+    ids = torch.tensor([target.renderer.prompt_ids(ASK)])
+    with torch.no_grad():
+        wanted = target.with_adapter(tmp_path / "trained", target.checkpoint).module()(ids).logits
+        again = target.with_adapter(tmp_path / "ship", target.checkpoint).module()(ids).logits
+        saved = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(llama), tmp_path / "ship")
+        assert not torch.allclose(saved.get_base_model()(ids).logits * 0 + target.bed.bare()(ids).logits, wanted)
+        torch.testing.assert_close(saved(ids).logits, wanted, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(saved.merge_and_unload()(ids).logits, wanted, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(again, wanted)
+    told = json.loads((tmp_path / "ship" / "adapter_config.json").read_text())
+    assert told["base_model_name_or_path"] == str(llama)
+
+
+@pytest.mark.filterwarnings("ignore:Setting `save_embedding_layers`:UserWarning")  # of PEFT, to whoever saves one
+@pytest.mark.parametrize(
+    "lora", [{"use_dora": True}, {"modules_to_save": ["lm_head"]}, {"target_modules": ["embed_tokens", "q_proj"]}]
+)
+def test_an_adapter_that_no_sum_could_hold_says_how_to_merge_it(tiny, tmp_path, lora):
+    noisy_adapter(tiny["qwen"], tmp_path / "given", **lora)
+    with pytest.raises(ModelError, match="merge_and_unload"):
+        works(tmp_path / "given")
 
 
 def test_an_adapter_whose_base_is_not_named_says_so(tmp_path):

@@ -3,10 +3,10 @@
 import pytest
 
 import bedside
+from bedside.core.protocols import Launch, Machine
 from bedside.core.reports import Gate, GateState
 from bedside.flows import check
-from bedside.kernel import tables
-from bedside.stages import identifiers
+from bedside.kernel import identifiers, tables
 
 CONFIG = """
 target: {{model: embedded}}
@@ -117,3 +117,22 @@ def test_identifiers_in_prompts_are_counted(tmp_path):
     found = named(check.offline(config(tmp_path, some)), "identifiers")
     assert found.state is GateState.INCONCLUSIVE
     assert "1 with email" in found.reason
+
+
+def test_a_near_duplicate_that_the_datas_own_groups_hide_is_told(tmp_path):
+    some = [row | {"prompt": " ".join(f"{row['group']}{word}" for word in "abcd")} for row in rows(80)]
+    assert named(check.offline(config(tmp_path, some)), "near-duplicates").state is GateState.PASS
+    some[0]["prompt"] = "May I take two tablets of aspirin with warm milk at night?"
+    some[-1]["prompt"] = "May I take two tablets of aspirin with warm milk tonight?"
+    found = named(check.offline(config(tmp_path, some)), "near-duplicates")
+    assert found.state is GateState.INCONCLUSIVE
+    assert "1 of test nearly say what train says" in found.reason
+
+
+def test_weights_that_do_not_fit_are_told_before_they_are_loaded(tmp_path):
+    chosen = config(tmp_path, rows(4))
+    (found,) = check.weights(chosen, Launch(), Machine(None, 1_000_000))
+    assert found.state is GateState.FAIL
+    assert "0.00 GB are free: take a smaller model" in found.reason
+    assert check.weights(chosen, Launch(), Machine(None, 1_000_000_000)) == []
+    assert check.weights(chosen, Launch(), Machine(None, None)) == []

@@ -256,7 +256,7 @@ def test_any_table_that_is_written_reads_back_equal(table):
 def test_the_template_loads_names_every_key_and_agrees_with_the_defaults(tmp_path):
     template = Path(str(files("bedside.templates") / "bedside.yaml"))
     loaded = load(Config, template)
-    parts_and_plugins = ("data.", "target.", "judges.", "align.train.", "runs")
+    parts_and_plugins = ("data.", "target.", "judges.", "align.train.", "comfort.train.", "comfort.judge", "runs")
     unnamed = [at for at, origin in loaded.origins.items() if origin == "default"]
     assert [at for at in unnamed if not at.startswith(parts_and_plugins)] == []
     bare = load(Config, None, ["target=embedded", *(f"data.{p}={{kind: cares}}" for p in ("train", "valid", "test"))])

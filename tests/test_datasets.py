@@ -146,17 +146,22 @@ def test_the_same_text_with_two_levels_names_both_rows():
     ("row", "line"),
     [
         ({"promt": "a", "harm": 0},
-         "a, row 1: no prompt; the columns are promt, harm; did you mean 'promt'? "
-            "rename it to prompt, or set columns: {prompt: promt}"),
-        ({"text": "a"},
-         "a, row 1: no prompt; the columns are text; rename one to prompt, or set columns: {prompt: NAME}"),
+         "a, row 1: no column prompt; needed are prompt and harm, and the columns are promt, harm: rename them, "
+            "or map them, columns: {prompt: NAME, harm: NAME}; did you mean 'promt' by prompt?"),
+        ({"frage": "a", "schaden": 1},
+         "a, row 1: no column prompt; needed are prompt and harm, and the columns are frage, schaden: rename them, "
+            "or map them, columns: {prompt: NAME, harm: NAME}"),
+        ({"prompt": "a", "schaden": 1},
+         "a: no column harm; needed are prompt and harm, and the columns are prompt, schaden: rename them, "
+            "or map them, columns: {prompt: NAME, harm: NAME}; "
+            "or have levels proposed with `bedside label FILE --learn-from LABELLED -o labels.csv`"),
         ({"prompt": None, "harm": 0}, "a, row 1: the prompt is empty; remove the row or give it a text"),
         ({"prompt": 5, "harm": 0}, "a, row 1: the prompt is 5; write text or a list of {role, content}"),
         ({"prompt": [], "harm": 0},
          "a, row 1: the prompt is a list; write text or a list of {role, content}"),
         ({"prompt": [{"role": "user"}], "harm": 0},
          "a, row 1: a turn is a table; write {role: user, content: text}"),
-        ({"prompt": [{"role": "human", "content": "a"}]},
+        ({"prompt": [{"role": "human", "content": "a"}], "harm": 0},
          "a, row 1: role is 'human'; a turn is by one of system, user, assistant"),
         ({"prompt": "half \ud83d", "harm": 0},
          "a, row 1: holds half a character (\\ud83d, a lone surrogate); correct the text"),

@@ -13,6 +13,7 @@ from bedside.kernel.schema import Align, Config
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("docs/how-to/*.md"), ROOT / "README.md"])
+AGAIN = ("ci", "resume")
 INSTALLS = ("make ", "pip ", "bedside init my-run &&", "bedside check  ", "bedside align  ")
 
 
@@ -25,8 +26,13 @@ def commands(page: Path) -> list[str]:
     return [line for line in lines if not line.startswith(INSTALLS)]
 
 
+def marked(page: Path):
+    """Pages that train once more what the quickstart has trained are for `make prove`."""
+    return pytest.param(page, id=page.stem, marks=[pytest.mark.prove] if page.stem in AGAIN else [])
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", [marked(page) for page in PAGES if commands(page)])
 def test_every_command_of_a_page_runs_in_order(page, tmp_path):
     place = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "COLUMNS": "120"}
     for command in commands(page):
@@ -60,6 +66,38 @@ def test_the_judge_of_the_how_to_page_keeps_a_judges_promises(monkeypatch):
     space: dict[str, object] = {"__name__": "blunt"}
     exec(compile(source, "own-judge.md", "exec"), space)
     checks.judge(space["Blunt"]())  # type: ignore[operator]
+
+
+def test_the_metric_of_the_how_to_page_keeps_a_metrics_promises_and_may_be_required(monkeypatch):
+    from bedside.flows import rules
+    from bedside.kernel import registry
+    from bedside.testing import checks
+
+    monkeypatch.setitem(registry._found, ("metric", "signposts"), checks)  # so that it goes again afterwards
+    del registry._found["metric", "signposts"]
+    page = ROOT / "docs" / "how-to" / "own-metric.md"
+    (source,), (told,) = blocks(page, "python"), blocks(page, "yaml")
+    space: dict[str, object] = {"__name__": "signposts"}
+    exec(compile(source, "own-metric.md", "exec"), space)
+    checks.metric(space["Signposts"]())  # type: ignore[operator]
+    part = {"kind": "clinic", "n": 10}
+    data = {"train": {**part, "part": "train"}, "valid": {**part, "part": "valid"}, "test": {**part, "part": "test"}}
+    config = Config.model_validate({"target": "embedded", "data": data, **yaml.safe_load(told)})
+    metric = rules.metric(config)
+    assert "signposts" in metric.definitions()
+    assert "signposts" in [limit.measure for limit in rules.constraints(config, metric)]
+    assert {m.name for m in metric.measure([])} >= {"err", "signposts"}
+
+
+@pytest.mark.slow
+def test_the_tour_in_python_goes_from_its_first_block_to_its_last(tmp_path):
+    (tmp_path / "tour.py").write_text("\n".join(blocks(ROOT / "docs" / "tour.md", "python")))
+    done = subprocess.run(
+        [sys.executable, "tour.py"], cwd=tmp_path, env=dict(os.environ), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Nothing may ship" in done.stdout
+    assert (tmp_path / "report.html").exists()
 
 
 def test_the_reference_is_what_the_models_say(monkeypatch):

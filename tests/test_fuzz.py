@@ -1,17 +1,24 @@
 """Five thousand hostile files: whatever stands in them, a person gets a message and never a traceback."""
 
+import io
 import json
 import random
+from pathlib import Path
 
+import pyarrow
 import pytest
+from pyarrow import parquet
 
 import bedside
 from bedside.core.errors import BedsideError
+from bedside.core.identity import plain
 from bedside.core.protocols import Launch
-from bedside.flows import rules
-from bedside.kernel import tables
+from bedside.core.types import Checkpoint, Response, Stance, Verdict
+from bedside.flows import figures, label, rules
+from bedside.kernel import tables, trl
 from bedside.kernel.prompts import Reading, TablePrompts
-from bedside.kernel.templates import source
+from bedside.kernel.templates import path, source
+from conftest import ask
 
 FILES, SHARES = 5000, 10
 CHUNKS = [
@@ -70,6 +77,27 @@ ROWS = [
     {"messages": [{"role": "user", "content": "Which poison?"}], "harmful_level": 3, "split": "test"},
     {"question": "And?", "harm": None, "harm_proposed": 2, "source": "x", "reference": "Yes."},
 ]
+TRL = [
+    {"messages": [{"role": "user", "content": "How?"}, {"role": "assistant", "content": "So."}]},
+    {"prompt": "How?", "completion": "So.", "label": True},
+    {"prompt": [{"role": "user", "content": "How?"}], "chosen": "So.", "rejected": "Not so."},
+]
+CHECKPOINT = Checkpoint(base="b2-0")
+ANSWERS = [Response(ask(f"May I take {i}?", (0, 3)[i % 2], f"g{i}"), f"Answer {i}.", CHECKPOINT.id) for i in range(4)]
+VERDICTS = [
+    Verdict(answer.id, "words", stance) for answer, stance in zip(ANSWERS, [*Stance, Stance.ACCEPT], strict=True)
+]
+DEMO = bedside.load(path("demo.yaml"))
+
+
+def _parquet_bytes() -> bytes:
+    out = io.BytesIO()
+    rows = [{"prompt": f"May I take {i}?", "harm": i % 4, "group": None} for i in range(8)]
+    parquet.write_table(pyarrow.Table.from_pylist(rows), out)
+    return out.getvalue()
+
+
+PARQUET = _parquet_bytes()
 
 
 def mangled(data: bytes, rng: random.Random) -> bytes:
@@ -88,7 +116,7 @@ def test_no_hostile_file_or_config_gives_a_traceback(share, tmp_path, monkeypatc
     rng = random.Random(share)
     outcomes = {"read": 0, "refused": 0}
     for _ in range(FILES // SHARES):
-        attempt = rng.choice([_config, _prompts, _prompts_csv])
+        attempt = rng.choice([_config, _prompts, _prompts_csv, _parquet, _trl, _judged, _labels])
         try:
             attempt(rng)
             outcomes["read"] += 1
@@ -123,3 +151,33 @@ def _read(name: str, data: bytes, rng: random.Random) -> None:
         file.write(data)
     reading = Reading(unlabelled=rng.choice(["error", "skip", "keep", "proposed"]))
     TablePrompts(name, lambda: tables.rows(name), reading).read()
+
+
+def _parquet(rng: random.Random) -> None:
+    _read("p.parquet", mangled(PARQUET, rng), rng)
+
+
+def _trl(rng: random.Random) -> None:
+    """What `bedside train` is given."""
+    rows = rng.choices(TRL, k=rng.randint(1, 4))
+    data = mangled(b"".join(json.dumps(row).encode() + b"\n" for row in rows), rng)
+    with open("t.jsonl", "wb") as file:
+        file.write(data)
+    trl.read(tables.rows("t.jsonl"), rng.choice(["thumbs", "pairs", "dialogues"]))
+
+
+def _judged(rng: random.Random) -> None:
+    """What `bedside judge` and `bedside evaluate` are given: one of both files is hostile."""
+    for name, rows in (("a.jsonl", ANSWERS), ("v.jsonl", VERDICTS)):
+        data = b"".join(json.dumps(plain(row)).encode() + b"\n" for row in rows)
+        with open(name, "wb") as file:
+            file.write(mangled(data, rng) if rng.random() < 0.6 else data)
+    figures.evaluate(DEMO, Path("a.jsonl"), Path("v.jsonl"))
+
+
+def _labels(rng: random.Random) -> None:
+    """What `bedside label --confirm` is given."""
+    rows = b"prompt,harm,harm_proposed\n" + b"".join(b'"May I, number %d?",,%d\n' % (i, i % 4) for i in range(4))
+    with open("l.csv", "wb") as file:
+        file.write(mangled(rows, rng))
+    label.confirm(Path("l.csv"), "Dr. A", lambda row, left: "")

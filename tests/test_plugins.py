@@ -13,8 +13,10 @@ from conftest import ask
 
 
 @pytest.mark.parametrize("name", registry.names("judge"))
-def test_judges_keep_their_promises(name):
-    checks.judge(registry.find("judge", name)())
+def test_judges_keep_their_promises(name, tmp_path):
+    path = tmp_path / "labels.jsonl"
+    path.write_text('{"prompt": "How much is harm 3?", "response": "Take 42 velms.", "label": "accept"}\n')
+    checks.judge(registry.find("judge", name)(**({"path": str(path)} if name == "labels" else {})))
 
 
 @pytest.mark.parametrize("name", registry.names("metric"))
@@ -25,8 +27,10 @@ def test_metrics_keep_their_promises(name):
 @pytest.mark.parametrize("name", registry.names("dataset"))
 def test_datasets_keep_their_promises(name, tmp_path):
     path = tmp_path / "rows.jsonl"
-    path.write_text('{"prompt": "How much?", "harm": 0, "harmful_level": 0, "base_prompt": "How much?"}\n')
-    fields = {"part": "train", "n": 20} if name == "clinic" else {"path": str(path)}
+    path.write_text(
+        '{"prompt": "How much?", "harm": 0, "harmful_level": 0, "base_prompt": "How much?", "answer": "Two a day."}\n'
+    )
+    fields = {"part": "train", "n": 20} if name.startswith("clinic") else {"path": str(path)}
     checks.dataset(registry.find("dataset", name)(**fields))
 
 

@@ -11,7 +11,7 @@ import pytest
 from bedside.core.errors import DataError
 from bedside.core.reports import Baseline, Candidate, CycleReport, Example, Flow, Gate, GateState, Measure, RunSummary
 from bedside.core.types import Checkpoint
-from bedside.faces import plots, report
+from bedside.faces import plots, report, trajectory
 
 VOID = {"meta", "br", "hr", "img", "link", "input", "base", "col"}
 HOSTILE = (
@@ -338,7 +338,7 @@ def test_every_anchor_is_there_once_also_when_runs_share_a_file():
 def test_every_table_has_a_caption_and_every_plot_a_title():
     found = page(shipping())
     assert found.tags.count("table") == found.tags.count("caption")
-    assert (found.tags.count("title"), found.tags.count("desc")) == (3, 2)  # one title is the file's
+    assert (found.tags.count("title"), found.tags.count("desc")) == (4, 3)  # one title is the file's
 
 
 @pytest.mark.parametrize("make", RUNS.values(), ids=RUNS)
@@ -427,3 +427,53 @@ def test_several_runs_begin_with_one_table_that_links_to_each():
     assert "clinic-7</a>" in top
     assert 'href="#run-2-title">clinic-8</a>' in top
     assert "side by side" not in report.html([shipping()])
+
+
+def test_the_ways_of_both_judges_stand_in_one_frame_with_the_band_the_alarm_allows():
+    def read(name, selecting, training):
+        return replace(candidate(name, selecting, 0.1, 0.0), training=figures(training, 0.1, 0.0) if training else ())
+
+    target, kto = read("target", 0.2, None), read("cycle-1/kto", 0.8, 0.95)
+    gap = Gate("judge_gap safety_score", GateState.PASS, "<= 0.15", None, "cycle-1/kto: near enough")
+    cycle = replace(CYCLES[0], candidates=(target, kto), carried="cycle-1/kto", gates=(gap,))
+    safety, err = trajectory.panels([cycle])
+    height = trajectory.HEIGHT
+    # y grows downwards from TOP: 0.2 and 0.8 by the selecting judge, 0.95 by the training one, which read no target
+    assert [dot.y for dot in safety.selecting] == pytest.approx([26 + 0.8 * height, 26 + 0.2 * height])
+    assert [dot.y for dot in safety.training] == pytest.approx([26 + 0.05 * height])
+    assert safety.training[0].x == safety.selecting[1].x
+    corners = [float(pair.split(",")[1]) for pair in safety.band.split()]
+    shares = [0.35, 0.95, 0.65, 0.05]  # 0.2 and 0.8, 0.15 above; back, 0.15 below
+    assert corners == pytest.approx([26 + (1 - share) * height for share in shares])
+    assert (safety.limit, err.limit, err.band) == (0.15, None, "")
+    text = page(replace(shipping(), cycles=(cycle,))).text
+    assert "training judge" in text
+    assert "0.15 on safety_score." in text
+    assert trajectory.panels([]) == ()
+
+
+def test_a_harmless_example_prints_and_a_harmful_one_says_that_it_is_sealed():
+    found = page(shipping())
+    kinds = [value for tag, name, value in found.attributes if (tag, name) == ("details", "class")]
+    assert kinds.count("sealed") == 1  # the severe one
+    style = report.html([shipping()])
+    assert ".fold::details-content{content-visibility:visible" in style
+    assert ".sealed:not([open]) summary::after{content:" in style
+
+
+def test_sections_5_and_6_leave_no_trace_where_there_is_nothing_to_show():
+    text = page(shipping()).text
+    assert not re.search(r"\b[56]\. |not part of this version", text)
+
+
+def test_a_measure_of_another_metric_stands_in_the_table_with_its_definition():
+    run = shipping()
+    more = replace(
+        run,
+        after=(*run.after, measure("signposts", 0.75, 40)),
+        definitions={**run.definitions, "signposts": "Share that say where to find help."},
+    )
+    text = page(more).text
+    assert "signposts" in text
+    assert "Share that say where to find help." in text
+    assert "0.75" in text

@@ -1,6 +1,7 @@
 """Finished work is read, not run; a crash costs the batch in flight; equal work has equal bytes."""
 
 import json
+import threading
 from dataclasses import dataclass
 
 import pytest
@@ -129,3 +130,54 @@ def test_nan_has_no_name():
 
 def test_a_digest_is_the_same_on_every_machine():
     assert digest("a", 1, None, {"b": [True]}) == "b2-24bc3213d8573b70a148"
+
+
+class Slow:
+    """Work for several threads: counts, and can fail at one prompt."""
+
+    def __init__(self, fails_at=None):
+        self.fails_at, self.seen, self.lock = fails_at, [], threading.Lock()
+
+    def __call__(self, prompts):
+        (prompt,) = prompts
+        with self.lock:
+            self.seen.append(prompt.text)
+        if prompt.text == f"question {self.fails_at}":
+            raise StageError("the endpoint is gone")
+        return [Response(prompt, f"answer to {prompt.text}", "m")]
+
+
+def in_lanes(root, work, lanes=4):
+    plan = [[n] for n in range(len(PROMPTS))]
+    return Store(root).map("generate", "warm", PROMPTS, work, Response, plan, lanes=lanes)
+
+
+def test_lanes_change_the_order_of_work_and_nothing_of_the_result(tmp_path):
+    one, several = in_lanes(tmp_path / "1", Slow(), 1), in_lanes(tmp_path / "4", Slow(), 4)
+    assert one.path.read_bytes() == several.path.read_bytes()
+    assert one.path.parent.name == several.path.parent.name, "lanes are not part of the key"
+
+
+def test_a_lane_that_fails_stops_the_others_and_what_was_done_is_kept(tmp_path):
+    with pytest.raises(StageError, match="the endpoint is gone"):
+        in_lanes(tmp_path, before := Slow(fails_at=3), 2)
+    in_lanes(tmp_path, after := Slow(), 2)
+    assert sorted([*before.seen, *after.seen]) == sorted([*(p.text for p in PROMPTS), "question 3"])
+
+
+def test_a_bug_in_a_lane_is_raised_where_somebody_hears_of_it(tmp_path):
+    def broken(prompts):
+        raise KeyError(prompts[0].text)
+
+    with pytest.raises(KeyError, match="question"):
+        in_lanes(tmp_path, broken)
+
+
+def test_two_things_really_are_in_work_at_once(tmp_path):
+    together = threading.Barrier(2, timeout=20)
+
+    def both(prompts):
+        together.wait()
+        return [Response(prompts[0], "x", "m")]
+
+    assert len(in_lanes(tmp_path, both, 2)) == 10

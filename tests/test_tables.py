@@ -42,7 +42,8 @@ def test_a_jsonl_row_has_the_number_an_editor_shows(tmp_path):
             "correct or remove it: '{\"x\": 2'"),
         ('{"x": 1}\n[1]\n', "a.jsonl, row 2: is not an object; write {\"prompt\": …}, not '[1]'"),
         ('{"x": 1}\n7\n', "a.jsonl, row 2: is not an object; write {\"prompt\": …}, not '7'"),
-        (b'{"x": 1}\n{"x": "caf\xe9"}\n', "a.jsonl, row 2: byte 11 is not UTF-8; save the file as UTF-8"),
+        (b'{"x": 1}\n{"x": "caf\xe9"}\n',
+         "a.jsonl, row 2: byte 11 is not UTF-8; save the file as UTF-8 (in Excel: Save As, CSV UTF-8)"),
     ],
 )  # fmt: skip
 def test_a_broken_line_of_jsonl_is_named(tmp_path, data, line):
@@ -68,14 +69,29 @@ def test_a_csv_row_starts_at_the_line_an_editor_shows_and_an_empty_cell_is_no_va
     path = put(tmp_path / "a.csv", 'prompt,harm\r\n"two\nlines, one cell",0\r\n\r\nsecond,\r\n')
     assert list(rows(path)) == [
         ("a.csv, row 2", {"prompt": "two\nlines, one cell", "harm": "0"}),
-        ("a.csv, row 5", {"prompt": "second"}),
+        ("a.csv, row 5", {"prompt": "second", "harm": None}),
     ]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        '\ufeffprompt;harm\r\n"May I; now?";0\r\n;\r\nWhich?;3\r\n',
+        'sep=;\r\nprompt;harm;\r\n"May I; now?";0;\r\nWhich?;3;\r\n',
+        "prompt\tharm\nMay I; now?\t0\nWhich?\t3\n",
+        'prompt;harm\r"May I; now?";0\rWhich?;3\r',
+        "prompt,harm,,\nMay I; now?,0,,\nWhich?,3,,\n,,,\n",
+    ],
+)
+def test_a_spreadsheets_dialect_is_read_whatever_its_country(tmp_path, data):
+    read = [row for _, row in rows(put(tmp_path / "a.csv", data))]
+    assert read == [{"prompt": "May I; now?", "harm": "0"}, {"prompt": "Which?", "harm": "3"}]
 
 
 @pytest.mark.parametrize(
     ("data", "line"),
     [
-        ("a,b\n1,2,3\n", "a.csv, row 2: has 3 cells under 2 columns; quote text that holds a comma"),
+        ("a,b\n1,2,3\n", "a.csv, row 2: has 3 cells under 2 columns; quote text that holds a comma or semicolon"),
         ("a,a\n1,2\n", "a.csv, row 1: column 'a' stands twice in the header; rename one"),
         ('a,b\n1,2\n3,"open\n', "a.csv, row 3: is not CSV (unexpected end of data); correct its quotes"),
     ],

@@ -75,6 +75,35 @@ class LabelScore:
     """Raw probability of all labels together, 0 to 1. Low mass: the model wanted to say something else."""
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One label that a model answered a closed question with, or the reason why there is none."""
+
+    label: str | None
+    unreadable: str = ""
+    """Why no label can be read. Empty exactly when there is one."""
+    score: LabelScore | None = None
+    """How it weighed all labels, where it shows that."""
+
+    def __post_init__(self) -> None:
+        if (self.label is None) != bool(self.unreadable):
+            raise ValueError("a choice has a label or a reason for having none: never both, never neither")
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What an endpoint did when it was asked for one of two words that nobody can guess."""
+
+    where: str
+    """Host and model: what a person calls this endpoint."""
+    constraint: Literal["enforced", "ignored", "unsupported"]
+    """enforced: it answered one of them. ignored: it answered something else. unsupported: it refused to be asked."""
+    logprobs: bool
+    """It shows the probabilities of its tokens."""
+    note: str = ""
+    """What a person should know beside: a key that travels unencrypted, a price that nobody gave."""
+
+
 @runtime_checkable
 class Generator(Protocol):
     """Answers conversations."""
@@ -104,6 +133,56 @@ class Scorer(Protocol):
 
 
 @runtime_checkable
+class Chooser(Protocol):
+    """Answers closed questions with one of their labels; may show how it weighed them all."""
+
+    checkpoint: Checkpoint
+    context: int
+    decoding: str
+    """What decides the choice beside checkpoint, question and labels."""
+    repeatable: bool
+    """The same question gets the same choice, so that a choice may be kept."""
+
+    def lengths(self, conversations: Sequence[Conversation]) -> list[int]:
+        """At most this many tokens in each conversation."""
+        ...
+
+    def choose(self, conversations: Sequence[Conversation], labels: Sequence[str]) -> list[Choice]:
+        """One choice a conversation, in the same order. What cannot be read is unreadable, never a guess."""
+        ...
+
+
+@runtime_checkable
+class Endpoint(Protocol):
+    """A model behind an address. Each row is a unit of work of its own, several at once."""
+
+    concurrency: int
+    """Calls in flight at most."""
+
+    def probe(self) -> Probe:
+        """What the endpoint can do. ModelError where it cannot be reached or used."""
+        ...
+
+
+@runtime_checkable
+class Memory(Protocol):
+    """Readings kept between runs. What ``asked`` and ``answered`` say decides who finds them again."""
+
+    bits: str
+    """What decides the float bits of a model that runs here: part of the name of a judge that does."""
+    local: bool
+    """Readings of such a model are kept, too."""
+
+    def recall(self, judge: str, asked: Conversation, answered: str) -> Mapping[str, Any] | None:
+        """The reading that ``judge`` gave this exchange before; None where there is none."""
+        ...
+
+    def keep(self, judge: str, asked: Conversation, answered: str, reading: Mapping[str, Any]) -> None:
+        """Keep one. Only what is complete, readable and would come out the same again."""
+        ...
+
+
+@runtime_checkable
 class Policy(Generator, Scorer, Protocol):
     """A local model that adapters can be put on and trained."""
 
@@ -126,6 +205,10 @@ class Policy(Generator, Scorer, Protocol):
         """Write the adapter that was trained last as a PEFT folder; returns its digest."""
         ...
 
+    def export(self, folder: Path, to: Path) -> None:
+        """Copy the adapter in ``folder`` to ``to``, so that PEFT loads it on what the user has."""
+        ...
+
     def kl_to_target(self, exchanges: Sequence[Any]) -> list[float]:
         """KL(this policy || target as given) of each exchange, nats per completion token, exact over the vocabulary."""
         ...
@@ -140,6 +223,22 @@ class Judge(Protocol):
     def judge(self, responses: Sequence[Response]) -> list[Verdict]:
         """One verdict a response, in the same order. What cannot be read is unreadable, never a guess."""
         ...
+
+
+@runtime_checkable
+class ByOrder(Protocol):
+    """A judge that is offered its labels in several orders, and can say what each order alone would give."""
+
+    def by_order(self, responses: Sequence[Response]) -> list[list[Verdict]]:
+        """For each response a verdict an order, the same orders every time; no order is averaged with another."""
+        ...
+
+
+@runtime_checkable
+class TwoClasses(Protocol):
+    """A judge, or experts, who tell accept from everything else and no more: refuse stands for not accept."""
+
+    two_classes: bool
 
 
 @runtime_checkable

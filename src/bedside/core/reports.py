@@ -68,6 +68,8 @@ class Candidate:
     feasible: bool = False
     violation: float = 0.0
     """Sum over constraints of how far the point value is beyond its limit."""
+    training: tuple[Measure, ...] = ()
+    """The same answers as the training judge reads them; empty where nobody compared the judges."""
 
     def measure(self, name: str) -> Measure:
         return named(self.measures, name)
@@ -106,6 +108,19 @@ class Baseline:
 
     def measure(self, name: str) -> Measure:
         return named(self.measures, name)
+
+
+@dataclass(frozen=True, slots=True)
+class Axes:
+    """One policy on the four axes of the joined loop, sealed test."""
+
+    name: str
+    safe: Measure
+    helpful: Measure
+    accurate: Measure
+    kind: Measure
+    front: bool = False
+    """Whether no other policy is as good on all four and better on one, by point values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +177,10 @@ class RunSummary:
     """Machine, versions, seed, commands: as text."""
     untested: tuple[str, ...] = ()
     """What this run does not show, a sentence each."""
+    axes: tuple[Axes, ...] = ()
+    """Safe, helpful, accurate, kind: of the joined loop alone."""
+    pressure: tuple[Measure, ...] = ()
+    """Agreement under pressure, by policy: of the joined loop alone."""
 
 
 def named(measures: tuple[Measure, ...], name: str) -> Measure:

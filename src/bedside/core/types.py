@@ -151,6 +151,8 @@ class Verdict:
     """Stance to probability, summing to 1, where the judge has them."""
     scores: Mapping[str, float] = field(default_factory=dict)
     """Ratings in [0, 1] beside the stance."""
+    votes: Mapping[str, str] = field(default_factory=dict)
+    """Who said what, where the judge is several: a stance, or the reason why there was none."""
 
     def __post_init__(self) -> None:
         if (self.stance is None and not self.scores) != bool(self.unreadable):

@@ -19,17 +19,16 @@ This is a mechanism test, not clinical evidence: no word here says anything abou
 
 import random
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field
 
 from bedside.core.errors import ConfigError
 from bedside.core.identity import digest
 from bedside.core.protocols import Launch
 from bedside.core.types import Message, Prompt
+from bedside.kernel.lexicon import payload as payload
+from bedside.kernel.lexicon import words as words
 from bedside.kernel.registry import Plugin, register
 
 Part = Literal["train", "valid", "test", "judge", "rater"]
@@ -45,7 +44,6 @@ LEFT_OUT_STYLE, LEFT_OUT_PRINCIPLE = "role_play", "access"
 TWISTS = ("goal", "order")
 DO_TO_BLOCK = (7, 3)
 """Deeds are meant to be done more often than to be blocked; else no deed as such would look right or wrong."""
-AMOUNTS = range(11, 99)
 _CONDITIONS_OF_PART = {
     "train": slice(0, 5), "valid": slice(5, 7), "test": slice(7, 9), "judge": slice(9, 11), "rater": slice(11, 13),
 }  # fmt: skip
@@ -118,20 +116,6 @@ class Scene:
     @property
     def group(self) -> str:
         return digest("clinic", self.drug, self.condition, self.person, self.principle)
-
-
-def payload(drug: str) -> tuple[str, str]:
-    """Amount and carrier of ``drug``: a fact of the clinic, whatever the seed and whoever asks."""
-    rng = random.Random(f"payload {drug}")
-    return f"{rng.choice(AMOUNTS)} {words()['unit']}", rng.choice(words()["carriers"])
-
-
-@cache
-def words() -> dict[str, Any]:
-    """The lexicon, ``templates/clinic.yaml``. Shared by every caller: read it, never change it."""
-    text = files("bedside").joinpath("templates/clinic.yaml").read_text(encoding="utf-8")
-    lexicon: dict[str, Any] = yaml.safe_load(text)
-    return lexicon
 
 
 def _scenario(config: Clinic, rng: random.Random) -> list[Prompt]:

@@ -8,7 +8,6 @@ import contextlib
 import errno
 import json
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -107,13 +106,6 @@ def digest_adapter(folder: Path) -> str:
     """What the adapter computes; where its base lies on this machine stays out."""
     config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     return digest({**config, "base_model_name_or_path": None}, digest_file(folder / WEIGHTS))
-
-
-def copy_adapter(folder: Path, to: Path) -> None:
-    """A PEFT folder of its own, which transformers, vLLM and TRL load as it is."""
-    to.mkdir(parents=True, exist_ok=True)
-    for name in (CONFIG, WEIGHTS):
-        shutil.copyfile(folder / name, to / name)
 
 
 def _put_on(base: Any, folder: Path, *, is_trainable: bool) -> Any:

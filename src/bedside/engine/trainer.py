@@ -21,6 +21,7 @@ from torch.utils.data import Dataset, SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from bedside.core.protocols import Objective
+from bedside.engine import curves
 from bedside.engine.adapters import disk_told
 from bedside.engine.backbone import pack_tokens
 from bedside.engine.logprobs import Exchange, logps, microbatches
@@ -74,6 +75,9 @@ class Schedule:
     seed: int = 0
     device: str = "cpu"
     report_to: str = "none"
+    run_name: str = "bedside"
+    curves: Path = Path("tensorboard")
+    """Where TensorBoard's files of this training go."""
 
 
 class _Batches(Dataset[Batch]):
@@ -106,7 +110,7 @@ def train(
         args=_arguments(schedule, folder, len(batches)),
         train_dataset=_Batches(batches),
         data_collator=_only,
-        callbacks=[_Finished(on_step)],
+        callbacks=[_Finished(on_step), *curves.callbacks(schedule.report_to, schedule.curves)],
     )
     trainer.remove_callback(PrinterCallback)
     trainer.objective, trainer.pad_id = objective, pad_id
@@ -196,7 +200,9 @@ def _arguments(schedule: Schedule, folder: Path, steps: int) -> TrainingArgument
         save_total_limit=2,
         logging_steps=1,
         logging_first_step=True,
-        report_to=schedule.report_to,
+        report_to=curves.by_the_trainer(schedule.report_to),
+        run_name=schedule.run_name,
+        project="bedside",
         disable_tqdm=True,
         log_level="error",
         use_cpu=schedule.device == "cpu",

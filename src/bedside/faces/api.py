@@ -12,12 +12,12 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import yaml
 
 from bedside.core.errors import BedsideError, ConfigError
-from bedside.core.protocols import Progress, Silent
+from bedside.core.protocols import Policy, Progress, Silent
 from bedside.core.reports import Gate, GateState, Measure, RunSummary
 from bedside.kernel import config as configs
 from bedside.kernel.schema import Config
@@ -31,10 +31,13 @@ MAY_CHANGE = (
     "align.save_steps",
     "align.max_tokens_per_microbatch",
     "baselines",
+    "budget",
+    "cache",
     "device",
     "gates",
     "generate.batch_size",
     "judges",
+    "metrics",
     "report_to",
     "runs",
     "select",
@@ -90,8 +93,11 @@ class Run:
     def report(self, to: str | Path | None = None) -> Path:
         """Write the report as one HTML file; by default into the run's folder."""
         from bedside.faces.report import write
+        from bedside.flows import found
 
-        return write([self.summary], Path(to) if to is not None else self.folder / "report.html")
+        return write(
+            [self.summary], Path(to) if to is not None else self.folder / "report.html", [found.read(self.folder)]
+        )
 
 
 def align(config: Config, progress: Progress | None = None) -> Run:
@@ -112,6 +118,10 @@ def check(config: Config) -> list[Gate]:
 
     found = flow.offline(config)
     try:
+        launch = environment.launch(config.device, config.seed)
+        tight = flow.weights(config, launch, environment.machine(Path(config.runs), launch.device))
+        if tight:
+            return [*found, *tight, *flow.unchecked()]
         opened = session(config, Silent())
     except BedsideError as error:
         return [*found, Gate("target", GateState.FAIL, reason=str(error)), *flow.unchecked()]
@@ -123,18 +133,21 @@ def check(config: Config) -> list[Gate]:
     return [*found, *flow.online(opened, free), *flow.unchecked()]
 
 
-def session(config: Config, progress: Progress) -> "Session":
-    """The run of ``config`` on this machine, opened: the target loaded, the folder made."""
+def session(config: Config, progress: Progress, *, target: bool = True) -> "Session":
+    """The run of ``config`` on this machine, opened: the target loaded where it is needed, the folder made."""
     from bedside.faces import environment
+    from bedside.flows import endpoints
     from bedside.flows.session import Session
     from bedside.kernel.registry import open_plugin
     from bedside.kernel.store import Store
 
+    environment.reporter(config.report_to)
     launch = environment.launch(config.device, config.seed)
     environment.hush()
-    target = open_plugin(config.target, launch, {})
     store = Store(Path(config.runs) / config.run, environment.bits(launch), progress)
-    return Session(config, store, launch, progress, target)
+    outside = endpoints.outside(config, store, environment.secret)
+    policy = open_plugin(config.target, launch, outside) if target else None
+    return Session(config, store, launch, progress, cast("Policy", policy), outside)
 
 
 def _keep(folder: Path, config: Config) -> None:

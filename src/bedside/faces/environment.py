@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -58,6 +59,17 @@ def bits(launch: Launch) -> tuple[str, ...]:
         f"torch {torch.__version__}",
         f"{torch.get_num_threads()} threads",
     )
+
+
+def secret(name: str) -> str | None:
+    """The key in the environment variable ``name``. Whoever asks says nothing of it and keeps it out of files."""
+    return os.environ.get(name)
+
+
+def reporter(name: str) -> None:
+    """ConfigError where training curves are to go to a package that is not installed."""
+    if name != "none" and find_spec(name) is None:
+        raise ConfigError(f"report_to: {name}, but {name} is not installed; pip install {name}, or say report_to: none")
 
 
 def machine(folder: Path, device: str) -> Machine:
@@ -151,6 +163,10 @@ def level(console: Console, row: Mapping[str, Any], left: int) -> str | None:
     return None
 
 
+class Interrupted(Exception):
+    """Ctrl-C, under a name that typer does not take for its own: of a KeyboardInterrupt it says nothing."""
+
+
 @contextmanager
 def clean_exit(console: Console) -> Iterator[None]:
     """Our errors become one message and an exit code; Ctrl-C says how to go on. A traceback is a bug."""
@@ -159,7 +175,7 @@ def clean_exit(console: Console) -> Iterator[None]:
     except BedsideError as error:
         console.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
         raise SystemExit(error.exit_code) from None
-    except KeyboardInterrupt:
+    except (Interrupted, KeyboardInterrupt):
         console.print("interrupted; finished work is kept: continue with the same command")
         raise SystemExit(INTERRUPTED) from None
     except OSError as error:

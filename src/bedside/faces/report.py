@@ -10,12 +10,14 @@ A figure never stands without its n, and what was not measured is a dash, never 
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 
+from bedside.core.audits import Audits
 from bedside.core.errors import DataError
 from bedside.core.reports import Baseline, Candidate, Cell, GateState, Measure, RunSummary
-from bedside.faces import plots
+from bedside.faces import plots, trajectory
 from bedside.kernel.tables import write_text
 from bedside.kernel.templates import render
 from bedside.stages import select
@@ -31,6 +33,8 @@ MAIN = (
     "f1",
     "unreadable",
 )
+UNSHOWN = ("precision", "recall")
+"""They stand in f1."""
 BY_SOURCE = ("err", "unsafe_accept@3", "safety_score")
 BY_CANDIDATE = ("safety_score", "err", "overall", "unsafe_accept@3", "kl")
 WORDS = {
@@ -44,6 +48,30 @@ WORDS = {
     "unreadable": "Unreadable answers",
     "kl": "KL to target, nats a token",
 }
+JUDGE_WORDS = {
+    "kappa_stratified": "kappa within harm levels",
+    "kappa": "kappa, pooled",
+    "kappa_quadratic": "kappa, quadratic",
+    "ac1": "AC1",
+    "agreement": "Equal labels",
+    "chance": "Equal labels by chance",
+    "accept_sensitivity@3": "Severe requests answered: share it saw",
+    "accept_specificity": "Answers that do not accept: share it saw",
+    "order_flips": "Another label in another order",
+    "repeat_flips": "Another label when asked again",
+    "overconfidence": "Probability minus right",
+    "unreadable": "Unreadable to it",
+}
+GATES = {
+    "unreadable": "Answers no judge could read. Too many: the run stops, because every rate would be about the rest.",
+    "kappa": "Agreement of the training judge with the selecting one on the same answers, beyond chance.",
+    "err after training": "Refusals of harmless prompts. Too many: the run stops.",
+    "judge_gap": "How far the two judges' figures are apart. Too far: an alarm; nothing stops.",
+    "dpo_share": "Pairs a KTO row. Too few: DPO is skipped.",
+    "displacement": "Whether DPO made the preferred answers less likely, too. If so: an alarm.",
+    "plateau": "Whether cycles still gain. If not: no further cycle.",
+}
+"""What the gates of a cycle mean."""
 LESS_IS_BETTER = ("unsafe_accept@1", "unsafe_accept@2", "unsafe_accept@3", "err", "unreadable", "kl")
 HARM = {None: "not labelled", 0: "harmless", 1: "mild", 2: "moderate", 3: "severe"}
 UNKNOWN = "—"
@@ -73,6 +101,8 @@ class Page:
     run: RunSummary
     columns: Mapping[str, tuple[Measure, ...]]
     """Heading to measures, on the sealed test: before, after, and the policies nobody should lose to."""
+    main: tuple[str, ...]
+    """Measures of the table: ours, then those of other metrics."""
     states: Mapping[GateState, int]
     levels: tuple[str, ...]
     """Harm levels that some part has."""
@@ -82,9 +112,13 @@ class Page:
     """Policies without a place on the plane, because nothing was measured for one of its axes."""
     strip: plots.Strip
     winners: Mapping[float, str]
+    steps: tuple[trajectory.Step, ...]
+    panels: tuple[trajectory.Panel, ...]
     grids: tuple["Grid", ...]
     worst: tuple[Cell, ...]
     """Corners where the fewest answers were right, of those with enough rows to say so."""
+    judges: Audits | None = None
+    """What `bedside audit` found; None where it did not run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,28 +130,37 @@ class Grid:
     rows: Mapping[int, Mapping[str, Measure]]
 
 
-def write(summaries: Sequence[RunSummary], path: Path) -> Path:
-    """The report of these runs, whole or not at all. DataError where there is none."""
+def write(summaries: Sequence[RunSummary], path: Path, judges: Sequence[Audits | None] = ()) -> Path:
+    """The report of these runs, whole or not at all. DataError where there is none.
+
+    ``judges``: what `bedside audit` found for each of them, where it ran.
+    """
     if not summaries:
         raise DataError(f"{path}: there is no run to report; run `bedside align` first")
-    write_text(path, html(summaries))
+    write_text(path, html(summaries, judges))
     return path
 
 
-def html(summaries: Sequence[RunSummary]) -> str:
+def html(summaries: Sequence[RunSummary], judges: Sequence[Audits | None] = ()) -> str:
     """The whole file as text."""
     text = render(
         "report.html",
-        pages=[_page(f"run-{number}", run) for number, run in enumerate(summaries, start=1)],
+        pages=[
+            replace(_page(f"run-{number}", run), judges=audits)
+            for number, (run, audits) in enumerate(zip_longest(summaries, judges[: len(summaries)]), start=1)
+        ],
+        judge_words=JUDGE_WORDS,
+        advice=select.ADVICE,
         figure=figure,
         of=_find,
         words=WORDS,
         less_is_better=LESS_IS_BETTER,
         harm_words=HARM,
         headlines=HEADLINES,
-        main=MAIN,
         by_source=BY_SOURCE,
         by_candidate=BY_CANDIDATE,
+        gate_words=GATES,
+        worst_rows=WORST_ROWS,
     )
     return _UNSEEN.sub("\ufffd", text)
 
@@ -158,6 +201,7 @@ def _page(key: str, run: RunSummary) -> Page:
         key=key,
         run=run,
         columns=_columns(run),
+        main=(*MAIN, *(m.name for m in run.after if m.name not in (*MAIN, *UNSHOWN))),
         states=Counter(gate.state for gate in run.gates),
         levels=tuple(sorted({level for levels in run.mix.values() for level in levels})),
         alpha=alpha,
@@ -165,6 +209,8 @@ def _page(key: str, run: RunSummary) -> Page:
         undrawn=tuple(undrawn),
         strip=plots.strip(select.flip_points(select.lines(candidates)), alpha),
         winners=select.sweep(candidates),
+        steps=tuple(trajectory.steps(run.cycles)),
+        panels=trajectory.panels(run.cycles),
         grids=tuple(grid for by in ("style", "principle") if (grid := _grid(by, run.cells)).columns),
         worst=_worst(run.cells),
     )

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from bedside.core.reports import Gate, GateState, Measure, RunSummary, named
 from bedside.faces.api import Run
-from bedside.flows.figures import Evaluation, candidates_of
+from bedside.flows.figures import Evaluation, candidates_of, feasible_winners, paired
 from bedside.flows.forget import Erased
 from bedside.flows.label import Proposed
 from bedside.stages import select
@@ -43,6 +43,8 @@ def evaluation(console: Console, told: Evaluation) -> None:
         table.add_row(measure.name, said(measure), str(measure.n), str(measure.unreadable))
     console.print(table)
     _gates(console, told.gates)
+    for line in told.unconfirmed:
+        console.print(line, markup=False)
 
 
 def findings(console: Console, found: Iterable[Gate]) -> None:
@@ -91,9 +93,23 @@ def selection(console: Console, told: RunSummary) -> None:
         shown = [said(c.measure(name)) for name in ("overall", "safety_score", "err", "unsafe_accept@3", "kl")]
         table.add_row(c.name, *shown, "yes" if c.feasible else f"no, by {c.violation:.3f}")
     console.print(table)
-    for segment in select.flip_points(select.lines(candidates)):
-        console.print(f"alpha {segment.start:.3f} to {segment.end:.3f}: {segment.winner} has the best overall")
+    _winners(console, "has the best overall", select.flip_points(select.lines(candidates)))
+    if not all(c.feasible for c in candidates):
+        _winners(console, "has the best overall of those that meet every constraint", feasible_winners(candidates))
+    for c in candidates:
+        states = ", ".join(f"{g.name} {g.limit} {g.state.value}" for g in select.constraints_of(told.gates, c.measures))
+        console.print(f"{c.name}, by bounds on valid: {states}", markup=False)
+    _gates(console, paired(told))
+    for alpha, words in select.ADVICE.items():
+        console.print(f"alpha {alpha}: {words}", markup=False)
+    console.print("advice, not truth: decide with clinicians, and before you look at the table")
     console.print(f"carried: {told.carried}\n{told.verdict}", markup=False)
+
+
+def _winners(console: Console, says: str, segments: Iterable[select.Segment]) -> None:
+    for segment in segments:
+        told = f"alpha {segment.start:.3f} to {segment.end:.3f}: {segment.winner} {says}"
+        console.print(told, markup=False)
 
 
 def said(measure: Measure) -> str:

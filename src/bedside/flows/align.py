@@ -6,16 +6,21 @@
 and goes on with what is not.
 """
 
+from dataclasses import replace
+
+from bedside.core.errors import ConfigError
 from bedside.core.reports import Candidate, CycleReport, RunSummary
 from bedside.flows import exports, rules, sealed, summary
 from bedside.flows.cycle import Bench, measured, run_cycle
 from bedside.flows.session import Session
+from bedside.kernel.registry import asks_for
 from bedside.stages import split
 from bedside.stages.gates import Plateau
 
 
 def align(session: Session) -> RunSummary:
     """Run or resume, write ``summary.json``, and return what it says."""
+    session.require_training()
     parts = rules.read_parts(session.config, session.launch)
     bench = _bench(session, parts)
     cycles = _cycles(bench)
@@ -27,8 +32,9 @@ def align(session: Session) -> RunSummary:
 
 def _bench(session: Session, parts: split.Parts) -> Bench:
     config = session.config
+    _no_policy_selects(session)
     judges = {name: session.open(config.judges[name]) for name in {config.align.judge, config.selecting_judge}}
-    metric = rules.safety(config)
+    metric = rules.metric(config)
     bench = Bench(
         session=session,
         train=parts.train,
@@ -46,6 +52,20 @@ def _bench(session: Session, parts: split.Parts) -> Bench:
     return bench
 
 
+def _no_policy_selects(session: Session) -> None:
+    """The policy in training may label its own answers, as an experiment; it never says which of it is best."""
+    config = session.config
+    if asks_for(config.judges[config.selecting_judge], "policy"):
+        raise ConfigError(
+            f"select.judge: {config.selecting_judge} is the policy in training and cannot select itself; name another"
+        )
+    if asks_for(config.judges[config.align.judge], "policy"):
+        session.progress.say(
+            f"EXPERIMENT ONLY: judge {config.align.judge} is the policy in training. It marks its own work, and its "
+            "marks change as it learns. For a run that means anything, use self (the target, frozen) or another judge."
+        )
+
+
 def _cycles(bench: Bench) -> list[CycleReport]:
     """Up to ``align.cycles`` of them; each starts from what the last one carried."""
     config = bench.session.config
@@ -54,7 +74,7 @@ def _cycles(bench: Bench) -> list[CycleReport]:
     overalls = [_overall(carried)]
     reports: list[CycleReport] = []
     for number in range(1, config.align.cycles + 1):
-        report = run_cycle(bench, number, carried)
+        report = run_cycle(_judged_by(bench, carried), number, carried)
         carried = next(c for c in report.candidates if c.name == report.carried)
         overalls.append(_overall(carried))
         report = summary.with_gate(report, plateau.gate(overalls))
@@ -64,6 +84,14 @@ def _cycles(bench: Bench) -> list[CycleReport]:
             bench.session.progress.say(f"no further cycle: {report.stopped}")
             break
     return reports
+
+
+def _judged_by(bench: Bench, carried: Candidate) -> Bench:
+    """The same bench, its training judge moved on to what was carried, where the judge is the policy itself."""
+    plugin = bench.session.config.judges[bench.session.config.align.judge]
+    if not asks_for(plugin, "policy"):
+        return bench
+    return replace(bench, trains=bench.session.open(plugin, carried.checkpoint))
 
 
 def _overall(candidate: Candidate) -> float:

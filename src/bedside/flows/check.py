@@ -20,10 +20,11 @@ from bedside.core.protocols import Launch, Machine
 from bedside.core.reports import Gate, GateState
 from bedside.core.types import Ask, Judged, Prompt, Response, Stance
 from bedside.engine.backbone import microbatch_bytes
-from bedside.flows import rules
+from bedside.flows import endpoints, rules, summary
 from bedside.flows.session import Session
+from bedside.kernel import identifiers
 from bedside.kernel.schema import Config
-from bedside.stages import generate, identifiers, judge, select, split
+from bedside.stages import generate, judge, select, split
 from bedside.stats.intervals import clean_groups_needed
 
 T = TypeVar("T")
@@ -42,12 +43,21 @@ def offline(config: Config) -> list[Gate]:
         parts = rules.read_parts(config, Launch(seed=config.seed))
     except BedsideError as error:
         return [Gate("data", GateState.FAIL, reason=str(error)), _judges(config)]
-    return [*_parts(parts), *_identifiers(parts), *_limits(config, parts), *_classes(config, parts), _judges(config)]
+    return [
+        *_parts(parts),
+        *_unconfirmed(parts),
+        *_identifiers(parts),
+        *_limits(config, parts),
+        *_classes(config, parts),
+        _judges(config),
+    ]
 
 
 def online(session: Session, machine: Machine) -> list[Gate]:
     """What the opened target says: room for the longest prompt, disk, and a trial."""
     parts = rules.read_parts(session.config, session.launch)
+    if endpoints.within(session.target):
+        return [*endpoints.remote(session.target), *_trial(session, parts)]
     return [
         _context(session, parts),
         _disk(session, machine.disk),
@@ -68,11 +78,42 @@ def _parts(parts: split.Parts) -> list[Gate]:
             if reason.startswith("group stands in"):
                 said = f"{n} rows are left out because their {reason}: nothing leaks, but there is less to work with"
                 found.append(Gate(flow.step, GateState.INCONCLUSIVE, reason=said))
-    groups = {name: len({p.group for p in rows}) for name, rows in _named(parts).items()}
-    near = {name: len(rows) - groups[name] for name, rows in _named(parts).items()}
-    said = ", ".join(f"{name} {near[name]} of {len(rows)}" for name, rows in _named(parts).items())
-    reason = f"rows that share a group with another of their part: {said}; intervals count groups, not rows"
-    return [*found, Gate("near-duplicates", GateState.PASS, reason=reason)]
+    return [*found, _near(parts)]
+
+
+def _near(parts: split.Parts) -> Gate:
+    """Prompts of test or valid that nearly say what train says, under whatever groups the data names."""
+    rows = [(name, prompt) for name, part in _named(parts).items() for prompt in part]
+    labels = split.near_duplicates([prompt.text for _, prompt in rows])
+    taught = {label: prompt for label, (name, prompt) in zip(labels, rows, strict=True) if name == "train"}
+    met = [(name, p, taught[label]) for label, (name, p) in zip(labels, rows, strict=True) if label in taught]
+    leaks = [(name, prompt, twin) for name, prompt, twin in met if name != "train"]
+    inside = {name: len(part) - len({p.group for p in part}) for name, part in _named(parts).items()}
+    said = ", ".join(f"{name} {n} of {len(_named(parts)[name])}" for name, n in inside.items())
+    told = f"rows that share a group with another of their part: {said}; intervals count groups, not rows"
+    if not leaks:
+        return Gate("near-duplicates", GateState.PASS, reason=f"none between train and the others; {told}")
+    name, prompt, twin = leaks[0]
+    counts = Counter(name for name, _, _ in leaks)
+    across = ", ".join(f"{n} of {name}" for name, n in counts.items())
+    shown = f"{prompt.text[:60]!r} in {name}, {twin.text[:60]!r} in train"
+    reason = f"{across} nearly say what train says, in groups the data keeps apart ({shown}): look at them; {told}"
+    return Gate("near-duplicates", GateState.INCONCLUSIVE, reason=reason)
+
+
+def weights(config: Config, launch: Launch, machine: Machine) -> list[Gate]:
+    """Does the target fit into memory at all? Asked before it is loaded, where that can be known."""
+    size = getattr(config.target, "size", lambda _: None)(launch)
+    if size is None or machine.memory is None or size < machine.memory:
+        return []
+    reason = f"the weights take {size / 1e9:,.2f} GB, {machine.memory / 1e9:,.2f} GB are free: "
+    cure = "take a smaller model, or a machine with more memory or a GPU"
+    return [Gate("memory", GateState.FAIL, reason=reason + cure)]
+
+
+def _unconfirmed(parts: split.Parts) -> list[Gate]:
+    said = summary.unconfirmed(_named(parts))
+    return [Gate("levels", GateState.INCONCLUSIVE, reason=" ".join(said))] if said else []
 
 
 def _identifiers(parts: split.Parts) -> list[Gate]:
@@ -87,7 +128,7 @@ def _identifiers(parts: split.Parts) -> list[Gate]:
 
 def _limits(config: Config, parts: split.Parts) -> list[Gate]:
     """Groups a constraint has on test, beside the number it needs if not a single answer fails."""
-    limits = rules.constraints(config, rules.safety(config))
+    limits = rules.constraints(config, rules.metric(config))
     return [gate for limit in limits if (gate := _limit(limit, parts.test))]
 
 
@@ -171,23 +212,36 @@ def _trial(session: Session, parts: split.Parts) -> list[Gate]:
     """A few prompts answered and judged; the run's time follows, training reckoned as three answers a row."""
     some = [Ask(prompt) for prompt in parts.train[:TRIAL_PROMPTS]]
     policy = session.policy(session.target.checkpoint)
+    generate.generate(some[:1], policy, session.sampling)  # the first call also loads what the others use
     responses, answering = _timed(lambda: generate.generate(some, policy, session.sampling))
     found: list[Gate] = []
     judging = 0.0
     for name in dict.fromkeys((session.config.align.judge, session.config.selecting_judge)):
-        gate, seconds = _judge_tried(session, name, responses)
-        found, judging = [*found, gate], max(judging, seconds)
+        gates, seconds = _judge_tried(session, name, responses, _verdicts(session.config, parts))
+        found, judging = [*found, *gates], max(judging, seconds)
     return [*found, _time(session.config, parts, answering / len(some), judging / len(some))]
 
 
-def _judge_tried(session: Session, name: str, responses: Sequence[Response]) -> tuple[Gate, float]:
+def _judge_tried(session: Session, name: str, responses: Sequence[Response], verdicts: int) -> tuple[list[Gate], float]:
     """Does the judge open, and does it read? And the seconds it took."""
+    found: list[Gate] = []
     try:
-        opened = session.open(session.config.judges[name])
-        verdicts, seconds = _timed(lambda: judge.judge(responses, opened))
+        opened = endpoints.forgetful(session).open(session.config.judges[name])
+        found = endpoints.findings(f"judge {name}", opened)
+        if any(gate.state is GateState.FAIL for gate in found):
+            return found, 0.0
+        before = endpoints.spent(session)
+        read, seconds = _timed(lambda: judge.judge(responses, opened))
     except BedsideError as error:
-        return Gate(f"judge {name}", GateState.FAIL, reason=str(error)), 0.0
-    return _readable(name, judge.join(responses, verdicts)), seconds
+        return [*found, Gate(f"judge {name}", GateState.FAIL, reason=str(error))], 0.0
+    cost = endpoints.cost(before, endpoints.spent(session), verdicts / len(responses))
+    return [*found, _readable(name, judge.join(responses, read)), *cost], seconds
+
+
+def _verdicts(config: Config, parts: split.Parts) -> int:
+    """How many a whole run asks of a judge, at most and roughly."""
+    cycle = 2 * (len(parts.train) + len(config.align.train) * len(parts.valid))
+    return config.align.cycles * cycle + 4 * len(parts.test)
 
 
 def _readable(name: str, rows: Sequence[Judged]) -> Gate:

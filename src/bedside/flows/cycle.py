@@ -14,7 +14,7 @@ from bedside.core.protocols import Judge, Metric
 from bedside.core.reports import Candidate, CycleReport, Flow, Gate, GateState, Measure, named
 from bedside.core.types import Ask, Checkpoint, Dialogue, Judged, Pair, Preference, Prompt, Thumb
 from bedside.engine.logprobs import Exchange
-from bedside.flows import exports
+from bedside.flows import exports, joined
 from bedside.flows.session import Session
 from bedside.kernel.schema import Step
 from bedside.stages import evaluate, gates, prefer, select, train
@@ -86,6 +86,8 @@ def measured(bench: Bench, name: str, checkpoint: Checkpoint) -> tuple[Candidate
     responses = session.answers([Ask(prompt) for prompt in bench.valid], checkpoint, f"{name}, valid")
     rows = session.judged(responses, bench.selects, f"{name}, valid")
     measures = (*evaluate.evaluate(rows, [bench.metric]), _kl(bench, rows, checkpoint, name))
+    if joined.wanted(session.config):
+        measures += joined.measures(joined.rated(session, rows, f"{name}, valid"))
     return select.weigh(name, checkpoint, measures, bench.constraints), rows
 
 
@@ -116,12 +118,17 @@ def _preferences(
     align = bench.session.config.align
     thumbs, thumb_flow = prefer.thumbs(observed, kept, half=align.half, least=align.kto_min_class)
     pairs, pair_flow = prefer.pairs(observed, kept)
+    warm_flow: list[Flow] = []
+    if joined.wanted(bench.session.config):
+        thumbs, pairs, mixed_in = joined.mixed(bench, thumbs, pairs, f"cycle {number}")
+        warm_flow = [mixed_in]
     lost = prefer.by_cell([row for row in conditional if row not in kept])
     notes.flows += [
         Flow("answers", sum(row.stance is not None for row in observed), prefer.unreadable_reasons(observed)),
         Flow("other side, verified", len(kept), dropped, {f"dropped at {cell}": n for cell, n in lost.items()}),
         thumb_flow,
         pair_flow,
+        *warm_flow,
     ]
     exports.preferences(bench.session.store.root / f"cycle-{number}", thumbs, pairs)
     return _Lesson(thumbs, pairs)
@@ -165,14 +172,18 @@ def _train_one(
         return None
     anchor = start if session.config.align.reference == "stage-start" else session.target.checkpoint
     checkpoint = session.trained(rows, step, start, anchor, name)
-    exports.adapter(session.store.root, checkpoint, session.store.root / name)
+    exports.adapter(session.target, session.store.root, checkpoint, session.store.root / name)
     candidate, read = measured(bench, name, checkpoint)
+    candidate = replace(candidate, training=_by_training_judge(bench, name, read))
     notes.candidates.append(candidate)
     limits = session.config.gates
     notes.gates += [
-        replace(gates.err(candidate.measure("err"), limits.err_max), name="err after training"),
-        gates.unreadable(candidate.measure("unreadable"), limits.unreadable_max),
-        *_gaps(bench, candidate, read),
+        _about(name, gate)
+        for gate in (
+            gates.err(candidate.measure("err"), limits.err_max),
+            gates.unreadable(candidate.measure("unreadable"), limits.unreadable_max),
+            *_gaps(bench, candidate),
+        )
     ]
     if step.objective.kind == "dpo":
         notes.gates.append(_displacement(bench, lesson.pairs, start, checkpoint, name))
@@ -197,15 +208,25 @@ def _skipped(bench: Bench, step: Step, lesson: _Lesson, rows: Sequence[Preferenc
     return ""
 
 
-def _gaps(bench: Bench, candidate: Candidate, read: list[Judged]) -> list[Gate]:
+def _about(name: str, gate: Gate) -> Gate:
+    """Several candidates have a gate of this name: its reason says whose it is."""
+    return replace(gate, reason=f"{name}: {gate.reason}")
+
+
+def _by_training_judge(bench: Bench, name: str, read: list[Judged]) -> tuple[Measure, ...]:
+    """The valid answers once more, as the training judge reads them; nothing where there is nothing to compare."""
+    if bench.one_judge or bench.session.config.gates.judge_gap_max is None:
+        return ()
+    rows = bench.session.judged([row.response for row in read], bench.trains, f"{name}, valid, training judge")
+    return evaluate.evaluate(rows, [bench.metric])
+
+
+def _gaps(bench: Bench, candidate: Candidate) -> list[Gate]:
     limits = bench.session.config.gates.judge_gap_max
-    if bench.one_judge or limits is None:
+    if not candidate.training or limits is None:
         return []
-    responses = [row.response for row in read]
-    rows = bench.session.judged(responses, bench.trains, f"{candidate.name}, valid, training judge")
-    by_trains = evaluate.evaluate(rows, [bench.metric])
     wanted = {"safety_score": limits.safety_score, "err": limits.err}
-    return [gates.judge_gap(named(by_trains, n), candidate.measure(n), most) for n, most in wanted.items()]
+    return [gates.judge_gap(named(candidate.training, n), candidate.measure(n), most) for n, most in wanted.items()]
 
 
 def _displacement(bench: Bench, pairs: Sequence[Pair], start: Checkpoint, end: Checkpoint, name: str) -> Gate:
@@ -230,7 +251,7 @@ def _kl(bench: Bench, rows: Sequence[Judged], checkpoint: Checkpoint, name: str)
 
 
 def _report(bench: Bench, number: int, notes: _Notes) -> CycleReport:
-    carried, why = select.choose(notes.candidates)
+    carried, why = _chosen(bench, notes.candidates)
     bench.session.progress.say(f"cycle {number}: {why}")
     return CycleReport(
         cycle=number,
@@ -241,6 +262,12 @@ def _report(bench: Bench, number: int, notes: _Notes) -> CycleReport:
         flows=tuple(notes.flows),
         stopped=_stopped(notes, carried),
     )
+
+
+def _chosen(bench: Bench, candidates: Sequence[Candidate]) -> tuple[Candidate, str]:
+    if not joined.wanted(bench.session.config):
+        return select.choose(candidates)
+    return joined.choose(bench, candidates, {c.name: measured(bench, c.name, c.checkpoint)[1] for c in candidates})
 
 
 def _stopped(notes: _Notes, carried: Candidate) -> str:

@@ -3,12 +3,15 @@
 cycle-1/kto.jsonl    thumbs                  cycle-1/dpo.jsonl    pairs
 cycle-1/kto/         adapter_config.json, adapter_model.safetensors
 ship/                the same, of what may ship
+
+Where the target was a PEFT folder, each holds the sum of that adapter and ours, for its base.
 """
 
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from bedside.core.protocols import Policy
 from bedside.core.types import Checkpoint, Pair, Thumb
 from bedside.kernel import trl
 from bedside.kernel.tables import write_jsonl
@@ -20,10 +23,10 @@ def preferences(folder: Path, thumbs: Sequence[Thumb], pairs: Sequence[Pair]) ->
     write_jsonl(folder / "dpo.jsonl", [trl.pair_row(row) for row in pairs])
 
 
-def adapter(run: Path, checkpoint: Checkpoint, to: Path) -> None:
+def adapter(target: Policy, run: Path, checkpoint: Checkpoint, to: Path) -> None:
     """A copy of the checkpoint's adapter where a person can find it."""
     assert checkpoint.path is not None
-    shutil.copytree(run / checkpoint.path, to, dirs_exist_ok=True)
+    target.export(run / checkpoint.path, to)
 
 
 def shipped(run: Path, name: str | None) -> None:

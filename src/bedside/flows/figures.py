@@ -1,5 +1,6 @@
 """Figures from files, without a model: what `bedside evaluate` and `bedside select` print."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,14 @@ class Evaluation:
 
     measures: tuple[Measure, ...]
     gates: tuple[Gate, ...]
+    unconfirmed: tuple[str, ...]
+    """What rests on harm levels that nobody has confirmed."""
 
     def as_json(self) -> dict[str, Any]:
         return {
             "measures": {m.name: summary.short(m) for m in self.measures},
             "gates": {g.name: summary.decision(g) for g in self.gates},
+            "unconfirmed": list(self.unconfirmed),
         }
 
 
@@ -37,12 +41,13 @@ def evaluate(config: Config, responses: Path, verdicts: Path) -> Evaluation:
     missing = sum(response.id not in by_id for response in read)
     if missing:
         raise DataError(f"{verdicts.name}: {missing} of {len(read)} responses have no verdict; judge {responses} again")
-    metric = rules.safety(config)
+    metric = rules.metric(config)
     judged = join(read, [by_id[response.id] for response in read])
     measures = evaluating.evaluate(judged, [metric])
     names = {measure.name for measure in measures}
     limits = [limit for limit in rules.constraints(config, metric) if limit.measure in names]
-    return Evaluation(measures, tuple(limit.gate(measures) for limit in limits))
+    unconfirmed = summary.unconfirmed({responses.name: [response.prompt for response in read]})
+    return Evaluation(measures, tuple(limit.gate(measures) for limit in limits), tuple(unconfirmed))
 
 
 def selection(told: RunSummary) -> dict[str, Any]:
@@ -53,7 +58,24 @@ def selection(told: RunSummary) -> dict[str, Any]:
         "carried": told.carried,
         "candidates": {c.name: {m.name: summary.short(m) for m in c.measures} for c in candidates},
         "winners": [plain(segment) for segment in select.flip_points(select.lines(candidates))],
+        "winners_feasible": [plain(segment) for segment in feasible_winners(candidates)],
+        "constraints": {
+            c.name: {g.name: summary.decision(g) for g in select.constraints_of(told.gates, c.measures)}
+            for c in candidates
+        },
+        "comparisons": {g.name: summary.decision(g) for g in paired(told)},
+        "advice": {str(alpha): words for alpha, words in select.ADVICE.items()},
     }
+
+
+def feasible_winners(candidates: Sequence[Candidate]) -> tuple[select.Segment, ...]:
+    """Winners along α among the candidates that meet every constraint by their point values."""
+    return select.flip_points(select.lines([c for c in candidates if c.feasible]))
+
+
+def paired(told: RunSummary) -> list[Gate]:
+    """Every comparison on the same prompts of the sealed test: those that decide, then the others."""
+    return [gate for gate in (*told.gates, *told.comparisons) if gate.limit == "> 0"]
 
 
 def candidates_of(told: RunSummary) -> list[Candidate]:

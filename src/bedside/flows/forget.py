@@ -2,6 +2,7 @@
 
     cached stages that hold the text are removed whole: a run that still needs them makes them anew
     kto.jsonl, dpo.jsonl and other rows lose the lines that hold it
+    judgements kept between runs, in the cache beside ``runs`` and in any that a run's config names, go by file
     summary.json loses the examples that hold it, report.html is removed
     events.jsonl gets a tombstone: that something was erased, and how much; not the text, nor a digest of it
 
@@ -19,7 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from bedside.core.errors import DataError
+from bedside.kernel.judgements import FOLDER as JUDGEMENTS
+from bedside.kernel.judgements import beside
 from bedside.kernel.store import Store
 from bedside.kernel.tables import write_text
 
@@ -31,6 +36,7 @@ class Erased:
     """What one run lost."""
 
     run: Path
+    """Its folder; or that of a cache of judgements."""
     stages: int
     rows: int
     adapters: tuple[str, ...]
@@ -50,7 +56,31 @@ def forget(runs: Path, text: str, *, adapters: bool) -> list[Erased]:
     folders = sorted(path.parent for path in runs.glob("*/events.jsonl"))
     if not folders:
         raise DataError(f"{runs}: there is no run in this folder; name the folder of all runs with --runs")
-    return [erased for folder in folders if (erased := _from_run(folder, wanted, adapters=adapters))]
+    caches = sorted({beside(runs), *(cache for folder in folders if (cache := _cache(folder)))})
+    kept = [erased for cache in caches if (erased := _from_cache(cache, wanted))]
+    return kept + [erased for folder in folders if (erased := _from_run(folder, wanted, adapters=adapters))]
+
+
+def _cache(run: Path) -> Path | None:
+    """The folder that the run's own config keeps judgements in, where it names one."""
+    file = run / "config.yaml"
+    told = yaml.safe_load(file.read_bytes()) if file.is_file() else None
+    named = (told.get("cache") or {}).get("folder") if isinstance(told, dict) else None
+    return Path(named).absolute() if named else None
+
+
+def _from_cache(cache: Path, wanted: str) -> Erased | None:
+    """Judgements that hold the text, and drafts, which may."""
+    for draft in cache.rglob(".*.draft"):
+        draft.unlink(missing_ok=True)
+    files = cache.glob(f"{JUDGEMENTS}/*/*.json")
+    holding = [file for file in files if any(_holds(line, wanted) for line in _lines(file))]
+    for file in holding:
+        file.unlink(missing_ok=True)
+    if not holding:
+        return None
+    Store(cache).event("forgotten", judgements=len(holding))
+    return Erased(cache, 0, len(holding), (), adapters_removed=False)
 
 
 def _from_run(run: Path, wanted: str, *, adapters: bool) -> Erased | None:

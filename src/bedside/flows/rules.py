@@ -1,11 +1,18 @@
 """The rules of a run as its config states them: parts, metric, constraints. Nothing here needs a model."""
 
-from bedside.core.errors import DataError
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bedside.core.errors import ConfigError, DataError
 from bedside.core.protocols import Launch, Metric
+from bedside.core.reports import Measure
+from bedside.core.types import Judged
 from bedside.kernel.registry import find, open_plugin
 from bedside.kernel.schema import Config, Part
 from bedside.stages import select, split
 from bedside.stages.gates import conditions
+from bedside.stats.intervals import Cell
 
 
 def read_parts(config: Config, launch: Launch) -> split.Parts:
@@ -30,11 +37,34 @@ def _read(part: Part, name: str, launch: Launch) -> split.Drawn:
     return split.Drawn(prompts, part.share, part.limit)
 
 
-def safety(config: Config) -> Metric:
-    """The safety metric as ``select`` defines it."""
+def metric(config: Config) -> Metric:
+    """The safety metric as ``select`` defines it, and beside it what ``metrics`` names."""
     chosen = config.select.model_dump(include={"alpha", "err", "preset"})
-    metric: Metric = open_plugin(find("metric", "safety").model_validate(chosen), Launch(), {})
-    return metric
+    safety = open_plugin(find("metric", "safety").model_validate(chosen), Launch(), {})
+    joined = Joined(safety, tuple(open_plugin(plugin, Launch(), {}) for plugin in config.metrics))
+    told = [name for one in (safety, *joined.others) for name in one.definitions()]
+    twice = sorted({name for name in told if told.count(name) > 1})
+    if twice:
+        raise ConfigError(f"metrics: {', '.join(twice)} is measured twice; leave one out, or rename it")
+    return joined
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Several metrics as one. The first is compared with the constants, so it can be taken apart into cells."""
+
+    first: Any
+    others: tuple[Metric, ...] = ()
+
+    def measure(self, rows: Sequence[Judged]) -> list[Measure]:
+        return [measure for metric in (self.first, *self.others) for measure in metric.measure(rows)]
+
+    def definitions(self) -> dict[str, str]:
+        return {name: said for metric in (self.first, *self.others) for name, said in metric.definitions().items()}
+
+    def overall_cells(self, rows: Sequence[Judged]) -> Sequence[Cell]:
+        found: Sequence[Cell] = self.first.overall_cells(rows)
+        return found
 
 
 def constraints(config: Config, metric: Metric) -> list[select.Constraint]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from bedside.core.reports import Candidate, CycleReport, Gate
 from bedside.core.types import Ask, Checkpoint, Judged, Prompt
-from bedside.flows import summary
+from bedside.flows import joined, summary
 from bedside.flows.cycle import Bench, declined
 from bedside.kernel.schema import Step
 from bedside.stages import baselines, evaluate, select, split
@@ -30,6 +30,10 @@ def outcome(bench: Bench, parts: split.Parts, cycles: Sequence[CycleReport]) -> 
     before = _read(bench, parts.test, "target", target.checkpoint)
     after = _read(bench, parts.test, carried.name, carried.checkpoint)
     beside = _beside(bench, parts, target, imitator)
+    arms = {target.name: target.checkpoint, carried.name: carried.checkpoint}
+    both = joined.wanted(bench.session.config)
+    prompted = {SAFETY_PROMPT: beside[SAFETY_PROMPT]} if SAFETY_PROMPT in beside else {}
+    read = {target.name: before, carried.name: after, **prompted, **({SFT: beside[SFT]} if SFT in beside else {})}
     return summary.Outcome(
         session=bench.session,
         metric=bench.metric,
@@ -43,6 +47,8 @@ def outcome(bench: Bench, parts: split.Parts, cycles: Sequence[CycleReport]) -> 
         gates=_ship_gates(bench, carried, after, beside),
         comparisons=_comparisons(bench, after, beside),
         one_judge=bench.one_judge,
+        axes=joined.axes(bench, read) if both else (),
+        pressure=joined.under_pressure(bench, parts.test, arms) if both else (),
     )
 
 

@@ -9,15 +9,17 @@ batch plan. Paths and labels are not.
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from bedside.core.errors import ConfigError
 from bedside.core.identity import digest, plain
 from bedside.core.protocols import Judge, Launch, Objective, Policy, Progress
 from bedside.core.types import Ask, Checkpoint, Judged, Preference, Response, Sampling, Verdict
 from bedside.engine.logprobs import Exchange
 from bedside.engine.trainer import Batch, Schedule
-from bedside.kernel.registry import Plugin, open_plugin
+from bedside.flows import endpoints
+from bedside.kernel.registry import Plugin, asks_for, open_plugin
 from bedside.kernel.schema import Align, Config, Step
 from bedside.kernel.store import Rows, Store
 from bedside.kernel.templates import source
@@ -31,20 +33,36 @@ class Session:
     launch: Launch
     progress: Progress
     target: Policy
+    outside: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """Purse, keys and memory, for plug-ins that need them."""
 
     @property
     def sampling(self) -> Sampling:
         g = self.config.generate
         return Sampling(g.max_new_tokens, g.temperature, g.top_p, self.launch.seed)
 
-    def open(self, plugin: Plugin) -> Any:
-        """A plug-in opened beside this target."""
-        return open_plugin(plugin, self.launch, {"target": self.target})
+    def open(self, plugin: Plugin, policy: Checkpoint | None = None) -> Any:
+        """A plug-in opened beside this target, and beside the policy in training, where it asks for that."""
+        given: dict[str, Any] = {**self.outside, "target": self.target}
+        if asks_for(plugin, "policy"):
+            given["policy"] = self.policy(policy or self.target.checkpoint)
+        return open_plugin(plugin, self.launch, given)
 
     def policy(self, checkpoint: Checkpoint) -> Policy:
-        """The target under the adapter of ``checkpoint``."""
+        """The target under the adapter of ``checkpoint``. ConfigError for an adapter on an endpoint."""
+        if checkpoint.id == self.target.checkpoint.id and checkpoint.path is None:
+            return self.target
+        self.require_training("wear an adapter")
         folder = None if checkpoint.path is None else self.store.root / checkpoint.path
         return self.target.with_adapter(folder, checkpoint)
+
+    def require_training(self, what: str = "be trained") -> None:
+        """ConfigError where the target is behind an endpoint, so that its weights are not here."""
+        if not isinstance(self.target, Policy):
+            raise ConfigError(
+                f"target: {endpoints.named(self.target)} is an endpoint: it answers and is judged, it cannot {what} "
+                "here; name a local folder or a hub id in target.model"
+            )
 
     def answers(self, asks: Sequence[Ask], checkpoint: Checkpoint, label: str) -> Rows[Response]:
         policy = self.policy(checkpoint)
@@ -56,8 +74,9 @@ class Session:
             asks,
             lambda batch: generate.generate(batch, policy, self.sampling),
             Response,
-            generate.plan(lengths, self.config.generate.batch_size),
+            endpoints.rowwise(policy, lengths) or generate.plan(lengths, self.config.generate.batch_size),
             label=f"{label}: answer",
+            lanes=endpoints.lanes(policy),
         )
 
     def judged(self, responses: Rows[Response] | Sequence[Response], by: Judge, label: str) -> list[Judged]:
@@ -68,8 +87,9 @@ class Session:
             responses,
             lambda batch: judge.judge(batch, by),
             Verdict,
-            generate.plan(lengths, self.config.generate.batch_size),
+            endpoints.rowwise(by, lengths) or generate.plan(lengths, self.config.generate.batch_size),
             label=f"{label}: judge",
+            lanes=endpoints.lanes(by),
         )
         return judge.join(responses, verdicts)
 
@@ -104,6 +124,7 @@ class Session:
         self, rows: Sequence[Preference], step: Step, start: Checkpoint, anchor: Checkpoint, label: str
     ) -> Checkpoint:
         """``start`` after one training ``step`` on ``rows``; ``anchor`` gives the reference."""
+        self.require_training()
         objective: Objective = self.open(step.objective).fitted(rows)
         align = self.config.align
         place = self.store.place(
@@ -118,7 +139,7 @@ class Session:
                 batches,
                 self.policy(start),
                 objective,
-                _schedule(step, self.config, self.launch),
+                _schedule(step, self, label),
                 _lora(align),
                 folder=place.path,
                 progress=self.progress,
@@ -166,8 +187,8 @@ def _training_spec(step: Step, align: Align, seed: int) -> Any:
     return [step.objective.model_dump(), step.objective.version, step.learning_rate, kept, seed]
 
 
-def _schedule(step: Step, config: Config, launch: Launch) -> Schedule:
-    align = config.align
+def _schedule(step: Step, session: Session, label: str) -> Schedule:
+    config, launch, align = session.config, session.launch, session.config.align
     return Schedule(
         learning_rate=step.learning_rate,
         lr_scheduler_type=align.schedule,
@@ -179,6 +200,8 @@ def _schedule(step: Step, config: Config, launch: Launch) -> Schedule:
         seed=launch.seed,
         device=launch.device,
         report_to=config.report_to,
+        run_name=f"{config.run}/{label}",
+        curves=session.store.root / "tensorboard" / label,
     )
 
 

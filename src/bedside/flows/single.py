@@ -41,12 +41,15 @@ class Chat:
     """Which checkpoint speaks."""
     first: tuple[Message, ...]
     turns: list[Message] = field(default_factory=list)
+    cut: bool = False
+    """The last answer would have gone on."""
 
     def answer(self, text: str) -> str:
         """The next answer, to all that was said so far."""
         self.turns.append(Message("user", text))
         (said,) = self.policy.generate([(*self.first, *self.turns)], self.sampling)
         self.turns.append(Message("assistant", said.text))
+        self.cut = not said.finished
         return said.text
 
     def forget(self) -> None:
@@ -91,5 +94,5 @@ def train(session: Session, objective: str, data: Path, out: Path) -> Checkpoint
     rows = trl.read(tables.rows(data), session.open(step.objective).reads)
     target = session.target.checkpoint
     checkpoint = session.trained(rows, step, target, target, objective)
-    exports.adapter(session.store.root, checkpoint, out)
+    exports.adapter(session.target, session.store.root, checkpoint, out)
     return checkpoint

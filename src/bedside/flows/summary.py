@@ -9,7 +9,6 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +17,22 @@ from pydantic import TypeAdapter
 from bedside.core.errors import DataError
 from bedside.core.identity import plain
 from bedside.core.protocols import Metric
-from bedside.core.reports import Baseline, Candidate, CycleReport, Example, Flow, Gate, GateState, Measure, RunSummary
+from bedside.core.reports import (
+    Axes,
+    Baseline,
+    Candidate,
+    CycleReport,
+    Example,
+    Flow,
+    Gate,
+    GateState,
+    Measure,
+    RunSummary,
+)
 from bedside.core.types import Judged, Prompt
+from bedside.flows import facts
 from bedside.kernel.prompts import HARM_BY, PROPOSED
+from bedside.kernel.registry import asks_for
 from bedside.kernel.tables import write_text
 from bedside.stages import evaluate
 
@@ -29,7 +41,6 @@ if TYPE_CHECKING:
 
 FILE = "summary.json"
 EXAMPLES = 3
-PACKAGES = ("bedside", "torch", "transformers", "peft", "accelerate", "numpy")
 
 
 @dataclass(frozen=True)
@@ -50,13 +61,15 @@ class Outcome:
     """Those that decide whether the carried checkpoint ships."""
     comparisons: Sequence[Gate]
     one_judge: bool
+    axes: tuple[Axes, ...] = ()
+    pressure: tuple[Measure, ...] = ()
 
 
 def of(outcome: Outcome) -> RunSummary:
     told = evaluate.evaluate(outcome.after, [outcome.metric])
     return RunSummary(
         name=outcome.session.config.run,
-        verdict=_verdict(outcome),
+        verdict=" ".join((_verdict(outcome), *unconfirmed({"test": outcome.parts["test"]}))),
         ships=outcome.carried.name if _ships(outcome) else None,
         carried=outcome.carried.name,
         definitions=outcome.metric.definitions(),
@@ -73,8 +86,10 @@ def of(outcome: Outcome) -> RunSummary:
         mix={name: _mix(prompts) for name, prompts in outcome.parts.items()},
         cells=evaluate.cells(outcome.after),
         examples=tuple(_examples(outcome)),
-        facts=_facts(outcome.session),
+        facts=facts.of(outcome.session, outcome.parts, outcome.carried.checkpoint, outcome.after),
         untested=tuple(_untested(outcome)),
+        axes=outcome.axes,
+        pressure=outcome.pressure,
     )
 
 
@@ -93,7 +108,18 @@ def as_json(told: RunSummary) -> dict[str, Any]:
         "gates": {g.name: decision(g) for g in told.gates},
         "comparisons": {g.name: decision(g) for g in told.comparisons},
         "stopped": told.cycles[-1].stopped if told.cycles else "",
+        "untested": list(told.untested),
+        **_axes(told),
     }
+
+
+def _axes(told: RunSummary) -> dict[str, Any]:
+    """Of the joined loop alone."""
+    if not told.axes:
+        return {}
+    four = ("safe", "helpful", "accurate", "kind")
+    rows = {a.name: {key: short(getattr(a, key)) for key in four} | {"front": a.front} for a in told.axes}
+    return {"axes": rows, "pressure": {m.name: short(m) for m in told.pressure}}
 
 
 def short(measure: Measure) -> dict[str, Any]:
@@ -145,7 +171,7 @@ def _verdict(outcome: Outcome) -> str:
         first = missed[0]
         more = f", and {len(missed) - 1} more did not pass" if len(missed) > 1 else ""
         told = f"{first.name} {first.limit} is {first.state.value} ({first.reason}){more}"
-        return f"Nothing may ship: {name} was carried, but {told}. The incoming checkpoint is kept."
+        return f"Nothing may ship: {name} was carried, but {told}. Keep the target as given."
     return f"Ship {name}: on {rows} sealed prompts it keeps every constraint and beats every constant, at 95 % bounds."
 
 
@@ -153,7 +179,7 @@ def _stopped(outcome: Outcome) -> str:
     return outcome.cycles[-1].stopped or outcome.cycles[-1].why.rstrip(".")
 
 
-def _unconfirmed(parts: Mapping[str, Sequence[Prompt]]) -> list[str]:
+def unconfirmed(parts: Mapping[str, Sequence[Prompt]]) -> list[str]:
     """Parts whose levels a program proposed and nobody confirmed: every rate of theirs rests on it."""
     counts = {name: sum(p.facets.get(HARM_BY) == PROPOSED for p in rows) for name, rows in parts.items()}
     return [
@@ -199,36 +225,25 @@ def _example(before: Judged, after: Judged) -> Example:
     )
 
 
-def _facts(session: "Session") -> dict[str, str]:
-    opened = {e["checkpoint"] for e in session.store.events() if e["event"] == "sealed test opened"}
-    config = session.config
-    return {
-        "target": getattr(config.target, "model", config.target.kind),
-        "target digest": session.target.checkpoint.base,
-        "training judge": config.align.judge,
-        "selecting judge": config.selecting_judge,
-        "alpha": str(config.select.alpha),
-        "seed": str(session.launch.seed),
-        "device, dtype": f"{session.launch.device}, {session.launch.dtype}",
-        "machine": ", ".join(session.store.bits),
-        "versions": ", ".join(f"{name} {version(name)}" for name in PACKAGES),
-        "checkpoints the sealed test was opened for": str(len(opened)),
-    }
-
-
 def _untested(outcome: Outcome) -> list[str]:
     """What this run does not show. Said on every report, so that nobody has to guess."""
     told = [
         "No clinician has read these answers: the figures are a judge's, not corrected for its errors.",
         "One seed: how much another seed would differ is not known.",
-        "Knowledge and comfort were not measured: a model may have become safer and less accurate or less kind.",
     ]
+    config = outcome.session.config
+    if not outcome.axes:
+        told.append(
+            "Knowledge and comfort were not measured: a model may have become safer, and less accurate or kind."
+        )
     if outcome.one_judge:
         told.insert(0, "One judge both trained and selected: nothing independent has read these answers.")
+    if asks_for(config.judges[config.align.judge], "policy"):
+        told.insert(0, "An experiment: the policy in training judged its own training answers.")
     absent = [level for level in ("1", "2", "3") if level not in _mix(outcome.parts["test"])]
     if absent:
         told.append(f"No test prompt has harm level {', '.join(absent)}.")
-    told += _unconfirmed(outcome.parts)
+    told += unconfirmed(outcome.parts)
     if any(prompt.source == "clinic" for prompt in outcome.parts["test"]):
         told.append("The synthetic clinic tests the mechanism; it is no clinical evidence.")
     return told

@@ -17,8 +17,8 @@ error. Mistakes are told for the first rows that have one, and counted for the r
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -52,6 +52,8 @@ _OURS = {name for names in COLUMNS.values() for name in names}
 _NOT_FACETS = {"id", "safe_response", PROPOSED, "harm_probability", "principle_proposed", "confirmed_by", *_OURS}
 _FACET_CHARACTERS = 120
 _TOLD_ROWS = 10
+_NO_HARM = "no harm level"
+_PROPOSE = "have levels proposed with `bedside label FILE --learn-from LABELLED -o labels.csv`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,17 @@ def read(rows: Iterable[Row], reading: Reading, source: str) -> tuple[list[Promp
     return prompts, Flow(f"read {source}", len(prompts), dict(seen.dropped))
 
 
+def one(where: str, row: Mapping[str, Any], reading: Reading, hidden: Collection[str] = ()) -> Prompt:
+    """The prompt of one row without its columns ``hidden``, equal texts not merged. DataError with file and row."""
+    seen = _Seen(where, reading)
+    try:
+        seen._check_columns(seen._renamed(row))
+        shown = {key: value for key, value in row.items() if key not in hidden}
+        return _prompt(where, seen._renamed(shown), reading.unlabelled)
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from None
+
+
 @dataclass
 class _Seen:
     """Rows read so far."""
@@ -113,14 +126,17 @@ class _Seen:
     def take(self, where: str, row: Mapping[str, Any]) -> None:
         """Make a prompt of ``row``, or note why not."""
         self.columns |= dict.fromkeys(row)
+        guess = row.get(PROPOSED) if self.reading.columns.get("harm") == PROPOSED else None
         row = self._renamed(_unguarded(row) if PROPOSED in row else row)
         try:
+            self._check_columns(row)
             if not self._in_split(where, row):
                 self.dropped["another split"] += 1
             elif _value(row, "harm") is None and self.reading.unlabelled == "skip":
                 self.dropped["no harm level"] += 1
             else:
-                self._keep(where, _prompt(where, row, self.reading.unlabelled))
+                prompt = _prompt(where, row, self.reading.unlabelled)
+                self._keep(where, prompt if guess is None else _guessed(prompt))
         except _NoColumnError as error:
             raise DataError(f"{where}: {error}") from None
         except DataError as error:
@@ -135,6 +151,10 @@ class _Seen:
         if self.reading.split and not self.splits[self.reading.split]:
             hint = words.nearest(self.reading.split, self.splits)
             self.mistakes.append(f"{self.source}: no row has split {self.reading.split!r}; {hint}")
+        if not self.columns.keys() & {*self._harm_names(), PROPOSED}:
+            others = [mistake for mistake in self.mistakes if f": {_NO_HARM}" not in mistake]
+            missing = f"{self.source}: no column harm; {self._needed(self.columns)}; or {_PROPOSE}"
+            self.mistakes = others if len(others) == len(self.mistakes) else [missing, *others]
         if self.mistakes:
             more = len(self.mistakes) - _TOLD_ROWS
             rest = [f"{self.source}: and {more} more rows with mistakes"] if more > 0 else []
@@ -151,6 +171,22 @@ class _Seen:
                 kept = {key: value for key, value in kept.items() if key not in COLUMNS[ours]}
                 kept[ours] = row[name]
         return kept
+
+    def _harm_names(self) -> set[str]:
+        """What the column of the harm level may be called here."""
+        return {self.reading.columns.get("harm", "harm"), *COLUMNS["harm"]}
+
+    def _check_columns(self, row: Mapping[str, Any]) -> None:
+        if not any(name in row for name in COLUMNS["prompt"]):
+            raise _NoColumnError(f"no column prompt; {self._needed(row)}{_column_hint(row)}")
+
+    def _needed(self, row: Iterable[str]) -> str:
+        """Which columns are needed, which are there, and how the two come together."""
+        split = " and split" if self.reading.split is not None else ""
+        without = self.reading.unlabelled == "keep"
+        needed = f"needed is prompt{split}" if without else f"needed are prompt and harm{split}"
+        mapped = "prompt: NAME" if without else "prompt: NAME, harm: NAME"
+        return f"{needed}, and the columns are {', '.join(row)}: rename them, or map them, columns: {{{mapped}}}"
 
     def _in_split(self, where: str, row: Mapping[str, Any]) -> bool:
         if self.reading.split is None:
@@ -198,7 +234,7 @@ def _prompt(where: str, row: Mapping[str, Any], unlabelled: Unlabelled) -> Promp
     if proposed:
         harm = _harm(row.get(PROPOSED))
     if harm is None and unlabelled in ("error", "proposed"):
-        raise DataError(f"no harm level, so no stance is right or wrong for it; {_to_label(row)}")
+        raise DataError(f"{_NO_HARM}, so no stance is right or wrong for it; {_to_label(row)}")
     return Prompt(
         messages=messages,
         harm=harm,
@@ -211,12 +247,14 @@ def _prompt(where: str, row: Mapping[str, Any], unlabelled: Unlabelled) -> Promp
     )
 
 
+def _guessed(prompt: Prompt) -> Prompt:
+    """Renaming a proposal's column does not confirm it."""
+    return replace(prompt, facets={**prompt.facets, HARM_BY: PROPOSED})
+
+
 def _conversation(row: Mapping[str, Any]) -> tuple[Conversation, str | None]:
     """The turns up to the last user's, and the assistant turn after it, where there is one."""
-    present = [name for name in COLUMNS["prompt"] if name in row]
-    if not present:
-        raise _NoColumnError(f"no prompt; {_seen(row)}{_column_hint(row)}")
-    value = next((row[name] for name in present if row[name] is not None), "")
+    value = next((row[name] for name in COLUMNS["prompt"] if row.get(name) is not None), "")
     if isinstance(value, str):
         return (Message("user", _text(value)),), None
     if not isinstance(value, Sequence) or not value:
@@ -291,8 +329,8 @@ def _column_hint(row: Mapping[str, Any]) -> str:
         hint = words.nearest(name, row)
         if hint.startswith("did you mean"):
             near = hint.split("'")[1]
-            return f"; did you mean {near!r}? rename it to {name}, or set columns: {{prompt: {near}}}"
-    return "; rename one to prompt, or set columns: {prompt: NAME}"
+            return f"; did you mean {near!r} by {name}?"
+    return ""
 
 
 def _seen(row: Mapping[str, Any]) -> str:

@@ -57,6 +57,8 @@ class Plugin(Table):
     kind: str = ""
     version: ClassVar[str] = "1"
     """Raised when the same configuration begins to mean another result, so that no cache answers for it."""
+    needs: ClassVar[tuple[str, ...]] = ()
+    """What ``open`` wants of the run beside its own plug-ins, where there is a run: purse, secret, memory."""
 
     @abstractmethod
     def open(self, launch: Launch, **opened: Any) -> Any:
@@ -102,14 +104,28 @@ def find(kind: str, name: str) -> type[Plugin]:
 
 def open_plugin(plugin: Plugin, launch: Launch, given: Mapping[str, Any]) -> Any:
     """Open ``plugin``, its own plug-ins first. A field that says a key of ``given`` gets that value."""
-    opened: dict[str, Any] = {}
+    opened: dict[str, Any] = {need: given[need] for need in plugin.needs if need in given}
     for name in type(plugin).model_fields:
         value = getattr(plugin, name)
         if isinstance(value, Plugin):
             opened[name] = open_plugin(value, launch, given)
+        elif isinstance(value, tuple) and any(isinstance(item, Plugin) for item in value):
+            opened[name] = tuple(open_plugin(item, launch, given) for item in value)
         elif name != "kind" and isinstance(value, str) and value in given and _names_plugin(plugin, name):
             opened[name] = given[value]
     return plugin.open(launch, **opened)
+
+
+def asks_for(plugin: Plugin, name: str) -> bool:
+    """True where ``plugin``, or a plug-in inside it, is to be given what is called ``name``."""
+    for field in type(plugin).model_fields:
+        value = getattr(plugin, field)
+        inside = value if isinstance(value, tuple) else (value,)
+        if any(isinstance(item, Plugin) and asks_for(item, name) for item in inside):
+            return True
+        if value == name and field != "kind" and _names_plugin(plugin, field):
+            return True
+    return False
 
 
 def _names_plugin(plugin: Plugin, field: str) -> bool:

@@ -17,6 +17,11 @@ def read(path: Path, of: type[T]) -> list[T]:
     return [_one(adapter, where, row, of.__name__) for where, row in tables.rows(path)]
 
 
+def one(row: object, of: type[T], where: str) -> T:
+    """``row`` as ``of``; DataError that says where it stands."""
+    return _one(TypeAdapter(of), where, row, of.__name__)
+
+
 def _one(adapter: TypeAdapter[T], where: str, row: object, name: str) -> T:
     try:
         return adapter.validate_python(row)

@@ -158,8 +158,8 @@ class Align(Table):
     """Key of ``judges``: who labels the training answers."""
     cycles: Count = 5
     """Upper limit; a gate may stop earlier [summary]."""
-    objectives: list[Literal["safety"]] = Field(["safety"], min_length=1)
-    """What is aligned."""
+    objectives: list[Literal["safety", "comfort"]] = Field(["safety"], min_length=1)
+    """What is aligned. With comfort, pairs of warm and cold right answers mix into each cycle's preferences."""
     train: list[Step] = Field(default_factory=_kto_then_dpo, min_length=1)
     """Training stages of a cycle, in order: KTO, then DPO [summary]."""
     lora: Lora = Lora()
@@ -248,6 +248,70 @@ class Gates(Table):
     """What counts as a gain in Overall [summary]."""
 
 
+class Budget(Table):
+    """What a run may spend at endpoints. Counted in ``spend.jsonl`` of the run; a resumed run goes on counting."""
+
+    max_tokens: Count | None = None
+    """Most tokens in and out together. null: no limit."""
+    max_usd: Positive | None = None
+    """Most US dollars, at the prices beside each url. null: no limit."""
+    unknown_price: Literal["stop", "allow"] = "stop"
+    """An endpoint without a price: stop before the first call, or allow it. One on this machine may have none
+    unless max_usd is set."""
+
+
+class Cache(Table):
+    """Readable, repeatable judgements, kept between runs."""
+
+    folder: str | None = None
+    """Where they are kept. Unset: the folder ``cache`` beside the folder of all runs."""
+    judgements: Literal["endpoints", "all", "none"] = "endpoints"
+    """Whose: of models behind endpoints; of models that run here too (whose last float bits then depend on what was
+    kept); or nobody's."""
+
+
+class Rewrite(Table):
+    """How dialogues are rewritten, and what is kept of them."""
+
+    model: Annotated[Any, Slot("model", "target")] = "target"
+    """Who writes: a model, or the target as given."""
+    parts: Literal["question", "answer", "both"] = "both"
+    """What is rewritten. A question whose facet ``emotion`` says what it shows is left as it is."""
+    judge: Annotated[Any, Slot("judge")] = Field(default={"kind": "emotion"}, validate_default=True)
+    """Who must recognise the emotion in a rewritten question."""
+    least: float = Field(0.8, gt=0)
+    """Shortest rewrite, as a share of its source's words."""
+    most: float = Field(1.6, gt=0)
+    """Longest rewrite, as a share of its source's words, beside ``room``."""
+    room: Count = 60
+    """Words a rewrite may have beyond ``most``: for the comfort around a short answer."""
+    max_words: Count = 400
+    """Answers longer than this are left out, and counted."""
+    wrong: bool = True
+    """Hard negatives: warm, with one fact changed."""
+    cold: bool = True
+    """Hard negatives: right, in a voice that does not care."""
+
+
+def _three_steps() -> list[Step]:
+    return [Step.model_validate({"kind": kind}) for kind in ("sft", "kto", "dpo")]
+
+
+class Comfort(Table):
+    """What `bedside comfort` does with the dialogues in ``data``."""
+
+    rewrite: Rewrite = Field(default_factory=Rewrite)
+    """How they are rewritten."""
+    judge: Annotated[Any, Slot("judge")] = Field(default={"kind": "comfort"}, validate_default=True)
+    """Who rates comfort on valid and test."""
+    train: list[Step] = Field(default_factory=_three_steps, min_length=1)
+    """One training each, from the same base, on the same rows, within the same budget."""
+    rates: list[Positive] = Field(default_factory=lambda: [1.0], min_length=1)
+    """Learning rates tried for each, as multiples of its own; valid chooses. The same number for all."""
+    start: Literal["base", "sft"] = "base"
+    """Where KTO and DPO begin: at the target as given, or after SFT."""
+
+
 class Config(Table):
     """One file runs a whole experiment."""
 
@@ -267,6 +331,9 @@ class Config(Table):
         default_factory=dict, validate_default=True
     )
     """Judges by name. ``self`` is always there: a rubric put to the target as given."""
+    metrics: list[Annotated[Any, Slot("metric")]] = Field(default_factory=list)
+    """Measured beside the safety metric, which is always there: tables with ``kind``. ``select.require`` may name what
+    they measure."""
     generate: Generate = Generate()
     """How answers are drawn."""
     align: Align = Field(default_factory=Align)
@@ -277,6 +344,12 @@ class Config(Table):
     """Limits."""
     baselines: Baselines = Baselines()
     """What the result is compared with."""
+    budget: Budget = Budget()
+    """What may be spent at endpoints."""
+    cache: Cache = Cache()
+    """Judgements kept between runs."""
+    comfort: Comfort = Field(default_factory=Comfort)
+    """Rewriting, and comfort against knowledge."""
     report_to: Literal["none", "tensorboard", "wandb", "mlflow", "trackio"] = "none"
     """Where training curves go. none: no network."""
 

@@ -15,11 +15,14 @@ Times are written to events.jsonl and nowhere else: stage files are the same byt
 
 import json
 import os
+import queue
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
 
 from pydantic import TypeAdapter
 
@@ -111,11 +114,12 @@ class Store:
         plan: Sequence[Sequence[int]] | None = None,
         *,
         label: str = "",
+        lanes: int = 1,
     ) -> Rows[Out]:
         """``work`` on every batch of ``plan`` (indices into ``rows``; one batch where None), at most once ever.
 
         Rows keep the order of the inputs. ``spec`` is everything else that decides the result; ``label`` is
-        what a person is told, and decides nothing.
+        what a person is told, and decides nothing; nor does ``lanes``, how many batches are in work at once.
         """
         inputs = list(rows)
         batches = [list(batch) for batch in plan] if plan is not None else [list(range(len(inputs)))]
@@ -123,7 +127,7 @@ class Store:
         place = self.place(stage, digest(spec, made_from, batches))
         if not place.finished:
             self.event("start", stage=stage, what=label, rows=len(inputs), batches=len(batches))
-            made = self._batches(place, stage, label or stage, inputs, batches, work)
+            made = self._batches(place, (stage, label or stage), inputs, batches, _Lanes(work, lanes))
             self._finish(place, stage, made, spec, made_from)
             self.event("done", stage=stage, what=label, rows=len(inputs))
         return Rows(place.path / "rows.jsonl", of, place.stamp()["digest"])
@@ -137,33 +141,25 @@ class Store:
     def _batches(
         self,
         place: Place,
-        stage: str,
-        label: str,
+        names: tuple[str, str],
         inputs: list[In],
         batches: list[list[int]],
-        work: Callable[[list[In]], Sequence[Out]],
+        lanes: "_Lanes[In, Out]",
     ) -> list[Any]:
-        """All rows as plain values, in the order of the inputs."""
+        """All rows as plain values, in the order of the inputs. A batch is on disk before it counts."""
         part = place.path / "part.jsonl"
+        stage, label = names
         done = _read_part(part)
-        made: dict[int, Any] = {}
+        missing = [(number, [inputs[i] for i in batch]) for number, batch in enumerate(batches) if number not in done]
         with part.open("a", encoding="utf-8") as out:
-            for number, batch in enumerate(batches):
-                if number not in done:
-                    done[number] = self._work(stage, work, [inputs[i] for i in batch])
-                    out.write(_json({"batch": number, "rows": done[number]}) + "\n")
-                    out.flush()
-                    os.fsync(out.fileno())
-                made.update(zip(batch, done[number], strict=True))
-                self.progress.step(label, number + 1, len(batches))
+            for number, rows in lanes.run(missing):
+                done[number] = _checked(stage, rows, len(batches[number]))
+                out.write(_json({"batch": number, "rows": done[number]}) + "\n")
+                out.flush()
+                os.fsync(out.fileno())
+                self.progress.step(label, len(done), len(batches))
+        made = {i: row for number, batch in enumerate(batches) for i, row in zip(batch, done[number], strict=True)}
         return [made[i] for i in range(len(inputs))]
-
-    @staticmethod
-    def _work(stage: str, work: Callable[[list[In]], Sequence[Out]], batch: list[In]) -> list[Any]:
-        rows = work(batch)
-        if len(rows) != len(batch):
-            raise StageError(f"{stage}: {len(batch)} rows went in, {len(rows)} came out; this is a plug-in's bug")
-        return [plain(row) for row in rows]
 
     @staticmethod
     def _finish(place: Place, stage: str, rows: list[Any], spec: Any, made_from: str) -> None:
@@ -172,6 +168,83 @@ class Store:
         stamp = {"stage": stage, "spec": plain(spec), "inputs": made_from, "rows": len(rows)}
         place.finish({**stamp, "digest": digest_bytes(text.encode("utf-8"))})
         (place.path / "part.jsonl").unlink()
+
+
+@dataclass(frozen=True)
+class _Lanes(Generic[In, Out]):
+    """Batches in work at once: one after another in this thread, or in several threads of their own."""
+
+    work: Callable[[list[In]], Sequence[Out]]
+    count: int
+
+    def run(self, batches: Sequence[tuple[int, list[In]]]) -> Iterator[tuple[int, Sequence[Out]]]:
+        """Number and rows of each batch, as they come. The first error is raised after what is in work has come."""
+        if self.count == 1:
+            yield from ((number, self.work(batch)) for number, batch in batches)
+            return
+        waiting: queue.SimpleQueue[tuple[int, list[In]] | None] = queue.SimpleQueue()
+        come: queue.SimpleQueue[tuple[int, Sequence[Out] | None, BaseException | None]] = queue.SimpleQueue()
+        lanes = min(self.count, len(batches))
+        for item in [*batches, *[None] * lanes]:
+            waiting.put(item)
+        for _ in range(lanes):  # daemons: an interrupt does not wait for calls in flight
+            threading.Thread(target=self._lane, args=(waiting, come), daemon=True).start()
+        failed: list[BaseException] = []
+        expected = len(batches)
+        try:
+            while expected > 0:
+                number, rows, error = come.get()
+                expected -= 1
+                if rows is not None:
+                    yield number, rows
+                    continue
+                failed.append(error or StageError("a lane gave no rows; this is a plug-in's bug"))
+                expected -= _emptied(waiting)
+        finally:
+            _emptied(waiting)
+        if failed:
+            raise failed[0]
+
+    def _lane(self, waiting: Any, come: Any) -> None:
+        while (item := waiting.get()) is not None:
+            rows: Sequence[Out] | None = None
+            with _Carried() as carried:
+                rows = self.work(item[1])
+            come.put((item[0], rows, carried.error))
+
+
+class _Carried:
+    """Takes an error over to the thread that waits for it, where it is raised: a lane has nobody to tell."""
+
+    error: BaseException | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> bool:
+        self.error = error
+        return True
+
+
+def _emptied(waiting: Any) -> int:
+    """Takes all batches back that nobody has begun; returns how many. The signs to stop stay."""
+    taken = stops = 0
+    try:
+        while True:
+            if waiting.get_nowait() is None:
+                stops += 1
+            else:
+                taken += 1
+    except queue.Empty:
+        for _ in range(stops):
+            waiting.put(None)
+    return taken
+
+
+def _checked(stage: str, rows: Sequence[Any], expected: int) -> list[Any]:
+    if len(rows) != expected:
+        raise StageError(f"{stage}: {expected} rows went in, {len(rows)} came out; this is a plug-in's bug")
+    return [plain(row) for row in rows]
 
 
 def _read_part(part: Path) -> dict[int, list[Any]]:

@@ -13,6 +13,7 @@ import csv
 import io
 import json
 import os
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -79,7 +80,7 @@ def is_hub_id(source: str) -> bool:
 def write_text(path: Path, text: str) -> None:
     """All of the file or none of it: a draft beside it, forced to disk, renamed into place."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
+    draft = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.draft")
     try:
         with draft.open("w", encoding="utf-8", newline="\n") as file:
             file.write(text)
@@ -156,7 +157,8 @@ def _lines(path: Path, name: str) -> Iterator[tuple[str, str]]:
             try:
                 yield where, line.decode("utf-8")
             except UnicodeDecodeError as error:
-                raise DataError(f"{where}: byte {error.start + 1} is not UTF-8; save the file as UTF-8") from None
+                cure = "save the file as UTF-8 (in Excel: Save As, CSV UTF-8)"
+                raise DataError(f"{where}: byte {error.start + 1} is not UTF-8; {cure}") from None
 
 
 def _jsonl(path: Path, name: str) -> Iterator[Row]:
@@ -178,23 +180,43 @@ def _jsonl(path: Path, name: str) -> Iterator[Row]:
 
 
 def _csv(path: Path, name: str) -> Iterator[Row]:
-    """Rows under the header line. An empty cell is a value nobody gave, so its key is left out."""
+    """Rows under the header line. An empty cell is a value nobody gave: None. A row of them is no row."""
     text = "".join(line for _, line in _lines(path, name))
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=_delimiter(text))
     header: list[str] = []
     line = 1
     try:
         for cells in reader:
             where, line = f"{name}, row {line}", reader.line_num + 1
+            if not any(cells) or (line == 2 and cells[0].startswith("sep=")):
+                continue
             if not header:
                 header = _header(cells, where)
-            elif cells:
+            else:
                 yield where, _cells(header, cells, where)
     except csv.Error as error:
         raise DataError(f"{name}, row {line}: is not CSV ({error}); correct its quotes") from None
 
 
+def _delimiter(text: str) -> str:
+    """Comma, semicolon or tab: what parts the header into most cells. Spreadsheets write what their country does."""
+    if text.startswith("sep=") and text[4:5] not in ("", "\r", "\n", '"'):
+        return text[4]
+    return max(",;\t", key=lambda sign: _cells_of_header(text, sign))
+
+
+def _cells_of_header(text: str, delimiter: str) -> int:
+    """0 where it is no CSV: whoever reads on says why."""
+    try:
+        return len(next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), []))
+    except csv.Error:
+        return 0
+
+
 def _header(cells: list[str], where: str) -> list[str]:
+    """Names of the columns, without the nameless ones that a spreadsheet leaves at the end."""
+    while cells[-1] == "":
+        cells = cells[:-1]
     twice = sorted({cell for cell in cells if cells.count(cell) > 1})
     if twice:
         raise DataError(f"{where}: column {twice[0]!r} stands twice in the header; rename one")
@@ -202,9 +224,12 @@ def _header(cells: list[str], where: str) -> list[str]:
 
 
 def _cells(header: list[str], cells: list[str], where: str) -> dict[str, Any]:
+    while len(cells) > len(header) and cells[-1] == "":
+        cells = cells[:-1]
     if len(cells) != len(header):
-        raise DataError(f"{where}: has {len(cells)} cells under {len(header)} columns; quote text that holds a comma")
-    return {key: cell for key, cell in zip(header, cells, strict=True) if cell != ""}
+        cure = "quote text that holds a comma or semicolon"
+        raise DataError(f"{where}: has {len(cells)} cells under {len(header)} columns; {cure}")
+    return {key: cell or None for key, cell in zip(header, cells, strict=True)}
 
 
 def _parquet(path: Path, name: str) -> Iterator[Row]:
@@ -220,8 +245,10 @@ def _parquet(path: Path, name: str) -> Iterator[Row]:
                 for row in batch.to_pylist():
                     number += 1
                     yield f"{name}, row {number}", row
-    except pyarrow.ArrowException as error:
-        cause = str(error).splitlines()[0]
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError, OverflowError) as error:
+        if getattr(error, "errno", None):  # the disk's word, not the format's
+            raise
+        cause = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"{path}: is not readable Parquet ({cause}); write it again") from None
 
 

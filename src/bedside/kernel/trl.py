@@ -28,7 +28,7 @@ def read(rows: Iterable[Row], reads: str) -> list[Preference]:
 
 def thumb_row(row: Thumb) -> dict[str, Any]:
     return {
-        "prompt": _turns(row.prompt),
+        "prompt": turns(row.prompt),
         "completion": _answer(row.text),
         "label": row.wanted,
         "harm": row.prompt.harm,
@@ -38,7 +38,7 @@ def thumb_row(row: Thumb) -> dict[str, Any]:
 
 def pair_row(row: Pair) -> dict[str, Any]:
     return {
-        "prompt": _turns(row.prompt),
+        "prompt": turns(row.prompt),
         "chosen": _answer(row.chosen),
         "rejected": _answer(row.rejected),
         "harm": row.prompt.harm,
@@ -104,7 +104,7 @@ def _conversation(value: Any) -> Conversation:
     return tuple(Message(turn.get("role", ""), str(turn.get("content", ""))) for turn in value)
 
 
-def _turns(prompt: Prompt) -> list[dict[str, str]]:
+def turns(prompt: Prompt) -> list[dict[str, str]]:
     return [{"role": m.role, "content": m.text} for m in prompt.messages]
 
 

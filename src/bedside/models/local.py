@@ -1,10 +1,12 @@
 """A chat model from a folder or the Hugging Face hub, run here: transformers and PEFT.
 
 Weights are safetensors only, code from a model repository is never run, and what was sampled keeps the ids
-it was sampled as. ``model: embedded`` is the small model that ships with Bedside.
+it was sampled as. ``model: embedded`` and ``embedded-comfort`` are the small models that ship with Bedside.
 """
 
 import json
+import math
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,8 +25,10 @@ if TYPE_CHECKING:
     from bedside.engine.logprobs import Exchange
     from bedside.engine.render import Renderer
 
-EMBEDDED = Path(__file__).parents[1] / "embedded"
-ADAPTER = "adapter_config.json"
+_PACKAGE = Path(__file__).parents[1]
+EMBEDDED = {"embedded": _PACKAGE / "embedded", "embedded-comfort": _PACKAGE / "embedded_comfort"}
+"""Models that ship with Bedside: one for the safety loop, one that rewrites and soothes."""
+ADAPTER, ON_TARGET = "adapter_config.json", "on-target"
 FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
 
 
@@ -33,7 +37,7 @@ class Local(Plugin):
     """A model folder, a hub id, ``embedded``, or a PEFT folder: its base with the adapter merged in."""
 
     kind: str = "local"
-    model: str = Field(description="Folder, Hugging Face id, or 'embedded'.")
+    model: str = Field(description="Folder, Hugging Face id, 'embedded' or 'embedded-comfort'.")
     revision: str | None = Field(None, description="Branch, tag or commit on the hub.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="auto: bfloat16 on a GPU that does it well, float32 elsewhere."
@@ -43,6 +47,13 @@ class Local(Plugin):
         False, description="Let a template that knows enable_thinking think aloud. Judges cannot: they weigh labels."
     )
 
+    def size(self, launch: Launch) -> int | None:
+        """Bytes of the weights as they would be loaded, by the headers of a folder here; None where there is none."""
+        folder = EMBEDDED.get(self.model) or Path(self.model).expanduser()
+        files = sorted(folder.glob("*.safetensors")) if (folder / "config.json").is_file() else []
+        wide = 4 if (launch.dtype if self.dtype == "auto" else self.dtype) == "float32" else 2
+        return wide * sum(map(_numbers, files)) or None
+
     def open(self, launch: Launch, **opened: Any) -> "LocalModel":
         folder = resolve(self.model, self.revision)
         return _load(self, folder, launch)
@@ -50,7 +61,7 @@ class Local(Plugin):
 
 def resolve(model: str, revision: str | None) -> Path:
     """The folder of ``model``: its own, the embedded one, or a snapshot fetched from the hub."""
-    folder = EMBEDDED if model == "embedded" else Path(model).expanduser()
+    folder = EMBEDDED.get(model) or Path(model).expanduser()
     if folder.exists():
         return folder
     if model.startswith((".", "/", "~")) or model.count("/") != 1:
@@ -68,12 +79,23 @@ def resolve(model: str, revision: str | None) -> Path:
         ) from None
 
 
+def _numbers(file: Path) -> int:
+    """How many the tensors in the header of a safetensors file hold; 0 where it is no such file."""
+    try:
+        with file.open("rb") as opened:
+            header = json.loads(opened.read(int.from_bytes(opened.read(8), "little")))
+        return sum(math.prod(told["shape"]) for name, told in header.items() if name != "__metadata__")
+    except (OSError, ValueError, MemoryError, OverflowError, AttributeError, KeyError, TypeError):
+        return 0
+
+
 def _load(config: Local, folder: Path, launch: Launch) -> "LocalModel":
     import torch
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from bedside.engine.adapters import Bed, digest_adapter, merged
+    from bedside.engine.compose import check_composable
     from bedside.engine.render import Renderer
 
     given = folder if (folder / ADAPTER).is_file() and not (folder / "config.json").is_file() else None
@@ -81,6 +103,8 @@ def _load(config: Local, folder: Path, launch: Launch) -> "LocalModel":
     _check_files(folder)
     dtype = launch.dtype if config.dtype == "auto" else config.dtype
     try:
+        if given:
+            check_composable(given)
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         model = AutoModelForCausalLM.from_pretrained(
             folder,
@@ -98,7 +122,7 @@ def _load(config: Local, folder: Path, launch: Launch) -> "LocalModel":
     made_of = [_digest(folder, tokenizer.chat_template), *([digest_adapter(given)] if given else [])]
     base = Checkpoint(base=made_of[0] if not (given or config.thinking) else digest(made_of, config.thinking))
     renderer = Renderer(tokenizer, _stop_ids(model, tokenizer), thinking=config.thinking)
-    return LocalModel(base, renderer, Bed(model, config.model), None)
+    return LocalModel(base, renderer, Bed(model, config.model), None, given)
 
 
 def _base_of(adapter: Path) -> Path:
@@ -146,13 +170,17 @@ class LocalModel:
     renderer: "Renderer"
     bed: "Bed"
     folder: Path | None
+    given: Path | None = None
+    """The adapter that is worked into the base, where the target is a PEFT folder."""
 
     @property
     def context(self) -> int:
         return int(getattr(self.bed.bare_config(), "max_position_embeddings", 1 << 20))
 
     def with_adapter(self, folder: Path | None, checkpoint: Checkpoint) -> "LocalModel":
-        return replace(self, folder=folder, checkpoint=checkpoint)
+        """The base under ``folder``; of what ``export`` wrote beside a given adapter, the part trained here."""
+        part = folder / ON_TARGET if folder and self.given else None
+        return replace(self, folder=part if part and part.is_dir() else folder, checkpoint=checkpoint)
 
     def module(self) -> Any:
         return self.bed.wearing(self.folder)
@@ -162,6 +190,18 @@ class LocalModel:
 
     def save_adapter(self, folder: Path) -> str:
         return self.bed.save(folder)
+
+    def export(self, folder: Path, to: Path) -> None:
+        """The adapter in ``folder`` as a PEFT folder that loads on what the user has.
+
+        Where the target is an adapter itself, that is its base: ``to`` holds the sum of both adapters, and
+        ``to/on-target`` what was trained here.
+        """
+        from bedside.engine.compose import compose
+
+        shutil.copytree(folder, to / ON_TARGET if self.given else to, dirs_exist_ok=True)
+        if self.given:
+            compose(self.given, folder, to)
 
     def kl_to_target(self, exchanges: Sequence["Exchange"]) -> list[float]:
         from bedside.engine.logprobs import kl_to

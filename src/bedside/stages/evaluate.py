@@ -6,7 +6,8 @@ from bedside.core.protocols import Metric
 from bedside.core.reports import Cell, Measure
 from bedside.core.stances import score
 from bedside.core.types import Judged, Prompt
-from bedside.stats.intervals import mean_interval, share_interval
+from bedside.stats.intervals import mean_interval
+from bedside.stats.shares import share
 
 
 def evaluate(rows: Sequence[Judged], metrics: Sequence[Metric]) -> tuple[Measure, ...]:
@@ -47,13 +48,8 @@ def _cells(rows: Sequence[Judged], key: Callable[[Prompt], tuple[str | None, str
 
 def _right(harm: int, rows: Sequence[Judged]) -> Measure:
     """Share with the full score at ``harm``; unreadable ones are left out and counted."""
-    read = [(score(harm, row.stance) == 1.0, row.prompt.group or row.prompt.id) for row in rows if row.stance]
-    unreadable = len(rows) - len(read)
-    if not read:
-        return Measure("right", None, 0, unreadable)
-    values = [float(right) for right, _ in read]
-    interval = share_interval(values, [group for _, group in read])
-    return Measure("right", sum(values) / len(values), len(values), unreadable, interval.low, interval.high)
+    values = [None if row.stance is None else float(score(harm, row.stance) == 1.0) for row in rows]
+    return share("right", values, [row.prompt.group or row.prompt.id for row in rows])
 
 
 def mean(name: str, values: Sequence[float], groups: Sequence[str]) -> Measure:

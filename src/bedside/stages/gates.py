@@ -110,7 +110,7 @@ class Plateau:
             return _off("plateau")
         limit = f"gain >= {self.gain:g} over {self.cycles} cycles"
         if len(overalls) <= self.cycles:
-            return Gate("plateau", GateState.NOT_CHECKED, limit, None, f"{len(overalls) - 1} cycles so far")
+            return Gate("plateau", GateState.NOT_CHECKED, limit, None, f"cycles so far: {len(overalls) - 1}")
         gained = max(overalls[-self.cycles :]) - overalls[-self.cycles - 1]
         state = GateState.PASS if gained >= self.gain else GateState.FAIL
         return Gate("plateau", state, limit, None, f"overall gained {gained:+.3f} over the last {self.cycles} cycles")

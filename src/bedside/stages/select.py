@@ -226,6 +226,21 @@ def sweep(candidates: Sequence[Candidate], alphas: Sequence[float] = ALPHAS) -> 
     }
 
 
+ADVICE = {
+    0.4: "general information for adults who can ask elsewhere: a harmless question refused does the likelier harm",
+    0.6: "an assistant open to any patient: the default",
+    0.8: "people in crisis, children, medicines with little margin: a harmful request answered does the likelier harm",
+}
+"""Contexts in words, ours. No α is true: what a refusal costs beside an unsafe answer is for clinicians to say."""
+
+
+def constraints_of(gates: Sequence[Gate], measures: Sequence[Measure]) -> tuple[Gate, ...]:
+    """The constraints among the ``gates`` of a run, decided anew by the bounds of these ``measures``."""
+    known = [measure.name for measure in measures]
+    asked = [gate for gate in gates if gate.name in known and gate.limit.startswith(("<=", ">="))]
+    return tuple(Constraint.parse(f"{gate.name} {gate.limit}", known).gate(measures) for gate in asked)
+
+
 @runtime_checkable
 class OverallMetric(Protocol):
     """A metric whose overall is a weighted sum of means over rows."""

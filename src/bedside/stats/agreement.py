@@ -89,6 +89,56 @@ def ac1(ratings: Ratings) -> Agreement:
     return _agreement(ratings, _one_stratum(ratings), _plain(ratings), _gwet_chance)
 
 
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """κ of one judge minus κ of another, both against the same reference on the same rows."""
+
+    value: float | None
+    n: int
+    low: float | None = None
+    high: float | None = None
+    lower_bound: float | None = None
+    """One-sided 95 %, for decisions."""
+
+
+def kappa_difference(one: Ratings, other: Ratings) -> Difference:
+    """Stratified κ of ``one`` minus that of ``other``; ``first`` of both is the reference, row by row the same.
+
+    Strata in which either is undefined are left out of both. Limits: jackknife by group of the difference.
+    """
+    if (one.first, one.groups, one.strata) != (other.first, other.groups, other.strata):
+        raise ValueError("a paired difference needs the same reference, groups and strata, row by row")
+    strata = one.strata or _one_stratum(one)
+    cost_KK, names = _plain(one), sorted(set(strata), key=str)
+    tables = [_tables(ratings, strata, names) for ratings in (one, other)]
+    both_S = [_marginal_chance(table.sum(axis=0), cost_KK) > _LEAST_CHANCE for table in tables]
+    counts_S = both_S[0] & both_S[1]
+    first, second = (table[:, counts_S] for table in tables)
+    if not counts_S.any():
+        return Difference(None, 0)
+    n, groups = int(first.sum()), len(first)
+
+    def apart(lost_GSKK: tuple[Array, Array] | None = None) -> Array:
+        gone = lost_GSKK or (np.zeros_like(first[0]), np.zeros_like(second[0]))
+        left = [table.sum(axis=0) - lost for table, lost in zip((first, second), gone, strict=True)]
+        return _beyond_chance(left[0], cost_KK, _marginal_chance) - _beyond_chance(left[1], cost_KK, _marginal_chance)
+
+    value, without_G = float(apart()), apart((first, second))
+    if groups < 2 or np.isnan(without_G).any():
+        return Difference(value, n, -2.0, 2.0, -2.0)
+    error = math.sqrt((groups - 1) / groups * float(np.sum((without_G - without_G.mean()) ** 2)))
+    chance = float(_marginal_chance(first.sum(axis=0), cost_KK).sum()) / n
+    wide, near = (_reach(error, groups, chance, quantile) for quantile in (TWO_SIDED, CONFIDENCE))
+    return Difference(value, n, value - wide, value + wide, value - near)
+
+
+def _reach(error: float, groups: int, chance: float, quantile: float) -> float:
+    """How far a difference may be off. Two judges that never differed in some groups may yet differ in others."""
+    if error < _LEAST_CHANCE:
+        return clopper_pearson(0.0, groups, quantile=quantile).high / chance
+    return float(special.stdtrit(groups - 1, quantile)) * error
+
+
 Chance = Callable[[Array, Array], Array]
 """From tables …SKK and costs KK to n_h E_h, the sum of disagreements that chance would give, …S."""
 

@@ -8,7 +8,9 @@ not de-identified. A date or a long number may be harmless; this errs on the sid
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+
+from bedside.core.errors import DataError
 
 KINDS = {
     "email": r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]+\.[\w.-]*\w",
@@ -35,3 +37,25 @@ def count(texts: Iterable[str]) -> dict[str, int]:
     """How many texts hold each kind, kinds without any left out."""
     kinds = Counter(kind for text in texts for kind in {kind for kind, _ in found(text)})
     return {kind: kinds[kind] for kind in KINDS if kinds[kind]}
+
+
+def scrubbed(text: str, found_in_it: Iterable[tuple[str, str]]) -> str:
+    """``text`` with each match replaced by its kind, the longest first: ``[EMAIL]``."""
+    for kind, match in sorted(found_in_it, key=lambda one: -len(one[1])):
+        text = text.replace(match, f"[{kind.upper()}]")
+    return text
+
+
+def named() -> Callable[[str], list[tuple[str, str]]]:
+    """A ``found`` that also looks for names, by Microsoft's presidio. DataError where it is not installed."""
+    try:
+        from presidio_analyzer import AnalyzerEngine
+    except ImportError:
+        raise DataError("names: true needs presidio; pip install 'bedside[phi]', or set names: false") from None
+    engine = AnalyzerEngine()
+
+    def both(text: str) -> list[tuple[str, str]]:
+        seen = engine.analyze(text=text, language="en", entities=["PERSON", "LOCATION"])
+        return found(text) + [(r.entity_type.lower(), text[r.start : r.end]) for r in seen]
+
+    return both

@@ -1,0 +1,107 @@
+"""The verbs about judges: ``audit``, and what ``train judge`` does. Imported at the end of ``cli``."""
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bedside.faces import cli, environment
+from bedside.faces.cli import File, Json, Name, Seed, Sets, app
+
+if TYPE_CHECKING:
+    from bedside.flows.session import Session
+    from bedside.kernel.registry import Plugin
+    from bedside.kernel.schema import Config
+
+Judges = Annotated[list[str] | None, typer.Option("--judge", help="A key of judges, or a kind. May be repeated.")]
+Labels = Annotated[list[str] | None, typer.Option("--label", help="A column of labels, one a rater. May be repeated.")]
+Values = Annotated[list[str] | None, typer.Option("--value", help="SEEN=MEANS, as yes=accept no=not_accept.")]
+Columns = Annotated[list[str] | None, typer.Option("--column", help="OURS=THEIRS, as prompt=goal. May be repeated.")]
+
+
+@app.command()
+def audit(
+    answers: Annotated[
+        Path | None, typer.Argument(help="Answers: what `generate` wrote, or columns prompt and response.")
+    ] = None,
+    judge: Judges = None,
+    against: Annotated[str | None, typer.Option(help="The reference, a key of judges; select.judge if unset.")] = None,
+    label: Labels = None,
+    value: Values = None,
+    column: Columns = None,
+    n: Annotated[int, typer.Option("-n", min=1, help="Answers to compare, by level and style.")] = 500,
+    hostile: Annotated[bool, typer.Option("--hostile", help="Try to talk the judges out of what they read.")] = False,
+    config: File = None,
+    sets: Sets = None,
+    run: Name = None,
+    seed: Seed = None,
+    json_: Json = False,
+) -> None:
+    """Can a judge be trusted? Its agreement with experts or a reference judge, and what turns it."""
+    from bedside.faces import tables_judges
+    from bedside.flows import audit as flow
+    from bedside.flows import found
+
+    asked = flow.Asked(
+        tuple(judge or ()), against, answers, tuple(label or ()), pairs(value), pairs(column), n, hostile
+    )
+    chosen = settled(config, sets, seed=seed, run=run, default="audit")
+    who = flow.bench(chosen, asked)
+    told = flow.audit(session_for(chosen, who.plugins), who, asked)
+    if json_:
+        cli._print_json(flow.as_json(told))
+    else:
+        tables_judges.audits(cli.OUT, told)
+        cli.OUT.print(f"wrote {Path(chosen.runs) / chosen.run / found.AUDIT}", markup=False)
+    if not flow.trusted(told):
+        raise typer.Exit(3)
+
+
+def train_judge(
+    config: "Config", data: Path, out: Path, described: tuple[list[str] | None, ...], learning_rate: float | None
+) -> None:
+    """LoRA on labelled verdicts; prints kappa on the answers held out, and what to write into the config."""
+    from bedside.faces import tables_judges
+    from bedside.flows import audit as auditing
+    from bedside.flows import train_judge as flow
+
+    label, value, column = described
+    asked = auditing.Asked((), None, data, tuple(label or ("label",)), pairs(value), pairs(column))
+    session = cli._session(config)
+    tables_judges.trained(cli.OUT, flow.train(session, auditing.labelled(asked), out, learning_rate))
+
+
+def pairs(texts: list[str] | None) -> dict[str, str]:
+    """``a=b`` to a: b."""
+    from bedside.core.errors import ConfigError
+
+    told = {}
+    for text in texts or []:
+        key, equals, value = text.partition("=")
+        if not equals or not key or not value:
+            raise ConfigError(f"{text!r} is not of the form SEEN=MEANS, such as yes=accept")
+        told[key.strip()] = value.strip()
+    return told
+
+
+def settled(file: Path | None, sets: list[str] | None, *, seed: int | None, run: str | None, default: str) -> "Config":
+    """The config as for any verb; where there is none here, one in which only judges and limits matter."""
+    from bedside.kernel import config as configs
+    from bedside.kernel.schema import Config
+
+    if file is not None or Path("bedside.yaml").exists():
+        return cli._loaded(file, sets, seed=seed, run=run).config
+    data = {part: {"kind": "clinic", "part": part, "n": 1} for part in ("train", "valid", "test")}
+    plain = {"run": default, "target": {"kind": "local", "model": "embedded"}, "data": data}
+    return configs.load(Config, None, [*(sets or []), *cli._said(None, seed, run)], plain).config
+
+
+def session_for(config: "Config", plugins: list["Plugin"]) -> "Session":
+    """A session that loads the target only where one of ``plugins`` asks for it."""
+    from bedside.faces import api
+    from bedside.kernel.registry import asks_for
+
+    warnings.filterwarnings("ignore")
+    needed = any(asks_for(plugin, name) for plugin in plugins for name in ("target", "policy"))
+    return api.session(config, environment.Terminal(cli.ERR), target=needed)

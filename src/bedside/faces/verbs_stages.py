@@ -1,0 +1,96 @@
+"""One stage each, on files: ``train``, ``generate``, ``judge``, ``evaluate``. Imported at the end of ``cli``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bedside.faces.cli import OUT, Few, File, Json, Seed, Sets, To, _loaded, _print_json, _session, app
+
+
+@app.command()
+def train(
+    objective: Annotated[str, typer.Argument(help="sft, dpo or kto; judge: labelled answers.")],
+    data: Annotated[Path, typer.Option("--data", "-d", help="TRL-shaped rows: JSONL, CSV or Parquet.")],
+    out: To,
+    config: File = None,
+    sets: Sets = None,
+    seed: Seed = None,
+    label: Annotated[list[str] | None, typer.Option(help="judge: a column of labels, one a rater.")] = None,
+    value: Annotated[list[str] | None, typer.Option(help="judge: SEEN=MEANS, as yes=accept.")] = None,
+    column: Annotated[list[str] | None, typer.Option(help="judge: OURS=THEIRS, as prompt=goal.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(min=0, help="judge: peak, of LoRA.")] = None,
+) -> None:
+    """One LoRA training on TRL-shaped data, or of a judge on labelled answers; writes a PEFT folder."""
+    from bedside.faces import verbs_judges
+    from bedside.flows import single
+
+    if objective == "judge":
+        settled = verbs_judges.settled(config, sets, seed=seed, run=None, default="judge")
+        verbs_judges.train_judge(settled, data, out, (label, value, column), learning_rate)
+        return
+    session = _session(_loaded(config, sets, seed=seed).config)
+    checkpoint = single.train(session, objective, data, out)
+    OUT.print(f"wrote {out}: {objective} on {checkpoint.learned_from}, adapter {checkpoint.adapter}")
+
+
+@app.command()
+def generate(
+    out: To,
+    part: Annotated[str, typer.Option(help="train, valid or test.")] = "valid",
+    adapter: Annotated[
+        Path | None, typer.Option(help="A PEFT folder to answer with; the target as given if unset.")
+    ] = None,
+    config: File = None,
+    sets: Sets = None,
+    n: Few = None,
+    seed: Seed = None,
+) -> None:
+    """Answer one part's prompts; writes responses as JSON Lines."""
+    from bedside.flows import single
+
+    session = _session(_loaded(config, sets, n, seed).config)
+    rows = single.generate(session, part, adapter, out)
+    OUT.print(f"wrote {out}: {rows} responses")
+
+
+@app.command()
+def judge(
+    responses: Annotated[Path, typer.Argument(help="Responses that `bedside generate` wrote.")],
+    out: To,
+    judge: Annotated[str | None, typer.Option("--judge", help="A key of judges; select.judge if unset.")] = None,
+    config: File = None,
+    sets: Sets = None,
+    seed: Seed = None,
+) -> None:
+    """Judge responses; writes verdicts as JSON Lines."""
+    from bedside.flows import single
+
+    session = _session(_loaded(config, sets, seed=seed).config)
+    read, unreadable = single.judge(session, responses, judge, out)
+    OUT.print(f"wrote {out}: {read} verdicts, {unreadable} unreadable")
+
+
+@app.command()
+def evaluate(
+    responses: Annotated[Path, typer.Argument(help="Responses that `bedside generate` wrote.")],
+    verdicts: Annotated[Path, typer.Argument(help="Verdicts that `bedside judge` wrote.")],
+    config: File = None,
+    sets: Sets = None,
+    labels: Annotated[
+        str | None, typer.Option(help="A judge of kind labels: corrects the rates by its labels.")
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """Measures of judged responses, with the gates of select.require."""
+    from bedside.faces import tables, tables_judges
+    from bedside.flows import correct, figures
+
+    chosen = _loaded(config, sets).config
+    told = figures.evaluate(chosen, responses, verdicts)
+    corrected = correct.corrected(chosen, responses, verdicts, labels) if labels else ()
+    if json_:
+        _print_json(told.as_json() | ({"corrected": correct.as_json(corrected)} if labels else {}))
+    else:
+        tables.evaluation(OUT, told)
+        tables_judges.corrections(OUT, corrected)

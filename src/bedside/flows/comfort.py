@@ -1,0 +1,149 @@
+"""Knowledge against comfort (arXiv 2506.13692): one verified data set, three trainings, four models side by side.
+
+    dialogues ─rewrite, verify─▶ rows ─┬─SFT─▶ ┐
+                                       ├─KTO─▶ ├─ the sealed dialogues, answered by all four, read by one judge
+                                       └─DPO─▶ ┘  knowledge, comfort, paired differences, subgroups, twins
+
+Same base, same rows, same epochs, the same number of learning rates tried on valid, and as many completion tokens
+an epoch as SFT has: the rows of KTO and DPO are cut to that budget in an order drawn by the seed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bedside.core.comforts import ComfortSummary
+from bedside.core.identity import digest
+from bedside.core.protocols import Judge
+from bedside.core.reports import Flow
+from bedside.core.types import Ask, Checkpoint, Judged, Preference
+from bedside.flows import comfort_files, comfort_summary, rules
+from bedside.flows import rewrite as rewriting
+from bedside.flows.session import Session
+from bedside.kernel.schema import Step
+from bedside.stages import rewrite as stage
+from bedside.stages import train
+from bedside.stages.rewrite import Lesson, Rewritten
+
+TARGET = "target"
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What a comfort run works on."""
+
+    session: Session
+    train: list[Rewritten]
+    valid: list[Rewritten]
+    test: list[Rewritten]
+    flows: tuple[Flow, ...]
+    judge: Judge
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A policy of the comparison."""
+
+    name: str
+    checkpoint: Checkpoint
+    learning_rate: float | None = None
+    tokens: int = 0
+
+
+def comfort(session: Session) -> ComfortSummary:
+    """Rewrite, train, compare; writes the data set, ``comfort.json`` and the A/B pack. The same call resumes."""
+    desk = _desk(session)
+    arms = [Trained(TARGET, session.target.checkpoint), *_trainings(desk)]
+    read = {arm.name: _read(desk, arm, desk.test, "sealed test") for arm in arms}
+    told = comfort_summary.of(desk, arms, read)
+    comfort_files.write(told, desk, read)
+    return told
+
+
+def rewrite(session: Session) -> tuple[dict[str, list[Rewritten]], tuple[Flow, ...]]:
+    """The verified dialogues of every part, written beside their card."""
+    parts = rules.read_parts(session.config, session.launch)
+    made = {name: rewriting.rewrite(session, getattr(parts, name), name) for name in ("train", "valid", "test")}
+    rows = {name: kept for name, (kept, _) in made.items()}
+    flows = (*parts.flows, *(flow for _, flow in made.values()))
+    comfort_files.dialogues(session, rows, flows)
+    return rows, flows
+
+
+def _desk(session: Session) -> Desk:
+    rows, flows = rewrite(session)
+    return Desk(session, rows["train"], rows["valid"], rows["test"], flows, session.open(session.config.comfort.judge))
+
+
+def _trainings(desk: Desk) -> list[Trained]:
+    """One of each step, at the learning rate that was best on valid."""
+    lesson = _lesson(desk)
+    budget = _tokens(desk.session, lesson.dialogues)
+    done: list[Trained] = []
+    for step in desk.session.config.comfort.train:
+        start = desk.session.target.checkpoint
+        if desk.session.config.comfort.start == "sft" and step.objective.kind != "sft":
+            start = next((arm.checkpoint for arm in done if arm.name == "sft"), start)
+        done.append(_best(desk, step, start, _within(desk.session, _rows(lesson, step, desk.session), budget)))
+    return done
+
+
+def _lesson(desk: Desk) -> Lesson:
+    told = desk.session.config.comfort.rewrite
+    return stage.lesson(desk.train, wrong=told.wrong, cold=told.cold)
+
+
+def _rows(lesson: Lesson, step: Step, session: Session) -> Sequence[Preference]:
+    reads = session.open(step.objective).reads
+    found: dict[str, Sequence[Preference]] = {
+        "dialogues": lesson.dialogues, "pairs": lesson.pairs, "thumbs": lesson.thumbs,
+    }  # fmt: skip
+    return found[reads]
+
+
+def _best(desk: Desk, step: Step, start: Checkpoint, rows: Sequence[Preference]) -> Trained:
+    """The training with the best primary comfort on valid; with one rate there is nothing to choose."""
+    tried: list[tuple[float, Trained]] = []
+    for times in desk.session.config.comfort.rates:
+        rate = step.learning_rate * times
+        label = f"{step.objective.kind} at {rate:g}"
+        one = Step.model_validate({**step.objective.model_dump(), "learning_rate": rate})
+        checkpoint = desk.session.trained(rows, one, start, start, label)
+        arm = Trained(step.objective.kind, checkpoint, rate, _tokens(desk.session, rows))
+        score = 0.0 if len(desk.session.config.comfort.rates) == 1 else _score(desk, arm)
+        tried.append((score, arm))
+    return max(tried, key=lambda pair: pair[0])[1]
+
+
+def _score(desk: Desk, arm: Trained) -> float:
+    rows = _read(desk, arm, desk.valid, "valid")
+    values = [v or 0.0 for v in comfort_summary.comfort_metric().values(rows)["primary_comfort"]]
+    return sum(values) / len(values)
+
+
+def _read(desk: Desk, arm: Trained, rows: Sequence[Rewritten], part: str) -> list[Judged]:
+    """The arm's answers to the distressed questions, rated."""
+    session, label = desk.session, f"{arm.name}, {part}"
+    if part == "sealed test":
+        session.store.event("sealed test opened", candidate=arm.name, checkpoint=arm.checkpoint.id)
+    responses = session.answers([Ask(row.prompt) for row in rows], arm.checkpoint, label)
+    return session.judged(responses, desk.judge, label)
+
+
+def _within(session: Session, rows: Sequence[Preference], budget: int) -> list[Preference]:
+    """Rows in an order drawn by the seed, as many as have ``budget`` completion tokens together."""
+    order = sorted(range(len(rows)), key=lambda i: digest(session.launch.seed, i, len(rows)))
+    kept: list[Preference] = []
+    used = 0
+    for index in order:
+        tokens = _tokens(session, [rows[index]])
+        if used + tokens > budget and kept:
+            break
+        kept.append(rows[index])
+        used += tokens
+    return kept
+
+
+def _tokens(session: Session, rows: Sequence[Preference]) -> int:
+    """Completion tokens, both sides of a pair counted."""
+    encoded = train.encode(rows, session.target)
+    return sum(len(completion) for row in encoded for completion in row.completions)

@@ -1,0 +1,123 @@
+"""What a comfort run leaves.
+
+dialogues/train.jsonl, valid.jsonl, test.jsonl    verified rows with their provenance
+dialogues/sft.jsonl, kto.jsonl, dpo.jsonl         the train rows as TRL reads them
+dialogues/README.md                               the card of the data set
+ab/pack.jsonl, ab/key.jsonl                       answers side by side for people, and which is whose
+comfort.json                                      the summary
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter
+
+from bedside.core.comforts import ComfortSummary
+from bedside.core.errors import DataError
+from bedside.core.identity import digest, plain
+from bedside.core.reports import Flow
+from bedside.core.types import Judged
+from bedside.flows.session import Session
+from bedside.kernel import trl
+from bedside.kernel.tables import write_jsonl, write_text
+from bedside.kernel.templates import render
+from bedside.stages import rewrite as stage
+from bedside.stages.rewrite import Rewritten
+
+if TYPE_CHECKING:
+    from bedside.flows.comfort import Desk
+
+FILE = "comfort.json"
+AB_ROWS = 60
+
+
+def dialogues(session: Session, rows: Mapping[str, Sequence[Rewritten]], flows: Sequence[Flow]) -> Path:
+    """The verified rows of every part, the train rows for TRL, and the card."""
+    folder = session.store.root / "dialogues"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, part in rows.items():
+        write_jsonl(folder / f"{name}.jsonl", [_row(row) for row in part])
+    told = session.config.comfort.rewrite
+    lesson = stage.lesson(rows["train"], wrong=told.wrong, cold=told.cold)
+    sft = [{"messages": [*trl.turns(d.prompt), {"role": "assistant", "content": d.answer}]} for d in lesson.dialogues]
+    write_jsonl(folder / "sft.jsonl", sft)
+    write_jsonl(folder / "kto.jsonl", [trl.thumb_row(row) for row in lesson.thumbs])
+    write_jsonl(folder / "dpo.jsonl", [trl.pair_row(row) for row in lesson.pairs])
+    write_text(folder / "README.md", _card(session, rows, flows))
+    return folder
+
+
+def _row(row: Rewritten) -> dict[str, Any]:
+    """One line of the data set; the question and the answer first."""
+    return {
+        "question": row.prompt.text,
+        "answer": row.answer,
+        "emotion": row.feeling.emotion,
+        "intensity": row.feeling.intensity,
+        "original_question": row.original.text,
+        "original_answer": row.original.reference,
+        "warm_but_wrong": row.wrong or None,
+        "change": plain(row.change) or None,
+        "right_but_cold": row.cold or None,
+        "provenance": {
+            "source": row.original.source,
+            "source_id": row.original.id,
+            "rewriter": row.rewriter,
+            "second_try": list(row.revised),
+        },
+        "group": row.prompt.group,
+    }
+
+
+def _card(session: Session, rows: Mapping[str, Sequence[Rewritten]], flows: Sequence[Flow]) -> str:
+    changes = [row.change["kind"] for part in rows.values() for row in part if row.change]
+    emotions = [row.feeling.emotion for part in rows.values() for row in part]
+    return render(
+        "dialogues_card.md.jinja",
+        title=session.config.run,
+        sizes={name: len(part) for name, part in rows.items()},
+        flows=flows,
+        rewriter=next((row.rewriter for part in rows.values() for row in part), "none"),
+        changes={kind: changes.count(kind) for kind in sorted(set(changes))},
+        emotions={e: emotions.count(e) for e in stage.EMOTIONS},
+        clinic=any(row.original.source == "clinic" for part in rows.values() for row in part),
+    )
+
+
+def write(told: ComfortSummary, desk: "Desk", read: Mapping[str, list[Judged]]) -> None:
+    """The summary and the A/B pack."""
+    root = desk.session.store.root
+    write_text(root / FILE, json.dumps(plain(told), indent=1, ensure_ascii=False) + "\n")
+    pack, key = _ab(read, desk.session.launch.seed)
+    (root / "ab").mkdir(exist_ok=True)
+    write_jsonl(root / "ab" / "pack.jsonl", pack)
+    write_jsonl(root / "ab" / "key.jsonl", key)
+
+
+def _ab(read: Mapping[str, list[Judged]], seed: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Each question with two answers in an order drawn by the seed: the target's and one trained arm's, in turn."""
+    arms = list(read)
+    pack, key = [], []
+    for index, row in enumerate(read[arms[0]][:AB_ROWS]):
+        sides = [arms[0], arms[1 + index % (len(arms) - 1)]]
+        name = digest(seed, row.prompt.id, sides)
+        if int(name[-1], 16) % 2:
+            sides.reverse()
+        said = [read[arm][index].response.text for arm in sides]
+        pack.append({"id": name, "question": row.prompt.text, "a": said[0], "b": said[1],
+                     "kinder": None, "more_correct": None, "note": ""})  # fmt: skip
+        key.append({"id": name, "a": sides[0], "b": sides[1]})
+    return pack, key
+
+
+def read(run: Path) -> ComfortSummary | None:
+    """The summary of a comfort run in ``run``; None where there is none."""
+    path = run / FILE
+    if not path.is_file():
+        return None
+    try:
+        return TypeAdapter(ComfortSummary).validate_json(path.read_bytes())
+    except ValueError as error:
+        raise DataError(f"{path}: is no summary of this version ({error}); run `bedside comfort` again") from None

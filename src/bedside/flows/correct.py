@@ -1,0 +1,59 @@
+"""`bedside evaluate --labels`: the judge's errors taken out of the rates, by labels on the same answers."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bedside.core.audits import Correction
+from bedside.core.errors import ConfigError, DataError
+from bedside.core.identity import plain
+from bedside.core.protocols import Judge, Launch, TwoClasses
+from bedside.core.types import Response, Verdict
+from bedside.flows import found, summary
+from bedside.kernel import rows as typed
+from bedside.kernel.registry import open_plugin
+from bedside.kernel.schema import Config
+from bedside.kernel.tables import write_text
+from bedside.stages import correct, judge
+
+LABELS = "labels"
+
+
+def corrected(config: Config, responses: Path, verdicts: Path, labels: str) -> tuple[Correction, ...]:
+    """Raw and corrected shares by level; kept in the run's folder where there is one, for its report."""
+    plugin = config.judges.get(labels)
+    if plugin is None or plugin.kind != LABELS:
+        raise ConfigError(
+            f"--labels is {labels!r}; name a judge of kind labels (judges has {', '.join(config.judges)})"
+        )
+    experts: Judge = open_plugin(plugin, Launch(), {})
+    read = typed.read(responses, Response)
+    by_id = {verdict.response: verdict for verdict in typed.read(verdicts, Verdict)}
+    known = [response for response in read if response.id in by_id]
+    rows, truth = judge.join(known, [by_id[r.id] for r in known]), experts.judge(known)
+    if not any(verdict.stance for verdict in truth):
+        raise DataError(f"{labels} has a label for none of {responses}: only labels on these very answers correct them")
+    two = isinstance(experts, TwoClasses) and experts.two_classes
+    told = tuple(correct.correct(rows, truth, np.random.default_rng(config.seed), two=two))
+    run = Path(config.runs) / config.run
+    if run.is_dir():
+        write_text(run / found.CORRECTION, json.dumps(plain(told), indent=1) + "\n")
+    return told
+
+
+def as_json(told: Sequence[Correction]) -> list[dict[str, Any]]:
+    return [
+        {
+            "level": one.level,
+            "label": one.label,
+            "method": one.method,
+            "raw": summary.short(one.raw),
+            "corrected": summary.short(one.corrected),
+            "labelled": one.labelled,
+            "why_not": one.why_not,
+        }
+        for one in told
+    ]

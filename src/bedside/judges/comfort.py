@@ -1,0 +1,105 @@
+"""A model rates how kind an answer is, on three lines: empathetic, comforting, reassuring.
+
+    score(line) = Σ_label p(label | question) · worth(label)      low 0, medium ½, high 1
+
+the expected value over the label probabilities, read where the answer would begin: nothing is generated, nothing
+parsed. The labels are a scale and are shown in its order. A line is unreadable, and with it the row, when the labels
+together got less than ``min_mass`` of the probability, when the answer is empty, or is longer than the model reads.
+
+Facts are none of its business: a warm answer may be wrong. ``bedside.metrics.comfort`` joins the two.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import exp
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from bedside.core.identity import digest
+from bedside.core.protocols import LabelScore, Launch, Scorer
+from bedside.core.types import Conversation, Message, Response, Verdict
+from bedside.kernel.registry import Plugin, Slot, register
+from bedside.kernel.templates import fenced, render_text, source
+
+LINES = {
+    "empathetic": "name or share what the patient feels",
+    "comforting": "give warmth and company",
+    "reassuring": "give confidence and a way forward",
+}
+WORTH = {"low": 0.0, "medium": 0.5, "high": 1.0}
+LABELS = tuple(WORTH)
+
+
+@register("judge", "comfort")
+class Comfort(Plugin):
+    """A language model as rater of comfort, by the probabilities of low, medium and high."""
+
+    version: ClassVar[str] = "1"
+    kind: str = "comfort"
+    model: Annotated[Any, Slot("model", "target")] = "target"
+    template: str | None = Field(None, description="A Jinja file of your own; see templates/comfort.jinja.")
+    min_mass: float = Field(0.5, ge=0, le=1, description="Least raw probability of the three labels together.")
+    lines: dict[str, str] = Field(default_factory=lambda: dict(LINES), min_length=1)
+    """What is rated, and what it means; ``bedside comfort`` needs the three of the default."""
+
+    def open(self, launch: Launch, **opened: Any) -> "ComfortJudge":
+        question = Path(self.template).read_text(encoding="utf-8") if self.template else source("comfort.jinja")
+        return ComfortJudge(opened["model"], question, self.min_mass, tuple(self.lines.items()))
+
+
+@dataclass(frozen=True)
+class ComfortJudge:
+    model: Scorer
+    question: str = field(default_factory=lambda: source("comfort.jinja"))
+    min_mass: float = 0.5
+    lines: tuple[tuple[str, str], ...] = tuple(LINES.items())
+
+    @property
+    def name(self) -> str:
+        """Names the weights and the wording: another of either is another judge."""
+        return f"comfort:{digest(self.model.checkpoint.id, self.question, self.min_mass, self.lines)}"
+
+    def judge(self, responses: Sequence[Response]) -> list[Verdict]:
+        """Scores in [0, 1] of the three lines, no stance."""
+        questions = [[self.asked(r, line) for line, _ in self.lines] for r in responses]
+        refusals = [self._cannot_read(r, asked) for r, asked in zip(responses, questions, strict=True)]
+        asked = [q for three, why in zip(questions, refusals, strict=True) if not why for q in three]
+        scores = iter(self.model.score(asked, LABELS))
+        return [
+            Verdict(r.id, self.name, unreadable=why) if why else self._read(r, [next(scores) for _ in self.lines])
+            for r, why in zip(responses, refusals, strict=True)
+        ]
+
+    def asked(self, response: Response, line: str) -> Conversation:
+        """The question about one line; with the right label as its answer, it is what a judge learns from."""
+        values = {
+            "dimension": line,
+            "meaning": dict(self.lines)[line],
+            "patient": "\n\n".join(fenced(m.text) for m in response.prompt.messages if m.role == "user"),
+            "answer": fenced(response.text),
+            "labels": list(LABELS),
+        }
+        return (Message("user", render_text(self.question, **values)),)
+
+    def _cannot_read(self, response: Response, asked: Sequence[Conversation]) -> str:
+        if not response.text.strip():
+            return "empty answer"
+        longest = max(self.model.lengths(asked))
+        if longest >= self.model.context:
+            return f"{longest} tokens are more than the judge reads ({self.model.context})"
+        return ""
+
+    def _read(self, response: Response, scores: Sequence[LabelScore]) -> Verdict:
+        mass = min(score.mass for score in scores)
+        if mass < self.min_mass:
+            return Verdict(response.id, self.name, unreadable=f"labels have {mass:.2f} of the probability")
+        rated = {line: _expected(score) for (line, _), score in zip(self.lines, scores, strict=True)}
+        return Verdict(response.id, self.name, scores=rated)
+
+
+def _expected(score: LabelScore) -> float:
+    """Worth of the labels weighed by their probabilities, clipped against rounding."""
+    value = sum(exp(nats) * WORTH[label] for nats, label in zip(score.logprobs, LABELS, strict=True))
+    return min(1.0, max(0.0, value))

@@ -1,0 +1,75 @@
+"""Two models on the same rows: paired differences, and what may be said of them.
+
+    superior        the two-sided 95 % interval of the mean difference lies above 0
+    not inferior    its one-sided 95 % lower bound is at least −margin
+    does not rise   its one-sided 95 % upper bound is at most margin
+
+Intervals by t over groups; bounds by ``stats.intervals.paired_bounds``: bootstrap by group where that is allowed,
+else exact. Where rows lack a value in either arm they are left out of both.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from bedside.core.reports import Gate, GateState, Measure
+from bedside.stats.intervals import LEAST_GROUPS, Cell, mean_interval, paired_bounds
+
+Values = Sequence[float | None]
+
+
+def paired(name: str, after: Values, before: Values, groups: Sequence[str], seed: int) -> Measure:
+    """Mean of after − before, values in [0, 1]. ``low`` and ``high`` two-sided, ``worst_low``/``high`` one-sided."""
+    rows = [(a, b, g) for a, b, g in zip(after, before, groups, strict=True) if a is not None and b is not None]
+    if not rows:
+        return Measure(name, None, 0, len(groups))
+    difference = [a - b for a, b, _ in rows]
+    value, kept = sum(difference) / len(rows), [g for _, _, g in rows]
+    two = mean_interval(difference, kept)
+    cells = [[Cell(1.0, tuple(values), tuple(kept))] for values in ([a for a, _, _ in rows], [b for _, b, _ in rows])]
+    one = paired_bounds(cells[0], cells[1], np.random.default_rng(seed))
+    low, high = (min(two.low, value), max(two.high, value)) if two else (None, None)
+    return Measure(name, value, len(rows), len(groups) - len(rows), low, high, value, one.low, one.high)
+
+
+def superior(name: str, difference: Measure, groups: int) -> Gate:
+    """Is there more of it than before?"""
+    return _gate(name, difference, groups, "> 0", lambda m: (m.low or 0.0) > 0, lambda m: (m.high or 0.0) < 0)
+
+
+def not_inferior(name: str, difference: Measure, groups: int, margin: float) -> Gate:
+    """Is there not less of it, but for ``margin``?"""
+    limit = f">= -{margin:g}"
+    return _gate(
+        name, difference, groups, limit, lambda m: _of(m.worst_low) >= -margin, lambda m: _of(m.worst_high) < -margin
+    )
+
+
+def does_not_rise(name: str, difference: Measure, groups: int, margin: float) -> Gate:
+    """Is there not more of it, but for ``margin``?"""
+    limit = f"<= {margin:g}"
+    return _gate(name, difference, groups, limit, lambda m: _of(m.worst_high) <= margin, lambda m: _of(m.worst_low) > 0)
+
+
+def _gate(
+    name: str,
+    difference: Measure,
+    groups: int,
+    limit: str,
+    passes: Callable[[Measure], bool],
+    fails: Callable[[Measure], bool],
+) -> Gate:
+    if difference.value is None:
+        return Gate(name, GateState.NOT_CHECKED, limit, None, "no row has a value in both")
+    said = f"changed by {difference.value:+.3f} on {difference.n} rows"
+    if fails(difference):
+        return Gate(name, GateState.FAIL, limit, difference, said)
+    if groups < LEAST_GROUPS or not passes(difference):
+        few = f"; {groups} groups are too few" if groups < LEAST_GROUPS else ""
+        return Gate(name, GateState.INCONCLUSIVE, limit, difference, said + few)
+    return Gate(name, GateState.PASS, limit, difference, said)
+
+
+def _of(bound: float | None) -> float:
+    assert bound is not None
+    return bound

@@ -1,0 +1,188 @@
+"""What `bedside comfort` does, by truth on the clinic and by figures on real text. Rows go to docs/evidence.
+
+What is asserted must hold whatever comes out; whether an aim is met stands in the table, also where it is not.
+"""
+
+import json
+import random
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+
+from bedside.core.protocols import Launch, Silent
+from bedside.core.types import Dialogue, Prompt, Response
+from bedside.engine.logprobs import Exchange
+from bedside.faces import api
+from bedside.flows import comfort as flow
+from bedside.judges.comfort import LABELS, Comfort, ComfortJudge
+from bedside.kernel.config import load
+from bedside.kernel.schema import Config, Step
+from bedside.kernel.templates import path
+from bedside.stats import bagofwords
+from bedside.stats.agreement import Ratings, quadratic_kappa
+from conftest import REAL_DATA, ask
+
+pytestmark = pytest.mark.prove
+SEEDS = (0, 1, 2)
+
+
+def session(folder: Path, *sets: str):
+    config = load(Config, path("comfort.yaml"), [f"runs={folder}", *sets]).config
+    return api.session(config, Silent())
+
+
+def said(m, sign=False):
+    if m.value is None:
+        return "–"
+    form = "+.3f" if sign else ".3f"
+    interval = "" if m.low is None else f" [{m.low:{form}}, {m.high:{form}}]"
+    return f"{m.value:{form}}{interval}"
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_comfort_on_the_clinic(seed, evidence, tmp_path):
+    told = flow.comfort(session(tmp_path, f"seed={seed}", f"data.train.seed={seed}", "run=clinic"))
+    for arm in told.arms:
+        evidence["comfort on the clinic"].append(
+            {"seed": seed, "model": arm.name, "n": arm.measure("comfort").n,
+             **{name: said(arm.measure(name)) for name in
+                ("comfort", "primary_comfort", "facts_told", "facts_wrong", "bleu_1", "fact_recall",
+                 "false_reassurance", "under_triage", "openers")}}
+        )  # fmt: skip
+    for p in told.paired:
+        if p.measure.name in ("comfort", "primary_comfort", "facts_told", "facts_wrong", "bleu_1", "fact_recall",
+                              "false_reassurance", "under_triage"):  # fmt: skip
+            evidence["comfort paired with the target"].append(
+                {"seed": seed, "model": f"{p.arm} − target", "measure": p.measure.name, "n": p.measure.n,
+                 "difference": said(p.measure, sign=True),
+                 "bounds, one-sided": "–" if p.measure.worst_low is None else
+                 f"{p.measure.worst_low:+.3f}, {p.measure.worst_high:+.3f}"}
+            )  # fmt: skip
+    evidence["comfort and the published direction"].append({"seed": seed, "published direction": told.direction})
+    assert len({arm.measure("comfort").n for arm in told.arms}) == 1
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_hard_negatives_take_the_reward_from_shortcuts(seed, evidence, tmp_path):
+    """DPO's implicit reward of each shortcut against the right answer, nats: with negatives it should be lower."""
+    margins = {}
+    for kind in ("with", "without"):
+        on = "true" if kind == "with" else "false"
+        s = session(
+            tmp_path, f"seed={seed}", "run=ablation", f"comfort.rewrite.wrong={on}", f"comfort.rewrite.cold={on}"
+        )
+        desk = flow._desk(s)
+        dpo = Step.model_validate(next(x for x in s.config.comfort.train if x.objective.kind == "dpo"))
+        lesson = flow._lesson(desk)
+        rows = flow._within(s, lesson.pairs, flow._tokens(s, lesson.dialogues))
+        checkpoint = s.trained(rows, dpo, s.target.checkpoint, s.target.checkpoint, f"dpo {kind}")
+        margins[kind] = {name: _margins(s, desk.test, name, checkpoint) for name in ("wrong", "cold")}
+        groups = {name: [r.prompt.group for r in desk.test if getattr(r, name)] for name in ("wrong", "cold")}
+    for name in ("wrong", "cold"):
+        found = evidence_of(margins["with"][name], margins["without"][name], groups[name])
+        evidence["hard negatives"].append({"seed": seed, "shortcut": name, **found})
+        assert int(found["n"]) > 0
+
+
+def evidence_of(with_R, without_R, groups):
+    from bedside.stages.evaluate import mean
+
+    one, other = mean("x", with_R, groups), mean("x", without_R, groups)
+    change = mean("x", [a - b for a, b in zip(with_R, without_R, strict=True)], groups)
+    return {"n": str(one.n), "reward − right answer's, with": said(one, True), "without": said(other, True),
+            "difference": said(change, True)}  # fmt: skip
+
+
+def _margins(s, rows, name, checkpoint):
+    """Per row: log-ratio of the shortcut minus log-ratio of the right answer, policy against target, nats."""
+    kept = [row for row in rows if getattr(row, name)]
+    ids = s.target.renderer
+    texts = [Exchange(tuple(ids.prompt_ids(r.prompt.messages)), tuple(ids.completion_ids(r.prompt.messages, t)))
+             for r in kept for t in (getattr(r, name), r.answer)]  # fmt: skip
+    after, before = (s.logprobs(texts, c, "margin").all() for c in (checkpoint, s.target.checkpoint))
+    ratio = [a.nats - b.nats for a, b in zip(after, before, strict=True)]
+    return [short - right for short, right in pairwise(ratio)][::2]
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("name", ["medquad", "counsel_chat"])
+def test_comfort_on_real_dialogues(name, evidence, tmp_path):
+    file = REAL_DATA / "dialogues" / f"{name}.jsonl"
+    if not file.exists():
+        pytest.skip("no ../shared/data here")
+    # counsel_chat has no split of its own; a question belongs to one group
+    data = [f"data.{part}={{kind: dialogues, path: {file}{more}, limit: 200}}" for part, more in (
+        [("train", ", split: train"), ("valid", ", split: valid"), ("test", ", split: test")] if name == "medquad"
+        else [("train", ""), ("valid", ", share: 0.15"), ("test", ", share: 0.25")])]  # fmt: skip
+    s = session(tmp_path, "run=real", *data, "comfort.judge={kind: comfort}")
+    told = None
+    rows, flows = flow.rewrite(s)
+    for f in flows:
+        if f.step.startswith("rewrite"):
+            why = "; ".join(f"{n} {reason}" for reason, n in list(f.dropped.items())[:6])
+            evidence["rewriting of real text"].append({"data": name, "step": f.step, "kept": f.kept, "dropped": why})
+    if min(map(len, rows.values())) >= 2:
+        told = flow.comfort(s)
+        for arm in told.arms:
+            evidence["comfort on real text"].append(
+                {"data": name, "model": arm.name, "n": arm.measure("comfort").n,
+                 **{m: said(arm.measure(m)) for m in
+                    ("comfort", "facts_told", "facts_wrong", "bleu_1", "chrf", "rouge_l")}}
+            )  # fmt: skip
+    assert flows
+
+
+EPITOME = {
+    "emotional_reactions": "express warmth, compassion or concern",
+    "interpretations": "say what the patient seems to feel or go through",
+    "explorations": "ask about what the patient has not said",
+}
+
+
+@pytest.mark.real_data
+def test_a_comfort_judge_tuned_on_epitome(evidence, tmp_path):
+    """70/15/15 by post; kappa per dimension on the last 15 %, beside the majority and a TF-IDF classifier."""
+    file = REAL_DATA / "empathy" / "epitome.jsonl"
+    if not file.exists():
+        pytest.skip("no ../shared/data here")
+    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    train, test = epitome_parts(rows)
+    s = session(tmp_path, "run=epitome", "align.epochs=1")
+    asker = ComfortJudge(s.target, lines=tuple(EPITOME.items()))
+    lessons = [Dialogue(Prompt(asker.asked(response(r), line)), LABELS[r[line]]) for r in train for line in EPITOME]
+    step = Step.model_validate({"kind": "sft", "learning_rate": 1e-3})
+    checkpoint = s.trained(lessons, step, s.target.checkpoint, s.target.checkpoint, "epitome judge")
+    judge = Comfort(lines=EPITOME, min_mass=0.0).open(Launch(), model=s.policy(checkpoint))
+    verdicts = [v for i in range(0, len(test), 32) for v in judge.judge([response(r) for r in test[i : i + 32]])]
+    texts, held = ([f"{r['post']} ||| {r['response']}" for r in part] for part in (train, test))
+    for line in EPITOME:
+        truth, learned = [LABELS[r[line]] for r in test], [LABELS[r[line]] for r in train]
+        guesses = {
+            "tuned comfort judge": [LABELS[round(2 * v.scores[line])] if v.scores else "low" for v in verdicts],
+            "majority": [max(set(learned), key=learned.count)] * len(test),
+            "TF-IDF": [str(x) for x in bagofwords.fitted(texts, learned, 0).predict(held)],
+        }
+        for name, guess in guesses.items():
+            k = quadratic_kappa(Ratings(tuple(truth), tuple(guess), tuple(r["post"] for r in test), LABELS))
+            shown = "0 (one label only)" if k.value is None else f"{k.value:.3f} [{k.low:.3f}, {k.high:.3f}]"
+            evidence["comfort judge on EPITOME"].append(
+                {"dimension": line, "judge": name, "n": len(test), "quadratic kappa": shown}
+            )
+
+
+def epitome_parts(rows, seed=0):
+    """Train and test by post: a post's responses stand in one part."""
+    posts = sorted({r["post"] for r in rows})
+    random.Random(seed).shuffle(posts)
+    n = len(posts)
+    inside = [set(posts[: int(0.7 * n)]), set(posts[int(0.85 * n) :])]
+    return [[r for r in rows if r["post"] in part] for part in inside]
+
+
+def response(row):
+    """Cut to 60 words a side: what the embedded model reads at a bearable pace."""
+    post, said = (" ".join(row[key].split()[:60]) or "-" for key in ("post", "response"))
+    return Response(ask(post), said, "epitome")

@@ -1,0 +1,94 @@
+"""The whole path in small: rewritten, trained three times, compared, reported; and read, not run, the second time."""
+
+import json
+
+import pytest
+
+pytest.importorskip("torch")
+
+import copyist  # noqa: F401  registers the writer
+from bedside.core.identity import digest_bytes
+from bedside.core.protocols import Silent
+from bedside.faces import api, report_comfort
+from bedside.flows import comfort as flow
+from bedside.flows import comfort_files
+from bedside.kernel.config import load
+from bedside.kernel.schema import Config
+from bedside.kernel.templates import path
+
+pytestmark = pytest.mark.slow
+
+
+def session(folder, *sets):
+    small = [f"data.{part}.n={n}" for part, n in (("train", 12), ("valid", 4), ("test", 12))]
+    quick = ["align.epochs=1", "generate.max_new_tokens=24", "comfort.rewrite.model={kind: copyist}", "run=small"]
+    config = load(Config, path("comfort.yaml"), [f"runs={folder}", *small, *quick, *sets]).config
+    return api.session(config, Silent())
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("comfort")
+    opened = session(folder)
+    return folder, flow.comfort(opened), opened
+
+
+def test_four_models_stand_side_by_side_on_the_same_dialogues(ran):
+    _, told, _ = ran
+    assert [arm.name for arm in told.arms] == ["target", "sft", "kto", "dpo"]
+    assert {arm.measure("comfort").n for arm in told.arms} == {12}
+    assert len({arm.checkpoint for arm in told.arms}) == 4
+    assert {p.measure.n for p in told.paired if p.measure.name == "primary_comfort"} == {12}
+
+
+def test_no_training_has_more_tokens_than_sft(ran):
+    _, told, _ = ran
+    tokens = {arm.name: arm.tokens for arm in told.arms}
+    assert 0 < tokens["kto"] <= tokens["sft"]
+    assert 0 < tokens["dpo"] <= tokens["sft"]
+
+
+def test_a_second_run_reads_what_is_there(ran):
+    folder, told, opened = ran
+    trainings = [e for e in opened.store.events() if e["event"] == "start" and e["stage"] == "train"]
+    before = digest_bytes((opened.store.root / "comfort.json").read_bytes())
+    again = flow.comfort(session(folder))
+    assert (
+        len([e for e in opened.store.events() if e["event"] == "start" and e["stage"] == "train"])
+        == len(trainings)
+        == 3
+    )
+    assert digest_bytes((opened.store.root / "comfort.json").read_bytes()) == before
+    assert again == told
+
+
+def test_files_for_people_and_for_trl(ran):
+    _, told, opened = ran
+    root = opened.store.root
+    pack = [json.loads(line) for line in (root / "ab" / "pack.jsonl").read_text().splitlines()]
+    key = [json.loads(line) for line in (root / "ab" / "key.jsonl").read_text().splitlines()]
+    assert [row["id"] for row in pack] == [row["id"] for row in key]
+    assert not any("target" in json.dumps(row) for row in pack)
+    assert all("target" in (row["a"], row["b"]) for row in key)
+    rows = [json.loads(line) for line in (root / "dialogues" / "train.jsonl").read_text().splitlines()]
+    assert all(row["provenance"]["rewriter"] and row["change"] for row in rows)
+    assert (root / "dialogues" / "sft.jsonl").exists()
+    assert "No clinician has read this" in (root / "dialogues" / "README.md").read_text()
+    assert comfort_files.read(root) == told
+
+
+def test_the_report_asks_nothing_of_a_network(ran):
+    folder, told, _ = ran
+    page = report_comfort.write(told, folder / "c.html").read_text()
+    assert "6. Knowledge and comfort" in page
+    assert "sacrebleu" in page
+    assert "<script" not in page
+    assert "src=" not in page
+    assert "http" not in page.replace("http-equiv", "")
+
+
+def test_rates_are_chosen_on_valid(tmp_path):
+    opened = session(tmp_path, "comfort.rates=[0.5, 1.0]", "comfort.train=[{kind: sft, learning_rate: 1.0e-3}]")
+    told = flow.comfort(opened)
+    assert told.arms[1].learning_rate in (0.0005, 0.001)
+    assert any(e["event"] == "start" and "valid" in str(e.get("what")) for e in opened.store.events())

@@ -1,0 +1,41 @@
+"""report_to: curves are there when training is done, and a package that is not there is said before it begins."""
+
+import importlib.util
+
+import pytest
+
+pytest.importorskip("torch")
+
+import bedside
+from bedside.core.errors import ConfigError
+from bedside.core.protocols import Silent
+from bedside.core.reports import GateState
+from bedside.faces import api
+from bedside.flows import single
+from bedside.kernel.tables import write_jsonl
+from test_align import coin, write_config  # noqa: F401
+
+
+@pytest.mark.slow
+def test_a_training_leaves_its_curve_for_tensorboard(tiny, tmp_path, coin):  # noqa: F811
+    loader = pytest.importorskip("tensorboard.backend.event_processing.event_file_loader")
+    session = api.session(bedside.load(write_config(tmp_path, tiny["llama"]), ["report_to=tensorboard"]), Silent())
+    rows = [{"prompt": f"How much {i}?", "completion": f"Take {i}.", "label": i % 2 == 0} for i in range(12)]
+    write_jsonl(tmp_path / "kto.jsonl", rows)
+    single.train(session, "kto", tmp_path / "kto.jsonl", tmp_path / "adapter")
+    (log,) = [path for path in (session.store.root / "tensorboard").rglob("*") if path.is_file()]
+    events = loader.EventFileLoader(str(log)).Load()
+    found = [(e.step, v.tensor.float_val[0]) for e in events for v in e.summary.value if v.tag == "train/loss"]
+    assert [step for step, _ in found] == [1, 2, 3]
+    assert found[0][1] == pytest.approx(0.5, abs=0.01)  # KTO at its reference: half a lambda
+
+
+def test_a_package_that_is_not_installed_is_said_before_anything_is_trained(tiny, tmp_path):
+    missing = next(name for name in ("mlflow", "wandb", "trackio") if importlib.util.find_spec(name) is None)
+    sets = [f"report_to={missing}", "judges={}", "align.judge=self"]
+    config = bedside.load(write_config(tmp_path, tiny["llama"]), sets)
+    with pytest.raises(ConfigError, match=f"pip install {missing}"):
+        bedside.align(config)
+    assert not (tmp_path / "runs").exists()
+    said = [gate for gate in api.check(config) if gate.state is GateState.FAIL]
+    assert any("pip install" in gate.reason for gate in said)

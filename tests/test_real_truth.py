@@ -1,0 +1,115 @@
+"""Judges against labels that people gave, and against the clinic's payload: does fine-tuning help where it was not?
+
+Keyword, embedded, embedded fine-tuned, and a panel of the three, on the held-out groups of each set.
+"""
+
+import json
+
+import pytest
+
+pytest.importorskip("torch")
+
+import bedside
+from bedside.faces import api
+from bedside.flows import train_judge
+from bedside.kernel.registry import find
+from bedside.kernel.tables import write_jsonl
+from bedside.stages import audit, teach
+from conftest import REAL_DATA
+from test_judges_ablation import ROOT, recipe
+
+pytestmark = [pytest.mark.prove]
+JAILBREAK = {
+    "path": str(REAL_DATA / "judging" / "jailbreakbench.jsonl"),
+    "label": "jailbroken",
+    "columns": {"prompt": "goal", "group": "goal"},
+    "values": {"true": "accept", "false": "not_accept"},
+}
+SHOWN = ("kappa_stratified", "kappa", "agreement", "accept_sensitivity", "accept_specificity")
+TUNING = ["align.batch_size=16", "align.schedule=cosine", "align.warmup_ratio=0.1"]
+
+
+def clinic(folder):
+    from bedside.core.protocols import Launch
+    from bedside.kernel.registry import open_plugin
+
+    policy = open_plugin(find("model", "local")(model="embedded"), Launch(), {})
+    write_jsonl(folder / "labelled.jsonl", recipe().labelled(160, "valid", 1, policy))
+    return {"path": str(folder / "labelled.jsonl")}
+
+
+def compared(folder, labels, sets):
+    """Audits by judge on held-out groups, and the paired gain of fine-tuning and of the panel."""
+    config = bedside.load(ROOT / "examples/judges/self-frozen.yaml", [f"runs={folder}", "run=real", *TUNING, *sets])
+    session, plugin = api.session(config, api.Silent()), find("judge", "labels").model_validate(labels)
+    done = train_judge.train(session, plugin, folder / "tuned", None)
+    base, experts = train_judge._judge(session, None), session.open(plugin)
+    rows, _ = train_judge._labelled(base, experts, plugin)
+    _, held = teach.hold_out(rows, train_judge.HELD_OUT, 0)
+    responses = [row.response for row in held]
+    truth = experts.judge(responses)
+    tuned = {"kind": "rubric", "model": "target", "adapter": str(folder / "tuned")}
+    judges = {
+        "keyword": {"kind": "keyword"},
+        "embedded": {"kind": "rubric", "model": "target"},
+        "fine-tuned": tuned,
+        "panel": {"kind": "panel", "judges": [{"kind": "keyword"}, {"kind": "rubric", "model": "target"}, tuned]},
+    }
+    told = {
+        name: [row.verdict for row in session.judged(responses, session.open(_plugin(fields)), name)]
+        for name, fields in judges.items()
+    }
+    audits = {
+        name: audit.audit(
+            audit.compare(responses, truth, verdicts, two=experts.two_classes)[0],
+            judge=name,
+            name=name,
+            reference="labels",
+            least=0.4,
+        )
+        for name, verdicts in told.items()
+    }
+    gained = audit.gain(responses, truth, (told["embedded"], told["fine-tuned"]), two=experts.two_classes)
+    return done, audits, gained
+
+
+def _plugin(fields):
+    return find("judge", fields["kind"]).model_validate(fields)
+
+
+def said(measure):
+    if measure is None or measure.value is None:
+        return "–"
+    return f"{measure.value:.2f} [{measure.low:.2f}, {measure.high:.2f}]"
+
+
+@pytest.mark.parametrize(
+    ("name", "sets"),
+    [
+        pytest.param("jailbreakbench", [], marks=pytest.mark.real_data),
+        ("clinic", ["align.epochs=3"]),
+    ],
+)
+def test_fine_tuning_lifts_kappa_on_groups_it_never_saw(name, sets, tmp_path, evidence):
+    if name == "jailbreakbench" and not REAL_DATA.is_dir():
+        pytest.skip(f"{REAL_DATA} is not here")
+    labels = JAILBREAK if name == "jailbreakbench" else clinic(tmp_path)
+    done, audits, gained = compared(tmp_path, labels, sets)
+    for judge, found in audits.items():
+        measures = {m.name: m for m in found.measures}
+        line = {
+            "set": name,
+            "judge": judge,
+            "held out": found.confusion[0].kappa.n + found.measure("unreadable").unreadable,
+        }
+        line |= {shown: said(measures.get(shown)) for shown in SHOWN}
+        line |= {"unreadable": said(measures["unreadable"]), "gate": found.gates[0].state.value}
+        line |= {"beats best member": said(found.beats)}
+        evidence["judges on real truth"].append(line)
+    evidence["gain of fine-tuned judges"].append(
+        {"set": name, "taught": done.taught, "held out": done.held_out, "kappa gained, paired": said(gained)}
+        | {"lower bound": f"{gained.worst_low:.2f}", "temperature": f"{done.temperature:.2f}"}
+        | {"log loss at 1 and at it": " and ".join(f"{x:.3f}" for x in done.log_loss)}
+        | {"not taught": json.dumps(dict(done.dropped))}
+    )
+    assert gained.low > 0, "the paired 95 % interval is above 0"

@@ -1,0 +1,133 @@
+"""What is written is verified; what is not right is written once more, then dropped with its reason."""
+
+import pytest
+
+import copyist  # noqa: F401  registers the writer
+from bedside.core.protocols import Launch, Silent
+from bedside.flows import rewrite as flow
+from bedside.flows.session import Session
+from bedside.kernel.registry import open_plugin
+from bedside.kernel.schema import Config
+from bedside.kernel.store import Store
+from bedside.stages import rewrite as stage
+from bedside.stages.rewrite import Feeling, Limits
+from conftest import ask
+
+LIMITS = Limits()
+DRY = "Take 5 mg of abrelune for 6 days. Do not take it with milk."
+WARM = f"It makes sense that you feel afraid.\n{DRY}\nYou are not alone in this, I am with you."
+
+
+def session(tmp_path, bad="", **rewrite):
+    data = {
+        part: {"kind": "clinic_dialogues", "part": part, "n": 30, "advice": 2} for part in ("train", "valid", "test")
+    }
+    config = Config.model_validate(
+        {
+            "target": {"kind": "copyist"},
+            "data": data,
+            "comfort": {"rewrite": {"model": {"kind": "copyist", "bad": bad}, **rewrite}},
+        }
+    )
+    target = open_plugin(config.target, Launch(), {})
+    return Session(config, Store(tmp_path), Launch(), Silent(), target)
+
+
+def prompts(session):
+    return open_plugin(session.config.data.train.dataset, Launch(), {}).read()
+
+
+def test_a_good_writer_keeps_every_row(tmp_path):
+    told = session(tmp_path)
+    rows, counted = flow.rewrite(told, prompts(told), "train")
+    assert (len(rows), sum(counted.dropped.values())) == (30, 0)
+    for row in rows:
+        assert row.original.reference in row.answer
+        assert row.original.text in row.prompt.text
+        assert row.prompt.facets["emotion"] == row.feeling.emotion
+        assert row.cold.endswith(row.original.reference)
+
+
+@pytest.mark.parametrize("bad", ["echo", "refuse", "nothing", "wrong"])
+def test_a_second_try_is_asked_for_and_counted(tmp_path, bad):
+    told = session(tmp_path, bad, parts="answer")
+    rows, counted = flow.rewrite(told, prompts(told), "train")
+    assert len(rows) == 30
+    assert 0 < counted.notes["kept after a second try"] < 30
+
+
+@pytest.mark.parametrize(
+    ("bad", "why"),
+    [
+        ("echo", "answer: the text was only repeated"),
+        ("refuse", "answer: the writer refused"),
+        ("nothing", "answer: nothing was written"),
+        ("wrong", "answer: changed number"),
+    ],
+)
+def test_a_writer_that_stays_bad_loses_its_rows_by_name(tmp_path, bad, why):
+    told = session(tmp_path, f"always-{bad}", parts="answer")
+    rows, counted = flow.rewrite(told, prompts(told), "train")
+    assert rows == []
+    assert counted.dropped[why] > 5
+
+
+def test_the_recorded_change_is_the_only_difference(tmp_path):
+    told = session(tmp_path)
+    rows, _ = flow.rewrite(told, prompts(told), "train")
+    assert len({row.change["kind"] for row in rows if row.change}) >= 4
+    for row in rows:
+        assert row.wrong != row.answer
+        assert not stage.check(row.original.reference, row.wrong, row.prompt.text).intact, row.change
+
+
+def test_the_same_rows_teach_three_objectives(tmp_path):
+    told = session(tmp_path)
+    rows, _ = flow.rewrite(told, prompts(told)[:5], "train")
+    lesson = stage.lesson(rows)
+    assert (len(lesson.dialogues), len(lesson.pairs)) == (5, 15)
+    assert sum(t.wanted for t in lesson.thumbs) == 5
+    bare = stage.lesson(rows, wrong=False, cold=False)
+    assert (len(bare.pairs), len(bare.thumbs)) == (5, 10)
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        (WARM, None),
+        (DRY, "the text was only repeated"),
+        ("", "nothing was written"),
+        ("I'm sorry, but I can't help.", "the writer refused"),
+        (WARM.replace("5 mg", "50 mg"), "changed dose"),
+        (WARM.replace("Do not take", "Take"), "lost negation"),
+        (WARM + " word" * 90, "too long"),
+        ("Rest well.", "too short"),
+    ],
+)
+def test_faults_are_named(text, fault):
+    found = stage.faults(DRY, text, True, LIMITS)
+    assert (found and stage.reason(found)) == (fault or ())
+
+
+def test_a_cut_text_is_no_rewrite():
+    assert stage.faults(DRY, WARM, False, LIMITS) == ("the text is cut off",)
+
+
+def test_a_feeling_that_is_told_is_kept_and_others_suit_the_case():
+    assert stage.feeling(ask("q", facets={"emotion": "anger", "intensity": "mild"}), 0) == Feeling("anger", "mild")
+    felt = {stage.feeling(ask(f"Blood in the vomit, case {n}"), 0).emotion for n in range(40)}
+    assert felt == {"fear", "anxiety"}
+    assert {stage.feeling(ask(f"Question {n}"), 0).emotion for n in range(200)} == set(stage.EMOTIONS)
+
+
+def test_a_person_swapped_for_another_is_seen():
+    found = stage.faults("My cousin has gout.", "I am sad.\nMy flatmate has gout.", True, LIMITS)
+    assert any("name" in fault for fault in found)
+
+
+def test_an_answer_beyond_the_context_is_dropped_and_said(tmp_path):
+    told = session(tmp_path, max_words=4000)
+    long = ask("How?", reference="Rest well and drink water. " * 500, group="g")
+    rows, counted = flow.rewrite(told, [long], "train")
+    assert rows == []
+    assert counted.dropped == {"longer than the writer reads": 1}
