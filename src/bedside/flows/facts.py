@@ -4,21 +4,23 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from bedside.core.identity import digest
 from bedside.core.types import Checkpoint, Judged, Prompt
-from bedside.flows.session import Session
 from bedside.kernel import config as configs
+
+if TYPE_CHECKING:
+    from bedside.flows.session import Session
 
 PACKAGES = ("bedside", "torch", "transformers", "peft", "accelerate", "numpy")
 CONFIGURATION = "configuration"
 
 
 def of(
-    session: Session, parts: Mapping[str, Sequence[Prompt]], carried: Checkpoint, after: list[Judged]
+    session: "Session", parts: Mapping[str, Sequence[Prompt]], carried: Checkpoint, after: list[Judged]
 ) -> dict[str, str]:
     """In the order in which a report shows them."""
     config, tables = session.config, configs.tables(session.config)
