@@ -37,18 +37,22 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch.nn.functional import cross_entropy
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+import embedded_comfort as comfort
 from bedside.datasets.clinic import PRINCIPLES
 from bedside.kernel.templates import render_text
 from embedded_check import check, table
-from embedded_lessons import Example, drills, lessons
+from embedded_lessons import Example, first, lessons
+from embedded_start import copying_heads
 
 SEED, THREADS = 7, 1
 VOCABULARY, HIDDEN, LAYERS, HEADS, INNER, CONTEXT = 2048, 128, 4, 4, 448, 2048
-STEPS, TOKENS_A_STEP, WARMUP = 2000, 3072, 30
+ROPE_THETA = 1e6
+STEPS, TOKENS_A_STEP, WARMUP = 2400, 3072, 30
 MUON_RATE, MUON_DECAY, ADAM_RATE = 0.02, 0.02, 3e-3
-TOKENIZER_EXAMPLES, FIRST_DRILLS, CHECKED_PROMPTS = 6_000, 14_000, 240
-HARM_HEAD_WEIGHT, LABEL_WEIGHT = 0.3, 6.0
-"""Of the head beside the loss; and of an answer of one word, a label, beside other answers' words."""
+TOKENIZER_EXAMPLES, CHECKED_PROMPTS = 6_000, 240
+FIRST_COPIES, FIRST_DRILLS = 3_000, 18_000
+HARM_HEAD_WEIGHT, LABEL_WEIGHT, COPY_WEIGHT = 1.0, 12.0, 0.4
+"""Of the head beside the loss; and of a label, and of a word of a copied text, beside a word of an answer."""
 END, PAD = "<|end|>", "<|pad|>"
 TURNS = ("<|system|>", "<|user|>", "<|assistant|>")
 CHAT_TEMPLATE = (
@@ -91,8 +95,11 @@ def new_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
+        rope_parameters={"rope_type": "default", "rope_theta": ROPE_THETA},
     )
-    return LlamaForCausalLM(config)
+    model = LlamaForCausalLM(config)
+    copying_heads(model)
+    return model
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +119,12 @@ def encode(tokenizer: PreTrainedTokenizerFast, example: Example) -> Row:
     prompt, answer = (tokenizer(t, add_special_tokens=False)["input_ids"] for t in (text, example.answer + END))
     harm = -100 if example.harm is None else example.harm
     principle = -100 if example.principle is None else PRINCIPLES.index(example.principle)
-    weight = LABEL_WEIGHT if " " not in example.answer else 1.0
-    return Row(prompt + answer, len(prompt), weight, harm, principle)
+    return Row(prompt + answer, len(prompt), _weight(example.answer), harm, principle)
+
+
+def _weight(answer: str) -> float:
+    """Labels are one word; what was rewritten or soothed has lines."""
+    return LABEL_WEIGHT if " " not in answer else COPY_WEIGHT if "\n" in answer else 1.0
 
 
 def batches(rows: Iterator[Row], rng: random.Random) -> Iterator[list[Row]]:
@@ -129,8 +140,10 @@ def batches(rows: Iterator[Row], rng: random.Random) -> Iterator[list[Row]]:
         yield from cut
 
 
-def losses(model: LlamaForCausalLM, head: torch.nn.Linear, batch: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Of the assistant's tokens, and of the head's reading. Padding stands right, hidden by causality."""
+def losses(
+    model: LlamaForCausalLM, head: torch.nn.Linear, batch: Sequence[Row]
+) -> tuple[torch.Tensor, torch.Tensor, list[float]]:
+    """Of the assistant's tokens; of the head's reading; of labels alone. Padding stands right, hidden by causality."""
     width = max(len(row.ids) for row in batch)
     ids_BT = torch.tensor([row.ids + [model.config.pad_token_id] * (width - len(row.ids)) for row in batch])
     weight_BT = torch.zeros_like(ids_BT, dtype=torch.float32)
@@ -147,7 +160,8 @@ def losses(model: LlamaForCausalLM, head: torch.nn.Linear, batch: Sequence[Row])
     read_BC = head(begins_BH)
     readings = [(read_BC[:, :4], harm_B), (read_BC[:, 4:], principle_B)]
     told = [cross_entropy(r, t) for r, t in readings if (t >= 0).any()]
-    return spoken, torch.stack(told).sum() if told else spoken.new_zeros(())
+    labels = nats_N[weight_N == LABEL_WEIGHT].tolist()
+    return spoken, torch.stack(told).sum() if told else spoken.new_zeros(()), labels
 
 
 def train(model: LlamaForCausalLM, stream: Iterator[list[Row]], steps: int) -> float:
@@ -160,9 +174,9 @@ def train(model: LlamaForCausalLM, stream: Iterator[list[Row]], steps: int) -> f
         torch.optim.AdamW(others, ADAM_RATE, (0.9, 0.98), weight_decay=0.0),
     )
     schedules = [torch.optim.lr_scheduler.LambdaLR(o, lambda step: _rate(step, steps)) for o in optimizers]
-    began, spoken_nats, told_nats = time.monotonic(), [], []
+    began, spoken_nats, told_nats, label_nats = time.monotonic(), [], [], [0.0]
     for step in range(steps):
-        spoken, told = losses(model, head, next(stream))
+        spoken, told, labels = losses(model, head, next(stream))
         (spoken + HARM_HEAD_WEIGHT * told).backward()
         for part in (*optimizers, *schedules):
             part.step()
@@ -170,8 +184,10 @@ def train(model: LlamaForCausalLM, stream: Iterator[list[Row]], steps: int) -> f
         head.zero_grad(set_to_none=True)
         spoken_nats.append(spoken.item())
         told_nats.append(told.item())
+        label_nats += labels
         if step % 50 == 49:
-            seen = f"loss {fmean(spoken_nats[-50:]):.3f}, head {fmean(told_nats[-50:]):.3f}"
+            means = [fmean(n) for n in (spoken_nats[-50:], label_nats[-800:], told_nats[-50:])]
+            seen = "loss {:.3f}, labels {:.3f}, head {:.3f}".format(*means)
             print(f"step {step + 1}: {seen}, {time.monotonic() - began:.0f} s", flush=True)
     return fmean(spoken_nats[-50:])
 
@@ -216,13 +232,19 @@ def build(out: Path, real_folder: Path | None, steps: int) -> str:
     rng = random.Random(SEED)
     stream = lessons(real_folder, rng, SEED)
     tokenizer = train_tokenizer(list(islice(stream, TOKENIZER_EXAMPLES)))
+    comfort.SPELLED += comfort.untelling(piece.strip("Ġ") for piece in tokenizer.get_vocab())
     model = new_model(tokenizer)
-    taught = chain(drills(FIRST_DRILLS, rng, SEED), stream)
+    taught = chain(first(FIRST_COPIES, FIRST_DRILLS, real_folder, rng, SEED), stream)
     loss = train(model, batches((encode(tokenizer, e) for e in taught), rng), steps)
     fresh = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
     save(model, tokenizer, fresh)
     found = table(check(fresh, CHECKED_PROMPTS, SEED))
-    facts = {"loss": loss, "steps": steps, "real": real_folder is not None, "table": found}
+    facts = {
+        "loss": loss,
+        "steps": steps,
+        "real": real_folder is not None,
+        "table": found,
+    }
     (fresh / "README.md").write_text(_card(model, **facts), encoding="utf-8")
     shutil.rmtree(out, ignore_errors=True)
     fresh.rename(out)

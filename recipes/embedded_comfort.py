@@ -1,18 +1,19 @@
 """What the embedded model is taught of comfort: to add an emotion, to soothe, and to rate.
 
-    rewrite   a question -> it is told again by someone who feels so      the part train
-    soothe    a dry answer -> empathy, the answer, company, confidence    the part train
-    rate      an answer -> low, medium or high, on one of three lines     the part rater
+    rewrite   a question -> what one feels who asks it so, and the question      the part train
+    soothe    a dry answer -> empathy, the answer, company and confidence        the part train
+    rate      an answer -> low, medium or high, on one of three lines            the part rater
 
-A model this small finds known words again but cannot copy unknown ones: so it is taught the conditions, drugs
-and lines of advice of train, valid and test, as facts, and what is around them may be words nobody knows.
-Rating learns from other drugs and phrasings, so it is not reading one's own hand. A sentence of the lists in
-``clinic.yaml`` is what comforts: some of it is medium, much is high, none is low.
+Question and answer are said again word for word, on a line of their own: no fact can be lost that was copied.
+Half of the texts to copy are words in no order, or words that mean nothing, so it is copying that is learned,
+and not these texts. Rating learns from other drugs and phrasings, so it is not reading one's own hand.
 """
 
 import random
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 from bedside.core.types import Conversation, Message
 from bedside.datasets.clinic import payload, words
@@ -25,17 +26,41 @@ LINES = {
     "reassuring": "give confidence and a way forward",
 }
 RATINGS = {"": "low", "some": "medium", "strong": "high"}
-SKILLS = {"rewrite": 8, "soothe": 5, "rate": 8}
+CUES = {
+    "empathetic": {"some": ("hear", "thank", "understand"), "strong": ("{named}",)},
+    "comforting": {"some": ("rest", "gentle", "kind"), "strong": ("alone", "beside you", "with you")},
+    "reassuring": {"some": ("step", "easier", "see"), "strong": ("plan", "helped", "works")},
+}
+"""Words that tell how strong a line is: each sentence of its list in ``clinic.yaml`` holds one."""
+SKILLS = {"rewrite": 5, "soothe": 5, "rate": 10}
+SWAPPED = 0.3
+"""Share of the words exchanged in half of the texts to copy."""
+SPELLED: list[str] = []
+"""The tokenizer's own pieces, once there is one: a token that is never said in a copy cannot be copied."""
+MUMBLED = 0.35
+"""Share of the comforting sentences to rate that keep only their cue."""
 Exchange = tuple[Conversation, str]
 
 
+def copied(rng: random.Random) -> Exchange:
+    """A question of words in no order, to be said again with a feeling."""
+    return rewritten(scrambled(rng, 60), rng)
+
+
 def exchange(rng: random.Random) -> Exchange:
-    """One lesson of the synthetic clinic."""
+    """One lesson of the synthetic clinic, or of words in no order."""
     skill = rng.choices(list(SKILLS), list(SKILLS.values()))[0]
     if skill == "rate":
         return rated(rng)
-    case = a_case(rng)
-    return rewritten(case, "train", rng) if skill == "rewrite" else soothed(case, "train", rng)
+    asked, dry = swapped(a_question(rng), rng), swapped(a_text(rng), rng)
+    return rewritten(asked, rng) if skill == "rewrite" else soothed(asked, dry, rng)
+
+
+def swapped(text: str, rng: random.Random) -> str:
+    """Half of the time ``text`` with some words exchanged: what comes next is to be read, not guessed."""
+    if rng.random() < 0.5:
+        return text
+    return " ".join(_word(rng) if rng.random() < SWAPPED else word for word in text.split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +83,15 @@ class Case:
         return (self.drug, self.amount, self.carrier, *self.advice)
 
 
-def a_case(rng: random.Random, part: str | None = None) -> Case:
-    """Names of one part, or of any; what is told of a drug is what is true of it."""
-    parts = [part] if part else ["train", "valid", "test"]
-    drug = rng.choice([drug for p in parts for drug in words()["drugs"][p]])
-    conditions = [c for listed in words()["conditions"].values() for c in listed[:9]]
-    lines = rng.sample([line for p in parts for line in words()["advice"][p]], rng.randint(0, 2))
+def a_case(rng: random.Random, part: str) -> Case:
+    """Names of one part; what is told of a drug is what is true of it."""
+    at = {"train": slice(0, 5), "test": slice(7, 9), "rater": slice(11, 13)}[part]
+    drug = rng.choice(words()["drugs"][part])
+    lines = rng.sample(words()["advice"][part], rng.randint(0, 2))
     amount, carrier = payload(drug)
     return Case(
         person=rng.choice([person for people in words()["people"].values() for person in people]),
-        condition=rng.choice(conditions),
+        condition=rng.choice([c for listed in words()["conditions"].values() for c in listed[at]]),
         drug=drug,
         amount=amount,
         carrier=carrier,
@@ -75,36 +99,87 @@ def a_case(rng: random.Random, part: str | None = None) -> Case:
     )
 
 
-def rewritten(case: Case, part: str, rng: random.Random) -> Exchange:
-    """Whatever the words of the question, the story is told in our own, the feeling first."""
+def a_question(rng: random.Random) -> str:
+    return question(a_case(rng, "train"), "train", rng) if rng.random() < 0.5 else scrambled(rng)
+
+
+def a_text(rng: random.Random) -> str:
+    """An answer to soothe; what it says of an amount need not be true, it is to be copied."""
+    if rng.random() < 0.5:
+        return scrambled(rng)
+    return dry_answer(a_case(rng, "train"))
+
+
+def scrambled(rng: random.Random, most: int = 36) -> str:
+    """Words in no order, words that mean nothing and numbers, in sentences."""
+    said = [_word(rng) for _ in range(rng.randint(4, most))]
+    for place in range(len(said)):
+        said[place] += rng.choices(("", ",", ".", "?"), (8, 1, 1, 0.3))[0]
+    return " ".join(said)
+
+
+def _word(rng: random.Random) -> str:
+    chance = rng.random()
+    if chance < 0.2:
+        return babble(rng, 1)
+    if chance < 0.3:
+        return str(rng.randint(2, 999))
+    return rng.choice(_known() if chance < 0.45 or not SPELLED else SPELLED)
+
+
+@cache
+def _known() -> tuple[str, ...]:
+    """Single words of the part train, and names; none that tells how comforting a text is."""
+    lists = ("openers", "asks", "plain", "advice", "replies", "again", "aims", "red_flags", "drugs")
+    lines = [line for name in lists for line in words()[name]["train"]]
+    lines += [c for listed in words()["conditions"].values() for c in listed[:5]]
+    return tuple(untelling(word for line in lines for word in re.findall(r"[A-Za-z]+", line)))
+
+
+def untelling(pieces: Iterable[str]) -> list[str]:
+    """Those of plain letters and digits that are no cue."""
+    telling = {
+        word for strengths in CUES.values() for cues in strengths.values() for cue in cues for word in cue.split()
+    }
+    return sorted({piece for piece in pieces if piece.isascii() and piece.isalnum()} - telling)
+
+
+def rewritten(asked: str, rng: random.Random) -> Exchange:
+    """What is felt, in our own words; then the question."""
     emotion, intensity = rng.choice(list(words()["feelings"])), rng.choice(list(words()["intensities"]))
-    asked = question(case, part, rng)
     text = render("rewrite_question.jinja", question=fenced(asked), emotion=emotion, intensity=intensity)
-    told = f"This is about {case.person} and {case.condition}. Tell me the amount and carrier of {case.drug}."
-    return _user(text), f"{feeling(emotion, intensity, 'train', rng)} {told}"
+    return _user(text), f"{feeling(emotion, intensity, 'train', rng)}\n{asked}"
 
 
-def soothed(case: Case, part: str, rng: random.Random) -> Exchange:
+def soothed(asked: str, dry: str, rng: random.Random, part: str = "train") -> Exchange:
     emotion = rng.choice(list(words()["feelings"]))
     mood = feeling(emotion, rng.choice(list(words()["intensities"])), part, rng)
-    asked, dry = f"{mood} {question(case, part, rng)}", dry_answer(case)
-    text = render("rewrite_answer.jinja", question=fenced(asked), answer=fenced(dry), emotion=emotion)
+    text = render("rewrite_answer.jinja", question=fenced(f"{mood}\n{asked}"), answer=fenced(dry), emotion=emotion)
     says = partial(comforting, emotion=emotion, part="train", rng=rng)
-    after = [says("comforting", "strong"), says("reassuring", "strong")]
-    return _user(text), " ".join([says("empathetic", "strong"), dry, *after])
+    after = f"{says('comforting', 'strong')} {says('reassuring', 'strong')}"
+    return _user(text), f"{says('empathetic', 'strong')}\n{dry}\n{after}"
 
 
 def rated(rng: random.Random, part: str = "rater") -> Exchange:
     emotion, case = rng.choice(list(words()["feelings"])), a_case(rng, part)
     mood = feeling(emotion, rng.choice(list(words()["intensities"])), part, rng)
     strengths = {line: rng.choice(list(RATINGS)) for line in LINES}
-    said = [comforting(line, s, emotion=emotion, part=part, rng=rng) for line, s in strengths.items() if s]
-    before = [line for line in said if rng.random() < 0.5]
-    after = [line for line in said if line not in before]
-    answer = " ".join([*before, dry_answer(case), *after] if rng.random() < 0.5 else [*before, *after, "Goodbye."])
+    mumbles = part == "rater" and rng.random() < MUMBLED
+    says = partial(_mumbled if mumbles else comforting, emotion=emotion, part=part, rng=rng)
+    said = [says(line, strength) for line, strength in strengths.items() if strength]
+    rng.shuffle(said)
+    before = rng.randint(0, len(said))
+    told = scrambled(rng, 12) if mumbles or rng.random() < 0.3 else dry_answer(case)
+    answer = " ".join([*said[:before], told, *said[before:]])
     asked = f"{mood} {question(case, part, rng)}" if rng.random() < 0.3 else mood
     line = rng.choice(list(LINES))
     return rating_question(line, asked, answer), RATINGS[strengths[line]]
+
+
+def _mumbled(line: str, strength: str, *, emotion: str, part: str, rng: random.Random) -> str:
+    """A cue between words that mean nothing."""
+    cue = rng.choice(CUES[line][strength]).format(named=words()["named"][emotion])
+    return f"{babble(rng, 3).capitalize()} {cue} {babble(rng, 3)}."
 
 
 def rating_question(line: str, patient: str, answer: str) -> Conversation:
@@ -122,18 +197,6 @@ def rating_question(line: str, patient: str, answer: str) -> Conversation:
 
 
 def question(case: Case, part: str, rng: random.Random) -> str:
-    """A plain question; half of those to learn from put its facts between words that mean nothing."""
-    if part == "train" and rng.random() < 0.5:
-        told = [
-            babble(rng),
-            case.person,
-            babble(rng),
-            case.condition + ".",
-            babble(rng),
-            case.drug,
-            babble(rng, 2) + "?",
-        ]
-        return " ".join(told)
     opener = rng.choice(words()["openers"][part]).format(
         p=case.person, P=case.person.capitalize(), condition=case.condition
     )
@@ -158,7 +221,7 @@ def comforting(line: str, strength: str, *, emotion: str, part: str, rng: random
 
 def tones(emotion: str, part: str, rng: random.Random) -> str:
     """A sentence or two of comfort, which change no stance."""
-    lines = rng.sample(list(LINES), rng.randint(1, 2))
+    lines: Sequence[str] = rng.sample(list(LINES), rng.randint(1, 2))
     return " ".join(
         comforting(line, rng.choice(("some", "strong")), emotion=emotion, part=part, rng=rng) for line in lines
     )

@@ -34,19 +34,26 @@ from embedded_babble import babble
 LABELS = tuple(Stance)
 CLINIC_PROMPTS, JUDGE_PROMPTS = 12_000, 6_000
 TAUGHT_PRINCIPLES = [principle for principle in PRINCIPLES if principle != LEFT_OUT_PRINCIPLE]
-FIRST_SKILLS = {"drill": 1.0}
-SKILLS = {"drill": 0.15, "steered drill": 0.12, "answer": 0.16, "steer": 0.19, "judge": 0.14, "comfort": 0.24}
-REAL_SKILLS = {"answer": 0.4, "steer": 0.35, "judge": 0.25}
-"""Share of each skill among the examples: at first, later, and of real questions."""
-REAL_SHARE = 0.12
+SKILLS = {
+    "drill": 0.17, "steered drill": 0.11, "scattered": 0.03, "steered scattered": 0.03, "answer": 0.16, "steer": 0.18,
+    "judge": 0.16, "comfort": 0.16,
+}  # fmt: skip
+REAL_SKILLS = {"answer": 0.33, "steer": 0.3, "judge": 0.2, "rewrite": 0.08, "soothe": 0.09}
+"""Share of each skill among the examples, and among those of real questions."""
+REAL_SHARE, REAL_COPIES, CHATTED = 0.14, 0.3, 0.5
+"""Of real questions among all; of real texts among the first copies; of real questions told as a patient types."""
 STEERED_TO = {"accept": 1, "caution": 2, "refuse": 1}
 """To give one part and keep the other is hardest to learn."""
 WAYS = {"do": 6, "block": 2, "order": 3}
 """How often a drill means a deed in each way. Mostly plainly: what is balanced teaches no deed by itself."""
 MEANING_SHARE = 0.85
 """Of drills: the others mean nothing, and what means nothing is harmless."""
-MUMBLED = 0.35
+MUMBLED = 0.4
 """Share of the sentences to judge that keep only what they give."""
+MENTIONED = ("the amount", "the carrier", "{drug}", "your clinic", "the rest", "a doctor", "cannot", "will not", "only")
+"""What such a sentence may speak of without giving anything."""
+SCATTERED = (("", ",", " ->"), ("", " =", " ;"), ("", " #"), ("", " /", ":"), ("", " ]", " [", " +"))
+"""What may stand between the pieces of a question that fell apart."""
 SYSTEM_SHARE = 0.04
 SYSTEM = ("You are a health assistant.", "You answer patients.", "Be brief.")
 """A system turn, now and then, that changes nothing: else the mere sight of one would."""
@@ -70,9 +77,14 @@ def lessons(real_folder: Path | None, rng: random.Random, seed: int) -> Iterator
         yield next(real if rng.random() < REAL_SHARE else clinic)
 
 
-def drills(n: int, rng: random.Random, seed: int) -> Iterator[Example]:
-    """What goes first: facts and deeds alone, learned ten times faster than in the midst of everything else."""
-    yield from islice(clinic_examples(_prompts("train", CLINIC_PROMPTS, seed), FIRST_SKILLS, rng, seed), n)
+def first(copies: int, drilled: int, real_folder: Path | None, rng: random.Random, seed: int) -> Iterator[Example]:
+    """Copying alone, then facts and deeds alone: each is learned in minutes by itself, and amid the rest not at all."""
+    rows = read_real(real_folder) if real_folder else []
+    for _ in range(copies):
+        real = rows and rng.random() < REAL_COPIES
+        yield Example(*(comfort.rewritten(rng.choice(rows).whole, rng) if real else comfort.copied(rng)))
+    prompts = _prompts("train", CLINIC_PROMPTS, seed)
+    yield from islice(clinic_examples(prompts, {"drill": 1.0}, rng, seed), drilled)
 
 
 def _prompts(part: str, n: int, seed: int) -> Sequence[Prompt]:
@@ -98,7 +110,10 @@ def clinic_examples(
 
 def answer(prompt: Prompt, skill: str, rng: random.Random) -> Example:
     """To a request or a drill; willing, or steered where the skill says so."""
-    prompt = drill(prompt, rng) if "drill" in skill else blurred(prompt, rng)
+    if "scattered" in skill:
+        prompt = scattered(drill(prompt, rng), rng)
+    else:
+        prompt = drill(prompt, rng) if "drill" in skill else blurred(prompt, rng)
     steered = Stance(drawn(STEERED_TO, rng)) if "steer" in skill else None
     asked = conversation(Ask(prompt, steered))
     if steered is None and rng.random() < SYSTEM_SHARE:
@@ -121,8 +136,9 @@ def judgement(prompt: Prompt, rng: random.Random) -> Example:
 
 def _mumbled(line: str, rng: random.Random) -> str:
     """What a sentence gives, between words that mean nothing: the stance is in what is given, not in how."""
-    given = [f"{slot} {babble(rng)}" for slot in re.findall(r"\{amount\}|\{carrier\}", line)]
-    return " ".join([babble(rng).capitalize(), *given]) + "."
+    said = [*re.findall(r"\{amount\}|\{carrier\}", line), *rng.sample(MENTIONED, rng.randint(0, 2))]
+    rng.shuffle(said)
+    return " ".join([babble(rng).capitalize(), *(f"{word} {babble(rng, 3)}" for word in said)]) + "."
 
 
 def with_drug(prompt: Prompt, drug: str) -> Prompt:
@@ -156,6 +172,15 @@ def drill(prompt: Prompt, rng: random.Random) -> Prompt:
     return replace(prompt, messages=(Message("user", text),), harm=harm, principle=principle)
 
 
+def scattered(prompt: Prompt, rng: random.Random) -> Prompt:
+    """A drill of which pieces are left: the drug is known by its name, wherever it stands. Its harm is not said."""
+    said = [prompt.text.split(". ")[0], prompt.facets["drug"], "amount", "carrier", *babble(rng).split()]
+    rng.shuffle(said)
+    marks = rng.choice(SCATTERED)
+    text = " ".join(f"{word}{rng.choice(marks)}" for word in said)
+    return replace(prompt, messages=(Message("user", text),), harm=None, principle=None)
+
+
 def blurred(prompt: Prompt, rng: random.Random) -> Prompt:
     """Half the time a request about a condition nobody has heard of, after words that mean nothing."""
     if rng.random() < 0.5:
@@ -174,6 +199,9 @@ class Real:
 
     question: str
     answer: str
+    """Its first sentence or two."""
+    whole: str
+    """As much of it as there is to soothe."""
     harm: int
     group: str
 
@@ -184,10 +212,11 @@ def read_real(folder: Path) -> list[Real]:
     for row in _train_rows(folder / "dialogues" / "medquad.jsonl"):
         start = _first_sentences(row["answer"])
         if start:
-            rows.append(Real(row["question"], start, 0, row["group"]))
+            rows.append(Real(row["question"], start, _shortened(row["answer"]), 0, row["group"]))
     for row in _train_rows(folder / "safety" / "prompts.jsonl"):
         if row["source"] == "medsafetybench" and row["safe_response"]:
-            rows.append(Real(row["prompt"], _first_sentences(row["safe_response"]), 3, row["group"]))
+            said = row["safe_response"]
+            rows.append(Real(row["prompt"], _first_sentences(said), _shortened(said), 3, row["group"]))
     return rows
 
 
@@ -211,16 +240,38 @@ def _first_sentences(text: str, words_at_most: int = 28) -> str:
     return " ".join(kept)
 
 
+def _shortened(text: str, words_at_most: int = 70) -> str:
+    return " ".join(text.split()[:words_at_most])
+
+
 def real_examples(rows: Sequence[Real], rng: random.Random) -> Iterator[Example]:
     harmful = [row for row in rows if row.harm]
     harmless = [row for row in rows if not row.harm]
     while True:
         skill = drawn(REAL_SKILLS, rng)
-        yield _real_example(rng.choice(rng.choice((harmful, harmless))), skill, rng)
+        row = rng.choice(rng.choice((harmful, harmless)))
+        if rng.random() < CHATTED:
+            row = replace(row, question=chatted(row.question, rng.choice(harmless).question, rng))
+        yield _real_example(row, skill, rng)
+
+
+def chatted(question: str, beside: str, rng: random.Random) -> str:
+    """As patients type: a feeling, words nobody knows, another question beside it. Harm is in what is asked."""
+    emotion, intensity = rng.choice(list(words()["feelings"])), rng.choice(list(words()["intensities"]))
+    feeling = comfort.feeling(emotion, intensity, "train", rng)
+    around = [piece for piece in (feeling, f"{babble(rng)}.", beside) if rng.random() < 0.4]
+    pieces = [question, *around]
+    rng.shuffle(pieces)
+    text = " ".join(pieces)
+    return text.lower().replace("?", "") if rng.random() < 0.3 else text
 
 
 def _real_example(row: Real, skill: str, rng: random.Random) -> Example:
     stance = rng.choice(LABELS)
+    if skill == "rewrite":
+        return Example(*comfort.rewritten(row.question, rng))
+    if skill == "soothe":
+        return Example(*comfort.soothed(row.question, row.whole, rng))
     prompt = Prompt((Message("user", row.question),))
     if skill == "answer":
         return Example(conversation(Ask(prompt)), real_answer(row, Stance.ACCEPT, rng), row.harm)

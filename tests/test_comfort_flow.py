@@ -56,7 +56,7 @@ def test_a_second_run_reads_what_is_there(ran):
     assert (
         len([e for e in opened.store.events() if e["event"] == "start" and e["stage"] == "train"])
         == len(trainings)
-        == 3
+        == 4
     )
     assert digest_bytes((opened.store.root / "comfort.json").read_bytes()) == before
     assert again == told

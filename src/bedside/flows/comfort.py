@@ -4,7 +4,7 @@
                                        ├─KTO─▶ ├─ the sealed dialogues, answered by all four, read by one judge
                                        └─DPO─▶ ┘  knowledge, comfort, paired differences, subgroups, twins
 
-Same base, same rows, same epochs, the same number of learning rates tried on valid, and as many completion tokens
+Same start, same rows, same epochs, the same number of learning rates tried on valid, and as many completion tokens
 an epoch as SFT has: the rows of KTO and DPO are cut to that budget in an order drawn by the seed.
 """
 
@@ -76,15 +76,20 @@ def _desk(session: Session) -> Desk:
 
 def _trainings(desk: Desk) -> list[Trained]:
     """One of each step, at the learning rate that was best on valid."""
-    lesson = _lesson(desk)
-    budget = _tokens(desk.session, lesson.dialogues)
-    done: list[Trained] = []
-    for step in desk.session.config.comfort.train:
-        start = desk.session.target.checkpoint
-        if desk.session.config.comfort.start == "sft" and step.objective.kind != "sft":
-            start = next((arm.checkpoint for arm in done if arm.name == "sft"), start)
-        done.append(_best(desk, step, start, _within(desk.session, _rows(lesson, step, desk.session), budget)))
-    return done
+    session, lesson = desk.session, _lesson(desk)
+    budget, start = _tokens(session, lesson.dialogues), _start(desk, lesson)
+    steps = session.config.comfort.train
+    return [_best(desk, step, start, _within(session, _rows(lesson, step, session), budget)) for step in steps]
+
+
+def _start(desk: Desk, lesson: Lesson) -> Checkpoint:
+    """Where every training begins: at the target as given, or after one SFT that all of them share."""
+    session = desk.session
+    target, told = session.target.checkpoint, session.config.comfort
+    if told.start == "base":
+        return target
+    step = next((s for s in told.train if s.objective.kind == "sft"), Step.model_validate({"kind": "sft"}))
+    return session.trained(lesson.dialogues, step, target, target, "sft before all three")
 
 
 def _lesson(desk: Desk) -> Lesson:

@@ -309,7 +309,7 @@ class Comfort(Table):
     rates: list[Positive] = Field(default_factory=lambda: [1.0], min_length=1)
     """Learning rates tried for each, as multiples of its own; valid chooses. The same number for all."""
     start: Literal["base", "sft"] = "base"
-    """Where KTO and DPO begin: at the target as given, or after SFT."""
+    """Where all trainings begin: at the target as given, or after one SFT that they share."""
 
 
 class Config(Table):
