@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
@@ -116,7 +116,6 @@ def test_no_number_of_clean_groups_proves_an_impossible_limit(limit: float) -> N
         clean_groups_needed(limit)
 
 
-@settings(deadline=None)
 @given(limit=st.floats(0.001, 0.99))
 def test_one_clean_group_less_would_not_be_enough(limit: float) -> None:
     n = clean_groups_needed(limit)
@@ -124,7 +123,6 @@ def test_one_clean_group_less_would_not_be_enough(limit: float) -> None:
     assert n == 1 or clopper_pearson(0.0, n - 1, quantile=CONFIDENCE).high > limit * (1 - 1e-6)
 
 
-@settings(deadline=None)
 @given(n=st.integers(1, 500), data=st.data())
 def test_clopper_pearson_equals_statsmodels(n: int, data: st.DataObject) -> None:
     x = data.draw(st.integers(0, n))
@@ -132,7 +130,6 @@ def test_clopper_pearson_equals_statsmodels(n: int, data: st.DataObject) -> None
     assert (ours.low, ours.high) == pytest.approx(proportion_confint(x, n, method="beta"), abs=1e-9)
 
 
-@settings(deadline=None)
 @given(n=st.integers(2, 300), data=st.data())
 def test_mid_p_leaves_half_of_what_was_seen_and_all_beyond_it_at_each_limit(n: int, data: st.DataObject) -> None:
     x = data.draw(st.integers(1, n - 1))
@@ -161,7 +158,6 @@ def test_effective_n_by_hand() -> None:
     assert effective_n(values, [i // 3 for i in range(12)], quantile=0.975) == pytest.approx(expected, rel=1e-5)
 
 
-@settings(deadline=None)
 @given(values=shares, data=st.data())
 def test_effective_n_is_never_above_the_rows_and_limits_always_hold_the_share(
     values: list[float], data: st.DataObject
@@ -173,7 +169,6 @@ def test_effective_n_is_never_above_the_rows_and_limits_always_hold_the_share(
         assert 0 <= limits.low <= mean <= limits.high <= 1
 
 
-@settings(deadline=None)
 @given(values=shares)
 def test_limits_of_the_complement_are_the_complement_of_the_limits(values: list[float]) -> None:
     limits = share_interval(values, apart(len(values)))

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bedside.core.errors import ConfigError, DataError
@@ -180,7 +180,6 @@ def test_a_candidate_that_never_wins_has_no_segment() -> None:
 unit = st.integers(0, 20).map(lambda i: i / 20)
 
 
-@settings(deadline=None)
 @given(values=st.lists(st.tuples(unit, unit), min_size=1, max_size=8))
 def test_segments_cover_alpha_once_and_name_a_best_line_at_each_middle(
     values: list[tuple[float, float]],
