@@ -38,6 +38,10 @@ class Rules:
     dropout: float = 0.0
 
 
+class Misfit(Exception):
+    """The model does not ask for attention as this one answers."""
+
+
 class Attends(Protocol):
     """Computes one layer's attention."""
 
@@ -54,6 +58,8 @@ def ragged(module: Any, q: Tensor, k: Tensor, v: Tensor, mask: Any, **asked: Any
         softcap=asked.get("softcap"),
         dropout=asked.get("dropout") or 0.0,
     )
+    if "ragged" not in asked:
+        raise Misfit("keyword arguments of the model do not reach its attention")
     attends: Attends = asked["ragged"]
     return attends.attend(module.layer_idx, q, k, v, rules), None
 
@@ -73,6 +79,8 @@ class Pack:
         self._runs: tuple[Tensor, Tensor, Tensor, int, int] | None = None
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, rules: Rules) -> Tensor:
+        if not q.shape[2] == k.shape[2] == len(self.layout.ids):
+            raise Misfit("the model attends to other tokens than it was given")
         self.windows.add(rules.window)
         if self.kept is not None:
             self.kept[layer] = (k, v)
