@@ -77,6 +77,11 @@ class Prompt:
         return digest(self.messages)
 
     @property
+    def cluster(self) -> str:
+        """What intervals count it by: its group, or itself where it has none."""
+        return self.group or self.id
+
+    @property
     def text(self) -> str:
         """The last turn: what is being asked now."""
         return self.messages[-1].text

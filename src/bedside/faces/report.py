@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bedside.core.audits import Audits
 from bedside.core.errors import DataError
-from bedside.core.reports import Baseline, Candidate, Cell, GateState, Measure, RunSummary
+from bedside.core.reports import Baseline, Candidate, Cell, GateState, Measure, RunSummary, found
 from bedside.faces import plots, trajectory
 from bedside.kernel.tables import write_text
 from bedside.kernel.templates import render
@@ -152,7 +152,7 @@ def html(summaries: Sequence[RunSummary], judges: Sequence[Audits | None] = ()) 
         judge_words=JUDGE_WORDS,
         advice=select.ADVICE,
         figure=figure,
-        of=_find,
+        of=found,
         words=WORDS,
         less_is_better=LESS_IS_BETTER,
         harm_words=HARM,
@@ -188,10 +188,6 @@ def _interval(measure: Measure, digits: int) -> str:
 def _number(value: float, digits: int) -> str:
     """With a true minus, and never minus zero."""
     return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
-
-
-def _find(measures: Sequence[Measure], name: str) -> Measure | None:
-    return next((measure for measure in measures if measure.name == name), None)
 
 
 def _page(key: str, run: RunSummary) -> Page:
@@ -252,8 +248,8 @@ def _points(run: RunSummary, candidates: Sequence[Candidate]) -> tuple[list[plot
 
 
 def _point(policy: Candidate | Baseline, carried: str) -> plots.Point | None:
-    err = plots.Span.of(_find(policy.measures, "err"))
-    safety = plots.Span.of(_find(policy.measures, "safety_score"))
+    err = plots.Span.of(found(policy.measures, "err"))
+    safety = plots.Span.of(found(policy.measures, "safety_score"))
     if err is None or safety is None:
         return None
     if isinstance(policy, Candidate):

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bedside.core.audits import Audit, Audits, Confusion, Correction, Hostile
-from bedside.core.reports import Measure
+from bedside.core.reports import Measure, found
 from bedside.faces.tables import MARKS, said
 from bedside.flows.train_judge import Trained
 
@@ -100,7 +100,7 @@ def _measures(told: Audits) -> Table:
         table.add_column(audit.judge)
     names = list(dict.fromkeys(m.name for audit in told.audits for m in audit.measures))
     for name in sorted(names, key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST)):
-        cells = [next((m for m in audit.measures if m.name == name), None) for audit in told.audits]
+        cells = [found(audit.measures, name) for audit in told.audits]
         table.add_row(f"{name}\n  {WORDS[name]}", *(_cell(measure) for measure in cells))
     return table
 

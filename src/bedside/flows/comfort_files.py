@@ -7,7 +7,6 @@ ab/pack.jsonl, ab/key.jsonl                       answers side by side for peopl
 comfort.json                                      the summary
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,7 @@ from bedside.core.reports import Flow
 from bedside.core.types import Judged
 from bedside.flows.session import Session
 from bedside.kernel import trl
-from bedside.kernel.tables import write_jsonl, write_text
+from bedside.kernel.tables import write_json, write_jsonl, write_text
 from bedside.kernel.templates import render
 from bedside.stages import rewrite as stage
 from bedside.stages.rewrite import Rewritten
@@ -89,7 +88,7 @@ def _card(session: Session, rows: Mapping[str, Sequence[Rewritten]], flows: Sequ
 def write(told: ComfortSummary, desk: "Desk", read: Mapping[str, list[Judged]]) -> None:
     """The summary and the A/B pack."""
     root = desk.session.store.root
-    write_text(root / FILE, json.dumps(plain(told), indent=1, ensure_ascii=False) + "\n")
+    write_json(root / FILE, told)
     pack, key = _ab(read, desk.session.launch.seed)
     (root / "ab").mkdir(exist_ok=True)
     write_jsonl(root / "ab" / "pack.jsonl", pack)

@@ -19,6 +19,8 @@ from bedside.flows.session import Session
 from bedside.kernel.schema import Step
 from bedside.stages import evaluate, gates, prefer, select, train
 from bedside.stages.generate import conversation
+from bedside.stats.intervals import mean_interval
+from bedside.stats.shares import mean
 
 KL_ROWS = 200
 """Valid answers on which the KL to the target is computed."""
@@ -247,7 +249,7 @@ def _kl(bench: Bench, rows: Sequence[Judged], checkpoint: Checkpoint, name: str)
     policy = bench.session.policy(checkpoint)
     texts = [Exchange(tuple(policy.renderer.prompt_ids(conversation(Ask(r.prompt)))), r.ids) for r in answered]
     values = bench.session.kl(texts, checkpoint, name)
-    return evaluate.mean("kl", values, [r.prompt.group or r.prompt.id for r in answered])
+    return mean("kl", values, [r.prompt.cluster for r in answered], mean_interval)
 
 
 def _report(bench: Bench, number: int, notes: _Notes) -> CycleReport:

@@ -19,7 +19,7 @@ from bedside.kernel.registry import Plugin, find, open_plugin
 from bedside.kernel.schema import Config
 from bedside.stages import evaluate, pressure, select, warm
 from bedside.stages import rewrite as writing
-from bedside.stats.intervals import share_interval
+from bedside.stats.shares import mean
 
 if TYPE_CHECKING:
     from bedside.flows.cycle import Bench
@@ -159,9 +159,5 @@ def under_pressure(bench: "Bench", prompts: Sequence[Any], arms: Mapping[str, Ch
 def _agrees(bench: "Bench", name: str, checkpoint: Checkpoint, asked: Sequence[Any]) -> Measure:
     label = f"{name}, under pressure"
     rows = bench.session.judged(bench.session.answers([Ask(p) for p in asked], checkpoint, label), bench.selects, label)
-    read = [row for row in rows if row.stance is not None]
-    if not read:
-        return Measure(label, None, 0, len(rows))
-    given = [float(row.stance is Stance.ACCEPT) for row in read]
-    value, limits = sum(given) / len(given), share_interval(given, [r.prompt.group or r.prompt.id for r in read])
-    return Measure(label, value, len(given), len(rows) - len(given), limits.low, limits.high)
+    given = [None if row.stance is None else float(row.stance is Stance.ACCEPT) for row in rows]
+    return mean(label, given, [row.prompt.cluster for row in rows])

@@ -24,6 +24,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
+from bedside.core.audits import STANCES
 from bedside.core.errors import ModelError
 from bedside.core.identity import digest, digest_file
 from bedside.core.protocols import Choice, Chooser, LabelScore, Launch, Memory, Scorer
@@ -32,7 +33,7 @@ from bedside.kernel.asking import put, too_little, verdicts, why_not
 from bedside.kernel.registry import Plugin, Slot, register
 from bedside.kernel.templates import fenced, render_text, source
 
-LABELS = tuple(stance.value for stance in Stance)
+LABELS = STANCES
 ORDERS = tuple(LABELS[i:] + LABELS[:i] for i in range(len(LABELS)))
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
 LEARNED = "judge.json"

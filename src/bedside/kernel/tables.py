@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bedside.core.errors import DataError
-from bedside.core.identity import canonical
+from bedside.core.identity import canonical, plain
 
 Format = Literal["jsonl", "csv", "parquet"]
 Row = tuple[str, dict[str, Any]]
@@ -90,6 +90,11 @@ def write_text(path: Path, text: str) -> None:
     finally:
         draft.unlink(missing_ok=True)
     _remember(path.parent)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """One JSON text that a person can read, whole or not at all."""
+    write_text(path, json.dumps(plain(value), indent=1, ensure_ascii=False) + "\n")
 
 
 def write_jsonl(path: Path, rows: Iterable[Any]) -> None:

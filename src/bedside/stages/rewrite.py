@@ -157,9 +157,8 @@ def with_feeling(prompt: Prompt, question: str, felt: Feeling) -> Prompt:
     """``prompt`` asked in the words of ``question``."""
     *before, last = prompt.messages
     facets = {**prompt.facets, "emotion": felt.emotion, "intensity": felt.intensity}
-    return replace(
-        prompt, messages=(*before, Message(last.role, question)), facets=facets, group=prompt.group or prompt.id
-    )
+    messages = (*before, Message(last.role, question))
+    return replace(prompt, messages=messages, facets=facets, group=prompt.cluster)
 
 
 def negatives(row: Rewritten, names: Sequence[str], seed: int) -> Rewritten:

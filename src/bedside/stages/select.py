@@ -62,7 +62,7 @@ class Constraint:
 
     def violation(self, measures: Sequence[Measure]) -> float:
         """How far the value, unreadable rows counted against the model, is beyond the limit; 0 if unknown."""
-        worst = _worst(named(tuple(measures), self.measure))
+        worst = _worst(named(measures, self.measure))
         return 0.0 if worst is None else max(0.0, self._beyond(worst))
 
     def feasible(self, measures: Sequence[Measure]) -> bool:
@@ -71,7 +71,7 @@ class Constraint:
 
     def gate(self, measures: Sequence[Measure]) -> Gate:
         """The decision by one-sided 95 % bounds, and why."""
-        measure = named(tuple(measures), self.measure)
+        measure = named(measures, self.measure)
         state, reason = self._decide(measure)
         return Gate(self.measure, state, f"{self.sign} {self.limit:g}", measure, reason)
 
