@@ -18,6 +18,7 @@ from bedside.core.audits import Audits
 from bedside.core.errors import DataError
 from bedside.core.reports import Baseline, Candidate, Cell, GateState, Measure, RunSummary, found
 from bedside.faces import plots, trajectory
+from bedside.flows.figures import candidates_of
 from bedside.kernel.tables import write_text
 from bedside.kernel.templates import render
 from bedside.stages import select
@@ -191,7 +192,7 @@ def _number(value: float, digits: int) -> str:
 
 
 def _page(key: str, run: RunSummary) -> Page:
-    alpha, candidates = _alpha(run.facts), _candidates(run)
+    alpha, candidates = _alpha(run.facts), candidates_of(run)
     points, undrawn = _points(run, candidates)
     return Page(
         key=key,
@@ -233,11 +234,6 @@ def _columns(run: RunSummary) -> dict[str, tuple[Measure, ...]]:
 def _alpha(facts: Mapping[str, str]) -> float | None:
     """The weight of safety in ``overall``, where the run tells it."""
     return float(facts["alpha"]) if "alpha" in facts else None
-
-
-def _candidates(run: RunSummary) -> list[Candidate]:
-    """Every candidate once: what a cycle carried is the next one's first."""
-    return list({c.name: c for cycle in run.cycles for c in cycle.candidates}.values())
 
 
 def _points(run: RunSummary, candidates: Sequence[Candidate]) -> tuple[list[plots.Point], list[str]]:
