@@ -19,7 +19,7 @@ from bedside.core.types import Ask, Checkpoint, Judged, Preference
 from bedside.flows import comfort_files, comfort_summary, rules
 from bedside.flows import rewrite as rewriting
 from bedside.flows.session import Session
-from bedside.kernel.schema import Step
+from bedside.kernel.training import Step
 from bedside.stages import rewrite as stage
 from bedside.stages import train
 from bedside.stages.rewrite import Lesson, Rewritten

@@ -16,7 +16,7 @@ from bedside.core.types import Ask, Checkpoint, Dialogue, Judged, Pair, Preferen
 from bedside.engine.logprobs import Exchange
 from bedside.flows import exports, joined
 from bedside.flows.session import Session
-from bedside.kernel.schema import Step
+from bedside.kernel.training import Step
 from bedside.stages import evaluate, gates, prefer, select, train
 from bedside.stages.generate import conversation
 from bedside.stats.intervals import mean_interval

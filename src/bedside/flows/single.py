@@ -15,7 +15,7 @@ from bedside.flows.session import Session
 from bedside.kernel import rows as typed
 from bedside.kernel import tables, trl
 from bedside.kernel.registry import names
-from bedside.kernel.schema import Step
+from bedside.kernel.training import Step
 from bedside.stages import train as training
 from bedside.stages.judge import unreadable_share
 

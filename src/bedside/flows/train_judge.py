@@ -21,8 +21,8 @@ from bedside.core.types import Checkpoint, Conversation, Dialogue, Prompt, Respo
 from bedside.flows import exports
 from bedside.flows.session import Session
 from bedside.kernel.registry import Plugin, find
-from bedside.kernel.schema import Step
 from bedside.kernel.tables import write_json
+from bedside.kernel.training import Step
 from bedside.stages import audit, split, teach
 
 FILE = "judge.json"
