@@ -6,7 +6,7 @@ A value is frozen, checks its own promise when it is made, and survives a round 
 of JSON. An ``id`` is a digest of what the value says, so rows made on two machines merge by id alone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
@@ -232,6 +232,20 @@ class Dialogue:
 
 
 Preference = Thumb | Pair | Dialogue
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """The same rows as SFT, DPO and KTO read them."""
+
+    dialogues: Sequence[Dialogue]
+    pairs: Sequence[Pair]
+    thumbs: Sequence[Thumb]
+
+    def rows(self, reads: str) -> Sequence[Preference]:
+        """Rows of the kind an objective reads: dialogues, pairs or thumbs."""
+        found: Sequence[Preference] = getattr(self, reads)
+        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Section 6 of the report, knowledge against comfort: as a page of its own, and as a part of the whole report."""
+"""Section 6 of the report, knowledge against comfort: a page of its own."""
 
 from pathlib import Path
 

@@ -15,14 +15,14 @@ from bedside.core.comforts import ComfortSummary
 from bedside.core.identity import digest
 from bedside.core.protocols import Judge
 from bedside.core.reports import Flow
-from bedside.core.types import Ask, Checkpoint, Judged, Preference
+from bedside.core.types import Ask, Checkpoint, Judged, Lesson, Preference
 from bedside.flows import comfort_files, comfort_summary, rules
 from bedside.flows import rewrite as rewriting
 from bedside.flows.session import Session
 from bedside.kernel.training import Step
 from bedside.stages import rewrite as stage
 from bedside.stages import train
-from bedside.stages.rewrite import Lesson, Rewritten
+from bedside.stages.rewrite import Rewritten
 
 TARGET = "target"
 
@@ -62,7 +62,7 @@ def comfort(session: Session) -> ComfortSummary:
 def rewrite(session: Session) -> tuple[dict[str, list[Rewritten]], tuple[Flow, ...]]:
     """The verified dialogues of every part, written beside their card."""
     parts = rules.read_parts(session.config, session.launch)
-    made = {name: rewriting.rewrite(session, getattr(parts, name), name) for name in ("train", "valid", "test")}
+    made = {name: rewriting.rewrite(session, rows, name) for name, rows in parts.named.items()}
     rows = {name: kept for name, (kept, _) in made.items()}
     flows = (*parts.flows, *(flow for _, flow in made.values()))
     comfort_files.dialogues(session, rows, flows)
@@ -83,21 +83,14 @@ def _trainings(desk: Desk) -> list[Trained]:
         start = desk.session.target.checkpoint
         if desk.session.config.comfort.start == "sft" and step.objective.kind != "sft":
             start = next((arm.checkpoint for arm in done if arm.name == "sft"), start)
-        done.append(_best(desk, step, start, _within(desk.session, _rows(lesson, step, desk.session), budget)))
+        rows = lesson.rows(desk.session.open(step.objective).reads)
+        done.append(_best(desk, step, start, _within(desk.session, rows, budget)))
     return done
 
 
 def _lesson(desk: Desk) -> Lesson:
     told = desk.session.config.comfort.rewrite
     return stage.lesson(desk.train, wrong=told.wrong, cold=told.cold)
-
-
-def _rows(lesson: Lesson, step: Step, session: Session) -> Sequence[Preference]:
-    reads = session.open(step.objective).reads
-    found: dict[str, Sequence[Preference]] = {
-        "dialogues": lesson.dialogues, "pairs": lesson.pairs, "thumbs": lesson.thumbs,
-    }  # fmt: skip
-    return found[reads]
 
 
 def _best(desk: Desk, step: Step, start: Checkpoint, rows: Sequence[Preference]) -> Trained:

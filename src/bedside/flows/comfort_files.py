@@ -11,10 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import TypeAdapter
-
 from bedside.core.comforts import ComfortSummary
-from bedside.core.errors import DataError
 from bedside.core.identity import digest, plain
 from bedside.core.reports import Flow
 from bedside.core.types import Judged
@@ -109,14 +106,3 @@ def _ab(read: Mapping[str, list[Judged]], seed: int) -> tuple[list[dict[str, Any
                      "kinder": None, "more_correct": None, "note": ""})  # fmt: skip
         key.append({"id": name, "a": sides[0], "b": sides[1]})
     return pack, key
-
-
-def read(run: Path) -> ComfortSummary | None:
-    """The summary of a comfort run in ``run``; None where there is none."""
-    path = run / FILE
-    if not path.is_file():
-        return None
-    try:
-        return TypeAdapter(ComfortSummary).validate_json(path.read_bytes())
-    except ValueError as error:
-        raise DataError(f"{path}: is no summary of this version ({error}); run `bedside comfort` again") from None

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bedside.core.protocols import Launch, Policy
+from bedside.core.protocols import Launch
 from bedside.core.reports import Axes, Candidate, Flow, Measure
 from bedside.core.types import Ask, Checkpoint, Judged, Pair, Response, Stance, Thumb, Verdict
-from bedside.flows.rewrite import written
+from bedside.flows import rewrite
 from bedside.flows.session import Session
-from bedside.kernel.registry import Plugin, find, open_plugin
+from bedside.kernel.registry import find, open_plugin
 from bedside.kernel.schema import Config
 from bedside.stages import evaluate, pressure, select, warm
 from bedside.stages import rewrite as writing
@@ -45,12 +45,10 @@ def mixed(bench: "Bench", thumbs: list[Thumb], pairs: list[Pair], label: str) ->
 
 def _warmed(bench: "Bench", cold: Sequence[Any], label: str) -> tuple[dict[tuple[str, str], str], dict[str, int]]:
     """Warm forms that lose no fact and keep their stance, and why the others do not count."""
-    session, told = bench.session, bench.session.config.comfort.rewrite
-    writer: Policy = session.open(told.model) if isinstance(told.model, Plugin) else session.target
+    session, writer, limits = bench.session, rewrite.writer(bench.session), rewrite.limits(bench.session)
     asks = [writing.ask_answer(p.text, text, writing.feeling(p, session.launch.seed)) for p, text in cold]
     fits = [i for i, n in enumerate(writer.lengths(asks) if asks else []) if 2 * n < writer.context]
-    said = written(session, writer, [asks[i] for i in fits], f"{label}: warm")
-    limits = writing.Limits(told.least, told.most, told.room)
+    said = rewrite.written(session, writer, [asks[i] for i in fits], f"{label}: warm")
     dropped: dict[str, int] = {}
     kept: list[tuple[int, Response]] = []
     for i, one in zip(fits, said, strict=True):

@@ -37,7 +37,7 @@ def outcome(bench: Bench, parts: split.Parts, cycles: Sequence[CycleReport]) -> 
     return summary.Outcome(
         session=bench.session,
         metric=bench.metric,
-        parts={"train": parts.train, "valid": parts.valid, "test": parts.test},
+        parts=parts.named,
         flows=parts.flows,
         cycles=cycles,
         carried=carried,

@@ -18,7 +18,6 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     Field,
     ModelWrapValidatorHandler,
@@ -157,8 +156,3 @@ def _unknown_judges(value: Mapping[str, Any]) -> list[tuple[words.Loc, str]]:
 
 def _key(table: Any, key: str) -> Any:
     return table.get(key) if isinstance(table, Mapping) else getattr(table, key, None)
-
-
-def described(table: type[BaseModel]) -> dict[str, str]:
-    """Key to what it means, for the generated reference."""
-    return {name: field.description or "" for name, field in table.model_fields.items()}

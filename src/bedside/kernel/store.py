@@ -100,10 +100,6 @@ class Store:
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         return [json.loads(line) for line in lines if line.endswith("}")]
 
-    def put(self, stage: str, rows: Sequence[Out], of: type[Out]) -> Rows[Out]:
-        """Keep rows made outside a stage (a data set, an expert) as if a stage had made them."""
-        return self.map(stage, digest(rows), rows, list, of)
-
     def map(
         self,
         stage: str,
