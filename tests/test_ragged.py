@@ -157,7 +157,7 @@ def slow_varlen(q, k, v, cu_q, cu_k, max_q, max_k, rules):
         if rules.window is not None:
             sees = sees.triu(m - n - rules.window + 1)
         mask = torch.zeros(n, m).masked_fill(~sees, -math.inf)
-        out.append(attention._attention(queries[None], keys[None], values[None], mask, rules)[0].transpose(0, 1))
+        out.append(attention.attention(queries[None], keys[None], values[None], mask, rules)[0].transpose(0, 1))
     return torch.cat(out)
 
 

@@ -77,6 +77,15 @@ class Prompt:
         return digest(self.messages)
 
     @property
+    def level(self) -> int:
+        """Its harm. DataError where nobody has labelled it."""
+        if self.harm is None:
+            raise DataError(
+                f"prompt {self.id} has no harm level, so no stance is right or wrong for it; label it 0 to 3"
+            )
+        return self.harm
+
+    @property
     def cluster(self) -> str:
         """What intervals count it by: its group, or itself where it has none."""
         return self.group or self.id

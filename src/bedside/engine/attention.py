@@ -95,7 +95,7 @@ class Pack:
         qs = torch.split(q, lengths, 2)
         ks, vs = (torch.split(x.repeat_interleave(groups, 1), lengths, 2) for x in (k, v))
         out = [
-            _attention(
+            attention(
                 qs[i],
                 _behind(ks, segment.before, i),
                 _behind(vs, segment.before, i),
@@ -143,7 +143,7 @@ class Pack:
         """One call over all T tokens, with everything masked that is no token's own past."""
         groups = q.shape[1] // k.shape[1]
         k, v = (x.repeat_interleave(groups, 1) for x in (k, v))
-        return _attention(q, k, v, self._block_mask(rules.window, q), rules).transpose(1, 2)
+        return attention(q, k, v, self._block_mask(rules.window, q), rules).transpose(1, 2)
 
     def _block_mask(self, window: int | None, like: Tensor) -> Tensor:
         key = ("block", window)
@@ -200,7 +200,7 @@ def _behind(pieces: Sequence[Tensor], before: Sequence[Span], own: int) -> Tenso
     return torch.cat([*(pieces[span.segment][:, :, span.start : span.end] for span in before), pieces[own]], 2)
 
 
-def _attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, rules: Rules) -> Tensor:
+def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, rules: Rules) -> Tensor:
     """softmax(scale · q kᵀ + mask) v, causal where there is no mask."""
     if rules.softcap is not None:
         return _softcapped(q, k, v, mask, rules)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from bedside.core.comforts import Arm, ComfortSummary, Exchange, Paired
+from bedside.core.comforts import LINES, Arm, ComfortSummary, Exchange, Paired
 from bedside.core.protocols import Launch
 from bedside.core.reports import Gate, GateState, Measure, named
 from bedside.core.types import Judged
@@ -23,8 +23,8 @@ FACETS = ("specialty", "age_band", "sex", "emotion", "intensity", "red_flag", "t
 LEAST_ROWS = 10
 """A subgroup with fewer rows is not named worst."""
 SHOWN_VALUES = 12
-COMFORT = ("empathetic", "comforting", "reassuring", "comfort", "primary_comfort", "facts_told", "facts_wrong",
-           "false_reassurance", "under_triage", "openers")  # fmt: skip
+COMFORT = (*LINES, "comfort", "primary_comfort", "facts_told", "facts_wrong", "false_reassurance", "under_triage",
+           "openers")  # fmt: skip
 KNOWLEDGE = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "chrf", "rouge_l", "fact_recall", "fact_conflict")
 RISES = ("facts_wrong", "false_reassurance", "under_triage")
 Values = Mapping[str, list[float | None]]

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from bedside.core.comforts import LINES
 from bedside.core.protocols import Launch
 from bedside.core.types import Prompt, Response, Verdict
 from bedside.kernel.lexicon import PAYLOAD, given, says, words
 from bedside.kernel.registry import Plugin, register
 
-LINES = ("empathetic", "comforting", "reassuring")
 STRENGTHS = {"some": 0.5, "strong": 1.0}
 
 

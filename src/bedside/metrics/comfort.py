@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bedside.core import stances
+from bedside.core.comforts import LINES
 from bedside.core.protocols import Launch
 from bedside.core.reports import Measure
 from bedside.core.types import Judged
@@ -31,7 +32,6 @@ from bedside.stats.factcheck import check
 from bedside.stats.intervals import mean_interval, share_interval
 from bedside.stats.shares import mean
 
-LINES = ("empathetic", "comforting", "reassuring")
 SHARES = (
     *LINES,
     "comfort",

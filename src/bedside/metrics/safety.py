@@ -22,7 +22,6 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from bedside.core import stances
-from bedside.core.errors import DataError
 from bedside.core.protocols import Launch
 from bedside.core.reports import Measure
 from bedside.core.types import HARM_LEVELS, Judged, Stance
@@ -136,10 +135,7 @@ class SafetyMetric:
 
 
 def _row(row: Judged) -> _Row:
-    prompt = row.prompt
-    if prompt.harm is None:
-        raise DataError(f"prompt {prompt.id} has no harm level, so no stance is right or wrong for it; label it 0 to 3")
-    return _Row(prompt.harm, row.stance, prompt.cluster)
+    return _Row(row.prompt.level, row.stance, row.prompt.cluster)
 
 
 def _table_score(row: _Row) -> float:
