@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 
@@ -30,7 +30,6 @@ def test_kappa_by_hand() -> None:
     assert found.n == 50
 
 
-@settings(deadline=None)
 @given(rows=pairs)
 def test_kappa_equals_scikit_learn(rows: list[tuple[str, str]]) -> None:
     first, second = zip(*rows, strict=True)
@@ -42,7 +41,6 @@ def test_kappa_equals_scikit_learn(rows: list[tuple[str, str]]) -> None:
     assert quadratic_kappa(ratings(rows)).value == pytest.approx(theirs)
 
 
-@settings(deadline=None)
 @given(rows=pairs)
 def test_limits_hold_the_value_and_stay_in_range(rows: list[tuple[str, str]]) -> None:
     for found in (kappa(ratings(rows)), quadratic_kappa(ratings(rows)), ac1(ratings(rows))):

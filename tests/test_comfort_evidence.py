@@ -19,8 +19,9 @@ from bedside.faces import api
 from bedside.flows import comfort as flow
 from bedside.judges.comfort import LABELS, Comfort, ComfortJudge
 from bedside.kernel.config import load
-from bedside.kernel.schema import Config, Step
+from bedside.kernel.schema import Config
 from bedside.kernel.templates import path
+from bedside.kernel.training import Step
 from bedside.stats import bagofwords
 from bedside.stats.agreement import Ratings, quadratic_kappa
 from conftest import REAL_DATA, ask

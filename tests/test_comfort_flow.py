@@ -3,15 +3,16 @@
 import json
 
 import pytest
+from pydantic import TypeAdapter
 
 pytest.importorskip("torch")
 
 import copyist  # noqa: F401  registers the writer
+from bedside.core.comforts import ComfortSummary
 from bedside.core.identity import digest_bytes
 from bedside.core.protocols import Silent
 from bedside.faces import api, report_comfort
 from bedside.flows import comfort as flow
-from bedside.flows import comfort_files
 from bedside.kernel.config import load
 from bedside.kernel.schema import Config
 from bedside.kernel.templates import path
@@ -74,7 +75,7 @@ def test_files_for_people_and_for_trl(ran):
     assert all(row["provenance"]["rewriter"] and row["change"] for row in rows)
     assert (root / "dialogues" / "sft.jsonl").exists()
     assert "No clinician has read this" in (root / "dialogues" / "README.md").read_text()
-    assert comfort_files.read(root) == told
+    assert TypeAdapter(ComfortSummary).validate_json((root / "comfort.json").read_bytes()) == told
 
 
 def test_the_report_asks_nothing_of_a_network(ran):

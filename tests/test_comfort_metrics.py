@@ -6,7 +6,7 @@ from bedside.core.protocols import Launch
 from bedside.core.types import Judged, Response, Stance, Verdict
 from bedside.judges.clinic_comfort import ClinicComfort
 from bedside.judges.comfort import ComfortJudge
-from bedside.judges.emotion import WordReader
+from bedside.judges.emotion import STEMS, ModelReader, WordReader
 from bedside.metrics.comfort import ComfortMetric
 from bedside.metrics.knowledge import KnowledgeMetric, rouge_l
 from bedside.testing.scripted import Scripted
@@ -128,3 +128,12 @@ def test_the_expected_value_over_the_labels():
 def test_emotions_are_recognised_by_words(text, emotion):
     (told,) = WordReader().judge([Response(ask("q"), text, "m")])
     assert [name for name, score in told.scores.items() if score] == [emotion]
+
+
+def test_a_model_says_how_likely_each_emotion_is_and_what_it_cannot_take_in_is_unreadable():
+    rows = [Response(ask("q"), text, "m") for text in ("I am scared.", " ")]
+    told, empty = ModelReader(Scripted(weights={"yes": 0.3, "no": 0.1})).judge(rows)
+    assert told.scores == pytest.approx(dict.fromkeys(STEMS, 0.75))
+    assert empty.unreadable == "empty answer"
+    (long,) = ModelReader(Scripted(context=5)).judge(rows[:1])
+    assert "more than the judge reads (5)" in long.unreadable

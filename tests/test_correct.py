@@ -15,9 +15,9 @@ from bedside.flows import found
 from bedside.kernel.tables import write_jsonl
 from bedside.stages.correct import correct
 from conftest import ask
+from reported import Page
+from reported import shipping as run_summary
 from test_cli import bedside
-from test_report import Page
-from test_report import shipping as run_summary
 
 MATRIX = {"accept": (0.85, 0.1, 0.05), "caution": (0.1, 0.8, 0.1), "refuse": (0.05, 0.1, 0.85)}
 

@@ -59,7 +59,7 @@ def test_copies_of_one_group_narrow_nothing():
     assert four.high - four.low == pytest.approx(alone.high - alone.low, rel=0.12)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     truth=st.tuples(*[st.floats(0.02, 1)] * 3),
     counts=st.tuples(*[st.integers(0, 200)] * 3).filter(lambda c: sum(c) > 20),

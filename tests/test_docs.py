@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bedside.kernel.schema import Align, Config
+from bedside.kernel.schema import Config
+from bedside.kernel.training import Align
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("docs/how-to/*.md"), ROOT / "README.md"])

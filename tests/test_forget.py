@@ -19,8 +19,8 @@ def runs(tmp_path):
     run = tmp_path / "runs" / "one"
     store = Store(run)
     prompts = [Prompt((Message("user", text),), 0) for text in (SECRET, "Is tea safe with iron?")]
-    store.put("generate", prompts, Prompt)
-    store.put("judge", [Prompt((Message("user", "Is tea safe with iron?"),), 0)], Prompt)
+    store.map("generate", None, prompts, list, Prompt)
+    store.map("judge", None, [Prompt((Message("user", "Is tea safe with iron?"),), 0)], list, Prompt)
     for cycle in (1, 2):
         told = [{"prompt": [{"role": "user", "content": text}]} for text in (SECRET, "tea")][cycle - 1 :]
         write_jsonl(run / f"cycle-{cycle}" / "kto.jsonl", told)

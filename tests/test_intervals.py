@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
@@ -15,14 +15,11 @@ from bedside.stats.intervals import (
     Cell,
     Interval,
     Part,
-    bootstrap_allowed,
     clean_groups_needed,
     clopper_pearson,
     effective_n,
     mean_interval,
     mid_p,
-    paired_bounds,
-    paired_difference,
     share_bounds,
     share_interval,
     sum_bounds,
@@ -116,7 +113,6 @@ def test_no_number_of_clean_groups_proves_an_impossible_limit(limit: float) -> N
         clean_groups_needed(limit)
 
 
-@settings(deadline=None)
 @given(limit=st.floats(0.001, 0.99))
 def test_one_clean_group_less_would_not_be_enough(limit: float) -> None:
     n = clean_groups_needed(limit)
@@ -124,7 +120,6 @@ def test_one_clean_group_less_would_not_be_enough(limit: float) -> None:
     assert n == 1 or clopper_pearson(0.0, n - 1, quantile=CONFIDENCE).high > limit * (1 - 1e-6)
 
 
-@settings(deadline=None)
 @given(n=st.integers(1, 500), data=st.data())
 def test_clopper_pearson_equals_statsmodels(n: int, data: st.DataObject) -> None:
     x = data.draw(st.integers(0, n))
@@ -132,7 +127,6 @@ def test_clopper_pearson_equals_statsmodels(n: int, data: st.DataObject) -> None
     assert (ours.low, ours.high) == pytest.approx(proportion_confint(x, n, method="beta"), abs=1e-9)
 
 
-@settings(deadline=None)
 @given(n=st.integers(2, 300), data=st.data())
 def test_mid_p_leaves_half_of_what_was_seen_and_all_beyond_it_at_each_limit(n: int, data: st.DataObject) -> None:
     x = data.draw(st.integers(1, n - 1))
@@ -161,7 +155,6 @@ def test_effective_n_by_hand() -> None:
     assert effective_n(values, [i // 3 for i in range(12)], quantile=0.975) == pytest.approx(expected, rel=1e-5)
 
 
-@settings(deadline=None)
 @given(values=shares, data=st.data())
 def test_effective_n_is_never_above_the_rows_and_limits_always_hold_the_share(
     values: list[float], data: st.DataObject
@@ -173,7 +166,6 @@ def test_effective_n_is_never_above_the_rows_and_limits_always_hold_the_share(
         assert 0 <= limits.low <= mean <= limits.high <= 1
 
 
-@settings(deadline=None)
 @given(values=shares)
 def test_limits_of_the_complement_are_the_complement_of_the_limits(values: list[float]) -> None:
     limits = share_interval(values, apart(len(values)))
@@ -239,50 +231,6 @@ def test_groups_that_span_cells_widen_the_bounds_of_the_sum() -> None:
     assert sum_bounds([first, twins]).low == pytest.approx(alone.low, abs=0.005)
 
 
-def gains_and_losses(
-    generator: np.random.Generator, rows: int, gain: float, loss: float
-) -> tuple[list[Cell], list[Cell]]:
-    """Four cells as in overall; the first policy wins a row with probability gain, loses it with loss."""
-    first, second = [], []
-    for name, weight in enumerate((0.4, 0.2, 0.2, 0.2)):
-        u_R, groups = generator.random(rows), tuple((name, i) for i in range(rows))
-        first.append(Cell(weight, tuple((u_R < gain).astype(float).tolist()), groups))
-        lost_R = (gain <= u_R) & (u_R < gain + loss)
-        second.append(Cell(weight, tuple(lost_R.astype(float).tolist()), groups))
-    return first, second
-
-
-@pytest.mark.prove
-@pytest.mark.parametrize("rows", [30, 60, 150])
-@pytest.mark.parametrize(("gain", "loss"), [(0.4, 0.4), (0.15, 0.0), (0.0, 0.15), (0.1, 0.1), (0.02, 0.0)])
-def test_paired_bounds_hold_with_and_without_the_bootstrap(
-    rows: int, gain: float, loss: float, evidence: Evidence
-) -> None:
-    generator, held = np.random.default_rng(1), np.zeros(2)
-    for _ in range(500):
-        bounds = paired_bounds(*gains_and_losses(generator, rows, gain, loss), generator)
-        held += [bounds.low <= gain - loss + 1e-9, gain - loss - 1e-9 <= bounds.high]
-    evidence["coverage of paired bounds, 500 trials"].append(
-        {"rows": rows, "gain": gain, "loss": loss, "lower": f"{held[0] / 500:.3f}", "upper": f"{held[1] / 500:.3f}"}
-    )
-    assert held.min() / 500 >= 0.93  # 95 % less two standard errors of 500 trials
-
-
-@pytest.mark.prove
-@pytest.mark.parametrize("share", [0.9, 0.97, 0.98, 0.99])
-@pytest.mark.parametrize("rows", [30, 100])
-def test_decision_bounds_of_a_sum_hold(rows: int, share: float, evidence: Evidence) -> None:
-    generator, held = np.random.default_rng(2), np.zeros(2)
-    for _ in range(1000):
-        cells, _ = gains_and_losses(generator, rows, share, 0.0)
-        bounds = sum_bounds(cells)
-        held += [bounds.low <= share + 1e-9, share - 1e-9 <= bounds.high]
-    evidence["coverage of bounds of sums, 1,000 trials"].append(
-        {"rows": rows, "share": share, "lower": f"{held[0] / 1000:.3f}", "upper": f"{held[1] / 1000:.3f}"}
-    )
-    assert held.min() / 1000 >= 0.945
-
-
 def test_mean_interval_of_single_rows_is_the_t_interval() -> None:
     values = [0.1, 0.4, 0.2, 0.9, -0.3]
     ours = mean_interval(values, apart(5))
@@ -298,83 +246,6 @@ def test_copies_of_a_row_in_its_group_narrow_no_mean() -> None:
     assert thrice is not None
     assert (once.low, once.high) == pytest.approx((thrice.low, thrice.high))
     assert mean_interval([1.0, 2.0], ["a", "a"]) is None
-
-
-def rng() -> np.random.Generator:
-    return np.random.default_rng(0)
-
-
-def test_the_bootstrap_needs_forty_groups_and_ten_in_which_the_policies_differ() -> None:
-    assert bootstrap_allowed([1.0] * 10 + [0.0] * 30, apart(40))
-    assert not bootstrap_allowed([1.0] * 9 + [0.0] * 31, apart(40))
-    assert not bootstrap_allowed([1.0] * 10 + [0.0] * 29, apart(39))
-    assert not bootstrap_allowed([1.0] * 10 + [0.0] * 30, [0] * 10 + apart(40)[10:])
-
-
-def test_the_bootstrap_does_not_answer_where_every_row_differs_alike() -> None:
-    assert not bootstrap_allowed([-1.0] * 100, apart(100))
-    assert paired_difference(lambda times_BR: times_BR.mean(axis=1), [-1.0] * 100, apart(100), rng()) is None
-
-
-def test_the_bootstrap_of_a_mean_agrees_with_the_t_interval() -> None:
-    y_R = rng().normal(0.2, 1.0, size=300)
-    found = paired_difference(lambda times_BR: times_BR @ y_R / times_BR.sum(axis=1), y_R.tolist(), apart(300), rng())
-    expected = mean_interval(y_R.tolist(), apart(300), quantile=CONFIDENCE)
-    assert found is not None
-    assert expected is not None
-    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=0.01)
-
-
-def test_the_bootstrap_draws_groups_and_not_rows() -> None:
-    y_G = rng().normal(size=60)
-    once = paired_difference(lambda times_BR: times_BR @ y_G / times_BR.sum(axis=1), y_G.tolist(), apart(60), rng())
-    y_R, groups = np.repeat(y_G, 5), np.repeat(np.arange(60), 5).tolist()
-    copied = paired_difference(lambda times_BR: times_BR @ y_R / times_BR.sum(axis=1), y_R.tolist(), groups, rng())
-    assert once is not None
-    assert copied is not None
-    assert (copied.low, copied.high) == pytest.approx((once.low, once.high))
-
-
-def test_an_undefined_sample_gives_no_bootstrap() -> None:
-    y_R = np.r_[np.ones(20), np.zeros(30)]
-    assert paired_difference(lambda t: np.full(len(t), np.nan), y_R.tolist(), apart(50), rng()) is None
-
-
-def test_few_events_fall_back_to_exact_gains_and_losses() -> None:
-    ones, zeros = (1.0,) * 30, (0.0,) * 30
-    bounds = paired_bounds([Cell(1.0, ones, tuple(range(30)))], [Cell(1.0, zeros, tuple(range(30)))], rng())
-    gain = clopper_pearson(1.0, 30, quantile=CONFIDENCE)
-    loss = clopper_pearson(0.0, 30, quantile=CONFIDENCE)
-    assert bounds.low == pytest.approx(1 - math.hypot(1 - gain.low, loss.high))
-    assert bounds.high == pytest.approx(1.0)
-
-
-def test_gains_and_losses_of_one_cell_correlate() -> None:
-    # 12 gains and 12 losses in 30 rows: correlation −0.4 / 0.6, too few rows to resample
-    first = Cell(1.0, (1.0,) * 12 + (0.0,) * 18, tuple(range(30)))
-    second = Cell(1.0, (0.0,) * 18 + (1.0,) * 12, tuple(range(30)))
-    share = clopper_pearson(0.4, 30, quantile=CONFIDENCE)
-    down, up = 0.4 - share.low, share.high - 0.4
-    expected = math.sqrt(down**2 + up**2 + 2 * (0.4 / 0.6) * down * up)
-    bounds = paired_bounds([first], [second], rng())
-    assert (bounds.low, bounds.high) == pytest.approx((-expected, expected), rel=1e-3)
-
-
-def test_the_bootstrap_of_rare_losses_knows_that_they_are_skewed() -> None:
-    # 12 losses in 200 rows: exact 0.0350 and 0.0955; plain percentiles say 0.035 and 0.09
-    y_R = np.r_[-np.ones(12), np.zeros(188)]
-    found = paired_difference(lambda times_BR: times_BR @ y_R / 200, y_R.tolist(), apart(200), rng())
-    assert found is not None
-    assert found.low <= -0.095
-
-
-def test_more_equal_answers_bring_paired_bounds_nearer_to_zero() -> None:
-    def low(n: int) -> float:
-        groups = tuple(range(n))
-        first = Cell(1.0, (1.0,) * 20 + (0.0,) * (n - 20), groups)
-        return paired_bounds([first], [Cell(1.0, (0.0,) * n, groups)], rng()).low
-
-    assert 0 < low(400) < low(100) < 0.2
 
 
 def test_values_without_groups_are_refused() -> None:

@@ -119,7 +119,7 @@ def test_equal_arms_are_not_called_unchanged_on_few_rows():
 
 
 def test_the_report_shows_the_axes_of_a_joined_run():
-    from test_report import shipping as a_run
+    from reported import shipping as a_run
 
     four = [measure(n, 0.5) for n in ("safety_score", "helpful", "facts_told", "comfort")]
     run = replace(

@@ -4,7 +4,7 @@ import json
 import threading
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bedside.core.errors import StageError
@@ -68,7 +68,6 @@ def test_a_spent_says_what_it_does_not_know():
     assert Spent(5, 50, 9, 1.5, 2).minus(Spent(2, 20, 4, 0.5, 2)) == Spent(3, 30, 5, 1.0, 0)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 40), st.floats(0, 1)), max_size=60))
 def test_no_order_of_calls_passes_the_limit(calls):
     """Each call takes at most what it said; several are in flight at once."""

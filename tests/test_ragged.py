@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 from hypothesis import given
 from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from bedside.core.protocols import Launch
 from bedside.core.types import Message
@@ -157,7 +157,7 @@ def slow_varlen(q, k, v, cu_q, cu_k, max_q, max_k, rules):
         if rules.window is not None:
             sees = sees.triu(m - n - rules.window + 1)
         mask = torch.zeros(n, m).masked_fill(~sees, -math.inf)
-        out.append(attention._attention(queries[None], keys[None], values[None], mask, rules)[0].transpose(0, 1))
+        out.append(attention.attention(queries[None], keys[None], values[None], mask, rules)[0].transpose(0, 1))
     return torch.cat(out)
 
 
@@ -193,6 +193,24 @@ def test_a_window_that_never_reaches_attention_is_noticed(folders):
     base = AutoModelForCausalLM.from_pretrained(folders["llama"])
     base.config.sliding_window = 64
     assert backbone.body_of(base) is None
+
+
+@pytest.mark.parametrize("kind", ["nemotron", "doge", "deepseek_v3"])
+def test_a_model_that_does_not_fit_runs_padded(kind):
+    """Its keyword arguments reach no attention; its mask comes by name; its heads have no one size."""
+    sizes = {"vocab_size": 64, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+    sizes |= {"num_key_value_heads": 4, "intermediate_size": 48, "head_dim": 8, "pad_token_id": 0}
+    base = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **sizes))
+    assert backbone.body_of(base.eval()) is None
+
+
+@pytest.mark.parametrize(
+    ("broken", "raised"), [(lambda *_: None, TypeError), (lambda pieces, *_: pieces[0], RuntimeError)]
+)
+def test_a_bug_of_ours_is_not_taken_for_a_model_that_does_not_fit(broken, raised, folders, monkeypatch):
+    monkeypatch.setattr("bedside.engine.attention._behind", broken)
+    with pytest.raises(raised):
+        backbone.body_of(AutoModelForCausalLM.from_pretrained(folders["llama"]))
 
 
 @pytest.mark.parametrize("shape", SHAPES)

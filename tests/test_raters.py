@@ -3,7 +3,7 @@
 import krippendorff
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from statsmodels.stats.inter_rater import fleiss_kappa as theirs_fleiss
 
@@ -25,7 +25,6 @@ def numbers(items) -> np.ndarray:
     return np.array([[np.nan if x is None else LABELS.index(x) for x in row] for row in items]).T
 
 
-@settings(deadline=None)
 @given(items=whole)
 def test_fleiss_equals_statsmodels(items):
     counts = [[row.count(name) for name in LABELS] for row in items]
@@ -35,7 +34,6 @@ def test_fleiss_equals_statsmodels(items):
     assert fleiss_kappa(panel(items)).value == pytest.approx(theirs_fleiss(counts, method="fleiss"))
 
 
-@settings(deadline=None)
 @given(items=gappy)
 @pytest.mark.parametrize("level", ["nominal", "ordinal"])
 def test_alpha_equals_krippendorff_with_missing_ratings(level, items):

@@ -5,7 +5,7 @@ import math
 from contextlib import suppress
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bedside.kernel import replies
@@ -131,7 +131,6 @@ def test_half_a_bill_is_no_bill(usage):
     assert read(json.dumps(told).encode()).usage is None
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes_are_a_reply_or_garbled(data):
     with suppress(Garbled):
@@ -143,7 +142,6 @@ LEAVES = st.none() | st.booleans() | st.floats() | st.text(max_size=9)
 JSON = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(KEYS), inner))
 
 
-@settings(deadline=None)
 @given(JSON)
 def test_any_json_is_a_reply_or_garbled_and_its_label_is_its_text(value):
     data = json.dumps({"choices": [{"message": value, "logprobs": value, "finish_reason": "stop"}]}).encode()
@@ -154,7 +152,6 @@ def test_any_json_is_a_reply_or_garbled_and_its_label_is_its_text(value):
     assert told.label is None
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_any_text_is_a_label_only_if_it_is_one(text):
     told = choice(Reply(text, "stop"), LABELS)

@@ -178,7 +178,7 @@ def test_definitions_are_filled_in() -> None:
 levels = st.lists(st.tuples(st.integers(0, 3), st.sampled_from([A, C, R, None])), max_size=30)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(drawn=levels, err=st.sampled_from(["not_accept", "refuse_only"]), preset=st.sampled_from(["macro", "paper"]))
 def test_values_stay_in_range_and_no_order_matters(drawn: list, err: str, preset: str) -> None:
     judged = [row(harm, stance, i) for i, (harm, stance) in enumerate(drawn)]
@@ -191,7 +191,7 @@ def test_values_stay_in_range_and_no_order_matters(drawn: list, err: str, preset
             assert 0 <= measure.worst_low <= measure.worst <= measure.worst_high <= 1
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(drawn=levels)
 def test_no_reading_of_a_silent_row_is_worse_than_the_worst(drawn: list) -> None:
     judged = [row(harm, stance, i) for i, (harm, stance) in enumerate(drawn)]

@@ -9,7 +9,7 @@ from bedside.core.reports import GateState, Measure
 from bedside.faces import tables
 from bedside.flows import figures
 from bedside.stages import select
-from test_report import shipping
+from reported import shipping
 
 
 def test_constraints_are_decided_by_the_bounds_of_each_candidate():

@@ -118,7 +118,7 @@ def test_a_prompt_survives_one_line_of_json(tmp_path_factory, texts, harm):
         prompt = Prompt(tuple(turns), harm=harm, facets={"age": "old"})
     except DataError:
         return  # half a surrogate pair, or blank
-    rows = Store(tmp_path_factory.mktemp("s")).put("prompts", [prompt], Prompt)
+    rows = Store(tmp_path_factory.mktemp("s")).map("prompts", None, [prompt], list, Prompt)
     assert rows.all() == [prompt]
     assert rows.all()[0].id == prompt.id
 

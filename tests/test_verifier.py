@@ -92,7 +92,7 @@ def test_half_of_the_words_gone_is_seen():
     assert retold("warm milk, dry toast, ripe pears", "warm milk") == pytest.approx(2 / 6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.text(max_size=200))
 def test_every_text_agrees_with_itself(text):
     found = check(text, text)

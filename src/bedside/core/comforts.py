@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 
 from bedside.core.reports import Flow, Gate, Measure, named
 
+LINES = ("empathetic", "comforting", "reassuring")
+"""What a judge of comfort rates."""
+
 
 @dataclass(frozen=True, slots=True)
 class Arm:

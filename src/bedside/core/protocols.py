@@ -281,6 +281,3 @@ class Objective(Protocol):
     def loss(self, scores: Any) -> Any:
         """Loss of every row, shape (B,), nats."""
         ...
-
-
-Opened = Mapping[str, Any]

@@ -5,7 +5,7 @@
 Everything a report page, a card or ``--json`` renders stands in one ``RunSummary``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -183,9 +183,14 @@ class RunSummary:
     """Agreement under pressure, by policy: of the joined loop alone."""
 
 
-def named(measures: tuple[Measure, ...], name: str) -> Measure:
+def found(measures: Iterable[Measure], name: str) -> Measure | None:
+    """The measure called ``name``; None where there is none."""
+    return next((measure for measure in measures if measure.name == name), None)
+
+
+def named(measures: Iterable[Measure], name: str) -> Measure:
     """The measure called ``name``; KeyError where there is none, which is a bug of the caller."""
-    for measure in measures:
-        if measure.name == name:
-            return measure
-    raise KeyError(name)
+    measure = found(measures, name)
+    if measure is None:
+        raise KeyError(name)
+    return measure

@@ -6,7 +6,7 @@ A value is frozen, checks its own promise when it is made, and survives a round 
 of JSON. An ``id`` is a digest of what the value says, so rows made on two machines merge by id alone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
@@ -75,6 +75,20 @@ class Prompt:
     @property
     def id(self) -> str:
         return digest(self.messages)
+
+    @property
+    def level(self) -> int:
+        """Its harm. DataError where nobody has labelled it."""
+        if self.harm is None:
+            raise DataError(
+                f"prompt {self.id} has no harm level, so no stance is right or wrong for it; label it 0 to 3"
+            )
+        return self.harm
+
+    @property
+    def cluster(self) -> str:
+        """What intervals count it by: its group, or itself where it has none."""
+        return self.group or self.id
 
     @property
     def text(self) -> str:
@@ -227,6 +241,20 @@ class Dialogue:
 
 
 Preference = Thumb | Pair | Dialogue
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """The same rows as SFT, DPO and KTO read them."""
+
+    dialogues: Sequence[Dialogue]
+    pairs: Sequence[Pair]
+    thumbs: Sequence[Thumb]
+
+    def rows(self, reads: str) -> Sequence[Preference]:
+        """Rows of the kind an objective reads: dialogues, pairs or thumbs."""
+        found: Sequence[Preference] = getattr(self, reads)
+        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ are. Rows that ask the same thing in other words share ``base_prompt``, so that 
 is read from the Hugging Face hub; ``path`` may be another hub id, a file or a folder with those columns.
 """
 
+from functools import partial
 from typing import Any
 
 from pydantic import Field
@@ -12,7 +13,7 @@ from pydantic import Field
 from bedside.core.protocols import Launch
 from bedside.kernel.prompts import Reading, TablePrompts, Unlabelled
 from bedside.kernel.registry import Plugin, register
-from bedside.kernel.tables import hub_rows, is_hub_id, rows
+from bedside.kernel.tables import anywhere
 
 
 @register("dataset", "cares")
@@ -30,9 +31,5 @@ class Cares(Plugin):
     """A row without a harm level is an error, is skipped, or is kept without one."""
 
     def open(self, launch: Launch, **opened: Any) -> TablePrompts:
-        def read() -> Any:
-            if is_hub_id(self.path):
-                return hub_rows(self.path, revision=self.revision, split=self.split)
-            return rows(self.path, split=self.split)
-
+        read = partial(anywhere, self.path, revision=self.revision, split=self.split)
         return TablePrompts(self.path, read, Reading(self.split, self.unlabelled))

@@ -23,15 +23,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from bedside.core.errors import ConfigError
 from bedside.core.identity import digest
 from bedside.core.protocols import Launch
 from bedside.core.types import Message, Prompt
+from bedside.kernel.lexicon import CONDITIONS, Part, capital, distinct
 from bedside.kernel.lexicon import payload as payload
 from bedside.kernel.lexicon import words as words
 from bedside.kernel.registry import Plugin, register
 
-Part = Literal["train", "valid", "test", "judge", "rater"]
 Style = Literal["direct", "indirect", "obfuscate", "role_play"]
 Principle = Literal["choice", "honesty", "privacy", "dignity", "law", "skill", "community", "access"]
 Few = Annotated[int, Field(ge=0, le=2)]
@@ -44,10 +43,6 @@ LEFT_OUT_STYLE, LEFT_OUT_PRINCIPLE = "role_play", "access"
 TWISTS = ("goal", "order")
 DO_TO_BLOCK = (7, 3)
 """Deeds are meant to be done more often than to be blocked; else no deed as such would look right or wrong."""
-_CONDITIONS_OF_PART = {
-    "train": slice(0, 5), "valid": slice(5, 7), "test": slice(7, 9), "judge": slice(9, 11), "rater": slice(11, 13),
-}  # fmt: skip
-_TRIES_A_PROMPT = 50
 
 
 @register("dataset", "clinic")
@@ -84,13 +79,8 @@ class Ward:
     def read(self) -> list[Prompt]:
         """``n`` prompts, scenario by scenario. Raises ConfigError if the choices do not give so many."""
         rng = random.Random(f"clinic {self.config.part} {self.config.seed}")
-        prompts: dict[str, Prompt] = {}
-        for _ in range(_TRIES_A_PROMPT * self.config.n):
-            if len(prompts) >= self.config.n:
-                return list(prompts.values())[: self.config.n]
-            for prompt in _scenario(self.config, rng):
-                prompts.setdefault(prompt.id, prompt)
-        raise ConfigError(f"clinic: these styles, principles and mix do not give {self.config.n} prompts; lower n")
+        too_few = f"clinic: these styles, principles and mix do not give {self.config.n} prompts; lower n"
+        return distinct(self.config.n, lambda: _scenario(self.config, rng), too_few)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +136,7 @@ def _scene(config: Clinic, rng: random.Random) -> Scene:
         part=config.part,
         drug=rng.choice(words()["drugs"][config.part]),
         specialty=specialty,
-        condition=rng.choice(words()["conditions"][specialty][_CONDITIONS_OF_PART[config.part]]),
+        condition=rng.choice(words()["conditions"][specialty][CONDITIONS[config.part]]),
         age_band=age_band,
         person=rng.choice(words()["people"][age_band]),
         emotion=rng.choice(list(words()["feelings"])),
@@ -225,7 +215,7 @@ def _styled(scene: Scene, intent: str, opener: str, mood: str) -> str:
         condition=scene.condition,
         drug=scene.drug,
         intent=intent,
-        Intent=_capital(intent),
+        Intent=capital(intent),
         opener=opener,
         feeling=mood,
         ask=_pick(words()["asks"][scene.part], scene.wording // 13).format(drug=scene.drug),
@@ -236,7 +226,7 @@ def _styled(scene: Scene, intent: str, opener: str, mood: str) -> str:
 def _say(scene: Scene, what: str, stride: int) -> str:
     """A sentence about person and condition, in the words of the part."""
     line = _pick(words()[what][scene.part], scene.wording // stride)
-    return line.format(p=scene.person, P=_capital(scene.person), condition=scene.condition)
+    return line.format(p=scene.person, P=capital(scene.person), condition=scene.condition)
 
 
 def _mood(scene: Scene) -> str:
@@ -248,7 +238,3 @@ def _mood(scene: Scene) -> str:
 
 def _pick(choices: list[str], number: int) -> str:
     return choices[number % len(choices)]
-
-
-def _capital(text: str) -> str:
-    return text[0].upper() + text[1:]

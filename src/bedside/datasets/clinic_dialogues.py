@@ -15,22 +15,17 @@ This is a mechanism test, not clinical evidence.
 
 import random
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field
 
-from bedside.core.errors import ConfigError
 from bedside.core.identity import digest
 from bedside.core.protocols import Launch
 from bedside.core.types import Message, Prompt
-from bedside.kernel.lexicon import payload, words
+from bedside.kernel.lexicon import CONDITIONS, Part, capital, distinct, payload, words
 from bedside.kernel.registry import Plugin, register
 
-Part = Literal["train", "valid", "test", "judge", "rater"]
 Share = Annotated[float, Field(ge=0, le=1)]
-_CONDITIONS = {
-    "train": slice(0, 5), "valid": slice(5, 7), "test": slice(7, 9), "judge": slice(9, 11), "rater": slice(11, 13),
-}  # fmt: skip
 URGENT = {
     "train": "This sign is an emergency: call for help at once.",
     "valid": "Such a sign is an emergency, ring for help at once.",
@@ -45,7 +40,6 @@ SEX = {"son": "male", "boy": "male", "father": "male", "niece": "female", "daugh
        "grandmother": "female"}  # fmt: skip
 ORIGIN = "We came here from Vellonia last year."
 """An invented country."""
-_TRIES = 50
 
 
 @register("dataset", "clinic_dialogues")
@@ -79,15 +73,8 @@ class Surgery:
     def read(self) -> list[Prompt]:
         """``n`` distinct questions, their answers as ``reference``. ConfigError where there are not so many."""
         rng = random.Random(f"clinic dialogues {self.config.part} {self.config.seed}")
-        prompts: dict[str, Prompt] = {}
-        for _ in range(_TRIES * self.config.n):
-            if len(prompts) >= self.config.n:
-                return list(prompts.values())[: self.config.n]
-            case = _case(self.config, rng)
-            told = [case, *_others(case, rng)] if rng.random() < self.config.twins else [case]
-            for one in told:
-                prompts.setdefault(_prompt(one).id, _prompt(one))
-        raise ConfigError(f"clinic_dialogues: part {self.config.part} does not give {self.config.n} questions; lower n")
+        too_few = f"clinic_dialogues: part {self.config.part} does not give {self.config.n} questions; lower n"
+        return distinct(self.config.n, lambda: map(_prompt, _told_as(self.config, rng)), too_few)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +105,16 @@ class Case:
         return " ".join([told, *self.advice, *urgent])
 
 
+def _told_as(config: ClinicDialogues, rng: random.Random) -> list[Case]:
+    """One new case; with luck, in all four ways."""
+    case = _case(config, rng)
+    return [case, *_others(case, rng)] if rng.random() < config.twins else [case]
+
+
 def _case(config: ClinicDialogues, rng: random.Random) -> Case:
     part, lexicon = config.part, words()
     specialty = rng.choice(list(lexicon["conditions"]))
-    condition = rng.choice(lexicon["conditions"][specialty][_CONDITIONS[part]])
+    condition = rng.choice(lexicon["conditions"][specialty][CONDITIONS[part]])
     age_band = rng.choice(list(lexicon["people"]))
     drug = rng.choice(lexicon["drugs"][part])
     lines = rng.sample(lexicon["advice"][part], config.advice)
@@ -192,8 +185,8 @@ def _prompt(case: Case) -> Prompt:
 
 def _told(case: Case) -> str:
     """The question, the feeling on a line of its own before it."""
-    opener = case.opener.format(p=case.person, P=_capital(case.person), condition=case.condition)
-    said = [opener, case.red_flag, f"{_capital(case.reason)}.", case.ask.format(drug=case.drug)]
+    opener = case.opener.format(p=case.person, P=capital(case.person), condition=case.condition)
+    said = [opener, case.red_flag, f"{capital(case.reason)}.", case.ask.format(drug=case.drug)]
     if case.twin == "origin":
         said.insert(1, ORIGIN)
     text = " ".join(filter(None, said))
@@ -208,7 +201,3 @@ def _group(case: Case) -> str:
 
 def _sex(person: str) -> str:
     return next((sex for noun, sex in SEX.items() if noun in person.split()), "unsaid")
-
-
-def _capital(text: str) -> str:
-    return text[0].upper() + text[1:]

@@ -21,9 +21,8 @@ is found is not free of identifiers. With ``names: true`` Microsoft's presidio l
 import html
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pydantic import Field
@@ -31,14 +30,13 @@ from pydantic import Field
 from bedside.core.errors import DataError
 from bedside.core.protocols import Launch
 from bedside.core.reports import Flow
-from bedside.core.types import Prompt
 from bedside.kernel import identifiers
-from bedside.kernel.prompts import Reading, read
+from bedside.kernel.prompts import COLUMNS, Reading, TablePrompts
 from bedside.kernel.registry import Plugin, register
-from bedside.kernel.tables import Format, Row, hub_rows, is_hub_id, rows
+from bedside.kernel.tables import Format, Row, anywhere
 
 Phi = Literal["scan", "scrub", "off"]
-ANSWERS = ("answer", "response", "completion", "output", "reference", "reference_answer")
+ANSWERS = ("answer", "response", "completion", "output", *COLUMNS["reference"])
 NAMES_NOT_FOUND = "names are not found by patterns"
 _TAG = re.compile(r"<!--.*?-->|</?[a-zA-Z][^<>]{0,400}>", re.S)
 _INLINE = re.compile(r"</?(?:a|b|i|u|em|strong|span|sub|sup|font|small)(?:\s[^<>]{0,400})?/?>", re.I)
@@ -63,62 +61,49 @@ class Dialogues(Plugin):
     names: bool = False
     """Look for names too, with presidio: pip install 'bedside[phi]'. It misses some."""
 
-    def open(self, launch: Launch, **opened: Any) -> "Told":
-        scan = identifiers.named() if self.names and self.phi != "off" else identifiers.found
-        return Told(self, scan)
+    def open(self, launch: Launch, **opened: Any) -> TablePrompts:
+        told = Told(self, identifiers.named() if self.names and self.phi != "off" else identifiers.found)
+        return TablePrompts(self.path, told.rows, Reading(self.split, "keep"), told.noted)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Told:
-    """The dialogues of one source, read once."""
+    """The dialogues of one source while they are read, and what was seen."""
 
     config: Dialogues
-    scan: Callable[[str], list[tuple[str, str]]] = identifiers.found
+    scan: Callable[[str], list[tuple[str, str]]]
+    seen: Counter[str] = field(default_factory=Counter)
+    """Rows with what looks like an identifier, by its kind."""
+    dropped: Counter[str] = field(default_factory=Counter)
 
-    def read(self) -> list[Prompt]:
-        """Questions in the order of the source, each with its answer as ``reference``. DataError with file and row."""
-        return list(self._read[0])
-
-    @property
-    def flow(self) -> Flow:
-        """Rows kept, rows left out and why, and what looks like an identifier."""
-        return self._read[1]
-
-    @cached_property
-    def _read(self) -> tuple[list[Prompt], Flow]:
-        seen: Counter[str] = Counter()
-        dropped: Counter[str] = Counter()
-        prompts, flow = read(self._rows(seen, dropped), Reading(self.config.split, "keep"), self.config.path)
-        notes = {f"rows with {kind}": float(n) for kind, n in seen.items()}
-        if self.config.phi != "off" and not self.config.names:
-            notes[NAMES_NOT_FOUND] = 1.0
-        return prompts, Flow(flow.step, flow.kept, {**flow.dropped, **dropped}, notes)
-
-    def _rows(self, seen: Counter[str], dropped: Counter[str]) -> Iterator[Row]:
-        for where, row in self._source():
+    def rows(self) -> Iterator[Row]:
+        """Each row as a prompt's, with its answer as ``reference``. DataError with file and row."""
+        c = self.config
+        for where, row in anywhere(c.path, revision=c.revision, split=c.split, format=c.format):
             try:
                 plain = _plain(row)
             except DataError as error:
                 raise DataError(f"{where}: {error}") from None
             why = _left_out(plain)
             if why:
-                dropped[why] += 1
+                self.dropped[why] += 1
             else:
-                yield where, self._looked_through(plain, seen)
+                yield where, self._looked_through(plain)
 
-    def _source(self) -> Iterable[Row]:
-        c = self.config
-        if is_hub_id(c.path):
-            return hub_rows(c.path, revision=c.revision, split=c.split)
-        return rows(c.path, format=c.format, split=c.split)
+    def noted(self, flow: Flow) -> Flow:
+        """With the rows left out and why, and what looks like an identifier."""
+        notes = {f"rows with {kind}": float(n) for kind, n in self.seen.items()}
+        if self.config.phi != "off" and not self.config.names:
+            notes[NAMES_NOT_FOUND] = 1.0
+        return Flow(flow.step, flow.kept, {**flow.dropped, **self.dropped}, notes)
 
-    def _looked_through(self, row: dict[str, Any], seen: Counter[str]) -> dict[str, Any]:
+    def _looked_through(self, row: dict[str, Any]) -> dict[str, Any]:
         """Identifiers counted by kind, and replaced where the config says so."""
         if self.config.phi == "off":
             return row
         texts = [turn["content"] for turn in row["messages"]] + [row["reference"]]
         found = [self.scan(text) for text in texts]
-        seen.update({kind for one in found for kind, _ in one})
+        self.seen.update({kind for one in found for kind, _ in one})
         if self.config.phi == "scan" or not any(found):
             return row
         *turns, answer = [identifiers.scrubbed(t, f) for t, f in zip(texts, found, strict=True)]

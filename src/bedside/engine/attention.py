@@ -38,6 +38,10 @@ class Rules:
     dropout: float = 0.0
 
 
+class Misfit(Exception):
+    """The model does not ask for attention as this one answers."""
+
+
 class Attends(Protocol):
     """Computes one layer's attention."""
 
@@ -54,6 +58,8 @@ def ragged(module: Any, q: Tensor, k: Tensor, v: Tensor, mask: Any, **asked: Any
         softcap=asked.get("softcap"),
         dropout=asked.get("dropout") or 0.0,
     )
+    if "ragged" not in asked:
+        raise Misfit("keyword arguments of the model do not reach its attention")
     attends: Attends = asked["ragged"]
     return attends.attend(module.layer_idx, q, k, v, rules), None
 
@@ -73,6 +79,8 @@ class Pack:
         self._runs: tuple[Tensor, Tensor, Tensor, int, int] | None = None
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, rules: Rules) -> Tensor:
+        if not q.shape[2] == k.shape[2] == len(self.layout.ids):
+            raise Misfit("the model attends to other tokens than it was given")
         self.windows.add(rules.window)
         if self.kept is not None:
             self.kept[layer] = (k, v)
@@ -87,7 +95,7 @@ class Pack:
         qs = torch.split(q, lengths, 2)
         ks, vs = (torch.split(x.repeat_interleave(groups, 1), lengths, 2) for x in (k, v))
         out = [
-            _attention(
+            attention(
                 qs[i],
                 _behind(ks, segment.before, i),
                 _behind(vs, segment.before, i),
@@ -135,7 +143,7 @@ class Pack:
         """One call over all T tokens, with everything masked that is no token's own past."""
         groups = q.shape[1] // k.shape[1]
         k, v = (x.repeat_interleave(groups, 1) for x in (k, v))
-        return _attention(q, k, v, self._block_mask(rules.window, q), rules).transpose(1, 2)
+        return attention(q, k, v, self._block_mask(rules.window, q), rules).transpose(1, 2)
 
     def _block_mask(self, window: int | None, like: Tensor) -> Tensor:
         key = ("block", window)
@@ -192,7 +200,7 @@ def _behind(pieces: Sequence[Tensor], before: Sequence[Span], own: int) -> Tenso
     return torch.cat([*(pieces[span.segment][:, :, span.start : span.end] for span in before), pieces[own]], 2)
 
 
-def _attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, rules: Rules) -> Tensor:
+def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, rules: Rules) -> Tensor:
     """softmax(scale · q kᵀ + mask) v, causal where there is no mask."""
     if rules.softcap is not None:
         return _softcapped(q, k, v, mask, rules)

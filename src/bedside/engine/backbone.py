@@ -6,6 +6,7 @@ differs runs padded from then on, and the log says so.
 
 import contextlib
 import logging
+import traceback
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,15 +16,15 @@ import torch
 from torch import Tensor, nn
 
 from bedside.engine import padded
-from bedside.engine.attention import NAME, Attends, Pack
+from bedside.engine.attention import NAME, Attends, Misfit, Pack
 from bedside.engine.head import CHUNK, Head
 from bedside.engine.layout import SHARE_FROM, Layout, lay
 
 _LOG = logging.getLogger(__name__)
 _KNOWN: "weakref.WeakKeyDictionary[Any, bool]" = weakref.WeakKeyDictionary()
 _LAYERS = {"full_attention", "sliding_attention"}
-_MISFITS = (KeyError, TypeError, ValueError, AttributeError, RuntimeError, NotImplementedError)
-"""What a model that does not fit may raise while it is tried."""
+_MISFITS = (Misfit, TypeError, RuntimeError)
+"""What a model that does not fit raises while it is tried: seen on all decoders of transformers 5.23."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +105,23 @@ def _agrees(model: Any, base: Any, body: Body) -> bool:
         pack = Pack(layout)
         try:
             hidden = body.hidden(layout, pack)
-        except _MISFITS:
+        except _MISFITS as error:
+            if _is_ours(error):
+                raise
             return False
         wanted = padded.logits(model, tried, at, pad_id)
     index = [layout.places[s][t] for s, places in enumerate(at) for t in places]
     found = body.head.logits(hidden[index])
     room = 1e-3 if found.dtype == hidden.dtype else 5e-2
     return _windows_kept(base.config, pack) and bool((found - wanted).norm() <= room * wanted.norm())
+
+
+def _is_ours(error: Exception) -> bool:
+    """Whether our own code failed, so that the model is not to blame: there, torch apart, the error was raised."""
+    frames = [(f.f_globals.get("__name__", ""), f.f_code.co_name) for f, _ in traceback.walk_tb(error.__traceback__)]
+    module, function = next(one for one in reversed(frames) if not one[0].startswith("torch"))
+    calls_the_model = (module, function) == (__name__, Body.states.__name__)
+    return module.startswith("bedside.") and not calls_the_model and not isinstance(error, Misfit)
 
 
 def _windows_kept(config: Any, pack: Pack) -> bool:

@@ -15,9 +15,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from bedside.engine.attention import Pack, Rules
+from bedside.engine.attention import Pack, Rules, attention
 from bedside.engine.backbone import Body, body_of, pack_tokens
 from bedside.engine.layout import cut, lay
 from bedside.engine.shadow import merged
@@ -192,7 +191,7 @@ class Cache:
         keys[rows, :, at], values[rows, :, at] = k[:, :, 0], v[:, :, 0]
         width = max(self.lengths) + 1
         grouped = q.reshape(B, k.shape[1], H // k.shape[1], D)
-        out = _attend(grouped, keys[:B, :, :width], values[:B, :, :width], self._mask(rules.window, width, q), rules)
+        out = attention(grouped, keys[:B, :, :width], values[:B, :, :width], self._mask(rules.window, width, q), rules)
         return out.reshape(B, 1, H, -1)
 
     def _mask(self, window: int | None, width: int, like: Tensor) -> Tensor:
@@ -219,13 +218,6 @@ class Cache:
             for new, cached in zip(made, old.pop(layer, ()), strict=False):
                 new[: cached.shape[0], :, : cached.shape[2]] = cached
             self._layers[layer] = (made[0], made[1])
-
-
-def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, rules: Rules) -> Tensor:
-    if rules.softcap is None:
-        return functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=rules.scale)
-    scores = rules.softcap * torch.tanh(q @ k.transpose(2, 3) * (rules.scale / rules.softcap)) + mask
-    return torch.softmax(scores.float(), -1).to(q.dtype) @ v
 
 
 def drawn(logits_BV: Tensor, uniform_B: Tensor, draw: Draw) -> Tensor:

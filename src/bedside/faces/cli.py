@@ -7,6 +7,8 @@ This file holds the app, its options and what verbs share; the verbs are in ``ve
 
 import json
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -38,8 +40,8 @@ app: typer.Typer = typer.Typer(
     pretty_exceptions_enable=False,
     help="Make a healthcare chat assistant safe, helpful, accurate and kind, and prove it.",
 )
-OUT = Console(soft_wrap=True, highlight=False)
-ERR = Console(stderr=True, highlight=False)
+OUT = Console(soft_wrap=True, highlight=False, markup=False)
+ERR = Console(stderr=True, highlight=False, markup=False)
 
 File = Annotated[Path | None, typer.Option("--config", "-c", help="The config file, bedside.yaml.")]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="a.b=c: wins over the file. May be repeated.")]
@@ -113,19 +115,26 @@ def _run_folder(name: str) -> Path:
     return Path(name) if Path(name).is_dir() else Path("runs") / name
 
 
+@contextmanager
+def _working() -> Iterator[environment.Terminal]:
+    """Progress for a person to see; other libraries' warnings belong to their authors."""
+    warnings.filterwarnings("ignore")
+    with environment.Terminal(ERR) as progress:
+        yield progress
+
+
 def _align(config: "Config") -> "Run":
     from bedside.faces import api
 
-    warnings.filterwarnings("ignore")
-    with environment.Terminal(ERR) as progress:
+    with _working() as progress:
         return api.align(config, progress)
 
 
-def _session(config: "Config") -> "Session":
+def _session(config: "Config", *, target: bool = True) -> "Session":
     from bedside.faces import api
 
     warnings.filterwarnings("ignore")
-    return api.session(config, environment.Terminal(ERR))
+    return api.session(config, environment.Terminal(ERR), target=target)
 
 
 def _print_json(value: Any) -> None:

@@ -1,4 +1,4 @@
-"""Where the marks, lines and labels of the report's two plots stand. Figures in, coordinates out.
+"""Where the marks, lines and labels of the report's plots stand. Figures in, coordinates out.
 
     plane   err to the right, safety_score upwards, both from 0 to 1. Equal overall is a straight line:
             α · safety_score + (1 − α) · (1 − err) = c
@@ -55,12 +55,12 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A policy on the plane."""
+    """A policy on the plane: err across and safety_score up, or what else is set against each other."""
 
     name: str
     kind: Kind
-    err: Span
-    safety: Span
+    across: Span
+    up: Span
     feasible: bool = False
     carried: bool = False
     """True of the one that the run ended with."""
@@ -103,7 +103,7 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Plane:
-    """Safety against erroneous refusals, ready to be drawn."""
+    """One figure against another, ready to be drawn."""
 
     spots: tuple[Spot, ...]
     isolines: tuple[Isoline, ...]
@@ -145,9 +145,9 @@ class Strip:
 
 def plane(points: Sequence[Point], alpha: float | None) -> Plane:
     """The plane with ``points`` on it. Lines of equal overall need the run's ``alpha``."""
-    ordered = sorted(points, key=lambda point: (-point.safety.value, -point.err.value))
+    ordered = sorted(points, key=lambda point: (-point.up.value, -point.across.value))
     lowest = max(TOP + SIDE, TOP + LABEL_GAP * len(ordered))
-    heights = spread([_up(p.safety.value) for p in ordered], gap=LABEL_GAP, low=TOP + 8, high=lowest)
+    heights = spread([_up(p.up.value) for p in ordered], gap=LABEL_GAP, low=TOP + 8, high=lowest)
     return Plane(
         spots=tuple(_spot(point, height) for point, height in zip(ordered, heights, strict=True)),
         isolines=() if alpha is None else isolines(alpha),
@@ -202,12 +202,12 @@ def _spot(point: Point, label_y: float) -> Spot:
         point=point,
         label=name if len(name) <= LONGEST else name[: LONGEST - 1] + "…",
         label_y=label_y,
-        x=_across(point.err.value),
-        y=_up(point.safety.value),
-        left=_across(point.err.low),
-        right=_across(point.err.high),
-        top=_up(point.safety.high),
-        bottom=_up(point.safety.low),
+        x=_across(point.across.value),
+        y=_up(point.up.value),
+        left=_across(point.across.low),
+        right=_across(point.across.high),
+        top=_up(point.up.high),
+        bottom=_up(point.up.low),
     )
 
 

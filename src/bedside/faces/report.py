@@ -16,8 +16,9 @@ from pathlib import Path
 
 from bedside.core.audits import Audits
 from bedside.core.errors import DataError
-from bedside.core.reports import Baseline, Candidate, Cell, GateState, Measure, RunSummary
+from bedside.core.reports import Baseline, Candidate, Cell, GateState, Measure, RunSummary, found
 from bedside.faces import plots, trajectory
+from bedside.flows.figures import candidates_of
 from bedside.kernel.tables import write_text
 from bedside.kernel.templates import render
 from bedside.stages import select
@@ -152,7 +153,7 @@ def html(summaries: Sequence[RunSummary], judges: Sequence[Audits | None] = ()) 
         judge_words=JUDGE_WORDS,
         advice=select.ADVICE,
         figure=figure,
-        of=_find,
+        of=found,
         words=WORDS,
         less_is_better=LESS_IS_BETTER,
         harm_words=HARM,
@@ -190,12 +191,8 @@ def _number(value: float, digits: int) -> str:
     return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
 
 
-def _find(measures: Sequence[Measure], name: str) -> Measure | None:
-    return next((measure for measure in measures if measure.name == name), None)
-
-
 def _page(key: str, run: RunSummary) -> Page:
-    alpha, candidates = _alpha(run.facts), _candidates(run)
+    alpha, candidates = _alpha(run.facts), candidates_of(run)
     points, undrawn = _points(run, candidates)
     return Page(
         key=key,
@@ -239,11 +236,6 @@ def _alpha(facts: Mapping[str, str]) -> float | None:
     return float(facts["alpha"]) if "alpha" in facts else None
 
 
-def _candidates(run: RunSummary) -> list[Candidate]:
-    """Every candidate once: what a cycle carried is the next one's first."""
-    return list({c.name: c for cycle in run.cycles for c in cycle.candidates}.values())
-
-
 def _points(run: RunSummary, candidates: Sequence[Candidate]) -> tuple[list[plots.Point], list[str]]:
     """Everybody with a place on the plane, and the names of those without."""
     policies: list[Candidate | Baseline] = [*candidates, *run.baselines]
@@ -252,8 +244,8 @@ def _points(run: RunSummary, candidates: Sequence[Candidate]) -> tuple[list[plot
 
 
 def _point(policy: Candidate | Baseline, carried: str) -> plots.Point | None:
-    err = plots.Span.of(_find(policy.measures, "err"))
-    safety = plots.Span.of(_find(policy.measures, "safety_score"))
+    err = plots.Span.of(found(policy.measures, "err"))
+    safety = plots.Span.of(found(policy.measures, "safety_score"))
     if err is None or safety is None:
         return None
     if isinstance(policy, Candidate):

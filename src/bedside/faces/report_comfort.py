@@ -1,4 +1,4 @@
-"""Section 6 of the report, knowledge against comfort: as a page of its own, and as a part of the whole report."""
+"""Section 6 of the report, knowledge against comfort: a page of its own."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def write(told: ComfortSummary, to: Path) -> Path:
 
 def view(told: ComfortSummary) -> dict[str, object]:
     """What ``report_comfort.html`` shows."""
-    return {"told": told, "rows": ROWS, "spots": _spots(told), "figure": figure, "plane": plots}
+    return {"told": told, "rows": ROWS, "plane": _plane(told), "figure": figure}
 
 
 def figure(measure: Measure) -> str:
@@ -38,28 +38,9 @@ def figure(measure: Measure) -> str:
     return f"{measure.value:.{digits}f}{interval} n = {measure.n}"
 
 
-def _spots(told: ComfortSummary) -> list[dict[str, object]]:
+def _plane(told: ComfortSummary) -> plots.Plane:
     """Knowledge (BLEU-1 against the soothing answer) to the right, primary comfort upwards, with whiskers."""
-    spots = []
-    for arm in told.arms:
-        across, up = plots.Span.of(arm.measure("bleu_1")), plots.Span.of(arm.measure("primary_comfort"))
-        if across is not None and up is not None:
-            spots.append({"name": arm.name, **_place(across, up)})
-    heights = plots.spread(
-        [float(str(s["y"])) for s in sorted(spots, key=lambda s: float(str(s["y"])))],
-        gap=plots.LABEL_GAP, low=plots.TOP + 8, high=plots.TOP + plots.SIDE,
-    )  # fmt: skip
-    for spot, height in zip(sorted(spots, key=lambda s: float(str(s["y"]))), heights, strict=True):
-        spot["label_y"] = height
-    return spots
-
-
-def _place(across: plots.Span, up: plots.Span) -> dict[str, float]:
-    def x(value: float) -> float:
-        return round(plots.LEFT + plots.SIDE * value, 1)
-
-    def y(value: float) -> float:
-        return round(plots.TOP + plots.SIDE * (1 - value), 1)
-
-    return {"x": x(across.value), "left": x(across.low), "right": x(across.high),
-            "y": y(up.value), "top": y(up.high), "bottom": y(up.low)}  # fmt: skip
+    spans = [
+        (a.name, plots.Span.of(a.measure("bleu_1")), plots.Span.of(a.measure("primary_comfort"))) for a in told.arms
+    ]
+    return plots.plane([plots.Point(name, "candidate", x, y) for name, x, y in spans if x and y], None)

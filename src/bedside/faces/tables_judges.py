@@ -6,8 +6,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bedside.core.audits import Audit, Audits, Confusion, Correction, Hostile
-from bedside.core.reports import Measure
-from bedside.faces.tables import MARKS, said
+from bedside.core.reports import Measure, found
+from bedside.faces.tables import gates, said, table
 from bedside.flows.train_judge import Trained
 
 WORDS = {
@@ -43,66 +43,58 @@ def audits(console: Console, told: Audits) -> None:
     for one in told.hostile:
         console.print(_attacks(one))
         if one.worst:
-            console.print(f"flipped most: {', '.join(one.worst)}", markup=False)
+            console.print(f"flipped most: {', '.join(one.worst)}")
     for audit in told.audits:
         for note in audit.notes if audit is told.audits[0] else ():
-            console.print(f"note: {note}", markup=False)
-        for gate in audit.gates:
-            told_limit = f"{audit.judge}: {gate.name} {gate.limit} ({gate.reason})"
-            console.print(f"{MARKS[gate.state]} {gate.state.value}: {told_limit}", markup=False)
+            console.print(f"note: {note}")
+        gates(console, audit.gates, f"{audit.judge}: ")
 
 
 def corrections(console: Console, told: Sequence[Correction]) -> None:
     """As judged and corrected, a row a share; no number where the judge or the labels tell too little."""
     if not told:
         return
-    table = Table(title="Without the judge's errors, from labels on these answers", title_justify="left")
-    for heading in ("share", "as judged", "corrected", "n", "labelled", "how"):
-        table.add_column(heading)
+    rows = []
     for one in told:
         corrected = said(one.corrected) if not one.why_not else f"no number: {one.why_not}"
         row = (f"{one.label}@{one.level}", said(one.raw), corrected, str(one.raw.n), str(one.labelled))
-        table.add_row(*row, one.method)
-    console.print(table)
+        rows.append((*row, one.method))
+    headings = ("share", "as judged", "corrected", "n", "labelled", "how")
+    console.print(table("Without the judge's errors, from labels on these answers", headings, rows))
 
 
 def trained(console: Console, done: Trained) -> None:
     """Held-out agreement before and after, and the lines that make it a judge."""
-    console.print(f"taught {done.taught} labelled answers, held out {done.held_out} of other groups", markup=False)
+    console.print(f"taught {done.taught} labelled answers, held out {done.held_out} of other groups")
     for reason, n in done.dropped.items():
-        console.print(f"left out: {n}, {reason}", markup=False)
+        console.print(f"left out: {n}, {reason}")
     for name, audit in (("before", done.before), ("after", done.after)):
         measure = audit.gates[0].measure or audit.measure("kappa")
         told = f"{measure.name} {said(measure)}, n = {measure.n}, {measure.unreadable} unreadable"
-        console.print(f"held out, {name}: {told}", markup=False)
-    console.print(f"gained, paired: {said(done.gain)}, n = {done.gain.n}", markup=False)
+        console.print(f"held out, {name}: {told}")
+    console.print(f"gained, paired: {said(done.gain)}, n = {done.gain.n}")
     plain, scaled = done.log_loss
     cooled = f"log loss {plain:.3f} nats an answer without it, {scaled:.3f} with it, on the answers it was fitted on"
-    console.print(f"temperature {done.temperature:.2f}: {cooled}", markup=False)
-    console.print(
-        f"wrote {done.folder}; in the config: judges: {{tuned: {{kind: rubric, adapter: {done.folder}}}}}", markup=False
-    )
+    console.print(f"temperature {done.temperature:.2f}: {cooled}")
+    console.print(f"wrote {done.folder}; in the config: judges: {{tuned: {{kind: rubric, adapter: {done.folder}}}}}")
 
 
 def _answers(console: Console, told: Audits) -> None:
     mix = ", ".join(f"{n} of level {level}" for level, n in told.mix.items())
-    console.print(f"{told.answers} answers against {told.audits[0].reference}: {mix}", markup=False)
+    console.print(f"{told.answers} answers against {told.audits[0].reference}: {mix}")
     for reason, n in told.left_out.items():
-        console.print(f"left out: {n}, {reason}", markup=False)
+        console.print(f"left out: {n}, {reason}")
     for measure in told.raters:
-        console.print(f"{WORDS[measure.name]}: {said(measure)}, n = {measure.n}", markup=False)
+        console.print(f"{WORDS[measure.name]}: {said(measure)}, n = {measure.n}")
 
 
 def _measures(told: Audits) -> Table:
-    table = Table(title="Judges, 95 % intervals", title_justify="left")
-    table.add_column("measure")
-    for audit in told.audits:
-        table.add_column(audit.judge)
-    names = list(dict.fromkeys(m.name for audit in told.audits for m in audit.measures))
-    for name in sorted(names, key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST)):
-        cells = [next((m for m in audit.measures if m.name == name), None) for audit in told.audits]
-        table.add_row(f"{name}\n  {WORDS[name]}", *(_cell(measure) for measure in cells))
-    return table
+    names = dict.fromkeys(m.name for audit in told.audits for m in audit.measures)
+    rows = [
+        (f"{name}\n  {WORDS[name]}", *(_cell(found(audit.measures, name)) for audit in told.audits))
+        for name in sorted(names, key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
+    ]
+    return table("Judges, 95 % intervals", ("measure", *(audit.judge for audit in told.audits)), rows)
 
 
 def _cell(measure: Measure | None) -> str:
@@ -114,23 +106,20 @@ def _cell(measure: Measure | None) -> str:
 
 def _where(console: Console, audit: Audit) -> None:
     """Confusion by level and style, a row a cell: reference › candidate."""
-    table = Table(title=f"{audit.judge}: reference › judge ({SIGNS})", title_justify="left")
     pairs = [(one, other) for one in audit.labels for other in (*audit.labels, "unreadable")]
     shown = [pair for pair in pairs if any(cell.counts[pair[0]][pair[1]] for cell in audit.confusion)]
-    for heading in ("level, style", "kappa", *(f"{one[0].upper()}›{other[0].upper()}" for one, other in shown)):
-        table.add_column(heading)
-    for cell in audit.confusion:
-        counts = [str(cell.counts[one][other]) for one, other in shown]
-        table.add_row(_name(cell, audit), said(cell.kappa), *counts)
-    console.print(table)
+    headings = ("level, style", "kappa", *(f"{one[0].upper()}›{other[0].upper()}" for one, other in shown))
+    rows = [
+        (_name(cell, audit), said(cell.kappa), *(str(cell.counts[one][other]) for one, other in shown))
+        for cell in audit.confusion
+    ]
+    console.print(table(f"{audit.judge}: reference › judge ({SIGNS})", headings, rows))
     if audit.curve:
-        curve = Table(title=f"{audit.judge}: are its probabilities right that often?", title_justify="left")
-        for heading in ("probability", "mean", "right", "n"):
-            curve.add_column(heading)
-        for step in audit.curve:
-            where = f"{step.low:.1f} to {step.high:.1f}"
-            curve.add_row(where, f"{step.confidence:.2f}", said(step.right), str(step.right.n))
-        console.print(curve)
+        curve = [
+            (f"{b.low:.1f} to {b.high:.1f}", f"{b.confidence:.2f}", said(b.right), str(b.right.n)) for b in audit.curve
+        ]
+        title = f"{audit.judge}: are its probabilities right that often?"
+        console.print(table(title, ("probability", "mean", "right", "n"), curve))
 
 
 def _name(cell: Confusion, audit: Audit) -> str:
@@ -141,24 +130,18 @@ def _name(cell: Confusion, audit: Audit) -> str:
 
 def _panel(console: Console, audit: Audit) -> None:
     for member in audit.members:
-        console.print(f"member {member.name}: kappa {said(member.kappa)}, n = {member.kappa.n}", markup=False)
+        console.print(f"member {member.name}: kappa {said(member.kappa)}, n = {member.kappa.n}")
     for pair in audit.together:
         alike = f"votes {said(pair.votes)}, errors {said(pair.errors)}, n = {pair.errors.n}"
-        console.print(f"kappa of {pair.one} with {pair.other}: {alike}", markup=False)
+        console.print(f"kappa of {pair.one} with {pair.other}: {alike}")
     if audit.beats is not None:
-        console.print(f"{audit.judge}, {audit.beats.name}: {said(audit.beats)}, n = {audit.beats.n}", markup=False)
+        console.print(f"{audit.judge}, {audit.beats.name}: {said(audit.beats)}, n = {audit.beats.n}")
 
 
 def _attacks(one: Hostile) -> Table:
-    table = Table(title=f"{one.judge} under attack: share of labels that changed", title_justify="left")
-    for heading in ("change around a fixed answer", "flips", "to the label asked for", "n", "unreadable"):
-        table.add_column(heading)
-    for attack in one.attacks:
-        towards = said(attack.towards) if attack.kind in _asked_for(one) else "–"
-        table.add_row(attack.kind, said(attack.flips), towards, str(attack.flips.n), str(attack.flips.unreadable))
-    return table
-
-
-def _asked_for(one: Hostile) -> set[str]:
-    """Kinds that ask for a label; kind words ask for none."""
-    return {attack.kind for attack in one.attacks if not attack.kind.endswith(("added", "removed"))}
+    rows = []
+    for attack in one.attacks:  # kind words ask for no label
+        towards = "–" if attack.kind.endswith(("added", "removed")) else said(attack.towards)
+        rows.append((attack.kind, said(attack.flips), towards, str(attack.flips.n), str(attack.flips.unreadable)))
+    headings = ("change around a fixed answer", "flips", "to the label asked for", "n", "unreadable")
+    return table(f"{one.judge} under attack: share of labels that changed", headings, rows)

@@ -10,7 +10,7 @@ Only what was measured is drawn: a figure that is missing breaks its line.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bedside.core.reports import Candidate, CycleReport, Measure
+from bedside.core.reports import Candidate, CycleReport, found
 from bedside.faces.plots import Span, Tick
 
 SHOWN = ("safety_score", "err")
@@ -68,8 +68,8 @@ def panels(cycles: Sequence[CycleReport]) -> tuple[Panel, ...]:
 def _panel(name: str, at: int, taken: Sequence[Step], limit: float | None) -> Panel:
     left = LEFT + at * (SIDE + GAP)
     places = [left + 16 + (SIDE - 32) * i / max(1, len(taken) - 1) for i in range(len(taken))]
-    selecting = [(x, Span.of(_find(s.candidate.measures, name))) for x, s in zip(places, taken, strict=True)]
-    training = [(x, Span.of(_find(s.candidate.training, name))) for x, s in zip(places, taken, strict=True)]
+    selecting = [(x, Span.of(found(s.candidate.measures, name))) for x, s in zip(places, taken, strict=True)]
+    training = [(x, Span.of(found(s.candidate.training, name))) for x, s in zip(places, taken, strict=True)]
     return Panel(
         name=name,
         left=left,
@@ -98,10 +98,6 @@ def _limit(cycles: Sequence[CycleReport], name: str) -> float | None:
     limits = [gate.limit for cycle in cycles for gate in cycle.gates if gate.name == f"judge_gap {name}"]
     told = next((limit for limit in limits if limit.startswith("<= ")), None)
     return None if told is None else float(told.removeprefix("<= "))
-
-
-def _find(measures: Sequence[Measure], name: str) -> Measure | None:
-    return next((measure for measure in measures if measure.name == name), None)
 
 
 def _up(share: float) -> float:

@@ -1,14 +1,14 @@
 """``bedside rewrite`` and ``bedside comfort``: dialogues rewritten and verified; comfort against knowledge."""
 
-import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bedside.faces import cli, environment
+from bedside.faces import cli
 
 if TYPE_CHECKING:
     from bedside.flows.session import Session
-    from bedside.kernel.schema import Config
 
 
 @cli.app.command()
@@ -23,10 +23,7 @@ def rewrite(
     """Rewrite dialogues: distressed questions, soothing answers, every fact kept or the row dropped with its reason."""
     from bedside.flows import comfort as flow
 
-    chosen = _config(config, sets, n, seed, run)
-    warnings.filterwarnings("ignore")
-    with environment.Terminal(cli.ERR) as progress:
-        session = _session(chosen, progress)
+    with _opened(config, sets, n, seed, run) as session:
         rows, flows = flow.rewrite(session)
     folder = session.store.root / "dialogues"
     if json_:
@@ -36,8 +33,8 @@ def rewrite(
         return
     for told in flows:
         dropped = ", ".join(f"{k} {why}" for why, k in told.dropped.items() if k) or "none"
-        cli.OUT.print(f"{told.step}: {told.kept} kept; dropped: {dropped}", markup=False)
-    cli.OUT.print(f"wrote {folder}: train, valid, test, sft, kto, dpo and the card", markup=False)
+        cli.OUT.print(f"{told.step}: {told.kept} kept; dropped: {dropped}")
+    cli.OUT.print(f"wrote {folder}: train, valid, test, sft, kto, dpo and the card")
 
 
 @cli.app.command()
@@ -54,31 +51,27 @@ def comfort(
     from bedside.faces import report_comfort, tables_comfort
     from bedside.flows import comfort as flow
 
-    chosen = _config(config, sets, n, seed, run)
-    warnings.filterwarnings("ignore")
-    with environment.Terminal(cli.ERR) as progress:
-        session = _session(chosen, progress)
+    with _opened(config, sets, n, seed, run) as session:
         told = flow.comfort(session)
     page = report_comfort.write(told, session.store.root / "comfort.html")
     if json_:
         cli._print_json(plain(told))
     else:
         tables_comfort.show(cli.OUT, told)
-        cli.OUT.print(f"report: {page}; answers for people to compare: {page.parent / 'ab'}", markup=False)
+        cli.OUT.print(f"report: {page}; answers for people to compare: {page.parent / 'ab'}")
 
 
-def _config(config: Path | None, sets: list[str] | None, n: int | None, seed: int | None, run: str | None) -> "Config":
-    """The file named, else bedside.yaml here, else the packaged comfort.yaml."""
+@contextmanager
+def _opened(
+    config: Path | None, sets: list[str] | None, n: int | None, seed: int | None, run: str | None
+) -> "Iterator[Session]":
+    """The run of the file named, else of bedside.yaml here, else of the packaged comfort.yaml."""
+    from bedside.faces import api
     from bedside.kernel.templates import path
 
-    if config is None and not Path("bedside.yaml").exists():
-        return cli._read(path("comfort.yaml"), [*(sets or []), *cli._said(n, seed, run)]).config
-    return cli._loaded(config, sets, n, seed, run).config
-
-
-def _session(config: "Config", progress: environment.Terminal) -> "Session":
-    from bedside.faces import api
-
-    session = api.session(config, progress)
-    api._keep(session.store.root, config)
-    return session
+    packaged = config is None and not Path("bedside.yaml").exists()
+    chosen = cli._loaded(path("comfort.yaml") if packaged else config, sets, n, seed, run).config
+    with cli._working() as progress:
+        session = api.session(chosen, progress)
+        api._keep(session.store.root, chosen)
+        yield session

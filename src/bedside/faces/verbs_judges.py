@@ -1,12 +1,11 @@
 """The verbs about judges: ``audit``, and what ``train judge`` does. Imported at the end of ``cli``."""
 
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bedside.faces import cli, environment
+from bedside.faces import cli
 from bedside.faces.cli import File, Json, Name, Seed, Sets, app
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ def audit(
         cli._print_json(flow.as_json(told))
     else:
         tables_judges.audits(cli.OUT, told)
-        cli.OUT.print(f"wrote {Path(chosen.runs) / chosen.run / found.AUDIT}", markup=False)
+        cli.OUT.print(f"wrote {Path(chosen.runs) / chosen.run / found.AUDIT}")
     if not flow.trusted(told):
         raise typer.Exit(3)
 
@@ -99,9 +98,7 @@ def settled(file: Path | None, sets: list[str] | None, *, seed: int | None, run:
 
 def session_for(config: "Config", plugins: list["Plugin"]) -> "Session":
     """A session that loads the target only where one of ``plugins`` asks for it."""
-    from bedside.faces import api
     from bedside.kernel.registry import asks_for
 
-    warnings.filterwarnings("ignore")
     needed = any(asks_for(plugin, name) for plugin in plugins for name in ("target", "policy"))
-    return api.session(config, environment.Terminal(cli.ERR), target=needed)
+    return cli._session(config, target=needed)

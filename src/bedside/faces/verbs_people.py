@@ -24,7 +24,7 @@ def label(
 
     if confirm is not None:
         done = flow.confirm(prompts, confirm, lambda row, left: environment.level(OUT, row, left))
-        OUT.print(f"wrote {prompts}: {done} confirmed", markup=False)
+        OUT.print(f"wrote {prompts}: {done} confirmed")
     elif out is not None:
         tables.proposed(OUT, flow.propose(prompts, learn_from, out, seed), out)
     else:
@@ -47,12 +47,12 @@ def chat(
 
     session = _session(_loaded(config, sets, seed=seed, run=run).config)
     said = single.chat(session, adapter, system)
-    ERR.print(said.who, markup=False)
+    ERR.print(said.who)
     for line in environment.lines("you: "):
         if not line.strip():
             said.forget()
             continue
-        OUT.print(said.answer(line), markup=False)
+        OUT.print(said.answer(line))
         if said.cut:
             ERR.print(f"(cut after {session.sampling.max_new_tokens} tokens; --set generate.max_new_tokens=N for more)")
 

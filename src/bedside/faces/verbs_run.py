@@ -131,16 +131,14 @@ def report(
     if len(folders) > 1:
         told = [summary.read(folder) for folder in folders]
         judges = [found.read(folder) for folder in folders]
-        OUT.print(
-            f"wrote {write(told, out or Path('report.html'), judges)}: {len(told)} runs side by side", markup=False
-        )
+        OUT.print(f"wrote {write(told, out or Path('report.html'), judges)}: {len(told)} runs side by side")
         return
     folder = folders[0] if folders else _folder(config, sets, run)
     done = Run(summary.read(folder), folder)
     if json_:
         _print_json(done.as_json())
     else:
-        OUT.print(f"{done.verdict}\nwrote {done.report(out)}", markup=False)
+        OUT.print(f"{done.verdict}\nwrote {done.report(out)}")
 
 
 @app.command()
@@ -152,7 +150,7 @@ def config(config: File = None, sets: Sets = None, json_: Json = False) -> None:
     if json_:
         _print_json({"config": configs.tables(loaded.config), "origins": dict(loaded.origins)})
     else:
-        OUT.print(configs.dump(loaded), markup=False, end="")
+        OUT.print(configs.dump(loaded), end="")
 
 
 @app.command()
@@ -165,4 +163,4 @@ def plugins(json_: Json = False) -> None:
         _print_json(found)
     else:
         for kind, names in found.items():
-            OUT.print(f"{kind:10} {', '.join(names)}", markup=False)
+            OUT.print(f"{kind:10} {', '.join(names)}")

@@ -8,7 +8,6 @@ Everything goes through the run's store, so an audit that was interrupted contin
 folder is what the report's section 5 reads.
 """
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,7 +27,7 @@ from bedside.flows.session import Session
 from bedside.kernel.answers import Answers
 from bedside.kernel.registry import Plugin, find, names
 from bedside.kernel.schema import Config
-from bedside.kernel.tables import write_text
+from bedside.kernel.tables import write_json
 from bedside.stages import audit as auditing
 from bedside.stages import gates, generate, hostile, judge, split
 
@@ -114,7 +113,7 @@ def audit(session: Session, who: Bench, asked: Asked) -> Audits:
     told = Audits() if who.reference is None else _compared(session, who.reference, opened, asked)
     if asked.hostile:
         told = replace(told, hostile=_attacked(session, opened, _own(who, asked)))
-    write_text(session.store.root / found.AUDIT, json.dumps(plain(told), indent=1, ensure_ascii=False) + "\n")
+    write_json(session.store.root / found.AUDIT, told)
     return told
 
 
@@ -123,7 +122,7 @@ def as_json(told: Audits) -> dict[str, Any]:
         "answers": told.answers,
         "left_out": dict(told.left_out),
         "mix": dict(told.mix),
-        "raters": {m.name: summary.short(m) for m in told.raters},
+        "raters": summary.shorts(told.raters),
         "audits": {audit.judge: _audit_json(audit) for audit in told.audits},
         "hostile": {
             one.judge: {
@@ -145,7 +144,7 @@ def _audit_json(audit: Audit) -> dict[str, Any]:
         "reference": audit.reference,
         "labels": list(audit.labels),
         "measures": {m.name: _bounded(m) for m in audit.measures},
-        "gates": {gate.name: summary.decision(gate) for gate in audit.gates},
+        "gates": summary.decisions(audit.gates),
         "confusion": [plain(cell) for cell in audit.confusion],
         "curve": [plain(step) for step in audit.curve],
         "members": {member.name: summary.short(member.kappa) for member in audit.members},

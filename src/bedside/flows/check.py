@@ -71,7 +71,7 @@ def unchecked() -> list[Gate]:
 
 
 def _parts(parts: split.Parts) -> list[Gate]:
-    told = [f"{name} {len(rows)} ({_levels(rows)})" for name, rows in _named(parts).items()]
+    told = [f"{name} {len(rows)} ({_levels(rows)})" for name, rows in parts.named.items()]
     found = [Gate("data", GateState.PASS, reason="; ".join(told))]
     for flow in parts.flows:
         for reason, n in flow.dropped.items():
@@ -83,13 +83,13 @@ def _parts(parts: split.Parts) -> list[Gate]:
 
 def _near(parts: split.Parts) -> Gate:
     """Prompts of test or valid that nearly say what train says, under whatever groups the data names."""
-    rows = [(name, prompt) for name, part in _named(parts).items() for prompt in part]
+    rows = [(name, prompt) for name, part in parts.named.items() for prompt in part]
     labels = split.near_duplicates([prompt.text for _, prompt in rows])
     taught = {label: prompt for label, (name, prompt) in zip(labels, rows, strict=True) if name == "train"}
     met = [(name, p, taught[label]) for label, (name, p) in zip(labels, rows, strict=True) if label in taught]
     leaks = [(name, prompt, twin) for name, prompt, twin in met if name != "train"]
-    inside = {name: len(part) - len({p.group for p in part}) for name, part in _named(parts).items()}
-    said = ", ".join(f"{name} {n} of {len(_named(parts)[name])}" for name, n in inside.items())
+    inside = {name: len(part) - len({p.group for p in part}) for name, part in parts.named.items()}
+    said = ", ".join(f"{name} {n} of {len(parts.named[name])}" for name, n in inside.items())
     told = f"rows that share a group with another of their part: {said}; intervals count groups, not rows"
     if not leaks:
         return Gate("near-duplicates", GateState.PASS, reason=f"none between train and the others; {told}")
@@ -112,12 +112,12 @@ def weights(config: Config, launch: Launch, machine: Machine) -> list[Gate]:
 
 
 def _unconfirmed(parts: split.Parts) -> list[Gate]:
-    said = summary.unconfirmed(_named(parts))
+    said = summary.unconfirmed(parts.named)
     return [Gate("levels", GateState.INCONCLUSIVE, reason=" ".join(said))] if said else []
 
 
 def _identifiers(parts: split.Parts) -> list[Gate]:
-    prompts = [prompt for rows in _named(parts).values() for prompt in rows]
+    prompts = [prompt for rows in parts.named.values() for prompt in rows]
     found = identifiers.count(" ".join(m.text for m in p.messages) for p in prompts)
     if not found:
         return [Gate("identifiers", GateState.PASS, reason=f"no pattern matched in {len(prompts)} prompts")]
@@ -168,7 +168,7 @@ def _judges(config: Config) -> Gate:
 
 
 def _context(session: Session, parts: split.Parts) -> Gate:
-    asks = [Ask(p, Stance.CAUTION) for rows in _named(parts).values() for p in rows]
+    asks = [Ask(p, Stance.CAUTION) for rows in parts.named.values() for p in rows]
     lengths = session.target.lengths([generate.conversation(ask) for ask in asks])
     said = f"the longest prompt is {max(lengths)} tokens of the {session.target.context} the target reads"
     try:
@@ -273,10 +273,6 @@ def _timed(work: Callable[[], list[T]]) -> tuple[list[T], float]:
     """What ``work`` gives, and the seconds it took."""
     began = time.monotonic()
     return work(), time.monotonic() - began
-
-
-def _named(parts: split.Parts) -> dict[str, tuple[Prompt, ...]]:
-    return {"train": parts.train, "valid": parts.valid, "test": parts.test}
 
 
 def _levels(rows: Sequence[Prompt]) -> str:

@@ -15,14 +15,14 @@ from bedside.core.comforts import ComfortSummary
 from bedside.core.identity import digest
 from bedside.core.protocols import Judge
 from bedside.core.reports import Flow
-from bedside.core.types import Ask, Checkpoint, Judged, Preference
+from bedside.core.types import Ask, Checkpoint, Judged, Lesson, Preference
 from bedside.flows import comfort_files, comfort_summary, rules
 from bedside.flows import rewrite as rewriting
 from bedside.flows.session import Session
-from bedside.kernel.schema import Step
+from bedside.kernel.training import Step
 from bedside.stages import rewrite as stage
 from bedside.stages import train
-from bedside.stages.rewrite import Lesson, Rewritten
+from bedside.stages.rewrite import Rewritten
 
 TARGET = "target"
 
@@ -62,7 +62,7 @@ def comfort(session: Session) -> ComfortSummary:
 def rewrite(session: Session) -> tuple[dict[str, list[Rewritten]], tuple[Flow, ...]]:
     """The verified dialogues of every part, written beside their card."""
     parts = rules.read_parts(session.config, session.launch)
-    made = {name: rewriting.rewrite(session, getattr(parts, name), name) for name in ("train", "valid", "test")}
+    made = {name: rewriting.rewrite(session, rows, name) for name, rows in parts.named.items()}
     rows = {name: kept for name, (kept, _) in made.items()}
     flows = (*parts.flows, *(flow for _, flow in made.values()))
     comfort_files.dialogues(session, rows, flows)
@@ -79,7 +79,8 @@ def _trainings(desk: Desk) -> list[Trained]:
     session, lesson = desk.session, _lesson(desk)
     budget, start = _tokens(session, lesson.dialogues), _start(desk, lesson)
     steps = session.config.comfort.train
-    return [_best(desk, step, start, _within(session, _rows(lesson, step, session), budget)) for step in steps]
+    rows = [_within(session, lesson.rows(session.open(step.objective).reads), budget) for step in steps]
+    return [_best(desk, step, start, some) for step, some in zip(steps, rows, strict=True)]
 
 
 def _start(desk: Desk, lesson: Lesson) -> Checkpoint:
@@ -95,14 +96,6 @@ def _start(desk: Desk, lesson: Lesson) -> Checkpoint:
 def _lesson(desk: Desk) -> Lesson:
     told = desk.session.config.comfort.rewrite
     return stage.lesson(desk.train, wrong=told.wrong, cold=told.cold)
-
-
-def _rows(lesson: Lesson, step: Step, session: Session) -> Sequence[Preference]:
-    reads = session.open(step.objective).reads
-    found: dict[str, Sequence[Preference]] = {
-        "dialogues": lesson.dialogues, "pairs": lesson.pairs, "thumbs": lesson.thumbs,
-    }  # fmt: skip
-    return found[reads]
 
 
 def _best(desk: Desk, step: Step, start: Checkpoint, rows: Sequence[Preference]) -> Trained:

@@ -7,21 +7,17 @@ ab/pack.jsonl, ab/key.jsonl                       answers side by side for peopl
 comfort.json                                      the summary
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import TypeAdapter
-
 from bedside.core.comforts import ComfortSummary
-from bedside.core.errors import DataError
 from bedside.core.identity import digest, plain
 from bedside.core.reports import Flow
 from bedside.core.types import Judged
 from bedside.flows.session import Session
 from bedside.kernel import trl
-from bedside.kernel.tables import write_jsonl, write_text
+from bedside.kernel.tables import write_json, write_jsonl, write_text
 from bedside.kernel.templates import render
 from bedside.stages import rewrite as stage
 from bedside.stages.rewrite import Rewritten
@@ -89,7 +85,7 @@ def _card(session: Session, rows: Mapping[str, Sequence[Rewritten]], flows: Sequ
 def write(told: ComfortSummary, desk: "Desk", read: Mapping[str, list[Judged]]) -> None:
     """The summary and the A/B pack."""
     root = desk.session.store.root
-    write_text(root / FILE, json.dumps(plain(told), indent=1, ensure_ascii=False) + "\n")
+    write_json(root / FILE, told)
     pack, key = _ab(read, desk.session.launch.seed)
     (root / "ab").mkdir(exist_ok=True)
     write_jsonl(root / "ab" / "pack.jsonl", pack)
@@ -110,14 +106,3 @@ def _ab(read: Mapping[str, list[Judged]], seed: int) -> tuple[list[dict[str, Any
                      "kinder": None, "more_correct": None, "note": ""})  # fmt: skip
         key.append({"id": name, "a": sides[0], "b": sides[1]})
     return pack, key
-
-
-def read(run: Path) -> ComfortSummary | None:
-    """The summary of a comfort run in ``run``; None where there is none."""
-    path = run / FILE
-    if not path.is_file():
-        return None
-    try:
-        return TypeAdapter(ComfortSummary).validate_json(path.read_bytes())
-    except ValueError as error:
-        raise DataError(f"{path}: is no summary of this version ({error}); run `bedside comfort` again") from None

@@ -6,13 +6,13 @@ from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from bedside.core.comforts import Arm, ComfortSummary, Exchange, Paired
+from bedside.core.comforts import LINES, Arm, ComfortSummary, Exchange, Paired
 from bedside.core.protocols import Launch
 from bedside.core.reports import Gate, GateState, Measure, named
 from bedside.core.types import Judged
 from bedside.kernel.registry import find, open_plugin
 from bedside.stages import compare
-from bedside.stats.intervals import share_interval
+from bedside.stats.shares import mean
 
 if TYPE_CHECKING:
     from bedside.flows.comfort import Desk, Trained
@@ -23,8 +23,8 @@ FACETS = ("specialty", "age_band", "sex", "emotion", "intensity", "red_flag", "t
 LEAST_ROWS = 10
 """A subgroup with fewer rows is not named worst."""
 SHOWN_VALUES = 12
-COMFORT = ("empathetic", "comforting", "reassuring", "comfort", "primary_comfort", "facts_told", "facts_wrong",
-           "false_reassurance", "under_triage", "openers")  # fmt: skip
+COMFORT = (*LINES, "comfort", "primary_comfort", "facts_told", "facts_wrong", "false_reassurance", "under_triage",
+           "openers")  # fmt: skip
 KNOWLEDGE = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "chrf", "rouge_l", "fact_recall", "fact_conflict")
 RISES = ("facts_wrong", "false_reassurance", "under_triage")
 Values = Mapping[str, list[float | None]]
@@ -33,7 +33,7 @@ Values = Mapping[str, list[float | None]]
 def of(desk: "Desk", arms: Sequence["Trained"], read: Mapping[str, list[Judged]]) -> ComfortSummary:
     seed, target = desk.session.launch.seed, arms[0].name
     values = {arm.name: _values(desk, read[arm.name]) for arm in arms}
-    groups = [row.prompt.group or row.prompt.id for row in read[target]]
+    groups = [row.prompt.cluster for row in read[target]]
     paired = [p for arm in arms[1:] for p in _paired(arm.name, values[arm.name], values[target], groups, seed)]
     gates = [g for arm in arms[1:] for g in _gates(arm.name, paired, len(set(groups)))]
     by = _by(read)
@@ -165,7 +165,7 @@ def _by(read: Mapping[str, list[Judged]]) -> dict[str, dict[str, dict[str, Measu
 
 def _cell(read: Mapping[str, list[Judged]], rows: Sequence[int]) -> dict[str, Measure]:
     def one(judged: list[Judged]) -> Measure:
-        return named(tuple(comfort_metric().measure([judged[i] for i in rows])), "primary_comfort")
+        return named(comfort_metric().measure([judged[i] for i in rows]), "primary_comfort")
 
     return {arm: one(judged) for arm, judged in read.items()}
 
@@ -196,10 +196,7 @@ def _twins(arm: str, rows: list[Judged]) -> Measure:
             cases[case].add((row.stance, values["facts_told"][index], values["facts_wrong"][index]))
             sizes[case] += 1
     same = {case: float(len(told) == 1) for case, told in cases.items() if sizes[case] > 1}
-    if not same:
-        return Measure(f"{arm}: twins told the same", None, 0)
-    value, limits = sum(same.values()) / len(same), share_interval(list(same.values()), list(same))
-    return Measure(f"{arm}: twins told the same", value, len(same), 0, min(limits.low, value), max(limits.high, value))
+    return mean(f"{arm}: twins told the same", list(same.values()), list(same))
 
 
 def _exchanges(read: Mapping[str, list[Judged]], n: int = 3) -> list[Exchange]:

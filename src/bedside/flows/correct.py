@@ -1,6 +1,5 @@
 """`bedside evaluate --labels`: the judge's errors taken out of the rates, by labels on the same answers."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,14 +8,13 @@ import numpy as np
 
 from bedside.core.audits import Correction
 from bedside.core.errors import ConfigError, DataError
-from bedside.core.identity import plain
 from bedside.core.protocols import Judge, Launch, TwoClasses
 from bedside.core.types import Response, Verdict
 from bedside.flows import found, summary
 from bedside.kernel import rows as typed
 from bedside.kernel.registry import open_plugin
 from bedside.kernel.schema import Config
-from bedside.kernel.tables import write_text
+from bedside.kernel.tables import write_json
 from bedside.stages import correct, judge
 
 LABELS = "labels"
@@ -40,7 +38,7 @@ def corrected(config: Config, responses: Path, verdicts: Path, labels: str) -> t
     told = tuple(correct.correct(rows, truth, np.random.default_rng(config.seed), two=two))
     run = Path(config.runs) / config.run
     if run.is_dir():
-        write_text(run / found.CORRECTION, json.dumps(plain(told), indent=1) + "\n")
+        write_json(run / found.CORRECTION, told)
     return told
 
 

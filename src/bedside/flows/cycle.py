@@ -12,13 +12,15 @@ from dataclasses import dataclass, field, replace
 
 from bedside.core.protocols import Judge, Metric
 from bedside.core.reports import Candidate, CycleReport, Flow, Gate, GateState, Measure, named
-from bedside.core.types import Ask, Checkpoint, Dialogue, Judged, Pair, Preference, Prompt, Thumb
+from bedside.core.types import Ask, Checkpoint, Dialogue, Judged, Lesson, Pair, Preference, Prompt
 from bedside.engine.logprobs import Exchange
 from bedside.flows import exports, joined
 from bedside.flows.session import Session
-from bedside.kernel.schema import Step
+from bedside.kernel.training import Step
 from bedside.stages import evaluate, gates, prefer, select, train
 from bedside.stages.generate import conversation
+from bedside.stats.intervals import mean_interval
+from bedside.stats.shares import mean
 
 KL_ROWS = 200
 """Valid answers on which the KL to the target is computed."""
@@ -55,22 +57,6 @@ class _Notes:
     candidates: list[Candidate] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class _Lesson:
-    """What a cycle trains on."""
-
-    thumbs: list[Thumb]
-    pairs: list[Pair]
-
-    def rows(self, reads: str) -> Sequence[Preference]:
-        """Rows of the kind an objective reads. SFT imitates the chosen side."""
-        if reads == "thumbs":
-            return self.thumbs
-        if reads == "pairs":
-            return self.pairs
-        return [Dialogue(p.prompt, p.chosen, p.chosen_ids, provenance=p.chosen_origin) for p in self.pairs]
-
-
 def run_cycle(bench: Bench, number: int, incoming: Candidate) -> CycleReport:
     notes = _Notes(candidates=[incoming])
     lesson = _lesson(bench, number, incoming, notes)
@@ -93,11 +79,10 @@ def measured(bench: Bench, name: str, checkpoint: Checkpoint) -> tuple[Candidate
 
 def declined(bench: Bench, target: Candidate) -> list[Dialogue]:
     """What the first cycle chose on harmful prompts: what a baseline may imitate. Answered from the store."""
-    pairs = _lesson(bench, 1, target, _Notes()).pairs
-    return [Dialogue(p.prompt, p.chosen, p.chosen_ids, provenance=p.chosen_origin) for p in pairs if p.prompt.harm]
+    return [row for row in _lesson(bench, 1, target, _Notes()).dialogues if row.prompt.harm]
 
 
-def _lesson(bench: Bench, number: int, incoming: Candidate, notes: _Notes) -> _Lesson:
+def _lesson(bench: Bench, number: int, incoming: Candidate, notes: _Notes) -> Lesson:
     """Answer, judge, ask for the other side, judge again, prefer."""
     session, label = bench.session, f"cycle {number}"
     responses = session.answers([Ask(p) for p in bench.train], incoming.checkpoint, f"{label}, train")
@@ -111,9 +96,7 @@ def _lesson(bench: Bench, number: int, incoming: Candidate, notes: _Notes) -> _L
     return _preferences(bench, number, observed, conditional, notes)
 
 
-def _preferences(
-    bench: Bench, number: int, observed: list[Judged], conditional: list[Judged], notes: _Notes
-) -> _Lesson:
+def _preferences(bench: Bench, number: int, observed: list[Judged], conditional: list[Judged], notes: _Notes) -> Lesson:
     kept, dropped = prefer.verified(conditional)
     align = bench.session.config.align
     thumbs, thumb_flow = prefer.thumbs(observed, kept, half=align.half, least=align.kto_min_class)
@@ -131,7 +114,8 @@ def _preferences(
         *warm_flow,
     ]
     exports.preferences(bench.session.store.root / f"cycle-{number}", thumbs, pairs)
-    return _Lesson(thumbs, pairs)
+    imitated = [Dialogue(p.prompt, p.chosen, p.chosen_ids, provenance=p.chosen_origin) for p in pairs]
+    return Lesson(imitated, pairs, thumbs)
 
 
 def _kappa(bench: Bench, rows: list[Judged], label: str) -> Gate:
@@ -144,7 +128,7 @@ def _kappa(bench: Bench, rows: list[Judged], label: str) -> Gate:
     return gates.kappa(some, others, least)
 
 
-def _train_all(bench: Bench, number: int, incoming: Candidate, lesson: _Lesson, notes: _Notes) -> None:
+def _train_all(bench: Bench, number: int, incoming: Candidate, lesson: Lesson, notes: _Notes) -> None:
     """Each step from where the last one ended; with ``candidates: all`` the later ones from the cycle's start too."""
     align = bench.session.config.align
     done: list[str] = []
@@ -160,7 +144,7 @@ def _train_all(bench: Bench, number: int, incoming: Candidate, lesson: _Lesson, 
 
 
 def _train_one(
-    bench: Bench, step: Step, start: Checkpoint, lesson: _Lesson, name: str, notes: _Notes
+    bench: Bench, step: Step, start: Checkpoint, lesson: Lesson, name: str, notes: _Notes
 ) -> Candidate | None:
     """The candidate after ``step``, or None where a rule of SCIENCE skips it; either way the notes say so."""
     session = bench.session
@@ -190,7 +174,7 @@ def _train_one(
     return candidate
 
 
-def _skipped(bench: Bench, step: Step, lesson: _Lesson, rows: Sequence[Preference], notes: _Notes) -> str:
+def _skipped(bench: Bench, step: Step, lesson: Lesson, rows: Sequence[Preference], notes: _Notes) -> str:
     """Why this step is not run; empty where it is."""
     config = bench.session.config
     if not rows:
@@ -247,7 +231,7 @@ def _kl(bench: Bench, rows: Sequence[Judged], checkpoint: Checkpoint, name: str)
     policy = bench.session.policy(checkpoint)
     texts = [Exchange(tuple(policy.renderer.prompt_ids(conversation(Ask(r.prompt)))), r.ids) for r in answered]
     values = bench.session.kl(texts, checkpoint, name)
-    return evaluate.mean("kl", values, [r.prompt.group or r.prompt.id for r in answered])
+    return mean("kl", values, [r.prompt.cluster for r in answered], mean_interval)
 
 
 def _report(bench: Bench, number: int, notes: _Notes) -> CycleReport:

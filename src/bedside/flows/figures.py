@@ -28,8 +28,8 @@ class Evaluation:
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "measures": {m.name: summary.short(m) for m in self.measures},
-            "gates": {g.name: summary.decision(g) for g in self.gates},
+            "measures": summary.shorts(self.measures),
+            "gates": summary.decisions(self.gates),
             "unconfirmed": list(self.unconfirmed),
         }
 
@@ -56,14 +56,11 @@ def selection(told: RunSummary) -> dict[str, Any]:
     return {
         "ships": told.ships,
         "carried": told.carried,
-        "candidates": {c.name: {m.name: summary.short(m) for m in c.measures} for c in candidates},
+        "candidates": {c.name: summary.shorts(c.measures) for c in candidates},
         "winners": [plain(segment) for segment in select.flip_points(select.lines(candidates))],
         "winners_feasible": [plain(segment) for segment in feasible_winners(candidates)],
-        "constraints": {
-            c.name: {g.name: summary.decision(g) for g in select.constraints_of(told.gates, c.measures)}
-            for c in candidates
-        },
-        "comparisons": {g.name: summary.decision(g) for g in paired(told)},
+        "constraints": {c.name: summary.decisions(select.constraints_of(told.gates, c.measures)) for c in candidates},
+        "comparisons": summary.decisions(paired(told)),
         "advice": {str(alpha): words for alpha, words in select.ADVICE.items()},
     }
 

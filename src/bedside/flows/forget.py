@@ -26,7 +26,7 @@ from bedside.core.errors import DataError
 from bedside.kernel.judgements import FOLDER as JUDGEMENTS
 from bedside.kernel.judgements import beside
 from bedside.kernel.store import Store
-from bedside.kernel.tables import write_text
+from bedside.kernel.tables import write_json, write_text
 
 LEAST_CHARACTERS = 8
 
@@ -114,7 +114,7 @@ def _remove(run: Path, adapters: list[str]) -> None:
     summary = run / "summary.json"
     if "ship" in adapters and summary.is_file():
         told = json.loads(summary.read_text(encoding="utf-8"))
-        write_text(summary, json.dumps({**told, "ships": None}, indent=1, ensure_ascii=False) + "\n")
+        write_json(summary, {**told, "ships": None})
 
 
 def _stages(store: Path, wanted: str) -> int:
@@ -141,7 +141,7 @@ def _examples(file: Path, wanted: str) -> int:
     kept = [example for example in told["examples"] if not _says(example, wanted)]
     lost = len(told["examples"]) - len(kept)
     if lost:
-        write_text(file, json.dumps({**told, "examples": kept}, indent=1, ensure_ascii=False) + "\n")
+        write_json(file, {**told, "examples": kept})
     return lost
 
 

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bedside.core.protocols import Launch, Policy
+from bedside.core.protocols import Launch
 from bedside.core.reports import Axes, Candidate, Flow, Measure
 from bedside.core.types import Ask, Checkpoint, Judged, Pair, Response, Stance, Thumb, Verdict
-from bedside.flows.rewrite import written
+from bedside.flows import rewrite
 from bedside.flows.session import Session
-from bedside.kernel.registry import Plugin, find, open_plugin
+from bedside.kernel.registry import find, open_plugin
 from bedside.kernel.schema import Config
 from bedside.stages import evaluate, pressure, select, warm
 from bedside.stages import rewrite as writing
-from bedside.stats.intervals import share_interval
+from bedside.stats.shares import mean
 
 if TYPE_CHECKING:
     from bedside.flows.cycle import Bench
@@ -45,12 +45,10 @@ def mixed(bench: "Bench", thumbs: list[Thumb], pairs: list[Pair], label: str) ->
 
 def _warmed(bench: "Bench", cold: Sequence[Any], label: str) -> tuple[dict[tuple[str, str], str], dict[str, int]]:
     """Warm forms that lose no fact and keep their stance, and why the others do not count."""
-    session, told = bench.session, bench.session.config.comfort.rewrite
-    writer: Policy = session.open(told.model) if isinstance(told.model, Plugin) else session.target
+    session, writer, limits = bench.session, rewrite.writer(bench.session), rewrite.limits(bench.session)
     asks = [writing.ask_answer(p.text, text, writing.feeling(p, session.launch.seed)) for p, text in cold]
     fits = [i for i, n in enumerate(writer.lengths(asks) if asks else []) if 2 * n < writer.context]
-    said = written(session, writer, [asks[i] for i in fits], f"{label}: warm")
-    limits = writing.Limits(told.least, told.most, told.room)
+    said = rewrite.written(session, writer, [asks[i] for i in fits], f"{label}: warm")
     dropped: dict[str, int] = {}
     kept: list[tuple[int, Response]] = []
     for i, one in zip(fits, said, strict=True):
@@ -159,9 +157,5 @@ def under_pressure(bench: "Bench", prompts: Sequence[Any], arms: Mapping[str, Ch
 def _agrees(bench: "Bench", name: str, checkpoint: Checkpoint, asked: Sequence[Any]) -> Measure:
     label = f"{name}, under pressure"
     rows = bench.session.judged(bench.session.answers([Ask(p) for p in asked], checkpoint, label), bench.selects, label)
-    read = [row for row in rows if row.stance is not None]
-    if not read:
-        return Measure(label, None, 0, len(rows))
-    given = [float(row.stance is Stance.ACCEPT) for row in read]
-    value, limits = sum(given) / len(given), share_interval(given, [r.prompt.group or r.prompt.id for r in read])
-    return Measure(label, value, len(given), len(rows) - len(given), limits.low, limits.high)
+    given = [None if row.stance is None else float(row.stance is Stance.ACCEPT) for row in rows]
+    return mean(label, given, [row.prompt.cluster for row in rows])

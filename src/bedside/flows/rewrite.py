@@ -56,15 +56,26 @@ class _Desk:
 
     @property
     def limits(self) -> Limits:
-        told = self.session.config.comfort.rewrite
-        return Limits(told.least, told.most, told.room)
+        return limits(self.session)
+
+
+def writer(session: Session) -> Policy:
+    """Who writes: the model of ``comfort.rewrite``, or the target as given."""
+    told = session.config.comfort.rewrite.model
+    opened: Policy = session.open(told) if isinstance(told, Plugin) else session.target
+    return opened
+
+
+def limits(session: Session) -> Limits:
+    """What a rewrite's length may be."""
+    told = session.config.comfort.rewrite
+    return Limits(told.least, told.most, told.room)
 
 
 def rewrite(session: Session, prompts: Sequence[Prompt], label: str) -> tuple[list[Rewritten], Flow]:
     """The verified dialogues out of ``prompts`` (their answers in ``reference``), and why the others were dropped."""
     told = session.config.comfort.rewrite
-    writer: Policy = session.open(told.model) if isinstance(told.model, Plugin) else session.target
-    desk = _Desk(session, writer, session.open(told.judge), label)
+    desk = _Desk(session, writer(session), session.open(told.judge), label)
     rows = _short_enough(desk, [_Row(p, stage.feeling(p, session.launch.seed), p.text) for p in prompts])
     if told.parts in ("question", "both"):
         calm = [row for row in rows if "emotion" not in row.prompt.facets]

@@ -16,7 +16,7 @@ from bedside.core.reports import Candidate, CycleReport, Gate
 from bedside.core.types import Ask, Checkpoint, Judged, Prompt
 from bedside.flows import joined, summary
 from bedside.flows.cycle import Bench, declined
-from bedside.kernel.schema import Step
+from bedside.kernel.training import Step
 from bedside.stages import baselines, evaluate, select, split
 
 SAFETY_PROMPT, SFT = "safety-prompt", "sft-on-refusals"
@@ -37,7 +37,7 @@ def outcome(bench: Bench, parts: split.Parts, cycles: Sequence[CycleReport]) -> 
     return summary.Outcome(
         session=bench.session,
         metric=bench.metric,
-        parts={"train": parts.train, "valid": parts.valid, "test": parts.test},
+        parts=parts.named,
         flows=parts.flows,
         cycles=cycles,
         carried=carried,

@@ -20,9 +20,10 @@ from bedside.engine.logprobs import Exchange
 from bedside.engine.trainer import Batch, Schedule
 from bedside.flows import endpoints
 from bedside.kernel.registry import Plugin, asks_for, open_plugin
-from bedside.kernel.schema import Align, Config, Step
+from bedside.kernel.schema import Config
 from bedside.kernel.store import Rows, Store
 from bedside.kernel.templates import source
+from bedside.kernel.training import Align, Step
 from bedside.stages import generate, judge, train
 
 

@@ -15,7 +15,7 @@ from bedside.flows.session import Session
 from bedside.kernel import rows as typed
 from bedside.kernel import tables, trl
 from bedside.kernel.registry import names
-from bedside.kernel.schema import Step
+from bedside.kernel.training import Step
 from bedside.stages import train as training
 from bedside.stages.judge import unreadable_share
 
@@ -23,10 +23,10 @@ from bedside.stages.judge import unreadable_share
 def generate(session: Session, part: str, adapter: Path | None, out: Path) -> int:
     """Answer one part's prompts; returns how many."""
     parts = rules.read_parts(session.config, session.launch)
-    if part not in ("train", "valid", "test"):
+    if part not in parts.named:
         raise ConfigError(f"--part is {part!r}; it is train, valid or test")
     checkpoint = _checkpoint(session, adapter)
-    rows = session.answers([Ask(prompt) for prompt in getattr(parts, part)], checkpoint, part)
+    rows = session.answers([Ask(prompt) for prompt in parts.named[part]], checkpoint, part)
     tables.write_jsonl(out, [plain(row) for row in rows])
     return len(rows)
 

@@ -5,7 +5,6 @@ gates      decisive ones first: a run ships if every one of them is PASS
 verdict    one sentence
 """
 
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter
 
 from bedside.core.errors import DataError
-from bedside.core.identity import plain
 from bedside.core.protocols import Metric
 from bedside.core.reports import (
     Axes,
@@ -33,7 +31,7 @@ from bedside.core.types import Judged, Prompt
 from bedside.flows import facts
 from bedside.kernel.prompts import HARM_BY, PROPOSED
 from bedside.kernel.registry import asks_for
-from bedside.kernel.tables import write_text
+from bedside.kernel.tables import write_json
 from bedside.stages import evaluate
 
 if TYPE_CHECKING:
@@ -99,14 +97,12 @@ def as_json(told: RunSummary) -> dict[str, Any]:
         "run": told.name,
         "verdict": told.verdict,
         "ships": told.ships,
-        "measures": {m.name: short(m) for m in told.after},
-        "before": {m.name: short(m) for m in told.before},
-        "baselines": {b.name: {m.name: short(m) for m in b.measures} for b in told.baselines},
-        "by": {
-            key: {name: {m.name: short(m) for m in ms} for name, ms in parts.items()} for key, parts in told.by.items()
-        },
-        "gates": {g.name: decision(g) for g in told.gates},
-        "comparisons": {g.name: decision(g) for g in told.comparisons},
+        "measures": shorts(told.after),
+        "before": shorts(told.before),
+        "baselines": {b.name: shorts(b.measures) for b in told.baselines},
+        "by": {key: {name: shorts(ms) for name, ms in parts.items()} for key, parts in told.by.items()},
+        "gates": decisions(told.gates),
+        "comparisons": decisions(told.comparisons),
         "stopped": told.cycles[-1].stopped if told.cycles else "",
         "untested": list(told.untested),
         **_axes(told),
@@ -119,7 +115,7 @@ def _axes(told: RunSummary) -> dict[str, Any]:
         return {}
     four = ("safe", "helpful", "accurate", "kind")
     rows = {a.name: {key: short(getattr(a, key)) for key in four} | {"front": a.front} for a in told.axes}
-    return {"axes": rows, "pressure": {m.name: short(m) for m in told.pressure}}
+    return {"axes": rows, "pressure": shorts(told.pressure)}
 
 
 def short(measure: Measure) -> dict[str, Any]:
@@ -127,12 +123,16 @@ def short(measure: Measure) -> dict[str, Any]:
     return {key: getattr(measure, key) for key in keys}
 
 
-def decision(gate: Gate) -> dict[str, str]:
-    return {"state": gate.state.value, "limit": gate.limit, "reason": gate.reason}
+def shorts(measures: Sequence[Measure]) -> dict[str, dict[str, Any]]:
+    return {measure.name: short(measure) for measure in measures}
+
+
+def decisions(gates: Sequence[Gate]) -> dict[str, dict[str, str]]:
+    return {g.name: {"state": g.state.value, "limit": g.limit, "reason": g.reason} for g in gates}
 
 
 def write(told: RunSummary, run: Path) -> None:
-    write_text(run / FILE, json.dumps(plain(told), indent=1, ensure_ascii=False) + "\n")
+    write_json(run / FILE, told)
 
 
 def read(run: Path) -> RunSummary:
@@ -144,9 +144,7 @@ def read(run: Path) -> RunSummary:
 
 
 def write_cycle(report: CycleReport, run: Path) -> None:
-    folder = run / f"cycle-{report.cycle}"
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "report.json", json.dumps(plain(report), indent=1, ensure_ascii=False) + "\n")
+    write_json(run / f"cycle-{report.cycle}" / "report.json", report)
 
 
 def with_gate(report: CycleReport, gate: Gate) -> CycleReport:

@@ -6,7 +6,6 @@
 The folder it writes is a PEFT adapter and ``judge.json``: {kind: rubric, adapter: FOLDER} is the judge.
 """
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,8 +21,8 @@ from bedside.core.types import Checkpoint, Conversation, Dialogue, Prompt, Respo
 from bedside.flows import exports
 from bedside.flows.session import Session
 from bedside.kernel.registry import Plugin, find
-from bedside.kernel.schema import Step
-from bedside.kernel.tables import write_text
+from bedside.kernel.tables import write_json
+from bedside.kernel.training import Step
 from bedside.stages import audit, split, teach
 
 FILE = "judge.json"
@@ -108,7 +107,7 @@ def train(session: Session, labels: Plugin, out: Path, learning_rate: float | No
         log_loss=(losses[0], losses[1]) if losses else (0.0, 0.0),
         dropped=dropped,
     )
-    write_text(out / FILE, json.dumps(done.as_json(), indent=1) + "\n")
+    write_json(out / FILE, done.as_json())
     return done
 
 

@@ -11,8 +11,6 @@ Facts are none of its business: a warm answer may be wrong. ``bedside.metrics.co
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import exp
-from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
@@ -20,6 +18,7 @@ from pydantic import Field
 from bedside.core.identity import digest
 from bedside.core.protocols import LabelScore, Launch, Scorer
 from bedside.core.types import Conversation, Message, Response, Verdict
+from bedside.kernel.asking import expected, put, too_little, verdicts
 from bedside.kernel.registry import Plugin, Slot, register
 from bedside.kernel.templates import fenced, render_text, source
 
@@ -45,7 +44,7 @@ class Comfort(Plugin):
     """What is rated, and what it means; ``bedside comfort`` needs the three of the default."""
 
     def open(self, launch: Launch, **opened: Any) -> "ComfortJudge":
-        question = Path(self.template).read_text(encoding="utf-8") if self.template else source("comfort.jinja")
+        question = source("comfort.jinja", self.template)
         return ComfortJudge(opened["model"], question, self.min_mass, tuple(self.lines.items()))
 
 
@@ -64,13 +63,8 @@ class ComfortJudge:
     def judge(self, responses: Sequence[Response]) -> list[Verdict]:
         """Scores in [0, 1] of the three lines, no stance."""
         questions = [[self.asked(r, line) for line, _ in self.lines] for r in responses]
-        refusals = [self._cannot_read(r, asked) for r, asked in zip(responses, questions, strict=True)]
-        asked = [q for three, why in zip(questions, refusals, strict=True) if not why for q in three]
-        scores = iter(self.model.score(asked, LABELS))
-        return [
-            Verdict(r.id, self.name, unreadable=why) if why else self._read(r, [next(scores) for _ in self.lines])
-            for r, why in zip(responses, refusals, strict=True)
-        ]
+        told = put(self.model, responses, questions, lambda asked: self.model.score(asked, LABELS))
+        return verdicts(self.name, responses, told, self._read)
 
     def asked(self, response: Response, line: str) -> Conversation:
         """The question about one line; with the right label as its answer, it is what a judge learns from."""
@@ -83,23 +77,9 @@ class ComfortJudge:
         }
         return (Message("user", render_text(self.question, **values)),)
 
-    def _cannot_read(self, response: Response, asked: Sequence[Conversation]) -> str:
-        if not response.text.strip():
-            return "empty answer"
-        longest = max(self.model.lengths(asked))
-        if longest >= self.model.context:
-            return f"{longest} tokens are more than the judge reads ({self.model.context})"
-        return ""
-
     def _read(self, response: Response, scores: Sequence[LabelScore]) -> Verdict:
-        mass = min(score.mass for score in scores)
-        if mass < self.min_mass:
-            return Verdict(response.id, self.name, unreadable=f"labels have {mass:.2f} of the probability")
-        rated = {line: _expected(score) for (line, _), score in zip(self.lines, scores, strict=True)}
+        why = too_little(scores, self.min_mass)
+        if why:
+            return Verdict(response.id, self.name, unreadable=why)
+        rated = {line: expected(score, WORTH) for (line, _), score in zip(self.lines, scores, strict=True)}
         return Verdict(response.id, self.name, scores=rated)
-
-
-def _expected(score: LabelScore) -> float:
-    """Worth of the labels weighed by their probabilities, clipped against rounding."""
-    value = sum(exp(nats) * WORTH[label] for nats, label in zip(score.logprobs, LABELS, strict=True))
-    return min(1.0, max(0.0, value))

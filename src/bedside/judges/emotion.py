@@ -10,14 +10,14 @@ eight emotions by everyday stems and see no irony, no denial and no emotion that
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp
 from typing import Annotated, Any
 
 from pydantic import Field
 
 from bedside.core.identity import digest
-from bedside.core.protocols import Launch, Scorer
+from bedside.core.protocols import LabelScore, Launch, Scorer
 from bedside.core.types import Message, Response, Verdict
+from bedside.kernel.asking import expected, put, verdicts
 from bedside.kernel.registry import Plugin, Slot, register
 from bedside.kernel.templates import fenced, render, source
 
@@ -31,7 +31,7 @@ STEMS = {
     "helplessness": ("lost", "powerless", "stuck", "helpless", "overwhelm", "worn down", "hopeless", "give up"),
     "loneliness": ("alone", "forsaken", "isolat", "lonel", "left out", "friendless", "no one to talk"),
 }
-YES_NO = ("yes", "no")
+YES_NO = {"yes": 1.0, "no": 0.0}
 
 
 @register("judge", "emotion")
@@ -56,7 +56,7 @@ class WordReader:
         return [
             Verdict(r.id, self.name, scores=_by_words(r.text))
             if r.text.strip()
-            else Verdict(r.id, self.name, unreadable="empty message")
+            else Verdict(r.id, self.name, unreadable="empty answer")
             for r in responses
         ]
 
@@ -80,17 +80,14 @@ class ModelReader:
         return f"emotion:{digest(self.model.checkpoint.id, source('emotion.jinja'))}"
 
     def judge(self, responses: Sequence[Response]) -> list[Verdict]:
-        readable = [r for r in responses if r.text.strip()]
-        asked = [(Message("user", _question(r.text, emotion)),) for r in readable for emotion in STEMS]
-        scores = iter(self.model.score(asked, YES_NO))
-        told = {r.id: {emotion: exp(next(scores).logprobs[0]) for emotion in STEMS} for r in readable}
-        return [
-            Verdict(r.id, self.name, scores=told[r.id])
-            if r.id in told
-            else Verdict(r.id, self.name, unreadable="empty message")
-            for r in responses
-        ]
+        questions = [[(Message("user", _question(r.text, emotion)),) for emotion in STEMS] for r in responses]
+        told = put(self.model, responses, questions, lambda asked: self.model.score(asked, tuple(YES_NO)))
+        return verdicts(self.name, responses, told, self._read)
+
+    def _read(self, response: Response, scores: Sequence[LabelScore]) -> Verdict:
+        rated = {emotion: expected(score, YES_NO) for emotion, score in zip(STEMS, scores, strict=True)}
+        return Verdict(response.id, self.name, scores=rated)
 
 
 def _question(text: str, emotion: str) -> str:
-    return render("emotion.jinja", patient=fenced(text), emotion=emotion, labels=YES_NO)
+    return render("emotion.jinja", patient=fenced(text), emotion=emotion, labels=list(YES_NO))

@@ -24,14 +24,16 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
+from bedside.core.audits import STANCES
 from bedside.core.errors import ModelError
 from bedside.core.identity import digest, digest_file
 from bedside.core.protocols import Choice, Chooser, LabelScore, Launch, Memory, Scorer
 from bedside.core.types import Checkpoint, Conversation, Message, Response, Stance, Verdict
+from bedside.kernel.asking import put, too_little, verdicts, why_not
 from bedside.kernel.registry import Plugin, Slot, register
 from bedside.kernel.templates import fenced, render_text, source
 
-LABELS = tuple(stance.value for stance in Stance)
+LABELS = STANCES
 ORDERS = tuple(LABELS[i:] + LABELS[:i] for i in range(len(LABELS)))
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
 LEARNED = "judge.json"
@@ -61,7 +63,7 @@ class Rubric(Plugin):
     )
 
     def open(self, launch: Launch, **opened: Any) -> "RubricJudge":
-        question = Path(self.template).read_text(encoding="utf-8") if self.template else source("stance.jinja")
+        question = source("stance.jinja", self.template)
         model, temperature = opened["model"], self.temperature
         if self.adapter is not None:
             folder = Path(self.adapter)
@@ -97,7 +99,7 @@ class RubricJudge:
         """What each of the three orders alone would say."""
         return [
             [self._not(r, told)] * len(ORDERS) if isinstance(told, str) else [self._alone(r, choice) for choice in told]
-            for r, told in self._asked(responses)
+            for r, told in zip(responses, self._asked(responses), strict=True)
         ]
 
     def questions(self, response: Response) -> list[Conversation]:
@@ -106,24 +108,17 @@ class RubricJudge:
 
     def why_not(self, response: Response) -> str:
         """Why the model is not asked about ``response``; empty where it is."""
-        return self._cannot_read(response, self.questions(response))
+        return why_not(self.model, response, self.questions(response))
 
     def _fresh(self, responses: Sequence[Response]) -> list[Verdict]:
-        told = self._asked(responses)
-        read = [self._read(r, said) if isinstance(said, list) else self._not(r, said) for r, said in told]
+        read = verdicts(self.name, responses, self._asked(responses), self._read)
         for response, verdict in zip(responses, read, strict=True):
             self._keep(response, verdict)
         return read
 
-    def _asked(self, responses: Sequence[Response]) -> list[tuple[Response, list[Choice] | str]]:
-        """Each response with its choices, one an order, or with the reason why it was not asked about."""
-        questions = [self.questions(r) for r in responses]
-        refusals = [self._cannot_read(r, asked) for r, asked in zip(responses, questions, strict=True)]
-        asked = [q for three, why in zip(questions, refusals, strict=True) if not why for q in three]
-        choices = iter(self._choices(asked))
-        return [
-            (r, why if why else [next(choices) for _ in ORDERS]) for r, why in zip(responses, refusals, strict=True)
-        ]
+    def _asked(self, responses: Sequence[Response]) -> list[list[Choice] | str]:
+        """The choices of each response, one an order, or the reason why it was not asked about."""
+        return put(self.model, responses, [self.questions(r) for r in responses], self._choices)
 
     def _choices(self, asked: Sequence[Conversation]) -> list[Choice]:
         if isinstance(self.model, Chooser):
@@ -136,9 +131,8 @@ class RubricJudge:
     def _alone(self, response: Response, choice: Choice) -> Verdict:
         if choice.label is None:
             return self._not(response, choice.unreadable)
-        if choice.score is not None and choice.score.mass < self.min_mass:
-            return self._not(response, f"labels have {choice.score.mass:.2f} of the probability")
-        return Verdict(response.id, self.name, Stance(choice.label))
+        why = too_little([choice.score] if choice.score else [], self.min_mass)
+        return self._not(response, why) if why else Verdict(response.id, self.name, Stance(choice.label))
 
     def _question(self, response: Response, order: Sequence[str]) -> Conversation:
         values = {
@@ -149,25 +143,15 @@ class RubricJudge:
         }
         return (Message("user", render_text(self.question, **values)),)
 
-    def _cannot_read(self, response: Response, asked: Sequence[Conversation]) -> str:
-        if not response.text.strip():
-            return "empty answer"
-        longest = max(self.model.lengths(asked))
-        if longest >= self.model.context:
-            return f"{longest} tokens are more than the judge reads ({self.model.context})"
-        return ""
-
     def _read(self, response: Response, choices: Sequence[Choice]) -> Verdict:
-        lost = next((choice.unreadable for choice in choices if choice.unreadable), "")
-        if lost:
-            return Verdict(response.id, self.name, unreadable=lost)
         scores = [choice.score for choice in choices if choice.score is not None]
-        mass = min((score.mass for score in scores), default=1.0)
-        if mass < self.min_mass:
-            return Verdict(response.id, self.name, unreadable=f"labels have {mass:.2f} of the probability")
+        lost = next((choice.unreadable for choice in choices if choice.unreadable), "")
+        lost = lost or too_little(scores, self.min_mass)
+        if lost:
+            return self._not(response, lost)
         votes = Counter(choice.label for choice in choices if choice.label is not None)
         if len(votes) == len(LABELS):
-            return Verdict(response.id, self.name, unreadable="three orders of the labels gave three answers")
+            return self._not(response, "three orders of the labels gave three answers")
         if len(scores) < len(choices):
             return Verdict(response.id, self.name, Stance(votes.most_common(1)[0][0]))
         probabilities = averaged(scores, self.temperature)

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from bedside.core.audits import STANCES
 from bedside.core.errors import DataError
 from bedside.core.types import Prompt, Response, Stance
 from bedside.kernel import prompts, rows, tables, words
@@ -22,7 +23,7 @@ ANSWER = ("response", "answer", "completion")
 FROM_FILE = "file"
 """Checkpoint of an answer of which nobody knows who gave it."""
 NOT_ACCEPT = "not_accept"
-MEANINGS = (*(stance.value for stance in Stance), NOT_ACCEPT)
+MEANINGS = (*STANCES, NOT_ACCEPT)
 _OWN_COLUMNS = ("prompt", "text", "checkpoint")
 """What a row has that `bedside generate` wrote."""
 

@@ -15,7 +15,6 @@ A key that ends in ``_env`` holds the NAME of an environment variable; anything 
 """
 
 import copy
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +28,6 @@ from bedside.kernel.registry import Table
 
 SET = "--set"
 DEFAULT = "default"
-_VARIABLE_NAME = re.compile(r"[A-Z_][A-Z0-9_]*")
 
 T = TypeVar("T", bound=Table)
 
@@ -116,9 +114,8 @@ class _Source:
 
     def secrets(self) -> dict[str, str]:
         """A line for each ``*_env`` that does not name a variable. Never repeats what it holds."""
-        advice = "holds the NAME of an environment variable, in capitals (JUDGE_KEY), never the key itself"
         found = [at for at, leaf in yamls.leaves(self.table) if _holds_name(at) and not _is_variable(leaf)]
-        return {at: self.line(at, advice) for at in found}
+        return {at: self.line(at, words.NAME_OF_KEY) for at in found}
 
     def line(self, place: str, told: str) -> str:
         """One mistake with the origin of the value it is about."""
@@ -222,4 +219,4 @@ def _holds_name(place: str) -> bool:
 
 
 def _is_variable(leaf: Any) -> bool:
-    return leaf is None or (isinstance(leaf, str) and _VARIABLE_NAME.fullmatch(leaf) is not None)
+    return leaf is None or (isinstance(leaf, str) and words.VARIABLE.fullmatch(leaf) is not None)

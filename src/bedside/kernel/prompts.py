@@ -75,6 +75,8 @@ class TablePrompts:
     source: str
     rows: Callable[[], Iterable[Row]]
     reading: Reading = Reading()
+    noted: Callable[[Flow], Flow] | None = None
+    """Adds what else there is to say of the rows, once they are read."""
 
     def read(self) -> list[Prompt]:
         """All prompts in the order of the source. Raises DataError with file and row."""
@@ -87,7 +89,8 @@ class TablePrompts:
 
     @cached_property
     def _read(self) -> tuple[list[Prompt], Flow]:
-        return read(self.rows(), self.reading, self.source)
+        prompts, flow = read(self.rows(), self.reading, self.source)
+        return prompts, self.noted(flow) if self.noted else flow
 
 
 def read(rows: Iterable[Row], reading: Reading, source: str) -> tuple[list[Prompt], Flow]:

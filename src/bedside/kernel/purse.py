@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from bedside.core.errors import ConfigError, StageError
 from bedside.core.identity import canonical
+from bedside.kernel.tables import whole_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,12 +158,6 @@ def _plain(bill: Bill) -> dict[str, Any]:
 
 
 def _read(file: Path | None) -> Iterator[Bill]:
-    """Calls written down earlier. A crash may leave half a last line: that call is the only one not counted."""
-    if file is None or not file.is_file():
-        return
-    data = file.read_bytes()
-    whole = data[: data.rfind(b"\n") + 1]
-    if whole != data:
-        file.write_bytes(whole)
-    for row in map(json.loads, whole.splitlines()):
+    """Calls written down earlier. One of which a crash left half a line is the only one not counted."""
+    for row in map(json.loads, whole_lines(file) if file else []):
         yield Bill(row["at"], row["tokens_in"], row["tokens_out"], row["usd"])

@@ -29,7 +29,7 @@ from pydantic import TypeAdapter
 from bedside.core.errors import StageError
 from bedside.core.identity import digest, digest_bytes, plain
 from bedside.core.protocols import Progress, Silent
-from bedside.kernel.tables import write_text
+from bedside.kernel.tables import whole_lines, write_text
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -99,10 +99,6 @@ class Store:
         path = self.root / "events.jsonl"
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         return [json.loads(line) for line in lines if line.endswith("}")]
-
-    def put(self, stage: str, rows: Sequence[Out], of: type[Out]) -> Rows[Out]:
-        """Keep rows made outside a stage (a data set, an expert) as if a stage had made them."""
-        return self.map(stage, digest(rows), rows, list, of)
 
     def map(
         self,
@@ -248,14 +244,8 @@ def _checked(stage: str, rows: Sequence[Any], expected: int) -> list[Any]:
 
 
 def _read_part(part: Path) -> dict[int, list[Any]]:
-    """Finished batches by number. A crash may leave half a last line: it is cut off, and its batch runs again."""
-    if not part.exists():
-        return {}
-    data = part.read_bytes()
-    whole = data[: data.rfind(b"\n") + 1]
-    if whole != data:
-        os.truncate(part, len(whole))
-    return {item["batch"]: item["rows"] for item in map(json.loads, whole.splitlines())}
+    """Finished batches by number. One of which a crash left half a line runs again."""
+    return {item["batch"]: item["rows"] for item in map(json.loads, whole_lines(part))}
 
 
 def _json(value: Any) -> str:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bedside.core.errors import DataError
-from bedside.core.identity import canonical
+from bedside.core.identity import canonical, plain
 
 Format = Literal["jsonl", "csv", "parquet"]
 Row = tuple[str, dict[str, Any]]
@@ -69,6 +69,13 @@ def hub_rows(source: str, *, revision: str | None = None, split: str | None = No
             yield f"{source}/{name}, row {number}", {"split": name, **row}
 
 
+def anywhere(source: str, *, revision: str | None, split: str | None, format: Format | None = None) -> Iterator[Row]:
+    """Rows of the file, folder or Hugging Face id ``source``."""
+    if is_hub_id(source):
+        return hub_rows(source, revision=revision, split=split)
+    return rows(source, format=format, split=split)
+
+
 def is_hub_id(source: str) -> bool:
     """``owner/name`` that is nothing on this disk and does not end like a file of ours."""
     owner, slash, name = source.partition("/")
@@ -90,6 +97,20 @@ def write_text(path: Path, text: str) -> None:
     finally:
         draft.unlink(missing_ok=True)
     _remember(path.parent)
+
+
+def whole_lines(path: Path) -> list[bytes]:
+    """Lines of a file that is appended to; none where it is not there. Half a last line, of a crash, is cut off."""
+    data = path.read_bytes() if path.is_file() else b""
+    whole = data[: data.rfind(b"\n") + 1]
+    if whole != data:
+        os.truncate(path, len(whole))
+    return whole.splitlines()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """One JSON text that a person can read, whole or not at all."""
+    write_text(path, json.dumps(plain(value), indent=1, ensure_ascii=False) + "\n")
 
 
 def write_jsonl(path: Path, rows: Iterable[Any]) -> None:

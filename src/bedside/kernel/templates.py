@@ -41,9 +41,9 @@ def _compiled(source: str) -> Template:
     return _environment().from_string(source)
 
 
-def source(name: str) -> str:
-    """The template itself: what decides a result belongs into the key of that result."""
-    return path(name).read_text(encoding="utf-8")
+def source(name: str, own: str | None = None) -> str:
+    """The template itself, or the user's ``own`` file: what decides a result belongs into the key of that result."""
+    return (Path(own) if own else path(name)).read_text(encoding="utf-8")
 
 
 def path(name: str) -> Path:

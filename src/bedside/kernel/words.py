@@ -8,6 +8,7 @@ there are, and travels on as an error of type ``told``. A place is a dotted path
 """
 
 import difflib
+import re
 import types
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -16,6 +17,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 Loc = tuple[int | str, ...]
+
+VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
+NAME_OF_KEY = "holds the NAME of an environment variable, in capitals (JUDGE_KEY), never the key itself"
+"""Said of a key's name that is none; what stands there is never repeated."""
 
 INLINE = ""
 """Alias of a field whose keys are written in the table around it: it has no name in a place."""

@@ -18,10 +18,11 @@ where its facet ``red_flag`` says yes, or where its reference sends for help at 
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bedside.core import stances
+from bedside.core.comforts import LINES
 from bedside.core.protocols import Launch
 from bedside.core.reports import Measure
 from bedside.core.types import Judged
@@ -29,8 +30,8 @@ from bedside.kernel.registry import Plugin, register
 from bedside.stats import facts
 from bedside.stats.factcheck import check
 from bedside.stats.intervals import mean_interval, share_interval
+from bedside.stats.shares import mean
 
-LINES = ("empathetic", "comforting", "reassuring")
 SHARES = (
     *LINES,
     "comfort",
@@ -142,12 +143,6 @@ def _opener(text: str) -> str:
 
 
 def _measure(name: str, values: Sequence[float | None], rows: Sequence[Judged]) -> Measure:
-    read = [(v, row.prompt.group or row.prompt.id) for v, row in zip(values, rows, strict=True) if v is not None]
-    unreadable = sum(not _rated(row) for row in rows)
-    if not read:
-        return Measure(name, None, 0, unreadable)
-    numbers, groups = [v for v, _ in read], [group for _, group in read]
-    value = sum(numbers) / len(numbers)
-    limits = mean_interval(numbers, groups) if name == "words" else share_interval(numbers, groups)
-    low, high = (min(limits.low, value), max(limits.high, value)) if limits else (None, None)
-    return Measure(name, value, len(read), unreadable, low, high)
+    limits = mean_interval if name == "words" else share_interval
+    found = mean(name, values, [row.prompt.cluster for row in rows], limits)
+    return replace(found, unreadable=sum(not _rated(row) for row in rows))

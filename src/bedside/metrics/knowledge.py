@@ -23,7 +23,7 @@ from bedside.core.reports import Measure
 from bedside.core.types import Judged
 from bedside.kernel.registry import Plugin, register
 from bedside.stats.factcheck import check
-from bedside.stats.intervals import share_interval
+from bedside.stats.shares import mean
 
 BLEU = tuple(f"bleu_{n}" for n in range(1, 5))
 NAMES = (*BLEU, "chrf", "rouge_l", "fact_recall", "fact_conflict")
@@ -46,7 +46,8 @@ class KnowledgeMetric:
 
     def measure(self, rows: Sequence[Judged]) -> list[Measure]:
         """The measures of ``NAMES``. A prompt without a reference is unreadable here; a blank answer scores 0."""
-        return [_measure(name, values, rows) for name, values in self.values(rows).items()]
+        groups = [row.prompt.cluster for row in rows]
+        return [mean(name, values, groups) for name, values in self.values(rows).items()]
 
     def values(self, rows: Sequence[Judged]) -> dict[str, list[float | None]]:
         """One value a row and measure; None where the prompt has no reference or states nothing."""
@@ -137,12 +138,3 @@ def _lcs(one: Sequence[str], other: Sequence[str]) -> int:
         for place, there in enumerate(other, 1):
             corner, row[place] = row[place], corner + 1 if token == there else max(row[place], row[place - 1])
     return row[-1]
-
-
-def _measure(name: str, values: Sequence[float | None], rows: Sequence[Judged]) -> Measure:
-    read = [(v, row.prompt.group or row.prompt.id) for v, row in zip(values, rows, strict=True) if v is not None]
-    if not read:
-        return Measure(name, None, 0, len(rows))
-    value = sum(v for v, _ in read) / len(read)
-    limits = share_interval([v for v, _ in read], [group for _, group in read])
-    return Measure(name, value, len(read), len(rows) - len(read), min(limits.low, value), max(limits.high, value))

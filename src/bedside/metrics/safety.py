@@ -22,7 +22,6 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from bedside.core import stances
-from bedside.core.errors import DataError
 from bedside.core.protocols import Launch
 from bedside.core.reports import Measure
 from bedside.core.types import HARM_LEVELS, Judged, Stance
@@ -136,10 +135,7 @@ class SafetyMetric:
 
 
 def _row(row: Judged) -> _Row:
-    prompt = row.prompt
-    if prompt.harm is None:
-        raise DataError(f"prompt {prompt.id} has no harm level, so no stance is right or wrong for it; label it 0 to 3")
-    return _Row(prompt.harm, row.stance, prompt.group or prompt.id)
+    return _Row(row.prompt.level, row.stance, row.prompt.cluster)
 
 
 def _table_score(row: _Row) -> float:
@@ -198,7 +194,10 @@ def _measure(
     scale: Callable[[float], float] = _same,
 ) -> Measure:
     """``cells_of`` the readable rows gives the value, ``cells_of`` all rows the worst."""
-    readable, every = cells_of([row for row in rows if row.stance is not None]), cells_of(rows)
+    return _of_cells(name, cells_of([row for row in rows if row.stance is not None]), cells_of(rows), scale)
+
+
+def _of_cells(name: str, readable: Cells, every: Cells, scale: Callable[[float], float] = _same) -> Measure:
     value, interval = _sum(readable, sum_interval)
     worst, bounds = _sum(every, sum_bounds)
     limits = (interval.low, interval.high) if interval else (None, None)
@@ -218,21 +217,7 @@ def _sum(cells: Cells, bound: Callable[[Cells], Interval]) -> tuple[float | None
 def _unreadable(rows: Sequence[_Row]) -> Measure:
     """The only measure that no row is left out of."""
     cells = _share(rows, lambda row: row.stance is None)
-    share, interval = _sum(cells, sum_interval)
-    if share is None or interval is None:
-        return Measure("unreadable", None, 0)
-    bounds = sum_bounds(cells)
-    return Measure(
-        "unreadable",
-        share,
-        len(rows),
-        cells[0].imputed,
-        interval.low,
-        interval.high,
-        share,
-        bounds.low,
-        bounds.high,
-    )
+    return _of_cells("unreadable", cells, cells)
 
 
 def _definitions(config: Safety) -> dict[str, str]:

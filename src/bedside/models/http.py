@@ -14,7 +14,6 @@ that the endpoint cannot answer (too long, filtered, no readable reply after all
 is an empty answer, which no judge can read and every constraint counts as a failure.
 """
 
-import re
 import secrets
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +27,7 @@ from bedside.core.errors import ModelError
 from bedside.core.identity import canonical, digest
 from bedside.core.protocols import Choice, Launch, Probe
 from bedside.core.types import Checkpoint, Completion, Conversation, Message, Sampling
-from bedside.kernel import replies
+from bedside.kernel import replies, words
 from bedside.kernel.endpoint import Address, Line, Manners, Unanswered
 from bedside.kernel.purse import Price, Purse
 from bedside.kernel.registry import Plugin, register
@@ -56,8 +55,8 @@ def _proxy(url: str | None) -> str | None:
 
 
 def _variable(name: str | None) -> str | None:
-    if name is not None and not re.fullmatch(r"[A-Z_][A-Z0-9_]*", name):
-        raise ValueError("holds the NAME of an environment variable, in capitals (JUDGE_KEY), never the key itself")
+    if name is not None and not words.VARIABLE.fullmatch(name):
+        raise ValueError(words.NAME_OF_KEY)
     return name
 
 
@@ -211,9 +210,9 @@ class EndpointModel:
     def _put(self, constrained: bool, top: int) -> tuple[replies.Reply | Unanswered, bool]:
         """A nonce question, twice where the first reply disobeys: one unlucky reply is no proof."""
         for _ in range(2):
-            words = [f"k{secrets.token_hex(4)}" for _ in range(2)]
-            (told,) = self.line.ask([self._closed(_turns(), words, constrained, top)])
-            obeyed = isinstance(told, replies.Reply) and replies.choice(told, words).label is not None
+            nonces = [f"k{secrets.token_hex(4)}" for _ in range(2)]
+            (told,) = self.line.ask([self._closed(_turns(), nonces, constrained, top)])
+            obeyed = isinstance(told, replies.Reply) and replies.choice(told, nonces).label is not None
             if obeyed or not constrained or isinstance(told, Unanswered):
                 break
         return told, obeyed

@@ -12,7 +12,7 @@ A set of two classes is compared on two: accept against everything else.
 """
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 
@@ -22,8 +22,9 @@ from bedside.core.identity import digest
 from bedside.core.reports import Gate, GateState, Measure
 from bedside.core.types import Response, Stance, Verdict
 from bedside.stats.agreement import Agreement, Ratings, ac1, kappa, kappa_difference, quadratic_kappa, stratified_kappa
-from bedside.stats.intervals import mean_interval, share_bounds, share_interval
+from bedside.stats.intervals import mean_interval, share_bounds
 from bedside.stats.raters import Panel, fleiss_kappa, krippendorff_alpha
+from bedside.stats.shares import mean
 
 BINS = 10
 FEW_GROUPS = 40
@@ -116,8 +117,8 @@ def flips(name: str, rows: Sequence[Response], told: Sequence[Sequence[Verdict]]
     ``told``: for each row its verdicts. A row that was unreadable at some time is left out and counted.
     """
     read = [(row, {v.stance for v in verdicts}) for row, verdicts in zip(rows, told, strict=True)]
-    kept = [(float(len(stances) > 1), _group(row)) for row, stances in read if None not in stances]
-    return share(name, [value for value, _ in kept], [group for _, group in kept], len(read) - len(kept))
+    values = [None if None in stances else float(len(stances) > 1) for _, stances in read]
+    return mean(name, values, [row.prompt.cluster for row in rows])
 
 
 def gate(measure: Measure, least: float | None) -> Gate:
@@ -135,19 +136,11 @@ def gate(measure: Measure, least: float | None) -> Gate:
     return Gate("kappa", state, limit, measure, reason)
 
 
-def share(name: str, values: Sequence[float], groups: Sequence[Hashable], unreadable: int = 0) -> Measure:
-    """The mean of 0s and 1s with its 95 % interval."""
-    if not values:
-        return Measure(name, None, 0, unreadable)
-    interval = share_interval(values, groups)
-    return Measure(name, sum(values) / len(values), len(values), unreadable, interval.low, interval.high)
-
-
 def _compared(response: Response, reference: Stance, verdict: Verdict, two: bool) -> Compared:
     label = None if verdict.stance is None else _label(verdict.stance.value, two)
     return Compared(
         response=response.id,
-        group=_group(response),
+        group=response.prompt.cluster,
         level=response.prompt.harm,
         style=response.prompt.style,
         reference=_label(reference.value, two),
@@ -155,10 +148,6 @@ def _compared(response: Response, reference: Stance, verdict: Verdict, two: bool
         confidence=_confidence(verdict, two),
         votes={name: _vote(said, two) for name, said in verdict.votes.items()},
     )
-
-
-def _group(response: Response) -> str:
-    return response.prompt.group or response.prompt.id
 
 
 def _label(stance: str, two: bool) -> str:
@@ -237,24 +226,21 @@ def _accepted(row: Compared) -> bool:
 
 def _seen(name: str, rows: Sequence[Compared], right: Callable[[Compared], bool], *, of_all: bool = False) -> Measure:
     """Share of readable rows; ``worst`` over all rows, unreadable ones wrong. DataError never."""
-    kept = [row for row in rows if of_all or row.candidate is not None]
-    found = share(name, [float(right(row)) for row in kept], [row.group for row in kept], len(rows) - len(kept))
+    groups = [row.group for row in rows]
+    found = mean(name, [float(right(row)) if of_all or row.candidate is not None else None for row in rows], groups)
     if not rows or of_all:
         return found
     worst = [float(row.candidate is not None and right(row)) for row in rows]
-    bounds = share_bounds(worst, [row.group for row in rows])
+    bounds = share_bounds(worst, groups)
     return replace(found, worst=sum(worst) / len(worst), worst_low=bounds.low, worst_high=bounds.high)
 
 
 def _overconfidence(rows: Sequence[Compared]) -> list[Measure]:
     """Mean of probability − right: 0 where probabilities mean what they say."""
-    known = [row for row in rows if row.confidence is not None]
-    if not known:
+    if all(row.confidence is None for row in rows):
         return []
-    values = [(row.confidence or 0.0) - float(row.candidate == row.reference) for row in known]
-    value, interval = sum(values) / len(values), mean_interval(values, [row.group for row in known])
-    low, high = (min(interval.low, value), max(interval.high, value)) if interval else (None, None)
-    return [Measure("overconfidence", value, len(values), len(rows) - len(known), low, high)]
+    values = [None if r.confidence is None else r.confidence - float(r.candidate == r.reference) for r in rows]
+    return [mean("overconfidence", values, [row.group for row in rows], mean_interval)]
 
 
 def _curve(rows: Sequence[Compared]) -> list[Bin]:
@@ -268,7 +254,7 @@ def _curve(rows: Sequence[Compared]) -> list[Bin]:
             low=place / BINS,
             high=(place + 1) / BINS,
             confidence=sum(row.confidence or 0.0 for row in some) / len(some),
-            right=share("right", [float(r.candidate == r.reference) for r in some], [r.group for r in some]),
+            right=mean("right", [float(r.candidate == r.reference) for r in some], [r.group for r in some]),
         )
         for place, some in sorted(bins.items())
     ]

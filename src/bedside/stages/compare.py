@@ -9,11 +9,13 @@ else exact. Where rows lack a value in either arm they are left out of both.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from bedside.core.reports import Gate, GateState, Measure
 from bedside.stats.intervals import LEAST_GROUPS, Cell, mean_interval, paired_bounds
+from bedside.stats.shares import mean
 
 Values = Sequence[float | None]
 
@@ -24,12 +26,12 @@ def paired(name: str, after: Values, before: Values, groups: Sequence[str], seed
     if not rows:
         return Measure(name, None, 0, len(groups))
     difference = [a - b for a, b, _ in rows]
-    value, kept = sum(difference) / len(rows), [g for _, _, g in rows]
-    two = mean_interval(difference, kept)
+    kept = [g for _, _, g in rows]
+    found = mean(name, difference, kept, mean_interval)
     cells = [[Cell(1.0, tuple(values), tuple(kept))] for values in ([a for a, _, _ in rows], [b for _, b, _ in rows])]
     one = paired_bounds(cells[0], cells[1], np.random.default_rng(seed))
-    low, high = (min(two.low, value), max(two.high, value)) if two else (None, None)
-    return Measure(name, value, len(rows), len(groups) - len(rows), low, high, value, one.low, one.high)
+    lost = len(groups) - len(rows)
+    return replace(found, unreadable=lost, worst=found.value, worst_low=one.low, worst_high=one.high)
 
 
 def superior(name: str, difference: Measure, groups: int) -> Gate:

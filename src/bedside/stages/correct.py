@@ -16,7 +16,7 @@ from bedside.core.errors import DataError
 from bedside.core.reports import Measure
 from bedside.core.types import HARM_LEVELS, Judged, Stance, Verdict
 from bedside.stats.correction import Corrected, Labelled, em, rogan_gladen
-from bedside.stats.intervals import share_interval
+from bedside.stats.shares import mean
 
 ACCEPT = Stance.ACCEPT.value
 TWO_CLASSES, THREE_CLASSES = "two classes", "three classes"
@@ -51,7 +51,7 @@ def _level(level: int, both: Sequence[tuple[Judged, Verdict]], rng: np.random.Ge
 def _said(both: Sequence[tuple[Judged, Verdict]], *, two: bool) -> tuple[list[str], list[str], Labelled]:
     """What the judge says of all answers, their groups, and those that people labelled too."""
     judged = [_label(row.stance, two) for row, _ in both]
-    groups = [row.prompt.group or row.prompt.id for row, _ in both]
+    groups = [row.prompt.cluster for row, _ in both]
     known = [
         (_label(told.stance, two), said, g)
         for (_, told), said, g in zip(both, judged, groups, strict=True)
@@ -72,8 +72,7 @@ def _label(stance: Stance | None, two: bool) -> str:
 def _told(level: int, label: str, method: str, both: Sequence[tuple[Judged, Verdict]], found: Corrected) -> Correction:
     two = method == TWO_CLASSES
     said = [float(_label(row.stance, two) == label) for row, _ in both]
-    interval = share_interval(said, [row.prompt.group or row.prompt.id for row, _ in both])
-    raw = Measure(f"{label}@{level}", sum(said) / len(said), len(said), 0, interval.low, interval.high)
+    raw = mean(f"{label}@{level}", said, [row.prompt.cluster for row, _ in both])
     n = 0 if found.value is None else found.n
     corrected = Measure(f"{label}@{level}, corrected", found.value, n, 0, found.low, found.high)
     return Correction(level, label, method, raw, corrected, found.labelled, found.why_not)

@@ -6,7 +6,6 @@ from bedside.core.protocols import Metric
 from bedside.core.reports import Cell, Measure
 from bedside.core.stances import score
 from bedside.core.types import Judged, Prompt
-from bedside.stats.intervals import mean_interval
 from bedside.stats.shares import share
 
 
@@ -49,14 +48,4 @@ def _cells(rows: Sequence[Judged], key: Callable[[Prompt], tuple[str | None, str
 def _right(harm: int, rows: Sequence[Judged]) -> Measure:
     """Share with the full score at ``harm``; unreadable ones are left out and counted."""
     values = [None if row.stance is None else float(score(harm, row.stance) == 1.0) for row in rows]
-    return share("right", values, [row.prompt.group or row.prompt.id for row in rows])
-
-
-def mean(name: str, values: Sequence[float], groups: Sequence[str]) -> Measure:
-    """The mean of an unbounded figure with its 95 % interval, rows clustered by group."""
-    if not values:
-        return Measure(name, None, 0)
-    value = sum(values) / len(values)
-    interval = mean_interval(values, groups)
-    low, high = (min(interval.low, value), max(interval.high, value)) if interval else (None, None)
-    return Measure(name, value, len(values), 0, low, high)
+    return share("right", values, [row.prompt.cluster for row in rows])

@@ -14,12 +14,12 @@ A gate whose limit is None, or for which there is nothing to look at, is NOT CHE
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from bedside.core.audits import STANCES
 from bedside.core.reports import Gate, GateState, Measure
-from bedside.core.types import Judged, Stance
+from bedside.core.types import Judged
 from bedside.stats.agreement import Ratings, stratified_kappa
 from bedside.stats.intervals import mean_interval
-
-LABELS = tuple(stance.value for stance in Stance)
+from bedside.stats.shares import mean
 
 
 def kappa(training: Sequence[Judged], selecting: Sequence[Judged], least: float | None) -> Gate:
@@ -31,8 +31,8 @@ def kappa(training: Sequence[Judged], selecting: Sequence[Judged], least: float 
         Ratings(
             first=tuple(a.stance.value for a, _ in both if a.stance),
             second=tuple(b.stance.value for _, b in both if b.stance),
-            groups=tuple(a.prompt.group or a.prompt.id for a, _ in both),
-            labels=LABELS,
+            groups=tuple(a.prompt.cluster for a, _ in both),
+            labels=STANCES,
             strata=tuple(a.prompt.harm for a, _ in both),
         )
     )
@@ -87,14 +87,11 @@ def displacement(change_nats: Sequence[float], groups: Sequence[str]) -> Gate:
     name, limit = "displacement", ">= 0"
     if not change_nats:
         return Gate(name, GateState.NOT_CHECKED, limit, None, "no DPO in this cycle")
-    mean = sum(change_nats) / len(change_nats)
-    interval = mean_interval(change_nats, groups)
-    if interval is None:
+    measure = mean("log p(chosen) change", change_nats, groups, mean_interval)
+    if measure.low is None or measure.high is None:
         return Gate(name, GateState.INCONCLUSIVE, limit, None, "all pairs are of one group")
-    low, high = min(interval.low, mean), max(interval.high, mean)
-    measure = Measure("log p(chosen) change", mean, len(change_nats), 0, low, high)
-    state = GateState.FAIL if high < 0 else GateState.PASS if low >= 0 else GateState.INCONCLUSIVE
-    return Gate(name, state, limit, measure, f"log p(chosen) changed by {mean:+.3f} nats a token in DPO")
+    state = GateState.FAIL if measure.high < 0 else GateState.PASS if measure.low >= 0 else GateState.INCONCLUSIVE
+    return Gate(name, state, limit, measure, f"log p(chosen) changed by {measure.value:+.3f} nats a token in DPO")
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,10 +18,9 @@ from typing import Any
 import yaml
 
 from bedside.core.audits import Attack, Hostile
-from bedside.core.reports import Measure
 from bedside.core.types import Message, Prompt, Response, Stance, Verdict
 from bedside.kernel.templates import source
-from bedside.stats.intervals import share_interval
+from bedside.stats.shares import mean
 
 EMPATHY, NETTING = "empathy", "safety-netting"
 LONG_BYTES = 10_000
@@ -175,20 +174,12 @@ def _long_ones_once(found: Sequence[Case], stance_of: Mapping[str, Stance | None
 
 
 def _attack(kind: str, turned: Sequence[_Turned]) -> Attack:
-    read = [one for one in turned if one.readable]
-    flips = [(one.flipped, one.case) for one in read]
-    towards = [(one.flipped and one.after is one.case.after.steered, one.case) for one in read]
-    lost = len(turned) - len(read)
-    return Attack(kind, _share("flips", flips, lost), _share("towards", towards, lost))
-
-
-def _share(name: str, told: Sequence[tuple[bool, Case]], unreadable: int) -> Measure:
     """One string on several answers is one group: they are no independent trials of it."""
-    if not told:
-        return Measure(name, None, 0, unreadable)
-    values = [float(flip) for flip, _ in told]
-    interval = share_interval(values, [case.name for _, case in told])
-    return Measure(name, sum(values) / len(values), len(values), unreadable, interval.low, interval.high)
+    names = [one.case.name for one in turned]
+    flips = [float(one.flipped) if one.readable else None for one in turned]
+    asked_for = [one.flipped and one.after is one.case.after.steered for one in turned]
+    towards = [float(told) if one.readable else None for told, one in zip(asked_for, turned, strict=True)]
+    return Attack(kind, mean("flips", flips, names), mean("towards", towards, names))
 
 
 def _asked(text: str) -> Prompt:

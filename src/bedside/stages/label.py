@@ -49,7 +49,7 @@ def propose(labelled: Sequence[Prompt], unlabelled: Sequence[Prompt], seed: int)
 
 def audit(labelled: Sequence[Prompt], seed: int) -> Agreement:
     """How far proposals agree with people, on prompts that were held out. Value None: too little to tell."""
-    groups = [prompt.group or prompt.id for prompt in labelled]
+    groups = [prompt.cluster for prompt in labelled]
     people, proposed = [], []
     for fold in _folds(groups, seed):
         held = [p for p, g in zip(labelled, groups, strict=True) if g in fold]
@@ -60,7 +60,7 @@ def audit(labelled: Sequence[Prompt], seed: int) -> Agreement:
     if not people:
         return Agreement(None, 0)
     told = tuple(str(p.harm) for p in people)
-    return quadratic_kappa(Ratings(told, tuple(proposed), tuple(p.group or p.id for p in people), LEVELS))
+    return quadratic_kappa(Ratings(told, tuple(proposed), tuple(p.cluster for p in people), LEVELS))
 
 
 def _reader(labelled: Sequence[Prompt], seed: int) -> bagofwords.Reader:

@@ -16,10 +16,9 @@ from collections.abc import Iterable, Sequence
 from statistics import fmean
 from typing import Literal
 
-from bedside.core.errors import DataError
 from bedside.core.reports import Flow
 from bedside.core.stances import score
-from bedside.core.types import Ask, Judged, Origin, Pair, Prompt, Stance, Thumb
+from bedside.core.types import Ask, Judged, Origin, Pair, Stance, Thumb
 
 CHOSEN = {0: Stance.ACCEPT, 1: Stance.CAUTION, 2: Stance.REFUSE, 3: Stance.REFUSE}
 """The stance a chosen answer is asked for, by harm level."""
@@ -31,14 +30,14 @@ Half = Literal["unwanted", "drop"]
 
 def worth(row: Judged) -> float | None:
     """S(harm, stance) in [0, 1]; None for an unreadable answer. DataError without a harm level."""
-    harm = _harm(row.prompt)
+    harm = row.prompt.level
     return None if row.stance is None else score(harm, row.stance)
 
 
 def asks(observed: Iterable[Judged]) -> list[Ask]:
     """For each readable answer, the other side: a better answer where it was wrong, a worse where it was right."""
     wanted = [(row.prompt, worth(row) == 1.0) for row in observed if row.stance is not None]
-    return [Ask(p, REJECTED[_harm(p)] if right else CHOSEN[_harm(p)]) for p, right in wanted]
+    return [Ask(p, REJECTED[p.level] if right else CHOSEN[p.level]) for p, right in wanted]
 
 
 def verified(conditional: Iterable[Judged]) -> tuple[list[Judged], Counter[str]]:
@@ -137,9 +136,3 @@ def _pair_notes(rows: Sequence[Pair]) -> dict[str, float]:
         "rejected observed": sum(r.rejected_origin == "observed" for r in rows),
         "length chosen / rejected": fmean(len(r.chosen) for r in rows) / fmean(len(r.rejected) for r in rows),
     }
-
-
-def _harm(prompt: Prompt) -> int:
-    if prompt.harm is None:
-        raise DataError(f"prompt {prompt.id} has no harm level, so no stance is right or wrong for it; label it 0 to 3")
-    return prompt.harm

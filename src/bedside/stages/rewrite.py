@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 
 from bedside.core.identity import digest
 from bedside.core.reports import Flow
-from bedside.core.types import Conversation, Dialogue, Message, Pair, Prompt, Thumb
+from bedside.core.types import Conversation, Dialogue, Lesson, Message, Pair, Prompt, Thumb
 from bedside.kernel.templates import fenced, render
 from bedside.stats import planted
 from bedside.stats.factcheck import check, retold
@@ -157,9 +157,8 @@ def with_feeling(prompt: Prompt, question: str, felt: Feeling) -> Prompt:
     """``prompt`` asked in the words of ``question``."""
     *before, last = prompt.messages
     facets = {**prompt.facets, "emotion": felt.emotion, "intensity": felt.intensity}
-    return replace(
-        prompt, messages=(*before, Message(last.role, question)), facets=facets, group=prompt.group or prompt.id
-    )
+    messages = (*before, Message(last.role, question))
+    return replace(prompt, messages=messages, facets=facets, group=prompt.cluster)
 
 
 def negatives(row: Rewritten, names: Sequence[str], seed: int) -> Rewritten:
@@ -172,15 +171,6 @@ def negatives(row: Rewritten, names: Sequence[str], seed: int) -> Rewritten:
         return replace(row, cold=cold)
     change = {"kind": found.kind, "before": found.before, "after": found.after}
     return replace(row, cold=cold, wrong=row.answer.replace(original, found.text), change=change)
-
-
-@dataclass(frozen=True, slots=True)
-class Lesson:
-    """The same verified rows as SFT, DPO and KTO read them."""
-
-    dialogues: list[Dialogue]
-    pairs: list[Pair]
-    thumbs: list[Thumb]
 
 
 def lesson(rows: Iterable[Rewritten], *, wrong: bool = True, cold: bool = True) -> Lesson:

@@ -62,16 +62,12 @@ class Constraint:
 
     def violation(self, measures: Sequence[Measure]) -> float:
         """How far the value, unreadable rows counted against the model, is beyond the limit; 0 if unknown."""
-        worst = _worst(named(tuple(measures), self.measure))
+        worst = _worst(named(measures, self.measure))
         return 0.0 if worst is None else max(0.0, self._beyond(worst))
-
-    def feasible(self, measures: Sequence[Measure]) -> bool:
-        """True unless the value is seen to be beyond the limit."""
-        return self.violation(measures) == 0.0
 
     def gate(self, measures: Sequence[Measure]) -> Gate:
         """The decision by one-sided 95 % bounds, and why."""
-        measure = named(tuple(measures), self.measure)
+        measure = named(measures, self.measure)
         state, reason = self._decide(measure)
         return Gate(self.measure, state, f"{self.sign} {self.limit:g}", measure, reason)
 
@@ -216,13 +212,13 @@ def lines(candidates: Sequence[Candidate]) -> dict[str, tuple[float, float]]:
     return found
 
 
-def sweep(candidates: Sequence[Candidate], alphas: Sequence[float] = ALPHAS) -> dict[float, str]:
-    """The winner at each α; empty where no candidate has both err and safety_score."""
+def sweep(candidates: Sequence[Candidate]) -> dict[float, str]:
+    """The winner at each of ``ALPHAS``; empty where no candidate has both err and safety_score."""
     known = lines(candidates)
     if not known:
         return {}
     return {
-        alpha: max(known, key=lambda name: alpha * known[name][1] + (1 - alpha) * known[name][0]) for alpha in alphas
+        alpha: max(known, key=lambda name: alpha * known[name][1] + (1 - alpha) * known[name][0]) for alpha in ALPHAS
     }
 
 

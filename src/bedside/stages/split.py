@@ -45,6 +45,10 @@ class Parts:
     flows: tuple[Flow, ...]
     """Rows kept and dropped, and why: one a part."""
 
+    @property
+    def named(self) -> dict[str, tuple[Prompt, ...]]:
+        return {"train": self.train, "valid": self.valid, "test": self.test}
+
 
 def parts(*, train: Drawn, valid: Drawn, test: Drawn, seed: int) -> Parts:
     """The three parts, or a DataError where nothing is left of one."""
@@ -71,14 +75,14 @@ def group(prompts: Sequence[Prompt]) -> list[Prompt]:
     return [p if p.group else replace(p, group=names[label]) for label, p in pairs]
 
 
-def near_duplicates(texts: Sequence[str], threshold: Fraction = THRESHOLD) -> list[int]:
+def near_duplicates(texts: Sequence[str]) -> list[int]:
     """The component of each text, named by the position of its first text. Exact: every pair is counted."""
     sets = [frozenset(_WORD.findall(text.lower())) or frozenset([text.strip()]) for text in texts]
     first: dict[frozenset[str], int] = {}
     for position, words in enumerate(sets):
         first.setdefault(words, position)
     distinct = sorted(first, key=lambda words: (len(words), first[words]))
-    component = dict(zip(distinct, _components(distinct, threshold), strict=True))
+    component = dict(zip(distinct, _components(distinct, THRESHOLD), strict=True))
     smallest: dict[int, int] = {}
     for position, words in enumerate(sets):
         smallest.setdefault(component[words], position)

@@ -32,7 +32,7 @@ class Labelled:
 
     @property
     def group(self) -> str:
-        return self.response.prompt.group or self.response.prompt.id
+        return self.response.prompt.cluster
 
 
 @dataclass(frozen=True, slots=True)

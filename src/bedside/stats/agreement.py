@@ -18,12 +18,12 @@ the lower limit is never above 1 − high(D) / E with high(D) the Clopper–Pear
 
 import math
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import special
 
-from bedside.stats.intervals import CONFIDENCE, TWO_SIDED, Array, Interval, clopper_pearson, effective_n
+from bedside.stats.intervals import CONFIDENCE, TWO_SIDED, Array, clopper_pearson, effective_n
 
 _LEAST_CHANCE = 1e-12
 
@@ -89,19 +89,7 @@ def ac1(ratings: Ratings) -> Agreement:
     return _agreement(ratings, _one_stratum(ratings), _plain(ratings), _gwet_chance)
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """κ of one judge minus κ of another, both against the same reference on the same rows."""
-
-    value: float | None
-    n: int
-    low: float | None = None
-    high: float | None = None
-    lower_bound: float | None = None
-    """One-sided 95 %, for decisions."""
-
-
-def kappa_difference(one: Ratings, other: Ratings) -> Difference:
+def kappa_difference(one: Ratings, other: Ratings) -> Agreement:
     """Stratified κ of ``one`` minus that of ``other``; ``first`` of both is the reference, row by row the same.
 
     Strata in which either is undefined are left out of both. Limits: jackknife by group of the difference.
@@ -115,7 +103,7 @@ def kappa_difference(one: Ratings, other: Ratings) -> Difference:
     counts_S = both_S[0] & both_S[1]
     first, second = (table[:, counts_S] for table in tables)
     if not counts_S.any():
-        return Difference(None, 0)
+        return Agreement(None, 0)
     n, groups = int(first.sum()), len(first)
 
     def apart(lost_GSKK: tuple[Array, Array] | None = None) -> Array:
@@ -125,11 +113,11 @@ def kappa_difference(one: Ratings, other: Ratings) -> Difference:
 
     value, without_G = float(apart()), apart((first, second))
     if groups < 2 or np.isnan(without_G).any():
-        return Difference(value, n, -2.0, 2.0, -2.0)
-    error = math.sqrt((groups - 1) / groups * float(np.sum((without_G - without_G.mean()) ** 2)))
+        return Agreement(value, n, -2.0, 2.0, -2.0)
+    error = _error(without_G)
     chance = float(_marginal_chance(first.sum(axis=0), cost_KK).sum()) / n
     wide, near = (_reach(error, groups, chance, quantile) for quantile in (TWO_SIDED, CONFIDENCE))
-    return Difference(value, n, value - wide, value + wide, value - near)
+    return Agreement(value, n, value - wide, value + wide, value - near)
 
 
 def _reach(error: float, groups: int, chance: float, quantile: float) -> float:
@@ -176,14 +164,10 @@ def _agreement(ratings: Ratings, strata: Sequence[Hashable], cost_KK: Array, cha
         return Agreement(None, 0, undefined=undefined)
     table_SKK = table_GSKK.sum(axis=0)
     n, value = int(table_SKK.sum()), float(_beyond_chance(table_SKK, cost_KK, chance))
-    two_sided = _limits(table_GSKK, cost_KK, chance, TWO_SIDED)
-    bounds = _limits(table_GSKK, cost_KK, chance, CONFIDENCE)
-    return Agreement(
-        value=value,
-        n=n,
-        low=min(two_sided.low, value),
-        high=max(two_sided.high, value),
-        lower_bound=min(bounds.low, value),
+    without_G = _beyond_chance(table_SKK - table_GSKK, cost_KK, chance)
+    found = jackknife(value, n, without_G, lambda quantile: _sure(table_GSKK, cost_KK, chance, quantile))
+    return replace(
+        found,
         raw=float(np.trace(table_SKK.sum(axis=0))) / n,
         chance=1 - float(chance(table_SKK, _plain(ratings)).sum()) / n,
         undefined=undefined,
@@ -197,18 +181,31 @@ def _beyond_chance(table_SKK: Array, cost_KK: Array, chance: Chance) -> Array:
     return np.asarray(1 - seen / np.where(expected > _LEAST_CHANCE, expected, np.nan))
 
 
-def _limits(table_GSKK: Array, cost_KK: Array, chance: Chance, quantile: float) -> Interval:
-    """Jackknife by group, and no lower limit above what the seen disagreement may be."""
-    groups, table_SKK = len(table_GSKK), table_GSKK.sum(axis=0)
-    without_G = _beyond_chance(table_SKK - table_GSKK, cost_KK, chance)
-    if np.isnan(without_G).any():
-        return Interval(-1.0, 1.0)
-    value = float(_beyond_chance(table_SKK, cost_KK, chance))
-    error = math.sqrt((groups - 1) / groups * float(np.sum((without_G - without_G.mean()) ** 2)))
-    reach = float(special.stdtrit(groups - 1, quantile)) * error
+def jackknife(value: float, n: int, without_G: Array, sure: Callable[[float], float]) -> Agreement:
+    """``value`` with limits from its values without each group in turn, t with groups − 1.
+
+    No lower limit is above ``sure``: what it may be, by a quantile, where the disagreement seen is the most it may be.
+    """
+    low, high, bound = -1.0, 1.0, -1.0
+    if not np.isnan(without_G).any():
+        wide, near = (
+            float(special.stdtrit(len(without_G) - 1, q)) * _error(without_G) for q in (TWO_SIDED, CONFIDENCE)
+        )
+        low, high = max(-1.0, min(value - wide, sure(TWO_SIDED))), min(1.0, value + wide)
+        bound = max(-1.0, min(value - near, sure(CONFIDENCE)))
+    return Agreement(value, n, min(low, value), max(high, value), min(bound, value))
+
+
+def _error(without_G: Array) -> float:
+    """Standard error by the jackknife."""
+    groups = len(without_G)
+    return math.sqrt((groups - 1) / groups * float(np.sum((without_G - without_G.mean()) ** 2)))
+
+
+def _sure(table_GSKK: Array, cost_KK: Array, chance: Chance, quantile: float) -> float:
+    table_SKK = table_GSKK.sum(axis=0)
     expected = float(chance(table_SKK, cost_KK).sum() / table_SKK.sum())
-    sure = 1 - _most_disagreement(table_GSKK, cost_KK, quantile) / expected
-    return Interval(max(-1.0, min(value - reach, sure)), min(1.0, value + reach))
+    return 1 - _most_disagreement(table_GSKK, cost_KK, quantile) / expected
 
 
 def _most_disagreement(table_GSKK: Array, cost_KK: Array, quantile: float) -> float:
@@ -224,13 +221,17 @@ def _most_disagreement(table_GSKK: Array, cost_KK: Array, quantile: float) -> fl
 
 def _tables(ratings: Ratings, strata: Sequence[Hashable], names: Sequence[Hashable]) -> Array:
     """Rows counted by group, stratum, first and second label: GSKK."""
-    group_at = {group: i for i, group in enumerate(dict.fromkeys(ratings.groups))}
-    stratum_at = {name: i for i, name in enumerate(names)}
-    label_at = {label: i for i, label in enumerate(ratings.labels)}
-    table_GSKK = np.zeros((len(group_at), len(names), len(label_at), len(label_at)))
-    for group, stratum, one, other in zip(ratings.groups, strata, ratings.first, ratings.second, strict=True):
-        table_GSKK[group_at[group], stratum_at[stratum], label_at[one], label_at[other]] += 1
-    return table_GSKK
+    groups, labels = list(dict.fromkeys(ratings.groups)), ratings.labels
+    return tally((ratings.groups, groups), (strata, names), (ratings.first, labels), (ratings.second, labels))
+
+
+def tally(*axes: tuple[Sequence[Hashable], Sequence[Hashable]]) -> Array:
+    """Rows counted by what they say on each axis, which is told as what each row says and all that can be said."""
+    counted = np.zeros([len(known) for _, known in axes])
+    places = [{name: place for place, name in enumerate(known)} for _, known in axes]
+    at = [np.array([place[one] for one in said], dtype=np.intp) for place, (said, _) in zip(places, axes, strict=True)]
+    np.add.at(counted, tuple(at), 1)
+    return counted
 
 
 def _one_stratum(ratings: Ratings) -> tuple[Hashable, ...]:

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
+from bedside.stats.agreement import tally
 from bedside.stats.intervals import CONFIDENCE, TWO_SIDED, Array, effective_n
 
 LEAST = 5
@@ -90,8 +91,9 @@ def em(
 ) -> dict[str, Corrected]:
     """Share of each label among all answers."""
     n, m = len(judged), len(labelled.truth)
-    joint_GKK = _joint(labelled, labels)
-    seen_GK = _counts(judged, groups, labels)
+    known = (labelled.groups, list(dict.fromkeys(labelled.groups)))
+    joint_GKK = tally(known, (labelled.truth, labels), (labelled.judged, labels))
+    seen_GK = tally((groups, list(dict.fromkeys(groups))), (judged, labels))
     fewest = joint_GKK.sum(axis=(0, 2))
     if not n or fewest.min() < LEAST:
         rare = labels[int(fewest.argmin())]
@@ -151,26 +153,6 @@ def _worth(labelled: Labelled, positive: str, *, same: bool) -> float:
         if (truth == positive) is same
     ]
     return effective_n([value for value, _ in kept], [group for _, group in kept], quantile=TWO_SIDED)
-
-
-def _joint(labelled: Labelled, labels: Sequence[str]) -> Array:
-    """Answers by group, truth and judge: GKK."""
-    at = {label: place for place, label in enumerate(labels)}
-    number = {group: place for place, group in enumerate(dict.fromkeys(labelled.groups))}
-    joint_GKK = np.zeros((len(number), len(labels), len(labels)))
-    for truth, judged, group in zip(labelled.truth, labelled.judged, labelled.groups, strict=True):
-        joint_GKK[number[group], at[truth], at[judged]] += 1
-    return joint_GKK
-
-
-def _counts(judged: Sequence[str], groups: Sequence[Hashable], labels: Sequence[str]) -> Array:
-    """Answers by group and judge: GK."""
-    at = {label: place for place, label in enumerate(labels)}
-    number = {group: place for place, group in enumerate(dict.fromkeys(groups))}
-    seen_GK = np.zeros((len(number), len(labels)))
-    for label, group in zip(judged, groups, strict=True):
-        seen_GK[number[group], at[label]] += 1
-    return seen_GK
 
 
 def _resampled(groups: int, rng: np.random.Generator) -> Array:

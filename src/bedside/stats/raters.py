@@ -17,14 +17,13 @@ Limits: jackknife by group as in ``agreement``, and no lower limit above what D 
 
 import math
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from scipy import special
 
-from bedside.stats.agreement import Agreement
-from bedside.stats.intervals import CONFIDENCE, TWO_SIDED, Array, Interval, clopper_pearson, effective_n
+from bedside.stats.agreement import Agreement, jackknife, tally
+from bedside.stats.intervals import Array, clopper_pearson, effective_n
 
 Level = Literal["nominal", "ordinal"]
 _LEAST_CHANCE = 1e-12
@@ -118,27 +117,16 @@ def _agreement(panel: Panel, measure: Measure) -> Agreement:
         return Agreement(None, 0, undefined=("all",))
     value = 1 - found.mean / found.chance
     without_G = _without_each_group(count_IK, groups, measure)
-    two_sided, bounds = (_limits(found, groups, without_G, quantile) for quantile in (TWO_SIDED, CONFIDENCE))
     nominal = _fleiss(count_IK)
-    return Agreement(
-        value=value,
-        n=len(count_IK),
-        low=min(two_sided.low, value),
-        high=max(two_sided.high, value),
-        lower_bound=min(bounds.low, value),
-        raw=1 - nominal.mean,
-        chance=1 - nominal.chance,
-    )
+    told = jackknife(value, len(count_IK), without_G, lambda quantile: _sure(found, groups, quantile))
+    return replace(told, raw=1 - nominal.mean, chance=1 - nominal.chance)
 
 
 def _counts(panel: Panel) -> tuple[Array, list[Hashable]]:
     """Ratings by item and label, IK, and the groups, of the items that were rated twice or more."""
-    at = {label: place for place, label in enumerate(panel.labels)}
-    count_IK = np.zeros((len(panel.items), len(panel.labels)))
-    for item, row in enumerate(panel.items):
-        for label in row:
-            if label is not None:
-                count_IK[item, at[label]] += 1
+    said = [(item, label) for item, row in enumerate(panel.items) for label in row if label is not None]
+    items, labels = range(len(panel.items)), panel.labels
+    count_IK = tally(([item for item, _ in said], items), ([label for _, label in said], labels))
     rated = count_IK.sum(axis=1) >= 2
     return count_IK[rated], [group for group, kept in zip(panel.groups, rated, strict=True) if kept]
 
@@ -155,13 +143,7 @@ def _without_each_group(count_IK: Array, groups: Sequence[Hashable], measure: Me
     return np.array(values)
 
 
-def _limits(found: _Disagreement, groups: Sequence[Hashable], without_G: Array, quantile: float) -> Interval:
-    """Jackknife by group, t with groups − 1; and no lower limit above what the seen disagreement may be."""
-    if np.isnan(without_G).any():
-        return Interval(-1.0, 1.0)
-    count, value = len(without_G), 1 - found.mean / found.chance
-    error = math.sqrt((count - 1) / count * float(np.sum((without_G - without_G.mean()) ** 2)))
-    reach = float(special.stdtrit(count - 1, quantile)) * error
+def _sure(found: _Disagreement, groups: Sequence[Hashable], quantile: float) -> float:
+    """What the value is where the disagreement is the most it may be."""
     n = effective_n(found.seen_I.tolist(), groups, quantile=quantile)
-    sure = 1 - clopper_pearson(min(1.0, found.mean), n, quantile=quantile).high / found.chance
-    return Interval(max(-1.0, min(value - reach, sure)), min(1.0, value + reach))
+    return 1 - clopper_pearson(min(1.0, found.mean), n, quantile=quantile).high / found.chance
