@@ -47,6 +47,8 @@ Few = Annotated[int | None, typer.Option("-n", min=1, help="Try on at most this 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
 Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Every draw comes from it.")]
 Name = Annotated[str | None, typer.Option("--run", help="Name of the run; the same name resumes.")]
+SHARED = ("align", "demo")
+"""Verbs that several processes can share."""
 To = Annotated[Path, typer.Option("--out", "-o", help="File or folder to write.")]
 
 
@@ -65,9 +67,12 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def bedside(
+    ctx: typer.Context,
     version: Annotated[bool, typer.Option("--version", is_eager=True, callback=_version, help="Print it.")] = False,
 ) -> None:
     """Make a healthcare chat assistant safe, helpful, accurate and kind, and prove it."""
+    if ctx.invoked_subcommand not in SHARED:
+        environment.require_one_process(f"bedside {ctx.invoked_subcommand}")
 
 
 def _loaded(
@@ -117,6 +122,9 @@ def _align(config: "Config") -> "Run":
     from bedside.faces import api
 
     warnings.filterwarnings("ignore")
+    if environment.STARTED.rank > 0:
+        api.align(config)
+        raise typer.Exit(0)  # the first tells what came of it
     with environment.Terminal(ERR) as progress:
         return api.align(config, progress)
 

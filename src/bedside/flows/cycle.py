@@ -130,7 +130,8 @@ def _preferences(
         pair_flow,
         *warm_flow,
     ]
-    exports.preferences(bench.session.store.root / f"cycle-{number}", thumbs, pairs)
+    if bench.session.first:
+        exports.preferences(bench.session.store.root / f"cycle-{number}", thumbs, pairs)
     return _Lesson(thumbs, pairs)
 
 
@@ -172,7 +173,8 @@ def _train_one(
         return None
     anchor = start if session.config.align.reference == "stage-start" else session.target.checkpoint
     checkpoint = session.trained(rows, step, start, anchor, name)
-    exports.adapter(session.target, session.store.root, checkpoint, session.store.root / name)
+    if session.first:
+        exports.adapter(session.target, session.store.root, checkpoint, session.store.root / name)
     candidate, read = measured(bench, name, checkpoint)
     candidate = replace(candidate, training=_by_training_judge(bench, name, read))
     notes.candidates.append(candidate)
