@@ -244,7 +244,6 @@ class Interrupted(Exception):
 
 def _ended(*_: object) -> None:
     """A launcher ends the others when one is gone."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise Lost
 
 
@@ -258,11 +257,10 @@ def clean_exit(console: Console) -> Iterator[None]:
         signal.signal(signal.SIGTERM, _ended)
     try:
         yield
-    except Lost as error:
-        console.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
-        raise SystemExit(error.exit_code) from None
     except (BedsideError, Interrupted, KeyboardInterrupt, OSError) as error:
-        if STARTED.rank > 0:
+        if STARTED.world > 1:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if STARTED.rank > 0 and not isinstance(error, Lost):
             raise SystemExit(0) from None
         _told(console, error)
 
