@@ -6,6 +6,7 @@ This file holds the app, its options and what verbs share; the verbs are in ``ve
 """
 
 import json
+import logging
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -123,6 +124,7 @@ def _align(config: "Config") -> "Run":
 
     warnings.filterwarnings("ignore")
     if environment.STARTED.rank > 0:
+        logging.disable()
         api.align(config)
         raise typer.Exit(0)  # the first tells what came of it
     with environment.Terminal(ERR) as progress:

@@ -58,11 +58,12 @@ class Started:
 
 def started(told: Mapping[str, str]) -> Started:
     """What a launcher put into the environment ``told``."""
-    world = max(int(told.get(name) or 1) for name in _SIZES)
-    rank = next((int(told[name]) for name in _RANKS if told.get(name)), 0)
+    numbers = {name: int(value) for name, value in told.items() if value.isdecimal()}
+    world = max(numbers.get(name, 1) for name in _SIZES)
+    rank = next((numbers[name] for name in _RANKS if name in numbers), 0)
     missing = tuple(name for name in _MEETING if not told.get(name)) if world > 1 else ()
     accelerated = world == 1 and "ACCELERATE_MIXED_PRECISION" in told
-    return Started(rank, world, int(told.get("LOCAL_RANK") or 0), missing, accelerated)
+    return Started(rank, world, numbers.get("LOCAL_RANK", 0), missing, accelerated)
 
 
 STARTED = started(os.environ)
@@ -87,13 +88,12 @@ def ranks(device: str) -> Ranks:
         )
     found: Ranks = Alone()
     if STARTED.world > 1:
-        cards = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
-        own = cards[STARTED.local] if STARTED.local < len(cards) and cards != [""] else str(STARTED.local)
-        os.environ["CUDA_VISIBLE_DEVICES"] = own
-        torch = _torch()
+        cards = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(STARTED.local + 1)))).split(",")
+        os.environ["CUDA_VISIBLE_DEVICES"] = cards[STARTED.local] if STARTED.local < len(cards) else ""
+        chosen = launch(device, 0).device
         from bedside.engine.ranks import meet
 
-        found = meet(_best_device(torch) if device == "auto" else device)
+        found = meet(chosen)
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
         os.environ.pop(name, None)
     return found
