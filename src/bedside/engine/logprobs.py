@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bedside.core.ranks import Alone, Ranks, rejoin, share
 from bedside.engine import padded
 from bedside.engine.attention import Pack
 from bedside.engine.backbone import Body, body_of, pack_tokens
@@ -39,15 +40,21 @@ class Exchange:
         return range(len(self.prompt) - 1, len(self) - 1)
 
 
-def logps(model: Any, sequences: Sequence[Exchange], pad_id: int) -> Tensor:
-    """log π(y|x) of each sequence, shape (S,), fp64, with gradient where the caller allows one."""
+ALONE = Alone()
+
+
+def logps(model: Any, sequences: Sequence[Exchange], pad_id: int, ranks: Ranks = ALONE) -> Tensor:
+    """log π(y|x) of each sequence, shape (S,), fp64, with gradient where the caller allows one.
+
+    Several ``ranks`` share the forward passes of one call: without gradient only.
+    """
     body = body_of(model)
-    if body is None:
-        return _padded_logps(model, sequences, pad_id)
-    order = by_prompt(sequences)
-    runs = cut([sequences[i].ids for i in order], pack_tokens(model.device))
-    found = [_packed_logps(body, [sequences[order[place]] for place in run]) for run in runs]
-    return _back(torch.cat(found), order)
+    runs = _runs(sequences, None if body is None else pack_tokens(model.device))
+    mine = [
+        _padded_logps(model, some, pad_id) if body is None else _packed_logps(body, some)
+        for some in ([sequences[i] for i in run] for run in share(ranks, runs))
+    ]
+    return _back(torch.cat(rejoin(ranks, mine)), [i for run in runs for i in run])
 
 
 def by_prompt(sequences: Sequence[Exchange]) -> list[int]:
@@ -97,6 +104,14 @@ def microbatches(sizes: Sequence[int], max_tokens: int) -> Iterator[list[int]]:
         yield run
 
 
+def _runs(sequences: Sequence[Exchange], pack: int | None) -> list[list[int]]:
+    """Which sequences meet in one forward pass of ``pack`` tokens: indices; padded where None."""
+    if pack is None:
+        return list(padded.microbatches([len(s) for s in sequences], padded.MAX_TOKENS))
+    order = by_prompt(sequences)
+    return [[order[place] for place in run] for run in cut([sequences[i].ids for i in order], pack)]
+
+
 def _packed_logps(body: Body, sequences: Sequence[Exchange]) -> Tensor:
     hidden_NH, targets_N = _packed_states(body, sequences)
     token_N = body.head.token_logprobs(hidden_NH, targets_N)
@@ -104,15 +119,10 @@ def _packed_logps(body: Body, sequences: Sequence[Exchange]) -> Tensor:
 
 
 def _padded_logps(model: Any, sequences: Sequence[Exchange], pad_id: int) -> Tensor:
-    runs = list(padded.microbatches([len(s) for s in sequences], padded.MAX_TOKENS))
-    found = []
-    for run in runs:
-        some = [sequences[i] for i in run]
-        logits_NV = padded.logits(model, [s.ids for s in some], [s.predicting for s in some], pad_id)
-        targets = torch.tensor([token for s in some for token in s.completion], device=logits_NV.device)
-        token_N = torch.log_softmax(logits_NV, -1).gather(-1, targets[:, None]).squeeze(-1)
-        found.append(_sum_by_sequence(token_N, torch.tensor([len(s.completion) for s in some], device=targets.device)))
-    return _back(torch.cat(found), [i for run in runs for i in run])
+    logits_NV = padded.logits(model, [s.ids for s in sequences], [s.predicting for s in sequences], pad_id)
+    targets = torch.tensor([token for s in sequences for token in s.completion], device=logits_NV.device)
+    token_N = torch.log_softmax(logits_NV, -1).gather(-1, targets[:, None]).squeeze(-1)
+    return _sum_by_sequence(token_N, torch.tensor([len(s.completion) for s in sequences], device=targets.device))
 
 
 def _states(model: Any, body: Body | None, sequences: Sequence[Exchange], pad_id: int) -> Tensor:

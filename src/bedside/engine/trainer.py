@@ -5,13 +5,14 @@ One item of the data set is one optimizer batch, planned beforehand. A training 
     1. computes z over the whole batch without gradient, where the objective wants it (KTO);
     2. cuts the batch into micro-batches by token budget, and sums their gradients.
 
-z carries no gradient, so the cut changes memory and never the result. Schedules, optimizer state, checkpoints
-and resuming are the Trainer's; a checkpoint counts once its ``finished`` file is there.
+z carries no gradient, so the cut changes memory and never the result. Several processes share the forward passes of
+z and the micro-batches, and each takes the step; to the Trainer each is the only one. Schedules, optimizer state,
+checkpoints and resuming are the Trainer's; a checkpoint counts once its ``finished`` file is there.
 """
 
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,12 @@ from torch.utils.data import Dataset, SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from bedside.core.protocols import Objective
+from bedside.core.ranks import Alone, Ranks, rejoin, share
 from bedside.engine import curves
 from bedside.engine.adapters import disk_told
 from bedside.engine.backbone import pack_tokens
-from bedside.engine.logprobs import Exchange, logps, microbatches
+from bedside.engine.logprobs import ALONE, Exchange, logps, microbatches
+from bedside.engine.ranks import added_in_order, same_weights
 from bedside.engine.scores import Scores
 
 
@@ -78,6 +81,8 @@ class Schedule:
     run_name: str = "bedside"
     curves: Path = Path("tensorboard")
     """Where TensorBoard's files of this training go."""
+    ranks: Ranks = field(default_factory=Alone)
+    """Who shares the micro-batches. The first alone saves and reports."""
 
 
 class _Batches(Dataset[Batch]):
@@ -105,28 +110,31 @@ def train(
 
     Checkpoints go to ``folder`` and a run that was killed continues from the last one: on a CPU, bit for bit.
     """
+    ranks = schedule.ranks
+    schedule = schedule if ranks.rank == 0 else replace(schedule, report_to="none")
     trainer = _Trainer(
         model=model,
         args=_arguments(schedule, folder, len(batches)),
         train_dataset=_Batches(batches),
         data_collator=_only,
-        callbacks=[_Finished(on_step), *curves.callbacks(schedule.report_to, schedule.curves)],
+        callbacks=[_Finished(on_step, ranks), *curves.callbacks(schedule.report_to, schedule.curves)],
     )
     trainer.remove_callback(PrinterCallback)
     trainer.objective, trainer.pad_id = objective, pad_id
-    trainer.max_tokens = schedule.max_tokens_per_microbatch
+    trainer.max_tokens, trainer.ranks = schedule.max_tokens_per_microbatch, ranks
+    last = ranks.gather(_last_finished(folder) if ranks.rank == 0 else None)[0]
     with disk_told(folder):
-        trainer.train(resume_from_checkpoint=_last_finished(folder))
+        trainer.train(resume_from_checkpoint=last)
     return [_log_row(entry) for entry in trainer.state.log_history if "loss" in entry]
 
 
-def kl_estimate(model: Any, mismatches: Sequence[Mismatch], pad_id: int) -> Tensor:
+def kl_estimate(model: Any, mismatches: Sequence[Mismatch], pad_id: int, ranks: Ranks = ALONE) -> Tensor:
     """z = max(0, mean of log π(y'|x) − log π_ref(y'|x)), a scalar in nats without gradient; 0 for no pairs."""
     if not mismatches:
         return torch.zeros((), dtype=torch.float64, device=model.device)
     reference = sum(m.reference for m in mismatches)
     with torch.no_grad():
-        total = logps(model, [m.exchange for m in mismatches], pad_id).sum() - reference
+        total = logps(model, [m.exchange for m in mismatches], pad_id, ranks).sum() - reference
     return (total / len(mismatches)).clamp(min=0.0)
 
 
@@ -150,6 +158,7 @@ class _Trainer(Trainer):  # type: ignore[misc]
     objective: Objective
     pad_id: int
     max_tokens: int
+    ranks: Ranks
 
     def _get_train_sampler(self, *_: Any) -> SequentialSampler:
         return SequentialSampler(self.train_dataset)
@@ -157,29 +166,35 @@ class _Trainer(Trainer):  # type: ignore[misc]
     def training_step(self, model: Any, inputs: dict[str, Batch], num_items_in_batch: Any = None) -> Tensor:
         model.train()
         batch = inputs["batch"]
-        rows = batch.rows
-        z = kl_estimate(model, batch.mismatches, self.pad_id)
+        rows, ranks = batch.rows, self.ranks
+        z = kl_estimate(model, batch.mismatches, self.pad_id, ranks)
         tokens_mean = sum(len(row.completions[0]) for row in rows) / len(rows)
         seen: list[Tensor] = []
         budget = min(self.max_tokens, pack_tokens(model.device))
-        for run in microbatches([len(row) for row in rows], budget):
-            scores = row_scores(model, [rows[i] for i in run], z, tokens_mean, self.pad_id)
-            loss_B = self.objective.loss(scores)
-            self.accelerator.backward(loss_B.sum() / len(rows))
-            seen.append(loss_B.detach().sum())
-        return torch.stack(seen).sum().float() / len(rows)
+        runs = list(microbatches([len(row) for row in rows], budget))
+        parameters = [p for p in model.parameters() if p.requires_grad]
+        for turn in (runs[start : start + ranks.world] for start in range(0, len(runs), ranks.world)):
+            with added_in_order(ranks, parameters, len(turn)):
+                for run in share(ranks, turn):
+                    scores = row_scores(model, [rows[i] for i in run], z, tokens_mean, self.pad_id)
+                    loss_B = self.objective.loss(scores)
+                    self.accelerator.backward(loss_B.sum() / len(rows))
+                    seen.append(loss_B.detach().sum())
+        return torch.stack(rejoin(ranks, seen)).sum().float() / len(rows)
 
 
 class _Finished(TrainerCallback):  # type: ignore[misc]
-    """Marks a checkpoint as whole, and reports steps."""
+    """Marks a checkpoint as whole, and reports steps; before that, all ranks must hold the same weights."""
 
-    def __init__(self, on_step: Callable[[int, int], None]) -> None:
-        self.on_step = on_step
+    def __init__(self, on_step: Callable[[int, int], None], ranks: Ranks) -> None:
+        self.on_step, self.ranks = on_step, ranks
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         (Path(args.output_dir) / f"checkpoint-{state.global_step}" / "finished").touch()
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+    def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        if state.global_step % args.save_steps == 0 or state.global_step == state.max_steps:
+            same_weights(self.ranks, [p for p in model.parameters() if p.requires_grad])
         self.on_step(state.global_step, state.max_steps)
 
 
@@ -195,7 +210,7 @@ def _arguments(schedule: Schedule, folder: Path, steps: int) -> TrainingArgument
         max_grad_norm=schedule.max_grad_norm,
         optim="adamw_torch",
         seed=schedule.seed,
-        save_strategy="steps",
+        save_strategy="steps" if schedule.ranks.rank == 0 else "no",
         save_steps=schedule.save_steps,
         save_total_limit=2,
         logging_steps=1,

@@ -18,6 +18,7 @@ import yaml
 
 from bedside.core.errors import BedsideError, ConfigError
 from bedside.core.protocols import Policy, Progress, Silent
+from bedside.core.ranks import Alone, Ranks, together
 from bedside.core.reports import Gate, GateState, Measure, RunSummary
 from bedside.kernel import config as configs
 from bedside.kernel.schema import Config
@@ -101,13 +102,21 @@ class Run:
 
 
 def align(config: Config, progress: Progress | None = None) -> Run:
-    """Run the cycles of ``config``, or go on with them where they were interrupted; write the report."""
+    """Run the cycles of ``config``, or go on with them where they were interrupted; write the report.
+
+    Under ``torchrun`` all processes call it, share the work and return the same; the first one writes.
+    """
+    from bedside.faces import environment
     from bedside.flows import align as flow
 
-    opened = session(config, progress or Silent())
-    _keep(opened.store.root, config)
+    progress, ranks = progress or Silent(), environment.ranks(config.device)
+    if note := environment.launcher_note():
+        progress.say(note)
+    opened = together(ranks, lambda: session(config, progress, ranks=ranks))
+    together(ranks, lambda: _keep(opened.store.root, config) if opened.first else None)
     run = Run(flow.align(opened), opened.store.root)
-    run.report()
+    if opened.first:
+        run.report()
     return run
 
 
@@ -133,18 +142,23 @@ def check(config: Config) -> list[Gate]:
     return [*found, *flow.online(opened, free), *flow.unchecked()]
 
 
-def session(config: Config, progress: Progress, *, target: bool = True) -> "Session":
-    """The run of ``config`` on this machine, opened: the target loaded where it is needed, the folder made."""
+def session(config: Config, progress: Progress, *, target: bool = True, ranks: Ranks | None = None) -> "Session":
+    """The run of ``config`` on this machine, opened: the target loaded where it is needed, the folder made.
+
+    ``ranks``: who shares it; without them ConfigError in one of several processes.
+    """
     from bedside.faces import environment
     from bedside.flows import endpoints
     from bedside.flows.session import Session
     from bedside.kernel.registry import open_plugin
     from bedside.kernel.store import Store
 
+    if ranks is None:
+        environment.require_one_process("this")
     environment.reporter(config.report_to)
     launch = environment.launch(config.device, config.seed)
     environment.hush()
-    store = Store(Path(config.runs) / config.run, environment.bits(launch), progress)
+    store = Store(Path(config.runs) / config.run, environment.bits(launch), progress, ranks=ranks or Alone())
     outside = endpoints.outside(config, store, environment.secret)
     policy = open_plugin(config.target, launch, outside) if target else None
     return Session(config, store, launch, progress, cast("Policy", policy), outside)

@@ -6,6 +6,7 @@ This file holds the app, its options and what verbs share; the verbs are in ``ve
 """
 
 import json
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,6 +50,8 @@ Few = Annotated[int | None, typer.Option("-n", min=1, help="Try on at most this 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
 Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Every draw comes from it.")]
 Name = Annotated[str | None, typer.Option("--run", help="Name of the run; the same name resumes.")]
+SHARED = ("align", "demo")
+"""Verbs that several processes can share."""
 To = Annotated[Path, typer.Option("--out", "-o", help="File or folder to write.")]
 
 
@@ -67,9 +70,12 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def bedside(
+    ctx: typer.Context,
     version: Annotated[bool, typer.Option("--version", is_eager=True, callback=_version, help="Print it.")] = False,
 ) -> None:
     """Make a healthcare chat assistant safe, helpful, accurate and kind, and prove it."""
+    if ctx.invoked_subcommand not in SHARED:
+        environment.require_one_process(f"bedside {ctx.invoked_subcommand}")
 
 
 def _loaded(
@@ -126,6 +132,11 @@ def _working() -> Iterator[environment.Terminal]:
 def _align(config: "Config") -> "Run":
     from bedside.faces import api
 
+    if environment.STARTED.rank > 0:
+        warnings.filterwarnings("ignore")
+        logging.disable()
+        api.align(config)
+        raise typer.Exit(0)  # the first tells what came of it
     with _working() as progress:
         return api.align(config, progress)
 

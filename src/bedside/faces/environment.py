@@ -4,10 +4,12 @@ import errno
 import os
 import platform
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
@@ -17,8 +19,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
-from bedside.core.errors import BedsideError, ConfigError, ModelError
+from bedside.core.errors import BedsideError, ConfigError, Lost, ModelError
 from bedside.core.protocols import Launch, Machine
+from bedside.core.ranks import Alone, Ranks
 
 INTERRUPTED = 130
 UNUSABLE = {
@@ -33,11 +36,82 @@ UNUSABLE = {
 """What the system says of a place, and what to do."""
 
 
+_SIZES = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
+_RANKS = ("RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK")
+_MEETING = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+TORCHRUN = "torchrun --nproc-per-node 2 -m bedside align"
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """How this process was started."""
+
+    rank: int = 0
+    world: int = 1
+    local: int = 0
+    """Which one on this machine."""
+    missing: tuple[str, ...] = ()
+    """What processes need to meet and the launcher did not say."""
+    accelerated: bool = False
+    """By ``accelerate launch``, in one process: on a CPU it does so whatever it was asked for."""
+
+
+def started(told: Mapping[str, str]) -> Started:
+    """What a launcher put into the environment ``told``."""
+    numbers = {name: int(value) for name, value in told.items() if value.isdecimal()}
+    world = max(numbers.get(name, 1) for name in _SIZES)
+    rank = next((numbers[name] for name in _RANKS if name in numbers), 0)
+    missing = tuple(name for name in _MEETING if not told.get(name)) if world > 1 else ()
+    accelerated = world == 1 and "ACCELERATE_MIXED_PRECISION" in told
+    return Started(rank, world, numbers.get("LOCAL_RANK", 0), missing, accelerated)
+
+
+STARTED = started(os.environ)
+"""Read before anything is taken away."""
+
+
+def require_one_process(what: str) -> None:
+    """ConfigError where there are several."""
+    if STARTED.world > 1:
+        raise ConfigError(f"{what} runs in one process, and {STARTED.world} were started; `{TORCHRUN}` is what shares")
+
+
+def ranks(device: str) -> Ranks:
+    """The processes of this run, met; to other libraries each is the only one, and sees one card.
+
+    ConfigError where a launcher started several that cannot meet.
+    """
+    if STARTED.missing:
+        raise ConfigError(
+            f"a launcher started {STARTED.world} processes, but did not say {', '.join(STARTED.missing)}, so they "
+            f"cannot meet; start them with `{TORCHRUN}`"
+        )
+    found: Ranks = Alone()
+    if STARTED.world > 1:
+        cards = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(STARTED.local + 1)))).split(",")
+        os.environ["CUDA_VISIBLE_DEVICES"] = cards[STARTED.local] if STARTED.local < len(cards) else ""
+        chosen = launch(device, 0).device
+        from bedside.engine.ranks import meet
+
+        found = meet(chosen)
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
+        os.environ.pop(name, None)
+    return found
+
+
+def launcher_note() -> str | None:
+    """What a person should know of how this was started."""
+    if not STARTED.accelerated:
+        return None
+    return (
+        "accelerate launch started one process here, and one it is: on a CPU it does so silently, whatever "
+        f"--num_processes says. For two: {TORCHRUN}"
+    )
+
+
 def launch(device: str, seed: int) -> Launch:
     """Device and dtype of this process. ConfigError for what this machine has not."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # a spinning thread beside another program costs 30 times
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise ConfigError("this version runs in one process; start it without torchrun or accelerate launch")
     torch = _torch()
     chosen = _best_device(torch) if device == "auto" else device
     if chosen == "cuda" and not torch.cuda.is_available():
@@ -45,7 +119,8 @@ def launch(device: str, seed: int) -> Launch:
     if chosen == "mps" and not torch.backends.mps.is_available():
         raise ConfigError("device: mps, but torch sees none here; say device: auto or cpu")
     bf16 = chosen == "cuda" and torch.cuda.is_bf16_supported()
-    return Launch(device=chosen, dtype="bfloat16" if bf16 else "float32", seed=seed)
+    dtype = "bfloat16" if bf16 else "float32"
+    return Launch(STARTED.rank, STARTED.world, device=chosen, dtype=dtype, seed=seed)
 
 
 def bits(launch: Launch) -> tuple[str, ...]:
@@ -167,21 +242,40 @@ class Interrupted(Exception):
     """Ctrl-C, under a name that typer does not take for its own: of a KeyboardInterrupt it says nothing."""
 
 
+def _ended(*_: object) -> None:
+    """A launcher ends the others when one is gone."""
+    raise Lost
+
+
 @contextmanager
 def clean_exit(console: Console) -> Iterator[None]:
-    """Our errors become one message and an exit code; Ctrl-C says how to go on. A traceback is a bug."""
+    """Our errors become one message and an exit code; Ctrl-C says how to go on. A traceback is a bug.
+
+    Of several processes the first speaks for all, and its exit code counts; each tells of one that is gone.
+    """
+    if STARTED.world > 1:
+        signal.signal(signal.SIGTERM, _ended)
     try:
         yield
-    except BedsideError as error:
+    except (BedsideError, Interrupted, KeyboardInterrupt, OSError) as error:
+        if STARTED.world > 1:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if STARTED.rank > 0 and not isinstance(error, Lost):
+            raise SystemExit(0) from None
+        _told(console, error)
+
+
+def _told(console: Console, error: BaseException) -> None:
+    """Say it and leave."""
+    if isinstance(error, BedsideError):
         console.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
         raise SystemExit(error.exit_code) from None
-    except (Interrupted, KeyboardInterrupt):
+    if not isinstance(error, OSError):
         console.print("interrupted; finished work is kept: continue with the same command")
         raise SystemExit(INTERRUPTED) from None
-    except OSError as error:
-        if error.filename is None and error.errno not in UNUSABLE:
-            raise
-        reason = UNUSABLE.get(error.errno or 0, f"{error.strerror}; choose another place")
-        said = f"error: {error.filename or 'disk'}: {reason}, and continue with the same command"
-        console.print(said, markup=False, highlight=False, soft_wrap=True)
-        raise SystemExit(1) from None
+    if error.filename is None and error.errno not in UNUSABLE:
+        raise error
+    reason = UNUSABLE.get(error.errno or 0, f"{error.strerror}; choose another place")
+    said = f"error: {error.filename or 'disk'}: {reason}, and continue with the same command"
+    console.print(said, markup=False, highlight=False, soft_wrap=True)
+    raise SystemExit(1) from None

@@ -21,12 +21,14 @@ from bedside.stages.gates import Plateau
 def align(session: Session) -> RunSummary:
     """Run or resume, write ``summary.json``, and return what it says."""
     session.require_training()
+    _require_no_dropout(session)
     parts = rules.read_parts(session.config, session.launch)
     bench = _bench(session, parts)
     cycles = _cycles(bench)
     told = summary.of(sealed.outcome(bench, parts, cycles))
-    summary.write(told, session.store.root)
-    exports.shipped(session.store.root, told.ships)
+    if session.first:
+        summary.write(told, session.store.root)
+        exports.shipped(session.store.root, told.ships)
     return told
 
 
@@ -50,6 +52,12 @@ def _bench(session: Session, parts: split.Parts) -> Bench:
             "checks it. Name another in select.judge."
         )
     return bench
+
+
+def _require_no_dropout(session: Session) -> None:
+    """ConfigError where several processes would each draw their own."""
+    if session.store.ranks.world > 1 and session.config.align.lora.dropout:
+        raise ConfigError("align.lora.dropout draws from one stream, and several processes have several: set it to 0")
 
 
 def _no_policy_selects(session: Session) -> None:
@@ -79,7 +87,8 @@ def _cycles(bench: Bench) -> list[CycleReport]:
         overalls.append(_overall(carried))
         report = summary.with_gate(report, plateau.gate(overalls))
         reports.append(report)
-        summary.write_cycle(report, bench.session.store.root)
+        if bench.session.first:
+            summary.write_cycle(report, bench.session.store.root)
         if report.stopped:
             bench.session.progress.say(f"no further cycle: {report.stopped}")
             break

@@ -113,7 +113,8 @@ def _preferences(bench: Bench, number: int, observed: list[Judged], conditional:
         pair_flow,
         *warm_flow,
     ]
-    exports.preferences(bench.session.store.root / f"cycle-{number}", thumbs, pairs)
+    if bench.session.first:
+        exports.preferences(bench.session.store.root / f"cycle-{number}", thumbs, pairs)
     imitated = [Dialogue(p.prompt, p.chosen, p.chosen_ids, provenance=p.chosen_origin) for p in pairs]
     return Lesson(imitated, pairs, thumbs)
 
@@ -156,7 +157,8 @@ def _train_one(
         return None
     anchor = start if session.config.align.reference == "stage-start" else session.target.checkpoint
     checkpoint = session.trained(rows, step, start, anchor, name)
-    exports.adapter(session.target, session.store.root, checkpoint, session.store.root / name)
+    if session.first:
+        exports.adapter(session.target, session.store.root, checkpoint, session.store.root / name)
     candidate, read = measured(bench, name, checkpoint)
     candidate = replace(candidate, training=_by_training_judge(bench, name, read))
     notes.candidates.append(candidate)

@@ -38,6 +38,11 @@ class Session:
     """Purse, keys and memory, for plug-ins that need them."""
 
     @property
+    def first(self) -> bool:
+        """This process writes what a person reads."""
+        return self.store.first
+
+    @property
     def sampling(self) -> Sampling:
         g = self.config.generate
         return Sampling(g.max_new_tokens, g.temperature, g.top_p, self.launch.seed)
@@ -47,7 +52,13 @@ class Session:
         given: dict[str, Any] = {**self.outside, "target": self.target}
         if asks_for(plugin, "policy"):
             given["policy"] = self.policy(policy or self.target.checkpoint)
-        return open_plugin(plugin, self.launch, given)
+        opened = open_plugin(plugin, self.launch, given)
+        if self.store.ranks.world > 1 and endpoints.within(opened):
+            raise ConfigError(
+                f"{plugin.kind} calls an endpoint, and {self.store.ranks.world} processes would each count their own "
+                "spending; start one: it has `concurrency` calls in flight"
+            )
+        return opened
 
     def policy(self, checkpoint: Checkpoint) -> Policy:
         """The target under the adapter of ``checkpoint``. ConfigError for an adapter on an endpoint."""
@@ -132,10 +143,11 @@ class Session:
             "train", _training_spec(step, align, self.launch.seed), digest(rows), start.id, anchor.id
         )
         adapter = place.path / "adapter"
-        if not place.finished:
+        if not self.store.agreed(place, lambda: place.finished):
             self.store.event("start", stage="train", what=label, rows=len(rows))
             batches = self._batches(rows, objective, start, anchor, label)
-            shutil.rmtree(adapter, ignore_errors=True)
+            if self.first:
+                shutil.rmtree(adapter, ignore_errors=True)
             log = train.train(
                 batches,
                 self.policy(start),
@@ -146,8 +158,10 @@ class Session:
                 progress=self.progress,
                 stage=f"{label}: train",
             )
-            place.finish({"label": label, "rows": len(rows), "log": log})
-            shutil.rmtree(place.path / "checkpoints", ignore_errors=True)
+            if self.first:
+                place.finish({"label": label, "rows": len(rows), "log": log})
+                shutil.rmtree(place.path / "checkpoints", ignore_errors=True)
+            self.store.ranks.gather(None)
             self.store.event("done", stage="train", what=label, rows=len(rows))
         made = train.checkpoint(adapter, start.base)
         return replace(
@@ -203,6 +217,7 @@ def _schedule(step: Step, session: Session, label: str) -> Schedule:
         report_to=config.report_to,
         run_name=f"{config.run}/{label}",
         curves=session.store.root / "tensorboard" / label,
+        ranks=session.store.ranks,
     )
 
 

@@ -7,6 +7,7 @@ A stage's key is a digest of its name, its spec, its batch plan and the *bytes* 
 * an input that was made anew but came out equal changes nothing downstream.
 
     store/judge/b2-5f3a.../part.jsonl    one line a finished batch, in the order they came
+                           part-1.jsonl  the same, of the second process
                            rows.jsonl    all rows, in the order of the inputs
                            stage.json    written last: if it is there, the stage is finished
 
@@ -22,17 +23,19 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar, cast
 
 from pydantic import TypeAdapter
 
 from bedside.core.errors import StageError
 from bedside.core.identity import digest, digest_bytes, plain
 from bedside.core.protocols import Progress, Silent
+from bedside.core.ranks import Alone, Ranks, share, together
 from bedside.kernel.tables import whole_lines, write_text
 
 In = TypeVar("In")
 Out = TypeVar("Out")
+T = TypeVar("T")
 
 
 def _now() -> str:
@@ -87,9 +90,17 @@ class Store:
     bits: tuple[str, ...] = ()
     progress: Progress = field(default_factory=Silent)
     now: Callable[[], str] = _now
+    ranks: Ranks = field(default_factory=Alone)
+
+    @property
+    def first(self) -> bool:
+        """This process writes; others, if there are any, read."""
+        return self.ranks.rank == 0
 
     def event(self, event: str, **facts: Any) -> None:
         """Append one line to events.jsonl: the only place that knows the time."""
+        if not self.first:
+            return
         self.root.mkdir(parents=True, exist_ok=True)
         with (self.root / "events.jsonl").open("a", encoding="utf-8") as out:
             out.write(_json({"time": self.now(), "event": event, **facts}) + "\n")
@@ -121,10 +132,17 @@ class Store:
         batches = [list(batch) for batch in plan] if plan is not None else [list(range(len(inputs)))]
         made_from = rows.digest if isinstance(rows, Rows) else digest(inputs)
         place = self.place(stage, digest(spec, made_from, batches))
-        if not place.finished:
+        missing = self.agreed(place, lambda: None if place.finished else _missing(place, len(batches)))
+        if missing is not None:
             self.event("start", stage=stage, what=label, rows=len(inputs), batches=len(batches))
-            made = self._batches(place, (stage, label or stage), inputs, batches, _Lanes(work, lanes))
-            self._finish(place, stage, made, spec, made_from)
+            mine = [(number, [inputs[i] for i in batches[number]]) for number in share(self.ranks, missing)]
+            todo = _Todo(stage, label or stage, mine, len(batches) - len(missing), len(batches))
+            together(self.ranks, lambda: self._batches(place, todo, _Lanes(work, lanes)))
+            if len(mine) < len(missing):
+                self.progress.step(todo.label, todo.total, todo.total)
+            if self.first:
+                self._finish(place, stage, _joined(place, batches), spec, made_from)
+            self.ranks.gather(None)
             self.event("done", stage=stage, what=label, rows=len(inputs))
         return Rows(place.path / "rows.jsonl", of, place.stamp()["digest"])
 
@@ -134,28 +152,26 @@ class Store:
         path.mkdir(parents=True, exist_ok=True)
         return Place(path)
 
-    def _batches(
-        self,
-        place: Place,
-        names: tuple[str, str],
-        inputs: list[In],
-        batches: list[list[int]],
-        lanes: "_Lanes[In, Out]",
-    ) -> list[Any]:
-        """All rows as plain values, in the order of the inputs. A batch is on disk before it counts."""
-        part = place.path / "part.jsonl"
-        stage, label = names
-        done = _read_part(part)
-        missing = [(number, [inputs[i] for i in batch]) for number, batch in enumerate(batches) if number not in done]
-        with part.open("a", encoding="utf-8") as out:
-            for number, rows in lanes.run(missing):
-                done[number] = _checked(stage, rows, len(batches[number]))
-                out.write(_json({"batch": number, "rows": done[number]}) + "\n")
+    def agreed(self, place: Place, said: Callable[[], T]) -> T:
+        """What the first process says of ``place``, for all. StageError where another is at another place."""
+        told = self.ranks.gather((place.path.name, said() if self.first else None))
+        if any(name != place.path.name for name, _ in told):
+            raise StageError(
+                "the processes of this run do not do the same work: they need one shared folder, machines of one "
+                "kind, and the same device, threads and versions; or start one process"
+            )
+        return cast("T", told[0][1])
+
+    def _batches(self, place: Place, todo: "_Todo[In]", lanes: "_Lanes[In, Out]") -> None:
+        """This process's batches. Each is on disk before it counts."""
+        done, sizes = todo.done, {number: len(rows) for number, rows in todo.batches}
+        with _part(place, self.ranks.rank).open("a", encoding="utf-8") as out:
+            for number, rows in lanes.run(todo.batches):
+                out.write(_json({"batch": number, "rows": _checked(todo.stage, rows, sizes[number])}) + "\n")
                 out.flush()
                 os.fsync(out.fileno())
-                self.progress.step(label, len(done), len(batches))
-        made = {i: row for number, batch in enumerate(batches) for i, row in zip(batch, done[number], strict=True)}
-        return [made[i] for i in range(len(inputs))]
+                done += 1
+                self.progress.step(todo.label, done, todo.total)
 
     @staticmethod
     def _finish(place: Place, stage: str, rows: list[Any], spec: Any, made_from: str) -> None:
@@ -163,7 +179,20 @@ class Store:
         write_text(place.path / "rows.jsonl", text)
         stamp = {"stage": stage, "spec": plain(spec), "inputs": made_from, "rows": len(rows)}
         place.finish({**stamp, "digest": digest_bytes(text.encode("utf-8"))})
-        (place.path / "part.jsonl").unlink()
+        for part in _parts(place):
+            part.unlink()
+
+
+@dataclass(frozen=True)
+class _Todo(Generic[In]):
+    """One process's share of what a stage still misses."""
+
+    stage: str
+    label: str
+    batches: list[tuple[int, list[In]]]
+    done: int
+    """Batches that were on disk before."""
+    total: int
 
 
 @dataclass(frozen=True)
@@ -241,6 +270,27 @@ def _checked(stage: str, rows: Sequence[Any], expected: int) -> list[Any]:
     if len(rows) != expected:
         raise StageError(f"{stage}: {expected} rows went in, {len(rows)} came out; this is a plug-in's bug")
     return [plain(row) for row in rows]
+
+
+def _part(place: Place, rank: int) -> Path:
+    return place.path / (f"part-{rank}.jsonl" if rank else "part.jsonl")
+
+
+def _parts(place: Place) -> list[Path]:
+    """Of all processes that ever worked on it."""
+    return sorted(place.path.glob("part*.jsonl"))
+
+
+def _missing(place: Place, count: int) -> list[int]:
+    done = {number for part in _parts(place) for number in _read_part(part)}
+    return [number for number in range(count) if number not in done]
+
+
+def _joined(place: Place, batches: list[list[int]]) -> list[Any]:
+    """All rows as plain values, in the order of the inputs."""
+    done = {number: rows for part in _parts(place) for number, rows in _read_part(part).items()}
+    made = {i: row for number, batch in enumerate(batches) for i, row in zip(batch, done[number], strict=True)}
+    return [made[i] for i in range(len(made))]
 
 
 def _read_part(part: Path) -> dict[int, list[Any]]:

@@ -127,7 +127,8 @@ def train(
         folder=folder / "checkpoints",
         on_step=lambda done, total: progress.step(stage, done, total),
     )
-    policy.save_adapter(folder / "adapter")
+    if schedule.ranks.rank == 0:
+        policy.save_adapter(folder / "adapter")
     return log
 
 
