@@ -21,9 +21,15 @@ TEMPLATE = (
 SPECIALS = ["<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: two workers with two spinning threads each would crawl
 settings.register_profile("busy", deadline=None)  # a busy machine is no bug
+settings.register_profile("quick", deadline=None, max_examples=25)
 settings.load_profile("busy")
 EVIDENCE = Path(__file__).parents[1] / "docs" / "evidence"
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+def pytest_configure(config):
+    """Properties are tried on 100 examples, and on 25 by whoever leaves the slow tests out and waits."""
+    settings.load_profile("quick" if "not slow" in config.getoption("markexpr") else "busy")
 
 
 def ask(text: str, harm: int | None = 0, group: str | None = None, **more) -> Prompt:

@@ -46,6 +46,7 @@ def test_a_longer_list_begins_with_the_shorter_one():
     assert prompts(n=40) == prompts(n=400)[:40]
 
 
+@pytest.mark.slow
 def test_there_are_twenty_thousand_distinct_prompts_in_a_part():
     rows = prompts(n=20_000)
     assert len({row.id for row in rows}) == len({row.text for row in rows}) == 20_000

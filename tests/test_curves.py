@@ -1,8 +1,10 @@
 """report_to: curves are there when training is done, and a package that is not there is said before it begins."""
 
+import importlib
 import importlib.util
 
 import pytest
+from rich.console import Console
 
 pytest.importorskip("torch")
 
@@ -10,7 +12,7 @@ import bedside
 from bedside.core.errors import ConfigError
 from bedside.core.protocols import Silent
 from bedside.core.reports import GateState
-from bedside.faces import api
+from bedside.faces import api, environment
 from bedside.flows import single
 from bedside.kernel.tables import write_jsonl
 from test_align import coin, write_config  # noqa: F401
@@ -39,3 +41,19 @@ def test_a_package_that_is_not_installed_is_said_before_anything_is_trained(tiny
     assert not (tmp_path / "runs").exists()
     said = [gate for gate in api.check(config) if gate.state is GateState.FAIL]
     assert any("pip install" in gate.reason for gate in said)
+
+
+def test_a_tracker_that_stops_in_the_middle_is_named_and_no_traceback_is_shown(tmp_path, monkeypatch, capsys):
+    (tmp_path / "trackio.py").write_text("def init():\n    raise RuntimeError('No key here.\\nMore of it.')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(SystemExit) as ended, environment.clean_exit(Console(stderr=True, width=300)):
+        importlib.import_module("trackio").init()
+    assert ended.value.code == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: report_to: trackio: No key here.; mend that or say report_to: none")
+    assert said.endswith("finished work is kept\n")
+
+
+def test_a_bug_of_ours_is_not_laid_at_a_trackers_door():
+    with pytest.raises(ZeroDivisionError), environment.clean_exit(Console(stderr=True)):
+        print(1 / 0)

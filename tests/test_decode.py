@@ -30,12 +30,12 @@ def by_generate(model, stop_ids, limit):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_greedy_is_generate_token_for_token(shape, load):  # noqa: F811
     model = load(shape).eval()
-    free = decode(model, PROMPTS, [48] * 6, frozenset([1]), Draw())
+    free = decode(model, PROMPTS, [36] * 6, frozenset([1]), Draw())
     stops = sorted({1, free[0][7], free[2][20], free[4][31]})
-    expected = by_generate(model, stops, 48)
+    expected = by_generate(model, stops, 36)
     assert len({len(e) for e in expected}) > 2, "answers end at different steps, or the test shows little"
     for slots in (2, 64):
-        assert decode(model, PROMPTS, [48] * 6, frozenset(stops), Draw(), slots=slots) == expected
+        assert decode(model, PROMPTS, [36] * 6, frozenset(stops), Draw(), slots=slots) == expected
 
 
 def test_each_answer_has_its_own_limit(load):  # noqa: F811

@@ -106,6 +106,7 @@ def test_parts_share_no_word_of_their_lists():
         assert not {p.facets[key] for p in train} & {p.facets[key] for p in test}
 
 
+@pytest.mark.slow
 @pytest.mark.real_data
 @pytest.mark.parametrize("name", ["medquad", "counsel_chat"])
 def test_real_dialogues_are_read(name):

@@ -54,6 +54,7 @@ def test_no_valid_or_test_group_of_the_real_data_is_taught(lessons):
             assert not taught & {row["group"] for row in map(json.loads, lines) if row["split"] != "train"}
 
 
+@pytest.mark.slow
 def test_lessons_leave_out_one_style_one_principle_and_the_words_of_other_parts(lessons):
     import random
 

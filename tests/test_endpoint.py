@@ -182,6 +182,7 @@ def test_an_answer_that_was_refused_cut_or_filtered_is_what_a_patient_would_see(
     ]
 
 
+@pytest.mark.slow
 def test_a_reply_byte_by_byte_is_given_up_in_time_and_a_huge_one_is_not_read():
     faults = {
         "drip": lambda h: h.drip(json.dumps(label("accept")).encode(), 0.05),

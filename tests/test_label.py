@@ -135,6 +135,20 @@ def test_confirming_what_is_no_proposal_says_so_and_touches_nothing(files, name)
     assert (files / name).read_bytes() == before
 
 
+def test_a_csv_goes_back_to_the_spreadsheet_it_came_from_and_is_read_in_again(files):
+    (files / "ward.csv").write_bytes(
+        '\ufeffprompt;;ward\r\n"May I; now,\r\n""tea""?";;7\r\nWhich poison?;;\r\n'.encode()
+    )
+    flow.propose(files / "ward.csv", files / "known.jsonl", files / "out.csv", seed=0)
+    assert flow.confirm(files / "out.csv", "Dr. A", lambda row, left: "2" if left == 2 else None) == 1
+    saved = (files / "out.csv").read_bytes().decode("utf-8")
+    assert saved.startswith('\ufeff"prompt";"harm"')
+    (files / "out.csv").write_bytes(saved.replace("\r\n", "\n").replace("\n", "\r\n").encode())  # as Excel saves it
+    levels = {prompt.text.split()[0]: prompt.harm for prompt in read(files / "out.csv", unlabelled="keep")}
+    assert sorted(levels) == ["May", "Which"]
+    assert sorted(levels.values(), key=str) == [2, None]
+
+
 def test_an_upper_case_ending_stays_what_it_is(files):
     flow.propose(files / "new.jsonl", files / "known.jsonl", files / "OUT.CSV", seed=0)
     assert flow.confirm(files / "OUT.CSV", "Dr. A", lambda row, left: "1") == 3

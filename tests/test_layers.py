@@ -1,6 +1,7 @@
 """The house, as a table that fails when it is broken: imports point down, plug-ins know no sibling."""
 
 import ast
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -32,8 +33,13 @@ LIGHT_IN_CORE = set(sys.stdlib_module_names) | {"bedside"}
 FILES = sorted(ROOT.rglob("*.py"))
 
 
+@functools.cache
+def nodes(path: Path):
+    return list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+
 def imports(path: Path):
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes(path):
         if isinstance(node, ast.ImportFrom) and node.module:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Import):
@@ -71,8 +77,7 @@ def test_core_needs_the_standard_library_only(path):
 @pytest.mark.parametrize("path", FILES, ids=lambda p: place(p)[0])
 def test_only_the_faces_print_read_the_environment_or_catch_everything(path):
     name, here = place(path)
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
+    for node in nodes(path):
         if isinstance(node, ast.ExceptHandler):
             caught = node.type.id if isinstance(node.type, ast.Name) else ""
             assert node.type is not None, f"{name}: bare except"

@@ -81,6 +81,7 @@ def test_a_csv_row_starts_at_the_line_an_editor_shows_and_an_empty_cell_is_no_va
         "prompt\tharm\nMay I; now?\t0\nWhich?\t3\n",
         'prompt;harm\r"May I; now?";0\rWhich?;3\r',
         "prompt,harm,,\nMay I; now?,0,,\nWhich?,3,,\n,,,\n",
+        '\ufeffprompt;;harm ; ;\r\n"May I; now?";;0;;\r\nWhich?; ;3;;\r\n',
     ],
 )
 def test_a_spreadsheets_dialect_is_read_whatever_its_country(tmp_path, data):
@@ -93,6 +94,7 @@ def test_a_spreadsheets_dialect_is_read_whatever_its_country(tmp_path, data):
     [
         ("a,b\n1,2,3\n", "a.csv, row 2: has 3 cells under 2 columns; quote text that holds a comma or semicolon"),
         ("a,a\n1,2\n", "a.csv, row 1: column 'a' stands twice in the header; rename one"),
+        ("a,,b\n1,,2\n3,seen,4\n", "a.csv, row 3: 'seen' stands in a column without a name; name it in the header"),
         ('a,b\n1,2\n3,"open\n', "a.csv, row 3: is not CSV (unexpected end of data); correct its quotes"),
     ],
 )

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 _CHUNK_BYTES = 1 << 20
+_AS_THEY_ARE = {str, int, bool, type(None)}  # most values; asked first, because every id walks all of them
 
 
 def canonical(value: Any) -> str:
@@ -42,6 +43,8 @@ def digest_file(path: Path) -> str:
 
 def plain(value: Any) -> Any:
     """``value`` as JSON can hold it: dataclasses become dicts, enums their values, tuples lists."""
+    if type(value) in _AS_THEY_ARE:
+        return value
     if isinstance(value, enum.Enum):
         return value.value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -52,6 +55,6 @@ def plain(value: Any) -> Any:
         return [plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{value} has no canonical text; say what is missing in a field of its own")
-    if value is None or isinstance(value, (str, int, float, bool)):
+    if isinstance(value, (str, int, float)):
         return value
     raise TypeError(f"{type(value).__name__} has no canonical text")

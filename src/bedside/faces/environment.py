@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from traceback import walk_tb
 from types import TracebackType
 from typing import Any, Self
 
@@ -34,6 +35,7 @@ UNUSABLE = {
     errno.EISDIR: "a folder stands where a file should be; choose another name",
 }
 """What the system says of a place, and what to do."""
+TRACKERS = ("tensorboard", "mlflow", "wandb", "trackio")
 
 
 _SIZES = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
@@ -176,6 +178,8 @@ def _best_device(torch: Any) -> str:
 def hush() -> None:
     """Other libraries' progress bars and notices belong to their authors; ours say what a person can act on."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from transformers.utils import logging
 
@@ -256,7 +260,8 @@ def clean_exit(console: Console) -> Iterator[None]:
     if STARTED.world > 1:
         signal.signal(signal.SIGTERM, _ended)
     try:
-        yield
+        with _TrackersNamed():
+            yield
     except (BedsideError, Interrupted, KeyboardInterrupt, OSError) as error:
         if STARTED.world > 1:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -279,3 +284,18 @@ def _told(console: Console, error: BaseException) -> None:
     said = f"error: {error.filename or 'disk'}: {reason}, and continue with the same command"
     console.print(said, markup=False, highlight=False, soft_wrap=True)
     raise SystemExit(1) from None
+
+
+class _TrackersNamed:
+    """No key, no server, a part that is missing: what stops a tracker comes in mid-run, as whatever error it likes."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if not isinstance(error, Exception) or isinstance(error, BedsideError):
+            return
+        rooms = {frame.f_globals.get("__name__", "").partition(".")[0] for frame, _ in walk_tb(at)}
+        for tracker in (name for name in TRACKERS if name in rooms):
+            cause = (str(error).strip().splitlines() or [type(error).__name__])[0].strip()
+            cure = "mend that or say report_to: none, and continue with the same command: finished work is kept"
+            raise ConfigError(f"report_to: {tracker}: {cause}; {cure}") from None

@@ -2,7 +2,8 @@
 
     prompt, harm, harm_proposed, harm_probability, principle, principle_proposed, group, confirmed_by, ...
 
-``harm`` stays empty until a person fills it. The file is written after every answer, so nothing is lost.
+``harm`` stays empty until a person fills it. The file is written after every answer, so nothing is lost. A CSV is
+written with the delimiter and the mark of the one it came from, so that the same spreadsheet opens it.
 """
 
 import csv
@@ -40,7 +41,7 @@ def propose(prompts: Path, learn_from: Path | None, out: Path, seed: int) -> Pro
     made = label.propose(labelled, [p for p in read if p.harm is None], seed)
     if out.exists():
         raise DataError(f"{out} is there already and may hold somebody's work; confirm it with --confirm, or move it")
-    _write(out, [_row(proposal) for proposal in made])
+    _write(out, [_row(proposal) for proposal in made], like=prompts)
     return Proposed(len(made), len(labelled), label.audit(split.group(labelled), seed))
 
 
@@ -60,7 +61,7 @@ def confirm(file: Path, by: str, answer: Callable[[dict[str, Any], int], str | N
         if level != "s":
             row |= {"harm": int(level or row[PROPOSED]), "confirmed_by": by}
             confirmed += 1
-            _write(file, rows)
+            _write(file, rows, like=file)
     return confirmed
 
 
@@ -102,19 +103,20 @@ def _row(proposal: label.Proposal) -> dict[str, Any]:
     }
 
 
-def _write(out: Path, rows: list[dict[str, Any]]) -> None:
+def _write(out: Path, rows: list[dict[str, Any]], like: Path) -> None:
     if out.suffix.lower() == ".csv":
-        tables.write_text(out, _csv(out, rows))
+        mark, delimiter = tables.csv_signs(like)
+        tables.write_text(out, mark + _csv(out, rows, delimiter))
     else:
         tables.write_text(out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
-def _csv(out: Path, rows: list[dict[str, Any]]) -> str:
+def _csv(out: Path, rows: list[dict[str, Any]], delimiter: str) -> str:
     if any(not isinstance(row["prompt"], str) for row in rows):
         raise DataError(f"{out}: some prompts have several turns, which a CSV cell cannot hold; write {out.stem}.jsonl")
     text = io.StringIO(newline="")
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    table = csv.DictWriter(text, columns, lineterminator="\n", restval="", quoting=csv.QUOTE_ALL)
+    table = csv.DictWriter(text, columns, lineterminator="\n", restval="", quoting=csv.QUOTE_ALL, delimiter=delimiter)
     table.writeheader()
     table.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
     return text.getvalue()

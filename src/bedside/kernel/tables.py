@@ -113,6 +113,15 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(plain(value), indent=1, ensure_ascii=False) + "\n")
 
 
+def csv_signs(path: Path) -> tuple[str, str]:
+    """The mark at the start and the delimiter of a CSV, as whoever saved it has them; "" and "," of anything else."""
+    if path.suffix.lower() != ".csv" or not path.is_file():
+        return "", ","
+    text = path.read_bytes().decode("utf-8")
+    bare = text.removeprefix("\ufeff")
+    return text[: len(text) - len(bare)], _delimiter(bare)
+
+
 def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
     """One canonical line of JSON a row, whole or not at all."""
     write_text(path, "".join(canonical(row) + "\n" for row in rows))
@@ -236,12 +245,13 @@ def _cells_of_header(text: str, delimiter: str) -> int:
 
 def _header(cells: list[str], where: str) -> list[str]:
     """Names of the columns, without the nameless ones that a spreadsheet leaves at the end."""
-    while cells[-1] == "":
-        cells = cells[:-1]
-    twice = sorted({cell for cell in cells if cells.count(cell) > 1})
+    names = [cell.strip() for cell in cells]
+    while names[-1] == "":
+        names.pop()
+    twice = sorted({name for name in names if name and names.count(name) > 1})
     if twice:
         raise DataError(f"{where}: column {twice[0]!r} stands twice in the header; rename one")
-    return [cell.strip() for cell in cells]
+    return names
 
 
 def _cells(header: list[str], cells: list[str], where: str) -> dict[str, Any]:
@@ -250,7 +260,10 @@ def _cells(header: list[str], cells: list[str], where: str) -> dict[str, Any]:
     if len(cells) != len(header):
         cure = "quote text that holds a comma or semicolon"
         raise DataError(f"{where}: has {len(cells)} cells under {len(header)} columns; {cure}")
-    return {key: cell or None for key, cell in zip(header, cells, strict=True)}
+    for key, cell in zip(header, cells, strict=True):
+        if not key and cell.strip():
+            raise DataError(f"{where}: {_shown(cell)} stands in a column without a name; name it in the header")
+    return {key: cell or None for key, cell in zip(header, cells, strict=True) if key}
 
 
 def _parquet(path: Path, name: str) -> Iterator[Row]:
