@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _PACKAGE = Path(__file__).parents[1]
 EMBEDDED = {"embedded": _PACKAGE / "embedded", "embedded-comfort": _PACKAGE / "embedded_comfort"}
-"""Models that ship with Bedside: one for the safety loop, one that rewrites and soothes."""
+"""Models that ship with Bedside: an assistant that also judges, and a writer that rewrites and soothes."""
 ADAPTER, ON_TARGET = "adapter_config.json", "on-target"
 FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
 
