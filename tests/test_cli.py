@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
+from bedside.faces import environment
 from bedside.faces.cli import app, main
 from bedside.kernel import tables
 from test_align import write_coin, write_config
@@ -137,3 +139,18 @@ def test_a_row_that_is_not_trls_is_named(project):
     )
     assert done.returncode == 1
     assert "rows.jsonl, row 1: no column 'prompt'" in done.stderr or "no column" in done.stderr
+
+
+def test_a_disks_word_out_of_rust_is_no_traceback(capsys):
+    said = "Error while serializing: I/O error: No space left on device (os error 28)"  # as safetensors words it
+    with pytest.raises(SystemExit) as ended, environment.clean_exit(Console(stderr=True, width=300)):
+        raise RuntimeError(said)
+    assert ended.value.code == 1
+    assert capsys.readouterr().err.startswith("error: disk: the disk is full; free some space")
+
+
+def test_a_place_that_cannot_be_written_is_named_as_the_person_knows_it(tmp_path):
+    (tmp_path / "a.csv").mkdir()
+    with pytest.raises(OSError) as told:
+        tables.write_text(tmp_path / "a.csv", "x")
+    assert told.value.filename == str(tmp_path / "a.csv")

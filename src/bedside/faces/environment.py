@@ -3,6 +3,7 @@
 import errno
 import os
 import platform
+import re
 import shutil
 import signal
 import sys
@@ -27,6 +28,7 @@ from bedside.core.ranks import Alone, Ranks
 INTERRUPTED = 130
 UNUSABLE = {
     errno.ENOSPC: "the disk is full; free some space",
+    errno.EFBIG: "a file may not grow so large here; raise ulimit -f, or choose another runs:",
     errno.EROFS: "it is read-only; choose another runs:",
     errno.EACCES: "this user may not use it; choose another runs:",
     errno.EPERM: "this user may not use it; choose another runs:",
@@ -260,7 +262,7 @@ def clean_exit(console: Console) -> Iterator[None]:
     if STARTED.world > 1:
         signal.signal(signal.SIGTERM, _ended)
     try:
-        with _TrackersNamed():
+        with _OthersErrors():
             yield
     except (BedsideError, Interrupted, KeyboardInterrupt, OSError) as error:
         if STARTED.world > 1:
@@ -286,14 +288,16 @@ def _told(console: Console, error: BaseException) -> None:
     raise SystemExit(1) from None
 
 
-class _TrackersNamed:
-    """No key, no server, a part that is missing: what stops a tracker comes in mid-run, as whatever error it likes."""
+class _OthersErrors:
+    """What others raise and no type tells apart: a disk's word out of Rust, and whatever stops a tracker in mid-run."""
 
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if not isinstance(error, Exception) or isinstance(error, BedsideError):
             return
+        if not isinstance(error, OSError) and (number := re.search(r"\(os error (\d+)\)", str(error))):
+            raise OSError(int(number[1]), os.strerror(int(number[1]))) from None
         rooms = {frame.f_globals.get("__name__", "").partition(".")[0] for frame, _ in walk_tb(at)}
         for tracker in (name for name in TRACKERS if name in rooms):
             cause = (str(error).strip().splitlines() or [type(error).__name__])[0].strip()

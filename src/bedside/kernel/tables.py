@@ -94,6 +94,9 @@ def write_text(path: Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
+    except OSError as error:
+        error.filename = str(path)  # nobody looks for a draft
+        raise
     finally:
         draft.unlink(missing_ok=True)
     _remember(path.parent)
