@@ -25,7 +25,7 @@ pytestmark = pytest.mark.prove
 SEEDS = (0, 1, 2)
 ABLATIONS = sorted((Path(__file__).parents[1] / "examples" / "ablations").glob("*.yaml"))
 ALONE = ["baselines.safety_prompt=null", "baselines.sft_on_refusals=false"]
-SMALL = [*ALONE, "data.train.n=200", "data.valid.n=120", "data.test.n=300", "align.epochs=3"]
+SMALL = [*ALONE, "data.train.n=240", "data.valid.n=120", "data.test.n=300", "align.epochs=4"]
 SHOWN = ("overall", "safety_score", "err", "unsafe_accept@3")
 SHAKY = "judges.shaky={kind: noisy, judge: {kind: rubric, model: target}, flips: %s}"
 NO_GATES = ["gates.kappa_min=null", "gates.unreadable_max=null", "gates.err_max=null"]
