@@ -18,7 +18,7 @@ from bedside.core.ranks import Alone, rejoin, share
 from bedside.engine import ranks as engine
 from bedside.engine.logprobs import Exchange
 from bedside.engine.trainer import Mismatch, kl_estimate
-from bedside.faces.environment import Started, started
+from bedside.faces.launcher import Started, started
 from bedside.flows import align
 from bedside.flows.session import Session
 from bedside.kernel.purse import Purse

@@ -106,11 +106,11 @@ def align(config: Config, progress: Progress | None = None) -> Run:
 
     Under ``torchrun`` all processes call it, share the work and return the same; the first one writes.
     """
-    from bedside.faces import environment
+    from bedside.faces import environment, launcher
     from bedside.flows import align as flow
 
-    progress, ranks = progress or Silent(), environment.ranks(config.device)
-    if note := environment.launcher_note():
+    progress, ranks = progress or Silent(), launcher.ranks(lambda: environment.launch(config.device, 0).device)
+    if note := launcher.note():
         progress.say(note)
     opened = together(ranks, lambda: session(config, progress, ranks=ranks))
     together(ranks, lambda: _keep(opened.store.root, config) if opened.first else None)
@@ -147,14 +147,14 @@ def session(config: Config, progress: Progress, *, target: bool = True, ranks: R
 
     ``ranks``: who shares it; without them ConfigError in one of several processes.
     """
-    from bedside.faces import environment
+    from bedside.faces import environment, launcher
     from bedside.flows import endpoints
     from bedside.flows.session import Session
     from bedside.kernel.registry import open_plugin
     from bedside.kernel.store import Store
 
     if ranks is None:
-        environment.require_one_process("this")
+        launcher.require_one_process("this")
     environment.reporter(config.report_to)
     launch = environment.launch(config.device, config.seed)
     environment.hush()

@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from bedside.faces import environment
+from bedside.faces import environment, launcher
 
 if TYPE_CHECKING:
     from bedside.faces.api import Run
@@ -75,7 +75,7 @@ def bedside(
 ) -> None:
     """Make a healthcare chat assistant safe, helpful, accurate and kind, and prove it."""
     if ctx.invoked_subcommand not in SHARED:
-        environment.require_one_process(f"bedside {ctx.invoked_subcommand}")
+        launcher.require_one_process(f"bedside {ctx.invoked_subcommand}")
 
 
 def _loaded(
@@ -132,7 +132,7 @@ def _working() -> Iterator[environment.Terminal]:
 def _align(config: "Config") -> "Run":
     from bedside.faces import api
 
-    if environment.STARTED.rank > 0:
+    if launcher.STARTED.rank > 0:
         warnings.filterwarnings("ignore")
         logging.disable()
         api.align(config)
