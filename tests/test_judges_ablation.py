@@ -122,7 +122,8 @@ def test_when_which_judge_is_needed(config, seed, tmp_path, evidence):
         | {f"{name}, truth": said(named(told.after, name)) for name in SHOWN}
         | {"alarms": sum(g.state is GateState.FAIL for cycle in told.cycles for g in cycle.gates)}
     )
-    assert named(told.before, "overall").value <= named(told.after, "overall").value + 0.05
+    better = named(told.before, "overall").value < named(told.after, "overall").value
+    assert better or not told.ships, "whatever a judge taught, what is worse by truth does not ship"
 
 
 def said(measure) -> str:
