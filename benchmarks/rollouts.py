@@ -22,7 +22,7 @@ from benchmarks.training import quiet
 Ids = list[list[int]]
 
 
-class _Limits(StoppingCriteria):  # type: ignore[misc]
+class _Limits(StoppingCriteria):
     """A row is done at its own limit."""
 
     def __init__(self, start: int, limits: Sequence[int]) -> None:

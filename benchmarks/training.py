@@ -83,7 +83,7 @@ def theirs(kind: str, model: Any, rows: Sequence[Example], setting: Setting) -> 
         more |= {"desirable_weight": 1.0, "undesirable_weight": 1.0}
     spent = 0.0
 
-    class Timed(trained_by):  # type: ignore[valid-type, misc]
+    class Timed(trained_by):
         def _precompute_ref_logps(self, *args: Any, **kwargs: Any) -> Any:
             nonlocal spent
             seconds, made = measuring.timed(lambda: super(Timed, self)._precompute_ref_logps(*args, **kwargs))

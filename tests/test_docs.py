@@ -66,7 +66,7 @@ def test_the_judge_of_the_how_to_page_keeps_a_judges_promises(monkeypatch):
     (source,) = blocks(ROOT / "docs" / "how-to" / "own-judge.md", "python")
     space: dict[str, object] = {"__name__": "blunt"}
     exec(compile(source, "own-judge.md", "exec"), space)
-    checks.judge(space["Blunt"]())  # type: ignore[operator]
+    checks.judge(space["Blunt"]())
 
 
 def test_the_metric_of_the_how_to_page_keeps_a_metrics_promises_and_may_be_required(monkeypatch):
@@ -80,7 +80,7 @@ def test_the_metric_of_the_how_to_page_keeps_a_metrics_promises_and_may_be_requi
     (source,), (told,) = blocks(page, "python"), blocks(page, "yaml")
     space: dict[str, object] = {"__name__": "signposts"}
     exec(compile(source, "own-metric.md", "exec"), space)
-    checks.metric(space["Signposts"]())  # type: ignore[operator]
+    checks.metric(space["Signposts"]())
     part = {"kind": "clinic", "n": 10}
     data = {"train": {**part, "part": "train"}, "valid": {**part, "part": "valid"}, "test": {**part, "part": "test"}}
     config = Config.model_validate({"target": "embedded", "data": data, **yaml.safe_load(told)})

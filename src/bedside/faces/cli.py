@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class _Verbs(TyperGroup):
-    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+    def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:

@@ -5,7 +5,7 @@ what machine this is are taken off; a body is read up to a limit, and never unpa
 """
 
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from bedside.core.errors import ModelError
 
@@ -54,7 +54,7 @@ def _transport(url: str, key: str | None, proxy: str | None) -> "httpx2.AsyncBas
             if response.headers.get("content-encoding", "identity").lower() != "identity":
                 await response.aclose()
                 raise httpx2.DecodingError("a packed body, which was not asked for")
-            response.stream = Bounded(response.stream)  # type: ignore[arg-type]
+            response.stream = Bounded(cast("httpx2.AsyncByteStream", response.stream))  # as of any async transport
             return response
 
         async def aclose(self) -> None:

@@ -20,12 +20,12 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from bedside.core.errors import DataError
 from bedside.core.identity import digest
 from bedside.core.reports import Flow
-from bedside.core.types import HARM_LEVELS, Conversation, Message, Prompt
+from bedside.core.types import HARM_LEVELS, Conversation, Message, Prompt, Role
 from bedside.kernel import words
 from bedside.kernel.tables import Row
 
@@ -271,7 +271,7 @@ def _conversation(row: Mapping[str, Any]) -> tuple[Conversation, str | None]:
 def _message(turn: Any) -> Message:
     if not isinstance(turn, Mapping) or not isinstance(turn.get("content"), str):
         raise DataError(f"a turn is {words.shown(turn)}; write {{role: user, content: text}}")
-    return Message(turn.get("role"), _text(turn["content"]))  # type: ignore[arg-type]
+    return Message(cast("Role", turn.get("role")), _text(turn["content"]))  # which says what a role may be
 
 
 def _harm(value: Any) -> int | None:
