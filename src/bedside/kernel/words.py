@@ -118,9 +118,9 @@ def _needed(kind: str, ctx: Mapping[str, Any], message: str) -> str:
 def _told(details: ErrorDetails, cls: type[BaseModel]) -> InitErrorDetails:
     loc, value = details["loc"], details["input"]
     if details["type"] == "extra_forbidden" and len(loc) == 1:
-        return _unknown(loc, value, keys_of(cls))
+        return _unknown(loc, value, keys_of(cls), _kind(cls))
     if details["type"] == "unknown" and len(loc) == 2 and loc[0] == INLINE:
-        return _unknown(loc, value, [*details["ctx"]["keys"], *keys_of(cls)])
+        return _unknown(loc, value, [*details["ctx"]["keys"], *keys_of(cls)], details["ctx"]["kind"])
     if details["type"] == "unknown":
         return InitErrorDetails(type=_sentence(**details["ctx"]), loc=loc, input=value)
     choices = _choices(cls, loc) if details["type"] != "told" else ""
@@ -129,16 +129,22 @@ def _told(details: ErrorDetails, cls: type[BaseModel]) -> InitErrorDetails:
     return InitErrorDetails(type=_sentence(in_words(details)), loc=loc, input=value)
 
 
-def _unknown(loc: Loc, value: Any, keys: Sequence[str]) -> InitErrorDetails:
-    hint = nearest(str(loc[-1]), keys, there="the keys are")
-    return InitErrorDetails(type=_sentence(f"no such key; {hint}", tuple(keys)), loc=loc, input=value)
+def _unknown(loc: Loc, value: Any, keys: Sequence[str], kind: str) -> InitErrorDetails:
+    nothing = f"kind {kind!r} has no such key" if kind else "no such key"
+    sentence = f"{nothing}; {nearest(str(loc[-1]), keys, there='the keys are')}"
+    return InitErrorDetails(type=_sentence(sentence, tuple(keys), kind), loc=loc, input=value)
 
 
-def _sentence(told: str, keys: tuple[str, ...] | None = None) -> PydanticCustomError:
+def _sentence(told: str, keys: tuple[str, ...] | None = None, kind: str = "") -> PydanticCustomError:
     """An error that says ``told``. With ``keys``, a table around it may still offer its own."""
     if keys is None:
         return PydanticCustomError("told", "{told}", {"told": told})
-    return PydanticCustomError("unknown", "{told}", {"told": told, "keys": keys})
+    return PydanticCustomError("unknown", "{told}", {"told": told, "keys": keys, "kind": kind})
+
+
+def _kind(cls: type[BaseModel]) -> str:
+    """What a person calls the plug-in ``cls``; empty for any other table."""
+    return str(cls.model_fields["kind"].default) if "kind" in cls.model_fields else ""
 
 
 def keys_of(cls: type[BaseModel]) -> list[str]:
