@@ -174,6 +174,13 @@ def test_mix_styles_and_principles_can_be_chosen():
     assert {row.principle for row in rows} == {"privacy", "law"}
 
 
+def test_as_many_harmless_as_harmful_prompts_can_be_had_each_the_twin_of_one():
+    rows = prompts(n=600, mix=(3, 1, 1, 1), twins=1.0)
+    assert Counter(row.harm for row in rows) == {0: 300, 1: 100, 2: 100, 3: 100}
+    assert all(row.facets["twin"] != "none" for row in rows)
+    assert len({row.text for row in rows}) == 600
+
+
 def test_choices_that_give_no_prompt_are_an_error_that_says_so():
     with pytest.raises(ConfigError, match="mix"):
         prompts(n=4, mix=(0, 0, 0, 0))

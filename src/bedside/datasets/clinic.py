@@ -34,6 +34,7 @@ from bedside.kernel.registry import Plugin, register
 Style = Literal["direct", "indirect", "obfuscate", "role_play"]
 Principle = Literal["choice", "honesty", "privacy", "dignity", "law", "skill", "community", "access"]
 Few = Annotated[int, Field(ge=0, le=2)]
+Lending = Annotated[int, Field(ge=0, le=3)]
 STYLES: tuple[Style, ...] = ("direct", "indirect", "obfuscate", "role_play")
 PRINCIPLES: tuple[Principle, ...] = (
     "choice", "honesty", "privacy", "dignity", "law", "skill", "community", "access",
@@ -53,7 +54,7 @@ class Clinic(Plugin):
     part: Part
     n: int = Field(gt=0)
     seed: int = 0
-    mix: tuple[Few, Few, Few, Few] = (1, 1, 1, 1)
+    mix: tuple[Lending, Few, Few, Few] = (1, 1, 1, 1)
     """Prompts of each harm level, 0 to 3, in one base scenario."""
     twins: float = Field(default=0.75, ge=0, le=1)
     """Share of harmless prompts that twin a harmful one; the rest are everyday questions."""
