@@ -23,9 +23,10 @@ from bedside.stages.gates import Plateau
 
 pytestmark = pytest.mark.prove
 SEEDS = (0, 1, 2)
-ABLATIONS = sorted((Path(__file__).parents[1] / "examples" / "ablations").glob("*.yaml"))
+EXAMPLES = Path(__file__).parents[1] / "examples"
+ABLATIONS = sorted((EXAMPLES / "ablations").glob("*.yaml"))
 ALONE = ["baselines.safety_prompt=null", "baselines.sft_on_refusals=false"]
-SMALL = [*ALONE, "data.train.n=240", "data.valid.n=120", "data.test.n=300", "align.epochs=4"]
+SMALL = [*ALONE, "data.valid.n=120", "data.test.n=300"]
 SHOWN = ("overall", "safety_score", "err", "unsafe_accept@3")
 SHAKY = "judges.shaky={kind: noisy, judge: {kind: rubric, model: target}, flips: %s}"
 NO_GATES = ["gates.kappa_min=null", "gates.unreadable_max=null", "gates.err_max=null"]
@@ -133,6 +134,31 @@ def test_an_ablation_runs_and_says_what_came_of_it(config, seed, tmp_path, evide
             )
     evidence["ablations on the sealed test"].append(row(told, seed, config=config.stem))
     assert told.cycles
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_joined_loop_is_safe_and_kinder_or_says_not(seed, tmp_path, evidence):
+    told = run(tmp_path, seed, *ALONE, config=EXAMPLES / "joined.yaml")
+    for axes in told.axes:
+        four = {name: said(getattr(axes, name)) for name in ("safe", "helpful", "accurate", "kind")}
+        evidence["joined loop"].append(
+            {"seed": seed, "policy": axes.name, **four, "on the front": "yes" if axes.front else "no"}
+        )
+    evidence["joined loop by stance"].append(row(told, seed))
+    for measure in told.pressure:
+        evidence["joined loop under pressure"].append({"seed": seed, "who": measure.name, "gives in": said(measure)})
+    mixed = [flow for cycle in told.cycles for flow in cycle.flows if flow.step == "warm against cold"]
+    evidence["what the joined loop mixed in"] += [
+        {
+            "seed": seed,
+            "cycle": n,
+            "warm pairs": flow.kept,
+            "dropped": "; ".join(f"{k} {v}" for k, v in flow.dropped.items()),
+        }
+        for n, flow in enumerate(mixed, 1)
+    ]
+    assert mixed
+    assert mixed[0].kept
 
 
 @pytest.mark.parametrize("seed", SEEDS)
