@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize
 
-from bedside.stats.correction import Labelled, em, rogan_gladen, simplex
+from bedside.stats.correction import Labelled, _lee, em, rogan_gladen, simplex
 
 LABELS = ("accept", "caution", "refuse")
 GOOD = np.array([[0.85, 0.1, 0.05], [0.15, 0.7, 0.15], [0.05, 0.1, 0.85]])
@@ -26,6 +26,17 @@ def test_two_classes_by_hand():
     assert found.value == pytest.approx(2 / 7)
     assert found.low < 2 / 7 < found.high
     assert (found.n, found.labelled) == (200, 100)
+
+
+def test_lee_s_interval_by_hand():
+    """p = 120/200, q0 = 32/40, q1 = 54/60, z^2 = 3.8415, each pulled towards a half:
+
+    p = 121.921/203.841 = 0.59812    q0 = 33/42 = 0.78571    q1 = 55/62 = 0.88710
+    theta = 0.38383/0.67281 = 0.57049      q0(1-q0)/42 = 0.0040088      q1(1-q1)/62 = 0.0016154
+    moved by 2 z^2 (0.57049 * 0.0016154 - 0.42951 * 0.0040088) = -0.00615
+    reach 1.95996 * sqrt(0.0011792 + 0.42951^2 * 0.0040088 + 0.57049^2 * 0.0016154) / 0.67281 = 0.14403
+    """
+    assert _lee(0.6, 0.8, 0.9, (200, 40, 60)) == pytest.approx((0.42031, 0.70837), abs=2e-5)
 
 
 def test_a_perfect_judge_is_left_as_it_is():

@@ -1,7 +1,7 @@
 """What a rate would be if the judge made no errors: corrected by labels on the same checkpoint's answers.
 
-Two classes, Rogan & Gladen 1978, interval after Lee et al. 2025 (arXiv 2511.21140; written from memory,
-its coverage simulated in docs/evidence/coverage-of-corrected-rates.md, not yet compared with the paper):
+Two classes, Rogan & Gladen 1978, interval of Lee et al. 2025 (arXiv 2511.21140), compared with the
+formula their code computes; its coverage stands in docs/evidence/coverage-of-corrected-rates.md:
 
     θ = (p + q0 − 1) / (q0 + q1 − 1)     p = share the judge calls positive, q1 sensitivity, q0 specificity
     p, q0, q1 pulled towards ½ (n + z², m0 + 2, m1 + 2 rows), θ moved by 2 z² (θ q1 (1−q1)/m1 − (1−θ) q0 (1−q0)/m0)
