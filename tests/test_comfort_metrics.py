@@ -1,9 +1,15 @@
 """Knowledge and comfort by hand."""
 
-import pytest
+import io
 
+import pytest
+from rich.console import Console
+
+from bedside.core.comforts import Arm, ComfortSummary
 from bedside.core.protocols import Launch
+from bedside.core.reports import Measure
 from bedside.core.types import Judged, Response, Stance, Verdict
+from bedside.faces import tables_comfort
 from bedside.judges.clinic_comfort import ClinicComfort
 from bedside.judges.comfort import ComfortJudge
 from bedside.judges.emotion import STEMS, ModelReader, WordReader
@@ -137,3 +143,13 @@ def test_a_model_says_how_likely_each_emotion_is_and_what_it_cannot_take_in_is_u
     assert empty.unreadable == "empty answer"
     (long,) = ModelReader(Scripted(context=5)).judge(rows[:1])
     assert "more than the judge reads (5)" in long.unreadable
+
+
+def test_four_models_stand_side_by_side_in_80_columns_each_interval_whole():
+    measures = tuple(Measure(name, 0.2, 305, 0, 0.1, 0.3) for name in tables_comfort.SHOWN)
+    arms = tuple(Arm(name, name, measures, (), ()) for name in ("target", "sft", "kto", "dpo"))
+    out = Console(width=80, record=True, file=io.StringIO())
+    tables_comfort.show(out, ComfortSummary("c", "v", arms, (), "d", {}, "w", (), (), (), {}))
+    shown = out.export_text()
+    assert shown.count("[0.10, 0.30]") == 4 * len(tables_comfort.SHOWN)
+    assert "…" not in shown
