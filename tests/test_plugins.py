@@ -52,6 +52,10 @@ def test_objectives_keep_their_promises(name):
     checks.objective(registry.find("objective", name)(), rows, scores)
 
 
+def test_the_clinic_s_writer_keeps_the_promises_of_a_model():
+    checks.model(registry.find("model", "clinic_writer")())
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("shape", ["llama", "qwen", "mistral"])
 def test_models_keep_their_promises(shape, tiny):
