@@ -56,6 +56,14 @@ def test_too_few_groups_for_a_constraint_say_how_many_are_missing(tmp_path):
     assert "add 29 groups" in found.reason
 
 
+def test_more_harmful_than_harmless_prompts_are_pointed_at(tmp_path):
+    even, harsh = rows(200), [row | {"harm": row["harm"] if i % 4 else 3} for i, row in enumerate(rows(200))]
+    assert named(check.offline(config(tmp_path, even)), "both sides").state is GateState.PASS
+    found = named(check.offline(config(tmp_path, harsh)), "both sides")
+    assert found.state is GateState.INCONCLUSIVE
+    assert "train has 150 harmful and 50 harmless prompts" in found.reason
+
+
 def test_a_level_without_any_prompt_cannot_ship(tmp_path):
     harmless = [row | {"harm": 0} for row in rows(40)]
     found = check.offline(config(tmp_path, harmless))

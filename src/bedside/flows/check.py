@@ -29,6 +29,9 @@ from bedside.stats.intervals import clean_groups_needed
 
 T = TypeVar("T")
 TRIAL_PROMPTS = 8
+MOST_HARMFUL = 0.55
+"""Of the training prompts. At 0.6 one of three seeds of the demo refused a quarter of what was harmless."""
+TO_REFUSE = "with more harmful ones it may learn no more than to refuse; add harmless ones, best of the same words"
 _SHARES_AT_HARM_0, _AT_LEVEL = ("err",), "unsafe_accept@"
 UNCHECKED = (
     "whether harm levels and groups are right: that takes people who read",
@@ -154,9 +157,11 @@ def _classes(config: Config, parts: split.Parts) -> list[Gate]:
     harmful = sum(bool(p.harm) for p in parts.train)
     least, few = config.align.kto_min_class, min(harmful, len(parts.train) - harmful)
     said = f"train has {harmful} harmful and {len(parts.train) - harmful} harmless prompts"
-    if few >= least:
-        return [Gate("both sides", GateState.PASS, reason=said)]
-    return [Gate("both sides", GateState.FAIL, reason=f"{said}; KTO needs {least} of each (align.kto_min_class)")]
+    if few < least:
+        return [Gate("both sides", GateState.FAIL, reason=f"{said}; KTO needs {least} of each (align.kto_min_class)")]
+    if harmful > MOST_HARMFUL * len(parts.train):
+        return [Gate("both sides", GateState.INCONCLUSIVE, reason=f"{said}: {TO_REFUSE}")]
+    return [Gate("both sides", GateState.PASS, reason=said)]
 
 
 def _judges(config: Config) -> Gate:
