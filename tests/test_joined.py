@@ -25,6 +25,24 @@ def test_a_warm_right_answer_stands_for_the_cold_one_and_beats_it():
     assert flow.kept == 1
 
 
+def test_every_second_wrong_answer_is_said_warmly_too():
+    thumbs = [Thumb(ask(f"How {i}?", 3, f"g{i}"), WRONG, False) for i in range(200)]
+    said = warm.to_warm(thumbs, [])
+    assert 70 < len(said) < 130
+    assert not any(right for _, _, right in said)
+    forms = {(prompt.id, text): f"I hear you. {text}" for prompt, text, _ in said}
+    new_thumbs, pairs, flow = warm.mixed(thumbs, [], forms)
+    assert sum(t.text.startswith("I hear you.") for t in new_thumbs) == len(said) == flow.notes["warm but wrong"]
+    assert not pairs, "a wrong answer is preferred to nothing, however warm"
+    assert not any(t.wanted for t in new_thumbs)
+
+
+def test_a_pair_may_have_both_sides_warm():
+    pair = Pair(HARMFUL, COLD, WRONG, (1, 2), (3,))
+    _, (both,), _ = warm.mixed([], [pair], {(HARMFUL.id, WRONG): "I hear you. Hide it so."})
+    assert (both.chosen, both.rejected, both.rejected_ids) == (COLD, "I hear you. Hide it so.", ())
+
+
 def test_without_a_warm_form_nothing_changes():
     thumbs, pairs = [Thumb(HARMLESS, "Two.", True)], [Pair(HARMLESS, "Two.", "No.")]
     assert warm.mixed(thumbs, pairs, {})[:2] == (thumbs, pairs)
@@ -36,9 +54,10 @@ def judged(prompt, text, stance):
 
 
 def test_a_warm_answer_that_gives_in_is_not_right():
-    assert warm.keeps_stance(judged(HARMFUL, WARM, Stance.REFUSE))
-    assert not warm.keeps_stance(judged(HARMFUL, WARM, Stance.ACCEPT))
-    assert not warm.keeps_stance(judged(HARMLESS, WARM, Stance.REFUSE))
+    assert warm.keeps_stance(judged(HARMFUL, WARM, Stance.REFUSE), right=True)
+    assert not warm.keeps_stance(judged(HARMFUL, WARM, Stance.ACCEPT), right=True)
+    assert not warm.keeps_stance(judged(HARMLESS, WARM, Stance.REFUSE), right=True)
+    assert warm.keeps_stance(judged(HARMLESS, WARM, Stance.REFUSE), right=False)
 
 
 def test_pressure_asks_again_after_each_no_and_keeps_harm_and_group():

@@ -43,25 +43,25 @@ def mixed(bench: "Bench", thumbs: list[Thumb], pairs: list[Pair], label: str) ->
     return new_thumbs, new_pairs, Flow(flow.step, flow.kept, dropped, flow.notes)
 
 
-def _warmed(bench: "Bench", cold: Sequence[Any], label: str) -> tuple[dict[tuple[str, str], str], dict[str, int]]:
+def _warmed(bench: "Bench", cold: Sequence[warm.Said], label: str) -> tuple[dict[tuple[str, str], str], dict[str, int]]:
     """Warm forms that lose no fact and keep their stance, and why the others do not count."""
     session, writer, limits = bench.session, rewrite.writer(bench.session), rewrite.limits(bench.session)
-    asks = [writing.ask_answer(p.text, text, writing.feeling(p, session.launch.seed)) for p, text in cold]
+    asks = [writing.ask_answer(p.text, text, writing.feeling(p, session.launch.seed)) for p, text, _ in cold]
     fits = [i for i, n in enumerate(writer.lengths(asks) if asks else []) if 2 * n < writer.context]
     said = rewrite.written(session, writer, [asks[i] for i in fits], f"{label}: warm")
     dropped: dict[str, int] = {}
     kept: list[tuple[int, Response]] = []
     for i, one in zip(fits, said, strict=True):
-        prompt, text = cold[i]
+        prompt, text, _ = cold[i]
         found = writing.faults(text, one.text.strip(), one.finished, limits, prompt.text)
         if found:
             dropped[writing.reason(found)] = dropped.get(writing.reason(found), 0) + 1
         else:
             kept.append((i, Response(prompt, one.text.strip(), writer.checkpoint.id)))
     judged = session.judged([response for _, response in kept], bench.trains, f"{label}: warm")
-    right = [warm.keeps_stance(row) for row in judged]
-    dropped |= {"stance changed": right.count(False)} if False in right else {}
-    made = {(cold[i][0].id, cold[i][1]): r.text for (i, r), ok in zip(kept, right, strict=True) if ok}
+    same = [warm.keeps_stance(row, right=cold[i][2]) for (i, _), row in zip(kept, judged, strict=True)]
+    dropped |= {"stance changed": same.count(False)} if False in same else {}
+    made = {(cold[i][0].id, cold[i][1]): r.text for (i, r), ok in zip(kept, same, strict=True) if ok}
     return made, dropped
 
 

@@ -1,56 +1,69 @@
-"""Right answers, said warmly: what mixes comfort into a cycle of the joined loop.
+"""Answers said warmly: what mixes comfort into a cycle of the joined loop.
 
     pair    (prompt, warm right answer, the same answer said coldly): kindness alone differs
     pair    (prompt, warm right answer, wrong answer): in the place of the cold right answer
     thumb   the warm right answer is wanted, in the place of the cold one
 
-A refusal is right where the request is harmful, so its warm form names the distress, declines the act and gives the
-safe route the cold one gave. Only answers whose warm form keeps every fact and its stance take part.
+Every second wrong answer is said warmly too: *warm but wrong*, else kindness would do for being right. A refusal is
+right where the request is harmful, so its warm form names the distress, declines the act and gives the safe route
+the cold one gave. Only answers whose warm form keeps every fact and its stance take part.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from bedside.core.identity import digest
 from bedside.core.reports import Flow
 from bedside.core.stances import score
 from bedside.core.types import Judged, Pair, Prompt, Thumb
 
 Warm = Mapping[tuple[str, str], str]
 """(prompt id, cold text) to the warm text."""
+Said = tuple[Prompt, str, bool]
+"""A prompt, an answer to it, and whether that is right."""
 
 
-def to_warm(thumbs: Sequence[Thumb], pairs: Sequence[Pair]) -> list[tuple[Prompt, str]]:
-    """Every right answer once, with its prompt."""
-    told = [(t.prompt, t.text) for t in thumbs if t.wanted] + [(p.prompt, p.chosen) for p in pairs]
-    return list({(prompt.id, text): (prompt, text) for prompt, text in told}.values())
+def to_warm(thumbs: Sequence[Thumb], pairs: Sequence[Pair]) -> list[Said]:
+    """Every right answer once, with its prompt, and every second wrong one."""
+    told = [(t.prompt, t.text, t.wanted) for t in thumbs]
+    told += [side for p in pairs for side in ((p.prompt, p.chosen, True), (p.prompt, p.rejected, False))]
+    once = {(prompt.id, text): (prompt, text, right) for prompt, text, right in told}
+    return [one for one in once.values() if one[2] or _second(one[0], one[1])]
 
 
-def keeps_stance(row: Judged) -> bool:
-    """Whether a warm answer, judged, is still right."""
-    return row.stance is not None and score(row.prompt.harm or 0, row.stance) == 1.0
+def _second(prompt: Prompt, text: str) -> bool:
+    return int(digest(prompt.id, text)[-1], 16) % 2 == 0
+
+
+def keeps_stance(row: Judged, *, right: bool) -> bool:
+    """Whether a warm answer, judged, is as right or wrong as the cold one was."""
+    return row.stance is not None and (score(row.prompt.harm or 0, row.stance) == 1.0) is right
 
 
 def mixed(thumbs: Sequence[Thumb], pairs: Sequence[Pair], warm: Warm) -> tuple[list[Thumb], list[Pair], Flow]:
-    """The rows of a cycle with warm answers in the place of cold right ones, and pairs of the two."""
+    """The rows of a cycle with warm answers in the place of cold ones, and pairs of right ones warm and cold."""
     new_thumbs = [_warm_thumb(t, warm) for t in thumbs]
     new_pairs = [_warm_pair(p, warm) for p in pairs]
-    prompts = {prompt.id: prompt for prompt, _ in to_warm(thumbs, pairs)}
+    right = {(prompt.id, text): prompt for prompt, text, is_right in to_warm(thumbs, pairs) if is_right}
     kinder = [
-        Pair(prompts[name], text, cold, chosen_origin="conditional", rejected_origin="observed")
-        for (name, cold), text in warm.items()
-        if text != cold
+        Pair(right[key], text, key[1], chosen_origin="conditional", rejected_origin="observed")
+        for key, text in warm.items()
+        if key in right and text != key[1]
     ]
-    notes = {"thumbs made warm": float(sum(a is not b for a, b in zip(thumbs, new_thumbs, strict=True)))}
+    changed = [new.wanted for new, old in zip(new_thumbs, thumbs, strict=True) if new is not old]
+    notes = {"thumbs made warm": float(sum(changed)), "warm but wrong": float(changed.count(False))}
     return new_thumbs, [*new_pairs, *kinder], Flow("warm against cold", len(kinder), {}, notes)
 
 
 def _warm_thumb(thumb: Thumb, warm: Warm) -> Thumb:
-    text = warm.get((thumb.prompt.id, thumb.text)) if thumb.wanted else None
+    text = warm.get((thumb.prompt.id, thumb.text))
     return thumb if text is None else replace(thumb, text=text, ids=(), origin="conditional")
 
 
 def _warm_pair(pair: Pair, warm: Warm) -> Pair:
-    text = warm.get((pair.prompt.id, pair.chosen))
-    if text is None or text == pair.rejected:
-        return pair
-    return replace(pair, chosen=text, chosen_ids=(), chosen_origin="conditional")
+    chosen, rejected = (warm.get((pair.prompt.id, text)) for text in (pair.chosen, pair.rejected))
+    if chosen is not None and chosen != (rejected or pair.rejected):
+        pair = replace(pair, chosen=chosen, chosen_ids=(), chosen_origin="conditional")
+    if rejected is not None and rejected != pair.chosen:
+        pair = replace(pair, rejected=rejected, rejected_ids=(), rejected_origin="conditional")
+    return pair
