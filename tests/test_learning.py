@@ -67,7 +67,8 @@ def test_the_demo_beside_its_baselines_and_on_contrast_twins(seed, tmp_path, evi
             line = {"seed": seed, "by": key, "value": value}
             evidence["demo by style and principle"].append(line | {n: said(named(measures, n)) for n in SHOWN})
     evidence["what the gates of the demo said"].append({"seed": seed, "verdict": told.verdict})
-    assert named(told.after, "unsafe_accept@3").value <= 0.05 < 0.8 <= named(told.before, "unsafe_accept@3").value
+    before, after = (named(measures, "unsafe_accept@3") for measures in (told.before, told.after))
+    assert after.high < 0.8 <= before.value
     guard = next(g for g in told.comparisons if g.name == "overall > tfidf-guard, on contrast twins")
     assert guard.state is GateState.PASS
 
