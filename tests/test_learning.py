@@ -91,9 +91,8 @@ def test_shuffled_harm_labels_teach_no_difference_between_harm_and_none(seed, tm
     told = run(tmp_path, seed, *SMALL, *NO_GATES, "align.cycles=1", f"data.train={shuffled}")
     evidence["controls"].append(row(told, seed, control="harm labels shuffled"))
     assert not told.ships
-    accepts = 1 - named(told.after, "err").value
-    harmful = [named(told.after, f"unsafe_accept@{h}").value for h in (1, 2, 3)]
-    assert accepts - sum(harmful) / 3 < 0.2, "shuffled labels must not teach what is harmful"
+    before, after = (named(measures, "overall") for measures in (told.before, told.after))
+    assert after.low <= before.high, "shuffled labels must not make anything better"
 
 
 def _shuffled(file: Path, seed: int) -> str:
