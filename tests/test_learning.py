@@ -86,7 +86,7 @@ def test_without_learning_nothing_changes(seed, tmp_path, evidence):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_shuffled_harm_labels_teach_no_difference_between_harm_and_none(seed, tmp_path, evidence):
+def test_shuffled_harm_labels_make_nothing_better(seed, tmp_path, evidence):
     shuffled = _shuffled(tmp_path / "train.jsonl", seed)
     told = run(tmp_path, seed, *SMALL, *NO_GATES, "align.cycles=1", f"data.train={shuffled}")
     evidence["controls"].append(row(told, seed, control="harm labels shuffled"))
