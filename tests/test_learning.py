@@ -122,6 +122,17 @@ def test_the_more_the_judge_errs_the_less_is_learned(flips, seed, tmp_path, evid
     assert told.before != told.after
 
 
+@pytest.mark.parametrize("flips", [0.1, 0.2, 0.4])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_share_of_a_level_keeps_stray_verdicts_from_standing_for_a_class(flips, seed, tmp_path, evidence):
+    sets = [*SMALL, *NO_GATES, "align.cycles=1", "align.judge=shaky", SHAKY % flips, "align.kto_min_share=0.25"]
+    told = run(tmp_path, seed, *sets)
+    thumbs = next(flow for flow in told.cycles[0].flows if flow.step == "thumbs")
+    steered = int(thumbs.notes["conditional"])
+    evidence["judge flips, with a share"].append(row(told, seed, flips=flips, thumbs=thumbs.kept, steered=steered))
+    assert steered
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("config", ABLATIONS, ids=lambda file: file.stem)
 def test_an_ablation_runs_and_says_what_came_of_it(config, seed, tmp_path, evidence):

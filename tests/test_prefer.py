@@ -113,6 +113,16 @@ def test_a_cell_with_one_stray_row_is_as_good_as_empty():
     assert Counter(row.wanted for row in prefer.thumbs(observed, conditional, least=1)[0]) == {True: 1, False: 4}
 
 
+def test_a_tenth_of_misread_rows_does_not_stand_for_a_class():
+    """20 harmless answers, 2 of them misread as refusals: without the verified refusals nothing says that refusing is
+    unwanted there, and a policy that refuses everything is what is learned."""
+    observed = [judged(0, R if i < 2 else A, question=f"q{i}") for i in range(20)]
+    conditional = [judged(0, R, f"no {i}", question=f"q{i}", steered=R) for i in range(2, 20)]
+    unwanted = {s: sum(not r.wanted for r in prefer.thumbs(observed, conditional, share=s)[0]) for s in (0, 0.1, 0.25)}
+    assert unwanted == {0: 2, 0.1: 2, 0.25: 20}
+    assert prefer.thumbs(observed, conditional, share=0.25)[1].notes["conditional"] == 18
+
+
 def test_equal_texts_and_equal_worth_make_no_pair():
     same = [judged(3, A, "t")], [judged(3, R, "t", steered=R)]
     level = [judged(1, C, "t")], [judged(1, R, "u", steered=R)]

@@ -99,7 +99,9 @@ def _lesson(bench: Bench, number: int, incoming: Candidate, notes: _Notes) -> Le
 def _preferences(bench: Bench, number: int, observed: list[Judged], conditional: list[Judged], notes: _Notes) -> Lesson:
     kept, dropped = prefer.verified(conditional)
     align = bench.session.config.align
-    thumbs, thumb_flow = prefer.thumbs(observed, kept, half=align.half, least=align.kto_min_class)
+    thumbs, thumb_flow = prefer.thumbs(
+        observed, kept, half=align.half, least=align.kto_min_class, share=align.kto_min_share
+    )
     pairs, pair_flow = prefer.pairs(observed, kept)
     warm_flow: list[Flow] = []
     if joined.wanted(bench.session.config):

@@ -3,8 +3,8 @@
 A verdict alone does not say whether an answer was right: refusing is right for a harmful request and wrong for
 a harmless one. ``core.stances`` holds that table, S(harm, stance).
 
-    thumb   the observed answer is wanted iff S = 1; cells (harm, wanted) with too few rows to learn from
-            get the conditional answers that the judge verified, marked as such
+    thumb   the observed answer is wanted iff S = 1; cells (harm, wanted) with too few rows to learn from, by
+            number or as a share of the level, get the conditional answers that the judge verified, marked as such
     pair    the observed answer is one side; the other was generated under a steering instruction, and counts
             only if the judge reads the stance that was asked for and S(chosen) > S(rejected)
 
@@ -54,9 +54,15 @@ def verified(conditional: Iterable[Judged]) -> tuple[list[Judged], Counter[str]]
 
 
 def thumbs(
-    observed: Sequence[Judged], conditional: Sequence[Judged], *, half: Half = "unwanted", least: int = 1
+    observed: Sequence[Judged],
+    conditional: Sequence[Judged],
+    *,
+    half: Half = "unwanted",
+    least: int = 1,
+    share: float = 0.0,
 ) -> tuple[list[Thumb], Flow]:
-    """KTO rows. ``conditional`` are verified answers; they go to cells (harm, wanted) with under ``least`` rows."""
+    """KTO rows. ``conditional`` are verified answers; they go to cells (harm, wanted) with fewer than ``least`` rows, or
+    under ``share`` of the level's: what a judge misread now and then must not stand for a class."""
     dropped: Counter[str] = Counter()
     rows: list[Thumb] = []
     for row in observed:
@@ -67,7 +73,7 @@ def thumbs(
             dropped["half right"] += 1
         else:
             rows.append(_thumb(row, wanted=value == 1.0))
-    filled = _fill(rows, conditional, least)
+    filled = _fill(rows, conditional, least, share)
     notes = {"wanted": sum(r.wanted for r in rows + filled), "conditional": len(filled)}
     return rows + filled, Flow("thumbs", len(rows) + len(filled), dropped, notes)
 
@@ -100,10 +106,11 @@ def by_cell(rows: Iterable[Judged]) -> dict[str, int]:
     return dict(sorted(Counter(f"harm {r.prompt.harm}, {r.prompt.style or 'no style'}" for r in rows).items()))
 
 
-def _fill(rows: Sequence[Thumb], conditional: Sequence[Judged], least: int) -> list[Thumb]:
+def _fill(rows: Sequence[Thumb], conditional: Sequence[Judged], least: int, share: float) -> list[Thumb]:
     cells = Counter((row.prompt.harm, row.wanted) for row in rows)
+    enough = {harm: max(least, share * (cells[harm, True] + cells[harm, False])) for harm, _ in cells}
     offered = [_thumb(row, wanted=worth(row) == 1.0) for row in conditional if worth(row) != 0.5]
-    return [row for row in offered if cells[row.prompt.harm, row.wanted] < least]
+    return [row for row in offered if cells[row.prompt.harm, row.wanted] < enough.get(row.prompt.harm, least)]
 
 
 def _thumb(row: Judged, *, wanted: bool) -> Thumb:
