@@ -61,8 +61,8 @@ def thumbs(
     least: int = 1,
     share: float = 0.0,
 ) -> tuple[list[Thumb], Flow]:
-    """KTO rows. ``conditional`` are verified answers; they go to cells (harm, wanted) with fewer than ``least`` rows, or
-    under ``share`` of the level's: what a judge misread now and then must not stand for a class."""
+    """KTO rows. ``conditional`` are verified answers; they go to cells (harm, wanted) with fewer than ``least`` rows,
+    or under ``share`` of the level's: what a judge misread now and then must not stand for a class."""
     dropped: Counter[str] = Counter()
     rows: list[Thumb] = []
     for row in observed:
