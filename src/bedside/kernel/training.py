@@ -73,9 +73,9 @@ class Align(Table):
     kto_min_class: Count = 32
     """KTO is skipped, loudly, when fewer rows than this are wanted or are unwanted. A harm level with fewer wanted
     (or unwanted) answers than this gets steered ones that the judge verified."""
-    kto_min_share: float = Field(0.0, ge=0, le=0.5)
-    """The same, as a share of the level's answers: with 0.25, a tenth of verdicts that are wrong does not stand for a
-    class. 0 is off."""
+    kto_min_share: float = Field(0.25, ge=0, le=0.5)
+    """The same, as a share of the level's answers: a tenth of verdicts that are wrong does not stand for a class.
+    0 is off."""
     epochs: Count = 1
     """Passes over the rows of a stage [summary]."""
     batch_size: Count = 32
