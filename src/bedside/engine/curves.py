@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback
-from transformers.integrations import TensorBoardCallback
+from transformers.integrations.integration_utils import TensorBoardCallback
 
 TENSORBOARD = "tensorboard"
 
@@ -27,7 +27,7 @@ def by_the_trainer(report_to: str) -> str:
     return "none" if report_to == TENSORBOARD else report_to
 
 
-class _WandbEnds(TrainerCallback):  # type: ignore[misc]
+class _WandbEnds(TrainerCallback):
     """The integration leaves its run open, and the next training would write into it."""
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:

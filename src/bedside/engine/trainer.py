@@ -154,18 +154,18 @@ def row_scores(model: Any, rows: Sequence[Row], z: Tensor | None, tokens_mean: f
     )
 
 
-class _Trainer(Trainer):  # type: ignore[misc]
+class _Trainer(Trainer):
     objective: Objective
     pad_id: int
     max_tokens: int
     ranks: Ranks
 
     def _get_train_sampler(self, *_: Any) -> SequentialSampler:
-        return SequentialSampler(self.train_dataset)
+        return SequentialSampler(range(self.args.max_steps))
 
-    def training_step(self, model: Any, inputs: dict[str, Batch], num_items_in_batch: Any = None) -> Tensor:
+    def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
         model.train()
-        batch = inputs["batch"]
+        batch: Batch = inputs["batch"]
         rows, ranks = batch.rows, self.ranks
         z = kl_estimate(model, batch.mismatches, self.pad_id, ranks)
         tokens_mean = sum(len(row.completions[0]) for row in rows) / len(rows)
@@ -183,7 +183,7 @@ class _Trainer(Trainer):  # type: ignore[misc]
         return torch.stack(rejoin(ranks, seen)).sum().float() / len(rows)
 
 
-class _Finished(TrainerCallback):  # type: ignore[misc]
+class _Finished(TrainerCallback):
     """Marks a checkpoint as whole, and reports steps; before that, all ranks must hold the same weights."""
 
     def __init__(self, on_step: Callable[[int, int], None], ranks: Ranks) -> None:

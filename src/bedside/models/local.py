@@ -106,7 +106,7 @@ def _load(config: Local, folder: Path, launch: Launch) -> "LocalModel":
         if given:
             check_composable(given)
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        model = AutoModelForCausalLM.from_pretrained(
+        model: Any = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype="auto" if dtype == "auto" else getattr(torch, dtype),
             use_safetensors=True,
