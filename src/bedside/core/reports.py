@@ -68,6 +68,8 @@ class Candidate:
     feasible: bool = False
     violation: float = 0.0
     """Sum over constraints of how far the point value is beyond its limit."""
+    unchecked: tuple[str, ...] = ()
+    """Measures that a constraint is about and that no row of ``valid`` has: such a constraint rules nobody out."""
     training: tuple[Measure, ...] = ()
     """The same answers as the training judge reads them; empty where nobody compared the judges."""
 

@@ -62,7 +62,7 @@ class Bed:
         self.bare()
         if folder is None:
             torch.manual_seed(seed)
-            self._peft = get_peft_model(self._base, LoraConfig(task_type="CAUSAL_LM", **lora))
+            self._peft = _fresh(self._base, lora)
         else:
             self._peft = _put_on(self._base, folder, is_trainable=True)
         self._folder = None
@@ -102,8 +102,16 @@ def merged(base: Any, folder: Path) -> Any:
     return _put_on(base, folder, is_trainable=False).merge_and_unload()
 
 
+def _fresh(base: Any, lora: Mapping[str, Any]) -> Any:
+    try:
+        return get_peft_model(base, LoraConfig(task_type="CAUSAL_LM", **lora))
+    except ValueError as error:
+        raise ModelError(f"align.lora does not fit the target: {str(error).strip().splitlines()[0]}") from None
+
+
 def digest_adapter(folder: Path) -> str:
-    """What the adapter computes; where its base lies on this machine stays out."""
+    """What the adapter computes; where its base lies on this machine stays out. ModelError where there is none."""
+    _checked(folder)
     config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     return digest({**config, "base_model_name_or_path": None}, digest_file(folder / WEIGHTS))
 

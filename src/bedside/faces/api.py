@@ -8,6 +8,7 @@ if run.shipped:
 run.report("report.html")
 """
 
+import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -130,16 +131,16 @@ def check(config: Config) -> list[Gate]:
         launch = environment.launch(config.device, config.seed)
         tight = flow.weights(config, launch, environment.machine(Path(config.runs), launch.device))
         if tight:
-            return [*found, *tight, *flow.unchecked()]
+            return [*found, *tight, *flow.unchecked(config)]
         opened = session(config, Silent())
     except BedsideError as error:
-        return [*found, Gate("target", GateState.FAIL, reason=str(error)), *flow.unchecked()]
+        return [*found, Gate("target", GateState.FAIL, reason=str(error)), *flow.unchecked(config)]
     name = getattr(config.target, "model", config.target.kind)
     found.append(Gate("target", GateState.PASS, reason=f"{name} opens on {opened.launch.device}"))
     if any(gate.name == "data" and gate.state is GateState.FAIL for gate in found):
-        return [*found, *flow.unchecked()]
+        return [*found, *flow.unchecked(config)]
     free = environment.machine(opened.store.root, opened.launch.device)
-    return [*found, *flow.online(opened, free), *flow.unchecked()]
+    return [*found, *flow.online(opened, free), *flow.unchecked(config)]
 
 
 def session(config: Config, progress: Progress, *, target: bool = True, ranks: Ranks | None = None) -> "Session":
@@ -170,11 +171,12 @@ def _keep(folder: Path, config: Config) -> None:
     before = _flat(yaml.safe_load(file.read_bytes())) if file.is_file() else _flat(configs.tables(config))
     now = _flat(configs.tables(config))
     changed = [key for key in before if key in now and before[key] != now[key] and not _may_change(key)]
-    if changed:
+    if changed and any((folder / "store").glob("*/*")):
         was = ", ".join(f"{key} was {before.get(key)!r} and is {now.get(key)!r}" for key in changed[:3])
         more = f", and {len(changed) - 3} more keys differ" if len(changed) > 3 else ""
         raise ConfigError(
-            f"{folder} holds another run: {was}{more}; name this one (--set run=NAME), or remove that folder"
+            f"{folder} holds another run: {was}{more}; name this one (--set run=NAME), remove that folder, or go on "
+            f"as it was: --set {changed[0]}={json.dumps(before[changed[0]])}"
         )
     folder.mkdir(parents=True, exist_ok=True)
     write_text(file, yaml.safe_dump(configs.tables(config), sort_keys=False))

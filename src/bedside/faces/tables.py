@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Column, Table
 
-from bedside.core.reports import Gate, GateState, Measure, RunSummary, named
+from bedside.core.reports import Candidate, Gate, GateState, Measure, RunSummary, named
 from bedside.faces.api import Run
 from bedside.flows.figures import Evaluation, candidates_of, feasible_winners, paired
 from bedside.flows.forget import Erased
@@ -81,10 +81,9 @@ def erased(console: Console, found: Iterable[Erased]) -> None:
 def selection(console: Console, told: RunSummary) -> None:
     """Candidates on valid, and where along alpha the winner changes."""
     candidates = candidates_of(told)
-    shown = (*SHOWN, "kl")
-    feasible = {c.name: "yes" if c.feasible else f"no, by {c.violation:.3f}" for c in candidates}
-    rows = [(c.name, *(said(c.measure(name)) for name in shown), feasible[c.name]) for c in candidates]
-    console.print(table("Candidates on valid", ("candidate", *shown, "feasible"), rows))
+    headings = [Column("candidate"), *(Column(name, min_width=12, overflow="fold") for name in SHOWN)]
+    rows = [(f"{c.name}\n{_met(c)}", *(stacked(c.measure(name)) for name in SHOWN)) for c in candidates]
+    console.print(table("Candidates on valid", headings, rows, box=None))
     _winners(console, "has the best overall", select.flip_points(select.lines(candidates)))
     if not all(c.feasible for c in candidates):
         _winners(console, "has the best overall of those that meet every constraint", feasible_winners(candidates))
@@ -111,6 +110,17 @@ def said(measure: Measure) -> str:
     if measure.low is None or measure.high is None:
         return f"{measure.value:.2f}"
     return f"{measure.value:.2f} [{measure.low:.2f}, {measure.high:.2f}]"
+
+
+def stacked(measure: Measure) -> str:
+    """Value, interval and n one below the other: five columns stand side by side in 80."""
+    return f"{said(measure)} n {measure.n}".replace(" [", "\n[").replace(" n ", "\nn ")
+
+
+def _met(candidate: Candidate) -> str:
+    if not candidate.feasible:
+        return f"missed by {candidate.violation:.3f}"
+    return f"not checked: {', '.join(candidate.unchecked)}" if candidate.unchecked else "all met"
 
 
 def _policies(told: RunSummary) -> Table:

@@ -5,7 +5,7 @@ from rich.table import Column
 
 from bedside.core.comforts import ComfortSummary
 from bedside.core.reports import Measure
-from bedside.faces.tables import gates, said, table
+from bedside.faces.tables import gates, stacked, table
 
 SHOWN = ("comfort", "primary_comfort", "facts_told", "facts_wrong", "bleu_1", "fact_recall", "false_reassurance",
          "under_triage")  # fmt: skip
@@ -15,7 +15,7 @@ def show(out: Console, told: ComfortSummary) -> None:
     """Four models side by side, the paired differences, the gates, the sentence."""
     title = f"Sealed dialogues, 95 % intervals, n = {told.arms[0].measure('comfort').n}"
     headings = [Column(heading, no_wrap=True) for heading in ("measure", *(arm.name for arm in told.arms))]
-    rows = [(name, *(_stacked(arm.measure(name)) for arm in told.arms)) for name in SHOWN]
+    rows = [(name, *(stacked(arm.measure(name)) for arm in told.arms)) for name in SHOWN]
     out.print(table(title, headings, rows, box=None))
     for one in told.paired:
         if one.measure.name in ("primary_comfort", "facts_told", "bleu_1"):
@@ -24,11 +24,6 @@ def show(out: Console, told: ComfortSummary) -> None:
     out.print(f"published direction: {told.direction}")
     out.print(f"worst subgroup: {told.worst}")
     out.print(f"\n{told.verdict}")
-
-
-def _stacked(measure: Measure) -> str:
-    """The interval below the value: four models stand side by side in 80 columns."""
-    return said(measure).replace(" [", "\n[")
 
 
 def _change(measure: Measure) -> str:

@@ -43,9 +43,12 @@ def chat(
     run: Name = None,
 ) -> None:
     """Talk to a checkpoint. One line a turn; an empty line begins anew, Ctrl-D ends."""
-    from bedside.flows import single
+    from bedside.flows import single, summary
 
-    session = _session(_loaded(config, sets, seed=seed, run=run).config)
+    chosen = _loaded(config, sets, seed=seed, run=run).config
+    if run is not None and adapter is None:
+        summary.read(Path(chosen.runs) / chosen.run)
+    session = _session(chosen)
     said = single.chat(session, adapter, system)
     ERR.print(said.who)
     for line in environment.lines("you: "):

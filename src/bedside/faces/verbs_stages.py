@@ -19,9 +19,10 @@ def train(
     label: Annotated[list[str] | None, typer.Option(help="judge: a column of labels, one a rater.")] = None,
     value: Annotated[list[str] | None, typer.Option(help="judge: SEEN=MEANS, as yes=accept.")] = None,
     column: Annotated[list[str] | None, typer.Option(help="judge: OURS=THEIRS, as prompt=goal.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(min=0, help="judge: peak, of LoRA.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(min=0, help="Peak, of LoRA; the config's if unset.")] = None,
 ) -> None:
     """One LoRA training on TRL-shaped data, or of a judge on labelled answers; writes a PEFT folder."""
+    from bedside.core.errors import ConfigError
     from bedside.faces import verbs_judges
     from bedside.flows import single
 
@@ -29,8 +30,12 @@ def train(
         settled = verbs_judges.settled(config, sets, seed=seed, run=None, default="judge")
         verbs_judges.train_judge(settled, data, out, (label, value, column), learning_rate)
         return
+    if label or value or column:
+        raise ConfigError(
+            f"--label, --value and --column describe labelled answers, for `train judge`; not {objective}"
+        )
     session = _session(_loaded(config, sets, seed=seed).config)
-    checkpoint = single.train(session, objective, data, out)
+    checkpoint = single.train(session, objective, data, out, learning_rate)
     OUT.print(f"wrote {out}: {objective} on {checkpoint.learned_from}, adapter {checkpoint.adapter}")
 
 

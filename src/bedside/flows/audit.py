@@ -24,6 +24,7 @@ from bedside.core.reports import GateState, Measure
 from bedside.core.types import Judged, Response, Verdict
 from bedside.flows import endpoints, found, summary
 from bedside.flows.session import Session
+from bedside.kernel import words
 from bedside.kernel.answers import Answers
 from bedside.kernel.registry import Plugin, find, names
 from bedside.kernel.schema import Config
@@ -163,7 +164,12 @@ def labelled(asked: Asked) -> Plugin:
     """The judge that the command line describes: the labels in columns of ``answers``."""
     label = list(asked.labels) or ["label"]
     told = {"path": str(asked.answers), "columns": dict(asked.columns), "values": dict(asked.values)}
-    return find("judge", LABELS).model_validate(told | {"label": label if len(label) > 1 else label[0]})
+    kind = find("judge", LABELS)
+    try:
+        return kind.model_validate(told | {"label": label if len(label) > 1 else label[0]})
+    except ValidationError as error:
+        mistakes = words.told(error, kind).errors(include_url=False)
+        raise ConfigError("\n".join(f"{words.place(m['loc'])}: {m['ctx']['told']}" for m in mistakes)) from None
 
 
 def _compared(session: Session, reference: tuple[str, Plugin], opened: Mapping[str, Judge], asked: Asked) -> Audits:

@@ -33,10 +33,10 @@ MOST_HARMFUL = 0.55
 """Of the training prompts. At 0.6 one of three seeds of the demo refused a quarter of what was harmless."""
 TO_REFUSE = "with more harmful ones it may learn no more than to refuse; add harmless ones, best of the same words"
 _SHARES_AT_HARM_0, _AT_LEVEL = ("err",), "unsafe_accept@"
+KAPPA_ASKS = "the kappa gate asks in the first cycle"
 UNCHECKED = (
     "whether harm levels and groups are right: that takes people who read",
     "names, and what is said in plain words: patterns do not find them",
-    "whether the judge is any good: the kappa gate asks in the first cycle",
 )
 
 
@@ -69,8 +69,11 @@ def online(session: Session, machine: Machine) -> list[Gate]:
     ]
 
 
-def unchecked() -> list[Gate]:
-    return [Gate("not by this command", GateState.NOT_CHECKED, reason=reason) for reason in UNCHECKED]
+def unchecked(config: Config) -> list[Gate]:
+    alone = config.align.judge == config.selecting_judge
+    asks = "`bedside audit` asks; no gate can, since nothing else reads these answers" if alone else KAPPA_ASKS
+    told = [*UNCHECKED, f"whether the judge is any good: {asks}"]
+    return [Gate("not by this command", GateState.NOT_CHECKED, reason=reason) for reason in told]
 
 
 def _parts(parts: split.Parts) -> list[Gate]:
@@ -132,7 +135,17 @@ def _identifiers(parts: split.Parts) -> list[Gate]:
 def _limits(config: Config, parts: split.Parts) -> list[Gate]:
     """Groups a constraint has on test, beside the number it needs if not a single answer fails."""
     limits = rules.constraints(config, rules.metric(config))
-    return [gate for limit in limits if (gate := _limit(limit, parts.test))]
+    found = [gate for limit in limits if (gate := _limit(limit, parts.test))]
+    return found + [gate for limit in limits if (gate := _blind(limit, parts.valid))]
+
+
+def _blind(limit: select.Constraint, valid: Sequence[Prompt]) -> Gate | None:
+    """A level that valid does not have cannot help to choose."""
+    level = 0 if limit.measure in _SHARES_AT_HARM_0 else _level(limit.measure)
+    if level is None or any(p.harm == level for p in valid):
+        return None
+    why = f"valid has no prompt of harm {level}: candidates are chosen without {limit.measure}; add some"
+    return Gate(str(limit), GateState.INCONCLUSIVE, reason=why)
 
 
 def _limit(limit: select.Constraint, test: Sequence[Prompt]) -> Gate | None:

@@ -8,10 +8,12 @@ Same start, same rows, same epochs, the same number of learning rates tried on v
 an epoch as SFT has: the rows of KTO and DPO are cut to that budget in an order drawn by the seed.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bedside.core.comforts import ComfortSummary
+from bedside.core.errors import StageError
 from bedside.core.identity import digest
 from bedside.core.protocols import Judge
 from bedside.core.reports import Flow
@@ -25,6 +27,7 @@ from bedside.stages import train
 from bedside.stages.rewrite import Rewritten
 
 TARGET = "target"
+ANOTHER_WRITER = "name another comfort.rewrite.model, or look at its rewrites with `bedside rewrite`"
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,16 @@ def rewrite(session: Session) -> tuple[dict[str, list[Rewritten]], tuple[Flow, .
 
 def _desk(session: Session) -> Desk:
     rows, flows = rewrite(session)
+    for name, kept in rows.items():
+        if not kept:
+            raise StageError(f"{name}: no dialogue survived the rewriting ({_why(name, flows)}); {ANOTHER_WRITER}")
     return Desk(session, rows["train"], rows["valid"], rows["test"], flows, session.open(session.config.comfort.judge))
+
+
+def _why(name: str, flows: Sequence[Flow]) -> str:
+    """What was dropped of a part, most often first."""
+    dropped = sum((Counter(flow.dropped) for flow in flows if flow.step.endswith(name)), Counter())
+    return ", ".join(f"{n} {reason}" for reason, n in dropped.most_common(3)) or "it has no question with an answer"
 
 
 def _trainings(desk: Desk) -> list[Trained]:

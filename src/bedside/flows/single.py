@@ -10,7 +10,7 @@ from bedside.core.errors import ConfigError
 from bedside.core.identity import plain
 from bedside.core.protocols import Generator
 from bedside.core.types import Ask, Checkpoint, Message, Response, Sampling
-from bedside.flows import exports, rules
+from bedside.flows import exports, rules, summary
 from bedside.flows.session import Session
 from bedside.kernel import rows as typed
 from bedside.kernel import tables, trl
@@ -59,10 +59,11 @@ class Chat:
 
 def chat(session: Session, adapter: Path | None, system: str | None) -> Chat:
     """A conversation with ``adapter``, else with what the run ships, else with the target as given."""
-    shipped = session.store.root / "ship"
-    folder = adapter or (shipped if shipped.is_dir() else None)
+    root = session.store.root
+    folder = adapter or (root / "ship" if (root / "ship").is_dir() else None)
     checkpoint = _checkpoint(session, folder)
-    who = f"{folder or 'the target as given'} ({checkpoint.id})"
+    nothing = f"the target as given, since {root} {'ships nothing' if summary.finished(root) else 'is not finished'}"
+    who = f"{folder or nothing} ({checkpoint.id})"
     first = (Message("system", system),) if system else ()
     return Chat(session.policy(checkpoint), session.sampling, who, first)
 
@@ -85,12 +86,13 @@ def judge(session: Session, responses: Path, name: str | None, out: Path) -> tup
     return len(rows) - unreadable, unreadable
 
 
-def train(session: Session, objective: str, data: Path, out: Path) -> Checkpoint:
-    """One training of the target on TRL-shaped rows into the PEFT folder ``out``."""
+def train(session: Session, objective: str, data: Path, out: Path, learning_rate: float | None = None) -> Checkpoint:
+    """One training of the target on TRL-shaped rows into the PEFT folder ``out``, at the config's rate if unset."""
     if objective not in names("objective"):
         raise ConfigError(f"{objective!r} is no objective; there is {', '.join(names('objective'))}")
     told = [step for step in session.config.align.train if step.objective.kind == objective]
     step = told[0] if told else Step.model_validate({"kind": objective})
+    step = step if learning_rate is None else step.model_copy(update={"learning_rate": learning_rate})
     rows = trl.read(tables.rows(data), session.open(step.objective).reads)
     target = session.target.checkpoint
     checkpoint = session.trained(rows, step, target, target, objective)

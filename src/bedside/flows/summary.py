@@ -137,10 +137,22 @@ def write(told: RunSummary, run: Path) -> None:
 
 def read(run: Path) -> RunSummary:
     """The summary of a finished run. DataError where there is none."""
-    path = run / FILE
-    if not path.is_file():
-        raise DataError(f"{path}: no finished run here; run `bedside align` first, or check --run")
-    return TypeAdapter(RunSummary).validate_json(path.read_bytes())
+    if not finished(run):
+        raise DataError(f"{run / FILE}: no finished run here; {_instead(run)}")
+    return TypeAdapter(RunSummary).validate_json((run / FILE).read_bytes())
+
+
+def finished(run: Path) -> bool:
+    return (run / FILE).is_file()
+
+
+def _instead(run: Path) -> str:
+    """What is there, and what to do."""
+    if (run / "comfort.html").is_file():
+        return f"it is a comfort run, and its report is {run / 'comfort.html'}"
+    if (run / "config.yaml").is_file():
+        return "it was interrupted: the same `bedside align` command goes on"
+    return "run `bedside align` first, or check --run"
 
 
 def write_cycle(report: CycleReport, run: Path) -> None:

@@ -152,13 +152,20 @@ def _seed(table: dict[str, Any], place: str, schema: type[BaseModel]) -> None:
             return
         if key not in table:
             default = field.get_default(call_default_factory=True)
-            plain = tables(default) if isinstance(default, BaseModel) else copy.deepcopy(default)
+            plain = _plain(default)
             if not isinstance(plain, (dict, list)):
                 return
             table[key] = plain
         if not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
             return
         table, schema = table[key], field.annotation
+
+
+def _plain(default: Any) -> Any:
+    """A default as a person would write it."""
+    if isinstance(default, BaseModel):
+        return tables(default)
+    return [_plain(item) for item in default] if isinstance(default, list) else copy.deepcopy(default)
 
 
 def _assign(table: Any, keys: Sequence[str], value: Any) -> None:
@@ -179,6 +186,8 @@ def _assign(table: Any, keys: Sequence[str], value: Any) -> None:
 
 
 def _index(key: str, items: list[Any], place: str) -> int:
+    if not items:
+        raise ConfigError(f"{place} is an empty list; set {place} as a whole: {place}=[...]")
     if not key.isascii() or not key.isdigit() or int(key) >= len(items):
         raise ConfigError(f"{place} is a list of {len(items)}; count its items from 0, not {key!r}")
     return int(key)

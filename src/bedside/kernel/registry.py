@@ -12,7 +12,8 @@ import importlib
 import pkgutil
 import sys
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from importlib.metadata import EntryPoints, entry_points
 from typing import Any, ClassVar, Self, TypeVar, cast
@@ -96,12 +97,23 @@ def find(kind: str, name: str) -> type[Plugin]:
     if name not in names(kind):
         raise ConfigError(f"no {kind} is called {name!r}; {words.nearest(name, names(kind))}")
     for point in _others(kind).select(name=name):
-        register(kind, name)(cast(type[Plugin], point.load()))
+        with _imported(f"{kind} {name!r} (entry point {point.value})"):
+            register(kind, name)(cast(type[Plugin], point.load()))
     if (kind, name) not in _found:
-        importlib.import_module(f"{FOLDERS[kind]}.{name}")
+        with _imported(f"{kind} {name!r} ({FOLDERS[kind]}.{name})"):
+            importlib.import_module(f"{FOLDERS[kind]}.{name}")
     if (kind, name) not in _found:
         raise ConfigError(f"{FOLDERS[kind]}.{name} does not register a {kind} called {name!r}")
     return _found[kind, name]
+
+
+@contextmanager
+def _imported(what: str) -> Iterator[None]:
+    """A mistake in a plug-in's file is told with the plug-in's name."""
+    try:
+        yield
+    except (ImportError, AttributeError, NameError, SyntaxError, TypeError) as error:
+        raise ConfigError(f"plug-in {what} cannot be imported: {type(error).__name__}: {error}") from error
 
 
 def _others(kind: str) -> EntryPoints:

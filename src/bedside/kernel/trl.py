@@ -76,6 +76,8 @@ def _pair(row: Mapping[str, Any]) -> Pair:
 
 
 def _dialogue(row: Mapping[str, Any]) -> Dialogue:
+    if row.get("label") is False:
+        raise DataError("label is false: SFT would imitate an unwanted answer; leave such rows out, or train kto")
     if "messages" not in row:
         return Dialogue(_prompt(row["prompt"]), _text(row["completion"]))
     turns = _conversation(row["messages"])

@@ -132,7 +132,8 @@ def weigh(
 ) -> Candidate:
     """The candidate with what its measures say of the constraints."""
     violation = sum(constraint.violation(measures) for constraint in constraints)
-    return Candidate(name, checkpoint, tuple(measures), feasible=violation == 0.0, violation=violation)
+    unchecked = tuple(c.measure for c in constraints if _worst(named(measures, c.measure)) is None)
+    return Candidate(name, checkpoint, tuple(measures), violation == 0.0, violation, unchecked)
 
 
 def choose(candidates: Sequence[Candidate]) -> tuple[Candidate, str]:
@@ -144,13 +145,18 @@ def choose(candidates: Sequence[Candidate]) -> tuple[Candidate, str]:
         least = min(candidates, key=lambda candidate: candidate.violation)
         return (
             least,
-            f"No candidate meets every constraint; {least.name} misses by the least, {least.violation:.3f}.",
+            f"No candidate meets every constraint; {least.name} misses by the least, {least.violation:.3f} in sum.",
         )
     best = max(feasible, key=_overall)
     return (
         best,
-        f"{best.name} has the best overall, {_said(best)}, of {len(feasible)} that meet every constraint.",
+        f"{best.name} has the best overall, {_said(best)}, of {len(feasible)} that meet every constraint{_but(best)}.",
     )
+
+
+def _but(candidate: Candidate) -> str:
+    names = " and ".join(candidate.unchecked)
+    return f", but for {names}, which no row of valid could be asked about" if names else ""
 
 
 def _overall(candidate: Candidate) -> float:

@@ -1,0 +1,173 @@
+"""What a newcomer met: things that went on in silence, or ended in a traceback, each told in a line now."""
+
+import textwrap
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from bedside.core.errors import ConfigError, DataError
+from bedside.core.reports import GateState, Measure
+from bedside.core.types import Checkpoint
+from bedside.faces import api, cli, tables
+from bedside.flows import audit, check, comfort, summary
+from bedside.kernel import registry, trl
+from bedside.kernel import tables as files
+from bedside.stages import select
+
+EMPTY = Measure("unsafe_accept@3", None, 0, 0)
+LIMIT = select.Constraint("unsafe_accept@3", "<=", 0.05)
+
+
+def bedside(*said):
+    return CliRunner().invoke(cli.app, [str(word) for word in said])
+
+
+def candidate(name="cycle-1/kto", overall=0.9):
+    measures = [Measure(n, overall, 40, 0, 0.8, 0.95) for n in ("overall", "safety_score", "err")]
+    return select.weigh(name, Checkpoint("b", name), [*measures, EMPTY], [LIMIT])
+
+
+def test_a_constraint_that_no_row_could_be_asked_about_is_not_called_met():
+    assert candidate().feasible
+    assert candidate().unchecked == ("unsafe_accept@3",)
+    assert select.choose([candidate()])[1].endswith(
+        "every constraint, but for unsafe_accept@3, which no row of valid could be asked about."
+    )
+
+
+def test_candidates_are_told_apart_in_80_columns_each_with_its_n(monkeypatch):
+    import io
+
+    from rich.console import Console
+
+    from reported import shipping
+
+    out = Console(width=80, record=True, file=io.StringIO())
+    told = shipping()
+    tables.selection(out, told)
+    shown = out.export_text()
+    names = {c.name for report in told.cycles for c in report.candidates}
+    assert all(name in shown for name in names)
+    assert "n " in shown
+    assert "…" not in shown.split("has the best overall")[0]
+
+
+def test_check_says_which_level_valid_cannot_choose_by(tmp_path):
+    from test_check import config, named, rows
+
+    made = [row for row in rows(200) if row["split"] != "valid" or row["harm"] == 0]
+    found = [g for g in check.offline(config(tmp_path, made)) if g.name == str(LIMIT)]
+    assert [g.state for g in found] == [GateState.PASS, GateState.INCONCLUSIVE]
+    assert "valid has no prompt of harm 3" in found[1].reason
+    assert named(check.unchecked(config(tmp_path, made)), "not by this command")
+    assert "no gate can" in check.unchecked(config(tmp_path, made))[-1].reason
+
+
+def test_sft_does_not_imitate_an_answer_that_was_not_wanted():
+    row = {"prompt": "How?", "completion": "So.", "label": False}
+    with pytest.raises(DataError, match=r"p\.jsonl, row 2: label is false: SFT would imitate"):
+        trl.read([("p.jsonl, row 2", row)], "dialogues")
+    assert trl.read([("p.jsonl, row 2", row | {"label": True})], "dialogues")
+
+
+def test_a_plug_in_that_cannot_be_imported_is_named(tmp_path, monkeypatch):
+    import bedside.judges
+
+    (tmp_path / "sleepy.py").write_text("import no_such_module_anywhere\n")
+    monkeypatch.setattr(bedside.judges, "__path__", [*bedside.judges.__path__, str(tmp_path)])
+    with pytest.raises(ConfigError, match=r"plug-in judge 'sleepy' .* cannot be imported: ModuleNotFoundError"):
+        registry.find("judge", "sleepy")
+
+
+def test_labels_that_mean_nothing_are_told_in_a_line(tmp_path):
+    asked = audit.Asked((), None, tmp_path / "read.csv", ("human",), {"no": "nope"}, {}, 500, False)
+    with pytest.raises(ConfigError, match="'no' cannot mean 'nope'"):
+        audit.labelled(asked)
+
+
+def test_a_run_says_what_it_is_where_it_is_no_finished_run(tmp_path):
+    with pytest.raises(DataError, match="run `bedside align` first, or check --run"):
+        summary.read(tmp_path)
+    (tmp_path / "config.yaml").write_text("run: r\n")
+    with pytest.raises(DataError, match="interrupted: the same `bedside align` command goes on"):
+        summary.read(tmp_path)
+    (tmp_path / "comfort.html").write_text("")
+    with pytest.raises(DataError, match="comfort run"):
+        summary.read(tmp_path)
+
+
+def small(tmp_path, *sets):
+    text = """
+    target: embedded
+    data:
+      train: {kind: clinic, part: train, n: 10}
+      valid: {kind: clinic, part: valid, n: 10}
+      test: {kind: clinic, part: test, n: 10}
+    """
+    (tmp_path / "bedside.yaml").write_text(textwrap.dedent(text))
+    return api.load(tmp_path / "bedside.yaml", [f"runs={tmp_path / 'runs'}", *sets])
+
+
+def test_an_item_of_a_default_list_can_be_set(tmp_path):
+    told = small(tmp_path, "align.train.0.beta=0.3", "align.train.1.learning_rate=1e-4").align.train
+    assert [step.objective.kind for step in told] == ["kto", "dpo"]
+    assert (told[0].objective.beta, told[1].learning_rate) == (0.3, 1e-4)
+    with pytest.raises(ConfigError, match="metrics is an empty list; set metrics as a whole"):
+        small(tmp_path, "metrics.0.kind=safety")
+
+
+def test_a_folder_in_which_nothing_was_done_is_no_other_run(tmp_path):
+    folder = tmp_path / "runs" / "run"
+    api._keep(folder, small(tmp_path, "align.epochs=1"))
+    api._keep(folder, small(tmp_path, "align.epochs=2"))
+    (folder / "store" / "generate" / "key").mkdir(parents=True)
+    with pytest.raises(ConfigError, match=r"go on as it was: --set align\.epochs=2"):
+        api._keep(folder, small(tmp_path, "align.epochs=3"))
+
+
+def test_chat_does_not_take_a_run_that_is_not_there_for_the_target(tmp_path, monkeypatch):
+    small(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    told = bedside("chat", "--run", "nosuch")
+    assert isinstance(told.exception, DataError) or told.exit_code == 1
+
+
+@pytest.mark.slow
+def test_the_rate_of_train_is_used_and_what_is_for_judges_is_refused(tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    small(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    files.write_jsonl(Path("s.jsonl"), [{"prompt": f"How {i}?", "completion": "So."} for i in range(4)])
+    plain, fast = (bedside("train", "sft", "-d", "s.jsonl", "-o", name, *more) for name, more in
+                   (("a", ()), ("b", ("--learning-rate", "0.1"))))  # fmt: skip
+    assert plain.exit_code == fast.exit_code == 0, (plain.output, fast.output)
+    assert plain.output.rpartition("adapter ")[2] != fast.output.rpartition("adapter ")[2]
+    refused = bedside("train", "sft", "-d", "s.jsonl", "-o", "c", "--label", "human")
+    assert refused.exit_code == 1
+
+
+@pytest.mark.slow
+def test_an_adapter_that_fits_nowhere_is_told_before_training(tmp_path):
+    pytest.importorskip("torch")
+    from bedside.core.errors import ModelError
+    from bedside.core.protocols import Silent
+    from bedside.engine.adapters import Bed, digest_adapter
+    from bedside.faces.api import session
+
+    opened = session(small(tmp_path), Silent())
+    with pytest.raises(ModelError, match="align.lora does not fit the target: Target modules"):
+        Bed(opened.target.module(), "embedded").training(None, {"r": 2, "target_modules": ["foo"]}, 0)
+    with pytest.raises(ModelError, match=r"no adapter_config\.json"):
+        digest_adapter(tmp_path)
+
+
+@pytest.mark.slow
+def test_comfort_says_why_no_dialogue_was_left(tmp_path):
+    pytest.importorskip("torch")
+    from bedside.core.errors import StageError
+    from test_comfort_flow import session
+
+    bad = "comfort.rewrite.model={kind: copyist, bad: always-nothing}"
+    with pytest.raises(StageError, match=r"no dialogue survived the rewriting \(\d+ .*nothing was written"):
+        comfort.comfort(session(tmp_path, bad))
