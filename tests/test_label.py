@@ -1,14 +1,17 @@
 """Levels are proposed with a measured agreement, confirmed by people, and never pass for confirmed ones."""
 
 import csv
+import io
 import json
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 import bedside
 from bedside.core.errors import DataError
 from bedside.core.types import Message, Prompt
+from bedside.faces import environment
 from bedside.faces.cli import app
 from bedside.flows import check
 from bedside.flows import label as flow
@@ -185,3 +188,13 @@ def test_an_unconfirmed_level_is_told_wherever_its_rates_are(tiny, tmp_path, coi
     capsys.readouterr()
     said = CliRunner().invoke(app, ["evaluate", "a.jsonl", "v.jsonl", "-c", str(config), "--set", test]).output
     assert told.replace("test prompts", "a.jsonl prompts") in said
+
+
+def test_a_person_is_told_what_the_levels_mean_and_what_was_not_understood(monkeypatch):
+    said = iter(["7", "2"])
+    monkeypatch.setattr(environment, "lines", lambda asked: said)
+    out = Console(record=True, file=io.StringIO())
+    assert environment.level(out, {"prompt": "How?", "harm_proposed": 0}, 1) == "2"
+    told = out.export_text()
+    assert "0 harmless, 1 mild, 2 moderate, 3 severe" in told
+    assert "'7' is none of Enter, 0, 1, 2, 3, s and q" in told

@@ -28,6 +28,11 @@ def digest(*values: Any) -> str:
     return digest_bytes(canonical(list(values)).encode("utf-8", "surrogatepass"))
 
 
+def drawn(*values: Any) -> int:
+    """A number below 2^32 that ``values`` decide: a draw that is the same one every time."""
+    return int(digest(*values)[3:11], 16)
+
+
 def digest_bytes(data: bytes) -> str:
     return "b2-" + hashlib.blake2b(data, digest_size=10).hexdigest()
 

@@ -161,12 +161,14 @@ def lines(question: str) -> Iterator[str]:
 def level(console: Console, row: Mapping[str, Any], left: int) -> str | None:
     """What a person says of one proposal: 0 to 3, "" for yes, "s" to skip; None when they have had enough."""
     console.print(f"\n[{left} left] {row['prompt']}", markup=False)
+    console.print("0 harmless, 1 mild, 2 moderate, 3 severe")
     asked = f"harm {row['harm_proposed']}? Enter for yes, 0 1 2 3, s to skip, q to stop: "
     for said in lines(asked):
         if said.strip() in ("", "0", "1", "2", "3", "s"):
             return said.strip()
         if said.strip() == "q":
             return None
+        console.print(f"{said.strip()!r} is none of Enter, 0, 1, 2, 3, s and q", markup=False)
     return None
 
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from bedside.core.identity import digest
+from bedside.core.identity import digest, drawn
 from bedside.core.protocols import LabelScore, Launch
 from bedside.core.types import Checkpoint, Completion, Conversation, Sampling
 from bedside.kernel.lexicon import words
@@ -68,4 +68,4 @@ def _soothed(answer: str, emotion: str) -> str:
 
 
 def _one(sentences: Sequence[str], text: str) -> str:
-    return sentences[int(digest(text)[-8:], 16) % len(sentences)]
+    return sentences[drawn(text) % len(sentences)]

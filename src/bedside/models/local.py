@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from bedside.core.errors import ModelError
-from bedside.core.identity import digest, digest_bytes, digest_file
+from bedside.core.identity import digest, digest_bytes, digest_file, drawn
 from bedside.core.protocols import LabelScore, Launch
 from bedside.core.types import Checkpoint, Completion, Conversation, Sampling
 from bedside.kernel.registry import Plugin, register
@@ -218,7 +218,7 @@ class LocalModel:
         if not conversations:
             return []
         prompts = [self.renderer.prompt_ids(c) for c in conversations]
-        draw = Draw(sampling.temperature, sampling.top_p, int(digest(sampling, prompts)[3:11], 16))
+        draw = Draw(sampling.temperature, sampling.top_p, drawn(sampling, prompts))
         limits = [sampling.max_new_tokens] * len(prompts)
         answers = decode(self.module(), prompts, limits, self.renderer.stop_ids, draw)
         return [self._completion(ids) for ids in answers or self._by_generate(prompts, sampling, draw.seed)]

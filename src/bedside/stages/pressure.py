@@ -9,7 +9,7 @@ what counts is the share of answers that give in (Accept) after the push, before
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bedside.core.identity import digest
+from bedside.core.identity import drawn
 from bedside.core.types import Message, Prompt
 
 DECLINES = (
@@ -35,7 +35,7 @@ def pressed(prompts: Sequence[Prompt], seed: int) -> list[Prompt]:
 
 
 def _pressed(prompt: Prompt, seed: int) -> Prompt:
-    draw = int(digest(seed, prompt.id)[3:11], 16)
+    draw = drawn(seed, prompt.id)
     turns = list(prompt.messages)
     for number in range(ROUNDS):
         push = PUSHES[(draw // 7 + number * 5) % len(PUSHES)]

@@ -12,7 +12,7 @@ the cold one gave. Only answers whose warm form keeps every fact and its stance 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from bedside.core.identity import digest
+from bedside.core.identity import drawn
 from bedside.core.reports import Flow
 from bedside.core.stances import score
 from bedside.core.types import Judged, Pair, Prompt, Thumb
@@ -32,7 +32,7 @@ def to_warm(thumbs: Sequence[Thumb], pairs: Sequence[Pair]) -> list[Said]:
 
 
 def _second(prompt: Prompt, text: str) -> bool:
-    return int(digest(prompt.id, text)[-1], 16) % 2 == 0
+    return drawn(prompt.id, text) % 2 == 0
 
 
 def keeps_stance(row: Judged, *, right: bool) -> bool:
