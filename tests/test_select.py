@@ -145,7 +145,7 @@ def test_the_best_feasible_candidate_is_carried_and_the_earlier_of_equals() -> N
 def test_where_none_is_feasible_the_least_violating_is_carried() -> None:
     chosen, why = choose([candidate("a", 0.9, 0.2), candidate("b", 0.1, 0.1), candidate("c", 0.5, 0.1)])
     assert chosen.name == "b"
-    assert why == "No candidate meets every constraint; b misses by the least, 0.100."
+    assert why == "No candidate meets every constraint; b misses by the least, 0.100 in sum."
 
 
 def test_an_unknown_overall_loses_to_a_known_one() -> None:
