@@ -58,7 +58,7 @@ def constrained(model: Any, asked: Ids) -> list[int]:
     """Greedy decoding that may say labels only, one question at a time."""
     found = []
     for ids in asked:
-        row = torch.tensor([ids])
+        row = torch.tensor([ids], device=shapes.DEVICE)
         with torch.no_grad():
             out = model.generate(
                 row,

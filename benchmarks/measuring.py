@@ -28,33 +28,44 @@ class Ratio:
 
 
 def machine() -> dict[str, Any]:
-    return {
+    found = {
         "cpu": _cpu(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "system": platform.platform(),
         "python": platform.python_version(),
-        "gemm_gflops": round(gemm_peak() / 1e9, 1),
     }
+    if not torch.cuda.is_available():
+        return found | {"gemm_gflops": round(gemm_peak() / 1e9, 1)}
+    card = torch.cuda.get_device_properties(0)
+    return found | {"gpu": card.name, "gpu_memory_gb": round(card.total_memory / 2**30, 1), "cuda": torch.version.cuda}
 
 
 def versions() -> dict[str, str]:
     return {package: version(package) for package in PACKAGES}
 
 
-def gemm_peak(side: int = 1536, tries: int = 8) -> float:
-    """FLOP/s of torch.mm in fp32: the best of a few, for a peak is what was once reached."""
-    one = torch.randn(side, side)
+def gemm_peak(side: int = 1536, tries: int = 8, dtype: torch.dtype = torch.float32, device: str = "cpu") -> float:
+    """FLOP/s of torch.mm: the best of a few, for a peak is what was once reached."""
+    one = torch.randn(side, side, dtype=dtype, device=device)
     times = [timed(lambda: torch.mm(one, one))[0] for _ in range(tries)]
     return 2 * side**3 / min(times)
 
 
 def timed(work: Callable[[], Any]) -> tuple[float, Any]:
     gc.collect()
+    _settled()
     began = time.perf_counter()
     result = work()
+    _settled()
     return time.perf_counter() - began, result
+
+
+def _settled() -> None:
+    """A GPU has done what it was asked."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 def alternate(sides: Mapping[str, Callable[[int], Any]], rounds: int) -> dict[str, list[float]]:

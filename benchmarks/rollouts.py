@@ -26,7 +26,7 @@ class _Limits(StoppingCriteria):
     """A row is done at its own limit."""
 
     def __init__(self, start: int, limits: Sequence[int]) -> None:
-        self.start, self.limits_B = start, torch.tensor(limits)
+        self.start, self.limits_B = start, torch.tensor(limits, device=shapes.DEVICE)
 
     def __call__(self, ids_BT: Any, scores: Any, **_: Any) -> Any:
         return ids_BT.shape[1] - self.start >= self.limits_B
@@ -53,8 +53,8 @@ def theirs(model: Any, prompts: Ids, limits: Sequence[int], batch: int) -> Ids:
 def generate(model: Any, prompts: Ids, limits: Sequence[int]) -> Ids:
     """One left-padded batch."""
     width = max(map(len, prompts))
-    ids = torch.tensor([[PAD] * (width - len(p)) + p for p in prompts])
-    mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts])
+    ids = torch.tensor([[PAD] * (width - len(p)) + p for p in prompts], device=shapes.DEVICE)
+    mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=shapes.DEVICE)
     config = GenerationConfig(max_new_tokens=max(limits), do_sample=False, pad_token_id=PAD, eos_token_id=END)
     stops = StoppingCriteriaList([_Limits(width, limits)])
     with torch.no_grad():

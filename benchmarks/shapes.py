@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from peft import LoraConfig, get_peft_model
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast
 
 PAD, END = 0, 1
 LORA = {"r": 16, "lora_alpha": 32, "target_modules": "all-linear", "task_type": "CAUSAL_LM"}
@@ -29,7 +29,26 @@ SIZES = {
         "num_attention_heads": 9,
         "num_key_value_heads": 3,
     },
+    "1b": {
+        "vocab_size": 128256,
+        "hidden_size": 2048,
+        "intermediate_size": 8192,
+        "num_hidden_layers": 16,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+    },
+    "8b": {
+        "vocab_size": 128256,
+        "hidden_size": 4096,
+        "intermediate_size": 14336,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+    },
 }
+LARGE = ("1b", "8b")
+"""Of Llama 3's shapes, in bfloat16: for a GPU."""
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 @dataclass(frozen=True)
@@ -43,18 +62,31 @@ class Example:
 
 
 def base(size: str) -> Any:
-    """About 4 or 135 million weights, frozen."""
+    """About 4 or 135 million weights, 1.2 or 8 billion, frozen."""
     torch.manual_seed(0)
-    config = LlamaConfig(
+    with torch.device(DEVICE):
+        made = AutoModelForCausalLM.from_config(_config(size), dtype=torch.bfloat16 if size in LARGE else torch.float32)
+    return made.eval().requires_grad_(False)
+
+
+def _config(size: str) -> Any:
+    return LlamaConfig(
         **SIZES[size],
         max_position_embeddings=2048,
-        tie_word_embeddings=True,
-        initializer_range=0.05,
+        tie_word_embeddings=size != "8b",
+        initializer_range=0.02 if size in LARGE else 0.05,
         pad_token_id=PAD,
         eos_token_id=END,
         bos_token_id=None,
     )
-    return LlamaForCausalLM(config).eval().requires_grad_(False)
+
+
+def weights(size: str) -> int:
+    """Weights that every token is multiplied with: of embeddings, those that are the head too."""
+    with torch.device("meta"):
+        made = AutoModelForCausalLM.from_config(_config(size))
+    tied = made.config.tie_word_embeddings
+    return sum(p.numel() for p in made.parameters()) - (0 if tied else made.get_input_embeddings().weight.numel())
 
 
 def adapted(size: str) -> Any:
@@ -64,7 +96,7 @@ def adapted(size: str) -> Any:
     with torch.no_grad():
         for name, weight in sorted(model.named_parameters()):
             if "lora_B" in name:
-                weight.normal_(std=0.02, generator=draw)
+                weight.copy_(torch.randn(weight.shape, generator=draw) * 0.02)
     return model
 
 

@@ -28,7 +28,7 @@ from benchmarks import measuring, shapes
 from benchmarks.shapes import PAD, Example
 
 BATCH = 8
-"""Rows of an optimizer step."""
+"""Rows of an optimizer step, where none are named."""
 RATE, BETA = 1e-4, 0.1
 
 
@@ -41,11 +41,11 @@ class Setting:
     checkpointing: bool = False
 
 
-def ours(kind: str, model: Any, rows: Sequence[Example]) -> list[dict[str, float]]:
+def ours(kind: str, model: Any, rows: Sequence[Example], batch: int = BATCH) -> list[dict[str, float]]:
     """One epoch over ``rows`` in their order, references included; the log of its steps."""
     objective = _objective(kind, rows)
     encoded = [_encoded(kind, row, number) for number, row in enumerate(rows)]
-    batches = [tuple(range(start, min(start + BATCH, len(rows)))) for start in range(0, len(rows), BATCH)]
+    batches = [tuple(range(start, min(start + batch, len(rows)))) for start in range(0, len(rows), batch)]
     planned = [
         train.Planned(b, train._mismatches(b, [encoded[i].group for i in b]) if objective.needs_mismatch else ())
         for b in batches
@@ -61,14 +61,14 @@ def ours(kind: str, model: Any, rows: Sequence[Example]) -> list[dict[str, float
             model,
             train.batches(encoded, planned, references),
             objective,
-            trainer.Schedule(learning_rate=RATE),
+            trainer.Schedule(learning_rate=RATE, device=shapes.DEVICE),
             pad_id=PAD,
             folder=Path(folder),
             on_step=lambda done, total: None,
         )
 
 
-def theirs(kind: str, model: Any, rows: Sequence[Example], setting: Setting) -> float:
+def theirs(kind: str, model: Any, rows: Sequence[Example], setting: Setting, batch: int = BATCH) -> float:
     """Seconds of the same epoch in TRL: its references and its training, not its tokenising."""
     import trl
     from datasets import Dataset
@@ -94,7 +94,7 @@ def theirs(kind: str, model: Any, rows: Sequence[Example], setting: Setting) -> 
         args = config(
             output_dir=folder,
             per_device_train_batch_size=setting.per_device,
-            gradient_accumulation_steps=BATCH // setting.per_device,
+            gradient_accumulation_steps=batch // setting.per_device,
             gradient_checkpointing=setting.checkpointing,
             num_train_epochs=1,
             learning_rate=RATE,
@@ -102,8 +102,8 @@ def theirs(kind: str, model: Any, rows: Sequence[Example], setting: Setting) -> 
             max_grad_norm=1.0,
             optim="adamw_torch",
             max_length=None,
-            bf16=False,
-            use_cpu=True,
+            bf16=model.dtype == torch.bfloat16,
+            use_cpu=shapes.DEVICE == "cpu",
             report_to="none",
             save_strategy="no",
             logging_steps=1,
@@ -206,8 +206,7 @@ def _useful(kind: str, size: str, parts: Sequence[Sequence[Example]]) -> tuple[i
     prompt, chosen = sum(len(r.prompt) for r in rows), sum(len(r.chosen) for r in rows)
     both = prompt + chosen + (sum(len(r.rejected) for r in rows) if kind == "dpo" else 0)
     passes = {"sft": 4 * both, "dpo": 6 * both, "kto": 6 * both + 2 * both + 2 * chosen}[kind]
-    weights = sum(p.numel() for p in shapes.base(size).parameters())
-    return both, float(passes * weights)
+    return both, float(passes * shapes.weights(size))
 
 
 def _objective(kind: str, rows: Sequence[Example]) -> Any:

@@ -9,8 +9,10 @@ from transformers.generation import TopPLogitsWarper
 
 from bedside.core.protocols import Launch
 from bedside.core.types import Message, Sampling
+from bedside.engine import cache as caching
 from bedside.engine import decode as decoding
 from bedside.engine import shadow
+from bedside.engine import steps as stepping
 from bedside.engine.decode import Draw, decode, drawn
 from bedside.kernel.registry import find, open_plugin
 from test_ragged import SHAPES, folders, load  # noqa: F401
@@ -110,6 +112,34 @@ def test_what_we_do_not_know_is_left_to_generate(folders, monkeypatch):  # noqa:
 
 
 def test_the_cache_reads_a_shared_head_once_and_grows(folders, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(decoding, "ROOM", 3)
+    monkeypatch.setattr(caching, "room", lambda device: 3)
     model = AutoModelForCausalLM.from_pretrained(folders["llama"]).eval()
     assert decode(model, PROMPTS, [40] * 6, frozenset([1]), Draw(), slots=4) == by_generate(model, [1], 40)
+
+
+class Recorded:
+    """A graph as a CPU can have one: playing it runs the step again on the tensors as they are filled now."""
+
+    def __init__(self, steps):
+        self.steps, steps._hidden_B1H = steps, steps._states()
+
+    def replay(self):
+        self.steps._hidden_B1H = self.steps._states()
+
+
+@pytest.mark.parametrize("slots", [2, 64])
+def test_steps_over_all_slots_and_their_whole_width_give_the_same_answers(slots, load, monkeypatch):  # noqa: F811
+    model = load("mistral").eval()  # its window is narrower than the cache
+    expected = decode(model, PROMPTS, [36] * 6, frozenset([1]), Draw(), slots=slots)
+    monkeypatch.setattr(stepping._Replayed, "_recorded", lambda self: Recorded(self))
+    monkeypatch.setattr(decoding, "steps_of", lambda *asked: stepping._Replayed(*asked))
+    monkeypatch.setattr(caching, "room", lambda device: 16)  # grows, and is recorded anew, in mid-answer
+    assert decode(model, PROMPTS, [36] * 6, frozenset([1]), Draw(), slots=slots) == expected
+
+
+def test_a_step_that_cannot_be_recorded_is_called(load, monkeypatch, caplog):  # noqa: F811
+    model = load("llama").eval()
+    expected = decode(model, PROMPTS, [9] * 6, frozenset([1]), Draw())
+    monkeypatch.setattr(decoding, "steps_of", lambda *asked: stepping._Replayed(*asked))
+    assert decode(model, PROMPTS, [9] * 6, frozenset([1]), Draw()) == expected, "this CPU has no graphs"
+    assert "steps are called, not replayed" in caplog.text

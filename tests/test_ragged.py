@@ -10,11 +10,12 @@ torch = pytest.importorskip("torch")
 from hypothesis import given
 from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
+from peft.tuners.lora import Linear
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from bedside.core.protocols import Launch
 from bedside.core.types import Message
-from bedside.engine import attention, backbone, logprobs
+from bedside.engine import attention, backbone, fused, logprobs
 from bedside.engine.attention import Pack, Rules
 from bedside.engine.head import Head
 from bedside.engine.layout import cut, lay
@@ -163,7 +164,7 @@ def slow_varlen(q, k, v, cu_q, cu_k, max_q, max_k, rules):
 
 @pytest.mark.parametrize("softcap", [None, 3.0])
 def test_the_head_s_own_gradient_is_autograd_s(softcap, monkeypatch):
-    monkeypatch.setattr("bedside.engine.head.CHUNK", 100)
+    monkeypatch.setattr("bedside.engine.head.chunk", lambda device: 100)
     torch.manual_seed(0)
     head, targets = Head(torch.randn(50, 8), softcap), torch.randint(0, 50, (7,))
     hidden, weights = torch.randn(7, 8, requires_grad=True), torch.randn(7)
@@ -253,6 +254,45 @@ def test_what_a_microbatch_takes_is_what_autograd_keeps(load):
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
         values = logps(model, rows, 0)
     found = sum(size for where, size in kept.items() if where not in weights)
-    told = backbone.microbatch_bytes(model, tokens) - 3 * 4 * backbone.CHUNK
+    told = backbone.microbatch_bytes(model, tokens) - 3 * 4 * backbone.chunk("cpu")
     assert values.requires_grad
     assert 0.5 < found / told < 1.5
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_fused_lora_layer_is_pefts_to_the_last_bits_and_leaves_the_rest_to_it(bias):
+    torch.manual_seed(0)
+    plain = torch.nn.Sequential(torch.nn.Linear(6, 9, bias=bias)).requires_grad_(False)
+    model = get_peft_model(plain, LoraConfig(r=3, lora_alpha=6, target_modules=["0"], lora_dropout=0.5))
+    (layer,) = [m for m in model.modules() if isinstance(m, Linear)]
+    torch.nn.init.normal_(layer.lora_B["default"].weight)
+    x = torch.randn(2, 5, 6, requires_grad=True)
+    ends = []
+    for forward in (lambda: layer.eval()(x), lambda: fused._forward(layer.eval(), x)):
+        y = forward()
+        parts = [x, layer.lora_A["default"].weight, layer.lora_B["default"].weight]
+        ends.append([y, *torch.autograd.grad((y**2).sum(), parts)])
+    for one, other in zip(*ends, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5)
+    torch.manual_seed(1)
+    dropped = layer.train()(x)
+    torch.manual_seed(1)
+    assert torch.equal(fused._forward(layer, x), dropped), "dropout is PEFT's"
+    with model.disable_adapter():
+        assert torch.equal(fused._forward(layer, x), plain[0].base_layer(x))
+
+
+def test_in_half_precision_a_fused_layer_is_as_near_to_fp32_as_pefts():
+    torch.manual_seed(0)
+    x, W, A, B = torch.randn(40, 32), torch.randn(24, 32), torch.randn(4, 32), 0.05 * torch.randn(24, 4)
+    exact = x @ (W + 2 * B @ A).t()
+    plain = (x.bfloat16() @ W.bfloat16().t() + x.bfloat16().float() @ A.t() @ B.t() * 2).bfloat16()
+    added = fused.Added.apply(x.bfloat16(), W.bfloat16(), None, A, B, 2.0)
+    assert added.dtype == torch.bfloat16
+    assert (added - exact).norm() < 1.5 * (plain - exact).norm()
+    A.requires_grad_(), B.requires_grad_()
+    exact_A, exact_B = torch.autograd.grad((x @ (W + 2 * B @ A).t()).sum(), (A, B))
+    found_A, found_B = torch.autograd.grad(fused.Added.apply(x.bfloat16(), W.bfloat16(), None, A, B, 2.0).sum(), (A, B))
+    for found, wanted in ((found_A, exact_A), (found_B, exact_B)):
+        assert found.dtype == torch.float32
+        torch.testing.assert_close(found, wanted, atol=0.05 * float(wanted.norm()), rtol=0.05)

@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 
 from bedside.core.errors import ModelError
 from bedside.core.identity import digest, digest_file
+from bedside.engine.fused import fuse
 
 _DISK_SIGNS = ("No space left", "failed writing file", "inline_container", "iostream error")
 """What safetensors and torch.save say when they cannot write."""
@@ -55,6 +56,7 @@ class Bed:
             self.bare()
             self._peft = _put_on(self._base, folder, is_trainable=False)
             self._folder = folder
+            fuse(self._peft)
         return self._peft.eval()
 
     def training(self, folder: Path | None, lora: Mapping[str, Any], seed: int) -> Any:
@@ -66,6 +68,7 @@ class Bed:
         else:
             self._peft = _put_on(self._base, folder, is_trainable=True)
         self._folder = None
+        fuse(self._peft)
         return self._peft.train()
 
     def save(self, folder: Path) -> str:

@@ -14,6 +14,8 @@ Shapes: q (1, H, T, D), k and v (1, G, T, D) with G key heads dividing H; the re
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
+from inspect import signature
 from typing import Any, Protocol
 
 import torch
@@ -76,7 +78,7 @@ class Pack:
         self.windows: set[int | None] = set()
         """Windows that layers asked for: who has one in its config and asks for none is not understood."""
         self._masks: dict[Any, Tensor] = {}
-        self._runs: tuple[Tensor, Tensor, Tensor, int, int] | None = None
+        self._runs: tuple[Tensor, Tensor, Tensor | None, int, int] | None = None
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, rules: Rules) -> Tensor:
         if not q.shape[2] == k.shape[2] == len(self.layout.ids):
@@ -125,18 +127,24 @@ class Pack:
         if self._runs is None:
             self._runs = self._cumulated(q.device)
         cu_q, cu_k, gather, max_q, max_k = self._runs
-        k_GD, v_GD = (x[0].transpose(0, 1)[gather] for x in (k, v))
-        out = varlen(q[0].transpose(0, 1), k_GD, v_GD, cu_q, cu_k, max_q, max_k, rules)
+        k_TGD, v_TGD = (x[0].transpose(0, 1) for x in (k, v))
+        if gather is not None:  # its gradient adds what lies twice; indexing's would sort first
+            k_TGD, v_TGD = k_TGD.index_select(0, gather), v_TGD.index_select(0, gather)
+        out = varlen(q[0].transpose(0, 1), k_TGD, v_TGD, cu_q, cu_k, max_q, max_k, rules)
         return out[None]
 
-    def _cumulated(self, device: Any) -> tuple[Tensor, Tensor, Tensor, int, int]:
-        """Where queries and keys of each segment begin, the keys' indices, and the longest of both."""
+    def _cumulated(self, device: Any) -> tuple[Tensor, Tensor, Tensor | None, int, int]:
+        """Where queries and keys of each segment begin, the keys' indices, and the longest of both.
+
+        No indices where nothing is shared: then keys lie as queries do.
+        """
         keys = [list(_places(self.layout, segment)) for segment in self.layout.segments]
         q_lengths, k_lengths = [s.length for s in self.layout.segments], [len(key) for key in keys]
         cu_q, cu_k = (
             functional.pad(torch.tensor(n).cumsum(0), (1, 0)).to(device, torch.int32) for n in (q_lengths, k_lengths)
         )
-        gather = torch.tensor([i for key in keys for i in key], device=device)
+        shared = any(segment.before for segment in self.layout.segments)
+        gather = torch.tensor([i for key in keys for i in key], device=device) if shared else None
         return cu_q, cu_k, gather, max(q_lengths), max(k_lengths)
 
     def by_block_mask(self, q: Tensor, k: Tensor, v: Tensor, rules: Rules) -> Tensor:
@@ -168,17 +176,25 @@ Varlen = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, int, int, Rules], Ten
 
 def _varlen(q: Tensor, rules: Rules) -> Varlen | None:
     """torch's varlen attention, where it can do this layer."""
-    if q.dtype not in (torch.float16, torch.bfloat16) or rules.softcap is not None or rules.dropout:
-        return None
+    half = q.dtype in (torch.float16, torch.bfloat16)
+    return _torch_varlen() if half and rules.softcap is None and not rules.dropout else None
+
+
+@cache
+def _torch_varlen() -> Varlen | None:
+    """None where this torch has none, or one without scale and window (2.10)."""
     try:
         from torch.nn.attention.varlen import varlen_attn
     except ImportError:
         return None
+    known = set(signature(varlen_attn).parameters)
+    if not {"scale", "window_size"} <= known:
+        return None
+    grouped: dict[str, Any] = {"enable_gqa": True} if "enable_gqa" in known else {}
 
     def call(q: Tensor, k: Tensor, v: Tensor, cu_q: Tensor, cu_k: Tensor, max_q: int, max_k: int, r: Rules) -> Tensor:
         window = (-1 if r.window is None else r.window - 1, 0)
-        gqa = q.shape[1] != k.shape[1]
-        out = varlen_attn(q, k, v, cu_q, cu_k, max_q, max_k, scale=r.scale, window_size=window, enable_gqa=gqa)
+        out = varlen_attn(q, k, v, cu_q, cu_k, max_q, max_k, scale=r.scale, window_size=window, **grouped)
         assert isinstance(out, Tensor)
         return out
 

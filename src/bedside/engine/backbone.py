@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from bedside.engine import padded
 from bedside.engine.attention import NAME, Attends, Misfit, Pack
-from bedside.engine.head import CHUNK, Head
+from bedside.engine.head import Head, chunk
 from bedside.engine.layout import SHARE_FROM, Layout, lay
 
 _LOG = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ def microbatch_bytes(model: Any, max_tokens: int) -> int:
     tokens = min(max_tokens, pack_tokens(model.device)) if packed else max_tokens
     hidden = config.hidden_size
     row = 12 * hidden + 5 * (getattr(config, "intermediate_size", None) or 4 * hidden)
-    logits = CHUNK if packed else tokens * config.vocab_size
+    logits = chunk(model.device) if packed else tokens * config.vocab_size
     return int(tokens * config.num_hidden_layers * row * model.dtype.itemsize + 3 * 4 * logits)
 
 

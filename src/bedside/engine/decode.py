@@ -1,14 +1,14 @@
 """Answers token by token: greedy as ``generate`` gives them, or drawn; no padding, no waiting for the longest.
 
     prompts are read in packs, a common beginning once           layout, attention
-    each answer has a slot in a cache that is laid out beforehand
+    each answer has a slot in a cache that is laid out beforehand     cache
     a finished answer leaves its slot, and a waiting prompt takes it
+    a step is called, or replayed as recorded on a GPU                steps
 
 Drawn tokens come from one table of uniform numbers, a row for each answer: who shares a step with whom changes
 nothing but the last bits. B counts answers in work, G key heads, W tokens in the cache, V vocabulary.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,13 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bedside.engine.attention import Pack, Rules, attention
+from bedside.engine.attention import Pack
 from bedside.engine.backbone import Body, body_of, pack_tokens
+from bedside.engine.cache import Cache
 from bedside.engine.layout import cut, lay
 from bedside.engine.shadow import merged
-
-ROOM = 64
-"""The cache grows by this many tokens at least."""
+from bedside.engine.steps import steps_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +75,7 @@ class _Decoder:
         self.body, self.prompts, self.stop_ids, self.draw, self.device = body, prompts, stop_ids, draw, device
         self.answers = [_Answer(number, limit) for number, limit in enumerate(limits)]
         self.cache = Cache()
+        self.states = steps_of(body, self.cache, device)
         self.uniform: Tensor | None = None
         if draw.temperature > 0:
             numbers = torch.Generator().manual_seed(draw.seed)
@@ -108,12 +108,10 @@ class _Decoder:
         return new
 
     def _step(self, active: list[_Answer]) -> None:
-        ids_B1 = torch.tensor([[answer.ids[-1]] for answer in active], device=self.device)
-        positions_B1 = torch.tensor([[length] for length in self.cache.lengths], device=self.device)
         self.cache.make_room()
-        hidden_B1H = self.body.states(ids_B1, positions_B1, self.cache)
+        hidden_BH = self.states([answer.ids[-1] for answer in active])
         self.cache.stepped()
-        self._choose(active, hidden_B1H[:, 0])
+        self._choose(active, hidden_BH)
 
     def _choose(self, answers: Sequence[_Answer], hidden_BH: Tensor) -> None:
         logits_BV = self.body.head.logits(hidden_BH)
@@ -136,88 +134,6 @@ class _Decoder:
                 if slot < len(staying):
                     staying[slot] = last
         return staying
-
-
-class Cache:
-    """Keys and values of the answers in work, a slot each; the slots in use are the first ones."""
-
-    def __init__(self) -> None:
-        self.lengths: list[int] = []
-        """Tokens in each slot in use."""
-        self._layers: dict[int, tuple[Tensor, Tensor]] = {}
-        self._masks: dict[int | None, Tensor] = {}
-        self._slots = self._width = 0
-        self._at: tuple[Tensor, Tensor] | None = None
-
-    def add(self, kept: dict[int, tuple[Tensor, Tensor]], places: Sequence[Sequence[int]]) -> None:
-        """Fill a slot for each of ``places``: where its tokens lie in a pack whose layers were ``kept``."""
-        first = len(self.lengths)
-        self.lengths.extend(len(p) for p in places)
-        self._ensure(max(self._slots, len(self.lengths)), max(self._width, max(self.lengths) + ROOM), kept)
-        for layer, (k, v) in kept.items():
-            for slot, there in enumerate(places, start=first):
-                index = torch.tensor(there, device=k.device)
-                for cached, new in zip(self._layers[layer], (k, v), strict=True):
-                    cached[slot, :, : len(there)] = new[0].index_select(1, index)
-
-    def make_room(self) -> None:
-        """Before a step: one more token fits into every slot."""
-        if max(self.lengths) >= self._width:
-            self._ensure(self._slots, self._width + max(ROOM, self._width // 4), self._layers)
-        self._masks = {}
-        device = next(iter(self._layers.values()))[0].device
-        self._at = torch.arange(len(self.lengths), device=device), torch.tensor(self.lengths, device=device)
-
-    def stepped(self) -> None:
-        self.lengths = [length + 1 for length in self.lengths]
-
-    def drop(self, slot: int) -> None:
-        """Free ``slot``: the last one in use moves into it."""
-        last = len(self.lengths) - 1
-        length = self.lengths.pop()
-        if slot == last:
-            return
-        self.lengths[slot] = length
-        for both in self._layers.values():
-            for cached in both:
-                cached[slot, :, :length] = cached[last, :, :length]
-
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, rules: Rules) -> Tensor:
-        """One query token a slot; query heads that share a key head stand where tokens stand: (B, G, H / G, D)."""
-        assert self._at is not None
-        rows, at = self._at
-        B, H, _, D = q.shape
-        keys, values = self._layers[layer]
-        keys[rows, :, at], values[rows, :, at] = k[:, :, 0], v[:, :, 0]
-        width = max(self.lengths) + 1
-        grouped = q.reshape(B, k.shape[1], H // k.shape[1], D)
-        out = attention(grouped, keys[:B, :, :width], values[:B, :, :width], self._mask(rules.window, width, q), rules)
-        return out.reshape(B, 1, H, -1)
-
-    def _mask(self, window: int | None, width: int, like: Tensor) -> Tensor:
-        """0 on the tokens that a slot's newest one sees, −∞ on the rest, (B, 1, 1, W)."""
-        if window not in self._masks:
-            assert self._at is not None
-            at_B1, places_W = self._at[1][:, None], torch.arange(width, device=like.device)
-            hidden = places_W > at_B1
-            if window is not None:
-                hidden |= places_W <= at_B1 - window
-            mask = torch.zeros(hidden.shape, dtype=like.dtype, device=like.device).masked_fill_(hidden, -math.inf)
-            self._masks[window] = mask[:, None, None]
-        return self._masks[window]
-
-    def _ensure(self, slots: int, width: int, like: dict[int, tuple[Tensor, Tensor]]) -> None:
-        """Room for ``slots`` of ``width`` tokens, shaped as ``like``; what is cached moves along."""
-        if slots <= self._slots and width <= self._width:
-            return
-        old, self._slots, self._width = self._layers, slots, width
-        self._layers = {}
-        for layer in list(like):
-            both = like[layer]
-            made = tuple(x.new_zeros(slots, x.shape[1], width, x.shape[3]) for x in both)
-            for new, cached in zip(made, old.pop(layer, ()), strict=False):
-                new[: cached.shape[0], :, : cached.shape[2]] = cached
-            self._layers[layer] = (made[0], made[1])
 
 
 def drawn(logits_BV: Tensor, uniform_B: Tensor, draw: Draw) -> Tensor:

@@ -14,8 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-CHUNK = 1 << 23
-"""Logits that stand in memory at once."""
+
+def chunk(device: Any) -> int:
+    """Logits that stand in memory at once: caches of a CPU like few, a GPU many."""
+    return 1 << (23 if torch.device(device).type == "cpu" else 27)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class Head:
 
     def chunks(self, N: int) -> Iterator[slice]:
         """Slices of N rows, each small enough."""
-        step = max(1, CHUNK // len(self.weight_VH))
+        step = max(1, chunk(self.weight_VH.device) // len(self.weight_VH))
         return (slice(start, start + step) for start in range(0, N, step))
 
     def token_logprobs(self, hidden_NH: Tensor, targets_N: Tensor) -> Tensor:

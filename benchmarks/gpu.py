@@ -1,0 +1,202 @@
+"""The same questions on a GPU in bfloat16, for a 1B and an 8B Llama shape: `python -m benchmarks.gpu 1b 8b`
+
+The gates are in fp32 on the card, on the tiny shape: an epoch's weights as TRL's, answers as ``generate``'s, labels as
+constrained decoding's. In bfloat16 no two programs round alike, so nothing is compared there but time and memory. TRL
+tuned: bf16, no gradient checkpointing, the faster of two batches; ``generate`` on merged weights in one batch.
+"""
+
+import argparse
+import gc
+import json
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bedside.engine.fused import fuse
+from benchmarks import judging, measuring, rollouts, shapes, training
+from benchmarks.training import Setting, quiet
+
+RESULTS = Path(__file__).parent / "results" / "gpu.json"
+KINDS = ("dpo", "kto", "sft")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is asked of a size: on an H200 about two minutes each."""
+
+    batch: int
+    """Rows of an optimizer step, both sides."""
+    rows: int
+    """Rows of an epoch."""
+    tried: tuple[int, ...]
+    """Batches that TRL may choose from; KTO's is the optimizer batch, for its z is a mean over it."""
+    answers: int
+    rounds: int
+
+
+PLANS = {"1b": Plan(32, 64, (8, 32), 64, 3), "8b": Plan(16, 32, (4, 8), 64, 2)}
+SMOKE = Plan(2, 2, (2,), 2, 1)
+
+
+def gates() -> dict[str, Any]:
+    """Differs anything in fp32, nothing is timed."""
+    rows = shapes.examples(2 * training.BATCH, shapes.SIZES["tiny"]["vocab_size"], seed=99)
+    found: dict[str, Any] = {kind: training.agree(kind, "tiny", rows) for kind in KINDS}
+    prompts, limits = rollouts.asked(32, skewed=True)
+    merged = shapes.adapted("tiny").merge_and_unload().eval()
+    ours = rollouts.ours(shapes.adapted("tiny").eval(), prompts, limits)
+    found["greedy_identical"] = ours == rollouts.theirs(merged, prompts, limits, 32)
+    asked = judging.questions(16, shapes.SIZES["tiny"]["vocab_size"])
+    found["labels_identical"] = judging.ours(merged, asked) == judging.constrained(merged, asked)
+    if not (found["greedy_identical"] and found["labels_identical"]):
+        raise SystemExit(f"{found}; nothing is timed")
+    return found
+
+
+class Asked:
+    """The questions for one size, on two models of the same weights."""
+
+    def __init__(self, size: str, plan: Plan, peak: float) -> None:
+        self.size, self.plan, self.peak = size, plan, peak
+        vocabulary = shapes.SIZES[size]["vocab_size"]
+        self.rows = shapes.examples(plan.rows, vocabulary)
+        self.prompts, self.limits = rollouts.asked(plan.answers, skewed=False)
+        self.questions = judging.questions(plan.answers, vocabulary)
+        self.one, self.other = shapes.adapted(size), shapes.adapted(size)
+        fuse(self.one)  # as the engine's own loader does
+        self.ratios: list[measuring.Ratio] = []
+        self.details: dict[str, Any] = {"plan": asdict(plan)}
+        self.setting: dict[str, Setting] = {}
+
+    def train(self, kind: str) -> None:
+        plan = self.plan
+        tried = (plan.batch,) if kind == "kto" else plan.tried
+        spent = {n: self._theirs(kind, Setting(n))[0] for n in tried}
+        self.setting[kind] = Setting(min(spent, key=lambda n: spent[n]))
+        self._ours(kind)
+        memory: dict[str, float] = {}
+        seconds = measuring.alternate(
+            {
+                "bedside": lambda _: _peak(memory, "bedside", lambda: self._ours(kind)),
+                "trl": lambda _: _peak(memory, "trl", lambda: self._theirs(kind, self.setting[kind])),
+            },
+            plan.rounds,
+        )
+        tokens, flops = training._useful(kind, self.size, [self.rows])
+        self._told(f"{kind}_{self.size}", seconds["trl"], seconds["bedside"])
+        self.details[kind] = {
+            "seconds": seconds,
+            "trl_batch": self.setting[kind].per_device,
+            "tokens_per_second": {side: round(tokens / _middle(spent)) for side, spent in seconds.items()},
+            "model_flops_utilisation": {
+                side: measuring.utilisation(flops, _middle(spent), self.peak) for side, spent in seconds.items()
+            },
+            "peak_memory_gb": memory,
+        }
+
+    def answer(self) -> None:
+        merged = self.other.merge_and_unload().eval()
+        self.one.eval()
+        for side in (rollouts.ours(self.one, self.prompts, self.limits), self._generated(merged)):
+            self.details.setdefault("answers", []).append(side[0][:8])
+        seconds = measuring.alternate(
+            {
+                "bedside": lambda _: rollouts.ours(self.one, self.prompts, self.limits),
+                "generate": lambda _: self._generated(merged),
+            },
+            self.plan.rounds,
+        )
+        self._told(f"rollout_{self.size}", seconds["generate"], seconds["bedside"])
+        self.details["rollout"] = {"seconds": seconds, "tokens": sum(self.limits)}
+
+    def judge(self) -> None:
+        model = self.other
+        sides: dict[str, Callable[[int], Any]] = {
+            "bedside": lambda _: judging.ours(model, self.questions),
+            "generate": lambda _: judging.theirs(model, self.questions, 96),
+        }
+        for side in sides.values():
+            side(0)
+        seconds = measuring.alternate(sides, self.plan.rounds)
+        self._told(f"judge_{self.size}", seconds["generate"], seconds["bedside"])
+        self.details["judge"] = {"seconds": seconds, "questions": len(self.questions)}
+
+    def cycle(self) -> None:
+        """Answers, verdicts, KTO and DPO: the sum of what the four took, round by round."""
+        parts = {"bedside": ("bedside",) * 4, "others": ("generate", "generate", "trl", "trl")}
+        asked = ("rollout", "judge", "kto", "dpo")
+        sums = {
+            side: [
+                sum(self.details[part]["seconds"][name][n] for part, name in zip(asked, names, strict=True))
+                for n in range(self.plan.rounds)
+            ]
+            for side, names in parts.items()
+        }
+        self._told(f"cycle_{self.size}", sums["others"], sums["bedside"])
+
+    def _generated(self, merged: Any) -> Any:
+        return rollouts.theirs(merged, self.prompts, self.limits, len(self.prompts))
+
+    def _ours(self, kind: str) -> Any:
+        return training.ours(kind, self.one, self.rows, self.plan.batch)
+
+    def _theirs(self, kind: str, setting: Setting) -> tuple[float, Any]:
+        return training.theirs(kind, self.other, self.rows, setting, self.plan.batch), None
+
+    def _told(self, name: str, theirs: list[float], ours: list[float]) -> None:
+        self.ratios.append(measuring.ratio(name, theirs, ours))
+        last = self.ratios[-1]
+        print(f"{name:>16} {last.ratio:6.2f}  [{last.low:.2f}, {last.high:.2f}]", flush=True)
+
+
+def _peak(memory: dict[str, float], side: str, work: Callable[[], Any]) -> Any:
+    """What ``work`` gives; the most gigabytes that lay on the card, the weights of both sides apart."""
+    gc.collect()
+    torch.cuda.empty_cache()
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    done = work()
+    memory[side] = round((torch.cuda.max_memory_allocated() - before) / 2**30, 2)
+    return done[0] if isinstance(done, tuple) else done
+
+
+def _middle(seconds: list[float]) -> float:
+    return sorted(seconds)[len(seconds) // 2]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
+    parser.add_argument("sizes", nargs="*", default=["1b", "8b"])
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    given = parser.parse_args()
+    told: dict[str, Any] = {"machine": measuring.machine(), "versions": measuring.versions(), "ratios": []}
+    peak = measuring.gemm_peak(8192, 20, torch.bfloat16, shapes.DEVICE)
+    told["machine"]["gemm_bf16_tflops"] = round(peak / 1e12, 1)
+    print(json.dumps(told["machine"]), flush=True)
+    told["gates"] = gates()
+    print(json.dumps(told["gates"]), flush=True)
+    told["details"] = {}
+    for size in given.sizes:
+        asked = Asked(size, PLANS[size], peak)
+        for question in (*((asked.train, k) for k in KINDS), (asked.answer,), (asked.judge,), (asked.cycle,)):
+            try:
+                question[0](*question[1:])
+            except (RuntimeError, KeyError):
+                asked.details.setdefault("failed", []).append(traceback.format_exc())
+                print(traceback.format_exc(), flush=True)
+            told["details"][size] = asked.details
+            kept = [r for r in told["ratios"] if not r["name"].endswith(size)]
+            told["ratios"] = kept + [asdict(r) for r in asked.ratios]
+            given.out.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+        del asked
+        gc.collect()
+        torch.cuda.empty_cache()
+
+
+if __name__ == "__main__":
+    quiet()
+    main()

@@ -1,0 +1,84 @@
+"""A linear layer under LoRA as one autograd step; W is frozen.
+
+    y  = (W + s·B A) x                  dx = (W + s·B A)ᵀ dy
+    dA = s·(Bᵀ dy) xᵀ                   dB = s·dy (A x)ᵀ
+
+PEFT multiplies every token with A and with B, and walks over each output twice more. In fp32 the sum W + s·B A is
+formed for the moment it is needed: a pack has many more tokens than B A has ranks. In half precision it would round a
+small adapter away; there A and B, which stay in fp32 for the optimizer, are rounded as mixed precision does, and their
+part is added into what W gave. T counts tokens, I and O what goes in and comes out, r the rank.
+"""
+
+from types import MethodType
+from typing import Any
+
+import torch
+from peft.tuners.lora import Linear
+from torch import Tensor
+from torch.nn import functional
+
+
+def fuse(model: Any) -> None:
+    """Let the plain LoRA layers of ``model`` compute so."""
+    for layer in model.modules():
+        if isinstance(layer, Linear) and type(layer.base_layer) is torch.nn.Linear:
+            layer.forward = MethodType(_forward, layer)
+
+
+def _forward(layer: Linear, x: Tensor, *args: Any, **more: Any) -> Tensor:
+    """Of one active adapter without dropout; anything else is PEFT's."""
+    names = [name for name in layer.active_adapters if name in layer.lora_A]
+    ours = len(names) == 1 and not (args or more or layer.disable_adapters or layer.merged or layer.lora_variant)
+    if not ours or any(layer.lora_bias.values()) or _drops(layer.lora_dropout[names[0]]):
+        return Linear.forward(layer, x, *args, **more)
+    (name,) = names
+    base, A, B = layer.base_layer, layer.lora_A[name].weight, layer.lora_B[name].weight
+    apply: Any = (Formed if x.dtype == A.dtype else Added).apply
+    y: Tensor = apply(x.reshape(-1, x.shape[-1]), base.weight, base.bias, A, B, layer.scaling[name])
+    return y.view(*x.shape[:-1], -1)
+
+
+def _drops(dropout: Any) -> bool:
+    return bool(dropout.training and getattr(dropout, "p", 0.0))
+
+
+class Formed(torch.autograd.Function):
+    """x (T, I), W (O, I), bias (O,) or None, A (r, I), B (O, r), s: (T, O), all of one precision."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, W: Tensor, bias: Tensor | None, A: Tensor, B: Tensor, scale: float) -> Tensor:
+        ctx.save_for_backward(x, W, A, B)
+        ctx.scale = scale
+        return functional.linear(x, torch.addmm(W, B, A, alpha=scale), bias)
+
+    @staticmethod
+    def backward(ctx: Any, *above: Tensor) -> tuple[Tensor | None, None, None, Tensor, Tensor, None]:
+        (x, W, A, B), (dy,) = ctx.saved_tensors, above
+        dx = dy @ torch.addmm(W, B, A, alpha=ctx.scale) if ctx.needs_input_grad[0] else None
+        dA, dB = _gradients(dy @ B, x, dy, x @ A.t(), ctx.scale)
+        return dx, None, None, dA, dB, None
+
+
+class Added(torch.autograd.Function):
+    """As ``Formed``, for x and W in half precision and A and B in fp32."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, W: Tensor, bias: Tensor | None, A: Tensor, B: Tensor, scale: float) -> Tensor:
+        down, up = A.to(x.dtype), B.to(x.dtype)
+        low = x @ down.t()
+        ctx.save_for_backward(x, W, down, up, low)
+        ctx.scale = scale
+        return functional.linear(x, W, bias).addmm_(low, up.t(), alpha=scale)
+
+    @staticmethod
+    def backward(ctx: Any, *above: Tensor) -> tuple[Tensor | None, None, None, Tensor, Tensor, None]:
+        (x, W, down, up, low), (dy,) = ctx.saved_tensors, above
+        back = dy @ up
+        dx = (dy @ W).addmm_(back, down, alpha=ctx.scale) if ctx.needs_input_grad[0] else None
+        dA, dB = _gradients(back, x, dy, low, ctx.scale)
+        return dx, None, None, dA.float(), dB.float(), None
+
+
+def _gradients(back_Tr: Tensor, x: Tensor, dy: Tensor, low_Tr: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+    """Of A, (r, I), and of B, (O, r)."""
+    return (back_Tr.t() @ x).mul_(scale), (dy.t() @ low_Tr).mul_(scale)
