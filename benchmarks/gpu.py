@@ -37,9 +37,12 @@ class Plan:
     answers: int
     rounds: int
 
+    pack: int
+    """Our tokens of a micro-batch."""
 
-PLANS = {"1b": Plan(32, 64, (8, 32), 64, 3), "8b": Plan(16, 32, (4, 8), 64, 2)}
-SMOKE = Plan(2, 2, (2,), 2, 1)
+
+PLANS = {"1b": Plan(32, 256, (8, 32), 64, 3, 16384), "8b": Plan(16, 64, (4, 8), 64, 2, 8192)}
+SMOKE = Plan(2, 2, (2,), 2, 1, 16384)
 
 
 def gates() -> dict[str, Any]:
@@ -142,7 +145,7 @@ class Asked:
         return rollouts.theirs(merged, self.prompts, self.limits, len(self.prompts))
 
     def _ours(self, kind: str) -> Any:
-        return training.ours(kind, self.one, self.rows, self.plan.batch)
+        return training.ours(kind, self.one, self.rows, self.plan.batch, self.plan.pack)
 
     def _theirs(self, kind: str, setting: Setting) -> tuple[float, Any]:
         return training.theirs(kind, self.other, self.rows, setting, self.plan.batch), None

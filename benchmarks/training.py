@@ -41,7 +41,9 @@ class Setting:
     checkpointing: bool = False
 
 
-def ours(kind: str, model: Any, rows: Sequence[Example], batch: int = BATCH) -> list[dict[str, float]]:
+def ours(
+    kind: str, model: Any, rows: Sequence[Example], batch: int = BATCH, pack: int = 8192
+) -> list[dict[str, float]]:
     """One epoch over ``rows`` in their order, references included; the log of its steps."""
     objective = _objective(kind, rows)
     encoded = [_encoded(kind, row, number) for number, row in enumerate(rows)]
@@ -61,7 +63,7 @@ def ours(kind: str, model: Any, rows: Sequence[Example], batch: int = BATCH) -> 
             model,
             train.batches(encoded, planned, references),
             objective,
-            trainer.Schedule(learning_rate=RATE, device=shapes.DEVICE),
+            trainer.Schedule(learning_rate=RATE, device=shapes.DEVICE, max_tokens_per_microbatch=pack),
             pad_id=PAD,
             folder=Path(folder),
             on_step=lambda done, total: None,
@@ -145,10 +147,10 @@ def tuned(kind: str, size: str, rows: Sequence[Example]) -> Setting:
 
 def ask(kind: str, size: str, *, smoke: bool = False) -> dict[str, Any]:
     """Ratios of an epoch, cut into rounds that both sides run in turn."""
-    rounds, per_round = (2, 2) if smoke else ((4, 2 * BATCH) if size == "tiny" else (4, BATCH))
+    rounds, per_round = (2, 2) if smoke else ((3, 6 * BATCH) if size == "tiny" else (4, BATCH))
     vocabulary = shapes.SIZES[size]["vocab_size"]
     far = agree(kind, "tiny", shapes.examples(2 * BATCH, shapes.SIZES["tiny"]["vocab_size"], seed=99))
-    trial = shapes.examples(per_round if size == "tiny" else 4, vocabulary, seed=98)
+    trial = shapes.examples(2 * BATCH if size == "tiny" else 4, vocabulary, seed=98)
     setting = Setting(BATCH) if smoke else tuned(kind, size, trial)
     peak = measuring.gemm_peak()
     found, details = [], {}
@@ -166,7 +168,7 @@ def ask(kind: str, size: str, *, smoke: bool = False) -> dict[str, Any]:
             },
         }
     if size == "tiny":
-        found.append(_against_defaults(kind, size, shapes.examples(per_round, vocabulary), smoke))
+        found.append(_against_defaults(kind, size, shapes.examples(min(per_round, 2 * BATCH), vocabulary), smoke))
     how = {"trl": vars(setting), "weights_agree_to": far, "rows_a_round": per_round, "rounds": rounds}
     return measuring.answer(found, gemm_gflops=round(peak / 1e9, 1), **how, **details)
 

@@ -282,17 +282,36 @@ def test_a_fused_lora_layer_is_pefts_to_the_last_bits_and_leaves_the_rest_to_it(
         assert torch.equal(fused._forward(layer, x), plain[0].base_layer(x))
 
 
+def added_to(x, W, A, B):
+    return fused.Added.apply(
+        x.bfloat16(), W.bfloat16(), None, A, B, 2.0, *(fused.rounded(w, torch.bfloat16) for w in (A, B))
+    )
+
+
+def test_what_was_rounded_is_kept_until_the_weight_is_trained_on():
+    weight = torch.nn.Parameter(torch.randn(3, 5))
+    optimizer = torch.optim.AdamW([weight], lr=0.1)
+    with torch.no_grad():
+        first = fused.rounded(weight, torch.bfloat16)
+        assert fused.rounded(weight, torch.bfloat16) is first
+    weight.sum().backward()
+    optimizer.step()
+    with torch.no_grad():
+        assert torch.equal(fused.rounded(weight, torch.bfloat16), weight.bfloat16())
+        assert not torch.equal(first, weight.bfloat16())
+
+
 def test_in_half_precision_a_fused_layer_is_as_near_to_fp32_as_pefts():
     torch.manual_seed(0)
     x, W, A, B = torch.randn(40, 32), torch.randn(24, 32), torch.randn(4, 32), 0.05 * torch.randn(24, 4)
     exact = x @ (W + 2 * B @ A).t()
     plain = (x.bfloat16() @ W.bfloat16().t() + x.bfloat16().float() @ A.t() @ B.t() * 2).bfloat16()
-    added = fused.Added.apply(x.bfloat16(), W.bfloat16(), None, A, B, 2.0)
+    added = added_to(x, W, A, B)
     assert added.dtype == torch.bfloat16
     assert (added - exact).norm() < 1.5 * (plain - exact).norm()
     A.requires_grad_(), B.requires_grad_()
     exact_A, exact_B = torch.autograd.grad((x @ (W + 2 * B @ A).t()).sum(), (A, B))
-    found_A, found_B = torch.autograd.grad(fused.Added.apply(x.bfloat16(), W.bfloat16(), None, A, B, 2.0).sum(), (A, B))
+    found_A, found_B = torch.autograd.grad(added_to(x, W, A, B).sum(), (A, B))
     for found, wanted in ((found_A, exact_A), (found_B, exact_B)):
         assert found.dtype == torch.float32
         torch.testing.assert_close(found, wanted, atol=0.05 * float(wanted.norm()), rtol=0.05)

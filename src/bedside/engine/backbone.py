@@ -66,7 +66,7 @@ def body_of(model: Any) -> Body | None:
 
 def pack_tokens(device: Any) -> int:
     """Tokens of one pack: caches of a CPU like small ones, a GPU large ones."""
-    return 1024 if torch.device(device).type == "cpu" else 8192
+    return 1024 if torch.device(device).type == "cpu" else 16384
 
 
 def microbatch_bytes(model: Any, max_tokens: int) -> int:

@@ -16,6 +16,9 @@ import torch
 from peft.tuners.lora import Linear
 from torch import Tensor
 from torch.nn import functional
+from torch.utils.weak import WeakTensorKeyDictionary
+
+_ROUNDED: "WeakTensorKeyDictionary" = WeakTensorKeyDictionary()
 
 
 def fuse(model: Any) -> None:
@@ -33,9 +36,21 @@ def _forward(layer: Linear, x: Tensor, *args: Any, **more: Any) -> Tensor:
         return Linear.forward(layer, x, *args, **more)
     (name,) = names
     base, A, B = layer.base_layer, layer.lora_A[name].weight, layer.lora_B[name].weight
-    apply: Any = (Formed if x.dtype == A.dtype else Added).apply
-    y: Tensor = apply(x.reshape(-1, x.shape[-1]), base.weight, base.bias, A, B, layer.scaling[name])
+    asked = (x.reshape(-1, x.shape[-1]), base.weight, base.bias, A, B, layer.scaling[name])
+    formed, added = [way.apply for way in (Formed, Added)]  # untyped in torch
+    y: Tensor = formed(*asked) if x.dtype == A.dtype else added(*asked, rounded(A, x.dtype), rounded(B, x.dtype))
     return y.view(*x.shape[:-1], -1)
+
+
+def rounded(weight: Tensor, dtype: torch.dtype) -> Tensor:
+    """``weight`` in ``dtype``; without gradient, when nobody trains, kept until ``weight`` changes."""
+    if torch.is_grad_enabled():
+        return weight.detach().to(dtype)
+    version, kept = _ROUNDED.get(weight, (-1, weight))
+    if version != weight._version or kept.dtype != dtype:
+        kept = weight.detach().to(dtype)
+        _ROUNDED[weight] = (weight._version, kept)
+    return kept
 
 
 def _drops(dropout: Any) -> bool:
@@ -60,23 +75,23 @@ class Formed(torch.autograd.Function):
 
 
 class Added(torch.autograd.Function):
-    """As ``Formed``, for x and W in half precision and A and B in fp32."""
+    """As ``Formed``, for x and W in half precision, A and B in fp32 and as rounded."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, W: Tensor, bias: Tensor | None, A: Tensor, B: Tensor, scale: float) -> Tensor:
-        down, up = A.to(x.dtype), B.to(x.dtype)
+    def forward(ctx: Any, x: Tensor, W: Tensor, bias: Tensor | None, *lora: Any) -> Tensor:
+        _, _, scale, down, up = lora
         low = x @ down.t()
         ctx.save_for_backward(x, W, down, up, low)
         ctx.scale = scale
         return functional.linear(x, W, bias).addmm_(low, up.t(), alpha=scale)
 
     @staticmethod
-    def backward(ctx: Any, *above: Tensor) -> tuple[Tensor | None, None, None, Tensor, Tensor, None]:
+    def backward(ctx: Any, *above: Tensor) -> tuple[Tensor | None, ...]:
         (x, W, down, up, low), (dy,) = ctx.saved_tensors, above
         back = dy @ up
         dx = (dy @ W).addmm_(back, down, alpha=ctx.scale) if ctx.needs_input_grad[0] else None
         dA, dB = _gradients(back, x, dy, low, ctx.scale)
-        return dx, None, None, dA.float(), dB.float(), None
+        return dx, None, None, dA.float(), dB.float(), None, None, None
 
 
 def _gradients(back_Tr: Tensor, x: Tensor, dy: Tensor, low_Tr: Tensor, scale: float) -> tuple[Tensor, Tensor]:

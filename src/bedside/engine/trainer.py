@@ -195,6 +195,8 @@ class _Finished(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         if state.global_step % args.save_steps == 0 or state.global_step == state.max_steps:
             same_weights(self.ranks, [p for p in model.parameters() if p.requires_grad])
+        if state.global_step == state.max_steps:
+            control.should_save = False  # what is whole needs no checkpoint: the adapter is written next
         self.on_step(state.global_step, state.max_steps)
 
 
