@@ -210,7 +210,7 @@ def _arguments(schedule: Schedule, folder: Path, steps: int) -> TrainingArgument
         warmup_steps=round(schedule.warmup_ratio * steps),
         weight_decay=schedule.weight_decay,
         max_grad_norm=schedule.max_grad_norm,
-        optim="adamw_torch",
+        optim="adamw_torch_fused" if schedule.device == "cuda" else "adamw_torch",
         seed=schedule.seed,
         save_strategy="steps" if schedule.ranks.rank == 0 else "no",
         save_steps=schedule.save_steps,
