@@ -104,8 +104,8 @@ class Asked:
     def answer(self) -> None:
         merged = self.other.merge_and_unload().eval()
         self.one.eval()
-        for side in (rollouts.ours(self.one, self.prompts, self.limits), self._generated(merged)):
-            self.details.setdefault("answers", []).append(side[0][:8])
+        rollouts.ours(self.one, self.prompts, self.limits)
+        self._generated(merged)
         seconds = measuring.alternate(
             {
                 "bedside": lambda _: rollouts.ours(self.one, self.prompts, self.limits),

@@ -71,18 +71,6 @@ def test_fused_layers_in_bf16_are_no_further_from_fp32_than_pefts(load):  # noqa
     assert far[1] < 2 * far[0]
 
 
-@pytest.mark.parametrize("fast", [{"foreach": True}, {"fused": True}])
-def test_what_was_rounded_follows_the_optimizers_of_a_card(fast):
-    weight = torch.nn.Parameter(torch.randn(3, 5, device="cuda"))
-    optimizer = torch.optim.AdamW([weight], lr=0.1, **fast)
-    with torch.no_grad():
-        fused.rounded(weight, torch.bfloat16)
-    weight.sum().backward()
-    optimizer.step()
-    with torch.no_grad():
-        assert torch.equal(fused.rounded(weight, torch.bfloat16), weight.bfloat16())
-
-
 def test_a_model_folder_answers_and_weighs_labels_on_the_card(folders):  # noqa: F811
     model = open_plugin(
         find("model", "local")(model=str(folders["llama"])), Launch(device="cuda", dtype="bfloat16"), {}

@@ -19,6 +19,7 @@ from torch import Tensor
 from bedside.engine.attention import Pack
 from bedside.engine.backbone import Body, body_of, pack_tokens
 from bedside.engine.cache import Cache
+from bedside.engine.fused import at_rest
 from bedside.engine.layout import cut, lay
 from bedside.engine.shadow import merged
 from bedside.engine.steps import steps_of
@@ -55,7 +56,7 @@ def decode(
 
     None where only the model's own ``generate`` is known to be right.
     """
-    with torch.no_grad(), merged(model):
+    with torch.no_grad(), merged(model), at_rest():
         body = body_of(model)
         if body is None:
             return None

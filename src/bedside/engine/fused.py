@@ -9,6 +9,8 @@ small adapter away; there A and B, which stay in fp32 for the optimizer, are rou
 part is added into what W gave. T counts tokens, I and O what goes in and comes out, r the rank.
 """
 
+import contextlib
+from collections.abc import Iterator
 from types import MethodType
 from typing import Any
 
@@ -18,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.weak import WeakTensorKeyDictionary
 
-_ROUNDED: "WeakTensorKeyDictionary" = WeakTensorKeyDictionary()
+_KEPT: Any = None
 
 
 def fuse(model: Any) -> None:
@@ -43,14 +45,24 @@ def _forward(layer: Linear, x: Tensor, *args: Any, **more: Any) -> Tensor:
 
 
 def rounded(weight: Tensor, dtype: torch.dtype) -> Tensor:
-    """``weight`` in ``dtype``; without gradient, when nobody trains, kept until ``weight`` changes."""
-    if torch.is_grad_enabled():
+    """``weight`` in ``dtype``."""
+    if _KEPT is None:
         return weight.detach().to(dtype)
-    version, kept = _ROUNDED.get(weight, (-1, weight))
-    if version != weight._version or kept.dtype != dtype:
-        kept = weight.detach().to(dtype)
-        _ROUNDED[weight] = (weight._version, kept)
+    if weight not in _KEPT:
+        _KEPT[weight] = weight.detach().to(dtype)
+    kept: Tensor = _KEPT[weight]
     return kept
+
+
+@contextlib.contextmanager
+def at_rest() -> Iterator[None]:
+    """Within it nobody trains, and what was rounded is kept. Its version would not tell: fused AdamW leaves it."""
+    global _KEPT
+    before, _KEPT = _KEPT, WeakTensorKeyDictionary()
+    try:
+        yield
+    finally:
+        _KEPT = before
 
 
 def _drops(dropout: Any) -> bool:
