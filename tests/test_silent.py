@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from bedside.core.errors import ConfigError, DataError
+from bedside.core.errors import BedsideError, ConfigError, DataError
 from bedside.core.reports import GateState, Measure
 from bedside.core.types import Checkpoint
 from bedside.faces import api, cli, tables
@@ -107,6 +107,33 @@ def small(tmp_path, *sets):
     """
     (tmp_path / "bedside.yaml").write_text(textwrap.dedent(text))
     return api.load(tmp_path / "bedside.yaml", [f"runs={tmp_path / 'runs'}", *sets])
+
+
+def told(*said):
+    """What a command says of its mistake, on one line."""
+    done = bedside(*said)
+    assert done.exit_code == 1, done.output
+    assert isinstance(done.exception, BedsideError), done.exception
+    return " ".join(str(done.exception).split())
+
+
+def test_one_key_said_twice_is_no_guess(tmp_path, monkeypatch):
+    small(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    said = told("check", "-n", 4, "--set", "data.train.limit=9")
+    assert said == "--set data.train.limit=9 and -n 4 say the same key; leave one out"
+    assert "--seed 3" in told("check", "--seed", 3, "--set", "seed=4")
+
+
+def test_data_that_stands_beside_the_config_and_not_here_is_found_for_the_person(tmp_path, monkeypatch):
+    bedside("init", tmp_path / "demo")
+    monkeypatch.chdir(tmp_path)
+    part = "data.test={kind: jsonl, path: data/prompts.jsonl}"
+    said = told("check", "-c", "demo/bedside.yaml", "--set", part)
+    assert f"data.test.path: there is no data/prompts.jsonl in {tmp_path}, from where paths count" in said
+    assert "stands beside demo/bedside.yaml: go there, cd demo, or write demo/data/prompts.jsonl" in said
+    with pytest.raises(DataError, match="no such file in .*, from where paths count; correct `path`"):
+        list(files.rows("data/none.jsonl"))
 
 
 def test_an_item_of_a_default_list_can_be_set(tmp_path):

@@ -70,7 +70,7 @@ def _opened(
     from bedside.kernel.templates import path
 
     packaged = config is None and not Path("bedside.yaml").exists()
-    chosen = cli._loaded(path("comfort.yaml") if packaged else config, sets, n, seed, run).config
+    chosen = cli._experiment(path("comfort.yaml") if packaged else config, sets, n, seed, run)
     with cli._working() as progress:
         session = api.session(chosen, progress)
         api._keep(session.store.root, chosen)

@@ -93,7 +93,7 @@ def settled(file: Path | None, sets: list[str] | None, *, seed: int | None, run:
         return cli._loaded(file, sets, seed=seed, run=run).config
     data = {part: {"kind": "clinic", "part": part, "n": 1} for part in ("train", "valid", "test")}
     plain = {"run": default, "target": {"kind": "local", "model": "embedded"}, "data": data}
-    return configs.load(Config, None, [*(sets or []), *cli._said(None, seed, run)], plain).config
+    return configs.load(Config, None, cli._said(sets, seed, run), plain).config
 
 
 def session_for(config: "Config", plugins: list["Plugin"]) -> "Session":

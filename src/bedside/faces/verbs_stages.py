@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bedside.faces.cli import OUT, Few, File, Json, Seed, Sets, To, _loaded, _print_json, _session, app
+from bedside.faces.cli import OUT, Few, File, Json, Seed, Sets, To, _experiment, _loaded, _print_json, _session, app
 
 
 @app.command()
@@ -54,7 +54,7 @@ def generate(
     """Answer one part's prompts; writes responses as JSON Lines."""
     from bedside.flows import single
 
-    session = _session(_loaded(config, sets, n, seed).config)
+    session = _session(_experiment(config, sets, n, seed))
     rows = single.generate(session, part, adapter, out)
     OUT.print(f"wrote {out}: {rows} responses")
 
