@@ -1,5 +1,6 @@
 """What a newcomer met: things that went on in silence, or ended in a traceback, each told in a line now."""
 
+import re
 import textwrap
 from pathlib import Path
 
@@ -8,10 +9,10 @@ from typer.testing import CliRunner
 
 from bedside.core.errors import BedsideError, ConfigError, DataError
 from bedside.core.reports import GateState, Measure
-from bedside.core.types import Checkpoint
+from bedside.core.types import Checkpoint, Response
 from bedside.faces import api, cli, tables
-from bedside.flows import audit, check, comfort, summary
-from bedside.kernel import registry, trl
+from bedside.flows import audit, check, comfort, figures, summary
+from bedside.kernel import registry, rows, trl
 from bedside.kernel import tables as files
 from bedside.stages import select
 
@@ -134,6 +135,62 @@ def test_data_that_stands_beside_the_config_and_not_here_is_found_for_the_person
     assert "stands beside demo/bedside.yaml: go there, cd demo, or write demo/data/prompts.jsonl" in said
     with pytest.raises(DataError, match="no such file in .*, from where paths count; correct `path`"):
         list(files.rows("data/none.jsonl"))
+
+
+RESPONSE = {"prompt": {"messages": [{"role": "user", "text": "How?"}], "harm": 0}, "text": "So.", "checkpoint": "c"}
+
+
+def test_a_file_of_another_kind_is_told_by_what_it_holds(tmp_path):
+    asked, answers, verdicts = (tmp_path / name for name in ("p.jsonl", "a.jsonl", "v.jsonl"))
+    files.write_jsonl(asked, [{"prompt": "How?", "harm": 0}])
+    files.write_jsonl(answers, [RESPONSE])
+    files.write_jsonl(verdicts, [{"response": "b2-other", "judge": "keyword", "stance": "accept"}])
+    wanted = r"wanted are responses, as `bedside generate` writes them: name that file"
+    with pytest.raises(DataError, match=rf"p\.jsonl, row 1: this file holds prompts; {wanted}"):
+        rows.read(asked, Response)
+    with pytest.raises(DataError, match=r"a\.jsonl, row 1: this file holds responses, .* wanted are verdicts"):
+        figures.evaluate(small(tmp_path), verdicts, answers)
+    with pytest.raises(DataError, match=r"v\.jsonl: its verdicts are of other responses than .*a\.jsonl"):
+        figures.evaluate(small(tmp_path), answers, verdicts)
+    files.write_jsonl(answers, [{**RESPONSE, "text": 3}])
+    with pytest.raises(DataError, match=r"a\.jsonl, row 1: text: .* a Response file is what Bedside wrote, unchanged"):
+        rows.read(answers, Response)
+
+
+def test_init_does_not_write_into_a_file(tmp_path):
+    (tmp_path / "notes").write_text("")
+    assert told("init", tmp_path / "notes" / "deep").startswith(f"{tmp_path / 'notes'} is a file; name a folder")
+
+
+def test_a_judge_of_a_name_that_is_nearly_right_is_offered(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert told("audit", "--judge", "keywrod") == "no judge is called 'keywrod'; did you mean 'keyword'?"
+    assert told("audit", "--judge", "slef").endswith("did you mean 'self'?")
+
+
+def test_rewriting_that_keeps_nothing_is_no_success(tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    from test_comfort_flow import session
+
+    opened = session(tmp_path, "comfort.rewrite.model={kind: copyist, bad: always-nothing}")
+    monkeypatch.setattr(api, "session", lambda *_: opened)
+    monkeypatch.setattr(api, "_keep", lambda *_: None)
+    monkeypatch.chdir(tmp_path)
+    said = told("rewrite")
+    assert re.match(r"no dialogue was kept \(\d+ .*nothing was written.*\); name another comfort\.rewrite\.model", said)
+
+
+def test_a_model_that_is_not_there_is_told_with_its_place(tmp_path):
+    pytest.importorskip("torch")
+    from bedside.core.errors import ModelError
+    from bedside.core.protocols import Silent
+
+    judged = "judges.other={kind: rubric, model: {kind: local, model: ./nowhere}}"
+    opened = api.session(small(tmp_path, judged), Silent(), target=False)
+    with pytest.raises(ModelError, match=r"^judges\.other: \./nowhere: there is no such folder"):
+        opened.open(opened.config.judges["other"])
+    with pytest.raises(ModelError, match=r"^target: \./nowhere: there is no such folder"):
+        api.session(small(tmp_path, "target=./nowhere"), Silent())
 
 
 def test_an_item_of_a_default_list_can_be_set(tmp_path):

@@ -35,6 +35,8 @@ def init(
     from bedside.kernel.tables import write_text
     from bedside.kernel.templates import source
 
+    if file := next((place for place in (folder, *folder.parents) if place.is_file()), None):
+        raise ConfigError(f"{file} is a file; name a folder, which is made if it is not there")
     files = {"bedside.yaml": source("bedside.yaml"), "data/prompts.jsonl": source("prompts.jsonl")}
     there = [name for name in files if (folder / name).exists()]
     if there:

@@ -100,11 +100,16 @@ def plugin(config: Config, key: str) -> Plugin:
         chosen: Plugin = config.judges[key]
         return chosen
     if key not in names("judge"):
-        raise ConfigError(f"--judge is {key!r}; judges has {', '.join(config.judges)}")
+        raise unknown(key, [*config.judges, *names("judge")])
     try:
         return find("judge", key).model_validate({"kind": key})
     except ValidationError:
         raise ConfigError(f"judge {key!r} needs a configuration; name it under judges in the config") from None
+
+
+def unknown(key: str, known: Sequence[str]) -> ConfigError:
+    """Nobody is called ``key`` among the judges ``known``: their keys in the config, and kinds where those will do."""
+    return ConfigError(f"no judge is called {key!r}; {words.nearest(key, dict.fromkeys(known))}")
 
 
 def audit(session: Session, who: Bench, asked: Asked) -> Audits:

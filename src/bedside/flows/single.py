@@ -10,7 +10,7 @@ from bedside.core.errors import ConfigError
 from bedside.core.identity import plain
 from bedside.core.protocols import Generator
 from bedside.core.types import Ask, Checkpoint, Message, Response, Sampling
-from bedside.flows import exports, rules, summary
+from bedside.flows import audit, exports, rules, summary
 from bedside.flows.session import Session
 from bedside.kernel import rows as typed
 from bedside.kernel import tables, trl
@@ -79,7 +79,7 @@ def judge(session: Session, responses: Path, name: str | None, out: Path) -> tup
     """Judge a file of responses; returns how many were read and how many could not be."""
     name = name or session.config.selecting_judge
     if name not in session.config.judges:
-        raise ConfigError(f"--judge is {name!r}; judges has {', '.join(session.config.judges)}")
+        raise audit.unknown(name, list(session.config.judges))
     rows = session.judged(typed.read(responses, Response), session.open(session.config.judges[name]), responses.name)
     tables.write_jsonl(out, [plain(row.verdict) for row in rows])
     unreadable = round(unreadable_share(rows) * len(rows))
