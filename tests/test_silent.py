@@ -157,6 +157,34 @@ def test_a_file_of_another_kind_is_told_by_what_it_holds(tmp_path):
         rows.read(answers, Response)
 
 
+def test_a_gate_of_evaluate_that_did_not_pass_ends_with_3(tmp_path, monkeypatch):
+    small(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    files.write_jsonl(Path("a.jsonl"), [RESPONSE])
+    read = rows.read(Path("a.jsonl"), Response)
+    files.write_jsonl(Path("v.jsonl"), [{"response": read[0].id, "judge": "keyword", "stance": "refuse"}])
+    done = bedside("evaluate", "a.jsonl", "v.jsonl")
+    assert done.exit_code == 3, done.output
+    assert "err" in done.output
+    done = bedside("evaluate", "a.jsonl", "v.jsonl", "--set", "select.require=[]", "--set", "gates.kl_max=null")
+    assert done.exit_code == 0
+
+
+def test_only_what_the_same_command_wrote_is_replaced_and_that_is_said(tmp_path):
+    file = tmp_path / "a.jsonl"
+    files.write_jsonl(file, [{"prompt": "How?", "harm": 0}])
+    with pytest.raises(DataError, match=r"a\.jsonl: this file holds prompts, which would be lost; name another file"):
+        rows.check_replaceable(file, Response)
+    file.write_text("my notes")
+    with pytest.raises(DataError, match="this file holds something else, which would be lost"):
+        rows.check_replaceable(file, Response)
+    files.write_jsonl(file, [RESPONSE])
+    rows.check_replaceable(file, Response)
+    assert cli._writes(file) == f"replaced {file}"
+    rows.check_replaceable(tmp_path / "new.jsonl", Response)
+    assert cli._writes(tmp_path / "new.jsonl") == f"wrote {tmp_path / 'new.jsonl'}"
+
+
 def test_init_does_not_write_into_a_file(tmp_path):
     (tmp_path / "notes").write_text("")
     assert told("init", tmp_path / "notes" / "deep").startswith(f"{tmp_path / 'notes'} is a file; name a folder")
@@ -229,6 +257,19 @@ def test_the_rate_of_train_is_used_and_what_is_for_judges_is_refused(tmp_path, m
     assert plain.output.rpartition("adapter ")[2] != fast.output.rpartition("adapter ")[2]
     refused = bedside("train", "sft", "-d", "s.jsonl", "-o", "c", "--label", "human")
     assert refused.exit_code == 1
+
+
+@pytest.mark.slow
+def test_train_needs_no_config_and_says_what_it_trained_on_what(tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    monkeypatch.chdir(tmp_path)
+    files.write_jsonl(Path("s.jsonl"), [{"prompt": f"How {i}?", "completion": "So."} for i in range(5)])
+    sets = [part for key in ("batch_size=4", "epochs=2") for part in ("--set", f"align.{key}")]
+    done = bedside("train", "sft", "-d", "s.jsonl", "-o", "a", *sets)
+    assert done.exit_code == 0, done.output
+    assert "target: embedded" in done.output
+    assert "rows: 5, epochs: 2, steps: 4" in done.output
+    assert re.search(r"loss: \d\.\d+ at the first step \(n = 4\), \d\.\d+ at the last \(n = 1\)", done.output)
 
 
 @pytest.mark.slow

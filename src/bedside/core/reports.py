@@ -185,6 +185,11 @@ class RunSummary:
     """Agreement under pressure, by policy: of the joined loop alone."""
 
 
+def passed(gates: Iterable[Gate]) -> bool:
+    """True where every gate that was checked passed. An inconclusive one did not."""
+    return not {gate.state for gate in gates} & {GateState.FAIL, GateState.INCONCLUSIVE}
+
+
 def found(measures: Iterable[Measure], name: str) -> Measure | None:
     """The measure called ``name``; None where there is none."""
     return next((measure for measure in measures if measure.name == name), None)

@@ -1,7 +1,7 @@
 """The command line. ``bedside VERB --help`` says what each verb does.
 
-Exit codes: 0 done, 1 error, 2 usage, 3 a gate failed and nothing ships, 130 interrupted (the same command
-continues). Results go to stdout, progress and errors to stderr. Torch is loaded by the verbs that need it.
+Exit codes: 0 done, 1 error, 2 usage, 3 a gate did not pass, 130 interrupted (the same command continues). Results
+go to stdout, progress and errors to stderr. Torch is loaded by the verbs that need it.
 This file holds the app, its options and what verbs share; the verbs are in ``verbs_*``, imported at its end.
 """
 
@@ -179,6 +179,11 @@ def _session(config: "Config", *, target: bool = True) -> "Session":
 
     warnings.filterwarnings("ignore")
     return api.session(config, environment.Terminal(ERR), target=target)
+
+
+def _writes(to: Path) -> str:
+    """What to say of ``to`` when it is written; asked before."""
+    return f"replaced {to}" if to.exists() else f"wrote {to}"
 
 
 def _print_json(value: Any) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Column, Table
@@ -12,9 +12,14 @@ from bedside.faces.api import Run
 from bedside.flows.figures import Evaluation, candidates_of, feasible_winners, paired
 from bedside.flows.forget import Erased
 from bedside.flows.label import Proposed
+from bedside.kernel.schema import Config
 from bedside.stages import select
 
+if TYPE_CHECKING:
+    from bedside.flows.session import Taught
+
 SHOWN = ("overall", "safety_score", "err", "unsafe_accept@3")
+UNTOUCHED = "Not touched: your data files, reports and answers written elsewhere, and what `bedside train` made."
 MARKS = {GateState.PASS: "✓", GateState.FAIL: "✗", GateState.INCONCLUSIVE: "?", GateState.NOT_CHECKED: "–"}
 
 
@@ -44,6 +49,16 @@ def evaluation(console: Console, told: Evaluation) -> None:
         console.print(line)
 
 
+def taught(console: Console, config: Config, told: "Taught") -> None:
+    """What `bedside train` trained, on how much, and how the loss went."""
+    size = config.align.batch_size
+    last = told.rows % size or size
+    console.print(f"target: {getattr(config.target, 'model', config.target.kind)}")
+    console.print(f"rows: {told.rows}, epochs: {config.align.epochs}, steps: {len(told.losses)}")
+    first, end = f"{told.losses[0]:.4f} at the first step (n = {min(size, told.rows)})", f"{told.losses[-1]:.4f}"
+    console.print(f"loss: {first}, {end} at the last (n = {last})")
+
+
 def findings(console: Console, found: Iterable[Gate]) -> None:
     """What `bedside check` found; the last line says what to do."""
     found = list(found)
@@ -65,17 +80,20 @@ def proposed(console: Console, made: Proposed, out: Path) -> None:
     console.print(what_next)
 
 
-def erased(console: Console, found: Iterable[Erased]) -> None:
-    """What `bedside forget` did, and what only a person can do."""
-    found = list(found)
+def erased(console: Console, found: Iterable[Erased], *, dry_run: bool) -> None:
+    """What `bedside forget` did or would do, and what only a person can do."""
+    found, would = list(found), "would be " if dry_run else ""
     for one in found:
-        console.print(f"{one.run}: {one.stages} cached stages and {one.rows} rows erased")
+        console.print(f"{one.run}: {one.stages} cached stages and {one.rows} rows {would}erased")
         if one.adapters:
-            done = "removed" if one.adapters_removed else "kept; run again with --adapters to remove them"
+            done = f"{would}removed" if one.adapters_removed else f"{would}kept; --adapters removes them"
             console.print(f"  learned from it, and {done}: {', '.join(one.adapters)}")
     if not found:
         console.print("no run holds this text")
-    console.print("Not touched: your data files, reports and answers written elsewhere, and what `bedside train` made.")
+    if dry_run:
+        console.print("Nothing was touched: run it without --dry-run to erase.")
+    else:
+        console.print(UNTOUCHED)
 
 
 def selection(console: Console, told: RunSummary) -> None:

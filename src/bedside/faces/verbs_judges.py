@@ -47,12 +47,13 @@ def audit(
     )
     chosen = settled(config, sets, seed=seed, run=run, default="audit")
     who = flow.bench(chosen, asked)
+    said = cli._writes(Path(chosen.runs) / chosen.run / found.AUDIT)
     told = flow.audit(session_for(chosen, who.plugins), who, asked)
     if json_:
         cli._print_json(flow.as_json(told))
     else:
         tables_judges.audits(cli.OUT, told)
-        cli.OUT.print(f"wrote {Path(chosen.runs) / chosen.run / found.AUDIT}")
+        cli.OUT.print(said)
     if not flow.trusted(told):
         raise typer.Exit(3)
 

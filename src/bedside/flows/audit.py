@@ -20,7 +20,7 @@ from bedside.core.audits import Audit, Audits, Hostile
 from bedside.core.errors import ConfigError, DataError
 from bedside.core.identity import plain
 from bedside.core.protocols import ByOrder, Judge, TwoClasses
-from bedside.core.reports import GateState, Measure
+from bedside.core.reports import Measure, passed
 from bedside.core.types import Judged, Response, Verdict
 from bedside.flows import endpoints, found, summary
 from bedside.flows.session import Session
@@ -141,8 +141,7 @@ def as_json(told: Audits) -> dict[str, Any]:
 
 def trusted(told: Audits) -> bool:
     """True where every gate passed or was switched off."""
-    states = {gate.state for audit in told.audits for gate in audit.gates}
-    return not states & {GateState.FAIL, GateState.INCONCLUSIVE}
+    return passed(gate for audit in told.audits for gate in audit.gates)
 
 
 def _audit_json(audit: Audit) -> dict[str, Any]:

@@ -21,10 +21,19 @@ from bedside.engine.trainer import Batch, Schedule
 from bedside.flows import endpoints
 from bedside.kernel.registry import Plugin, asks_for, named, open_plugin
 from bedside.kernel.schema import Config
-from bedside.kernel.store import Rows, Store
+from bedside.kernel.store import Place, Rows, Store
 from bedside.kernel.templates import source
 from bedside.kernel.training import Align, Step
 from bedside.stages import generate, judge, train
+
+
+@dataclass(frozen=True, slots=True)
+class Taught:
+    """What one training was given, and how it went."""
+
+    rows: int
+    losses: tuple[float, ...]
+    """One a step: the mean over the rows of its batch."""
 
 
 @dataclass(frozen=True)
@@ -177,6 +186,12 @@ class Session:
             learned_from=digest(rows),
             reference=anchor.id if objective.needs_reference else None,
         )
+
+    def taught(self, checkpoint: Checkpoint) -> "Taught":
+        """What the training that made ``checkpoint`` wrote down."""
+        assert checkpoint.path is not None
+        told = Place((self.store.root / checkpoint.path).parent).stamp()
+        return Taught(told["rows"], tuple(step["loss"] for step in told["log"]))
 
     def _batches(
         self,

@@ -1,6 +1,7 @@
 """Typed rows back from a file that Bedside wrote, however it was edited since."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,6 +31,17 @@ def one(row: Mapping[str, Any], of: type[T], where: str) -> T:
     return _one(TypeAdapter(of), where, row, of)
 
 
+def check_replaceable(path: Path, of: type[T]) -> None:
+    """DataError where ``path`` holds something else than rows ``of`` a type: writing them would lose it."""
+    if not path.is_file() or path.stat().st_size == 0:
+        return
+    row: Mapping[str, Any] = {}
+    with suppress(DataError):
+        _, row = next(tables.rows(path, format="jsonl"))
+    if not KINDS[of][1] <= row.keys():
+        raise DataError(f"{path}: {_held(row)}, which would be lost; name another file with -o, or move this one")
+
+
 def _one(adapter: TypeAdapter[T], where: str, row: Mapping[str, Any], of: type[T]) -> T:
     try:
         return adapter.validate_python(row)
@@ -49,4 +61,4 @@ def _held(row: Mapping[str, Any]) -> str:
         if columns <= row.keys():
             return f"this file holds {name}"
     asked = any(column in row for column in COLUMNS["prompt"])
-    return "this file holds prompts" if asked else f"this file has the columns {', '.join(row)}"
+    return "this file holds prompts" if asked else "this file holds something else"
