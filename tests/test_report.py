@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from bedside.core.errors import DataError
-from bedside.core.reports import GateState, Measure
+from bedside.core.reports import Cell, GateState, Measure
 from bedside.faces import report
 from reported import CYCLES, RUNS, bare, decisive, hostile, measure, page, shipping
 
@@ -155,9 +155,18 @@ def test_a_harmless_example_prints_and_a_harmful_one_says_that_it_is_sealed():
     assert ".sealed:not([open]) summary::after{content:" in style
 
 
-def test_sections_5_and_6_leave_no_trace_where_there_is_nothing_to_show():
-    text = page(shipping()).text
-    assert not re.search(r"\b[56]\. |not part of this version", text)
+@pytest.mark.parametrize("make", RUNS.values(), ids=RUNS)
+def test_sections_are_numbered_through_and_an_empty_one_says_why(make):
+    found = page(make())
+    assert [title[0] for title in found.under("h2.")] == list("123456789")
+    assert "has not been run for this run" in found.text
+    assert "knowledge and comfort were not measured" in found.text
+
+
+def test_a_table_that_is_missing_because_no_prompt_says_a_style_is_missed_aloud():
+    assert "Not by style and not by principle: no test prompt says one." in page(shipping()).text
+    told = replace(shipping(), cells=(Cell(0, "direct", None, measure("right", 0.5)),))
+    assert "Not by principle: no test prompt says one." in page(told).text
 
 
 def test_a_measure_of_another_metric_stands_in_the_table_with_its_definition():
