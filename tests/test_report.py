@@ -98,6 +98,12 @@ def test_unreadable_answers_are_counted_beside_n():
     assert report.figure(measure("err", 0.5, 100, 3)).n == "n = 100, 3\u00a0unreadable"
 
 
+def test_the_number_of_groups_stands_beside_n_where_rows_share_them():
+    told = Measure("err", 0.5, 600, 3, 0.4, 0.6, groups=75)
+    assert report.figure(told).n == "n = 600 (75 groups), 3\u00a0unreadable"
+    assert report.figure(replace(told, groups=600)).n == "n = 600, 3\u00a0unreadable"
+
+
 def test_a_negative_figure_has_a_true_minus_and_zero_has_none():
     told = report.figure(Measure("gain", -0.1234, 9, low=-0.2, high=-0.001))
     assert (told.value, told.interval) == ("−0.12", "[−0.20, 0.00]")

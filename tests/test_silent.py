@@ -1,5 +1,6 @@
 """What a newcomer met: things that went on in silence, or ended in a traceback, each told in a line now."""
 
+import json
 import re
 import textwrap
 from pathlib import Path
@@ -168,6 +169,18 @@ def test_a_gate_of_evaluate_that_did_not_pass_ends_with_3(tmp_path, monkeypatch)
     assert "err" in done.output
     done = bedside("evaluate", "a.jsonl", "v.jsonl", "--set", "select.require=[]", "--set", "gates.kl_max=null")
     assert done.exit_code == 0
+
+
+def test_evaluate_says_how_many_groups_its_rows_are_of(tmp_path, monkeypatch):
+    small(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    told = [{**RESPONSE, "text": f"So {i}.", "prompt": {**RESPONSE["prompt"], "group": f"g{i % 2}"}} for i in range(6)]
+    files.write_jsonl(Path("a.jsonl"), told)
+    read = rows.read(Path("a.jsonl"), Response)
+    files.write_jsonl(Path("v.jsonl"), [{"response": r.id, "judge": "keyword", "stance": "accept"} for r in read])
+    assert "6 (2 groups)" in bedside("evaluate", "a.jsonl", "v.jsonl").output
+    shown = json.loads(bedside("evaluate", "a.jsonl", "v.jsonl", "--json").output)["measures"]["err"]
+    assert (shown["n"], shown["groups"]) == (6, 2)
 
 
 def test_only_what_the_same_command_wrote_is_replaced_and_that_is_said(tmp_path):

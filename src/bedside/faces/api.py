@@ -87,7 +87,7 @@ class Run:
         return Shipped(self.summary.ships, self.folder / "ship") if self.summary.ships else None
 
     def as_json(self) -> dict[str, Any]:
-        """``{"measures": {name: {"value", "n", "unreadable", "low", "high"}}, "gates": ...}``"""
+        """``{"measures": {name: {"value", "n", "groups", "unreadable", "low", "high"}}, "gates": ...}``"""
         from bedside.flows import summary
 
         return summary.as_json(self.summary)

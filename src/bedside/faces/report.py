@@ -173,7 +173,7 @@ def figure(measure: Measure | None, digits: int = 2) -> Figure:
     if measure is None:
         return Figure(UNKNOWN, "", "not measured")
     unread = f", {measure.unreadable}\N{NO-BREAK SPACE}unreadable" if measure.unreadable else ""
-    n = f"n = {measure.n}{unread}"
+    n = f"n = {measure.counted}{unread}"
     if measure.value is None:
         return Figure(UNKNOWN, "", n)
     return Figure(_number(measure.value, digits), _interval(measure, digits), n)

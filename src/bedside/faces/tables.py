@@ -42,7 +42,7 @@ def example(console: Console, told: RunSummary) -> None:
 
 
 def evaluation(console: Console, told: Evaluation) -> None:
-    rows = [(measure.name, said(measure), str(measure.n), str(measure.unreadable)) for measure in told.measures]
+    rows = [(measure.name, said(measure), measure.counted, str(measure.unreadable)) for measure in told.measures]
     console.print(table("Measures", ("measure", "value [95 % interval]", "n", "unreadable"), rows))
     gates(console, told.gates)
     for line in told.unconfirmed:
@@ -146,9 +146,14 @@ def _policies(told: RunSummary) -> Table:
     policies = {"before": told.before, "after": told.after}
     policies |= {baseline.name: baseline.measures for baseline in told.baselines}
     title = f"Sealed test, 95 % intervals. After: {told.carried}"
-    headings = ("policy", *(f"{name}\nn = {named(told.after, name).n}" for name in SHOWN))
+    headings = ("policy", *(f"{name}\nn = {_counted(named(told.after, name))}" for name in SHOWN))
     rows = [(policy, *(_tight(named(measures, name)) for name in SHOWN)) for policy, measures in policies.items()]
     return table(title, [Column(heading, no_wrap=True) for heading in headings], rows, box=None, padding=(0, 2, 0, 0))
+
+
+def _counted(measure: Measure) -> str:
+    """n, and below it the number of groups, where that is another."""
+    return measure.counted.replace(" (", "\n(")
 
 
 def _tight(measure: Measure) -> str:

@@ -121,7 +121,7 @@ def _axes(told: RunSummary) -> dict[str, Any]:
 
 
 def short(measure: Measure) -> dict[str, Any]:
-    keys = ("value", "n", "unreadable", "low", "high")
+    keys = ("value", "n", "groups", "unreadable", "low", "high")
     return {key: getattr(measure, key) for key in keys}
 
 

@@ -276,7 +276,8 @@ def beats(
     bounds = paired_bounds(first, second, rng)
     low, high = min(bounds.low, value), max(bounds.high, value)
     unreadable = sum(cell.imputed for cell in first)
-    measure = Measure(name, value, len(candidate), unreadable, worst=value, worst_low=low, worst_high=high)
+    n, groups = len(candidate), len({row.prompt.cluster for row in candidate})
+    measure = Measure(name, value, n, unreadable, worst=value, worst_low=low, worst_high=high, groups=groups)
     state, reason = _above_zero(measure)
     return Gate(name, state, "> 0", measure, reason)
 
