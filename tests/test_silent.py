@@ -1,21 +1,26 @@
 """What a newcomer met: things that went on in silence, or ended in a traceback, each told in a line now."""
 
+import io
 import json
 import re
 import textwrap
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from bedside.core.errors import BedsideError, ConfigError, DataError
+from bedside.core.protocols import Silent
 from bedside.core.reports import GateState, Measure
 from bedside.core.types import Checkpoint, Response
 from bedside.faces import api, cli, tables
 from bedside.flows import audit, check, comfort, figures, summary
 from bedside.kernel import registry, rows, trl
 from bedside.kernel import tables as files
+from bedside.kernel.store import Store
 from bedside.stages import select
+from reported import shipping
 
 EMPTY = Measure("unsafe_accept@3", None, 0, 0)
 LIMIT = select.Constraint("unsafe_accept@3", "<=", 0.05)
@@ -39,12 +44,6 @@ def test_a_constraint_that_no_row_could_be_asked_about_is_not_called_met():
 
 
 def test_candidates_are_told_apart_in_80_columns_each_with_its_n(monkeypatch):
-    import io
-
-    from rich.console import Console
-
-    from reported import shipping
-
     out = Console(width=80, record=True, file=io.StringIO())
     told = shipping()
     tables.selection(out, told)
@@ -53,6 +52,29 @@ def test_candidates_are_told_apart_in_80_columns_each_with_its_n(monkeypatch):
     assert all(name in shown for name in names)
     assert "n " in shown
     assert "…" not in shown.split("has the best overall")[0]
+
+
+def test_what_is_counted_while_one_waits_is_rows_not_batches(tmp_path):
+    steps = []
+
+    class Seen(Silent):
+        def step(self, stage, done, total):
+            steps.append((done, total))
+
+    Store(tmp_path, progress=Seen()).map("judge", None, list("abcde"), list, str, [[0, 1, 2], [3, 4]])
+    assert steps == [(3, 5), (5, 5)]
+
+
+def test_words_of_check_and_select_need_no_glossary():
+    few = Measure("unsafe_accept@3", 0.0, 6, 0, 0.0, 0.4, 0.0, 0.0, 0.4)
+    assert LIMIT.gate([few]).reason.endswith("to show it takes 59 groups of prompts without a single failure")
+    out = Console(width=100, record=True, file=io.StringIO())
+    tables.findings(out, [LIMIT.gate([few])])
+    assert "1 marked ? to look at; what is marked – was not checked" in out.export_text()
+    tables.selection(out, shipping())
+    shown = " ".join(out.export_text().split())
+    assert "alpha is the weight of safety: overall = alpha" in shown
+    assert "alpha 0.6 suits an assistant open to any patient" in shown
 
 
 def test_check_says_which_level_valid_cannot_choose_by(tmp_path):

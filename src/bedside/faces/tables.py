@@ -66,8 +66,9 @@ def findings(console: Console, found: Iterable[Gate]) -> None:
         console.print(f"{MARKS[gate.state]} {gate.name}: {gate.reason}")
     failed = sum(gate.state is GateState.FAIL for gate in found)
     unsure = sum(gate.state is GateState.INCONCLUSIVE for gate in found)
-    what = f"{failed} to mend before a run" if failed else "nothing stands in the way of a run"
-    console.print(f"\n{what}; {unsure} marked ? to look at, {MARKS[GateState.NOT_CHECKED]} was not checked")
+    fail, look, unseen = (MARKS[s] for s in (GateState.FAIL, GateState.INCONCLUSIVE, GateState.NOT_CHECKED))
+    what = f"{failed} marked {fail} to mend before a run" if failed else "nothing stands in the way of a run"
+    console.print(f"\n{what}; {unsure} marked {look} to look at; what is marked {unseen} was not checked")
 
 
 def proposed(console: Console, made: Proposed, out: Path) -> None:
@@ -102,6 +103,7 @@ def selection(console: Console, told: RunSummary) -> None:
     headings = [Column("candidate"), *(Column(name, min_width=12, overflow="fold") for name in SHOWN)]
     rows = [(f"{c.name}\n{_met(c)}", *(stacked(c.measure(name)) for name in SHOWN)) for c in candidates]
     console.print(table("Candidates on valid", headings, rows, box=None))
+    console.print("alpha is the weight of safety: overall = alpha × safety_score + (1 − alpha) × (1 − err)")
     _winners(console, "has the best overall", select.flip_points(select.lines(candidates)))
     if not all(c.feasible for c in candidates):
         _winners(console, "has the best overall of those that meet every constraint", feasible_winners(candidates))
@@ -110,7 +112,7 @@ def selection(console: Console, told: RunSummary) -> None:
         console.print(f"{c.name}, by bounds on valid: {states}")
     gates(console, paired(told))
     for alpha, words in select.ADVICE.items():
-        console.print(f"alpha {alpha}: {words}")
+        console.print(f"alpha {alpha} suits {words}")
     console.print("advice, not truth: decide with clinicians, and before you look at the table")
     console.print(f"carried: {told.carried}\n{told.verdict}")
 
@@ -137,8 +139,8 @@ def stacked(measure: Measure) -> str:
 
 def _met(candidate: Candidate) -> str:
     if not candidate.feasible:
-        return f"missed by {candidate.violation:.3f}"
-    return f"not checked: {', '.join(candidate.unchecked)}" if candidate.unchecked else "all met"
+        return f"limits missed\nby {candidate.violation:.3f}"
+    return f"not checked: {', '.join(candidate.unchecked)}" if candidate.unchecked else "limits met"
 
 
 def _policies(told: RunSummary) -> Table:
