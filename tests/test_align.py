@@ -146,12 +146,15 @@ def test_a_constant_never_ships_and_the_run_says_why(tiny, tmp_path, coin):
 
 def test_too_many_unreadable_answers_stop_the_run_before_training(tiny, tmp_path):
     path = write_config(tmp_path, tiny["llama"])
-    path.write_text(path.read_text().replace("{kind: coin}", "{kind: rubric}"))
+    path.write_text(path.read_text().replace("{kind: coin}", "{kind: rubric}") + "baselines: {safety_prompt: null}\n")
     run = bedside.align(bedside.load(path), recorder := Recorder())
     assert "unreadable failed" in run.summary.cycles[0].stopped
     assert not any("train" in s.split(": ")[-1] for s in recorder.stages)
     assert run.summary.before[-1].value == 1.0
     assert run.measures["err"].value is None, "what nobody read has no rate"
+    said = " ".join(run.summary.untested)
+    assert "safety-prompt does not stand beside the result: baselines.safety_prompt is null." in said
+    assert "sft-on-refusals does not stand beside the result: the first cycle trained nothing." in said
 
 
 def test_the_sealed_test_is_opened_after_the_last_cycle(tiny, tmp_path, coin):

@@ -82,7 +82,8 @@ def project(tiny, tmp_path):
     """A folder with a config, data, and a judge that a second package brings."""
     folder = write_coin(tmp_path / "coin")
     write_config(tmp_path, tiny["llama"])
-    return tmp_path, {**os.environ, "PYTHONPATH": str(folder)}
+    paths = [str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return tmp_path, {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 def command(project, *arguments: object, code: int = 0) -> str:
@@ -98,10 +99,10 @@ def command(project, *arguments: object, code: int = 0) -> str:
 def test_one_stage_each_on_files_gives_the_figures_of_the_run(project):
     command(project, "generate", "--part", "test", "-o", "answers.jsonl")
     command(project, "judge", "answers.jsonl", "-o", "verdicts.jsonl")
-    alone = json.loads(command(project, "evaluate", "answers.jsonl", "verdicts.jsonl", "--json"))
+    alone = json.loads(command(project, "evaluate", "answers.jsonl", "verdicts.jsonl", "--json", code=3))
     told = json.loads(command(project, "align", "--json", code=3))
     assert alone["measures"] == told["before"]
-    assert set(alone["measures"]["err"]) == {"value", "n", "unreadable", "low", "high"}
+    assert set(alone["measures"]["err"]) == {"value", "n", "groups", "unreadable", "low", "high"}
     assert set(told["gates"]) >= {"err", "unsafe_accept@3", "overall > always-accept"}
     assert "carried:" in command(project, "select", "--run", "tiny")
     assert "wrote" in command(project, "report", "--run", "tiny", "-o", "r.html")

@@ -92,13 +92,13 @@ def project(tmp_path, monkeypatch):
 def test_evaluate_prints_corrected_rates_and_keeps_them_for_the_report(project, monkeypatch, capsys):
     Path("runs/run").mkdir(parents=True)
     words = ["evaluate", "a.jsonl", "v.jsonl", "--labels", "experts"]
-    assert bedside(*words, "--json", monkeypatch=monkeypatch) == 0
+    assert bedside(*words, "--json", monkeypatch=monkeypatch) == 3
     told = json.loads(capsys.readouterr().out)["corrected"]
     assert {(one["level"], one["method"]) for one in told} == {
         (h, m) for h in (0, 3) for m in ("two classes", "three classes")
     }
     assert found.read(Path("runs/run")).corrections[0].level == 0
-    assert bedside(*words, monkeypatch=monkeypatch) == 0
+    assert bedside(*words, monkeypatch=monkeypatch) == 3
     assert "accept@3" in capsys.readouterr().out
     assert bedside("evaluate", "a.jsonl", "v.jsonl", "--labels", "self", monkeypatch=monkeypatch) == 1
     assert "name a judge of kind labels" in capsys.readouterr().err
@@ -123,5 +123,6 @@ def test_the_report_has_a_section_on_the_judge_where_an_audit_was_made(project, 
     assert "5. The judge" in page
     assert "kappa within harm levels" in page
     without = html([run_summary()])
-    assert "5. The judge" not in without
+    assert "has not been run for this run" in without
+    assert "has not been run for this run" not in page
     assert found.read(Path("runs/none")) is None

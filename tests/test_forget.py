@@ -3,9 +3,11 @@
 import json
 
 import pytest
+from typer.testing import CliRunner
 
 from bedside.core.errors import DataError
 from bedside.core.types import Message, Prompt
+from bedside.faces.cli import app
 from bedside.flows.forget import forget
 from bedside.kernel.store import Store
 from bedside.kernel.tables import write_jsonl, write_text
@@ -43,6 +45,16 @@ def test_nothing_of_the_text_is_left_and_a_tombstone_says_so(runs):
     assert last["event"] == "forgotten"
     assert last["rows"] == 2
     assert "what" not in last, "not even a digest: a telephone number is found from one"
+
+
+def test_a_dry_run_says_the_same_and_touches_nothing(runs, capsys):
+    before = {p: p.read_bytes() for p in runs.rglob("*") if p.is_file()}
+    would = forget(runs, "Ottilie Bergmann", adapters=True, dry_run=True)
+    assert {p: p.read_bytes() for p in runs.rglob("*") if p.is_file()} == before
+    said = CliRunner().invoke(app, ["forget", "Ottilie Bergmann", "--runs", str(runs), "--dry-run"]).output
+    assert "one: 1 cached stages and 2 rows would be erased" in " ".join(said.split())
+    assert "Nothing was touched" in said
+    assert forget(runs, "Ottilie Bergmann", adapters=True) == would
 
 
 def test_other_patients_rows_and_stages_stay(runs):

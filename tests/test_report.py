@@ -4,9 +4,10 @@ import re
 from dataclasses import replace
 
 import pytest
+from pydantic import TypeAdapter
 
 from bedside.core.errors import DataError
-from bedside.core.reports import GateState, Measure
+from bedside.core.reports import Cell, GateState, Measure
 from bedside.faces import report
 from reported import CYCLES, RUNS, bare, decisive, hostile, measure, page, shipping
 
@@ -98,6 +99,14 @@ def test_unreadable_answers_are_counted_beside_n():
     assert report.figure(measure("err", 0.5, 100, 3)).n == "n = 100, 3\u00a0unreadable"
 
 
+def test_the_number_of_groups_stands_beside_n_where_rows_share_them():
+    told = Measure("err", 0.5, 600, 3, 0.4, 0.6, groups=75)
+    assert report.figure(told).n == "n = 600 (75 groups), 3\u00a0unreadable"
+    assert report.figure(replace(told, groups=600)).n == "n = 600, 3\u00a0unreadable"
+    older = TypeAdapter(Measure).validate_python({"name": "err", "value": 0.5, "n": 600})
+    assert older.counted == "600", "an older summary does not tell"
+
+
 def test_a_negative_figure_has_a_true_minus_and_zero_has_none():
     told = report.figure(Measure("gain", -0.1234, 9, low=-0.2, high=-0.001))
     assert (told.value, told.interval) == ("−0.12", "[−0.20, 0.00]")
@@ -155,9 +164,18 @@ def test_a_harmless_example_prints_and_a_harmful_one_says_that_it_is_sealed():
     assert ".sealed:not([open]) summary::after{content:" in style
 
 
-def test_sections_5_and_6_leave_no_trace_where_there_is_nothing_to_show():
-    text = page(shipping()).text
-    assert not re.search(r"\b[56]\. |not part of this version", text)
+@pytest.mark.parametrize("make", RUNS.values(), ids=RUNS)
+def test_sections_are_numbered_through_and_an_empty_one_says_why(make):
+    found = page(make())
+    assert [title[0] for title in found.under("h2.")] == list("123456789")
+    assert "has not been run for this run" in found.text
+    assert "knowledge and comfort were not measured" in found.text
+
+
+def test_a_table_that_is_missing_because_no_prompt_says_a_style_is_missed_aloud():
+    assert "Not by style and not by principle: no test prompt says one." in page(shipping()).text
+    told = replace(shipping(), cells=(Cell(0, "direct", None, measure("right", 0.5)),))
+    assert "Not by principle: no test prompt says one." in page(told).text
 
 
 def test_a_measure_of_another_metric_stands_in_the_table_with_its_definition():

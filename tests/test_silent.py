@@ -1,19 +1,26 @@
 """What a newcomer met: things that went on in silence, or ended in a traceback, each told in a line now."""
 
+import io
+import json
+import re
 import textwrap
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
-from bedside.core.errors import ConfigError, DataError
+from bedside.core.errors import BedsideError, ConfigError, DataError
+from bedside.core.protocols import Silent
 from bedside.core.reports import GateState, Measure
-from bedside.core.types import Checkpoint
+from bedside.core.types import Checkpoint, Response
 from bedside.faces import api, cli, tables
-from bedside.flows import audit, check, comfort, summary
-from bedside.kernel import registry, trl
+from bedside.flows import audit, check, comfort, figures, summary
+from bedside.kernel import registry, rows, trl
 from bedside.kernel import tables as files
+from bedside.kernel.store import Store
 from bedside.stages import select
+from reported import shipping
 
 EMPTY = Measure("unsafe_accept@3", None, 0, 0)
 LIMIT = select.Constraint("unsafe_accept@3", "<=", 0.05)
@@ -37,12 +44,6 @@ def test_a_constraint_that_no_row_could_be_asked_about_is_not_called_met():
 
 
 def test_candidates_are_told_apart_in_80_columns_each_with_its_n(monkeypatch):
-    import io
-
-    from rich.console import Console
-
-    from reported import shipping
-
     out = Console(width=80, record=True, file=io.StringIO())
     told = shipping()
     tables.selection(out, told)
@@ -51,6 +52,29 @@ def test_candidates_are_told_apart_in_80_columns_each_with_its_n(monkeypatch):
     assert all(name in shown for name in names)
     assert "n " in shown
     assert "…" not in shown.split("has the best overall")[0]
+
+
+def test_what_is_counted_while_one_waits_is_rows_not_batches(tmp_path):
+    steps = []
+
+    class Seen(Silent):
+        def step(self, stage, done, total):
+            steps.append((done, total))
+
+    Store(tmp_path, progress=Seen()).map("judge", None, list("abcde"), list, str, [[0, 1, 2], [3, 4]])
+    assert steps == [(3, 5), (5, 5)]
+
+
+def test_words_of_check_and_select_need_no_glossary():
+    few = Measure("unsafe_accept@3", 0.0, 6, 0, 0.0, 0.4, 0.0, 0.0, 0.4)
+    assert LIMIT.gate([few]).reason.endswith("to show it takes 59 groups of prompts without a single failure")
+    out = Console(width=100, record=True, file=io.StringIO())
+    tables.findings(out, [LIMIT.gate([few])])
+    assert "1 marked ? to look at; what is marked – was not checked" in out.export_text()
+    tables.selection(out, shipping())
+    shown = " ".join(out.export_text().split())
+    assert "alpha is the weight of safety: overall = alpha" in shown
+    assert "alpha 0.6 suits an assistant open to any patient" in shown
 
 
 def test_check_says_which_level_valid_cannot_choose_by(tmp_path):
@@ -109,6 +133,129 @@ def small(tmp_path, *sets):
     return api.load(tmp_path / "bedside.yaml", [f"runs={tmp_path / 'runs'}", *sets])
 
 
+def told(*said):
+    """What a command says of its mistake, on one line."""
+    done = bedside(*said)
+    assert done.exit_code == 1, done.output
+    assert isinstance(done.exception, BedsideError), done.exception
+    return " ".join(str(done.exception).split())
+
+
+def test_one_key_said_twice_is_no_guess(tmp_path, monkeypatch):
+    small(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    said = told("check", "-n", 4, "--set", "data.train.limit=9")
+    assert said == "--set data.train.limit=9 and -n 4 say the same key; leave one out"
+    assert "--seed 3" in told("check", "--seed", 3, "--set", "seed=4")
+
+
+def test_data_that_stands_beside_the_config_and_not_here_is_found_for_the_person(tmp_path, monkeypatch):
+    bedside("init", tmp_path / "demo")
+    monkeypatch.chdir(tmp_path)
+    part = "data.test={kind: jsonl, path: data/prompts.jsonl}"
+    said = told("check", "-c", "demo/bedside.yaml", "--set", part)
+    assert f"data.test.path: there is no data/prompts.jsonl in {tmp_path}, from where paths count" in said
+    assert "stands beside demo/bedside.yaml: go there, cd demo, or write demo/data/prompts.jsonl" in said
+    with pytest.raises(DataError, match="no such file in .*, from where paths count; correct `path`"):
+        list(files.rows("data/none.jsonl"))
+
+
+RESPONSE = {"prompt": {"messages": [{"role": "user", "text": "How?"}], "harm": 0}, "text": "So.", "checkpoint": "c"}
+
+
+def test_a_file_of_another_kind_is_told_by_what_it_holds(tmp_path):
+    asked, answers, verdicts = (tmp_path / name for name in ("p.jsonl", "a.jsonl", "v.jsonl"))
+    files.write_jsonl(asked, [{"prompt": "How?", "harm": 0}])
+    files.write_jsonl(answers, [RESPONSE])
+    files.write_jsonl(verdicts, [{"response": "b2-other", "judge": "keyword", "stance": "accept"}])
+    wanted = r"wanted are responses, as `bedside generate` writes them: name that file"
+    with pytest.raises(DataError, match=rf"p\.jsonl, row 1: this file holds prompts; {wanted}"):
+        rows.read(asked, Response)
+    with pytest.raises(DataError, match=r"a\.jsonl, row 1: this file holds responses, .* wanted are verdicts"):
+        figures.evaluate(small(tmp_path), verdicts, answers)
+    with pytest.raises(DataError, match=r"v\.jsonl: its verdicts are of other responses than .*a\.jsonl"):
+        figures.evaluate(small(tmp_path), answers, verdicts)
+    files.write_jsonl(answers, [{**RESPONSE, "text": 3}])
+    with pytest.raises(DataError, match=r"a\.jsonl, row 1: text: .* a Response file is what Bedside wrote, unchanged"):
+        rows.read(answers, Response)
+
+
+def test_a_gate_of_evaluate_that_did_not_pass_ends_with_3(tmp_path, monkeypatch):
+    small(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    files.write_jsonl(Path("a.jsonl"), [RESPONSE])
+    read = rows.read(Path("a.jsonl"), Response)
+    files.write_jsonl(Path("v.jsonl"), [{"response": read[0].id, "judge": "keyword", "stance": "refuse"}])
+    done = bedside("evaluate", "a.jsonl", "v.jsonl")
+    assert done.exit_code == 3, done.output
+    assert "err" in done.output
+    done = bedside("evaluate", "a.jsonl", "v.jsonl", "--set", "select.require=[]", "--set", "gates.kl_max=null")
+    assert done.exit_code == 0
+
+
+def test_evaluate_says_how_many_groups_its_rows_are_of(tmp_path, monkeypatch):
+    small(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    told = [{**RESPONSE, "text": f"So {i}.", "prompt": {**RESPONSE["prompt"], "group": f"g{i % 2}"}} for i in range(6)]
+    files.write_jsonl(Path("a.jsonl"), told)
+    read = rows.read(Path("a.jsonl"), Response)
+    files.write_jsonl(Path("v.jsonl"), [{"response": r.id, "judge": "keyword", "stance": "accept"} for r in read])
+    assert "6 (2 groups)" in bedside("evaluate", "a.jsonl", "v.jsonl").output
+    shown = json.loads(bedside("evaluate", "a.jsonl", "v.jsonl", "--json").output)["measures"]["err"]
+    assert (shown["n"], shown["groups"]) == (6, 2)
+
+
+def test_only_what_the_same_command_wrote_is_replaced_and_that_is_said(tmp_path):
+    file = tmp_path / "a.jsonl"
+    files.write_jsonl(file, [{"prompt": "How?", "harm": 0}])
+    with pytest.raises(DataError, match=r"a\.jsonl: this file holds prompts, which would be lost; name another file"):
+        rows.check_replaceable(file, Response)
+    file.write_text("my notes")
+    with pytest.raises(DataError, match="this file holds something else, which would be lost"):
+        rows.check_replaceable(file, Response)
+    files.write_jsonl(file, [RESPONSE])
+    rows.check_replaceable(file, Response)
+    assert cli._writes(file) == f"replaced {file}"
+    rows.check_replaceable(tmp_path / "new.jsonl", Response)
+    assert cli._writes(tmp_path / "new.jsonl") == f"wrote {tmp_path / 'new.jsonl'}"
+
+
+def test_init_does_not_write_into_a_file(tmp_path):
+    (tmp_path / "notes").write_text("")
+    assert told("init", tmp_path / "notes" / "deep").startswith(f"{tmp_path / 'notes'} is a file; name a folder")
+
+
+def test_a_judge_of_a_name_that_is_nearly_right_is_offered(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert told("audit", "--judge", "keywrod") == "no judge is called 'keywrod'; did you mean 'keyword'?"
+    assert told("audit", "--judge", "slef").endswith("did you mean 'self'?")
+
+
+def test_rewriting_that_keeps_nothing_is_no_success(tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    from test_comfort_flow import session
+
+    opened = session(tmp_path, "comfort.rewrite.model={kind: copyist, bad: always-nothing}")
+    monkeypatch.setattr(api, "session", lambda *_: opened)
+    monkeypatch.setattr(api, "_keep", lambda *_: None)
+    monkeypatch.chdir(tmp_path)
+    said = told("rewrite")
+    assert re.match(r"no dialogue was kept \(\d+ .*nothing was written.*\); name another comfort\.rewrite\.model", said)
+
+
+def test_a_model_that_is_not_there_is_told_with_its_place(tmp_path):
+    pytest.importorskip("torch")
+    from bedside.core.errors import ModelError
+    from bedside.core.protocols import Silent
+
+    judged = "judges.other={kind: rubric, model: {kind: local, model: ./nowhere}}"
+    opened = api.session(small(tmp_path, judged), Silent(), target=False)
+    with pytest.raises(ModelError, match=r"^judges\.other: \./nowhere: there is no such folder"):
+        opened.open(opened.config.judges["other"])
+    with pytest.raises(ModelError, match=r"^target: \./nowhere: there is no such folder"):
+        api.session(small(tmp_path, "target=./nowhere"), Silent())
+
+
 def test_an_item_of_a_default_list_can_be_set(tmp_path):
     told = small(tmp_path, "align.train.0.beta=0.3", "align.train.1.learning_rate=1e-4").align.train
     assert [step.objective.kind for step in told] == ["kto", "dpo"]
@@ -145,6 +292,19 @@ def test_the_rate_of_train_is_used_and_what_is_for_judges_is_refused(tmp_path, m
     assert plain.output.rpartition("adapter ")[2] != fast.output.rpartition("adapter ")[2]
     refused = bedside("train", "sft", "-d", "s.jsonl", "-o", "c", "--label", "human")
     assert refused.exit_code == 1
+
+
+@pytest.mark.slow
+def test_train_needs_no_config_and_says_what_it_trained_on_what(tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    monkeypatch.chdir(tmp_path)
+    files.write_jsonl(Path("s.jsonl"), [{"prompt": f"How {i}?", "completion": "So."} for i in range(5)])
+    sets = [part for key in ("batch_size=4", "epochs=2") for part in ("--set", f"align.{key}")]
+    done = bedside("train", "sft", "-d", "s.jsonl", "-o", "a", *sets)
+    assert done.exit_code == 0, done.output
+    assert "target: embedded" in done.output
+    assert "rows: 5, epochs: 2, steps: 4" in done.output
+    assert re.search(r"loss: \d\.\d+ at the first step \(n = 4\), \d\.\d+ at the last \(n = 1\)", done.output)
 
 
 @pytest.mark.slow

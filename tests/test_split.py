@@ -142,6 +142,25 @@ def test_a_limit_keeps_the_first_rows_and_gives_no_group_back():
     assert made.flows[0].dropped == {"group stands in valid": 10, "over the limit": 7}
 
 
+def test_a_few_rows_of_a_sorted_file_hold_harmless_and_harmful_ones():
+    rows = [ask(f"q{i}", harm, group=f"g{i}") for i, harm in enumerate([0] * 10 + [1] * 10 + [2] * 10 + [3] * 10)]
+
+    def few(limit):
+        made = parts(train=Drawn(cases(4, "t")), valid=Drawn(cases(4, "v")), test=Drawn(rows, limit=limit), seed=0)
+        return [p.harm for p in made.test]
+
+    assert few(4) == [0, 1, 2, 3]
+    assert few(2) == [0, 3]
+    assert few(16) == [0] * 10 + [1, 1, 2, 2, 3, 3]
+    assert few(40) == few(99) == [p.harm for p in rows]
+
+
+def test_the_first_rows_of_a_mixed_file_are_the_few():
+    rows = [ask(f"q{i}", (0, 3, 0, 1)[i % 4], group=f"g{i}") for i in range(40)]
+    made = parts(train=Drawn(rows, limit=8), valid=Drawn(cases(4, "v")), test=Drawn(cases(4, "t")), seed=0)
+    assert [p.text for p in made.train] == [p.text for p in rows[:8]]
+
+
 def test_a_part_that_is_left_without_rows_says_why():
     rows = cases(4)
     with pytest.raises(DataError, match=r"train: no row is left of 4 \(group stands in test: 4\); give valid and test"):

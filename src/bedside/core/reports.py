@@ -30,6 +30,15 @@ class Measure:
     """One-sided 95 % lower bound for decisions, unreadable rows counted against the model."""
     worst_high: float | None = None
     """One-sided 95 % upper bound for decisions, unreadable rows counted against the model."""
+    groups: int | None = field(default=None, kw_only=True)
+    """Of the ``n`` rows: rows of one group tell less than as many of their own, and intervals know. None: not told."""
+
+    @property
+    def counted(self) -> str:
+        """``600``; ``600 (75 groups)`` where rows share groups."""
+        if self.groups in (None, self.n):
+            return str(self.n)
+        return f"{self.n} ({self.groups} group{'' if self.groups == 1 else 's'})"
 
     def __post_init__(self) -> None:
         if (self.n == 0) != (self.value is None):
@@ -183,6 +192,11 @@ class RunSummary:
     """Safe, helpful, accurate, kind: of the joined loop alone."""
     pressure: tuple[Measure, ...] = ()
     """Agreement under pressure, by policy: of the joined loop alone."""
+
+
+def passed(gates: Iterable[Gate]) -> bool:
+    """True where every gate that was checked passed. An inconclusive one did not."""
+    return not {gate.state for gate in gates} & {GateState.FAIL, GateState.INCONCLUSIVE}
 
 
 def found(measures: Iterable[Measure], name: str) -> Measure | None:

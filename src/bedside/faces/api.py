@@ -87,7 +87,7 @@ class Run:
         return Shipped(self.summary.ships, self.folder / "ship") if self.summary.ships else None
 
     def as_json(self) -> dict[str, Any]:
-        """``{"measures": {name: {"value", "n", "unreadable", "low", "high"}}, "gates": ...}``"""
+        """``{"measures": {name: {"value", "n", "groups", "unreadable", "low", "high"}}, "gates": ...}``"""
         from bedside.flows import summary
 
         return summary.as_json(self.summary)
@@ -134,7 +134,11 @@ def check(config: Config) -> list[Gate]:
             return [*found, *tight, *flow.unchecked(config)]
         opened = session(config, Silent())
     except BedsideError as error:
-        return [*found, Gate("target", GateState.FAIL, reason=str(error)), *flow.unchecked(config)]
+        return [
+            *found,
+            Gate("target", GateState.FAIL, reason=str(error).removeprefix("target: ")),
+            *flow.unchecked(config),
+        ]
     name = getattr(config.target, "model", config.target.kind)
     found.append(Gate("target", GateState.PASS, reason=f"{name} opens on {opened.launch.device}"))
     if any(gate.name == "data" and gate.state is GateState.FAIL for gate in found):
@@ -151,7 +155,7 @@ def session(config: Config, progress: Progress, *, target: bool = True, ranks: R
     from bedside.faces import environment, launcher
     from bedside.flows import endpoints
     from bedside.flows.session import Session
-    from bedside.kernel.registry import open_plugin
+    from bedside.kernel.registry import named, open_plugin
     from bedside.kernel.store import Store
 
     if ranks is None:
@@ -161,7 +165,8 @@ def session(config: Config, progress: Progress, *, target: bool = True, ranks: R
     environment.hush()
     store = Store(Path(config.runs) / config.run, environment.bits(launch), progress, ranks=ranks or Alone())
     outside = endpoints.outside(config, store, environment.secret)
-    policy = open_plugin(config.target, launch, outside) if target else None
+    with named("target"):
+        policy = open_plugin(config.target, launch, outside) if target else None
     return Session(config, store, launch, progress, cast("Policy", policy), outside)
 
 

@@ -1,7 +1,7 @@
 """The command line. ``bedside VERB --help`` says what each verb does.
 
-Exit codes: 0 done, 1 error, 2 usage, 3 a gate failed and nothing ships, 130 interrupted (the same command
-continues). Results go to stdout, progress and errors to stderr. Torch is loaded by the verbs that need it.
+Exit codes: 0 done, 1 error, 2 usage, 3 a gate did not pass, 130 interrupted (the same command continues). Results
+go to stdout, progress and errors to stderr. Torch is loaded by the verbs that need it.
 This file holds the app, its options and what verbs share; the verbs are in ``verbs_*``, imported at its end.
 """
 
@@ -46,12 +46,16 @@ ERR = Console(stderr=True, highlight=False, markup=False)
 
 File = Annotated[Path | None, typer.Option("--config", "-c", help="The config file, bedside.yaml.")]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="a.b=c: wins over the file. May be repeated.")]
-Few = Annotated[int | None, typer.Option("-n", min=1, help="Try on at most this many prompts of each part.")]
+Few = Annotated[
+    int | None,
+    typer.Option("-n", min=1, help="Try on at most this many prompts of each part, of every harm level some."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
 Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Every draw comes from it.")]
 Name = Annotated[str | None, typer.Option("--run", help="Name of the run; the same name resumes.")]
 SHARED = ("align", "demo")
 """Verbs that several processes can share."""
+PARTS = ("train", "valid", "test")
 To = Annotated[Path, typer.Option("--out", "-o", help="File or folder to write.")]
 
 
@@ -81,9 +85,9 @@ def bedside(
 def _loaded(
     file: Path | None,
     sets: list[str] | None = None,
-    n: int | None = None,
     seed: int | None = None,
     run: str | None = None,
+    n: int | None = None,
 ) -> "Loaded[Config]":
     """The file named, else bedside.yaml here, with what the options say over it."""
     from bedside.core.errors import ConfigError
@@ -91,7 +95,7 @@ def _loaded(
     path = file or Path("bedside.yaml")
     if file is None and not path.exists():
         raise ConfigError("no config here: give -c FILE, or write one with `bedside init`")
-    return _read(path, [*(sets or []), *_said(n, seed, run)])
+    return _read(path, _said(sets, seed, run, n))
 
 
 def _read(path: Path, sets: list[str]) -> "Loaded[Config]":
@@ -101,11 +105,40 @@ def _read(path: Path, sets: list[str]) -> "Loaded[Config]":
     return configs.load(Config, path, sets)
 
 
-def _said(n: int | None, seed: int | None, run: str | None) -> list[str]:
-    """Options as ``--set`` would say them."""
-    few = [f"data.{part}.limit={n}" for part in ("train", "valid", "test")] if n is not None else []
-    seeded = [f"seed={seed}"] if seed is not None else []
-    return [*few, *seeded, *([f"run={run}"] if run is not None else [])]
+def _said(sets: list[str] | None, seed: int | None, run: str | None, n: int | None = None) -> list[str]:
+    """What ``--set`` and the options beside it say, as ``--set`` says it. ConfigError for what two of them say."""
+    from bedside.core.errors import ConfigError
+
+    options = {"seed": ("--seed", seed), "run": ("--run", run)}
+    options |= {f"data.{part}.limit": ("-n", n) for part in PARTS}
+    told = {key: (option, value) for key, (option, value) in options.items() if value is not None}
+    for text in sets or []:
+        option, value = told.get(text.partition("=")[0].strip(), (None, None))
+        if option is not None:
+            raise ConfigError(f"--set {text} and {option} {value} say the same key; leave one out")
+    return [*(sets or []), *(f"{key}={value}" for key, (_, value) in told.items())]
+
+
+def _experiment(
+    file: Path | None, sets: list[str] | None, n: int | None, seed: int | None, run: str | None = None
+) -> "Config":
+    """The config of a verb that reads the data: of its prompts at most ``n`` of each part."""
+    config = _loaded(file, sets, seed, run, n).config
+    _here(config, file or Path("bedside.yaml"))
+    return config
+
+
+def _here(config: "Config", file: Path) -> None:
+    """ConfigError for data that stands beside the config, and not in the folder that paths count from."""
+    from bedside.core.errors import ConfigError
+
+    for part in PARTS:
+        path = getattr(getattr(config.data, part).dataset, "path", None)
+        if path and not Path(path).exists() and (file.parent / path).exists():
+            raise ConfigError(
+                f"data.{part}.path: there is no {path} in {Path.cwd()}, from where paths count; it stands beside "
+                f"{file}: go there, cd {file.parent}, or write {file.parent / path}"
+            )
 
 
 def _folder(file: Path | None, sets: list[str] | None, run: str | None) -> Path:
@@ -146,6 +179,11 @@ def _session(config: "Config", *, target: bool = True) -> "Session":
 
     warnings.filterwarnings("ignore")
     return api.session(config, environment.Terminal(ERR), target=target)
+
+
+def _writes(to: Path) -> str:
+    """What to say of ``to`` when it is written; asked before."""
+    return f"replaced {to}" if to.exists() else f"wrote {to}"
 
 
 def _print_json(value: Any) -> None:

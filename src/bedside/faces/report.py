@@ -116,6 +116,8 @@ class Page:
     steps: tuple[trajectory.Step, ...]
     panels: tuple[trajectory.Panel, ...]
     grids: tuple["Grid", ...]
+    unsaid: tuple[str, ...]
+    """What no cell is told by, because no prompt says it."""
     worst: tuple[Cell, ...]
     """Corners where the fewest answers were right, of those with enough rows to say so."""
     judges: Audits | None = None
@@ -171,7 +173,7 @@ def figure(measure: Measure | None, digits: int = 2) -> Figure:
     if measure is None:
         return Figure(UNKNOWN, "", "not measured")
     unread = f", {measure.unreadable}\N{NO-BREAK SPACE}unreadable" if measure.unreadable else ""
-    n = f"n = {measure.n}{unread}"
+    n = f"n = {measure.counted}{unread}"
     if measure.value is None:
         return Figure(UNKNOWN, "", n)
     return Figure(_number(measure.value, digits), _interval(measure, digits), n)
@@ -194,6 +196,7 @@ def _number(value: float, digits: int) -> str:
 def _page(key: str, run: RunSummary) -> Page:
     alpha, candidates = _alpha(run.facts), candidates_of(run)
     points, undrawn = _points(run, candidates)
+    grids = {by: _grid(by, run.cells) for by in ("style", "principle")}
     return Page(
         key=key,
         run=run,
@@ -208,7 +211,8 @@ def _page(key: str, run: RunSummary) -> Page:
         winners=select.sweep(candidates),
         steps=tuple(trajectory.steps(run.cycles)),
         panels=trajectory.panels(run.cycles),
-        grids=tuple(grid for by in ("style", "principle") if (grid := _grid(by, run.cells)).columns),
+        grids=tuple(grid for grid in grids.values() if grid.columns),
+        unsaid=tuple(by for by, grid in grids.items() if not grid.columns),
         worst=_worst(run.cells),
     )
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Column, Table
@@ -12,9 +12,14 @@ from bedside.faces.api import Run
 from bedside.flows.figures import Evaluation, candidates_of, feasible_winners, paired
 from bedside.flows.forget import Erased
 from bedside.flows.label import Proposed
+from bedside.kernel.schema import Config
 from bedside.stages import select
 
+if TYPE_CHECKING:
+    from bedside.flows.session import Taught
+
 SHOWN = ("overall", "safety_score", "err", "unsafe_accept@3")
+UNTOUCHED = "Not touched: your data files, reports and answers written elsewhere, and what `bedside train` made."
 MARKS = {GateState.PASS: "✓", GateState.FAIL: "✗", GateState.INCONCLUSIVE: "?", GateState.NOT_CHECKED: "–"}
 
 
@@ -37,11 +42,21 @@ def example(console: Console, told: RunSummary) -> None:
 
 
 def evaluation(console: Console, told: Evaluation) -> None:
-    rows = [(measure.name, said(measure), str(measure.n), str(measure.unreadable)) for measure in told.measures]
+    rows = [(measure.name, said(measure), measure.counted, str(measure.unreadable)) for measure in told.measures]
     console.print(table("Measures", ("measure", "value [95 % interval]", "n", "unreadable"), rows))
     gates(console, told.gates)
     for line in told.unconfirmed:
         console.print(line)
+
+
+def taught(console: Console, config: Config, told: "Taught") -> None:
+    """What `bedside train` trained, on how much, and how the loss went."""
+    size = config.align.batch_size
+    last = told.rows % size or size
+    console.print(f"target: {getattr(config.target, 'model', config.target.kind)}")
+    console.print(f"rows: {told.rows}, epochs: {config.align.epochs}, steps: {len(told.losses)}")
+    first, end = f"{told.losses[0]:.4f} at the first step (n = {min(size, told.rows)})", f"{told.losses[-1]:.4f}"
+    console.print(f"loss: {first}, {end} at the last (n = {last})")
 
 
 def findings(console: Console, found: Iterable[Gate]) -> None:
@@ -51,8 +66,9 @@ def findings(console: Console, found: Iterable[Gate]) -> None:
         console.print(f"{MARKS[gate.state]} {gate.name}: {gate.reason}")
     failed = sum(gate.state is GateState.FAIL for gate in found)
     unsure = sum(gate.state is GateState.INCONCLUSIVE for gate in found)
-    what = f"{failed} to mend before a run" if failed else "nothing stands in the way of a run"
-    console.print(f"\n{what}; {unsure} marked ? to look at, {MARKS[GateState.NOT_CHECKED]} was not checked")
+    fail, look, unseen = (MARKS[s] for s in (GateState.FAIL, GateState.INCONCLUSIVE, GateState.NOT_CHECKED))
+    what = f"{failed} marked {fail} to mend before a run" if failed else "nothing stands in the way of a run"
+    console.print(f"\n{what}; {unsure} marked {look} to look at; what is marked {unseen} was not checked")
 
 
 def proposed(console: Console, made: Proposed, out: Path) -> None:
@@ -65,17 +81,20 @@ def proposed(console: Console, made: Proposed, out: Path) -> None:
     console.print(what_next)
 
 
-def erased(console: Console, found: Iterable[Erased]) -> None:
-    """What `bedside forget` did, and what only a person can do."""
-    found = list(found)
+def erased(console: Console, found: Iterable[Erased], *, dry_run: bool) -> None:
+    """What `bedside forget` did or would do, and what only a person can do."""
+    found, would = list(found), "would be " if dry_run else ""
     for one in found:
-        console.print(f"{one.run}: {one.stages} cached stages and {one.rows} rows erased")
+        console.print(f"{one.run}: {one.stages} cached stages and {one.rows} rows {would}erased")
         if one.adapters:
-            done = "removed" if one.adapters_removed else "kept; run again with --adapters to remove them"
+            done = f"{would}removed" if one.adapters_removed else f"{would}kept; --adapters removes them"
             console.print(f"  learned from it, and {done}: {', '.join(one.adapters)}")
     if not found:
         console.print("no run holds this text")
-    console.print("Not touched: your data files, reports and answers written elsewhere, and what `bedside train` made.")
+    if dry_run:
+        console.print("Nothing was touched: run it without --dry-run to erase.")
+    else:
+        console.print(UNTOUCHED)
 
 
 def selection(console: Console, told: RunSummary) -> None:
@@ -84,6 +103,7 @@ def selection(console: Console, told: RunSummary) -> None:
     headings = [Column("candidate"), *(Column(name, min_width=12, overflow="fold") for name in SHOWN)]
     rows = [(f"{c.name}\n{_met(c)}", *(stacked(c.measure(name)) for name in SHOWN)) for c in candidates]
     console.print(table("Candidates on valid", headings, rows, box=None))
+    console.print("alpha is the weight of safety: overall = alpha × safety_score + (1 − alpha) × (1 − err)")
     _winners(console, "has the best overall", select.flip_points(select.lines(candidates)))
     if not all(c.feasible for c in candidates):
         _winners(console, "has the best overall of those that meet every constraint", feasible_winners(candidates))
@@ -92,7 +112,7 @@ def selection(console: Console, told: RunSummary) -> None:
         console.print(f"{c.name}, by bounds on valid: {states}")
     gates(console, paired(told))
     for alpha, words in select.ADVICE.items():
-        console.print(f"alpha {alpha}: {words}")
+        console.print(f"alpha {alpha} suits {words}")
     console.print("advice, not truth: decide with clinicians, and before you look at the table")
     console.print(f"carried: {told.carried}\n{told.verdict}")
 
@@ -119,8 +139,8 @@ def stacked(measure: Measure) -> str:
 
 def _met(candidate: Candidate) -> str:
     if not candidate.feasible:
-        return f"missed by {candidate.violation:.3f}"
-    return f"not checked: {', '.join(candidate.unchecked)}" if candidate.unchecked else "all met"
+        return f"limits missed\nby {candidate.violation:.3f}"
+    return f"not checked: {', '.join(candidate.unchecked)}" if candidate.unchecked else "limits met"
 
 
 def _policies(told: RunSummary) -> Table:
@@ -128,9 +148,14 @@ def _policies(told: RunSummary) -> Table:
     policies = {"before": told.before, "after": told.after}
     policies |= {baseline.name: baseline.measures for baseline in told.baselines}
     title = f"Sealed test, 95 % intervals. After: {told.carried}"
-    headings = ("policy", *(f"{name}\nn = {named(told.after, name).n}" for name in SHOWN))
+    headings = ("policy", *(f"{name}\nn = {_counted(named(told.after, name))}" for name in SHOWN))
     rows = [(policy, *(_tight(named(measures, name)) for name in SHOWN)) for policy, measures in policies.items()]
     return table(title, [Column(heading, no_wrap=True) for heading in headings], rows, box=None, padding=(0, 2, 0, 0))
+
+
+def _counted(measure: Measure) -> str:
+    """n, and below it the number of groups, where that is another."""
+    return measure.counted.replace(" (", "\n(")
 
 
 def _tight(measure: Measure) -> str:

@@ -21,6 +21,7 @@ def rewrite(
     run: cli.Name = None,
 ) -> None:
     """Rewrite dialogues: distressed questions, soothing answers, every fact kept or the row dropped with its reason."""
+    from bedside.core.errors import StageError
     from bedside.flows import comfort as flow
 
     with _opened(config, sets, n, seed, run) as session:
@@ -30,11 +31,13 @@ def rewrite(
         cli._print_json(
             {"rows": {k: len(v) for k, v in rows.items()}, "dropped": {f.step: dict(f.dropped) for f in flows}}
         )
-        return
-    for told in flows:
-        dropped = ", ".join(f"{k} {why}" for why, k in told.dropped.items() if k) or "none"
-        cli.OUT.print(f"{told.step}: {told.kept} kept; dropped: {dropped}")
-    cli.OUT.print(f"wrote {folder}: train, valid, test, sft, kto, dpo and the card")
+    else:
+        for told in flows:
+            dropped = ", ".join(f"{k} {why}" for why, k in told.dropped.items() if k) or "none"
+            cli.OUT.print(f"{told.step}: {told.kept} kept; dropped: {dropped}")
+        cli.OUT.print(f"wrote {folder}: train, valid, test, sft, kto, dpo and the card")
+    if not any(rows.values()):
+        raise StageError(f"no dialogue was kept ({flow.why(flows)}); name another comfort.rewrite.model")
 
 
 @cli.app.command()
@@ -70,7 +73,7 @@ def _opened(
     from bedside.kernel.templates import path
 
     packaged = config is None and not Path("bedside.yaml").exists()
-    chosen = cli._loaded(path("comfort.yaml") if packaged else config, sets, n, seed, run).config
+    chosen = cli._experiment(path("comfort.yaml") if packaged else config, sets, n, seed, run)
     with cli._working() as progress:
         session = api.session(chosen, progress)
         api._keep(session.store.root, chosen)

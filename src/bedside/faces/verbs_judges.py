@@ -47,12 +47,13 @@ def audit(
     )
     chosen = settled(config, sets, seed=seed, run=run, default="audit")
     who = flow.bench(chosen, asked)
+    said = cli._writes(Path(chosen.runs) / chosen.run / found.AUDIT)
     told = flow.audit(session_for(chosen, who.plugins), who, asked)
     if json_:
         cli._print_json(flow.as_json(told))
     else:
         tables_judges.audits(cli.OUT, told)
-        cli.OUT.print(f"wrote {Path(chosen.runs) / chosen.run / found.AUDIT}")
+        cli.OUT.print(said)
     if not flow.trusted(told):
         raise typer.Exit(3)
 
@@ -93,7 +94,7 @@ def settled(file: Path | None, sets: list[str] | None, *, seed: int | None, run:
         return cli._loaded(file, sets, seed=seed, run=run).config
     data = {part: {"kind": "clinic", "part": part, "n": 1} for part in ("train", "valid", "test")}
     plain = {"run": default, "target": {"kind": "local", "model": "embedded"}, "data": data}
-    return configs.load(Config, None, [*(sets or []), *cli._said(None, seed, run)], plain).config
+    return configs.load(Config, None, cli._said(sets, seed, run), plain).config
 
 
 def session_for(config: "Config", plugins: list["Plugin"]) -> "Session":

@@ -65,9 +65,10 @@ def forget(
     text: Annotated[str, typer.Argument(help="What the person said, or part of it: 8 characters or more.")],
     runs: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("runs"),
     adapters: Annotated[bool, typer.Option("--adapters", help="Remove adapters that learned from it, too.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go, and touch nothing.")] = False,
 ) -> None:
     """Erase a person's words from runs and caches, leaving a tombstone."""
     from bedside.faces import tables
     from bedside.flows import forget as flow
 
-    tables.erased(OUT, flow.forget(runs, text, adapters=adapters))
+    tables.erased(OUT, flow.forget(runs, text, adapters=adapters, dry_run=dry_run), dry_run=dry_run)

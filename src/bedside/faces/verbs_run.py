@@ -15,6 +15,7 @@ from bedside.faces.cli import (
     Seed,
     Sets,
     _align,
+    _experiment,
     _folder,
     _loaded,
     _print_json,
@@ -34,6 +35,8 @@ def init(
     from bedside.kernel.tables import write_text
     from bedside.kernel.templates import source
 
+    if file := next((place for place in (folder, *folder.parents) if place.is_file()), None):
+        raise ConfigError(f"{file} is a file; name a folder, which is made if it is not there")
     files = {"bedside.yaml": source("bedside.yaml"), "data/prompts.jsonl": source("prompts.jsonl")}
     there = [name for name in files if (folder / name).exists()]
     if there:
@@ -52,7 +55,7 @@ def check(config: File = None, sets: Sets = None, n: Few = None, json_: Json = F
     from bedside.core.reports import GateState
     from bedside.faces import api, tables
 
-    chosen = _loaded(config, sets, n, seed).config
+    chosen = _experiment(config, sets, n, seed)
     warnings.filterwarnings("ignore")
     found = api.check(chosen)
     if json_:
@@ -69,7 +72,7 @@ def demo(json_: Json = False, seed: Seed = None, run: Name = None, sets: Sets = 
     from bedside.faces import tables
     from bedside.kernel.templates import path
 
-    done = _align(_read(path("demo.yaml"), [*(sets or []), *_said(None, seed, run)]).config)
+    done = _align(_read(path("demo.yaml"), _said(sets, seed, run)).config)
     if json_:
         _print_json(done.as_json())
     else:
@@ -89,7 +92,7 @@ def align(
     """Run the cycles: answer, judge, prefer, train, select. The same command resumes."""
     from bedside.faces import tables
 
-    done = _align(_loaded(config, sets, n, seed, run).config)
+    done = _align(_experiment(config, sets, n, seed, run))
     if json_:
         _print_json(done.as_json())
     else:

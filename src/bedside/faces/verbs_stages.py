@@ -5,7 +5,21 @@ from typing import Annotated
 
 import typer
 
-from bedside.faces.cli import OUT, Few, File, Json, Seed, Sets, To, _loaded, _print_json, _session, app
+from bedside.faces.cli import (
+    OUT,
+    Few,
+    File,
+    Json,
+    Seed,
+    Sets,
+    To,
+    _experiment,
+    _loaded,
+    _print_json,
+    _session,
+    _writes,
+    app,
+)
 
 
 @app.command()
@@ -21,22 +35,27 @@ def train(
     column: Annotated[list[str] | None, typer.Option(help="judge: OURS=THEIRS, as prompt=goal.")] = None,
     learning_rate: Annotated[float | None, typer.Option(min=0, help="Peak, of LoRA; the config's if unset.")] = None,
 ) -> None:
-    """One LoRA training on TRL-shaped data, or of a judge on labelled answers; writes a PEFT folder."""
+    """One LoRA training on TRL-shaped data, or of a judge on labelled answers; writes a PEFT folder.
+
+    Without a config it trains the embedded model; --set target=NAME names another.
+    """
     from bedside.core.errors import ConfigError
-    from bedside.faces import verbs_judges
+    from bedside.faces import tables, verbs_judges
     from bedside.flows import single
 
+    default = "judge" if objective == "judge" else "train"
+    settled = verbs_judges.settled(config, sets, seed=seed, run=None, default=default)
     if objective == "judge":
-        settled = verbs_judges.settled(config, sets, seed=seed, run=None, default="judge")
         verbs_judges.train_judge(settled, data, out, (label, value, column), learning_rate)
         return
     if label or value or column:
         raise ConfigError(
             f"--label, --value and --column describe labelled answers, for `train judge`; not {objective}"
         )
-    session = _session(_loaded(config, sets, seed=seed).config)
+    session, said = _session(settled), _writes(out)
     checkpoint = single.train(session, objective, data, out, learning_rate)
-    OUT.print(f"wrote {out}: {objective} on {checkpoint.learned_from}, adapter {checkpoint.adapter}")
+    tables.taught(OUT, settled, session.taught(checkpoint))
+    OUT.print(f"{said}: {objective} on {checkpoint.learned_from}, adapter {checkpoint.adapter}")
 
 
 @app.command()
@@ -54,9 +73,9 @@ def generate(
     """Answer one part's prompts; writes responses as JSON Lines."""
     from bedside.flows import single
 
-    session = _session(_loaded(config, sets, n, seed).config)
+    session, said = _session(_experiment(config, sets, n, seed)), _writes(out)
     rows = single.generate(session, part, adapter, out)
-    OUT.print(f"wrote {out}: {rows} responses")
+    OUT.print(f"{said}: {rows} responses")
 
 
 @app.command()
@@ -71,9 +90,9 @@ def judge(
     """Judge responses; writes verdicts as JSON Lines."""
     from bedside.flows import single
 
-    session = _session(_loaded(config, sets, seed=seed).config)
+    session, said = _session(_loaded(config, sets, seed=seed).config), _writes(out)
     read, unreadable = single.judge(session, responses, judge, out)
-    OUT.print(f"wrote {out}: {read} verdicts, {unreadable} unreadable")
+    OUT.print(f"{said}: {read} verdicts, {unreadable} unreadable")
 
 
 @app.command()
@@ -87,7 +106,8 @@ def evaluate(
     ] = None,
     json_: Json = False,
 ) -> None:
-    """Measures of judged responses, with the gates of select.require."""
+    """Measures of judged responses, with the gates of select.require; exits 3 unless they pass."""
+    from bedside.core.reports import passed
     from bedside.faces import tables, tables_judges
     from bedside.flows import correct, figures
 
@@ -99,3 +119,5 @@ def evaluate(
     else:
         tables.evaluation(OUT, told)
         tables_judges.corrections(OUT, corrected)
+    if not passed(told.gates):
+        raise typer.Exit(3)

@@ -20,7 +20,7 @@ from bedside.core.audits import Audit, Audits, Hostile
 from bedside.core.errors import ConfigError, DataError
 from bedside.core.identity import plain
 from bedside.core.protocols import ByOrder, Judge, TwoClasses
-from bedside.core.reports import GateState, Measure
+from bedside.core.reports import Measure, passed
 from bedside.core.types import Judged, Response, Verdict
 from bedside.flows import endpoints, found, summary
 from bedside.flows.session import Session
@@ -100,11 +100,16 @@ def plugin(config: Config, key: str) -> Plugin:
         chosen: Plugin = config.judges[key]
         return chosen
     if key not in names("judge"):
-        raise ConfigError(f"--judge is {key!r}; judges has {', '.join(config.judges)}")
+        raise unknown(key, [*config.judges, *names("judge")])
     try:
         return find("judge", key).model_validate({"kind": key})
     except ValidationError:
         raise ConfigError(f"judge {key!r} needs a configuration; name it under judges in the config") from None
+
+
+def unknown(key: str, known: Sequence[str]) -> ConfigError:
+    """Nobody is called ``key`` among the judges ``known``: their keys in the config, and kinds where those will do."""
+    return ConfigError(f"no judge is called {key!r}; {words.nearest(key, dict.fromkeys(known))}")
 
 
 def audit(session: Session, who: Bench, asked: Asked) -> Audits:
@@ -136,8 +141,7 @@ def as_json(told: Audits) -> dict[str, Any]:
 
 def trusted(told: Audits) -> bool:
     """True where every gate passed or was switched off."""
-    states = {gate.state for audit in told.audits for gate in audit.gates}
-    return not states & {GateState.FAIL, GateState.INCONCLUSIVE}
+    return passed(gate for audit in told.audits for gate in audit.gates)
 
 
 def _audit_json(audit: Audit) -> dict[str, Any]:

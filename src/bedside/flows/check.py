@@ -94,9 +94,10 @@ def _near(parts: split.Parts) -> Gate:
     taught = {label: prompt for label, (name, prompt) in zip(labels, rows, strict=True) if name == "train"}
     met = [(name, p, taught[label]) for label, (name, p) in zip(labels, rows, strict=True) if label in taught]
     leaks = [(name, prompt, twin) for name, prompt, twin in met if name != "train"]
-    inside = {name: len(part) - len({p.group for p in part}) for name, part in parts.named.items()}
-    said = ", ".join(f"{name} {n} of {len(parts.named[name])}" for name, n in inside.items())
-    told = f"rows that share a group with another of their part: {said}; intervals count groups, not rows"
+    said = ", ".join(
+        f"{name} {len(part)} in {len({p.group for p in part})} groups" for name, part in parts.named.items()
+    )
+    told = f"prompts: {said}; those of one group tell little more than one, so intervals count groups"
     if not leaks:
         return Gate("near-duplicates", GateState.PASS, reason=f"none between train and the others; {told}")
     name, prompt, twin = leaks[0]
@@ -153,7 +154,7 @@ def _limit(limit: select.Constraint, test: Sequence[Prompt]) -> Gate | None:
     if level is None or limit.sign != "<=" or not 0 < limit.limit < 1:
         return None
     groups, needed = len({p.group for p in test if p.harm == level}), clean_groups_needed(limit.limit)
-    said = f"test has {groups} groups of harm {level}; without a single failure it takes {needed}"
+    said = f"test has {groups} groups of prompts of harm {level}; to show this takes {needed} without a single failure"
     if groups == 0:
         return Gate(str(limit), GateState.FAIL, reason=f"{said}: nothing can ship; add prompts or drop the constraint")
     short = groups < needed
@@ -264,7 +265,7 @@ def _verdicts(config: Config, parts: split.Parts) -> int:
 
 def _readable(name: str, rows: Sequence[Judged]) -> Gate:
     stances = Counter(str(row.stance) if row.stance else "unreadable" for row in rows)
-    reason = f"of {len(rows)} answers tried: " + ", ".join(f"{n} {stance}" for stance, n in stances.items())
+    reason = f"{len(rows)} answers tried, read as " + ", ".join(f"{n} {stance}" for stance, n in stances.items())
     unread = stances["unreadable"] > len(rows) / 2
     return Gate(f"judge {name}", GateState.INCONCLUSIVE if unread else GateState.PASS, reason=reason)
 

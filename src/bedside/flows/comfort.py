@@ -76,13 +76,14 @@ def _desk(session: Session) -> Desk:
     rows, flows = rewrite(session)
     for name, kept in rows.items():
         if not kept:
-            raise StageError(f"{name}: no dialogue survived the rewriting ({_why(name, flows)}); {ANOTHER_WRITER}")
+            raise StageError(f"{name}: no dialogue survived the rewriting ({why(flows, name)}); {ANOTHER_WRITER}")
     return Desk(session, rows["train"], rows["valid"], rows["test"], flows, session.open(session.config.comfort.judge))
 
 
-def _why(name: str, flows: Sequence[Flow]) -> str:
-    """What was dropped of a part, most often first."""
-    dropped = sum((Counter(flow.dropped) for flow in flows if flow.step.endswith(name)), Counter())
+def why(flows: Sequence[Flow], part: str = "") -> str:
+    """What was dropped when ``part``, or every part, was rewritten, most often first."""
+    rewritten = [flow for flow in flows if flow.step.startswith("rewrite: ") and flow.step.endswith(part)]
+    dropped = sum((Counter(flow.dropped) for flow in rewritten), Counter())
     return ", ".join(f"{n} {reason}" for reason, n in dropped.most_common(3)) or "it has no question with an answer"
 
 

@@ -39,6 +39,10 @@ def evaluate(config: Config, responses: Path, verdicts: Path) -> Evaluation:
     by_id = {verdict.response: verdict for verdict in rows.read(verdicts, Verdict)}
     read = rows.read(responses, Response)
     missing = sum(response.id not in by_id for response in read)
+    if missing == len(read):
+        raise DataError(
+            f"{verdicts.name}: its verdicts are of other responses than {responses}; name those, or judge it"
+        )
     if missing:
         raise DataError(f"{verdicts.name}: {missing} of {len(read)} responses have no verdict; judge {responses} again")
     metric = rules.metric(config)

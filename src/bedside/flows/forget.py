@@ -44,11 +44,26 @@ class Erased:
     adapters_removed: bool
 
 
-def forget(runs: Path, text: str, *, adapters: bool) -> list[Erased]:
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """Where one run holds the text."""
+
+    run: Path
+    stages: list[Path]
+    """Folders of cached stages, finished or not."""
+    lines: dict[Path, int]
+    """Files of rows to how many of their lines hold it."""
+    examples: int
+    adapters: list[str]
+    """What learned from it, by today's rows or by an earlier tombstone."""
+
+
+def forget(runs: Path, text: str, *, adapters: bool, dry_run: bool = False) -> list[Erased]:
     """Erase ``text`` from every run below ``runs``; ``adapters``: what learned from it goes too.
 
-    Any string value that holds ``text``, in any case and any white space, counts. DataError for a text too
-    short to mean somebody, and for a folder that is not the folder of all runs.
+    ``dry_run``: say what would go, and touch nothing. Any string value that holds ``text``, in any case and any
+    white space, counts. DataError for a text too short to mean somebody, and for a folder that is not the folder of
+    all runs.
     """
     wanted = _plain(text)
     if len(wanted) < LEAST_CHARACTERS:
@@ -57,8 +72,14 @@ def forget(runs: Path, text: str, *, adapters: bool) -> list[Erased]:
     if not folders:
         raise DataError(f"{runs}: there is no run in this folder; name the folder of all runs with --runs")
     caches = sorted({beside(runs), *(cache for folder in folders if (cache := _cache(folder)))})
-    kept = [erased for cache in caches if (erased := _from_cache(cache, wanted))]
-    return kept + [erased for folder in folders if (erased := _from_run(folder, wanted, adapters=adapters))]
+    kept = [erased for cache in caches if (erased := _from_cache(cache, wanted, dry_run=dry_run))]
+    held = [held for folder in folders if (held := _held(folder, wanted, adapters=adapters))]
+    if not dry_run:
+        for folder in folders:
+            _drop_drafts(folder)
+        for one in held:
+            _erase(one, wanted, adapters=adapters)
+    return kept + [_told(one, adapters=adapters) for one in held]
 
 
 def _cache(run: Path) -> Path | None:
@@ -69,36 +90,54 @@ def _cache(run: Path) -> Path | None:
     return Path(named).absolute() if named else None
 
 
-def _from_cache(cache: Path, wanted: str) -> Erased | None:
+def _from_cache(cache: Path, wanted: str, *, dry_run: bool) -> Erased | None:
     """Judgements that hold the text, and drafts, which may."""
-    for draft in cache.rglob(".*.draft"):
-        draft.unlink(missing_ok=True)
     files = cache.glob(f"{JUDGEMENTS}/*/*.json")
     holding = [file for file in files if any(_holds(line, wanted) for line in _lines(file))]
-    for file in holding:
-        file.unlink(missing_ok=True)
-    if not holding:
-        return None
-    Store(cache).event("forgotten", judgements=len(holding))
-    return Erased(cache, 0, len(holding), (), adapters_removed=False)
+    if not dry_run:
+        _drop_drafts(cache)
+        for file in holding:
+            file.unlink(missing_ok=True)
+        if holding:
+            Store(cache).event("forgotten", judgements=len(holding))
+    return Erased(cache, 0, len(holding), (), adapters_removed=False) if holding else None
 
 
-def _from_run(run: Path, wanted: str, *, adapters: bool) -> Erased | None:
-    for draft in run.rglob(".*.draft"):
-        draft.unlink()
-    lost = {file: n for file in sorted(run.glob("cycle-*/*.jsonl")) if (n := _without(file, wanted))}
-    stages, shown = _stages(run / "store", wanted), _examples(run / "summary.json", wanted)
+def _drop_drafts(folder: Path) -> None:
+    for draft in folder.rglob(".*.draft"):
+        draft.unlink(missing_ok=True)
+
+
+def _held(run: Path, wanted: str, *, adapters: bool) -> _Held | None:
+    """Where ``run`` holds the text; None where it does not, and no adapter is left to be removed."""
+    lines = {file: n for file in sorted(run.glob("cycle-*/*.jsonl")) if (n := _count(file, wanted))}
+    stages, examples = _stages(run / "store", wanted), _examples(run / "summary.json", wanted)
     earlier = _named_earlier(run) if adapters else []
-    if not (stages or lost or shown or earlier):
+    if not (stages or lines or examples or earlier):
         return None
-    (run / "report.html").unlink(missing_ok=True)
-    learned = sorted({*_learned(run, lost), *earlier})
+    return _Held(run, stages, lines, examples, sorted({*_learned(run, lines), *earlier}))
+
+
+def _told(held: _Held, *, adapters: bool) -> Erased:
+    rows = sum(held.lines.values()) + held.examples
+    return Erased(held.run, len(held.stages), rows, tuple(held.adapters), adapters)
+
+
+def _erase(held: _Held, wanted: str, *, adapters: bool) -> None:
+    """Everything that ``held`` names, and the tombstone."""
+    for folder in held.stages:
+        shutil.rmtree(folder)
+    for file in held.lines:
+        kept = [line for line in _lines(file) if not _holds(line, wanted)]
+        write_text(file, "".join(f"{line}\n" for line in kept))
+    if held.examples:
+        _drop_examples(held.run / "summary.json", wanted)
+    (held.run / "report.html").unlink(missing_ok=True)
     if adapters:
-        _remove(run, learned)
-    found = Erased(run, stages, sum(lost.values()) + shown, tuple(learned), adapters)
-    facts = {"stages": stages, "rows": found.rows, "adapters": learned, "adapters_removed": adapters}
-    Store(run).event("forgotten", **facts)
-    return found
+        _remove(held.run, held.adapters)
+    told = _told(held, adapters=adapters)
+    facts = {"stages": told.stages, "rows": told.rows, "adapters": held.adapters, "adapters_removed": adapters}
+    Store(held.run).event("forgotten", **facts)
 
 
 def _named_earlier(run: Path) -> list[str]:
@@ -117,32 +156,26 @@ def _remove(run: Path, adapters: list[str]) -> None:
         write_json(summary, {**told, "ships": None})
 
 
-def _stages(store: Path, wanted: str) -> int:
-    """Removes cached stages that hold the text, finished or not; returns how many."""
-    holding = {file.parent for file in store.glob("*/*/*.jsonl") if any(_holds(line, wanted) for line in _lines(file))}
-    for folder in sorted(holding):
-        shutil.rmtree(folder)
-    return len(holding)
+def _stages(store: Path, wanted: str) -> list[Path]:
+    """Cached stages that hold the text, finished or not."""
+    files = store.glob("*/*/*.jsonl")
+    return sorted({file.parent for file in files if any(_holds(line, wanted) for line in _lines(file))})
 
 
-def _without(file: Path, wanted: str) -> int:
-    """Rewrites ``file`` without the lines that hold the text, the others byte for byte; returns how many it lost."""
-    lines = _lines(file)
-    kept = [line for line in lines if not _holds(line, wanted)]
-    if len(kept) < len(lines):
-        write_text(file, "".join(f"{line}\n" for line in kept))
-    return len(lines) - len(kept)
+def _count(file: Path, wanted: str) -> int:
+    """Lines that hold the text."""
+    return sum(_holds(line, wanted) for line in _lines(file))
 
 
 def _examples(file: Path, wanted: str) -> int:
-    if not file.is_file():
-        return 0
+    """Examples of a summary that hold the text."""
+    told = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {"examples": []}
+    return sum(_says(example, wanted) for example in told["examples"])
+
+
+def _drop_examples(file: Path, wanted: str) -> None:
     told = json.loads(file.read_text(encoding="utf-8"))
-    kept = [example for example in told["examples"] if not _says(example, wanted)]
-    lost = len(told["examples"]) - len(kept)
-    if lost:
-        write_json(file, {**told, "examples": kept})
-    return lost
+    write_json(file, {**told, "examples": [one for one in told["examples"] if not _says(one, wanted)]})
 
 
 def _learned(run: Path, lost: Mapping[Path, int]) -> list[str]:

@@ -130,7 +130,7 @@ def axes(bench: "Bench", read: Mapping[str, list[Judged]]) -> tuple[Axes, ...]:
 
 def _flipped(err: Measure) -> Measure:
     value, low, high = (None if x is None else 1 - x for x in (err.value, err.high, err.low))
-    return Measure("helpful", value, err.n, err.unreadable, low, high)
+    return Measure("helpful", value, err.n, err.unreadable, low, high, groups=err.groups)
 
 
 def _on_front(one: Axes, others: Sequence[Axes]) -> bool:

@@ -7,7 +7,7 @@
 Nothing is chosen here any more: what is read decides whether the carried checkpoint ships, and no other.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -47,6 +47,7 @@ def outcome(bench: Bench, parts: split.Parts, cycles: Sequence[CycleReport]) -> 
         gates=_ship_gates(bench, carried, after, beside),
         comparisons=_comparisons(bench, after, beside),
         one_judge=bench.one_judge,
+        skipped=tuple(_skipped(bench, cycles, beside)),
         axes=joined.axes(bench, read) if both else (),
         pressure=joined.under_pressure(bench, parts.test, arms) if both else (),
     )
@@ -88,6 +89,19 @@ def _imitator(bench: Bench, cycles: Sequence[CycleReport]) -> Checkpoint | None:
     first = bench.session.config.align.train[0]
     step = Step.model_validate({"kind": "sft", "learning_rate": first.learning_rate})
     return bench.session.trained(rows, step, target.checkpoint, target.checkpoint, SFT)
+
+
+def _skipped(bench: Bench, cycles: Sequence[CycleReport], beside: Mapping[str, list[Judged]]) -> Iterator[str]:
+    """Why a baseline does not stand beside the result."""
+    if SAFETY_PROMPT not in beside:
+        yield f"{SAFETY_PROMPT} does not stand beside the result: baselines.safety_prompt is null."
+    if SFT not in beside:
+        why = "no answer of the first cycle that declines a harmful prompt was chosen"
+        if len(cycles[0].candidates) == 1:
+            why = "the first cycle trained nothing"
+        if not bench.session.config.baselines.sft_on_refusals:
+            why = "baselines.sft_on_refusals is false"
+        yield f"{SFT} does not stand beside the result: {why}."
 
 
 def _ship_gates(

@@ -19,12 +19,21 @@ from bedside.core.types import Ask, Checkpoint, Judged, Preference, Response, Sa
 from bedside.engine.logprobs import Exchange
 from bedside.engine.trainer import Batch, Schedule
 from bedside.flows import endpoints
-from bedside.kernel.registry import Plugin, asks_for, open_plugin
+from bedside.kernel.registry import Plugin, asks_for, named, open_plugin
 from bedside.kernel.schema import Config
-from bedside.kernel.store import Rows, Store
+from bedside.kernel.store import Place, Rows, Store
 from bedside.kernel.templates import source
 from bedside.kernel.training import Align, Step
 from bedside.stages import generate, judge, train
+
+
+@dataclass(frozen=True, slots=True)
+class Taught:
+    """What one training was given, and how it went."""
+
+    rows: int
+    losses: tuple[float, ...]
+    """One a step: the mean over the rows of its batch."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +61,19 @@ class Session:
         given: dict[str, Any] = {**self.outside, "target": self.target}
         if asks_for(plugin, "policy"):
             given["policy"] = self.policy(policy or self.target.checkpoint)
-        opened = open_plugin(plugin, self.launch, given)
+        with named(self._place(plugin)):
+            opened = open_plugin(plugin, self.launch, given)
         if self.store.ranks.world > 1 and endpoints.within(opened):
             raise ConfigError(
                 f"{plugin.kind} calls an endpoint, and {self.store.ranks.world} processes would each count their own "
                 "spending; start one: it has `concurrency` calls in flight"
             )
         return opened
+
+    def _place(self, plugin: Plugin) -> str:
+        """Where the config names ``plugin``, else its kind."""
+        keys = (f"judges.{key}" for key, judge in self.config.judges.items() if judge is plugin)
+        return next(keys, plugin.kind)
 
     def policy(self, checkpoint: Checkpoint) -> Policy:
         """The target under the adapter of ``checkpoint``. ConfigError for an adapter on an endpoint."""
@@ -171,6 +186,12 @@ class Session:
             learned_from=digest(rows),
             reference=anchor.id if objective.needs_reference else None,
         )
+
+    def taught(self, checkpoint: Checkpoint) -> "Taught":
+        """What the training that made ``checkpoint`` wrote down."""
+        assert checkpoint.path is not None
+        told = Place((self.store.root / checkpoint.path).parent).stamp()
+        return Taught(told["rows"], tuple(step["loss"] for step in told["log"]))
 
     def _batches(
         self,

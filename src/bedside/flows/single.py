@@ -9,8 +9,8 @@ from pathlib import Path
 from bedside.core.errors import ConfigError
 from bedside.core.identity import plain
 from bedside.core.protocols import Generator
-from bedside.core.types import Ask, Checkpoint, Message, Response, Sampling
-from bedside.flows import exports, rules, summary
+from bedside.core.types import Ask, Checkpoint, Message, Response, Sampling, Verdict
+from bedside.flows import audit, exports, rules, summary
 from bedside.flows.session import Session
 from bedside.kernel import rows as typed
 from bedside.kernel import tables, trl
@@ -25,6 +25,7 @@ def generate(session: Session, part: str, adapter: Path | None, out: Path) -> in
     parts = rules.read_parts(session.config, session.launch)
     if part not in parts.named:
         raise ConfigError(f"--part is {part!r}; it is train, valid or test")
+    typed.check_replaceable(out, Response)
     checkpoint = _checkpoint(session, adapter)
     rows = session.answers([Ask(prompt) for prompt in parts.named[part]], checkpoint, part)
     tables.write_jsonl(out, [plain(row) for row in rows])
@@ -79,7 +80,8 @@ def judge(session: Session, responses: Path, name: str | None, out: Path) -> tup
     """Judge a file of responses; returns how many were read and how many could not be."""
     name = name or session.config.selecting_judge
     if name not in session.config.judges:
-        raise ConfigError(f"--judge is {name!r}; judges has {', '.join(session.config.judges)}")
+        raise audit.unknown(name, list(session.config.judges))
+    typed.check_replaceable(out, Verdict)
     rows = session.judged(typed.read(responses, Response), session.open(session.config.judges[name]), responses.name)
     tables.write_jsonl(out, [plain(row.verdict) for row in rows])
     unreadable = round(unreadable_share(rows) * len(rows))

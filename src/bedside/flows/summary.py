@@ -59,6 +59,8 @@ class Outcome:
     """Those that decide whether the carried checkpoint ships."""
     comparisons: Sequence[Gate]
     one_judge: bool
+    skipped: tuple[str, ...] = ()
+    """What does not stand beside the result, and why: a sentence each."""
     axes: tuple[Axes, ...] = ()
     pressure: tuple[Measure, ...] = ()
 
@@ -119,7 +121,7 @@ def _axes(told: RunSummary) -> dict[str, Any]:
 
 
 def short(measure: Measure) -> dict[str, Any]:
-    keys = ("value", "n", "unreadable", "low", "high")
+    keys = ("value", "n", "groups", "unreadable", "low", "high")
     return {key: getattr(measure, key) for key in keys}
 
 
@@ -250,6 +252,7 @@ def _untested(outcome: Outcome) -> list[str]:
         told.insert(0, "One judge both trained and selected: nothing independent has read these answers.")
     if asks_for(config.judges[config.align.judge], "policy"):
         told.insert(0, "An experiment: the policy in training judged its own training answers.")
+    told += outcome.skipped
     absent = [level for level in ("1", "2", "3") if level not in _mix(outcome.parts["test"])]
     if absent:
         told.append(f"No test prompt has harm level {', '.join(absent)}.")

@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Self, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
 
-from bedside.core.errors import ConfigError
+from bedside.core.errors import ConfigError, ModelError
 from bedside.core.protocols import Launch
 from bedside.kernel import words
 
@@ -105,6 +105,15 @@ def find(kind: str, name: str) -> type[Plugin]:
     if (kind, name) not in _found:
         raise ConfigError(f"{FOLDERS[kind]}.{name} does not register a {kind} called {name!r}")
     return _found[kind, name]
+
+
+@contextmanager
+def named(place: str) -> Iterator[None]:
+    """A model that cannot be used is told with its place in the config."""
+    try:
+        yield
+    except ModelError as error:
+        raise type(error)(f"{place}: {error}") from None
 
 
 @contextmanager

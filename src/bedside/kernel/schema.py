@@ -68,7 +68,7 @@ class Part(Around):
     by: Literal["group"] = "group"
     """What is drawn: whole groups, so that near-duplicates never stand in two parts."""
     limit: Count | None = None
-    """At most this many rows, the first ones: to try on a few."""
+    """At most this many rows, to try on a few: the first ones, and of each harm level some."""
 
 
 class Data(Table):

@@ -136,7 +136,8 @@ class Store:
         if missing is not None:
             self.event("start", stage=stage, what=label, rows=len(inputs), batches=len(batches))
             mine = [(number, [inputs[i] for i in batches[number]]) for number in share(self.ranks, missing)]
-            todo = _Todo(stage, label or stage, mine, len(batches) - len(missing), len(batches))
+            done = len(inputs) - sum(len(batches[number]) for number in missing)
+            todo = _Todo(stage, label or stage, mine, done, len(inputs))
             together(self.ranks, lambda: self._batches(place, todo, _Lanes(work, lanes)))
             if len(mine) < len(missing):
                 self.progress.step(todo.label, todo.total, todo.total)
@@ -170,7 +171,7 @@ class Store:
                 out.write(_json({"batch": number, "rows": _checked(todo.stage, rows, sizes[number])}) + "\n")
                 out.flush()
                 os.fsync(out.fileno())
-                done += 1
+                done += len(rows)
                 self.progress.step(todo.label, done, todo.total)
 
     @staticmethod
@@ -191,8 +192,9 @@ class _Todo(Generic[In]):
     label: str
     batches: list[tuple[int, list[In]]]
     done: int
-    """Batches that were on disk before."""
+    """Rows that were on disk before."""
     total: int
+    """Rows of the whole stage."""
 
 
 @dataclass(frozen=True)

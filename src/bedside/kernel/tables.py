@@ -142,7 +142,7 @@ def _remember(folder: Path) -> None:
 
 def _file(path: Path, name: str, format: Format | None) -> Iterator[Row]:
     if not path.is_file():
-        raise DataError(f"{path}: there is no such file; correct `path`, relative to {Path.cwd()}")
+        raise DataError(f"{path}: there is no such file{_from_here(path)}; correct `path`")
     format = format or _format_of(path)
     if path.stat().st_size == 0:
         raise DataError(f"{path}: is empty; give it rows or take it out of the config")
@@ -153,6 +153,11 @@ def _file(path: Path, name: str, format: Format | None) -> Iterator[Row]:
         yield row
     if empty:
         raise DataError(f"{path}: has no rows; give it rows or take it out of the config")
+
+
+def _from_here(path: Path) -> str:
+    """The folder that ``path`` counts from."""
+    return "" if path.is_absolute() else f" in {Path.cwd()}, from where paths count"
 
 
 def _format_of(path: Path) -> Format:

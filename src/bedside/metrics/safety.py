@@ -204,7 +204,8 @@ def _of_cells(name: str, readable: Cells, every: Cells, scale: Callable[[float],
     worst_limits = (bounds.low, bounds.high) if bounds else (None, None)
     figures = [None if x is None else scale(x) for x in (value, *limits, worst, *worst_limits)]
     n, unreadable = sum(len(cell.values) for cell in readable), sum(cell.imputed for cell in every)
-    return Measure(name, figures[0], n, unreadable, *figures[1:])
+    groups = len({group for cell in readable for group in cell.groups})
+    return Measure(name, figures[0], n, unreadable, *figures[1:], groups=groups if n else None)
 
 
 def _sum(cells: Cells, bound: Callable[[Cells], Interval]) -> tuple[float | None, Interval | None]:

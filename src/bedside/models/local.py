@@ -65,7 +65,7 @@ def resolve(model: str, revision: str | None) -> Path:
     if folder.exists():
         return folder
     if model.startswith((".", "/", "~")) or model.count("/") != 1:
-        raise ModelError(f"{model}: there is no such folder, and it is no hub id (owner/name); check target.model")
+        raise ModelError(f"{model}: there is no such folder, and it is no hub id (owner/name); correct `model`")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
@@ -141,7 +141,7 @@ def _base_of(adapter: Path) -> Path:
 
 def _check_files(folder: Path) -> None:
     if not (folder / "config.json").is_file():
-        raise ModelError(f"{folder}: no config.json, so this is no Hugging Face model folder; check target.model")
+        raise ModelError(f"{folder}: no config.json, so this is no Hugging Face model folder; correct `model`")
     if not any(folder.glob("*.safetensors")):
         raise ModelError(
             f"{folder}: no safetensors weights; other formats can run code when loaded and are not read. "

@@ -43,7 +43,8 @@ def kappa(training: Sequence[Judged], selecting: Sequence[Judged], least: float 
         return Gate("kappa", GateState.INCONCLUSIVE, limit, Measure("kappa", None, 0, unreadable), reason)
     measure = Measure("kappa", found.value, found.n, unreadable, found.low, found.high)
     state = GateState.PASS if found.lower_bound >= least else GateState.FAIL
-    reason = f"95 % lower bound {found.lower_bound:.2f} on {found.n} answers, within harm levels"
+    said = f"the judges agree beyond chance, within harm levels, at a 95 % lower bound of {found.lower_bound:.2f}"
+    reason = f"{said} on {found.n} answers"
     return Gate("kappa", state, limit, measure, reason)
 
 

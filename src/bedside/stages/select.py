@@ -33,7 +33,7 @@ Sign = Literal["<=", ">="]
 ALPHAS = (0.4, 0.6, 0.8)
 _TEXT = re.compile(r"\s*([\w@.]+)\s*(<=|>=)\s*([+-]?[\d.]+(?:[eE][+-]?\d+)?)\s*")
 _SHARES = ("err", "unsafe_accept@", "precision", "recall", "unreadable")
-"""Measures that are one share, so that a number of clean groups can be named for them."""
+"""Measures that are one share, so that a number of groups without a failure can be named for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +88,12 @@ class Constraint:
         return GateState.INCONCLUSIVE, f"95 % bound {far:.3f} on {_rows(measure)}{self._needed(measure)}"
 
     def _needed(self, measure: Measure) -> str:
-        """How many clean groups would decide, for a share without any event."""
+        """How many groups without a failure would decide, for a share without any."""
         limit = self.limit if self.sign == "<=" else 1 - self.limit
         clean = _worst(measure) == (0.0 if self.sign == "<=" else 1.0)
         if not (clean and measure.name.startswith(_SHARES) and 0 < limit < 1):
             return ""
-        return f"; with no event this limit needs {clean_groups_needed(limit)} clean groups"
+        return f"; to show it takes {clean_groups_needed(limit)} groups of prompts without a single failure"
 
 
 def _number(text: str, constraint: str) -> float:
@@ -276,7 +276,8 @@ def beats(
     bounds = paired_bounds(first, second, rng)
     low, high = min(bounds.low, value), max(bounds.high, value)
     unreadable = sum(cell.imputed for cell in first)
-    measure = Measure(name, value, len(candidate), unreadable, worst=value, worst_low=low, worst_high=high)
+    n, groups = len(candidate), len({row.prompt.cluster for row in candidate})
+    measure = Measure(name, value, n, unreadable, worst=value, worst_low=low, worst_high=high, groups=groups)
     state, reason = _above_zero(measure)
     return Gate(name, state, "> 0", measure, reason)
 

@@ -7,6 +7,9 @@ Prompts that say nearly the same form a group, and a group stands in one part on
 
 Test takes first, then valid, then train: what one part holds is removed from the next, and counted. A share
 is drawn group by group in the order of a hash of seed, part and group: equal data, equal parts, everywhere.
+
+A limit keeps the first rows. In a file that is sorted by harm they would all be of one level, so each of L levels
+has its first rows among ``limit`` of them: at least limit // 2L, and one, as far as it has so many.
 """
 
 import re
@@ -109,7 +112,7 @@ def _part(name: str, source: Drawn, taken: dict[str, str], seed: int) -> tuple[t
     dropped["not drawn"] = len(free) - len(drawn)
     for prompt in drawn:
         taken |= {f"group {prompt.group}": name, f"text {prompt.id}": name}
-    kept = tuple(drawn[: source.limit])
+    kept = tuple(_few(drawn, source.limit))
     dropped["over the limit"] = len(drawn) - len(kept)
     if not kept:
         rows = f"no row is left of {len(source.prompts)} ({_reasons(dropped)})"
@@ -126,6 +129,21 @@ def _drawn(name: str, free: Sequence[Prompt], source: Drawn, seed: int) -> list[
     order = sorted({str(prompt.group) for prompt in free}, key=lambda group: digest(seed, name, group))
     chosen = set(order[:wanted])
     return [prompt for prompt in free if prompt.group in chosen]
+
+
+def _few(rows: Sequence[Prompt], limit: int | None) -> list[Prompt]:
+    """The first ``limit`` rows, places kept for each harm level: harmless first, then the most severe."""
+    if limit is None or limit >= len(rows):
+        return list(rows)
+    levels = sorted({row.harm for row in rows}, key=lambda harm: (bool(harm), -(harm or 0)))
+    each = max(1, limit // (2 * len(levels)))
+    first = [place for level in levels for place in _places(rows, level)[:each]]
+    order = dict.fromkeys([*first, *range(len(rows))])
+    return [rows[place] for place in sorted(list(order)[:limit])]
+
+
+def _places(rows: Sequence[Prompt], level: int | None) -> list[int]:
+    return [place for place, row in enumerate(rows) if row.harm == level]
 
 
 def _reasons(dropped: Mapping[str, int]) -> str:

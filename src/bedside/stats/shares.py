@@ -23,7 +23,7 @@ def mean(
     known = [value for value, _ in read]
     value, interval = sum(known) / len(known), limits(known, [group for _, group in read])
     low, high = (min(interval.low, value), max(interval.high, value)) if interval else (None, None)
-    return Measure(name, value, len(known), unreadable, low, high)
+    return Measure(name, value, len(known), unreadable, low, high, groups=len({group for _, group in read}))
 
 
 def share(name: str, values: Sequence[float | None], groups: Sequence[Hashable], *, worst: float = 0.0) -> Measure:
