@@ -35,12 +35,14 @@ def _forward(layer: Linear, x: Tensor, *args: Any, **more: Any) -> Tensor:
     names = [name for name in layer.active_adapters if name in layer.lora_A]
     ours = len(names) == 1 and not (args or more or layer.disable_adapters or layer.merged or layer.lora_variant)
     if not ours or any(layer.lora_bias.values()) or _drops(layer.lora_dropout[names[0]]):
-        return Linear.forward(layer, x, *args, **more)
+        plain: Tensor = Linear.forward(layer, x, *args, **more)
+        return plain
     (name,) = names
     base, A, B = layer.base_layer, layer.lora_A[name].weight, layer.lora_B[name].weight
     asked = (x.reshape(-1, x.shape[-1]), base.weight, base.bias, A, B, layer.scaling[name])
-    formed, added = [way.apply for way in (Formed, Added)]  # untyped in torch
-    y: Tensor = formed(*asked) if x.dtype == A.dtype else added(*asked, rounded(A, x.dtype), rounded(B, x.dtype))
+    half = () if x.dtype == A.dtype else (rounded(A, x.dtype), rounded(B, x.dtype))
+    apply: Any = (Added if half else Formed).apply
+    y: Tensor = apply(*asked, *half)
     return y.view(*x.shape[:-1], -1)
 
 

@@ -61,15 +61,16 @@ class _Replayed:
 
     def _recorded(self) -> Any:
         """The step as a graph, called twice before: taken again it writes the same to the same place. None: refused."""
+        cuda: Any = torch.cuda
         try:
-            beside = torch.cuda.Stream(self.device)
-            beside.wait_stream(torch.cuda.current_stream(self.device))
-            with torch.cuda.stream(beside):
+            beside = cuda.Stream(self.device)
+            beside.wait_stream(cuda.current_stream(self.device))
+            with cuda.stream(beside):
                 for _ in range(2):
                     self._states()
-            torch.cuda.current_stream(self.device).wait_stream(beside)
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph):
+            cuda.current_stream(self.device).wait_stream(beside)
+            graph = cuda.CUDAGraph()
+            with cuda.graph(graph):
                 self._hidden_B1H = self._states()
         except RuntimeError as error:
             _LOG.warning("steps are called, not replayed: %s", str(error).strip().splitlines()[0])
