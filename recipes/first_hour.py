@@ -1,4 +1,4 @@
-"""Forty things a new user would try, each tried, with what came out: docs/evidence/first-hour.md.
+"""Fifty things a new user would try, each tried, with what came out: docs/evidence/first-hour.md.
 
 python recipes/first_hour.py docs/evidence/first-hour.md
 
@@ -171,6 +171,18 @@ def pickle_weights(me: Newcomer) -> Tried:
     return me.bedside("align", "--set", "target=./m")
 
 
+def swapped(me: Newcomer) -> Tried:
+    me.bedside("generate", "-n", "4", "-o", "answers.jsonl")
+    me.bedside("judge", "answers.jsonl", "-o", "verdicts.jsonl")
+    return me.bedside("evaluate", "verdicts.jsonl", "answers.jsonl")
+
+
+def one_training(me: Newcomer) -> Tried:
+    turns = [{"role": "user", "content": "How much?"}, {"role": "assistant", "content": "Ask a nurse."}]
+    me.write("rows.jsonl", (json.dumps({"messages": turns}) + "\n") * 4)
+    return me.bedside("train", "sft", "-d", "rows.jsonl", "-o", "adapter")
+
+
 TRIED: dict[str, Callable[[Newcomer], Tried]] = {
     "bedside": said(),
     "bedside --version": said("--version"),
@@ -214,6 +226,14 @@ TRIED: dict[str, Callable[[Newcomer], Tried]] = {
     "pickle weights": pickle_weights,
     "one harm level only": one_level,
     "everything unreadable": written("bedside.yaml", CONFIG.replace("keyword", "truth")),
+    "init on a file": said("init", "p.jsonl"),
+    "-n beside a --set of the same": said("align", "-n", "4", "--set", "data.train.limit=8"),
+    "generate over the data file": said("generate", "-o", "p.jsonl"),
+    "judge given the prompts": said("judge", "p.jsonl", "-o", "verdicts.jsonl"),
+    "evaluate with both files swapped": swapped,
+    "a judge's name mistyped": said("audit", "p.jsonl", "--judge", "keywrod"),
+    "train sft on rows of one's own": one_training,
+    "forget, tried first": twice(("align",), ("forget", "train asks 3 about", "--dry-run")),
     "a run folder that cannot be made": said("align", "--set", "runs=p.jsonl"),
 }  # fmt: skip
 
