@@ -15,7 +15,8 @@ from bedside.core.types import Checkpoint, Dialogue, Message, Sampling, Thumb
 from bedside.engine.adapters import disk_told
 from bedside.engine.logprobs import Exchange, kl_to, logps, microbatches
 from bedside.engine.render import Renderer
-from bedside.engine.trainer import kl_estimate, row_scores
+from bedside.engine.trainer import Schedule, kl_estimate, row_scores
+from bedside.engine.trainer import train as train_batches
 from bedside.kernel.registry import find, open_plugin
 from bedside.stages import train
 from conftest import ask, make_tokenizer
@@ -89,6 +90,24 @@ def test_cutting_a_batch_changes_neither_loss_nor_gradient(model):
     assert (cut, z_cut) == (pytest.approx(whole, abs=1e-6), pytest.approx(z_whole, abs=1e-5))
     for one, other in zip(grads, cut_grads, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_checkpoints_are_for_those_who_come_back_and_none_is_written_at_the_end(model, tmp_path):
+    rows = [Thumb(ask(f"q{i}", group=f"g{i}"), "word " * (1 + i), i % 2 == 0) for i in range(4)]
+    encoded = train.encode(rows, model)
+    planned = train.plan(encoded, batch_size=1, epochs=1, seed=0, mismatch=False)
+    objective = open_plugin(find("objective", "sft")(), Launch(), {}).fitted(rows)
+    log = train_batches(
+        model.trainable(LORA, 1),
+        train.batches(encoded, planned, None),
+        objective,
+        Schedule(1e-3, save_steps=2),
+        pad_id=0,
+        folder=tmp_path,
+        on_step=lambda done, total: None,
+    )
+    assert len(log) == 4
+    assert sorted(p.name for p in tmp_path.glob("checkpoint-*")) == ["checkpoint-2"]
 
 
 def test_every_row_is_planned_once_an_epoch_and_the_seed_decides_the_order():
