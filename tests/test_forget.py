@@ -52,7 +52,7 @@ def test_a_dry_run_says_the_same_and_touches_nothing(runs, capsys):
     would = forget(runs, "Ottilie Bergmann", adapters=True, dry_run=True)
     assert {p: p.read_bytes() for p in runs.rglob("*") if p.is_file()} == before
     said = CliRunner().invoke(app, ["forget", "Ottilie Bergmann", "--runs", str(runs), "--dry-run"]).output
-    assert "one: 1 cached stages and 2 rows would be erased" in " ".join(said.split())
+    assert "one: would be erased: cached stages 1, rows 2" in " ".join(said.split())
     assert "Nothing was touched" in said
     assert forget(runs, "Ottilie Bergmann", adapters=True) == would
 

@@ -156,7 +156,7 @@ def test_data_that_stands_beside_the_config_and_not_here_is_found_for_the_person
     said = told("check", "-c", "demo/bedside.yaml", "--set", part)
     assert f"data.test.path: there is no data/prompts.jsonl in {tmp_path}, from where paths count" in said
     assert "stands beside demo/bedside.yaml: go there, cd demo, or write demo/data/prompts.jsonl" in said
-    with pytest.raises(DataError, match="no such file in .*, from where paths count; correct `path`"):
+    with pytest.raises(DataError, match="no such file in .*, from where paths count; correct the path"):
         list(files.rows("data/none.jsonl"))
 
 

@@ -56,7 +56,7 @@ def test_a_line_nested_too_deeply_is_named(tmp_path):
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.parquet"])
 def test_an_empty_or_missing_file_is_named(tmp_path, name):
-    assert "there is no such file; correct `path`" in told(tmp_path / name)
+    assert "there is no such file; correct the path" in told(tmp_path / name)
     assert told(put(tmp_path / name, "")).endswith("is empty; give it rows or take it out of the config")
 
 

@@ -85,7 +85,7 @@ def erased(console: Console, found: Iterable[Erased], *, dry_run: bool) -> None:
     """What `bedside forget` did or would do, and what only a person can do."""
     found, would = list(found), "would be " if dry_run else ""
     for one in found:
-        console.print(f"{one.run}: {one.stages} cached stages and {one.rows} rows {would}erased")
+        console.print(f"{one.run}: {would}erased: cached stages {one.stages}, rows {one.rows}")
         if one.adapters:
             done = f"{would}removed" if one.adapters_removed else f"{would}kept; --adapters removes them"
             console.print(f"  learned from it, and {done}: {', '.join(one.adapters)}")

@@ -142,7 +142,7 @@ def _remember(folder: Path) -> None:
 
 def _file(path: Path, name: str, format: Format | None) -> Iterator[Row]:
     if not path.is_file():
-        raise DataError(f"{path}: there is no such file{_from_here(path)}; correct `path`")
+        raise DataError(f"{path}: there is no such file{_from_here(path)}; correct the path")
     format = format or _format_of(path)
     if path.stat().st_size == 0:
         raise DataError(f"{path}: is empty; give it rows or take it out of the config")
@@ -173,7 +173,7 @@ def _folder(folder: Path, format: Format | None, split: str | None) -> Iterator[
     files = [f for f in sorted(folder.rglob("*")) if f.suffix.lower() in FORMATS and f.is_file()]
     named = [file for file in files if split and _is_named(file.relative_to(folder), split)]
     if not files:
-        raise DataError(f"{folder}: holds no file that ends in {', '.join(FORMATS)}; correct `path`")
+        raise DataError(f"{folder}: holds no file that ends in {', '.join(FORMATS)}; correct the path")
     said = {"split": split} if named else {}
     for file in named or files:
         for where, row in _file(file, file.relative_to(folder).as_posix(), format):
@@ -206,7 +206,7 @@ def _jsonl(path: Path, name: str) -> Iterator[Row]:
         try:
             row = json.loads(line)
         except (json.JSONDecodeError, RecursionError) as error:
-            cause = getattr(error, "msg", "nested too deeply")
+            cause = getattr(error, "msg", "nested too deeply").removesuffix(" at")
             column = getattr(error, "colno", 1)
             raise DataError(
                 f"{where}: is not one whole line of JSON ({cause} at column {column}); "
