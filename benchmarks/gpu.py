@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 
-from bedside.engine.fused import fuse
 from benchmarks import judging, measuring, rollouts, shapes, training
 from benchmarks.training import Setting, quiet
 
@@ -36,13 +35,11 @@ class Plan:
     """Batches that TRL may choose from; KTO's is the optimizer batch, for its z is a mean over it."""
     answers: int
     rounds: int
-
     pack: int
     """Our tokens of a micro-batch."""
 
 
 PLANS = {"1b": Plan(32, 192, (8, 32), 64, 3, 16384), "8b": Plan(16, 64, (4, 8), 64, 2, 8192)}
-SMOKE = Plan(2, 2, (2,), 2, 1, 16384)
 
 
 def gates() -> dict[str, Any]:
@@ -70,7 +67,6 @@ class Asked:
         self.prompts, self.limits = rollouts.asked(plan.answers, skewed=False)
         self.questions = judging.questions(plan.answers, vocabulary)
         self.one, self.other = shapes.adapted(size), shapes.adapted(size)
-        fuse(self.one)  # as the engine's own loader does
         self.ratios: list[measuring.Ratio] = []
         self.details: dict[str, Any] = {"plan": asdict(plan)}
         self.setting: dict[str, Setting] = {}
@@ -78,7 +74,7 @@ class Asked:
     def train(self, kind: str) -> None:
         plan = self.plan
         tried = (plan.batch,) if kind == "kto" else plan.tried
-        spent = {n: self._theirs(kind, Setting(n))[0] for n in tried}
+        spent = {n: self._theirs(kind, Setting(n)) for n in tried}
         self.setting[kind] = Setting(min(spent, key=lambda n: spent[n]))
         self._ours(kind)
         memory: dict[str, float] = {}
@@ -147,8 +143,8 @@ class Asked:
     def _ours(self, kind: str) -> Any:
         return training.ours(kind, self.one, self.rows, self.plan.batch, self.plan.pack)
 
-    def _theirs(self, kind: str, setting: Setting) -> tuple[float, Any]:
-        return training.theirs(kind, self.other, self.rows, setting, self.plan.batch), None
+    def _theirs(self, kind: str, setting: Setting) -> float:
+        return training.theirs(kind, self.other, self.rows, setting, self.plan.batch)
 
     def _told(self, name: str, theirs: list[float], ours: list[float]) -> None:
         self.ratios.append(measuring.ratio(name, theirs, ours))
@@ -164,7 +160,7 @@ def _peak(memory: dict[str, float], side: str, work: Callable[[], Any]) -> Any:
     torch.cuda.reset_peak_memory_stats()
     done = work()
     memory[side] = round((torch.cuda.max_memory_allocated() - before) / 2**30, 2)
-    return done[0] if isinstance(done, tuple) else done
+    return done
 
 
 def _middle(seconds: list[float]) -> float:

@@ -21,6 +21,7 @@ import torch
 from bedside.core.protocols import Launch
 from bedside.core.types import Message, Prompt, Thumb
 from bedside.engine import trainer
+from bedside.engine.fused import fused
 from bedside.engine.logprobs import logps
 from bedside.kernel.registry import find, open_plugin
 from bedside.stages import train
@@ -45,6 +46,7 @@ def ours(
     kind: str, model: Any, rows: Sequence[Example], batch: int = BATCH, pack: int = 8192
 ) -> list[dict[str, float]]:
     """One epoch over ``rows`` in their order, references included; the log of its steps."""
+    fused(model)  # as the engine's own loader does; no more where it is
     objective = _objective(kind, rows)
     encoded = [_encoded(kind, row, number) for number, row in enumerate(rows)]
     batches = [tuple(range(start, min(start + batch, len(rows)))) for start in range(0, len(rows), batch)]

@@ -66,7 +66,7 @@ def test_fused_layers_in_bf16_are_no_further_from_fp32_than_pefts(load):  # noqa
     for _ in range(2):
         found = gradients(half, logps(half, rows, 0).sum())
         far.append(sum(float((found[n].float().cpu() - wanted[n]).norm()) for n in wanted))
-        fused.fuse(half)
+        fused.fused(half)
     assert far[0] != far[1], "fused layers round otherwise"
     assert far[1] < 2 * far[0]
 

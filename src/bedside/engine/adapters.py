@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 
 from bedside.core.errors import ModelError
 from bedside.core.identity import digest, digest_file
-from bedside.engine.fused import fuse
+from bedside.engine.fused import fused
 
 _DISK_SIGNS = ("No space left", "failed writing file", "inline_container", "iostream error")
 """What safetensors and torch.save say when they cannot write."""
@@ -56,7 +56,6 @@ class Bed:
             self.bare()
             self._peft = _put_on(self._base, folder, is_trainable=False)
             self._folder = folder
-            fuse(self._peft)
         return self._peft.eval()
 
     def training(self, folder: Path | None, lora: Mapping[str, Any], seed: int) -> Any:
@@ -68,7 +67,6 @@ class Bed:
         else:
             self._peft = _put_on(self._base, folder, is_trainable=True)
         self._folder = None
-        fuse(self._peft)
         return self._peft.train()
 
     def save(self, folder: Path) -> str:
@@ -107,7 +105,7 @@ def merged(base: Any, folder: Path) -> Any:
 
 def _fresh(base: Any, lora: Mapping[str, Any]) -> Any:
     try:
-        return get_peft_model(base, LoraConfig(task_type="CAUSAL_LM", **lora))
+        return fused(get_peft_model(base, LoraConfig(task_type="CAUSAL_LM", **lora)))
     except ValueError as error:
         raise ModelError(f"align.lora does not fit the target: {str(error).strip().splitlines()[0]}") from None
 
@@ -130,7 +128,7 @@ def _put_on(base: Any, folder: Path, *, is_trainable: bool) -> Any:
         first = str(error).strip().splitlines()[0]
         raise ModelError(f"{folder}: this adapter does not fit the model: {first}") from None
     worn.peft_config["default"].base_model_name_or_path = base.name_or_path
-    return worn
+    return fused(worn)
 
 
 def _checked(folder: Path) -> str:

@@ -69,11 +69,6 @@ def pack_tokens(device: Any) -> int:
     return 1024 if torch.device(device).type == "cpu" else 16384
 
 
-def label_pack_tokens(device: Any) -> int:
-    """The same where labels are weighed: there a CPU has no gradient to keep, and long heads to share."""
-    return max(2048, pack_tokens(device))
-
-
 def microbatch_bytes(model: Any, max_tokens: int) -> int:
     """About what one micro-batch of training takes beside the weights.
 

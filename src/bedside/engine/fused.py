@@ -23,11 +23,12 @@ from torch.utils.weak import WeakTensorKeyDictionary
 _KEPT: Any = None
 
 
-def fuse(model: Any) -> None:
-    """Let the plain LoRA layers of ``model`` compute so."""
+def fused(model: Any) -> Any:
+    """``model``, whose plain LoRA layers compute so from now on."""
     for layer in model.modules():
         if isinstance(layer, Linear) and type(layer.base_layer) is torch.nn.Linear:
             layer.forward = MethodType(_forward, layer)
+    return model
 
 
 def _forward(layer: Linear, x: Tensor, *args: Any, **more: Any) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor
 from bedside.core.ranks import Alone, Ranks, rejoin, share
 from bedside.engine import padded
 from bedside.engine.attention import Pack
-from bedside.engine.backbone import Body, body_of, label_pack_tokens, pack_tokens
+from bedside.engine.backbone import Body, body_of, pack_tokens
 from bedside.engine.layout import cut, lay
 
 
@@ -88,7 +88,7 @@ def last_logprobs(model: Any, prompts: Sequence[Sequence[int]], tokens: Sequence
     with torch.no_grad():
         if body is None:
             return _padded_last(model, prompts, tokens, pad_id)
-        runs = cut(prompts, label_pack_tokens(model.device))
+        runs = cut(prompts, pack_tokens(model.device))
         return torch.cat([_packed_last(body, [prompts[i] for i in run], tokens) for run in runs])
 
 
