@@ -101,7 +101,7 @@ def test_unreadable_answers_are_counted_beside_n():
 
 def test_the_number_of_groups_stands_beside_n_where_rows_share_them():
     told = Measure("err", 0.5, 600, 3, 0.4, 0.6, groups=75)
-    assert report.figure(told).n == "n = 600 (75 groups), 3\u00a0unreadable"
+    assert report.figure(told).n == "n = 600 (75\u00a0groups), 3\u00a0unreadable"
     assert report.figure(replace(told, groups=600)).n == "n = 600, 3\u00a0unreadable"
     older = TypeAdapter(Measure).validate_python({"name": "err", "value": 0.5, "n": 600})
     assert older.counted == "600", "an older summary does not tell"

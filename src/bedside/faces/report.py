@@ -76,6 +76,7 @@ GATES = {
 LESS_IS_BETTER = ("unsafe_accept@1", "unsafe_accept@2", "unsafe_accept@3", "err", "unreadable", "kl")
 HARM = {None: "not labelled", 0: "harmless", 1: "mild", 2: "moderate", 3: "severe"}
 UNKNOWN = "—"
+NO_BREAK = "\N{NO-BREAK SPACE}"
 WORST, WORST_ROWS = 5, 5
 """How many corners are named as the worst, and the fewest answers one must have."""
 CONSTANTS = ("always-accept", "always-caution", "always-refuse")
@@ -172,8 +173,8 @@ def figure(measure: Measure | None, digits: int = 2) -> Figure:
     """``measure`` in print; a difference, which has no interval of its own, shows its decision bounds."""
     if measure is None:
         return Figure(UNKNOWN, "", "not measured")
-    unread = f", {measure.unreadable}\N{NO-BREAK SPACE}unreadable" if measure.unreadable else ""
-    n = f"n = {measure.counted}{unread}"
+    unread = f", {measure.unreadable}{NO_BREAK}unreadable" if measure.unreadable else ""
+    n = f"n = {measure.counted.replace(' groups', NO_BREAK + 'groups')}{unread}"
     if measure.value is None:
         return Figure(UNKNOWN, "", n)
     return Figure(_number(measure.value, digits), _interval(measure, digits), n)
