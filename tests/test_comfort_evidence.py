@@ -79,7 +79,8 @@ def test_hard_negatives_take_the_reward_from_shortcuts(seed, evidence, tmp_path)
         dpo = Step.model_validate(next(x for x in s.config.comfort.train if x.objective.kind == "dpo"))
         lesson = flow._lesson(desk)
         rows = flow._within(s, lesson.pairs, flow._tokens(s, lesson.dialogues))
-        checkpoint = s.trained(rows, dpo, s.target.checkpoint, s.target.checkpoint, f"dpo {kind}")
+        start = flow._start(desk, lesson)
+        checkpoint = s.trained(rows, dpo, start, start, f"dpo {kind}")
         margins[kind] = {name: _margins(s, desk.test, name, checkpoint) for name in ("wrong", "cold")}
         groups = {name: [r.prompt.group for r in desk.test if getattr(r, name)] for name in ("wrong", "cold")}
     for name in ("wrong", "cold"):

@@ -1,6 +1,7 @@
 """The whole path in small: rewritten, trained three times, compared, reported; and read, not run, the second time."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from pydantic import TypeAdapter
@@ -16,6 +17,7 @@ from bedside.flows import comfort as flow
 from bedside.kernel.config import load
 from bedside.kernel.schema import Config
 from bedside.kernel.templates import path
+from bedside.kernel.training import Comfort
 
 pytestmark = pytest.mark.slow
 
@@ -57,7 +59,7 @@ def test_a_second_run_reads_what_is_there(ran):
     assert (
         len([e for e in opened.store.events() if e["event"] == "start" and e["stage"] == "train"])
         == len(trainings)
-        == 4
+        == 5
     )
     assert digest_bytes((opened.store.root / "comfort.json").read_bytes()) == before
     assert again == told
@@ -93,3 +95,28 @@ def test_rates_are_chosen_on_valid(tmp_path):
     told = flow.comfort(opened)
     assert told.arms[1].learning_rate in (0.0005, 0.001)
     assert any(e["event"] == "start" and "valid" in str(e.get("what")) for e in opened.store.events())
+
+
+def test_all_three_go_on_from_the_last_round_of_one_sft(ran):
+    _, _, opened = ran
+    begun = [e["what"] for e in opened.store.events() if e["event"] == "start" and e["stage"] == "train"]
+    assert begun[:2] == ["sft before all three, round 1", "sft before all three, round 2"]
+
+
+def test_the_shared_sft_has_a_learning_rate_of_its_own_or_that_of_the_compared_one():
+    def begun(told):
+        seen = []
+        target = SimpleNamespace(checkpoint=0)
+
+        def trained(rows, step, start, anchor, label):
+            seen.append((step.learning_rate, start))
+            return start + 1
+
+        session = SimpleNamespace(config=SimpleNamespace(comfort=told), target=target, trained=trained)
+        return flow._start(SimpleNamespace(session=session), SimpleNamespace(dialogues=[])), seen
+
+    sft = {"kind": "sft", "learning_rate": 5e-4}
+    assert begun(Comfort(start="base", train=[sft])) == (0, [])
+    assert begun(Comfort(start="sft", train=[sft])) == (1, [(5e-4, 0)])
+    twice = Comfort(start="sft", train=[sft], start_rounds=2, start_learning_rate=2e-3)
+    assert begun(twice) == (2, [(2e-3, 0), (2e-3, 1)])

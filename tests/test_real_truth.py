@@ -94,7 +94,7 @@ def said(measure):
 def test_fine_tuning_lifts_kappa_on_groups_it_never_saw(name, sets, tmp_path, evidence):
     if name == "jailbreakbench" and not REAL_DATA.is_dir():
         pytest.skip(f"{REAL_DATA} is not here")
-    part, n = ("valid", 160) if name == "clinic" else ("test", 400)
+    part, n = ("valid", 160) if name == "clinic" else ("test", 800)
     labels = JAILBREAK if name == "jailbreakbench" else clinic(tmp_path, part, n)
     done, audits, gained = compared(tmp_path, labels, sets)
     for judge, found in audits.items():

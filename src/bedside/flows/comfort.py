@@ -103,7 +103,11 @@ def _start(desk: Desk, lesson: Lesson) -> Checkpoint:
     if told.start == "base":
         return target
     step = next((s for s in told.train if s.objective.kind == "sft"), Step.model_validate({"kind": "sft"}))
-    return session.trained(lesson.dialogues, step, target, target, "sft before all three")
+    step = step.model_copy(update={"learning_rate": told.start_learning_rate or step.learning_rate})
+    for number in range(1, told.start_rounds + 1):
+        label = "sft before all three" + f", round {number}" * (told.start_rounds > 1)
+        target = session.trained(lesson.dialogues, step, target, target, label)
+    return target
 
 
 def _lesson(desk: Desk) -> Lesson:

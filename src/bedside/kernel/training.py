@@ -134,3 +134,8 @@ class Comfort(Table):
     """Learning rates tried for each, as multiples of its own; valid chooses. The same number for all."""
     start: Literal["base", "sft"] = "base"
     """Where all trainings begin: at the target as given, or after one SFT that they share."""
+    start_rounds: Count = 1
+    """How often that shared SFT is run, each time from where the last one ended, its learning rate rising and falling
+    anew."""
+    start_learning_rate: Positive | None = None
+    """The shared SFT's. None: that of the SFT that is compared."""
