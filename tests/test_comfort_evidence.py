@@ -24,6 +24,8 @@ from bedside.kernel.templates import path
 from bedside.kernel.training import Step
 from bedside.stats import bagofwords
 from bedside.stats.agreement import Ratings, quadratic_kappa
+from bedside.stats.intervals import mean_interval
+from bedside.stats.shares import mean
 from conftest import REAL_DATA, ask
 
 pytestmark = pytest.mark.prove
@@ -90,10 +92,8 @@ def test_hard_negatives_take_the_reward_from_shortcuts(seed, evidence, tmp_path)
 
 
 def evidence_of(with_R, without_R, groups):
-    from bedside.stages.evaluate import mean
-
-    one, other = mean("x", with_R, groups), mean("x", without_R, groups)
-    change = mean("x", [a - b for a, b in zip(with_R, without_R, strict=True)], groups)
+    one, other = (mean("x", values, groups, mean_interval) for values in (with_R, without_R))
+    change = mean("x", [a - b for a, b in zip(with_R, without_R, strict=True)], groups, mean_interval)
     return {"n": str(one.n), "reward − right answer's, with": said(one, True), "without": said(other, True),
             "difference": said(change, True)}  # fmt: skip
 
