@@ -29,12 +29,12 @@ SHOWN = ("kappa_stratified", "kappa", "agreement", "accept_sensitivity", "accept
 TUNING = ["align.batch_size=16", "align.schedule=cosine", "align.warmup_ratio=0.1"]
 
 
-def clinic(folder, part, n):
+def clinic(folder, part, n, draw):
     from bedside.core.protocols import Launch
     from bedside.kernel.registry import open_plugin
 
     policy = open_plugin(find("model", "local")(model="embedded"), Launch(), {})
-    write_jsonl(folder / "labelled.jsonl", recipe().labelled(n, part, 1, policy))
+    write_jsonl(folder / "labelled.jsonl", recipe().labelled(n, part, draw, policy))
     return {"path": str(folder / "labelled.jsonl")}
 
 
@@ -89,13 +89,15 @@ def said(measure):
         pytest.param("jailbreakbench", [], marks=pytest.mark.real_data),
         ("clinic", ["align.epochs=3"]),
         ("clinic, wordings of the test part", ["align.epochs=3"]),
+        ("clinic, the same drawn anew", ["align.epochs=3"]),
     ],
 )
 def test_fine_tuning_lifts_kappa_on_groups_it_never_saw(name, sets, tmp_path, evidence):
     if name == "jailbreakbench" and not REAL_DATA.is_dir():
         pytest.skip(f"{REAL_DATA} is not here")
     part, n = ("valid", 160) if name == "clinic" else ("test", 800)
-    labels = JAILBREAK if name == "jailbreakbench" else clinic(tmp_path, part, n)
+    draw = 2 if name.endswith("anew") else 1
+    labels = JAILBREAK if name == "jailbreakbench" else clinic(tmp_path, part, n, draw)
     done, audits, gained = compared(tmp_path, labels, sets)
     for judge, found in audits.items():
         measures = {m.name: m for m in found.measures}

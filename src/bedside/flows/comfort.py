@@ -103,11 +103,14 @@ def _start(desk: Desk, lesson: Lesson) -> Checkpoint:
     if told.start == "base":
         return target
     step = next((s for s in told.train if s.objective.kind == "sft"), Step.model_validate({"kind": "sft"}))
-    step = step.model_copy(update={"learning_rate": told.start_learning_rate or step.learning_rate})
+    step = _at(step, told.start_learning_rate or step.learning_rate)
     for number in range(1, told.start_rounds + 1):
-        label = "sft before all three" + f", round {number}" * (told.start_rounds > 1)
-        target = session.trained(lesson.dialogues, step, target, target, label)
+        target = session.trained(lesson.dialogues, step, target, target, f"sft before all three, round {number}")
     return target
+
+
+def _at(step: Step, learning_rate: float) -> Step:
+    return step.model_copy(update={"learning_rate": learning_rate})
 
 
 def _lesson(desk: Desk) -> Lesson:
@@ -121,8 +124,7 @@ def _best(desk: Desk, step: Step, start: Checkpoint, rows: Sequence[Preference])
     for times in desk.session.config.comfort.rates:
         rate = step.learning_rate * times
         label = f"{step.objective.kind} at {rate:g}"
-        one = Step.model_validate({**step.objective.model_dump(), "learning_rate": rate})
-        checkpoint = desk.session.trained(rows, one, start, start, label)
+        checkpoint = desk.session.trained(rows, _at(step, rate), start, start, label)
         arm = Trained(step.objective.kind, checkpoint, rate, _tokens(desk.session, rows))
         score = 0.0 if len(desk.session.config.comfort.rates) == 1 else _score(desk, arm)
         tried.append((score, arm))
