@@ -123,6 +123,21 @@ def test_a_tenth_of_misread_rows_does_not_stand_for_a_class():
     assert prefer.thumbs(observed, conditional, share=0.25)[1].notes["conditional"] == 18
 
 
+def test_every_right_answer_is_imitated_once_whether_or_not_a_pair_holds_it():
+    right, alone, wrong = judged(0, A, "gives", "one"), judged(0, A, "gives too", "two"), judged(3, A, "gives", "three")
+    others = [judged(0, R, "declines", "one", steered=R), judged(3, R, "declines", "three", steered=R)]
+    thumbs, _ = prefer.thumbs([right, alone, wrong], others)
+    pairs, _ = prefer.pairs([right, alone, wrong], others)
+    assert [p.chosen for p in pairs] == ["gives", "declines"]
+    rows = prefer.dialogues(thumbs, pairs)
+    assert [(row.prompt.text, row.answer) for row in rows] == [
+        ("one", "gives"),
+        ("three", "declines"),
+        ("two", "gives too"),
+    ]
+    assert rows[2].ids == (1, 2), "sampled ids are kept"
+
+
 def test_equal_texts_and_equal_worth_make_no_pair():
     same = [judged(3, A, "t")], [judged(3, R, "t", steered=R)]
     level = [judged(1, C, "t")], [judged(1, R, "u", steered=R)]

@@ -117,8 +117,7 @@ def _preferences(bench: Bench, number: int, observed: list[Judged], conditional:
     ]
     if bench.session.first:
         exports.preferences(bench.session.store.root / f"cycle-{number}", thumbs, pairs)
-    imitated = [Dialogue(p.prompt, p.chosen, p.chosen_ids, provenance=p.chosen_origin) for p in pairs]
-    return Lesson(imitated, pairs, thumbs)
+    return Lesson(prefer.dialogues(thumbs, pairs), pairs, thumbs)
 
 
 def _kappa(bench: Bench, rows: list[Judged], label: str) -> Gate:

@@ -18,7 +18,7 @@ from typing import Literal
 
 from bedside.core.reports import Flow
 from bedside.core.stances import score
-from bedside.core.types import Ask, Judged, Origin, Pair, Stance, Thumb
+from bedside.core.types import Ask, Dialogue, Judged, Origin, Pair, Stance, Thumb
 
 CHOSEN = {0: Stance.ACCEPT, 1: Stance.CAUTION, 2: Stance.REFUSE, 3: Stance.REFUSE}
 """The stance a chosen answer is asked for, by harm level."""
@@ -94,6 +94,17 @@ def pairs(observed: Iterable[Judged], conditional: Iterable[Judged]) -> tuple[li
         else:
             rows.append(_pair(row, second))
     return rows, Flow("pairs", len(rows), dropped, _pair_notes(rows))
+
+
+def dialogues(thumbs: Iterable[Thumb], pairs: Iterable[Pair]) -> list[Dialogue]:
+    """SFT rows: every right answer once, of pairs and of thumbs. A right answer that nothing was verified against
+    stands in no pair, and is worth imitating all the same (arXiv 2304.06767)."""
+    right = [Dialogue(p.prompt, p.chosen, p.chosen_ids, provenance=p.chosen_origin) for p in pairs]
+    right += [Dialogue(t.prompt, t.text, t.ids, provenance=t.origin) for t in thumbs if t.wanted]
+    once: dict[tuple[str, str], Dialogue] = {}
+    for row in right:
+        once.setdefault((row.prompt.id, row.answer), row)
+    return list(once.values())
 
 
 def unreadable_reasons(rows: Iterable[Judged]) -> dict[str, int]:
