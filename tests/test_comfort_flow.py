@@ -97,6 +97,16 @@ def test_rates_are_chosen_on_valid(tmp_path):
     assert any(e["event"] == "start" and "valid" in str(e.get("what")) for e in opened.store.events())
 
 
+def test_part_of_the_way_is_another_policy_of_the_same_training(tmp_path):
+    sft = "comfort.train=[{kind: sft, learning_rate: 1.0e-3}]"
+    whole, part = (flow.comfort(session(tmp_path, sft, f"comfort.scale={scale}")).arms[1] for scale in (1.0, 0.5))
+    opened = session(tmp_path, sft)
+    trainings = [e["what"] for e in opened.store.events() if e["event"] == "start" and e["stage"] == "train"]
+    assert trainings == [*trainings[:2], "sft at 0.001"], "the second run trains nothing anew"
+    assert whole.checkpoint != part.checkpoint
+    assert (opened.store.root / "store" / "scale").is_dir()
+
+
 def test_all_three_go_on_from_the_last_round_of_one_sft(ran):
     _, _, opened = ran
     begun = [e["what"] for e in opened.store.events() if e["event"] == "start" and e["stage"] == "train"]

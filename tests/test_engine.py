@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bedside.core.errors import ModelError
 from bedside.core.protocols import Launch
 from bedside.core.types import Checkpoint, Dialogue, Message, Sampling, Thumb
-from bedside.engine.adapters import disk_told
+from bedside.engine.adapters import digest_adapter, disk_told, merged, scaled
 from bedside.engine.logprobs import Exchange, kl_to, logps, microbatches
 from bedside.engine.render import Renderer
 from bedside.engine.trainer import Schedule, kl_estimate, row_scores
@@ -156,6 +156,25 @@ def test_taking_an_adapter_off_gives_back_the_base(model, tmp_path):
     worn = model.with_adapter(tmp_path / "a", Checkpoint("b", "a"))
     assert worn.generate(asked, Sampling(max_new_tokens=8)) != before
     assert model.generate(asked, Sampling(max_new_tokens=8)) == before
+
+
+def test_half_an_adapter_lies_midway_between_the_base_and_the_whole(model, tiny, tmp_path):
+    from transformers import AutoModelForCausalLM
+
+    def weights(folder):
+        base = AutoModelForCausalLM.from_pretrained(tiny["llama"])
+        return (merged(base, folder) if folder else base).state_dict()
+
+    for weight in model.trainable(LORA, 1).parameters():
+        if weight.requires_grad:
+            torch.nn.init.normal_(weight, std=0.5)
+    model.save_adapter(tmp_path / "whole")
+    scaled(tmp_path / "whole", tmp_path / "half", 0.5)
+    base, half, whole = (weights(folder) for folder in (None, tmp_path / "half", tmp_path / "whole"))
+    assert any((whole[name] - base[name]).abs().max() > 0.1 for name in base)
+    for name in base:
+        torch.testing.assert_close(half[name], (base[name] + whole[name]) / 2)
+    assert digest_adapter(tmp_path / "half") != digest_adapter(tmp_path / "whole")
 
 
 def test_an_adapter_saved_twice_is_the_same_bytes_and_loads_in_peft(model, tiny, tmp_path):

@@ -8,6 +8,7 @@ import contextlib
 import errno
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,13 @@ def disk_told(folder: Path) -> Iterator[None]:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from None
 
 
+def scaled(folder: Path, to: Path, factor: float) -> None:
+    """Write the adapter in ``folder`` to ``to``, its update of the base times ``factor``."""
+    shutil.copytree(_checked(folder), to, dirs_exist_ok=True)
+    config = json.loads((to / CONFIG).read_text(encoding="utf-8"))
+    _tell(to / CONFIG, config | {"lora_alpha": factor * config["lora_alpha"]})
+
+
 def merged(base: Any, folder: Path) -> Any:
     """``base`` with the adapter in ``folder`` worked into its weights: a target as given."""
     return _put_on(base, folder, is_trainable=False).merge_and_unload()
@@ -143,4 +151,8 @@ def _write_config(path: Path, target: str) -> None:
     config = json.loads(path.read_text(encoding="utf-8"))
     config["base_model_name_or_path"] = target
     tidy = {key: sorted(value) if key == "target_modules" else value for key, value in config.items()}
-    path.write_text(json.dumps(tidy, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    _tell(path, tidy)
+
+
+def _tell(path: Path, config: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -124,7 +124,8 @@ def _best(desk: Desk, step: Step, start: Checkpoint, rows: Sequence[Preference])
     for times in desk.session.config.comfort.rates:
         rate = step.learning_rate * times
         label = f"{step.objective.kind} at {rate:g}"
-        checkpoint = desk.session.trained(rows, _at(step, rate), start, start, label)
+        trained = desk.session.trained(rows, _at(step, rate), start, start, label)
+        checkpoint = desk.session.scaled(trained, desk.session.config.comfort.scale)
         arm = Trained(step.objective.kind, checkpoint, rate, _tokens(desk.session, rows))
         score = 0.0 if len(desk.session.config.comfort.rates) == 1 else _score(desk, arm)
         tried.append((score, arm))

@@ -16,6 +16,7 @@ from bedside.core.errors import ConfigError
 from bedside.core.identity import digest, plain
 from bedside.core.protocols import Judge, Launch, Objective, Policy, Progress
 from bedside.core.types import Ask, Checkpoint, Judged, Preference, Response, Sampling, Verdict
+from bedside.engine import adapters
 from bedside.engine.logprobs import Exchange
 from bedside.engine.trainer import Batch, Schedule
 from bedside.flows import endpoints
@@ -186,6 +187,21 @@ class Session:
             learned_from=digest(rows),
             reference=anchor.id if objective.needs_reference else None,
         )
+
+    def scaled(self, checkpoint: Checkpoint, factor: float) -> Checkpoint:
+        """The target's weights, and ``factor`` of what ``checkpoint`` adds to them."""
+        if factor == 1:
+            return checkpoint
+        assert checkpoint.path is not None
+        place = self.store.place("scale", factor, checkpoint.id)
+        adapter = place.path / "adapter"
+        if not self.store.agreed(place, lambda: place.finished):
+            if self.first:
+                adapters.scaled(self.store.root / checkpoint.path, adapter, factor)
+                place.finish({"factor": factor, "of": checkpoint.id})
+            self.store.ranks.gather(None)
+        made = train.checkpoint(adapter, checkpoint.base)
+        return replace(checkpoint, adapter=made.adapter, path=adapter.relative_to(self.store.root).as_posix())
 
     def taught(self, checkpoint: Checkpoint) -> "Taught":
         """What the training that made ``checkpoint`` wrote down."""

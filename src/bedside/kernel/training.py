@@ -139,3 +139,6 @@ class Comfort(Table):
     anew."""
     start_learning_rate: Positive | None = None
     """The shared SFT's. None: that of the SFT that is compared."""
+    scale: float = Field(1.0, gt=0, le=1)
+    """How far each goes from the target as given to what was trained, in weights. Part of the way keeps more of what
+    the target knows (WiSE-FT, arXiv 2109.01903)."""
