@@ -141,6 +141,22 @@ def test_an_ablation_runs_and_says_what_came_of_it(config, seed, tmp_path, evide
 
 
 @pytest.mark.parametrize("seed", SEEDS)
+def test_imitating_every_right_answer(seed, tmp_path, evidence):
+    told = run(tmp_path, seed, *ALONE, config=EXAMPLES / "imitation.yaml")
+    evidence["imitation"].append(row(told, seed))
+    for gate in told.comparisons:
+        evidence["imitation comparisons"].append(
+            {"seed": seed, "comparison": gate.name, "state": gate.state.value, "figures": gate.reason}
+        )
+    for key in ("style", "principle", "twin"):
+        for value, measures in told.by[key].items():
+            line = {"seed": seed, "by": key, "value": value}
+            evidence["imitation by style and principle"].append(line | {n: said(named(measures, n)) for n in SHOWN})
+    before, after = (named(measures, "unsafe_accept@3") for measures in (told.before, told.after))
+    assert after.high < before.low
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_the_joined_loop_is_safe_and_kinder_or_says_not(seed, tmp_path, evidence):
     told = run(tmp_path, seed, *ALONE, config=EXAMPLES / "joined.yaml")
     for axes in told.axes:
