@@ -154,11 +154,7 @@ def test_a_comfort_judge_tuned_on_epitome(evidence, tmp_path):
     train, test = epitome_parts(rows)
     s = session(tmp_path, "run=epitome", "align.epochs=1")
     asker = ComfortJudge(s.target, lines=tuple(EPITOME.items()))
-    lessons = [
-        Dialogue(Prompt(asker.asked(response(r), line)), LABELS[r[line]])
-        for line in EPITOME
-        for r in balanced(train, line)
-    ]
+    lessons = [Dialogue(Prompt(asker.asked(response(r), line)), LABELS[r[line]]) for r in train for line in EPITOME]
     step = Step.model_validate({"kind": "sft", "learning_rate": 1e-3})
     checkpoint = s.trained(lessons, step, s.target.checkpoint, s.target.checkpoint, "epitome judge")
     judge = Comfort(lines=EPITOME, min_mass=0.0).open(Launch(), model=s.policy(checkpoint))
@@ -186,12 +182,6 @@ def epitome_parts(rows, seed=0):
     n = len(posts)
     inside = [set(posts[: int(0.7 * n)]), set(posts[int(0.85 * n) :])]
     return [[r for r in rows if r["post"] in part] for part in inside]
-
-
-def balanced(rows, line):
-    """As many rows of each label, drawn anew where there are few: the TF-IDF classifier weighs them so, too."""
-    draw = random.Random(line)
-    return [draw.choice([r for r in rows if r[line] == at]) for at in range(3) for _ in range(len(rows) // 3)]
 
 
 def response(row):
