@@ -28,7 +28,7 @@ class ClinicWriter(Plugin):
 
 
 class Writer:
-    """The same text gets the same sentences."""
+    """The same request gets the same sentences."""
 
     context = 1 << 20
 
@@ -53,7 +53,7 @@ def rewritten(asked: str) -> tuple[str, str]:
     answer, question = (re.search(_FENCED.format(what), asked, re.S) for what in ("ANSWER", "QUESTION"))
     emotion = next((e for e in words()["feelings"] if f" {e}. Keep" in asked), "fear")
     if answer is not None:
-        return answer[1], _soothed(answer[1], emotion)
+        return answer[1], _soothed(answer[1], emotion, asked)
     return (question[1], f"{_felt(question[1], emotion)}\n{question[1]}") if question is not None else ("", "")
 
 
@@ -61,8 +61,9 @@ def _felt(question: str, emotion: str) -> str:
     return _one(words()["feelings"][emotion]["train"], question).format(much="so very")
 
 
-def _soothed(answer: str, emotion: str) -> str:
-    lines = {line: _one(kinds["strong"]["train"], answer) for line, kinds in words()["comfort"].items()}
+def _soothed(answer: str, emotion: str, asked: str) -> str:
+    """``answer`` between sentences drawn for this patient: one answer said to many is not soothed alike."""
+    lines = {line: _one(kinds["strong"]["train"], asked) for line, kinds in words()["comfort"].items()}
     empathetic = lines["empathetic"].format(named=words()["named"][emotion])
     return f"{empathetic}\n{answer}\n{lines['comforting']} {lines['reassuring']}"
 
