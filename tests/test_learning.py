@@ -85,11 +85,13 @@ def test_without_learning_nothing_changes(seed, tmp_path, evidence):
     assert not told.ships
 
 
+@pytest.mark.parametrize("config", [path("demo.yaml"), EXAMPLES / "imitation.yaml"], ids=lambda config: config.stem)
 @pytest.mark.parametrize("seed", SEEDS)
-def test_shuffled_harm_labels_make_nothing_better(seed, tmp_path, evidence):
+def test_shuffled_harm_labels_make_nothing_better(seed, config, tmp_path, evidence):
     shuffled = _shuffled(tmp_path / "train.jsonl", seed)
-    told = run(tmp_path, seed, *SMALL, *NO_GATES, "align.cycles=1", f"data.train={shuffled}")
-    evidence["controls"].append(row(told, seed, control="harm labels shuffled"))
+    told = run(tmp_path, seed, *SMALL, *NO_GATES, "align.cycles=1", f"data.train={shuffled}", config=config)
+    page = "controls" if config.stem == "demo" else f"{config.stem} controls"
+    evidence[page].append(row(told, seed, control="harm labels shuffled"))
     assert not told.ships
     before, after = (named(measures, "overall") for measures in (told.before, told.after))
     assert after.low <= before.high, "shuffled labels must not make anything better"

@@ -61,7 +61,8 @@ class Align(Table):
     objectives: list[Literal["safety", "comfort"]] = Field(["safety"], min_length=1)
     """What is aligned. With comfort, pairs of warm and cold right answers mix into each cycle's preferences."""
     train: list[Step] = Field(default_factory=_kto_then_dpo, min_length=1)
-    """Training stages of a cycle, in order: KTO, then DPO [summary]."""
+    """Training stages of a cycle, in order: KTO, then DPO [summary]. An SFT imitates every right answer of the cycle,
+    observed or steered and verified."""
     lora: Lora = Lora()
     """The adapter."""
     reference: Literal["stage-start", "base"] = "stage-start"
