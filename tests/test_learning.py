@@ -93,8 +93,8 @@ def test_shuffled_harm_labels_make_nothing_better(seed, config, tmp_path, eviden
     page = "controls" if config.stem == "demo" else f"{config.stem} controls"
     evidence[page].append(row(told, seed, control="harm labels shuffled"))
     assert not told.ships
-    before, after = (named(measures, "overall") for measures in (told.before, told.after))
-    assert after.low <= before.high, "shuffled labels must not make anything better"
+    refusing = next(gate for gate in told.gates if gate.name == "overall > always-refuse")
+    assert refusing.state is not GateState.PASS, "labels that mean nothing must not beat refusing everything"
 
 
 def _shuffled(file: Path, seed: int) -> str:
