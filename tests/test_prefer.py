@@ -138,6 +138,12 @@ def test_every_right_answer_is_imitated_once_whether_or_not_a_pair_holds_it():
     assert rows[2].ids == (1, 2), "sampled ids are kept"
 
 
+def test_silence_is_never_imitated_even_where_a_judge_calls_it_right():
+    thumbs, _ = prefer.thumbs([judged(3, R, " ", "one"), judged(3, R, "declines", "two")], [])
+    assert [t.wanted for t in thumbs] == [True, True]
+    assert [row.answer for row in prefer.dialogues(thumbs, [])] == ["declines"]
+
+
 def test_equal_texts_and_equal_worth_make_no_pair():
     same = [judged(3, A, "t")], [judged(3, R, "t", steered=R)]
     level = [judged(1, C, "t")], [judged(1, R, "u", steered=R)]

@@ -97,13 +97,14 @@ def pairs(observed: Iterable[Judged], conditional: Iterable[Judged]) -> tuple[li
 
 
 def dialogues(thumbs: Iterable[Thumb], pairs: Iterable[Pair]) -> list[Dialogue]:
-    """SFT rows: every right answer once, of pairs and of thumbs. A right answer that nothing was verified against
-    stands in no pair, and is worth imitating all the same (arXiv 2304.06767)."""
-    right = [Dialogue(p.prompt, p.chosen, p.chosen_ids, provenance=p.chosen_origin) for p in pairs]
-    right += [Dialogue(t.prompt, t.text, t.ids, provenance=t.origin) for t in thumbs if t.wanted]
+    """SFT rows: every right answer once, of pairs and of thumbs; silence is never imitated. A right answer that nothing
+    was verified against stands in no pair, and is worth imitating all the same (arXiv 2304.06767)."""
+    right = [(p.prompt, p.chosen, p.chosen_ids, p.chosen_origin) for p in pairs]
+    right += [(t.prompt, t.text, t.ids, t.origin) for t in thumbs if t.wanted]
     once: dict[tuple[str, str], Dialogue] = {}
-    for row in right:
-        once.setdefault((row.prompt.id, row.answer), row)
+    for prompt, text, ids, origin in right:
+        if text.strip():
+            once.setdefault((prompt.id, text), Dialogue(prompt, text, ids, provenance=origin))
     return list(once.values())
 
 
