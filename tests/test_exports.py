@@ -11,7 +11,7 @@ from transformers import AutoTokenizer
 
 import bedside
 from bedside.core.protocols import Silent
-from bedside.core.types import Message
+from bedside.core.types import Lesson, Message
 from bedside.faces import api
 from bedside.flows import exports, single
 from test_align import coin, write_config  # noqa: F401
@@ -21,17 +21,16 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 TRAINERS = {
     "kto": (trl.KTOConfig, trl.KTOTrainer, "kto.jsonl"),
     "dpo": (trl.DPOConfig, trl.DPOTrainer, "dpo.jsonl"),
-    "sft": (trl.SFTConfig, trl.SFTTrainer, "kto.jsonl"),  # a wanted answer is one to imitate
+    "sft": (trl.SFTConfig, trl.SFTTrainer, "sft.jsonl"),
 }
+LESSON = Lesson(ROWS["sft"], ROWS["dpo"], ROWS["kto"])
 
 
 @pytest.mark.parametrize("kind", TRAINERS)
 def test_the_rows_of_a_run_train_a_step_in_trl_as_they_are(kind, tiny, tmp_path):
-    exports.preferences(tmp_path, ROWS["kto"], ROWS["dpo"])
+    exports.preferences(tmp_path, LESSON)
     config, trainer, file = TRAINERS[kind]
     rows = load_dataset("json", data_files=str(tmp_path / file), cache_dir=str(tmp_path / "cache"))["train"]
-    if kind == "sft":
-        rows = rows.filter(lambda row: row["label"])
     more = {"use_cpu": True, "report_to": "none", "max_steps": 1, "learning_rate": 0.1, "disable_tqdm": True}
     made = trainer(
         model=str(tiny["llama"]),
@@ -49,7 +48,7 @@ def test_the_rows_of_a_run_train_a_step_in_trl_as_they_are(kind, tiny, tmp_path)
 
 def test_what_ships_loads_in_plain_peft_and_merges_to_the_same_logits(tiny, tmp_path, coin):  # noqa: F811
     session = api.session(bedside.load(write_config(tmp_path, tiny["llama"])), Silent())
-    exports.preferences(tmp_path, ROWS["kto"], ROWS["dpo"])
+    exports.preferences(tmp_path, LESSON)
     root = session.store.root
     checkpoint = single.train(session, "kto", tmp_path / "kto.jsonl", root / "cycle-1" / "kto")
     exports.shipped(root, "cycle-1/kto")

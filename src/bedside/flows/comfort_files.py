@@ -15,8 +15,8 @@ from bedside.core.comforts import ComfortSummary
 from bedside.core.identity import digest, plain
 from bedside.core.reports import Flow
 from bedside.core.types import Judged
+from bedside.flows import exports
 from bedside.flows.session import Session
-from bedside.kernel import trl
 from bedside.kernel.tables import write_json, write_jsonl, write_text
 from bedside.kernel.templates import render
 from bedside.stages import rewrite as stage
@@ -32,15 +32,10 @@ AB_ROWS = 60
 def dialogues(session: Session, rows: Mapping[str, Sequence[Rewritten]], flows: Sequence[Flow]) -> Path:
     """The verified rows of every part, the train rows for TRL, and the card."""
     folder = session.store.root / "dialogues"
-    folder.mkdir(parents=True, exist_ok=True)
+    told = session.config.comfort.rewrite
+    exports.preferences(folder, stage.lesson(rows["train"], wrong=told.wrong, cold=told.cold))
     for name, part in rows.items():
         write_jsonl(folder / f"{name}.jsonl", [_row(row) for row in part])
-    told = session.config.comfort.rewrite
-    lesson = stage.lesson(rows["train"], wrong=told.wrong, cold=told.cold)
-    sft = [{"messages": [*trl.turns(d.prompt), {"role": "assistant", "content": d.answer}]} for d in lesson.dialogues]
-    write_jsonl(folder / "sft.jsonl", sft)
-    write_jsonl(folder / "kto.jsonl", [trl.thumb_row(row) for row in lesson.thumbs])
-    write_jsonl(folder / "dpo.jsonl", [trl.pair_row(row) for row in lesson.pairs])
     write_text(folder / "README.md", _card(session, rows, flows))
     return folder
 

@@ -115,9 +115,10 @@ def _preferences(bench: Bench, number: int, observed: list[Judged], conditional:
         pair_flow,
         *warm_flow,
     ]
+    lesson = Lesson(prefer.dialogues(thumbs, pairs), pairs, thumbs)
     if bench.session.first:
-        exports.preferences(bench.session.store.root / f"cycle-{number}", thumbs, pairs)
-    return Lesson(prefer.dialogues(thumbs, pairs), pairs, thumbs)
+        exports.preferences(bench.session.store.root / f"cycle-{number}", lesson)
+    return lesson
 
 
 def _kappa(bench: Bench, rows: list[Judged], label: str) -> Gate:

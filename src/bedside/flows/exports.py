@@ -1,6 +1,6 @@
 """What a run leaves for other tools: TRL-shaped rows and PEFT folders.
 
-cycle-1/kto.jsonl    thumbs                  cycle-1/dpo.jsonl    pairs
+cycle-1/sft.jsonl    right answers           kto.jsonl    thumbs           dpo.jsonl    pairs
 cycle-1/kto/         adapter_config.json, adapter_model.safetensors
 ship/                the same, of what may ship
 
@@ -8,19 +8,20 @@ Where the target was a PEFT folder, each holds the sum of that adapter and ours,
 """
 
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 
 from bedside.core.protocols import Policy
-from bedside.core.types import Checkpoint, Pair, Thumb
+from bedside.core.types import Checkpoint, Lesson
 from bedside.kernel import trl
 from bedside.kernel.tables import write_jsonl
 
 
-def preferences(folder: Path, thumbs: Sequence[Thumb], pairs: Sequence[Pair]) -> None:
+def preferences(folder: Path, lesson: Lesson) -> None:
+    """What SFT, KTO and DPO learn from, a file each."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_jsonl(folder / "kto.jsonl", [trl.thumb_row(row) for row in thumbs])
-    write_jsonl(folder / "dpo.jsonl", [trl.pair_row(row) for row in pairs])
+    write_jsonl(folder / "sft.jsonl", [trl.dialogue_row(row) for row in lesson.dialogues])
+    write_jsonl(folder / "kto.jsonl", [trl.thumb_row(row) for row in lesson.thumbs])
+    write_jsonl(folder / "dpo.jsonl", [trl.pair_row(row) for row in lesson.pairs])
 
 
 def adapter(target: Policy, run: Path, checkpoint: Checkpoint, to: Path) -> None:

@@ -10,6 +10,7 @@ batch plan. Paths and labels are not.
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from bedside.core.errors import ConfigError
@@ -179,10 +180,8 @@ class Session:
                 shutil.rmtree(place.path / "checkpoints", ignore_errors=True)
             self.store.ranks.gather(None)
             self.store.event("done", stage="train", what=label, rows=len(rows))
-        made = train.checkpoint(adapter, start.base)
         return replace(
-            made,
-            path=adapter.relative_to(self.store.root).as_posix(),
+            self._saved(adapter, start.base),
             objective=step.objective.kind,
             learned_from=digest(rows),
             reference=anchor.id if objective.needs_reference else None,
@@ -200,8 +199,11 @@ class Session:
                 adapters.scaled(self.store.root / checkpoint.path, adapter, factor)
                 place.finish({"factor": factor, "of": checkpoint.id})
             self.store.ranks.gather(None)
-        made = train.checkpoint(adapter, checkpoint.base)
-        return replace(checkpoint, adapter=made.adapter, path=adapter.relative_to(self.store.root).as_posix())
+        made = self._saved(adapter, checkpoint.base)
+        return replace(checkpoint, adapter=made.adapter, path=made.path)
+
+    def _saved(self, adapter: Path, base: str) -> Checkpoint:
+        return replace(train.checkpoint(adapter, base), path=adapter.relative_to(self.store.root).as_posix())
 
     def taught(self, checkpoint: Checkpoint) -> "Taught":
         """What the training that made ``checkpoint`` wrote down."""

@@ -26,6 +26,11 @@ def read(rows: Iterable[Row], reads: str) -> list[Preference]:
     return [_told(where, row, _MAKERS[reads], reads) for where, row in rows]
 
 
+def dialogue_row(row: Dialogue) -> dict[str, Any]:
+    """A row of ``SFTTrainer``."""
+    return {"messages": [*turns(row.prompt), *_answer(row.answer)]}
+
+
 def thumb_row(row: Thumb) -> dict[str, Any]:
     return {
         "prompt": turns(row.prompt),

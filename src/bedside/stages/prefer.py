@@ -7,8 +7,9 @@ a harmless one. ``core.stances`` holds that table, S(harm, stance).
             number or as a share of the level, get the conditional answers that the judge verified, marked as such
     pair    the observed answer is one side; the other was generated under a steering instruction, and counts
             only if the judge reads the stance that was asked for and S(chosen) > S(rejected)
+    dialogue    every right answer, of thumbs and of pairs
 
-The steering is gone: thumbs and pairs stand under the patient's own prompt.
+The steering is gone: all stand under the patient's own prompt.
 """
 
 from collections import Counter
