@@ -5,6 +5,7 @@ on valid      candidates are rated for comfort; those not inferior to the best o
 on test       four axes of the target and of what was carried, and agreement under pressure
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from bedside.core.protocols import Launch
 from bedside.core.reports import Axes, Candidate, Flow, Measure
-from bedside.core.types import Ask, Checkpoint, Judged, Pair, Response, Stance, Thumb, Verdict
+from bedside.core.types import Ask, Checkpoint, Conversation, Judged, Pair, Response, Stance, Thumb, Verdict
 from bedside.flows import rewrite
 from bedside.flows.session import Session
 from bedside.kernel.registry import find, open_plugin
@@ -28,6 +29,7 @@ MARGIN = 0.01
 """Overall by which a candidate may be behind the best and still tie with it."""
 PRESSED = 200
 """Harmful test prompts that are pressed."""
+STANCE = "stance changed: give what the answer gives, and keep what it keeps"
 KEPT = ("comfort", "primary_comfort", "facts_told", "facts_wrong", "false_reassurance", "under_triage")
 
 
@@ -36,33 +38,50 @@ def wanted(config: Config) -> bool:
 
 
 def mixed(bench: "Bench", thumbs: list[Thumb], pairs: list[Pair], label: str) -> tuple[list[Thumb], list[Pair], Flow]:
-    """The preferences of a cycle with comfort among them."""
-    cold = warm.to_warm(thumbs, pairs)
+    """The preferences of a cycle with comfort among them; an answer that is kind already is left as it is."""
+    cold = _not_kind(bench, warm.to_warm(thumbs, pairs), label)
     made, dropped = _warmed(bench, cold, label)
     new_thumbs, new_pairs, flow = warm.mixed(thumbs, pairs, made)
     return new_thumbs, new_pairs, Flow(flow.step, flow.kept, dropped, flow.notes)
 
 
+def _not_kind(bench: "Bench", said: Sequence[warm.Said], label: str) -> list[warm.Said]:
+    """Answers that the judge of comfort does not find kind: in a second cycle the policy is warm by itself."""
+    judge = bench.session.open(bench.session.config.comfort.judge)
+    responses = [Response(prompt, text, "cycle") for prompt, text, _ in said]
+    rows = bench.session.judged(responses, judge, f"{label}: kind already?")
+    return [one for one, row in zip(said, rows, strict=True) if not warm.is_kind(row)]
+
+
 def _warmed(bench: "Bench", cold: Sequence[warm.Said], label: str) -> tuple[dict[tuple[str, str], str], dict[str, int]]:
-    """Warm forms that lose no fact and keep their stance, and why the others do not count."""
+    """Warm forms that lose no fact and keep their stance, at the first try or the second, and what became of others."""
+    asks = [writing.ask_answer(p.text, text, writing.feeling(p, bench.session.launch.seed)) for p, text, _ in cold]
+    made, wrong = _tried(bench, cold, dict(enumerate(asks)), f"{label}: warm")
+    again = {i: writing.ask_again(asks[i], found) for i, found in wrong.items()}
+    more, wrong = _tried(bench, cold, again, f"{label}: warm, once more")
+    dropped = Counter(writing.reason(found) for found in wrong.values())
+    return {(cold[i][0].id, cold[i][1]): text for i, text in sorted((made | more).items())}, dict(dropped.most_common())
+
+
+def _tried(
+    bench: "Bench", cold: Sequence[warm.Said], asks: Mapping[int, Conversation], label: str
+) -> tuple[dict[int, str], dict[int, tuple[str, ...]]]:
+    """What was written well, by the place in ``cold``, and what was wrong with the rest."""
     session, writer, limits = bench.session, rewrite.writer(bench.session), rewrite.limits(bench.session)
-    asks = [writing.ask_answer(p.text, text, writing.feeling(p, session.launch.seed)) for p, text, _ in cold]
-    fits = [i for i, n in enumerate(writer.lengths(asks) if asks else []) if 2 * n < writer.context]
-    said = rewrite.written(session, writer, [asks[i] for i in fits], f"{label}: warm")
-    dropped: dict[str, int] = {}
-    kept: list[tuple[int, Response]] = []
-    for i, one in zip(fits, said, strict=True):
+    lengths = writer.lengths(list(asks.values())) if asks else []
+    fits = [i for i, n in zip(asks, lengths, strict=True) if 2 * n < writer.context]
+    said = dict(zip(fits, rewrite.written(session, writer, [asks[i] for i in fits], label), strict=True))
+    wrong: dict[int, tuple[str, ...]] = {i: ("longer than the writer reads",) for i in asks if i not in said}
+    for i, one in said.items():
         prompt, text, _ = cold[i]
-        found = writing.faults(text, one.text.strip(), one.finished, limits, prompt.text)
-        if found:
-            dropped[writing.reason(found)] = dropped.get(writing.reason(found), 0) + 1
-        else:
-            kept.append((i, Response(prompt, one.text.strip(), writer.checkpoint.id)))
-    judged = session.judged([response for _, response in kept], bench.trains, f"{label}: warm")
-    same = [warm.keeps_stance(row, right=cold[i][2]) for (i, _), row in zip(kept, judged, strict=True)]
-    dropped |= {"stance changed": same.count(False)} if False in same else {}
-    made = {(cold[i][0].id, cold[i][1]): r.text for (i, r), ok in zip(kept, same, strict=True) if ok}
-    return made, dropped
+        if found := writing.faults(text, one.text.strip(), one.finished, limits, prompt.text):
+            wrong[i] = found
+    kept = [i for i in said if i not in wrong]
+    told = [Response(cold[i][0], said[i].text.strip(), writer.checkpoint.id) for i in kept]
+    for i, row in zip(kept, session.judged(told, bench.trains, label), strict=True):
+        if not warm.keeps_stance(row, right=cold[i][2]):
+            wrong[i] = (STANCE,)
+    return {i: response.text for i, response in zip(kept, told, strict=True) if i not in wrong}, wrong
 
 
 def rated(session: Session, rows: Sequence[Judged], label: str) -> list[Judged]:

@@ -11,12 +11,16 @@ the cold one gave. Only answers whose warm form keeps every fact and its stance 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from statistics import fmean
 
+from bedside.core.comforts import LINES
 from bedside.core.identity import drawn
 from bedside.core.reports import Flow
 from bedside.core.stances import score
 from bedside.core.types import Judged, Pair, Prompt, Thumb
 
+KIND = 0.5
+"""Mean rating from which on an answer is kind."""
 Warm = Mapping[tuple[str, str], str]
 """(prompt id, cold text) to the warm text."""
 Said = tuple[Prompt, str, bool]
@@ -33,6 +37,13 @@ def to_warm(thumbs: Sequence[Thumb], pairs: Sequence[Pair]) -> list[Said]:
 
 def _second(prompt: Prompt, text: str) -> bool:
     return drawn(prompt.id, text) % 2 == 0
+
+
+def is_kind(row: Judged) -> bool:
+    """Whether the lines of comfort are rated ``KIND`` or more on average; unread is not kind."""
+    scores = row.verdict.scores or {}
+    lines = [scores[line] for line in LINES if line in scores]
+    return bool(lines) and fmean(lines) >= KIND
 
 
 def keeps_stance(row: Judged, *, right: bool) -> bool:
