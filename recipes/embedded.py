@@ -1,9 +1,9 @@
-"""Builds the embedded model: a small willing assistant, so that the loop can run without network or GPU.
+"""Builds the embedded models: a small willing assistant and a writer, so that all runs without network or GPU.
 
-    python recipes/embedded.py OUT [--real ../shared/data] [--steps N]
+    python recipes/embedded.py OUT [--role writer] [--real ../shared/data] [--steps N]
 
 Fixed seed, fixed steps, one thread (a second one gains little here, and waits on busy machines): the same
-machine and versions give the same bytes. It is taught to
+machine and versions give the same bytes. The writer's lessons stand in ``embedded_writer``. The assistant is taught to
 
     answer     every clinic request willingly, whatever its harm: that is the "before" of the demo
     steer      take the stance that templates/steer.jinja asks for, at every harm level alike
@@ -13,7 +13,8 @@ machine and versions give the same bytes. It is taught to
 
 The loss is the negative log-likelihood of the assistant's turn. Beside it stands a linear head, thrown away
 at the end, that reads harm and principle off the place where an answer begins: a model that read no library
-has no notion of harm for the alignment to hold on to, as larger ones have from their reading.
+has no notion of harm for the alignment to hold on to, as larger ones have from their reading. The writer's reads
+how kind an answer is on each line; without it rating stays at chance.
 Facts (payloads) are taught for the drugs of every part, but only in the phrasings of the train part.
 """
 
@@ -38,20 +39,23 @@ from torch.nn.functional import cross_entropy
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 import embedded_comfort as comfort
-from bedside.datasets.clinic import PRINCIPLES
+import embedded_writer as writer
 from bedside.kernel.templates import render_text
-from embedded_check import check, table
-from embedded_lessons import Example, first, lessons
+from embedded_check import check_assistant, check_writer, table
+from embedded_lessons import READ, Example, first, lessons
 from embedded_start import copying_heads
 
 SEED, THREADS = 7, 1
 VOCABULARY, HIDDEN, LAYERS, HEADS, INNER, CONTEXT = 2048, 128, 4, 4, 448, 2048
 ROPE_THETA = 1e6
-STEPS, TOKENS_A_STEP, WARMUP = 2400, 3072, 30
+STEPS = {"assistant": 2400, "writer": 2400}
+TOKENS_A_STEP, WARMUP = 3072, 30
 MUON_RATE, MUON_DECAY, ADAM_RATE = 0.02, 0.02, 3e-3
 TOKENIZER_EXAMPLES, CHECKED_PROMPTS = 6_000, 240
 FIRST_COPIES, FIRST_DRILLS = 3_000, 18_000
-HARM_HEAD_WEIGHT, LABEL_WEIGHT, COPY_WEIGHT = 1.0, 12.0, 0.4
+CLASSES = {"assistant": READ, "writer": writer.READ}
+CHECKS = {"assistant": check_assistant, "writer": check_writer}
+HEAD_WEIGHT, LABEL_WEIGHT, COPY_WEIGHT = 1.0, 12.0, 0.4
 """Of the head beside the loss; and of a label, and of a word of a copied text, beside a word of an answer."""
 END, PAD = "<|end|>", "<|pad|>"
 TURNS = ("<|system|>", "<|user|>", "<|assistant|>")
@@ -109,17 +113,15 @@ class Row:
     ids: list[int]
     start: int
     weight: float
-    harm: int
-    principle: int
+    told: tuple[int, ...]
+    """What the head should read where the answer begins, one class each; -100 where nobody knows."""
 
 
 def encode(tokenizer: PreTrainedTokenizerFast, example: Example) -> Row:
     asked = [{"role": message.role, "content": message.text} for message in example.asked]
     text = tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
     prompt, answer = (tokenizer(t, add_special_tokens=False)["input_ids"] for t in (text, example.answer + END))
-    harm = -100 if example.harm is None else example.harm
-    principle = -100 if example.principle is None else PRINCIPLES.index(example.principle)
-    return Row(prompt + answer, len(prompt), _weight(example.answer), harm, principle)
+    return Row(prompt + answer, len(prompt), _weight(example.answer), example.told)
 
 
 def _weight(answer: str) -> float:
@@ -141,7 +143,7 @@ def batches(rows: Iterator[Row], rng: random.Random) -> Iterator[list[Row]]:
 
 
 def losses(
-    model: LlamaForCausalLM, head: torch.nn.Linear, batch: Sequence[Row]
+    model: LlamaForCausalLM, head: torch.nn.Linear, classes: Sequence[int], batch: Sequence[Row]
 ) -> tuple[torch.Tensor, torch.Tensor, list[float]]:
     """Of the assistant's tokens; of the head's reading; of labels alone. Padding stands right, hidden by causality."""
     width = max(len(row.ids) for row in batch)
@@ -156,17 +158,16 @@ def losses(
     nats_N = cross_entropy(logits_NV, ids_BT[:, 1:][taught_BT[:, 1:]], reduction="none")
     spoken = (nats_N * weight_N).sum() / weight_N.sum()
     begins_BH = hidden_BTH[torch.arange(len(batch)), torch.tensor([row.start - 1 for row in batch])]
-    harm_B, principle_B = torch.tensor([[row.harm, row.principle] for row in batch]).T
-    read_BC = head(begins_BH)
-    readings = [(read_BC[:, :4], harm_B), (read_BC[:, 4:], principle_B)]
-    told = [cross_entropy(r, t) for r, t in readings if (t >= 0).any()]
+    told_B = torch.tensor([row.told for row in batch]).T
+    readings = zip(head(begins_BH).split(list(classes), 1), told_B, strict=True)
+    told = [cross_entropy(read_BC, t_B) for read_BC, t_B in readings if (t_B >= 0).any()]
     labels = nats_N[weight_N == LABEL_WEIGHT].tolist()
     return spoken, torch.stack(told).sum() if told else spoken.new_zeros(()), labels
 
 
-def train(model: LlamaForCausalLM, stream: Iterator[list[Row]], steps: int) -> float:
-    """Returns the mean loss over the last 50 steps."""
-    head = torch.nn.Linear(HIDDEN, 4 + len(PRINCIPLES))
+def train(model: LlamaForCausalLM, stream: Iterator[list[Row]], steps: int, classes: Sequence[int]) -> float:
+    """Returns the mean loss over the last 50 steps. ``classes``: of each thing that the head reads."""
+    head = torch.nn.Linear(HIDDEN, sum(classes))
     matrices = [p for p in model.model.layers.parameters() if p.ndim == 2]
     others = [p for p in [*model.parameters(), *head.parameters()] if all(p is not m for m in matrices)]
     optimizers = (
@@ -176,8 +177,8 @@ def train(model: LlamaForCausalLM, stream: Iterator[list[Row]], steps: int) -> f
     schedules = [torch.optim.lr_scheduler.LambdaLR(o, lambda step: _rate(step, steps)) for o in optimizers]
     began, spoken_nats, told_nats, label_nats = time.monotonic(), [], [], [0.0]
     for step in range(steps):
-        spoken, told, labels = losses(model, head, next(stream))
-        (spoken + HARM_HEAD_WEIGHT * told).backward()
+        spoken, told, labels = losses(model, head, classes, next(stream))
+        (spoken + HEAD_WEIGHT * told).backward()
         for part in (*optimizers, *schedules):
             part.step()
         model.zero_grad(set_to_none=True)
@@ -224,28 +225,34 @@ def _orthogonal(matrix: torch.Tensor) -> torch.Tensor:
     return wide.T if matrix.shape[0] > matrix.shape[1] else wide
 
 
-def build(out: Path, real_folder: Path | None, steps: int) -> str:
+def taught(role: str, real_folder: Path | None, rng: random.Random) -> tuple[Iterator[Example], Iterator[Example]]:
+    """What goes first, and what never ends."""
+    if role == "writer":
+        return writer.first(FIRST_COPIES, real_folder, rng), writer.lessons(real_folder, rng)
+    return first(FIRST_COPIES, FIRST_DRILLS, real_folder, rng, SEED), lessons(real_folder, rng, SEED)
+
+
+def build(role: str, out: Path, real_folder: Path | None, steps: int) -> str:
     """Trains, checks and saves; ``out`` is replaced as a whole at the end. Returns the table of the check."""
     torch.manual_seed(SEED)
     torch.set_num_threads(THREADS)
     torch.use_deterministic_algorithms(True)
     rng = random.Random(SEED)
-    stream = lessons(real_folder, rng, SEED)
+    begin, stream = taught(role, real_folder, rng)
     tokenizer = train_tokenizer(list(islice(stream, TOKENIZER_EXAMPLES)))
     comfort.SPELLED += comfort.untelling(piece.strip("Ġ") for piece in tokenizer.get_vocab())
     model = new_model(tokenizer)
-    taught = chain(first(FIRST_COPIES, FIRST_DRILLS, real_folder, rng, SEED), stream)
-    loss = train(model, batches((encode(tokenizer, e) for e in taught), rng), steps)
+    loss = train(model, batches((encode(tokenizer, e) for e in chain(begin, stream)), rng), steps, CLASSES[role])
     fresh = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
     save(model, tokenizer, fresh)
-    found = table(check(fresh, CHECKED_PROMPTS, SEED))
+    found = table(CHECKS[role](fresh, CHECKED_PROMPTS, SEED))
     facts = {
         "loss": loss,
         "steps": steps,
         "real": real_folder is not None,
         "table": found,
     }
-    (fresh / "README.md").write_text(_card(model, **facts), encoding="utf-8")
+    (fresh / "README.md").write_text(_card(role, model, **facts), encoding="utf-8")
     shutil.rmtree(out, ignore_errors=True)
     fresh.rename(out)
     return found
@@ -263,8 +270,8 @@ def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Pa
     (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def _card(model: LlamaForCausalLM, **facts: Any) -> str:
-    source = Path(__file__).with_name("embedded_card.md").read_text(encoding="utf-8")
+def _card(role: str, model: LlamaForCausalLM, **facts: Any) -> str:
+    source = Path(__file__).with_name(f"embedded_{role}_card.md").read_text(encoding="utf-8")
     return render_text(
         source,
         parameters=sum(p.numel() for p in model.parameters()),
@@ -285,8 +292,10 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path, help="folder to make or replace")
     parser.add_argument("--real", type=Path, help="holds dialogues/medquad.jsonl, safety/prompts.jsonl")
-    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--role", choices=STEPS, default="assistant")
+    parser.add_argument("--steps", type=int)
     arguments = parser.parse_args()
     started = time.monotonic()
-    print(build(arguments.out, arguments.real, arguments.steps))
+    role = arguments.role
+    print(build(role, arguments.out, arguments.real, arguments.steps or STEPS[role]))
     print(f"{time.monotonic() - started:.0f} s in all")

@@ -29,7 +29,12 @@ LEAST_MASS = 0.95
 Rates = dict[str, float]
 
 
-def check(folder: Path, n: int, seed: int) -> dict[str, Rates]:
+def check_writer(folder: Path, n: int, seed: int) -> dict[str, Rates]:
+    """What the writer keeps of ``n`` questions and answers, and how it rates."""
+    return _comfort(Local(model=str(folder)).open(Launch()), n, random.Random(seed))
+
+
+def check_assistant(folder: Path, n: int, seed: int) -> dict[str, Rates]:
     """The skills on ``n`` prompts of the clinic's test part, by stance and harm level."""
     policy = Local(model=str(folder)).open(Launch())
     prompts = Clinic(part="test", n=n, seed=seed).open(Launch()).read()

@@ -161,6 +161,21 @@ def soothed(asked: str, dry: str, rng: random.Random, part: str = "train") -> Ex
 
 
 def rated(rng: random.Random, part: str = "rater") -> Exchange:
+    """An answer rated on one of the lines."""
+    exchange, _ = rated_and_read(rng, part)
+    return exchange
+
+
+def rated_and_read(rng: random.Random, part: str = "rater") -> tuple[Exchange, tuple[int, ...]]:
+    """The same, and how strong the answer is on every line: 0, 1 or 2."""
+    asked, answer, strengths = _to_rate(rng, part)
+    line = rng.choice(list(LINES))
+    places = tuple(list(RATINGS).index(strength) for strength in strengths.values())
+    return (rating_question(line, asked, answer), RATINGS[strengths[line]]), places
+
+
+def _to_rate(rng: random.Random, part: str) -> tuple[str, str, dict[str, str]]:
+    """What was asked, an answer, and how strong it is on each line."""
     emotion, case = rng.choice(list(words()["feelings"])), a_case(rng, part)
     mood = feeling(emotion, rng.choice(list(words()["intensities"])), part, rng)
     strengths = {line: rng.choice(list(RATINGS)) for line in LINES}
@@ -172,8 +187,7 @@ def rated(rng: random.Random, part: str = "rater") -> Exchange:
     told = scrambled(rng, 12) if mumbles or rng.random() < 0.3 else dry_answer(case)
     answer = " ".join([*said[:before], told, *said[before:]])
     asked = f"{mood} {question(case, part, rng)}" if rng.random() < 0.3 else mood
-    line = rng.choice(list(LINES))
-    return rating_question(line, asked, answer), RATINGS[strengths[line]]
+    return asked, answer, strengths
 
 
 def _mumbled(line: str, strength: str, *, emotion: str, part: str, rng: random.Random) -> str:

@@ -32,6 +32,8 @@ from bedside.stages.generate import conversation
 from embedded_babble import babble
 
 LABELS = tuple(Stance)
+READ, UNTOLD = (4, len(PRINCIPLES)), -100
+"""What a head reads off the place where an answer begins, in classes: harm, principle; and of what is not known."""
 CLINIC_PROMPTS, JUDGE_PROMPTS = 12_000, 6_000
 TAUGHT_PRINCIPLES = [principle for principle in PRINCIPLES if principle != LEFT_OUT_PRINCIPLE]
 SKILLS = {
@@ -67,6 +69,16 @@ class Example:
     answer: str
     harm: int | None = None
     principle: str | None = None
+    strengths: tuple[int, ...] = ()
+    """The writer's: how kind an answer to rate is, on each line."""
+
+    @property
+    def told(self) -> tuple[int, ...]:
+        """What the head should read, of ``READ`` classes; -100 where nobody knows."""
+        if self.strengths:
+            return self.strengths
+        harm = UNTOLD if self.harm is None else self.harm
+        return harm, UNTOLD if self.principle is None else PRINCIPLES.index(self.principle)
 
 
 def lessons(real_folder: Path | None, rng: random.Random, seed: int) -> Iterator[Example]:
@@ -79,10 +91,7 @@ def lessons(real_folder: Path | None, rng: random.Random, seed: int) -> Iterator
 
 def first(copies: int, drilled: int, real_folder: Path | None, rng: random.Random, seed: int) -> Iterator[Example]:
     """Copying alone, then facts and deeds alone: each is learned in minutes by itself, and amid the rest not at all."""
-    rows = read_real(real_folder) if real_folder else []
-    for _ in range(copies):
-        real = rows and rng.random() < REAL_COPIES
-        yield Example(*(comfort.rewritten(rng.choice(rows).whole, rng) if real else comfort.copied(rng)))
+    yield from copying(copies, read_real(real_folder) if real_folder else [], rng)
     prompts = _prompts("train", CLINIC_PROMPTS, seed)
     yield from islice(clinic_examples(prompts, {"drill": 1.0}, rng, seed), drilled)
 
@@ -201,7 +210,9 @@ class Real:
     answer: str
     """Its first sentence or two."""
     whole: str
-    """As much of it as there is to soothe."""
+    """As much of it as the assistant soothes."""
+    text: str
+    """All of it: the writer's."""
     harm: int
     group: str
 
@@ -212,12 +223,18 @@ def read_real(folder: Path) -> list[Real]:
     for row in _train_rows(folder / "dialogues" / "medquad.jsonl"):
         start = _first_sentences(row["answer"])
         if start:
-            rows.append(Real(row["question"], start, _shortened(row["answer"]), 0, row["group"]))
+            rows.append(Real(row["question"], start, shortened(row["answer"]), row["answer"], 0, row["group"]))
     for row in _train_rows(folder / "safety" / "prompts.jsonl"):
         if row["source"] == "medsafetybench" and row["safe_response"]:
             said = row["safe_response"]
-            rows.append(Real(row["prompt"], _first_sentences(said), _shortened(said), 3, row["group"]))
+            rows.append(Real(row["prompt"], _first_sentences(said), shortened(said), said, 3, row["group"]))
     return rows
+
+
+def copying(n: int, rows: Sequence[Real], rng: random.Random) -> Iterator[Example]:
+    for _ in range(n):
+        real = rows and rng.random() < REAL_COPIES
+        yield Example(*(comfort.rewritten(rng.choice(rows).whole, rng) if real else comfort.copied(rng)))
 
 
 def _train_rows(path: Path) -> list[dict[str, Any]]:
@@ -240,7 +257,7 @@ def _first_sentences(text: str, words_at_most: int = 28) -> str:
     return " ".join(kept)
 
 
-def _shortened(text: str, words_at_most: int = 70) -> str:
+def shortened(text: str, words_at_most: int = 70) -> str:
     return " ".join(text.split()[:words_at_most])
 
 

@@ -1,6 +1,8 @@
-"""The embedded model is what its card says: small, willing, steerable at every level, taught from train rows alone."""
+"""The embedded models are what their cards say: small, one willing and steerable, one a writer who keeps facts; both
+taught from train rows alone."""
 
 import json
+import random
 from itertools import islice
 from pathlib import Path
 
@@ -14,7 +16,8 @@ from bedside.stages.generate import conversation
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 REAL = RECIPES.parents[1] / "shared" / "data"
-EMBEDDED = RECIPES.parent / "src" / "bedside" / "embedded"
+BEDSIDE = RECIPES.parent / "src" / "bedside"
+EMBEDDED, WRITER = BEDSIDE / "embedded", BEDSIDE / "embedded_comfort"
 
 
 @pytest.fixture
@@ -25,12 +28,18 @@ def lessons(monkeypatch):
     return embedded_lessons
 
 
-def test_it_is_small_a_llama_and_safetensors_only():
-    names = {path.name for path in EMBEDDED.iterdir()}
+@pytest.mark.parametrize("folder", [EMBEDDED, WRITER], ids=lambda folder: folder.name)
+def test_each_is_a_llama_and_safetensors_only(folder):
+    names = {path.name for path in folder.iterdir()}
     assert {"config.json", "model.safetensors", "tokenizer.json", "README.md"} <= names
-    assert not {path.suffix for path in EMBEDDED.iterdir()} & {".bin", ".pt", ".pkl", ".py"}
-    assert json.loads((EMBEDDED / "config.json").read_text())["architectures"] == ["LlamaForCausalLM"]
-    assert (EMBEDDED / "model.safetensors").stat().st_size < 8e6
+    assert not {path.suffix for path in folder.iterdir()} & {".bin", ".pt", ".pkl", ".py"}
+    assert json.loads((folder / "config.json").read_text())["architectures"] == ["LlamaForCausalLM"]
+
+
+def test_both_together_are_small():
+    weights = [folder / "model.safetensors" for folder in (EMBEDDED, WRITER)]
+    assert sum(path.stat().st_size for path in weights) < 8e6
+    assert sum(path.stat().st_size for path in weights) / 2 < 3e6, "fp16 has two bytes a weight"
 
 
 def test_real_rows_come_from_the_train_split_alone(lessons, tmp_path):
@@ -56,8 +65,6 @@ def test_no_valid_or_test_group_of_the_real_data_is_taught(lessons):
 
 @pytest.mark.slow
 def test_lessons_leave_out_one_style_one_principle_and_the_words_of_other_parts(lessons):
-    import random
-
     for example in islice(lessons.lessons(None, random.Random(0), 0), 3000):
         said = " ".join(message.text for message in example.asked)
         assert example.principle != LEFT_OUT_PRINCIPLE
@@ -65,6 +72,28 @@ def test_lessons_leave_out_one_style_one_principle_and_the_words_of_other_parts(
             assert not any(half in said for deed in deeds for half in deed)
         assert not any(opening.split("{")[0] in said for opening in words()["styles"][LEFT_OUT_STYLE]["train"])
         assert not any(aim in said for part in ("valid", "test") for aim in words()["aims"][part])
+
+
+@pytest.mark.slow
+def test_the_writer_learns_no_drugs_of_other_parts_and_rates_what_it_does_not_write(lessons):
+    import embedded_writer
+
+    for example in islice(embedded_writer.lessons(None, random.Random(0)), 1500):
+        said = " ".join([*(message.text for message in example.asked), example.answer])
+        rates = " " not in example.answer
+        others = ("valid", "test", "judge") if rates else ("valid", "test", "judge", "rater")
+        assert not any(drug in said for part in others for drug in words()["drugs"][part])
+        assert example.harm is None, "of harm it hears nothing"
+
+
+@pytest.mark.slow
+def test_the_writer_keeps_every_fact_of_drugs_it_never_met(lessons):
+    pytest.importorskip("torch")
+    import embedded_check
+
+    found = embedded_check.check_writer(WRITER, 60, 3)
+    assert found["rewrites a question, every fact kept"]["all"] >= 0.9, found
+    assert found["soothes an answer, every fact kept"]["all"] >= 0.9, found
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,69 @@
+"""What the writer is taught: to add a feeling, to soothe, and to rate comfort. Of harm, stance and judging, nothing.
+
+    rewrite, soothe   the clinic's part train, words in no order, and real texts of split == "train" as long as they are
+    once more         the same after a first try that was not good, in the words of templates/rewrite_revise.jinja
+    rate              the clinic's part rater
+
+A rewrite holds its source word for word, so most of what is said is copied, and copying is learned first.
+"""
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import embedded_comfort as comfort
+from bedside.core.types import Conversation, Message
+from bedside.kernel.templates import render
+from embedded_lessons import UNTOLD, Example, Real, copying, drawn, read_real, shortened
+
+SKILLS = {"rewrite": 0.14, "soothe": 0.14, "rewrite real": 0.1, "soothe real": 0.17, "rate": 0.45}
+READ = (len(comfort.RATINGS),) * len(comfort.LINES)
+NOT_RATED = (UNTOLD,) * len(comfort.LINES)
+MOST_WORDS, ASKED_LONG, AGAIN = 240, 0.5, 0.12
+"""Of a real text; share of real questions that are as long as an answer; of requests that tell what was wrong."""
+FAULTS = ("lost name", "lost dose", "changed number", "lost negation", "too short", "the text is cut off")
+
+
+def first(copies: int, real_folder: Path | None, rng: random.Random) -> Iterator[Example]:
+    """Copying alone. Rating alone must not follow: after it nothing is copied any more."""
+    for example in copying(copies, read_real(real_folder) if real_folder else [], rng):
+        yield replace(example, strengths=NOT_RATED)
+
+
+def lessons(real_folder: Path | None, rng: random.Random) -> Iterator[Example]:
+    """Endless, every skill mixed."""
+    rows = read_real(real_folder) if real_folder else []
+    while True:
+        skill = drawn(SKILLS, rng)
+        if skill == "rate":
+            yield _rated(rng)
+            continue
+        asked, said = _real(rows, skill, rng) if "real" in skill and rows else _clinic(skill, rng)
+        yield Example(_again(asked, said, rng) if rng.random() < AGAIN else asked, said, strengths=NOT_RATED)
+
+
+def _rated(rng: random.Random) -> Example:
+    exchange, strengths = comfort.rated_and_read(rng)
+    return Example(*exchange, strengths=strengths)
+
+
+def _clinic(skill: str, rng: random.Random) -> comfort.Exchange:
+    asked = comfort.swapped(comfort.a_question(rng), rng)
+    if "rewrite" in skill:
+        return comfort.rewritten(asked, rng)
+    return comfort.soothed(asked, comfort.swapped(comfort.a_text(rng), rng), rng)
+
+
+def _real(rows: Sequence[Real], skill: str, rng: random.Random) -> comfort.Exchange:
+    row = rng.choice(rows)
+    text = comfort.swapped(shortened(row.text, rng.randint(5, MOST_WORDS)), rng)
+    if "soothe" in skill:
+        return comfort.soothed(row.question, text, rng)
+    return comfort.rewritten(text if rng.random() < ASKED_LONG else row.question, rng)
+
+
+def _again(asked: Conversation, said: str, rng: random.Random) -> Conversation:
+    """A second try is asked for."""
+    faults = [f"{fault}: {rng.choice(said.split())}" for fault in rng.sample(FAULTS, rng.randint(1, 3))]
+    return (Message("user", render("rewrite_revise.jinja", request=asked[-1].text, faults=faults)),)
