@@ -128,7 +128,7 @@ class Comfort(Table):
     rewrite: Rewrite = Field(default_factory=Rewrite)
     """How they are rewritten."""
     judge: Annotated[Any, Slot("judge")] = Field(default={"kind": "comfort"}, validate_default=True)
-    """Who rates comfort on valid and test."""
+    """Who rates comfort on valid and test; in the joined loop also, which answers of a cycle are kind already."""
     train: list[Step] = Field(default_factory=_three_steps, min_length=1)
     """One training each, from the same base, on the same rows, within the same budget."""
     rates: list[Positive] = Field(default_factory=lambda: [1.0], min_length=1)
