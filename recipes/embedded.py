@@ -48,12 +48,13 @@ from embedded_start import copying_heads
 SEED, THREADS = 7, 1
 VOCABULARY, HIDDEN, LAYERS, HEADS, INNER, CONTEXT = 2048, 128, 4, 4, 448, 2048
 ROPE_THETA = 1e6
-STEPS = {"assistant": 2400, "writer": 2400}
+STEPS = {"assistant": 2400, "writer": 2600}
+AGAIN, AGAIN_RATE = 350, 0.5
+"""Steps of the writer's second course, and its peak rates as a share of the first ones."""
 TOKENS_A_STEP, WARMUP = 3072, 30
 MUON_RATE, MUON_DECAY, ADAM_RATE = 0.02, 0.02, 3e-3
 TOKENIZER_EXAMPLES, CHECKED_PROMPTS = 6_000, 240
 FIRST_COPIES, FIRST_DRILLS = 3_000, 18_000
-CLASSES = {"assistant": READ, "writer": writer.READ}
 CHECKS = {"assistant": check_assistant, "writer": check_writer}
 HEAD_WEIGHT, LABEL_WEIGHT, COPY_WEIGHT = 1.0, 12.0, 0.4
 """Of the head beside the loss; and of a label, and of a word of a copied text, beside a word of an answer."""
@@ -165,14 +166,16 @@ def losses(
     return spoken, torch.stack(told).sum() if told else spoken.new_zeros(()), labels
 
 
-def train(model: LlamaForCausalLM, stream: Iterator[list[Row]], steps: int, classes: Sequence[int]) -> float:
-    """Returns the mean loss over the last 50 steps. ``classes``: of each thing that the head reads."""
+def train(
+    model: LlamaForCausalLM, stream: Iterator[list[Row]], steps: int, classes: Sequence[int] = READ, rate: float = 1.0
+) -> float:
+    """Returns the mean loss over the last 50 steps. ``classes``: of each thing a head reads; ``rate``: of the rates."""
     head = torch.nn.Linear(HIDDEN, sum(classes))
     matrices = [p for p in model.model.layers.parameters() if p.ndim == 2]
     others = [p for p in [*model.parameters(), *head.parameters()] if all(p is not m for m in matrices)]
     optimizers = (
-        Muon(matrices, MUON_RATE),
-        torch.optim.AdamW(others, ADAM_RATE, (0.9, 0.98), weight_decay=0.0),
+        Muon(matrices, rate * MUON_RATE),
+        torch.optim.AdamW(others, rate * ADAM_RATE, (0.9, 0.98), weight_decay=0.0),
     )
     schedules = [torch.optim.lr_scheduler.LambdaLR(o, lambda step: _rate(step, steps)) for o in optimizers]
     began, spoken_nats, told_nats, label_nats = time.monotonic(), [], [], [0.0]
@@ -242,13 +245,15 @@ def build(role: str, out: Path, real_folder: Path | None, steps: int) -> str:
     tokenizer = train_tokenizer(list(islice(stream, TOKENIZER_EXAMPLES)))
     comfort.SPELLED += comfort.untelling(piece.strip("Ġ") for piece in tokenizer.get_vocab())
     model = new_model(tokenizer)
-    loss = train(model, batches((encode(tokenizer, e) for e in chain(begin, stream)), rng), steps, CLASSES[role])
+    loss = train(model, batches((encode(tokenizer, e) for e in chain(begin, stream)), rng), steps)
+    if role == "writer":
+        loss = again(model, tokenizer, real_folder)
     fresh = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
     save(model, tokenizer, fresh)
     found = table(CHECKS[role](fresh, CHECKED_PROMPTS, SEED))
     facts = {
         "loss": loss,
-        "steps": steps,
+        "steps": steps + (AGAIN if role == "writer" else 0),
         "real": real_folder is not None,
         "table": found,
     }
@@ -256,6 +261,16 @@ def build(role: str, out: Path, real_folder: Path | None, steps: int) -> str:
     shutil.rmtree(out, ignore_errors=True)
     fresh.rename(out)
     return found
+
+
+def again(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, real_folder: Path | None) -> float:
+    """The writer's second course, from weights as fp16 keeps them: mostly rating, with a head that reads."""
+    for weights in model.parameters():
+        weights.data = weights.data.half().float()
+    rng = random.Random(SEED + 1)
+    torch.manual_seed(SEED + 1)
+    rows = (encode(tokenizer, example) for example in writer.rating(real_folder, rng))
+    return train(model, batches(rows, rng), AGAIN, writer.READ, AGAIN_RATE)
 
 
 def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:

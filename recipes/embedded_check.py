@@ -16,8 +16,9 @@ from sklearn.metrics import cohen_kappa_score
 
 import embedded_comfort as comfort
 from bedside.core.protocols import Launch
-from bedside.core.types import Ask, Conversation, Prompt, Response, Sampling, Stance
+from bedside.core.types import Ask, Conversation, Message, Prompt, Response, Sampling, Stance
 from bedside.datasets.clinic import Clinic
+from bedside.judges.emotion import WordReader
 from bedside.judges.rubric import Rubric
 from bedside.judges.truth import TruthJudge
 from bedside.models.local import Local
@@ -108,12 +109,13 @@ def _at_levels(responses: Sequence[Response], stances: Sequence[Stance | None]) 
 
 
 def _comfort(policy: Any, n: int, rng: random.Random) -> dict[str, Rates]:
-    """Is every word said again while feelings and comfort are added, and every fact? Are ratings right?"""
+    """Is every fact said again, and the feeling that was asked for? Every word? Are ratings right?"""
     cases = [comfort.a_case(rng, "test") for _ in range(n)]
     asked = [comfort.question(case, "test", rng) for case in cases]
     dry = [comfort.dry_answer(case) for case in cases]
-    told = _said(policy, [comfort.rewritten(text, rng)[0] for text in asked])
-    soothed = _said(policy, [comfort.soothed(q, a, rng, "test")[0] for q, a in zip(asked, dry, strict=True)])
+    to_tell = [comfort.rewritten(text, rng) for text in asked]
+    to_soothe = [comfort.soothed(q, a, rng, "test") for q, a in zip(asked, dry, strict=True)]
+    told, soothed = (_said(policy, [one[0] for one in lessons]) for lessons in (to_tell, to_soothe))
     unknown = [comfort.scrambled(rng) for _ in range(n)]
     again = _said(policy, [comfort.rewritten(text, rng)[0] for text in unknown])
     questions, right = zip(*(comfort.rated(rng, "test") for _ in range(n)), strict=True)
@@ -122,6 +124,8 @@ def _comfort(policy: Any, n: int, rng: random.Random) -> dict[str, Rates]:
     return {
         "rewrites a question, every fact kept": {"all": _kept(told, [case.asked for case in cases])},
         "soothes an answer, every fact kept": {"all": _kept(soothed, [case.told for case in cases])},
+        "rewrites with the emotion asked for": {"all": _felt(told, to_tell)},
+        "soothes the emotion asked for": {"all": _felt(soothed, to_soothe)},
         "says words in no order again, every one": {"all": _kept(again, [[text] for text in unknown])},
         "kappa (quadratic) of comfort, held-out wordings": {
             "all": cohen_kappa_score(right, read, labels=labels, weights="quadratic")
@@ -136,6 +140,14 @@ def _said(policy: Any, asked: Sequence[Conversation]) -> list[str]:
 def _kept(texts: Sequence[str], facts: Sequence[Sequence[str]]) -> float:
     both = zip(texts, facts, strict=True)
     return fmean(all(fact.lower() in text.lower() for fact in some) for text, some in both)
+
+
+def _felt(texts: Sequence[str], lessons: Sequence[comfort.Exchange]) -> float:
+    """Share of texts that name every emotion which their lesson's first line names."""
+    reader, said = WordReader(), [*texts, *(answer.partition("\n")[0] for _, answer in lessons)]
+    read = reader.judge([Response(Prompt((Message("user", "-"),)), text or "-", "check") for text in said])
+    named = [{emotion for emotion, score in v.scores.items() if score} for v in read]
+    return fmean(wanted <= there for there, wanted in zip(named[: len(texts)], named[len(texts) :], strict=True))
 
 
 def _ratings(policy: Any, asked: Sequence[Conversation]) -> list[dict[str, float]]:

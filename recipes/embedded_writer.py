@@ -4,11 +4,12 @@
     once more         the same after a first try that was not good, in the words of templates/rewrite_revise.jinja
     rate              the clinic's part rater
 
-A rewrite holds its source word for word, so most of what is said is copied, and copying is learned first.
+A rewrite holds its source word for word, so most of what is said is copied, and copying is learned first. Rating has
+a course of its own at the end.
 """
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from bedside.core.types import Conversation, Message
 from bedside.kernel.templates import render
 from embedded_lessons import UNTOLD, Example, Real, copying, drawn, read_real, shortened
 
-SKILLS = {"rewrite": 0.14, "soothe": 0.14, "rewrite real": 0.1, "soothe real": 0.17, "rate": 0.45}
+SKILLS = {"rewrite": 0.2, "soothe": 0.2, "rewrite real": 0.15, "soothe real": 0.22, "rate": 0.23}
+LATE_SKILLS = {"rewrite": 0.12, "soothe": 0.12, "rewrite real": 0.06, "soothe real": 0.1, "rate": 0.6}
 READ = (len(comfort.RATINGS),) * len(comfort.LINES)
 NOT_RATED = (UNTOLD,) * len(comfort.LINES)
 MOST_WORDS, ASKED_LONG, AGAIN = 240, 0.5, 0.12
@@ -26,16 +28,25 @@ FAULTS = ("lost name", "lost dose", "changed number", "lost negation", "too shor
 
 
 def first(copies: int, real_folder: Path | None, rng: random.Random) -> Iterator[Example]:
-    """Copying alone. Rating alone must not follow: after it nothing is copied any more."""
-    for example in copying(copies, read_real(real_folder) if real_folder else [], rng):
-        yield replace(example, strengths=NOT_RATED)
+    """Copying alone."""
+    yield from copying(copies, read_real(real_folder) if real_folder else [], rng)
 
 
 def lessons(real_folder: Path | None, rng: random.Random) -> Iterator[Example]:
     """Endless, every skill mixed."""
+    for example in _mixed(SKILLS, real_folder, rng):
+        yield replace(example, strengths=())
+
+
+def rating(real_folder: Path | None, rng: random.Random) -> Iterator[Example]:
+    """Endless, mostly rating, and what a head should read: from labels of one word alone it is not learned."""
+    yield from _mixed(LATE_SKILLS, real_folder, rng)
+
+
+def _mixed(skills: Mapping[str, float], real_folder: Path | None, rng: random.Random) -> Iterator[Example]:
     rows = read_real(real_folder) if real_folder else []
     while True:
-        skill = drawn(SKILLS, rng)
+        skill = drawn(skills, rng)
         if skill == "rate":
             yield _rated(rng)
             continue

@@ -87,13 +87,15 @@ def test_the_writer_learns_no_drugs_of_other_parts_and_rates_what_it_does_not_wr
 
 
 @pytest.mark.slow
-def test_the_writer_keeps_every_fact_of_drugs_it_never_met(lessons):
+def test_the_writer_keeps_every_fact_of_drugs_it_never_met_and_feels_what_it_should(lessons):
     pytest.importorskip("torch")
     import embedded_check
 
     found = embedded_check.check_writer(WRITER, 60, 3)
     assert found["rewrites a question, every fact kept"]["all"] >= 0.9, found
     assert found["soothes an answer, every fact kept"]["all"] >= 0.9, found
+    assert found["rewrites with the emotion asked for"]["all"] >= 0.9, found
+    assert found["soothes the emotion asked for"]["all"] >= 0.7, found
 
 
 @pytest.fixture(scope="module")
