@@ -25,7 +25,7 @@ import random
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -48,14 +48,12 @@ from embedded_start import copying_heads
 SEED, THREADS = 7, 1
 VOCABULARY, HIDDEN, LAYERS, HEADS, INNER, CONTEXT = 2048, 128, 4, 4, 448, 2048
 ROPE_THETA = 1e6
-STEPS = {"assistant": 2400, "writer": 2600}
-AGAIN, AGAIN_RATE = 350, 0.5
-"""Steps of the writer's second course, and its peak rates as a share of the first ones."""
+AGAIN_RATE = 0.5
+"""Of a second course: its peak rates as a share of the first ones."""
 TOKENS_A_STEP, WARMUP = 3072, 30
 MUON_RATE, MUON_DECAY, ADAM_RATE = 0.02, 0.02, 3e-3
 TOKENIZER_EXAMPLES, CHECKED_PROMPTS = 6_000, 240
 FIRST_COPIES, FIRST_DRILLS = 3_000, 18_000
-CHECKS = {"assistant": check_assistant, "writer": check_writer}
 HEAD_WEIGHT, LABEL_WEIGHT, COPY_WEIGHT = 1.0, 12.0, 0.4
 """Of the head beside the loss; and of a label, and of a word of a copied text, beside a word of an answer."""
 END, PAD = "<|end|>", "<|pad|>"
@@ -228,49 +226,80 @@ def _orthogonal(matrix: torch.Tensor) -> torch.Tensor:
     return wide.T if matrix.shape[0] > matrix.shape[1] else wide
 
 
-def taught(role: str, real_folder: Path | None, rng: random.Random) -> tuple[Iterator[Example], Iterator[Example]]:
+Lessons = Callable[[Path | None, random.Random], Iterator[Example]]
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """What one of the models is taught, and how it is checked."""
+
+    first: Lessons
+    lessons: Lessons
     """What goes first, and what never ends."""
-    if role == "writer":
-        return writer.first(FIRST_COPIES, real_folder, rng), writer.lessons(real_folder, rng)
-    return first(FIRST_COPIES, FIRST_DRILLS, real_folder, rng, SEED), lessons(real_folder, rng, SEED)
+    steps: int
+    check: Callable[[Path, int, int], dict[str, dict[str, float]]]
+    again: Lessons | None = None
+    steps_again: int = 0
+    """A second course, with a head that reads ``embedded_writer.READ``."""
 
 
-def build(role: str, out: Path, real_folder: Path | None, steps: int) -> str:
+ROLES = {
+    "assistant": Role(
+        first=lambda real, rng: first(FIRST_COPIES, FIRST_DRILLS, real, rng, SEED),
+        lessons=lambda real, rng: lessons(real, rng, SEED),
+        steps=2400,
+        check=check_assistant,
+    ),
+    "writer": Role(
+        first=lambda real, rng: writer.first(FIRST_COPIES, real, rng),
+        lessons=writer.lessons,
+        steps=2600,
+        check=check_writer,
+        again=writer.rating,
+        steps_again=350,
+    ),
+}
+
+
+def build(name: str, out: Path, real_folder: Path | None, steps: int | None) -> str:
     """Trains, checks and saves; ``out`` is replaced as a whole at the end. Returns the table of the check."""
     torch.manual_seed(SEED)
     torch.set_num_threads(THREADS)
     torch.use_deterministic_algorithms(True)
-    rng = random.Random(SEED)
-    begin, stream = taught(role, real_folder, rng)
+    rng, role = random.Random(SEED), ROLES[name]
+    steps, stream = steps or role.steps, role.lessons(real_folder, rng)
     tokenizer = train_tokenizer(list(islice(stream, TOKENIZER_EXAMPLES)))
     comfort.SPELLED += comfort.untelling(piece.strip("Ġ") for piece in tokenizer.get_vocab())
     model = new_model(tokenizer)
-    loss = train(model, batches((encode(tokenizer, e) for e in chain(begin, stream)), rng), steps)
-    if role == "writer":
-        loss = again(model, tokenizer, real_folder)
+    taught = chain(role.first(real_folder, rng), stream)
+    loss = train(model, batches((encode(tokenizer, e) for e in taught), rng), steps)
+    if role.again:
+        loss = again(model, tokenizer, role.again, real_folder, role.steps_again)
     fresh = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
     save(model, tokenizer, fresh)
-    found = table(CHECKS[role](fresh, CHECKED_PROMPTS, SEED))
+    found = table(role.check(fresh, CHECKED_PROMPTS, SEED))
     facts = {
         "loss": loss,
-        "steps": steps + (AGAIN if role == "writer" else 0),
+        "steps": steps + role.steps_again,
         "real": real_folder is not None,
         "table": found,
     }
-    (fresh / "README.md").write_text(_card(role, model, **facts), encoding="utf-8")
+    (fresh / "README.md").write_text(_card(name, model, **facts), encoding="utf-8")
     shutil.rmtree(out, ignore_errors=True)
     fresh.rename(out)
     return found
 
 
-def again(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, real_folder: Path | None) -> float:
-    """The writer's second course, from weights as fp16 keeps them: mostly rating, with a head that reads."""
+def again(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, taught: Lessons, real_folder: Path | None, steps: int
+) -> float:
+    """A second course, from weights as fp16 keeps them."""
     for weights in model.parameters():
         weights.data = weights.data.half().float()
     rng = random.Random(SEED + 1)
     torch.manual_seed(SEED + 1)
-    rows = (encode(tokenizer, example) for example in writer.rating(real_folder, rng))
-    return train(model, batches(rows, rng), AGAIN, writer.READ, AGAIN_RATE)
+    rows = (encode(tokenizer, example) for example in taught(real_folder, rng))
+    return train(model, batches(rows, rng), steps, writer.READ, AGAIN_RATE)
 
 
 def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
@@ -285,8 +314,8 @@ def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Pa
     (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def _card(role: str, model: LlamaForCausalLM, **facts: Any) -> str:
-    source = Path(__file__).with_name(f"embedded_{role}_card.md").read_text(encoding="utf-8")
+def _card(name: str, model: LlamaForCausalLM, **facts: Any) -> str:
+    source = Path(__file__).with_name(f"embedded_{name}_card.md").read_text(encoding="utf-8")
     return render_text(
         source,
         parameters=sum(p.numel() for p in model.parameters()),
@@ -307,10 +336,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path, help="folder to make or replace")
     parser.add_argument("--real", type=Path, help="holds dialogues/medquad.jsonl, safety/prompts.jsonl")
-    parser.add_argument("--role", choices=STEPS, default="assistant")
+    parser.add_argument("--role", choices=ROLES, default="assistant")
     parser.add_argument("--steps", type=int)
     arguments = parser.parse_args()
     started = time.monotonic()
-    role = arguments.role
-    print(build(role, arguments.out, arguments.real, arguments.steps or STEPS[role]))
+    print(build(arguments.role, arguments.out, arguments.real, arguments.steps))
     print(f"{time.monotonic() - started:.0f} s in all")

@@ -210,9 +210,7 @@ class Real:
     answer: str
     """Its first sentence or two."""
     whole: str
-    """As much of it as the assistant soothes."""
-    text: str
-    """All of it: the writer's."""
+    """All of it."""
     harm: int
     group: str
 
@@ -223,18 +221,18 @@ def read_real(folder: Path) -> list[Real]:
     for row in _train_rows(folder / "dialogues" / "medquad.jsonl"):
         start = _first_sentences(row["answer"])
         if start:
-            rows.append(Real(row["question"], start, shortened(row["answer"]), row["answer"], 0, row["group"]))
+            rows.append(Real(row["question"], start, row["answer"], 0, row["group"]))
     for row in _train_rows(folder / "safety" / "prompts.jsonl"):
         if row["source"] == "medsafetybench" and row["safe_response"]:
             said = row["safe_response"]
-            rows.append(Real(row["prompt"], _first_sentences(said), shortened(said), said, 3, row["group"]))
+            rows.append(Real(row["prompt"], _first_sentences(said), said, 3, row["group"]))
     return rows
 
 
 def copying(n: int, rows: Sequence[Real], rng: random.Random) -> Iterator[Example]:
     for _ in range(n):
         real = rows and rng.random() < REAL_COPIES
-        yield Example(*(comfort.rewritten(rng.choice(rows).whole, rng) if real else comfort.copied(rng)))
+        yield Example(*(comfort.rewritten(shortened(rng.choice(rows).whole), rng) if real else comfort.copied(rng)))
 
 
 def _train_rows(path: Path) -> list[dict[str, Any]]:
@@ -288,7 +286,7 @@ def _real_example(row: Real, skill: str, rng: random.Random) -> Example:
     if skill == "rewrite":
         return Example(*comfort.rewritten(row.question, rng))
     if skill == "soothe":
-        return Example(*comfort.soothed(row.question, row.whole, rng))
+        return Example(*comfort.soothed(row.question, shortened(row.whole), rng))
     prompt = Prompt((Message("user", row.question),))
     if skill == "answer":
         return Example(conversation(Ask(prompt)), real_answer(row, Stance.ACCEPT, rng), row.harm)

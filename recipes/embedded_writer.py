@@ -68,7 +68,7 @@ def _clinic(skill: str, rng: random.Random) -> comfort.Exchange:
 
 def _real(rows: Sequence[Real], skill: str, rng: random.Random) -> comfort.Exchange:
     row = rng.choice(rows)
-    text = comfort.swapped(shortened(row.text, rng.randint(5, MOST_WORDS)), rng)
+    text = comfort.swapped(shortened(row.whole, rng.randint(5, MOST_WORDS)), rng)
     if "soothe" in skill:
         return comfort.soothed(row.question, text, rng)
     return comfort.rewritten(text if rng.random() < ASKED_LONG else row.question, rng)

@@ -72,7 +72,7 @@ class Ward:
     trains = "stance"
 
     def __init__(self, *script):
-        self.session, self.writer, self.launch, self.asked = self, Scripted(script), Launch(), []
+        self.session, self.writer, self.launch = self, Scripted(script), Launch()
         self.config = SimpleNamespace(comfort=Comfort())
 
     def judged(self, responses, judge, label):

@@ -18,6 +18,7 @@ from bedside.core.ranks import Alone, rejoin, share
 from bedside.engine import ranks as engine
 from bedside.engine.logprobs import Exchange
 from bedside.engine.trainer import Mismatch, kl_estimate
+from bedside.faces import environment, launcher
 from bedside.faces.launcher import Started, started
 from bedside.flows import align
 from bedside.flows.session import Session
@@ -243,3 +244,22 @@ def test_an_endpoint_and_dropout_are_refused_in_two_processes(tmp_path):
         shared(tmp_path).open(http)
     with pytest.raises(ConfigError, match="dropout draws from one stream"):
         align._require_no_dropout(shared(tmp_path, "align.lora.dropout=0.1"))
+
+
+def test_a_second_process_that_has_met_nobody_is_ended_without_a_word(monkeypatch):
+    monkeypatch.setattr(launcher, "STARTED", Started(rank=1, world=2))
+    monkeypatch.setattr(environment, "STARTED", Started(rank=1, world=2))
+    monkeypatch.setenv("RANK", "1")
+    with pytest.raises(SystemExit) as left:
+        environment._ended()
+    assert left.value.code == 0
+    monkeypatch.delenv("RANK")
+    with pytest.raises(Lost):
+        environment._ended()
+
+
+def test_the_first_process_always_tells_of_one_that_is_gone(monkeypatch):
+    monkeypatch.setattr(environment, "STARTED", Started(rank=0, world=2))
+    monkeypatch.setenv("RANK", "0")
+    with pytest.raises(Lost):
+        environment._ended()

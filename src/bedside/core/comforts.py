@@ -9,6 +9,12 @@ LINES = ("empathetic", "comforting", "reassuring")
 """What a judge of comfort rates."""
 
 
+def rating(scores: Mapping[str, float]) -> float | None:
+    """Mean of the three lines, 0 to 1; None where one of them is not rated."""
+    told = [scores[line] for line in LINES if line in scores]
+    return sum(told) / len(LINES) if len(told) == len(LINES) else None
+
+
 @dataclass(frozen=True, slots=True)
 class Arm:
     """One model on the sealed dialogues."""

@@ -22,7 +22,7 @@ from rich.progress import Progress as Bars
 
 from bedside.core.errors import BedsideError, ConfigError, Lost, ModelError
 from bedside.core.protocols import Launch, Machine
-from bedside.faces.launcher import STARTED
+from bedside.faces.launcher import STARTED, met
 
 INTERRUPTED = 130
 UNUSABLE = {
@@ -177,7 +177,9 @@ class Interrupted(Exception):
 
 
 def _ended(*_: object) -> None:
-    """A launcher ends the others when one is gone."""
+    """A launcher ends the others when one is gone. A second one that has met nobody yet has lost nothing to tell of."""
+    if STARTED.rank > 0 and not met():
+        raise SystemExit(0)
     raise Lost
 
 

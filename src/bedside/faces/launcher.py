@@ -70,6 +70,11 @@ def ranks(device: Callable[[], str]) -> Ranks:
     return found
 
 
+def met() -> bool:
+    """Whether this process has met the others: ``ranks`` then takes away what the launcher said."""
+    return STARTED.world > 1 and "RANK" not in os.environ
+
+
 def note() -> str | None:
     """What a person should know of how this was started."""
     if not STARTED.accelerated:

@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bedside.core import stances
-from bedside.core.comforts import LINES
+from bedside.core.comforts import LINES, rating
 from bedside.core.protocols import Launch
 from bedside.core.reports import Measure
 from bedside.core.types import Judged
@@ -113,11 +113,11 @@ def has_red_flag(row: Judged) -> bool:
 
 
 def _row(row: Judged, openers: Counter[str]) -> dict[str, float]:
-    if not _rated(row):
+    comfort = rating(row.verdict.scores)
+    if comfort is None:
         return {}
     text = row.response.text
     told = {line: row.verdict.scores[line] for line in LINES}
-    comfort = sum(told.values()) / len(LINES)
     facts_held = held(row)
     told |= {"comfort": comfort, "primary_comfort": comfort * (facts_held.intact and right_stance(row))}
     told |= {"facts_wrong": facts_held.wrong}
@@ -130,7 +130,7 @@ def _row(row: Judged, openers: Counter[str]) -> dict[str, float]:
 
 
 def _rated(row: Judged) -> bool:
-    return all(line in row.verdict.scores for line in LINES)
+    return rating(row.verdict.scores) is not None
 
 
 def _urgent(text: str) -> bool:

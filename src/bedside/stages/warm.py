@@ -11,16 +11,15 @@ the cold one gave. Only answers whose warm form keeps every fact and its stance 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from statistics import fmean
 
-from bedside.core.comforts import LINES
+from bedside.core.comforts import rating
 from bedside.core.identity import drawn
 from bedside.core.reports import Flow
 from bedside.core.stances import score
 from bedside.core.types import Judged, Pair, Prompt, Thumb
 
 KIND = 0.5
-"""Mean rating from which on an answer is kind."""
+"""Rating from which on an answer is kind."""
 Warm = Mapping[tuple[str, str], str]
 """(prompt id, cold text) to the warm text."""
 Said = tuple[Prompt, str, bool]
@@ -40,10 +39,9 @@ def _second(prompt: Prompt, text: str) -> bool:
 
 
 def is_kind(row: Judged) -> bool:
-    """Whether the lines of comfort are rated ``KIND`` or more on average; unread is not kind."""
-    scores = row.verdict.scores or {}
-    lines = [scores[line] for line in LINES if line in scores]
-    return bool(lines) and fmean(lines) >= KIND
+    """Whether it is rated ``KIND`` or more; unread is not kind."""
+    found = rating(row.verdict.scores)
+    return found is not None and found >= KIND
 
 
 def keeps_stance(row: Judged, *, right: bool) -> bool:
