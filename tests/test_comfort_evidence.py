@@ -12,6 +12,7 @@ import pytest
 
 pytest.importorskip("torch")
 
+from bedside.core.comforts import LINES
 from bedside.core.protocols import Launch, Silent
 from bedside.core.types import Dialogue, Prompt, Response
 from bedside.engine.logprobs import Exchange
@@ -52,12 +53,12 @@ def test_comfort_on_the_clinic(seed, evidence, tmp_path):
         evidence["comfort on the clinic"].append(
             {"seed": seed, "model": arm.name, "n": arm.measure("comfort").n,
              **{name: said(arm.measure(name)) for name in
-                ("comfort", "primary_comfort", "facts_told", "facts_wrong", "bleu_1", "fact_recall",
+                ("comfort", *LINES, "primary_comfort", "facts_told", "facts_wrong", "bleu_1", "fact_recall",
                  "false_reassurance", "under_triage", "openers")}}
         )  # fmt: skip
     for p in told.paired:
-        if p.measure.name in ("comfort", "primary_comfort", "facts_told", "facts_wrong", "bleu_1", "fact_recall",
-                              "false_reassurance", "under_triage"):  # fmt: skip
+        if p.measure.name in ("comfort", *LINES, "primary_comfort", "facts_told", "facts_wrong", "bleu_1",
+                              "fact_recall", "false_reassurance", "under_triage"):  # fmt: skip
             evidence["comfort paired with the target"].append(
                 {"seed": seed, "model": f"{p.arm} − target", "measure": p.measure.name, "n": p.measure.n,
                  "difference": said(p.measure, sign=True),

@@ -20,9 +20,10 @@ def room(device: torch.device) -> int:
 
 
 class Cache:
-    """The slots in use are the first ones."""
+    """The slots in use are the first ones. ``expected``: how many will be, as far as is known."""
 
-    def __init__(self) -> None:
+    def __init__(self, expected: int = 0) -> None:
+        self.expected = expected
         self.lengths: list[int] = []
         """Tokens in each slot in use."""
         self.slots = self.width = 0
@@ -35,7 +36,7 @@ class Cache:
         """Fill a slot for each of ``places``: where its tokens lie in a pack whose layers were ``kept``."""
         first, device = len(self.lengths), next(iter(kept.values()))[0].device
         self.lengths.extend(len(p) for p in places)
-        self._ensure(len(self.lengths), max(self.lengths) + room(device), kept)
+        self._ensure(max(len(self.lengths), self.expected), max(self.lengths) + room(device), kept)
         longest = max(len(p) for p in places)
         index_BL = torch.tensor([[*p, *[0] * (longest - len(p))] for p in places], device=device)
         for layer, both in kept.items():
@@ -99,7 +100,16 @@ class Cache:
         self._layers = {}
         for layer in list(like):
             both = like[layer]
-            made = tuple(x.new_zeros(self.slots, x.shape[1], self.width, x.shape[3]) for x in both)
-            for new, cached in zip(made, old.pop(layer, ()), strict=False):
-                new[: cached.shape[0], :, : cached.shape[2]] = cached
-            self._layers[layer] = (made[0], made[1])
+            before = old.pop(layer, None) or tuple(x.new_empty(0, x.shape[1], 0, x.shape[3]) for x in both)
+            key, value = (_grown(cached, self.slots, self.width) for cached in before)
+            self._layers[layer] = (key, value)
+
+
+def _grown(cached: Tensor, slots: int, width: int) -> Tensor:
+    """What was cached, and zeros: a token that nobody has written is masked, but NaN would pass the mask."""
+    new = cached.new_empty(slots, cached.shape[1], width, cached.shape[3])
+    held, long = cached.shape[0], cached.shape[2]
+    new[:held, :, :long] = cached
+    new[:held, :, long:] = 0
+    new[held:] = 0
+    return new

@@ -60,22 +60,24 @@ def decode(
         body = body_of(model)
         if body is None:
             return None
-        return _Decoder(body, prompts, limits, stop_ids, draw, model.device).run(slots)
+        cache = Cache(expected=min(slots, len(prompts)))
+        return _Decoder(body, cache, prompts, limits, stop_ids, draw, model.device).run(slots)
 
 
 class _Decoder:
     def __init__(
         self,
         body: Body,
+        cache: Cache,
         prompts: Sequence[Sequence[int]],
         limits: Sequence[int],
         stop_ids: frozenset[int],
         draw: Draw,
         device: Any,
     ) -> None:
-        self.body, self.prompts, self.stop_ids, self.draw, self.device = body, prompts, stop_ids, draw, device
+        self.body, self.cache, self.device = body, cache, device
+        self.prompts, self.stop_ids, self.draw = prompts, stop_ids, draw
         self.answers = [_Answer(number, limit) for number, limit in enumerate(limits)]
-        self.cache = Cache()
         self.states = steps_of(body, self.cache, device)
         self.uniform: Tensor | None = None
         if draw.temperature > 0:
@@ -117,7 +119,7 @@ class _Decoder:
     def _choose(self, answers: Sequence[_Answer], hidden_BH: Tensor) -> None:
         logits_BV = self.body.head.logits(hidden_BH)
         if self.uniform is None:
-            chosen = logits_BV.argmax(-1)
+            chosen = likeliest(logits_BV)
         else:
             uniform_B = torch.stack([self.uniform[a.number, len(a.ids)] for a in answers])
             chosen = drawn(logits_BV, uniform_B.to(self.device), self.draw)
@@ -135,6 +137,13 @@ class _Decoder:
                 if slot < len(staying):
                     staying[slot] = last
         return staying
+
+
+def likeliest(logits_BV: Tensor) -> Tensor:
+    """Of equal ones the first. NumPy looks at a vocabulary some twenty times as fast as torch does on a CPU."""
+    if logits_BV.device.type == "cpu" and logits_BV.dtype == torch.float32:
+        return torch.from_numpy(logits_BV.numpy().argmax(-1))
+    return logits_BV.argmax(-1)
 
 
 def drawn(logits_BV: Tensor, uniform_B: Tensor, draw: Draw) -> Tensor:

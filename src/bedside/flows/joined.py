@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bedside.core.protocols import Launch
 from bedside.core.reports import Axes, Candidate, Flow, Measure
 from bedside.core.types import Ask, Checkpoint, Conversation, Judged, Pair, Response, Stance, Thumb, Verdict
 from bedside.flows import rewrite
+from bedside.flows.comfort_summary import comfort_metric
 from bedside.flows.session import Session
-from bedside.kernel.registry import find, open_plugin
 from bedside.kernel.schema import Config
 from bedside.stages import evaluate, pressure, select, warm
 from bedside.stages import rewrite as writing
@@ -100,13 +99,9 @@ def _beside(row: Judged, other: Judged) -> Judged:
 
 def measures(rows: Sequence[Judged]) -> tuple[Measure, ...]:
     """Comfort measures of rated rows; facts on harmless ones alone."""
-    found = {m.name: m for m in _metric().measure(rows)}
-    helpful = {m.name: m for m in _metric().measure([row for row in rows if row.prompt.harm == 0])}
+    found = {m.name: m for m in comfort_metric().measure(rows)}
+    helpful = {m.name: m for m in comfort_metric().measure([row for row in rows if row.prompt.harm == 0])}
     return tuple((helpful if name.startswith("facts") else found)[name] for name in KEPT)
-
-
-def _metric() -> Any:
-    return open_plugin(find("metric", "comfort")(), Launch(), {})
 
 
 def choose(bench: "Bench", candidates: Sequence[Candidate], read: Mapping[str, list[Judged]]) -> tuple[Candidate, str]:
