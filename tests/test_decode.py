@@ -13,7 +13,7 @@ from bedside.engine import cache as caching
 from bedside.engine import decode as decoding
 from bedside.engine import shadow
 from bedside.engine import steps as stepping
-from bedside.engine.decode import Draw, decode, drawn
+from bedside.engine.decode import Draw, decode, drawn, likeliest
 from bedside.kernel.registry import find, open_plugin
 from test_ragged import SHAPES, folders, load  # noqa: F401
 
@@ -137,9 +137,35 @@ def test_steps_over_all_slots_and_their_whole_width_give_the_same_answers(slots,
     assert decode(model, PROMPTS, [36] * 6, frozenset([1]), Draw(), slots=slots) == expected
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_of_equally_likely_tokens_the_first_is_chosen(dtype):
+    logits_BV = torch.tensor([[1.0, 3.0, 3.0, 0.0], [2.0, 2.0, 2.0, 2.0]], dtype=dtype)
+    assert likeliest(logits_BV).tolist() == [1, 0]
+
+
+def test_a_cache_is_laid_out_once_for_the_answers_that_are_expected():
+    cache = caching.Cache(expected=3)
+    read = {0: (torch.randn(1, 2, 5, 4), torch.randn(1, 2, 5, 4))}
+    cache.add(read, [range(5)])
+    keys, _ = cache._layers[0]
+    cache.add(read, [range(3), range(4)])
+    assert cache._layers[0][0] is keys
+    assert torch.equal(keys[2, :, :4], read[0][0][0, :, :4])
+    assert not keys[2, :, 4:].any(), "what nobody wrote is masked, and NaN would pass the mask"
+    cache.add(read, [range(2)])
+    grown, _ = cache._layers[0]
+    assert torch.equal(grown[:3, :, : keys.shape[2]], keys)
+    assert not grown[3, :, 2:].any()
+
+
+def _refused(*_):
+    raise RuntimeError("no graphs here")
+
+
 def test_a_step_that_cannot_be_recorded_is_called(load, monkeypatch, caplog):  # noqa: F811
     model = load("llama").eval()
     expected = decode(model, PROMPTS, [9] * 6, frozenset([1]), Draw())
     monkeypatch.setattr(decoding, "steps_of", lambda *asked: stepping._Replayed(*asked))
-    assert decode(model, PROMPTS, [9] * 6, frozenset([1]), Draw()) == expected, "this CPU has no graphs"
+    monkeypatch.setattr(torch.cuda, "Stream", _refused)
+    assert decode(model, PROMPTS, [9] * 6, frozenset([1]), Draw()) == expected
     assert "steps are called, not replayed" in caplog.text

@@ -47,7 +47,7 @@ def test_the_rows_of_a_run_train_a_step_in_trl_as_they_are(kind, tiny, tmp_path)
 
 
 def test_what_ships_loads_in_plain_peft_and_merges_to_the_same_logits(tiny, tmp_path, coin):  # noqa: F811
-    session = api.session(bedside.load(write_config(tmp_path, tiny["llama"])), Silent())
+    session = api.session(bedside.load(write_config(tmp_path, tiny["llama"]), ["device=cpu"]), Silent())
     exports.preferences(tmp_path, LESSON)
     root = session.store.root
     checkpoint = single.train(session, "kto", tmp_path / "kto.jsonl", root / "cycle-1" / "kto")
