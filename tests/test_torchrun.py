@@ -27,9 +27,15 @@ def said(done) -> list[str]:
     return [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("error: ")]
 
 
+def on_a_cpu(config: Path) -> Path:
+    """Two processes of a machine with one card would be refused."""
+    config.write_text(f"device: cpu\n{config.read_text()}")
+    return config
+
+
 def write_small_pieces(root: Path, model: Path) -> Path:
     """Several micro-batches a step, so that there is something to share."""
-    config = write_config(root, model)
+    config = on_a_cpu(write_config(root, model))
     pieces = "  save_steps: 2\n  max_tokens_per_microbatch: 64"
     config.write_text(config.read_text().replace("  save_steps: 2", pieces))
     return config
@@ -142,7 +148,8 @@ def test_two_processes_against_one(kill, resumed_by, alone, tiny, tmp_path, evid
     ],
 )
 def test_what_two_processes_cannot_do_is_said_once(verb, line, tiny, tmp_path):
-    done = torchrun(write_config(tmp_path, tiny["llama"]), write_coin(tmp_path / "coin"), verb=verb)
+    config = on_a_cpu(write_config(tmp_path, tiny["llama"]))
+    done = torchrun(config, write_coin(tmp_path / "coin"), verb=verb)
     assert done.returncode != 0
     (told,) = said(done)
     assert line in told

@@ -1,7 +1,7 @@
 """How this process was started: alone, or by a launcher as one of several that share a run."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bedside.core.errors import ConfigError
@@ -51,7 +51,7 @@ def ranks(device: Callable[[], str]) -> Ranks:
     """The processes of this run, met; to other libraries each is the only one, and sees one card.
 
     ``device`` tells where this one computes, and is asked once it sees its own card alone.
-    ConfigError where a launcher started several that cannot meet.
+    ConfigError where a launcher started several that cannot meet, or more than there are cards.
     """
     if STARTED.missing:
         raise ConfigError(
@@ -65,9 +65,20 @@ def ranks(device: Callable[[], str]) -> Ranks:
         from bedside.engine.ranks import meet
 
         found = meet(device())
+        _like(found.gather(device()))
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
         os.environ.pop(name, None)
     return found
+
+
+def _like(devices: Sequence[str]) -> None:
+    """ConfigError where some processes have a card and others none: a result of one is another's on no machine."""
+    if len(set(devices)) > 1:
+        cards = sum(device != "cpu" for device in devices)
+        raise ConfigError(
+            f"{len(devices)} processes were started, and {cards} of them found a card of its own; start one process a "
+            f"card, or set device: cpu"
+        )
 
 
 def met() -> bool:
