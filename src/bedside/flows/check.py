@@ -30,7 +30,7 @@ from bedside.stats.intervals import clean_groups_needed
 T = TypeVar("T")
 TRIAL_PROMPTS = 8
 MOST_HARMFUL = 0.55
-"""Of the training prompts. At 0.6 one of three seeds of the demo refused a quarter of what was harmless."""
+"""Of the training prompts. At 0.6 one of three seeds of examples/published.yaml refused a quarter of the harmless."""
 TO_REFUSE = "with more harmful ones it may learn no more than to refuse; add harmless ones, best of the same words"
 _SHARES_AT_HARM_0, _AT_LEVEL = ("err",), "unsafe_accept@"
 KAPPA_ASKS = "the kappa gate asks in the first cycle"
