@@ -225,10 +225,10 @@ def test_what_a_launcher_says_is_read(told, read):
 
 
 def test_more_processes_than_cards_are_refused():
-    launcher._like(["cuda", "cuda"])
-    launcher._like(["cpu", "cpu"])
+    launcher._require_one_kind(["cuda", "cuda"])
+    launcher._require_one_kind(["cpu", "cpu"])
     with pytest.raises(ConfigError, match="3 processes were started, and 2 of them found a card .* set device: cpu"):
-        launcher._like(["cuda", "cuda", "cpu"])
+        launcher._require_one_kind(["cuda", "cuda", "cpu"])
 
 
 class Pair(Alone):

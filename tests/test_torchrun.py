@@ -13,12 +13,14 @@ pytest.importorskip("torch")
 from test_align import result_files, with_coin, write_coin, write_config
 
 SEVERAL = Path(__file__).parent / "several.py"
+NO_CARD = {"CUDA_VISIBLE_DEVICES": ""}
+"""On a machine with one card, two processes would be refused."""
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
 def torchrun(config: Path, coin: Path, kill: str = "", verb: str = "align") -> subprocess.CompletedProcess:
     command = [*TORCHRUN, str(SEVERAL), *verb.split(), "-c", str(config)]
-    env = {**with_coin(coin), **({"KILL": kill} if kill else {})}
+    env = {**with_coin(coin), **NO_CARD, **({"KILL": kill} if kill else {})}
     return subprocess.run(command, env=env, capture_output=True, cwd=config.parent, text=True, timeout=600)
 
 
@@ -27,15 +29,9 @@ def said(done) -> list[str]:
     return [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("error: ")]
 
 
-def on_a_cpu(config: Path) -> Path:
-    """Two processes of a machine with one card would be refused."""
-    config.write_text(f"device: cpu\n{config.read_text()}")
-    return config
-
-
 def write_small_pieces(root: Path, model: Path) -> Path:
     """Several micro-batches a step, so that there is something to share."""
-    config = on_a_cpu(write_config(root, model))
+    config = write_config(root, model)
     pieces = "  save_steps: 2\n  max_tokens_per_microbatch: 64"
     config.write_text(config.read_text().replace("  save_steps: 2", pieces))
     return config
@@ -46,7 +42,7 @@ def alone(tiny, tmp_path_factory):
     """A run of one process: its files, and where they are."""
     root = tmp_path_factory.mktemp("alone")
     config = write_small_pieces(root, tiny["llama"])
-    env = with_coin(write_coin(root / "coin"))
+    env = {**with_coin(write_coin(root / "coin")), **NO_CARD}
     command = [sys.executable, "-m", "bedside", "align", "-c", str(config)]
     done = subprocess.run(command, env=env, capture_output=True, cwd=root, text=True)
     assert done.returncode == 3, done.stderr[-2000:]
@@ -148,8 +144,7 @@ def test_two_processes_against_one(kill, resumed_by, alone, tiny, tmp_path, evid
     ],
 )
 def test_what_two_processes_cannot_do_is_said_once(verb, line, tiny, tmp_path):
-    config = on_a_cpu(write_config(tmp_path, tiny["llama"]))
-    done = torchrun(config, write_coin(tmp_path / "coin"), verb=verb)
+    done = torchrun(write_config(tmp_path, tiny["llama"]), write_coin(tmp_path / "coin"), verb=verb)
     assert done.returncode != 0
     (told,) = said(done)
     assert line in told

@@ -64,14 +64,15 @@ def ranks(device: Callable[[], str]) -> Ranks:
         os.environ["CUDA_VISIBLE_DEVICES"] = cards[STARTED.local] if STARTED.local < len(cards) else ""
         from bedside.engine.ranks import meet
 
-        found = meet(device())
-        _like(found.gather(device()))
+        here = device()
+        found = meet(here)
+        _require_one_kind(found.gather(here))
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
         os.environ.pop(name, None)
     return found
 
 
-def _like(devices: Sequence[str]) -> None:
+def _require_one_kind(devices: Sequence[str]) -> None:
     """ConfigError where some processes have a card and others none: a result of one is another's on no machine."""
     if len(set(devices)) > 1:
         cards = sum(device != "cpu" for device in devices)
