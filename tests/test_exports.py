@@ -39,6 +39,10 @@ def test_the_rows_of_a_run_train_a_step_in_trl_as_they_are(kind, tiny, tmp_path)
         processing_class=AutoTokenizer.from_pretrained(tiny["llama"]),
         peft_config=LoraConfig(r=4, target_modules="all-linear"),
     )
+    if kind == "sft":
+        learned = made.train_dataset[0]["labels"]
+        answer = made.processing_class.decode([t for t in learned if t >= 0], skip_special_tokens=True)
+        assert answer == LESSON.dialogues[0].answer
     before = {name: weight.clone() for name, weight in made.model.named_parameters() if "lora_B" in name}
     made.train()
     assert made.state.global_step == 1

@@ -2,7 +2,7 @@
 
     KTO   {"prompt": ..., "completion": ..., "label": true}
     DPO   {"prompt": ..., "chosen": ..., "rejected": ...}      or no prompt, and both sides whole conversations
-    SFT   {"messages": [...]}                                  or {"prompt": ..., "completion": ...}
+    SFT   {"prompt": ..., "completion": ...}                   or {"messages": [...]}
 
 A text stands for one turn; a list of {"role", "content"} for several. Written rows are conversational.
 """
@@ -27,8 +27,8 @@ def read(rows: Iterable[Row], reads: str) -> list[Preference]:
 
 
 def dialogue_row(row: Dialogue) -> dict[str, Any]:
-    """A row of ``SFTTrainer``."""
-    return {"messages": [*turns(row.prompt), *_answer(row.answer)]}
+    """A row of ``SFTTrainer``, which learns from completions alone; from messages it would learn every turn."""
+    return {"prompt": turns(row.prompt), "completion": _answer(row.answer)}
 
 
 def thumb_row(row: Thumb) -> dict[str, Any]:
