@@ -29,7 +29,7 @@ class Ratio:
 
 def machine() -> dict[str, Any]:
     found = {
-        "cpu": _cpu(),
+        "cpu": processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
@@ -94,7 +94,8 @@ def answer(ratios: Sequence[Ratio], **details: Any) -> dict[str, Any]:
     return {"ratios": [asdict(r) for r in ratios], "details": details}
 
 
-def _cpu() -> str:
+def processor() -> str:
+    """What the CPU calls itself; its last bits decide what some trainings come to."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as lines:
             return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))

@@ -75,8 +75,10 @@ def evidence(tmp_path_factory):
 
 
 def _page(name: str, rows: list[dict[str, object]]) -> str:
+    from benchmarks.measuring import processor
+
     packages = ", ".join(f"{p} {version(p)}" for p in ("torch", "transformers", "peft", "numpy"))
-    head = f"# {name[0].upper()}{name[1:]}\n\n`make prove`, {platform.machine()}, {os.cpu_count()} cores, "
+    head = f"# {name[0].upper()}{name[1:]}\n\n`make prove`, {processor()}, {os.cpu_count()} cores, "
     lines = [list(rows[0]), ["---"] * len(rows[0]), *([str(v) for v in row.values()] for row in rows)]
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     return f"{head}Python {platform.python_version()}, {packages}.\n\n{table}\n"
