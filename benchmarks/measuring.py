@@ -95,7 +95,7 @@ def answer(ratios: Sequence[Ratio], **details: Any) -> dict[str, Any]:
 
 
 def processor() -> str:
-    """What the CPU calls itself; its last bits decide what some trainings come to."""
+    """What the CPU calls itself. How it rounds decides what some trainings come to."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as lines:
             return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))

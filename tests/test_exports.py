@@ -26,28 +26,35 @@ TRAINERS = {
 LESSON = Lesson(ROWS["sft"], ROWS["dpo"], ROWS["kto"])
 
 
-@pytest.mark.parametrize("kind", TRAINERS)
-def test_the_rows_of_a_run_train_a_step_in_trl_as_they_are(kind, tiny, tmp_path):
+def trainer_of(kind, model, tmp_path):
+    """TRL's trainer on the rows that a run leaves."""
     exports.preferences(tmp_path, LESSON)
     config, trainer, file = TRAINERS[kind]
     rows = load_dataset("json", data_files=str(tmp_path / file), cache_dir=str(tmp_path / "cache"))["train"]
     more = {"use_cpu": True, "report_to": "none", "max_steps": 1, "learning_rate": 0.1, "disable_tqdm": True}
-    made = trainer(
-        model=str(tiny["llama"]),
+    return trainer(
+        model=str(model),
         args=config(output_dir=str(tmp_path / "out"), per_device_train_batch_size=2, bf16=False, **more),
         train_dataset=rows,
-        processing_class=AutoTokenizer.from_pretrained(tiny["llama"]),
+        processing_class=AutoTokenizer.from_pretrained(model),
         peft_config=LoraConfig(r=4, target_modules="all-linear"),
     )
-    if kind == "sft":
-        learned = made.train_dataset[0]["labels"]
-        answer = made.processing_class.decode([t for t in learned if t >= 0], skip_special_tokens=True)
-        assert answer == LESSON.dialogues[0].answer
+
+
+@pytest.mark.parametrize("kind", TRAINERS)
+def test_the_rows_of_a_run_train_a_step_in_trl_as_they_are(kind, tiny, tmp_path):
+    made = trainer_of(kind, tiny["llama"], tmp_path)
     before = {name: weight.clone() for name, weight in made.model.named_parameters() if "lora_B" in name}
     made.train()
     assert made.state.global_step == 1
     after = dict(made.model.named_parameters())
     assert any(not torch.equal(after[name], weight) for name, weight in before.items())
+
+
+def test_trl_imitates_the_answer_alone(tiny, tmp_path):
+    made = trainer_of("sft", tiny["llama"], tmp_path)
+    learned = [token for token in made.train_dataset[0]["labels"] if token >= 0]
+    assert made.processing_class.decode(learned, skip_special_tokens=True) == LESSON.dialogues[0].answer
 
 
 def test_what_ships_loads_in_plain_peft_and_merges_to_the_same_logits(tiny, tmp_path, coin):  # noqa: F811

@@ -73,7 +73,7 @@ def ranks(device: Callable[[], str]) -> Ranks:
 
 
 def _require_one_kind(devices: Sequence[str]) -> None:
-    """ConfigError where some processes have a card and others none: a result of one is another's on no machine."""
+    """ConfigError where some processes have a card and others none: what they compute would not be the same."""
     if len(set(devices)) > 1:
         cards = sum(device != "cpu" for device in devices)
         raise ConfigError(
