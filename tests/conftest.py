@@ -1,6 +1,5 @@
 """Small things that tests are made of: tiny model folders, prompts, launches."""
 
-import hashlib
 import json
 import os
 import platform
@@ -78,14 +77,14 @@ def evidence(tmp_path_factory):
 def _page(name: str, rows: list[dict[str, object]]) -> str:
     from benchmarks.measuring import processor
 
-    from bedside.models.local import EMBEDDED
+    from bedside.models.local import Local
 
     packages = ", ".join(f"{p} {version(p)}" for p in ("torch", "transformers", "peft", "numpy"))
     head = f"# {name[0].upper()}{name[1:]}\n\n`make prove`, {processor()}, {os.cpu_count()} cores, "
-    weights = hashlib.sha256((EMBEDDED["embedded"] / "model.safetensors").read_bytes()).hexdigest()[:12]
+    embedded = Local(model="embedded").open(Launch()).checkpoint.base
     lines = [list(rows[0]), ["---"] * len(rows[0]), *([str(v) for v in row.values()] for row in rows)]
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    return f"{head}Python {platform.python_version()}, {packages}, embedded weights {weights}.\n\n{table}\n"
+    return f"{head}Python {platform.python_version()}, {packages}, embedded {embedded}.\n\n{table}\n"
 
 
 def make_tiny(folder: Path, shape: str, seed: int = 0, hidden: int = 32, **changed) -> Path:
