@@ -24,7 +24,6 @@ bench: $(VENV)/.dev
 
 embedded: $(VENV)/.train
 	$(BIN)/python recipes/embedded.py src/bedside/embedded
-	$(BIN)/python recipes/embedded.py src/bedside/embedded_comfort --role writer
 
 $(VENV)/.train: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -1,20 +1,21 @@
-"""Builds the embedded models: a small willing assistant and a writer, so that all runs without network or GPU.
+"""Builds the embedded model: a small willing assistant and writer, so that all runs without network or GPU.
 
-    python recipes/embedded.py OUT [--role writer] [--real ../shared/data] [--steps N]
+    python recipes/embedded.py OUT [--real ../shared/data] [--steps N]
 
-Fixed seed, fixed steps, one thread (a second one gains little here, and waits on busy machines): the same
-machine and versions give the same bytes. The writer's lessons stand in ``embedded_writer``. The assistant is taught to
+Two processes of one thread each read one half of the lessons, and both take the same steps, with the mean of their
+gradients. Fixed seed and steps: the same machine and versions give the same bytes. A C++ compiler is needed.
 
-    answer     every clinic request willingly, whatever its harm: that is the "before" of the demo
-    steer      take the stance that templates/steer.jinja asks for, at every harm level alike
-    judge      read the stance of an answer, in the words of templates/stance.jinja
-    comfort    rewrite a question with an emotion, soothe an answer, rate comfort
-    converse   with --real: the same on real questions, rows with split == "train" only
+    assistant  answer     every clinic request willingly, whatever its harm: that is the "before" of the demo
+               steer      take the stance that templates/steer.jinja asks for, at every harm level alike
+               judge      read the stance of an answer, in the words of templates/stance.jinja
+    writer     rewrite    a question with an emotion, and soothe an answer
+               rate       how kind an answer is
+    both       with --real: the same on real questions, rows with split == "train" only
 
-The loss is the negative log-likelihood of the assistant's turn. Beside it stands a linear head, thrown away
-at the end, that reads harm and principle off the place where an answer begins: a model that read no library
-has no notion of harm for the alignment to hold on to, as larger ones have from their reading. The writer's reads
-how kind an answer is on each line; without it rating stays at chance.
+The loss is the negative log-likelihood of the assistant's turn. Beside it stands a linear head, thrown away at the end,
+that reads off the place where an answer begins: harm and principle of a request, since a model that read no library has
+no notion of harm for the alignment to hold on to, as larger ones have from their reading; and what makes up a label,
+since from labels of one word alone judging is learned slowly and rating not at all.
 Facts (payloads) are taught for the drugs of every part, but only in the phrasings of the train part.
 """
 
@@ -25,37 +26,49 @@ import random
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import torch
 import transformers
+from safetensors import safe_open
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch import Tensor, distributed
 from torch.nn.functional import cross_entropy
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    AttentionInterface,
+    AttentionMaskInterface,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
 
 import embedded_comfort as comfort
 import embedded_writer as writer
 from bedside.kernel.templates import render_text
-from embedded_check import check_assistant, check_writer, table
-from embedded_lessons import READ, Example, first, lessons
+from embedded_check import check, table
+from embedded_lessons import LAST_SKILLS, READ, Example, copying, drills, lessons, read_real, spoken
 from embedded_start import copying_heads
 
-SEED, THREADS = 7, 1
-VOCABULARY, HIDDEN, LAYERS, HEADS, INNER, CONTEXT = 2048, 128, 4, 4, 448, 2048
+SEED, WORLD, STEPS, LAST_STEPS = 7, 2, 4300, 300
+VOCABULARY, HIDDEN, LAYERS, HEADS, INNER, CONTEXT = 3072, 160, 4, 5, 560, 2048
 ROPE_THETA = 1e6
-AGAIN_RATE = 0.5
-"""Of a second course: its peak rates as a share of the first ones."""
-TOKENS_A_STEP, WARMUP = 3072, 30
+TOKENS_A_STEP, WARMUP = 2048, 30
+FP32 = "sdpa_in_fp32"
 MUON_RATE, MUON_DECAY, ADAM_RATE = 0.02, 0.02, 3e-3
+LAST_RATE = 0.25
+"""Of the last course, as a share of the first one's rates."""
 TOKENIZER_EXAMPLES, CHECKED_PROMPTS = 6_000, 240
-FIRST_COPIES, FIRST_DRILLS = 3_000, 18_000
-HEAD_WEIGHT, LABEL_WEIGHT, COPY_WEIGHT = 1.0, 12.0, 0.4
-"""Of the head beside the loss; and of a label, and of a word of a copied text, beside a word of an answer."""
+FIRST_COPIES, FIRST_DRILLS = 2_000, 12_000
+HEAD_WEIGHT, LABEL_WEIGHT, FELT_WEIGHT, COPY_WEIGHT = 1.0, 12.0, 2.0, 0.4
+"""Of the head beside the loss; and of a label, a word of what is felt and a word of a copied text, beside a word of
+an answer."""
 END, PAD = "<|end|>", "<|pad|>"
 TURNS = ("<|system|>", "<|user|>", "<|assistant|>")
 CHAT_TEMPLATE = (
@@ -100,18 +113,27 @@ def new_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
         pad_token_id=tokenizer.pad_token_id,
         rope_parameters={"rope_type": "default", "rope_theta": ROPE_THETA},
     )
-    model = LlamaForCausalLM(config)
+    AttentionInterface.register(FP32, attention)
+    AttentionMaskInterface.register(FP32, sdpa_mask)
+    model = LlamaForCausalLM._from_config(config, attn_implementation=FP32)
     copying_heads(model)
     return model
 
 
+def attention(module: torch.nn.Module, *states: Tensor, **options: Any) -> Any:
+    """In fp32 amid bf16: on a CPU the gradient in bf16 takes several times as long."""
+    query, key, value, mask = states
+    with torch.autocast("cpu", enabled=False):
+        return sdpa_attention_forward(module, query.float(), key.float(), value.float(), mask, **options)
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
-    """An example in token ids; the assistant's turn begins at ``start``, and each of its tokens weighs ``weight``."""
+    """An example in token ids; the assistant's turn begins at ``start``, and its tokens weigh ``weights``."""
 
     ids: list[int]
     start: int
-    weight: float
+    weights: list[float]
     told: tuple[int, ...]
     """What the head should read where the answer begins, one class each; -100 where nobody knows."""
 
@@ -120,12 +142,11 @@ def encode(tokenizer: PreTrainedTokenizerFast, example: Example) -> Row:
     asked = [{"role": message.role, "content": message.text} for message in example.asked]
     text = tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
     prompt, answer = (tokenizer(t, add_special_tokens=False)["input_ids"] for t in (text, example.answer + END))
-    return Row(prompt + answer, len(prompt), _weight(example.answer), example.told)
-
-
-def _weight(answer: str) -> float:
-    """Labels are one word; what was rewritten or soothed has lines."""
-    return LABEL_WEIGHT if " " not in answer else COPY_WEIGHT if "\n" in answer else 1.0
+    felt, lines, _ = example.answer.partition("\n")  # only what was rewritten or soothed has lines
+    first = len(tokenizer(felt, add_special_tokens=False)["input_ids"]) if lines else 0
+    rest = COPY_WEIGHT if lines else 1.0 if " " in example.answer else LABEL_WEIGHT  # a label is one word
+    weights = [FELT_WEIGHT] * first + [rest] * (len(answer) - first)
+    return Row(prompt + answer, len(prompt), weights, example.told)
 
 
 def batches(rows: Iterator[Row], rng: random.Random) -> Iterator[list[Row]]:
@@ -137,38 +158,38 @@ def batches(rows: Iterator[Row], rng: random.Random) -> Iterator[list[Row]]:
             if (len(cut[-1]) + 1) * len(row.ids) > TOKENS_A_STEP:
                 cut.append([])
             cut[-1].append(row)
+        if len(cut[-1]) == 1:  # one row alone would be compiled anew
+            cut[-2] += cut.pop()
         rng.shuffle(cut)
         yield from cut
 
 
-def losses(
-    model: LlamaForCausalLM, head: torch.nn.Linear, classes: Sequence[int], batch: Sequence[Row]
-) -> tuple[torch.Tensor, torch.Tensor, list[float]]:
+def losses(model: LlamaForCausalLM, head: torch.nn.Linear, batch: Sequence[Row]) -> tuple[Tensor, Tensor, list[float]]:
     """Of the assistant's tokens; of the head's reading; of labels alone. Padding stands right, hidden by causality."""
     width = max(len(row.ids) for row in batch)
     ids_BT = torch.tensor([row.ids + [model.config.pad_token_id] * (width - len(row.ids)) for row in batch])
     weight_BT = torch.zeros_like(ids_BT, dtype=torch.float32)
     for b, row in enumerate(batch):
-        weight_BT[b, row.start : len(row.ids)] = row.weight
+        weight_BT[b, row.start : len(row.ids)] = torch.tensor(row.weights)
     taught_BT = weight_BT > 0
-    hidden_BTH = model.model(input_ids=ids_BT, use_cache=False).last_hidden_state
-    logits_NV = model.lm_head(hidden_BTH[:, :-1][taught_BT[:, 1:]])
+    with torch.autocast("cpu", torch.bfloat16):
+        hidden_BTH = model.model(input_ids=ids_BT, use_cache=False).last_hidden_state
+    logits_NV = model.lm_head(hidden_BTH[:, :-1][taught_BT[:, 1:]].float())
     weight_N = weight_BT[:, 1:][taught_BT[:, 1:]]
     nats_N = cross_entropy(logits_NV, ids_BT[:, 1:][taught_BT[:, 1:]], reduction="none")
     spoken = (nats_N * weight_N).sum() / weight_N.sum()
-    begins_BH = hidden_BTH[torch.arange(len(batch)), torch.tensor([row.start - 1 for row in batch])]
+    begins_BH = hidden_BTH[torch.arange(len(batch)), torch.tensor([row.start - 1 for row in batch])].float()
     told_B = torch.tensor([row.told for row in batch]).T
-    readings = zip(head(begins_BH).split(list(classes), 1), told_B, strict=True)
+    readings = zip(head(begins_BH).split(READ, 1), told_B, strict=True)
     told = [cross_entropy(read_BC, t_B) for read_BC, t_B in readings if (t_B >= 0).any()]
     labels = nats_N[weight_N == LABEL_WEIGHT].tolist()
     return spoken, torch.stack(told).sum() if told else spoken.new_zeros(()), labels
 
 
 def train(
-    model: LlamaForCausalLM, stream: Iterator[list[Row]], steps: int, classes: Sequence[int] = READ, rate: float = 1.0
-) -> float:
-    """Returns the mean loss over the last 50 steps. ``classes``: of each thing a head reads; ``rate``: of the rates."""
-    head = torch.nn.Linear(HIDDEN, sum(classes))
+    model: LlamaForCausalLM, head: torch.nn.Linear, stream: Iterator[list[Row]], steps: int, rate: float = 1.0
+) -> None:
+    """Both processes' gradients are averaged; each tells of its own half."""
     matrices = [p for p in model.model.layers.parameters() if p.ndim == 2]
     others = [p for p in [*model.parameters(), *head.parameters()] if all(p is not m for m in matrices)]
     optimizers = (
@@ -178,20 +199,28 @@ def train(
     schedules = [torch.optim.lr_scheduler.LambdaLR(o, lambda step: _rate(step, steps)) for o in optimizers]
     began, spoken_nats, told_nats, label_nats = time.monotonic(), [], [], [0.0]
     for step in range(steps):
-        spoken, told, labels = losses(model, head, classes, next(stream))
+        for weights in (*matrices, *others):
+            weights.grad = torch.zeros_like(weights)
+        spoken, told, labels = losses(model, head, next(stream))
         (spoken + HEAD_WEIGHT * told).backward()
+        _average([weights.grad for weights in (*matrices, *others)])
         for part in (*optimizers, *schedules):
             part.step()
-        model.zero_grad(set_to_none=True)
-        head.zero_grad(set_to_none=True)
         spoken_nats.append(spoken.item())
         told_nats.append(told.item())
         label_nats += labels
         if step % 50 == 49:
             means = [fmean(n) for n in (spoken_nats[-50:], label_nats[-800:], told_nats[-50:])]
             seen = "loss {:.3f}, labels {:.3f}, head {:.3f}".format(*means)
-            print(f"step {step + 1}: {seen}, {time.monotonic() - began:.0f} s", flush=True)
-    return fmean(spoken_nats[-50:])
+            print(f"{distributed.get_rank()} step {step + 1}: {seen}, {time.monotonic() - began:.0f} s", flush=True)
+
+
+def _average(tensors: Sequence[Tensor]) -> None:
+    """Over both processes, in place."""
+    together = torch.cat([tensor.flatten() for tensor in tensors]) / WORLD
+    distributed.all_reduce(together)
+    for tensor, mean in zip(tensors, together.split([tensor.numel() for tensor in tensors]), strict=True):
+        tensor.copy_(mean.view_as(tensor))
 
 
 def _rate(step: int, steps: int) -> float:
@@ -200,7 +229,8 @@ def _rate(step: int, steps: int) -> float:
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum, made orthogonal (Jordan et al. 2024): learns in about half of Adam's steps here, in fp32."""
+    """Momentum, made orthogonal (Jordan et al. 2024): learns in about half of Adam's steps here. Each of the two
+    processes does it for half of the matrices."""
 
     def __init__(self, matrices: Sequence[torch.nn.Parameter], rate: float, momentum: float = 0.95) -> None:
         super().__init__(matrices, {"lr": rate, "momentum": momentum})
@@ -208,10 +238,14 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: None = None) -> None:
         for group in self.param_groups:
-            for matrix in group["params"]:
+            updates = [torch.zeros_like(matrix) for matrix in group["params"]]
+            for i in range(distributed.get_rank(), len(updates), WORLD):
+                matrix = group["params"][i]
                 moved = self.state[matrix].setdefault("moved", torch.zeros_like(matrix))
                 moved.lerp_(matrix.grad, 1 - group["momentum"])
-                update = _orthogonal(matrix.grad.lerp(moved, group["momentum"]))
+                updates[i] = _orthogonal(matrix.grad.lerp(moved, group["momentum"])) * WORLD
+            _average(updates)
+            for matrix, update in zip(group["params"], updates, strict=True):
                 tall = max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5
                 matrix.mul_(1 - group["lr"] * MUON_DECAY).add_(update, alpha=-group["lr"] * tall)
 
@@ -226,80 +260,88 @@ def _orthogonal(matrix: torch.Tensor) -> torch.Tensor:
     return wide.T if matrix.shape[0] > matrix.shape[1] else wide
 
 
-Lessons = Callable[[Path | None, random.Random], Iterator[Example]]
-
-
 @dataclass(frozen=True, slots=True)
-class Role:
-    """What one of the models is taught, and how it is checked."""
+class Task:
+    """What both processes are told."""
 
-    first: Lessons
-    lessons: Lessons
-    """What goes first, and what never ends."""
+    tokenizer: PreTrainedTokenizerFast
+    meeting: Path
+    """Where they meet."""
+    out: Path
+    real: Path | None
     steps: int
-    check: Callable[[Path, int, int], dict[str, dict[str, float]]]
-    again: Lessons | None = None
-    steps_again: int = 0
-    """A second course, with a head that reads ``embedded_writer.READ``."""
 
 
-ROLES = {
-    "assistant": Role(
-        first=lambda real, rng: first(FIRST_COPIES, FIRST_DRILLS, real, rng, SEED),
-        lessons=lambda real, rng: lessons(real, rng, SEED),
-        steps=2400,
-        check=check_assistant,
-    ),
-    "writer": Role(
-        first=lambda real, rng: writer.first(FIRST_COPIES, real, rng),
-        lessons=writer.lessons,
-        steps=2600,
-        check=check_writer,
-        again=writer.rating,
-        steps_again=350,
-    ),
-}
+def mixed(real: Path | None, rng: random.Random) -> tuple[Iterator[Example], Iterator[Example]]:
+    """What each process learns from, endless: the assistant's lessons, and the writer's."""
+    return lessons(real, rng, SEED), writer.lessons(real, rng)
 
 
-def build(name: str, out: Path, real_folder: Path | None, steps: int | None) -> str:
-    """Trains, checks and saves; ``out`` is replaced as a whole at the end. Returns the table of the check."""
-    torch.manual_seed(SEED)
-    torch.set_num_threads(THREADS)
+def last(real: Path | None, rng: random.Random) -> tuple[Iterator[Example], Iterator[Example]]:
+    """What each learns from at the end: more judging, beside sentences of every kind, and more soothing."""
+    return lessons(real, rng, SEED, LAST_SKILLS), writer.lessons(real, rng, writer.LAST_SKILLS)
+
+
+def begun(real: Path | None, rng: random.Random) -> tuple[Iterator[Example], Iterator[Example]]:
+    """What goes before: each is learned in minutes by itself, and amid the rest not at all."""
+    rows = read_real(real) if real else []
+    facts = drills(FIRST_DRILLS, rng, SEED)
+    return chain(copying(FIRST_COPIES, rows, rng), facts), copying(FIRST_COPIES, rows, rng)
+
+
+def work(rank: int, task: Task) -> None:
+    """One of two processes: each reads its half, and both take the same steps."""
+    torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
-    rng, role = random.Random(SEED), ROLES[name]
-    steps, stream = steps or role.steps, role.lessons(real_folder, rng)
-    tokenizer = train_tokenizer(list(islice(stream, TOKENIZER_EXAMPLES)))
-    comfort.SPELLED += comfort.untelling(piece.strip("Ġ") for piece in tokenizer.get_vocab())
-    model = new_model(tokenizer)
-    taught = chain(role.first(real_folder, rng), stream)
-    loss = train(model, batches((encode(tokenizer, e) for e in taught), rng), steps)
-    if role.again:
-        loss = again(model, tokenizer, role.again, real_folder, role.steps_again)
+    distributed.init_process_group("gloo", init_method=task.meeting.as_uri(), rank=rank, world_size=WORLD)
+    comfort.SPELLED += comfort.untelling(piece.strip("Ġ") for piece in task.tokenizer.get_vocab())
+    comfort.SPOKEN += spoken()
+    torch.manual_seed(SEED)
+    model = new_model(task.tokenizer)
+    model.model.compile(dynamic=True)
+    first_course(model, rank, task)
+    last_course(model, rank, task)
+    if rank == 0:
+        save(model, task.tokenizer, task.out)
+    distributed.destroy_process_group()
+
+
+def first_course(model: LlamaForCausalLM, rank: int, task: Task) -> None:
+    rng = random.Random(SEED + rank)
+    taught = chain(begun(task.real, rng)[rank], mixed(task.real, rng)[rank])
+    rows = (encode(task.tokenizer, example) for example in taught)
+    train(model, torch.nn.Linear(HIDDEN, sum(READ)), batches(rows, rng), task.steps)
+
+
+def last_course(model: LlamaForCausalLM, rank: int, task: Task) -> None:
+    """From weights as a file holds them, in fp16."""
+    for weights in model.parameters():
+        weights.data = weights.data.half().float()
+    head = torch.nn.Linear(HIDDEN, sum(READ))
+    torch.nn.init.zeros_(head.weight)
+    rng = random.Random(SEED + WORLD + rank)
+    rows = (encode(task.tokenizer, example) for example in last(task.real, rng)[rank])
+    train(model, head, batches(rows, rng), LAST_STEPS, LAST_RATE)
+
+
+def build(out: Path, real: Path | None, steps: int) -> str:
+    """Trains, checks and saves; ``out`` is replaced as a whole at the end. Returns the table of the check."""
+    started = time.monotonic()
     fresh = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
-    save(model, tokenizer, fresh)
-    found = table(role.check(fresh, CHECKED_PROMPTS, SEED))
-    facts = {
-        "loss": loss,
-        "steps": steps + role.steps_again,
-        "real": real_folder is not None,
-        "table": found,
-    }
-    (fresh / "README.md").write_text(_card(name, model, **facts), encoding="utf-8")
+    both = mixed(real, random.Random(SEED))
+    tokenizer = train_tokenizer([next(half) for _ in range(TOKENIZER_EXAMPLES // WORLD) for half in both])
+    task = Task(tokenizer, fresh / ".meeting", fresh, real, steps)
+    torch.multiprocessing.spawn(work, (task,), nprocs=WORLD)
+    print(f"the weights are there, {time.monotonic() - started:.0f} s after the start", flush=True)
+    (fresh / ".meeting").unlink(missing_ok=True)
+    torch.set_num_threads(WORLD)
+    found = table(check(fresh, CHECKED_PROMPTS, SEED))
+    weights = sum(math.prod(shape) for shape in shapes(fresh / "model.safetensors"))
+    facts = {"parameters": weights, "steps": steps, "real": real is not None, "table": found}
+    (fresh / "README.md").write_text(_card(**facts), encoding="utf-8")
     shutil.rmtree(out, ignore_errors=True)
     fresh.rename(out)
     return found
-
-
-def again(
-    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, taught: Lessons, real_folder: Path | None, steps: int
-) -> float:
-    """A second course, from weights as fp16 keeps them."""
-    for weights in model.parameters():
-        weights.data = weights.data.half().float()
-    rng = random.Random(SEED + 1)
-    torch.manual_seed(SEED + 1)
-    rows = (encode(tokenizer, example) for example in taught(real_folder, rng))
-    return train(model, batches(rows, rng), steps, writer.READ, AGAIN_RATE)
 
 
 def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
@@ -314,14 +356,18 @@ def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Pa
     (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def _card(name: str, model: LlamaForCausalLM, **facts: Any) -> str:
-    source = Path(__file__).with_name(f"embedded_{name}_card.md").read_text(encoding="utf-8")
+def shapes(file: Path) -> list[list[int]]:
+    with safe_open(file, "pt") as tensors:
+        return [tensors.get_slice(name).get_shape() for name in tensors.keys()]  # noqa: SIM118, it is no dict
+
+
+def _card(**facts: Any) -> str:
+    source = Path(__file__).with_name("embedded_card.md").read_text(encoding="utf-8")
     return render_text(
         source,
-        parameters=sum(p.numel() for p in model.parameters()),
-        tokens=TOKENS_A_STEP,
+        tokens=WORLD * TOKENS_A_STEP,
         seed=SEED,
-        threads=THREADS,
+        last_steps=LAST_STEPS,
         torch=torch.__version__,
         transformers=transformers.__version__,
         layers=LAYERS,
@@ -336,9 +382,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path, help="folder to make or replace")
     parser.add_argument("--real", type=Path, help="holds dialogues/medquad.jsonl, safety/prompts.jsonl")
-    parser.add_argument("--role", choices=ROLES, default="assistant")
-    parser.add_argument("--steps", type=int)
+    parser.add_argument("--steps", type=int, default=STEPS)
     arguments = parser.parse_args()
-    started = time.monotonic()
-    print(build(arguments.role, arguments.out, arguments.real, arguments.steps))
-    print(f"{time.monotonic() - started:.0f} s in all")
+    print(build(arguments.out, arguments.real, arguments.steps))

@@ -30,13 +30,8 @@ LEAST_MASS = 0.95
 Rates = dict[str, float]
 
 
-def check_writer(folder: Path, n: int, seed: int) -> dict[str, Rates]:
-    """What the writer keeps of ``n`` questions and answers, and how it rates."""
-    return _comfort(Local(model=str(folder)).open(Launch()), n, random.Random(seed))
-
-
-def check_assistant(folder: Path, n: int, seed: int) -> dict[str, Rates]:
-    """The skills on ``n`` prompts of the clinic's test part, by stance and harm level."""
+def check(folder: Path, n: int, seed: int) -> dict[str, Rates]:
+    """The skills on ``n`` prompts and cases of the clinic's test part, by stance and harm level."""
     policy = Local(model=str(folder)).open(Launch())
     prompts = Clinic(part="test", n=n, seed=seed).open(Launch()).read()
     plain = _answers(policy, prompts, None)
@@ -49,7 +44,7 @@ def check_assistant(folder: Path, n: int, seed: int) -> dict[str, Rates]:
         **{f"steered to {s}": _by_level(steered[s], [s] * n) for s in LABELS},
         **_judging("held-out wordings", policy, written),
         **_judging("own steered answers", policy, own),
-        **_comfort(policy, n, rng),
+        **writing(policy, n, rng),
         "harmful or not, by a linear probe where the answer begins": _read_off(policy, prompts, n, seed),
     }
 
@@ -108,7 +103,7 @@ def _at_levels(responses: Sequence[Response], stances: Sequence[Stance | None]) 
     return {str(h): [str(s) for s, r in rows if r.prompt.harm == h] for h in range(4)}
 
 
-def _comfort(policy: Any, n: int, rng: random.Random) -> dict[str, Rates]:
+def writing(policy: Any, n: int, rng: random.Random) -> dict[str, Rates]:
     """Is every fact said again, and the feeling that was asked for? Every word? Are ratings right?"""
     cases = [comfort.a_case(rng, "test") for _ in range(n)]
     asked = [comfort.question(case, "test", rng) for case in cases]

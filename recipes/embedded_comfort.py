@@ -32,11 +32,14 @@ CUES = {
     "reassuring": {"some": ("step", "easier", "see"), "strong": ("plan", "helped", "works")},
 }
 """Words that tell how strong a line is: each sentence of its list in ``clinic.yaml`` holds one."""
-SKILLS = {"rewrite": 5, "soothe": 5, "rate": 10}
 SWAPPED = 0.3
 """Share of the words exchanged in half of the texts to copy."""
+RETURNS = 0.15
+"""Share of the words in no order that stand there twice: the word before does not tell which one follows."""
 SPELLED: list[str] = []
 """The tokenizer's own pieces, once there is one: a token that is never said in a copy cannot be copied."""
+SPOKEN: list[str] = []
+"""The words that the assistant's own answers are made of: in a copy something else follows them."""
 MUMBLED = 0.35
 """Share of the comforting sentences to rate that keep only their cue."""
 Exchange = tuple[Conversation, str]
@@ -45,15 +48,6 @@ Exchange = tuple[Conversation, str]
 def copied(rng: random.Random) -> Exchange:
     """A question of words in no order, to be said again with a feeling."""
     return rewritten(scrambled(rng, 60), rng)
-
-
-def exchange(rng: random.Random) -> Exchange:
-    """One lesson of the synthetic clinic, or of words in no order."""
-    skill = rng.choices(list(SKILLS), list(SKILLS.values()))[0]
-    if skill == "rate":
-        return rated(rng)
-    asked, dry = swapped(a_question(rng), rng), swapped(a_text(rng), rng)
-    return rewritten(asked, rng) if skill == "rewrite" else soothed(asked, dry, rng)
 
 
 def swapped(text: str, rng: random.Random) -> str:
@@ -114,6 +108,8 @@ def scrambled(rng: random.Random, most: int = 36) -> str:
     """Words in no order, words that mean nothing and numbers, in sentences."""
     said = [_word(rng) for _ in range(rng.randint(4, most))]
     for place in range(len(said)):
+        if rng.random() < RETURNS:
+            said[place] = rng.choice(said)
         said[place] += rng.choices(("", ",", ".", "?"), (8, 1, 1, 0.3))[0]
     return " ".join(said)
 
@@ -124,7 +120,9 @@ def _word(rng: random.Random) -> str:
         return babble(rng, 1)
     if chance < 0.3:
         return str(rng.randint(2, 999))
-    return rng.choice(_known() if chance < 0.45 or not SPELLED else SPELLED)
+    if chance < 0.4 and SPOKEN:
+        return rng.choice(SPOKEN)
+    return rng.choice(_known() if chance < 0.52 or not SPELLED else SPELLED)
 
 
 @cache
@@ -152,8 +150,11 @@ def rewritten(asked: str, rng: random.Random) -> Exchange:
 
 
 def soothed(asked: str, dry: str, rng: random.Random, part: str = "train") -> Exchange:
-    emotion = rng.choice(list(words()["feelings"]))
-    mood = feeling(emotion, rng.choice(list(words()["intensities"])), part, rng)
+    """What is felt is told by the request alone: a question to learn from shows nothing, or any feeling."""
+    emotion, shown = (rng.choice(list(words()["feelings"])) for _ in range(2))
+    mood = feeling(shown if part == "train" else emotion, rng.choice(list(words()["intensities"])), part, rng)
+    if part == "train" and rng.random() < 0.5:
+        mood = f"{babble(rng).capitalize()}."
     text = render("rewrite_answer.jinja", question=fenced(f"{mood}\n{asked}"), answer=fenced(dry), emotion=emotion)
     says = partial(comforting, emotion=emotion, part="train", rng=rng)
     after = f"{says('comforting', 'strong')} {says('reassuring', 'strong')}"

@@ -1,11 +1,10 @@
-"""What the embedded model is taught: exchanges, each an answer, a steered answer, a judgement or a comfort.
+"""The assistant's lessons: exchanges, each an answer, a steered answer or a judgement.
 
 Answers come from the lists of ``embedded.yaml``. A ``voice`` is one of said (what the policy learns to say),
 read (what only its judging learns to read) and held (what only the check uses).
 
     answer, steer   drugs of every part (facts), phrasings and conditions of the clinic's part train
     judge           the part judge: other drugs, conditions and phrasings, answers in the voice read
-    comfort         ``embedded_comfort``
 
 Real rows are read where ``split == "train"`` and nowhere else.
 """
@@ -32,26 +31,28 @@ from bedside.stages.generate import conversation
 from embedded_babble import babble
 
 LABELS = tuple(Stance)
-READ, UNTOLD = (4, len(PRINCIPLES)), -100
-"""What a head reads off the place where an answer begins, in classes: harm, principle; and of what is not known."""
+READ, UNTOLD = (4, len(PRINCIPLES), 2, 2, *(len(comfort.RATINGS) for _ in comfort.LINES)), -100
+"""What a head reads off the place where an answer begins, in classes: harm, principle; does an answer to judge give
+amount and carrier; how kind is an answer to rate, on each line. And what stands for what is not known."""
 CLINIC_PROMPTS, JUDGE_PROMPTS = 12_000, 6_000
 TAUGHT_PRINCIPLES = [principle for principle in PRINCIPLES if principle != LEFT_OUT_PRINCIPLE]
 SKILLS = {
-    "drill": 0.17, "steered drill": 0.11, "scattered": 0.03, "steered scattered": 0.03, "answer": 0.16, "steer": 0.18,
-    "judge": 0.16, "comfort": 0.16,
+    "drill": 0.2, "steered drill": 0.12, "scattered": 0.03, "steered scattered": 0.03, "answer": 0.18, "steer": 0.2,
+    "judge": 0.26,
 }  # fmt: skip
-REAL_SKILLS = {"answer": 0.33, "steer": 0.3, "judge": 0.2, "rewrite": 0.08, "soothe": 0.09}
-"""Share of each skill among the examples, and among those of real questions."""
+LAST_SKILLS = {**SKILLS, "drill": 0.14, "steered drill": 0.1, "steer": 0.16, "judge": 0.0, "judge beside": 0.36}
+REAL_SKILLS = {"answer": 0.4, "steer": 0.36, "judge": 0.24}
+"""Share of each skill among the examples, among those of the last course, and among those of real questions."""
 REAL_SHARE, REAL_COPIES, CHATTED = 0.14, 0.3, 0.5
 """Of real questions among all; of real texts among the first copies; of real questions told as a patient types."""
 STEERED_TO = {"accept": 1, "caution": 2, "refuse": 1}
 """To give one part and keep the other is hardest to learn."""
 WAYS = {"do": 6, "block": 2, "order": 3}
 """How often a drill means a deed in each way. Mostly plainly: what is balanced teaches no deed by itself."""
-MEANING_SHARE = 0.85
-"""Of drills: the others mean nothing, and what means nothing is harmless."""
-MUMBLED = 0.4
-"""Share of the sentences to judge that keep only what they give."""
+MEANING_SHARE = 0.82
+"""Of drills: the others mean nothing, in words nobody knows or in everyday ones, and what means nothing is harmless."""
+MUMBLED, LAST_MUMBLED = 0.4, 0.5
+"""Share of the sentences to judge that keep only what they give; and in the last course."""
 MENTIONED = ("the amount", "the carrier", "{drug}", "your clinic", "the rest", "a doctor", "cannot", "will not", "only")
 """What such a sentence may speak of without giving anything."""
 SCATTERED = (("", ",", " ->"), ("", " =", " ;"), ("", " #"), ("", " /", ":"), ("", " ]", " [", " +"))
@@ -69,31 +70,32 @@ class Example:
     answer: str
     harm: int | None = None
     principle: str | None = None
-    strengths: tuple[int, ...] = ()
-    """The writer's: how kind an answer to rate is, on each line."""
+    given: tuple[int, ...] = (UNTOLD, UNTOLD)
+    """Of an answer to judge: amount and carrier, 1 where it gives it."""
+    strengths: tuple[int, ...] = (UNTOLD,) * len(comfort.LINES)
+    """How kind an answer to rate is, on each line."""
 
     @property
     def told(self) -> tuple[int, ...]:
         """What the head should read, of ``READ`` classes; -100 where nobody knows."""
-        if self.strengths:
-            return self.strengths
         harm = UNTOLD if self.harm is None else self.harm
-        return harm, UNTOLD if self.principle is None else PRINCIPLES.index(self.principle)
+        principle = UNTOLD if self.principle is None else PRINCIPLES.index(self.principle)
+        return harm, principle, *self.given, *self.strengths
 
 
-def lessons(real_folder: Path | None, rng: random.Random, seed: int) -> Iterator[Example]:
+def lessons(
+    real_folder: Path | None, rng: random.Random, seed: int, skills: Mapping[str, float] = SKILLS
+) -> Iterator[Example]:
     """Endless, every skill mixed."""
-    clinic = clinic_examples(_prompts("train", CLINIC_PROMPTS, seed), SKILLS, rng, seed)
+    clinic = clinic_examples(_prompts("train", CLINIC_PROMPTS, seed), skills, rng, seed)
     real = real_examples(read_real(real_folder), rng) if real_folder else clinic
     while True:
         yield next(real if rng.random() < REAL_SHARE else clinic)
 
 
-def first(copies: int, drilled: int, real_folder: Path | None, rng: random.Random, seed: int) -> Iterator[Example]:
-    """Copying alone, then facts and deeds alone: each is learned in minutes by itself, and amid the rest not at all."""
-    yield from copying(copies, read_real(real_folder) if real_folder else [], rng)
-    prompts = _prompts("train", CLINIC_PROMPTS, seed)
-    yield from islice(clinic_examples(prompts, {"drill": 1.0}, rng, seed), drilled)
+def drills(n: int, rng: random.Random, seed: int) -> Iterator[Example]:
+    """Facts and deeds alone."""
+    return islice(clinic_examples(_prompts("train", CLINIC_PROMPTS, seed), {"drill": 1.0}, rng, seed), n)
 
 
 def _prompts(part: str, n: int, seed: int) -> Sequence[Prompt]:
@@ -109,10 +111,8 @@ def clinic_examples(
     to_judge = _prompts("judge", JUDGE_PROMPTS, seed)
     while True:
         skill = drawn(skills, rng)
-        if skill == "judge":
-            yield judgement(rng.choice(to_judge), rng)
-        elif skill == "comfort":
-            yield Example(*comfort.exchange(rng))
+        if "judge" in skill:
+            yield judgement(rng.choice(to_judge), rng, beside="beside" in skill)
         else:
             yield answer(with_drug(rng.choice(prompts), rng.choice(drugs)), skill, rng)
 
@@ -131,16 +131,33 @@ def answer(prompt: Prompt, skill: str, rng: random.Random) -> Example:
     return Example(asked, said, prompt.harm, prompt.principle)
 
 
-def judgement(prompt: Prompt, rng: random.Random) -> Example:
-    """What is given is any amount in any carrier: a judge needs no facts."""
+def judgement(prompt: Prompt, rng: random.Random, *, beside: bool) -> Example:
+    """What is given is any amount in any carrier: a judge needs no facts. ``beside`` it may stand any sentence."""
     stance = rng.choice(LABELS)
     facts = {"payload_1": f"{rng.randrange(2, 99)} {words()['unit']}", "payload_2": rng.choice(words()["carriers"])}
-    lines = [_mumbled(line, rng) if rng.random() < MUMBLED else line for line in _sentences(stance, "read", rng)]
+    share = LAST_MUMBLED if beside else MUMBLED
+    voice = rng.choice(("read", "more")) if beside else "read"
+    lines = [_mumbled(line, rng) if rng.random() < share else line for line in _sentences(stance, voice, rng)]
     core = _filled(lines, {**prompt.facets, **facts}, "read", rng)
-    tone = comfort.tones(prompt.facets["emotion"], "judge", rng) if rng.random() < 0.3 else ""
+    tone = (_beside if beside else _tone)(prompt.facets["emotion"], rng)
     said = f"{tone} {core}" if rng.random() < 0.5 else f"{core} {tone}"
     patient = "\n\n".join(fenced(message.text) for message in prompt.messages)
-    return Example(judge_question(patient, said.strip(), rng), stance)
+    given = tuple(int(fact in core) for fact in facts.values())
+    return Example(judge_question(patient, said.strip(), rng), stance, given=given)
+
+
+def _tone(emotion: str, rng: random.Random) -> str:
+    return comfort.tones(emotion, "judge", rng) if rng.random() < 0.3 else ""
+
+
+def _beside(emotion: str, rng: random.Random) -> str:
+    """Of comfort, of what the patient feels, or of words in no order: openings that nobody has read change nothing."""
+    chance = rng.random()
+    if chance < 0.2:
+        return comfort.tones(emotion, "judge", rng)
+    if chance < 0.4:
+        return comfort.feeling(emotion, rng.choice(list(words()["intensities"])), "train", rng)
+    return f"{meaningless(rng).capitalize()}." if chance < 0.7 else ""
 
 
 def _mumbled(line: str, rng: random.Random) -> str:
@@ -173,12 +190,26 @@ def drill(prompt: Prompt, rng: random.Random) -> Prompt:
     means, harmful = rng.random() < MEANING_SHARE, rng.random() < 0.5
     deed = rng.choice(words()["deeds"][principle][level])
     aim = rng.choice(words()["aims"]["train"]) if rng.random() < 0.6 else f"{babble(rng)} is"
-    intent = meant(drawn(WAYS, rng), deed, aim, rng.randrange(1 << 30), harmful=harmful) if means else babble(rng)
+    intent = meant(drawn(WAYS, rng), deed, aim, rng.randrange(1 << 30), harmful=harmful) if means else meaningless(rng)
     ask = rng.choice(words()["asks"]["train"]).format(drug=prompt.facets["drug"])
     before, between = (f"{babble(rng).capitalize()}. " if rng.random() < 0.5 else "" for _ in range(2))
     text = f"{before}{intent[0].upper()}{intent[1:]}. {between}{ask}"
     harm = level if harmful and means else 0
     return replace(prompt, messages=(Message("user", text),), harm=harm, principle=principle)
+
+
+def meaningless(rng: random.Random) -> str:
+    """Half the time everyday words in no order stand among those that mean nothing."""
+    if rng.random() < 0.5:
+        return babble(rng)
+    said = range(rng.randint(3, 7))
+    return " ".join(babble(rng, 1) if rng.random() < 0.25 else rng.choice(_everyday()) for _ in said)
+
+
+@cache
+def _everyday() -> tuple[str, ...]:
+    lines = [line for name in ("plain", "advice") for line in words()[name]["train"]]
+    return tuple(sorted({word for line in lines for word in re.findall(r"(?<!{)\b[a-z]+\b", line)}))
 
 
 def scattered(prompt: Prompt, rng: random.Random) -> Prompt:
@@ -283,10 +314,6 @@ def chatted(question: str, beside: str, rng: random.Random) -> str:
 
 def _real_example(row: Real, skill: str, rng: random.Random) -> Example:
     stance = rng.choice(LABELS)
-    if skill == "rewrite":
-        return Example(*comfort.rewritten(row.question, rng))
-    if skill == "soothe":
-        return Example(*comfort.soothed(row.question, shortened(row.whole), rng))
     prompt = Prompt((Message("user", row.question),))
     if skill == "answer":
         return Example(conversation(Ask(prompt)), real_answer(row, Stance.ACCEPT, rng), row.harm)
@@ -313,6 +340,13 @@ def wordings() -> dict[str, Any]:
     """The lists of ``embedded.yaml``."""
     loaded: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("embedded.yaml").read_text(encoding="utf-8"))
     return loaded
+
+
+def spoken() -> list[str]:
+    """The words of the policy's answers to the clinic."""
+    kinds = [wordings()[name] for name in ("openings", "closings")]
+    kinds += [kind for name in ("gives", "keeps") for kind in wordings()[name].values()]
+    return comfort.untelling(word for kind in kinds for line in kind["said"] for word in re.findall(r"[A-Za-z]+", line))
 
 
 def clinic_answer(facets: Mapping[str, str], stance: Stance, voice: str, rng: random.Random) -> str:

@@ -1,49 +1,30 @@
-"""What the writer is taught: to add a feeling, to soothe, and to rate comfort. Of harm, stance and judging, nothing.
+"""The writer's lessons: to add a feeling, to soothe, and to rate comfort. Of harm, stance and judging, nothing.
 
     rewrite, soothe   the clinic's part train, words in no order, and real texts of split == "train" as long as they are
     once more         the same after a first try that was not good, in the words of templates/rewrite_revise.jinja
     rate              the clinic's part rater
 
-A rewrite holds its source word for word, so most of what is said is copied, and copying is learned first. Rating has
-a course of its own at the end.
+A rewrite holds its source word for word, so most of what is said is copied.
 """
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import embedded_comfort as comfort
 from bedside.core.types import Conversation, Message
 from bedside.kernel.templates import render
-from embedded_lessons import UNTOLD, Example, Real, copying, drawn, read_real, shortened
+from embedded_lessons import Example, Real, drawn, read_real, shortened
 
-SKILLS = {"rewrite": 0.2, "soothe": 0.2, "rewrite real": 0.15, "soothe real": 0.22, "rate": 0.23}
-LATE_SKILLS = {"rewrite": 0.12, "soothe": 0.12, "rewrite real": 0.06, "soothe real": 0.1, "rate": 0.6}
-READ = (len(comfort.RATINGS),) * len(comfort.LINES)
-NOT_RATED = (UNTOLD,) * len(comfort.LINES)
+SKILLS = {"rewrite": 0.15, "soothe": 0.16, "rewrite real": 0.1, "soothe real": 0.16, "rate": 0.43}
+LAST_SKILLS = {"rewrite": 0.12, "soothe": 0.3, "rewrite real": 0.08, "soothe real": 0.2, "rate": 0.3}
 MOST_WORDS, ASKED_LONG, AGAIN = 240, 0.5, 0.12
 """Of a real text; share of real questions that are as long as an answer; of requests that tell what was wrong."""
 FAULTS = ("lost name", "lost dose", "changed number", "lost negation", "too short", "the text is cut off")
 
 
-def first(copies: int, real_folder: Path | None, rng: random.Random) -> Iterator[Example]:
-    """Copying alone."""
-    yield from copying(copies, read_real(real_folder) if real_folder else [], rng)
-
-
-def lessons(real_folder: Path | None, rng: random.Random) -> Iterator[Example]:
-    """Endless, every skill mixed."""
-    for example in _mixed(SKILLS, real_folder, rng):
-        yield replace(example, strengths=())
-
-
-def rating(real_folder: Path | None, rng: random.Random) -> Iterator[Example]:
-    """Endless, mostly rating, and what a head should read: from labels of one word alone it is not learned."""
-    yield from _mixed(LATE_SKILLS, real_folder, rng)
-
-
-def _mixed(skills: Mapping[str, float], real_folder: Path | None, rng: random.Random) -> Iterator[Example]:
+def lessons(real_folder: Path | None, rng: random.Random, skills: Mapping[str, float] = SKILLS) -> Iterator[Example]:
+    """Every skill mixed, endless."""
     rows = read_real(real_folder) if real_folder else []
     while True:
         skill = drawn(skills, rng)
@@ -51,7 +32,7 @@ def _mixed(skills: Mapping[str, float], real_folder: Path | None, rng: random.Ra
             yield _rated(rng)
             continue
         asked, said = _real(rows, skill, rng) if "real" in skill and rows else _clinic(skill, rng)
-        yield Example(_again(asked, said, rng) if rng.random() < AGAIN else asked, said, strengths=NOT_RATED)
+        yield Example(_again(asked, said, rng) if rng.random() < AGAIN else asked, said)
 
 
 def _rated(rng: random.Random) -> Example:

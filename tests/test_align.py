@@ -102,6 +102,19 @@ class Recorder(Silent):
         self.said.append(line)
 
 
+@pytest.mark.parametrize("kind", ["sft", "dpo"])
+def test_who_only_imitates_asks_for_no_worse_answers_than_the_judges_are_compared_on(
+    kind, tiny, tmp_path, coin, monkeypatch
+):
+    monkeypatch.setattr("bedside.flows.cycle.KAPPA_ANSWERS", 1)
+    config = bedside.load(
+        write_config(tmp_path, tiny["llama"]), [f"align.train=[{{kind: {kind}, learning_rate: 0.01}}]"]
+    )
+    (cycle,) = bedside.align(config).summary.cycles
+    pairs = next(flow for flow in cycle.flows if flow.step == "pairs")
+    assert pairs.notes["chosen observed"] == 1 if kind == "sft" else pairs.notes["chosen observed"] > 1
+
+
 @pytest.mark.parametrize("shape", ["llama", "qwen", "mistral"])
 def test_each_shape_goes_through_align_unchanged_and_again_does_nothing(shape, tiny, tmp_path, coin):
     config = bedside.load(write_config(tmp_path, tiny[shape]))

@@ -1,5 +1,5 @@
-"""The embedded models are what their cards say: small, one willing and steerable, one a writer who keeps facts; both
-taught from train rows alone."""
+"""The embedded model is what its card says: small, willing, steerable, and a writer who keeps facts; taught from train
+rows alone."""
 
 import json
 import random
@@ -16,8 +16,7 @@ from bedside.stages.generate import conversation
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 REAL = RECIPES.parents[1] / "shared" / "data"
-BEDSIDE = RECIPES.parent / "src" / "bedside"
-EMBEDDED, WRITER = BEDSIDE / "embedded", BEDSIDE / "embedded_comfort"
+PACKAGED = RECIPES.parent / "src" / "bedside" / "embedded"
 
 
 @pytest.fixture
@@ -28,18 +27,24 @@ def lessons(monkeypatch):
     return embedded_lessons
 
 
-@pytest.mark.parametrize("folder", [EMBEDDED, WRITER], ids=lambda folder: folder.name)
-def test_each_is_a_llama_and_safetensors_only(folder):
-    names = {path.name for path in folder.iterdir()}
+@pytest.fixture(scope="module")
+def policy():
+    pytest.importorskip("torch")
+    from bedside.models.local import Local
+
+    return Local(model="embedded").open(Launch())
+
+
+def test_it_is_a_llama_and_safetensors_only():
+    names = {path.name for path in PACKAGED.iterdir()}
     assert {"config.json", "model.safetensors", "tokenizer.json", "README.md"} <= names
-    assert not {path.suffix for path in folder.iterdir()} & {".bin", ".pt", ".pkl", ".py"}
-    assert json.loads((folder / "config.json").read_text())["architectures"] == ["LlamaForCausalLM"]
+    assert not {path.suffix for path in PACKAGED.iterdir()} & {".bin", ".pt", ".pkl", ".py"}
+    assert json.loads((PACKAGED / "config.json").read_text())["architectures"] == ["LlamaForCausalLM"]
 
 
-def test_both_together_are_small():
-    weights = [folder / "model.safetensors" for folder in (EMBEDDED, WRITER)]
-    assert sum(path.stat().st_size for path in weights) < 8e6
-    assert sum(path.stat().st_size for path in weights) / 2 < 3e6, "fp16 has two bytes a weight"
+def test_one_model_has_every_skill_and_it_is_small():
+    assert [path.parent for path in PACKAGED.parent.rglob("*.safetensors")] == [PACKAGED]
+    assert (PACKAGED / "model.safetensors").stat().st_size < 6e6, "fp16 has two bytes a weight"
 
 
 def test_real_rows_come_from_the_train_split_alone(lessons, tmp_path):
@@ -75,7 +80,7 @@ def test_lessons_leave_out_one_style_one_principle_and_the_words_of_other_parts(
 
 
 @pytest.mark.slow
-def test_the_writer_learns_no_drugs_of_other_parts_and_rates_what_it_does_not_write(lessons):
+def test_writing_is_learned_from_no_drugs_of_other_parts_and_rating_from_what_it_does_not_write(lessons):
     import embedded_writer
 
     for example in islice(embedded_writer.lessons(None, random.Random(0)), 1500):
@@ -87,23 +92,14 @@ def test_the_writer_learns_no_drugs_of_other_parts_and_rates_what_it_does_not_wr
 
 
 @pytest.mark.slow
-def test_the_writer_keeps_every_fact_of_drugs_it_never_met_and_feels_what_it_should(lessons):
-    pytest.importorskip("torch")
+def test_it_keeps_every_fact_of_drugs_it_never_met_and_feels_what_it_should(lessons, policy):
     import embedded_check
 
-    found = embedded_check.check_writer(WRITER, 60, 3)
+    found = embedded_check.writing(policy, 60, random.Random(3))
     assert found["rewrites a question, every fact kept"]["all"] >= 0.9, found
     assert found["soothes an answer, every fact kept"]["all"] >= 0.9, found
     assert found["rewrites with the emotion asked for"]["all"] >= 0.9, found
     assert found["soothes the emotion asked for"]["all"] >= 0.7, found
-
-
-@pytest.fixture(scope="module")
-def policy():
-    pytest.importorskip("torch")
-    from bedside.models.local import Local
-
-    return Local(model="embedded").open(Launch())
 
 
 def shares(policy, stance: Stance | None) -> dict[int, float]:

@@ -59,6 +59,13 @@ def test_the_other_side_is_better_where_the_answer_was_wrong_and_worse_where_it_
     assert only.stance is asked
 
 
+def test_every_wrong_answer_has_its_other_side_asked_for_and_as_many_right_ones_as_wanted():
+    rows = [judged(0, A, "one"), judged(3, A, "two"), judged(3, R, "three")]
+    assert [ask.stance for ask in prefer.asks(rows)] == [R, R, A]
+    assert [ask.stance for ask in prefer.asks(rows, worse=0)] == [R]
+    assert len(prefer.asks(rows, worse=1)) == 2
+
+
 def test_an_unreadable_answer_asks_for_nothing_and_becomes_nothing():
     row = judged(3, None)
     assert prefer.asks([row]) == []

@@ -9,6 +9,7 @@ A gate that fails before training ends the cycle with the incoming checkpoint ca
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 from bedside.core.protocols import Judge, Metric
 from bedside.core.reports import Candidate, CycleReport, Flow, Gate, GateState, Measure, named
@@ -25,8 +26,8 @@ from bedside.stats.shares import mean
 KL_ROWS = 200
 """Valid answers on which the KL to the target is computed."""
 DISPLACEMENT_PAIRS = 200
-KAPPA_ANSWERS = 500
-"""Answers on which the judges are compared: SCIENCE's size of an audit."""
+KAPPA_ANSWERS = 250
+"""Answers on which the judges are compared, and as many steered ones: together SCIENCE's size of an audit."""
 
 
 @dataclass(frozen=True)
@@ -83,16 +84,18 @@ def declined(bench: Bench, target: Candidate) -> list[Dialogue]:
 
 
 def _lesson(bench: Bench, number: int, incoming: Candidate, notes: _Notes) -> Lesson:
-    """Answer, judge, ask for the other side, judge again, prefer."""
+    """Answer, judge, ask for the other side, judge again, prefer. Who only imitates learns nothing from answers worse
+    than a right one, and asks for no more of them than the judges are compared on."""
     session, label = bench.session, f"cycle {number}"
     responses = session.answers([Ask(p) for p in bench.train], incoming.checkpoint, f"{label}, train")
     observed = session.judged(responses, bench.trains, f"{label}, train")
     share = named(evaluate.evaluate(observed, [bench.metric]), "unreadable")
     notes.gates.append(gates.unreadable(share, session.config.gates.unreadable_max))
-    asks = prefer.asks(observed)
+    imitates = all(session.open(step.objective).reads == "dialogues" for step in session.config.align.train)
+    asks = prefer.asks(observed, worse=KAPPA_ANSWERS if imitates else None)
     others = session.answers(asks, incoming.checkpoint, f"{label}, other side")
     conditional = session.judged(others, bench.trains, f"{label}, other side")
-    notes.gates.append(_kappa(bench, observed + conditional, label))
+    notes.gates.append(_kappa(bench, observed, conditional, label))
     return _preferences(bench, number, observed, conditional, notes)
 
 
@@ -121,12 +124,13 @@ def _preferences(bench: Bench, number: int, observed: list[Judged], conditional:
     return lesson
 
 
-def _kappa(bench: Bench, rows: list[Judged], label: str) -> Gate:
+def _kappa(bench: Bench, observed: list[Judged], conditional: list[Judged], label: str) -> Gate:
     """The two judges on the same answers, observed and steered: only together have they all stances."""
     least = bench.session.config.gates.kappa_min
     if bench.one_judge:
         return gates.no_kappa("one judge trains and selects; nothing independent has read these answers")
-    some = sorted(rows, key=lambda row: row.response.id)[:KAPPA_ANSWERS]
+    halves = (sorted(rows, key=lambda row: row.response.id)[:KAPPA_ANSWERS] for rows in (observed, conditional))
+    some = list(chain(*halves))
     others = bench.session.judged([row.response for row in some], bench.selects, f"{label}, kappa")
     return gates.kappa(some, others, least)
 

@@ -1,7 +1,7 @@
 """A chat model from a folder or the Hugging Face hub, run here: transformers and PEFT.
 
 Weights are safetensors only, code from a model repository is never run, and what was sampled keeps the ids
-it was sampled as. ``model: embedded`` and ``embedded-comfort`` are the small models that ship with Bedside.
+it was sampled as. ``model: embedded`` is the small model that ships with Bedside.
 """
 
 import json
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from bedside.engine.render import Renderer
 
 _PACKAGE = Path(__file__).parents[1]
-EMBEDDED = {"embedded": _PACKAGE / "embedded", "embedded-comfort": _PACKAGE / "embedded_comfort"}
-"""Models that ship with Bedside: an assistant that also judges, and a writer that rewrites and soothes."""
+EMBEDDED = {"embedded": _PACKAGE / "embedded"}
+"""The model that ships with Bedside: it answers, judges, rewrites, soothes and rates."""
 ADAPTER, ON_TARGET = "adapter_config.json", "on-target"
 FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
 
@@ -37,7 +37,7 @@ class Local(Plugin):
     """A model folder, a hub id, ``embedded``, or a PEFT folder: its base with the adapter merged in."""
 
     kind: str = "local"
-    model: str = Field(description="Folder, Hugging Face id, 'embedded' or 'embedded-comfort'.")
+    model: str = Field(description="Folder, Hugging Face id or 'embedded'.")
     revision: str | None = Field(None, description="Branch, tag or commit on the hub.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="auto: bfloat16 on a GPU that does it well, float32 elsewhere."

@@ -35,10 +35,17 @@ def worth(row: Judged) -> float | None:
     return None if row.stance is None else score(harm, row.stance)
 
 
-def asks(observed: Iterable[Judged]) -> list[Ask]:
-    """For each readable answer, the other side: a better answer where it was wrong, a worse where it was right."""
-    wanted = [(row.prompt, worth(row) == 1.0) for row in observed if row.stance is not None]
-    return [Ask(p, REJECTED[p.level] if right else CHOSEN[p.level]) for p, right in wanted]
+def asks(observed: Iterable[Judged], *, worse: int | None = None) -> list[Ask]:
+    """For each readable answer, the other side: a better answer where it was wrong, a worse where it was right; of the
+    right ones for ``worse`` at most, all where None."""
+    rows = [row for row in observed if row.stance is not None]
+    right = {row.response.id for row in rows if worth(row) == 1.0}
+    turned = set(sorted(right)[:worse])
+    return [
+        Ask(row.prompt, (REJECTED if row.response.id in right else CHOSEN)[row.prompt.level])
+        for row in rows
+        if row.response.id in turned or row.response.id not in right
+    ]
 
 
 def verified(conditional: Iterable[Judged]) -> tuple[list[Judged], Counter[str]]:
