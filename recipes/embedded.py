@@ -30,7 +30,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import torch
@@ -38,7 +37,6 @@ import transformers
 from safetensors import safe_open
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor, distributed
-from torch.nn.functional import cross_entropy
 from transformers import (
     AttentionInterface,
     AttentionMaskInterface,
@@ -53,23 +51,23 @@ import embedded_comfort as comfort
 import embedded_writer as writer
 from bedside.kernel.templates import render_text
 from embedded_check import check, table
-from embedded_lessons import LAST_SKILLS, READ, Example, copying, drills, lessons, read_real, spoken
+from embedded_example import READ, Example
+from embedded_lessons import LAST_SKILLS, drills, lessons
+from embedded_real import copying, read_real
+from embedded_rows import END, TOKENS_A_STEP, batches, encode
 from embedded_start import copying_heads
+from embedded_training import WORLD, train
+from embedded_wordings import spoken
 
-SEED, WORLD, STEPS, LAST_STEPS = 7, 2, 4300, 300
+SEED, STEPS, LAST_STEPS = 7, 4300, 300
 VOCABULARY, HIDDEN, LAYERS, HEADS, INNER, CONTEXT = 3072, 160, 4, 5, 560, 2048
 ROPE_THETA = 1e6
-TOKENS_A_STEP, WARMUP = 2048, 30
 FP32 = "sdpa_in_fp32"
-MUON_RATE, MUON_DECAY, ADAM_RATE = 0.02, 0.02, 3e-3
 LAST_RATE = 0.25
 """Of the last course, as a share of the first one's rates."""
 TOKENIZER_EXAMPLES, CHECKED_PROMPTS = 6_000, 240
 FIRST_COPIES, FIRST_DRILLS = 2_000, 12_000
-HEAD_WEIGHT, LABEL_WEIGHT, FELT_WEIGHT, COPY_WEIGHT = 1.0, 12.0, 2.0, 0.4
-"""Of the head beside the loss; and of a label, a word of what is felt and a word of a copied text, beside a word of
-an answer."""
-END, PAD = "<|end|>", "<|pad|>"
+PAD = "<|pad|>"
 TURNS = ("<|system|>", "<|user|>", "<|assistant|>")
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}" + END + "{% endfor %}"
@@ -125,139 +123,6 @@ def attention(module: torch.nn.Module, *states: Tensor, **options: Any) -> Any:
     query, key, value, mask = states
     with torch.autocast("cpu", enabled=False):
         return sdpa_attention_forward(module, query.float(), key.float(), value.float(), mask, **options)
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """An example in token ids; the assistant's turn begins at ``start``, and its tokens weigh ``weights``."""
-
-    ids: list[int]
-    start: int
-    weights: list[float]
-    told: tuple[int, ...]
-    """What the head should read where the answer begins, one class each; -100 where nobody knows."""
-
-
-def encode(tokenizer: PreTrainedTokenizerFast, example: Example) -> Row:
-    asked = [{"role": message.role, "content": message.text} for message in example.asked]
-    text = tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
-    prompt, answer = (tokenizer(t, add_special_tokens=False)["input_ids"] for t in (text, example.answer + END))
-    felt, lines, _ = example.answer.partition("\n")  # only what was rewritten or soothed has lines
-    first = len(tokenizer(felt, add_special_tokens=False)["input_ids"]) if lines else 0
-    rest = COPY_WEIGHT if lines else 1.0 if " " in example.answer else LABEL_WEIGHT  # a label is one word
-    weights = [FELT_WEIGHT] * first + [rest] * (len(answer) - first)
-    return Row(prompt + answer, len(prompt), weights, example.told)
-
-
-def batches(rows: Iterator[Row], rng: random.Random) -> Iterator[list[Row]]:
-    """Rows of like length together, so that little is spent on padding."""
-    while True:
-        pool = sorted((next(rows) for _ in range(768)), key=lambda row: len(row.ids))
-        cut: list[list[Row]] = [[]]
-        for row in pool:
-            if (len(cut[-1]) + 1) * len(row.ids) > TOKENS_A_STEP:
-                cut.append([])
-            cut[-1].append(row)
-        if len(cut[-1]) == 1:  # one row alone would be compiled anew
-            cut[-2] += cut.pop()
-        rng.shuffle(cut)
-        yield from cut
-
-
-def losses(model: LlamaForCausalLM, head: torch.nn.Linear, batch: Sequence[Row]) -> tuple[Tensor, Tensor, list[float]]:
-    """Of the assistant's tokens; of the head's reading; of labels alone. Padding stands right, hidden by causality."""
-    width = max(len(row.ids) for row in batch)
-    ids_BT = torch.tensor([row.ids + [model.config.pad_token_id] * (width - len(row.ids)) for row in batch])
-    weight_BT = torch.zeros_like(ids_BT, dtype=torch.float32)
-    for b, row in enumerate(batch):
-        weight_BT[b, row.start : len(row.ids)] = torch.tensor(row.weights)
-    taught_BT = weight_BT > 0
-    with torch.autocast("cpu", torch.bfloat16):
-        hidden_BTH = model.model(input_ids=ids_BT, use_cache=False).last_hidden_state
-    logits_NV = model.lm_head(hidden_BTH[:, :-1][taught_BT[:, 1:]].float())
-    weight_N = weight_BT[:, 1:][taught_BT[:, 1:]]
-    nats_N = cross_entropy(logits_NV, ids_BT[:, 1:][taught_BT[:, 1:]], reduction="none")
-    spoken = (nats_N * weight_N).sum() / weight_N.sum()
-    begins_BH = hidden_BTH[torch.arange(len(batch)), torch.tensor([row.start - 1 for row in batch])].float()
-    told_B = torch.tensor([row.told for row in batch]).T
-    readings = zip(head(begins_BH).split(READ, 1), told_B, strict=True)
-    told = [cross_entropy(read_BC, t_B) for read_BC, t_B in readings if (t_B >= 0).any()]
-    labels = nats_N[weight_N == LABEL_WEIGHT].tolist()
-    return spoken, torch.stack(told).sum() if told else spoken.new_zeros(()), labels
-
-
-def train(
-    model: LlamaForCausalLM, head: torch.nn.Linear, stream: Iterator[list[Row]], steps: int, rate: float = 1.0
-) -> None:
-    """Both processes' gradients are averaged; each tells of its own half."""
-    matrices = [p for p in model.model.layers.parameters() if p.ndim == 2]
-    others = [p for p in [*model.parameters(), *head.parameters()] if all(p is not m for m in matrices)]
-    optimizers = (
-        Muon(matrices, rate * MUON_RATE),
-        torch.optim.AdamW(others, rate * ADAM_RATE, (0.9, 0.98), weight_decay=0.0),
-    )
-    schedules = [torch.optim.lr_scheduler.LambdaLR(o, lambda step: _rate(step, steps)) for o in optimizers]
-    began, spoken_nats, told_nats, label_nats = time.monotonic(), [], [], [0.0]
-    for step in range(steps):
-        for weights in (*matrices, *others):
-            weights.grad = torch.zeros_like(weights)
-        spoken, told, labels = losses(model, head, next(stream))
-        (spoken + HEAD_WEIGHT * told).backward()
-        _average([weights.grad for weights in (*matrices, *others)])
-        for part in (*optimizers, *schedules):
-            part.step()
-        spoken_nats.append(spoken.item())
-        told_nats.append(told.item())
-        label_nats += labels
-        if step % 50 == 49:
-            means = [fmean(n) for n in (spoken_nats[-50:], label_nats[-800:], told_nats[-50:])]
-            seen = "loss {:.3f}, labels {:.3f}, head {:.3f}".format(*means)
-            print(f"{distributed.get_rank()} step {step + 1}: {seen}, {time.monotonic() - began:.0f} s", flush=True)
-
-
-def _average(tensors: Sequence[Tensor]) -> None:
-    """Over both processes, in place."""
-    together = torch.cat([tensor.flatten() for tensor in tensors]) / WORLD
-    distributed.all_reduce(together)
-    for tensor, mean in zip(tensors, together.split([tensor.numel() for tensor in tensors]), strict=True):
-        tensor.copy_(mean.view_as(tensor))
-
-
-def _rate(step: int, steps: int) -> float:
-    """Up in WARMUP steps, then down along a cosine."""
-    return min((step + 1) / WARMUP, 0.5 + 0.5 * math.cos(math.pi * step / steps))
-
-
-class Muon(torch.optim.Optimizer):
-    """Momentum, made orthogonal (Jordan et al. 2024): learns in about half of Adam's steps here. Each of the two
-    processes does it for half of the matrices."""
-
-    def __init__(self, matrices: Sequence[torch.nn.Parameter], rate: float, momentum: float = 0.95) -> None:
-        super().__init__(matrices, {"lr": rate, "momentum": momentum})
-
-    @torch.no_grad()
-    def step(self, closure: None = None) -> None:
-        for group in self.param_groups:
-            updates = [torch.zeros_like(matrix) for matrix in group["params"]]
-            for i in range(distributed.get_rank(), len(updates), WORLD):
-                matrix = group["params"][i]
-                moved = self.state[matrix].setdefault("moved", torch.zeros_like(matrix))
-                moved.lerp_(matrix.grad, 1 - group["momentum"])
-                updates[i] = _orthogonal(matrix.grad.lerp(moved, group["momentum"])) * WORLD
-            _average(updates)
-            for matrix, update in zip(group["params"], updates, strict=True):
-                tall = max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5
-                matrix.mul_(1 - group["lr"] * MUON_DECAY).add_(update, alpha=-group["lr"] * tall)
-
-
-def _orthogonal(matrix: torch.Tensor) -> torch.Tensor:
-    """Five Newton-Schulz steps towards the nearest matrix whose singular values are all 1."""
-    wide = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
-    wide = wide / (wide.norm() + 1e-7)
-    for _ in range(5):
-        square = wide @ wide.T
-        wide = 3.4445 * wide + (-4.7750 * square + 2.0315 * square @ square) @ wide
-    return wide.T if matrix.shape[0] > matrix.shape[1] else wide
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from bedside.judges.rubric import Rubric
 from bedside.judges.truth import TruthJudge
 from bedside.models.local import Local
 from bedside.stages.generate import conversation
-from embedded_lessons import clinic_answer
+from embedded_wordings import clinic_answer
 
 LABELS = tuple(Stance)
 LEAST_MASS = 0.95

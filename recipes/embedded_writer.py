@@ -14,7 +14,8 @@ from pathlib import Path
 import embedded_comfort as comfort
 from bedside.core.types import Conversation, Message
 from bedside.kernel.templates import render
-from embedded_lessons import Example, Real, drawn, read_real, shortened
+from embedded_example import Example, drawn
+from embedded_real import Real, read_real, shortened
 
 SKILLS = {"rewrite": 0.15, "soothe": 0.16, "rewrite real": 0.1, "soothe real": 0.16, "rate": 0.43}
 LAST_SKILLS = {"rewrite": 0.12, "soothe": 0.3, "rewrite real": 0.08, "soothe real": 0.2, "rate": 0.3}

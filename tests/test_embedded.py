@@ -27,6 +27,14 @@ def lessons(monkeypatch):
     return embedded_lessons
 
 
+@pytest.fixture
+def real(monkeypatch):
+    monkeypatch.syspath_prepend(str(RECIPES))
+    import embedded_real
+
+    return embedded_real
+
+
 @pytest.fixture(scope="module")
 def policy():
     pytest.importorskip("torch")
@@ -47,21 +55,21 @@ def test_one_model_has_every_skill_and_it_is_small():
     assert (PACKAGED / "model.safetensors").stat().st_size < 6e6, "fp16 has two bytes a weight"
 
 
-def test_real_rows_come_from_the_train_split_alone(lessons, tmp_path):
+def test_real_rows_come_from_the_train_split_alone(real, tmp_path):
     for folder, name in (("dialogues", "medquad"), ("safety", "prompts")):
         (tmp_path / folder).mkdir()
         rows = [{"question": f"q {s}", "prompt": f"p {s}", "answer": "It is so.", "safe_response": "I decline.",
                  "source": "medsafetybench", "split": s, "group": s} for s in ("train", "valid", "test")]  # fmt: skip
         (tmp_path / folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    read = lessons.read_real(tmp_path)
+    read = real.read_real(tmp_path)
     assert {row.group for row in read} == {"train"}
     assert {row.question for row in read} == {"q train", "p train"}
 
 
 @pytest.mark.real_data
 @pytest.mark.skipif(not REAL.exists(), reason="no shared data beside this checkout")
-def test_no_valid_or_test_group_of_the_real_data_is_taught(lessons):
-    taught = {row.group for row in lessons.read_real(REAL)}
+def test_no_valid_or_test_group_of_the_real_data_is_taught(real):
+    taught = {row.group for row in real.read_real(REAL)}
     assert len(taught) > 500
     for name in ("dialogues/medquad.jsonl", "safety/prompts.jsonl"):
         with (REAL / name).open(encoding="utf-8") as lines:
