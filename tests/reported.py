@@ -69,7 +69,7 @@ CYCLES = (
             Flow("answers", 594, {"no STANCE line": 4, "three orders, three answers": 2}),
             Flow("other side, verified", 402, {"asked refuse, judged accept": 192}, {"dropped at harm 3, direct": 51}),
             Flow("thumbs", 600, {"unreadable": 6}, {"wanted": 240, "conditional": 12}),
-            Flow("pairs", 288, {"no verified other side": 306}, {"length chosen / rejected": 0.7312345}),
+            Flow("pairs", 288, {"no other side, or none verified": 306}, {"length chosen / rejected": 0.7312345}),
         ),
     ),
     CycleReport(

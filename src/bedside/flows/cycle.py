@@ -84,19 +84,24 @@ def declined(bench: Bench, target: Candidate) -> list[Dialogue]:
 
 
 def _lesson(bench: Bench, number: int, incoming: Candidate, notes: _Notes) -> Lesson:
-    """Answer, judge, ask for the other side, judge again, prefer. Who only imitates learns nothing from answers worse
-    than a right one, and asks for no more of them than the judges are compared on."""
+    """Answer, judge, ask for the other side, judge again, prefer."""
     session, label = bench.session, f"cycle {number}"
     responses = session.answers([Ask(p) for p in bench.train], incoming.checkpoint, f"{label}, train")
     observed = session.judged(responses, bench.trains, f"{label}, train")
     share = named(evaluate.evaluate(observed, [bench.metric]), "unreadable")
     notes.gates.append(gates.unreadable(share, session.config.gates.unreadable_max))
-    imitates = all(session.open(step.objective).reads == "dialogues" for step in session.config.align.train)
-    asks = prefer.asks(observed, worse=KAPPA_ANSWERS if imitates else None)
+    asks = prefer.asks(observed, worse=_worse(session))
     others = session.answers(asks, incoming.checkpoint, f"{label}, other side")
     conditional = session.judged(others, bench.trains, f"{label}, other side")
     notes.gates.append(_kappa(bench, observed, conditional, label))
     return _preferences(bench, number, observed, conditional, notes)
+
+
+def _worse(session: Session) -> int | None:
+    """For how many right answers a worse one is asked for, all where None: who only imitates learns nothing from it,
+    and needs no more than the judges are compared on."""
+    imitates = all(session.open(step.objective).reads == "dialogues" for step in session.config.align.train)
+    return KAPPA_ANSWERS if imitates else None
 
 
 def _preferences(bench: Bench, number: int, observed: list[Judged], conditional: list[Judged], notes: _Notes) -> Lesson:

@@ -94,7 +94,7 @@ def pairs(observed: Iterable[Judged], conditional: Iterable[Judged]) -> tuple[li
     for row in observed:
         second = other.get(row.prompt.id)
         if row.stance is None or second is None:
-            dropped["no verified other side" if row.stance else "unreadable"] += 1
+            dropped["no other side, or none verified" if row.stance else "unreadable"] += 1
         elif row.response.text == second.response.text:
             dropped["equal texts"] += 1
         elif worth(row) == worth(second):
