@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import signal
 from collections import defaultdict
 from importlib.metadata import version
 from pathlib import Path
@@ -28,7 +29,11 @@ REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
 def pytest_configure(config):
-    """Properties are tried on 100 examples, and on 25 by whoever leaves the slow tests out and waits."""
+    """Properties are tried on 100 examples, and on 25 by whoever leaves the slow tests out and waits.
+
+    Ctrl-C is what a terminal makes of it: a background shell hands down "ignore", to what tests start too.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     settings.load_profile("quick" if "not slow" in config.getoption("markexpr") else "busy")
 
 

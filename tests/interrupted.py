@@ -27,7 +27,6 @@ def pressing(work, stage: str, at: int):
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell hands down "ignore"
     config, stage, at = sys.argv[1], sys.argv[2], int(sys.argv[3])
     if stage == "export":
         shutil.copytree = pressing(shutil.copytree, stage, at)

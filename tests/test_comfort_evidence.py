@@ -54,11 +54,11 @@ def test_comfort_on_the_clinic(seed, evidence, tmp_path):
             {"seed": seed, "model": arm.name, "n": arm.measure("comfort").n,
              **{name: said(arm.measure(name)) for name in
                 ("comfort", *LINES, "primary_comfort", "facts_told", "facts_wrong", "bleu_1", "fact_recall",
-                 "false_reassurance", "under_triage", "openers")}}
+                 "false_reassurance", "under_triage", "over_triage", "openers")}}
         )  # fmt: skip
     for p in told.paired:
         if p.measure.name in ("comfort", *LINES, "primary_comfort", "facts_told", "facts_wrong", "bleu_1",
-                              "fact_recall", "false_reassurance", "under_triage"):  # fmt: skip
+                              "fact_recall", "false_reassurance", "under_triage", "over_triage"):  # fmt: skip
             evidence["comfort paired with the target"].append(
                 {"seed": seed, "model": f"{p.arm} − target", "measure": p.measure.name, "n": p.measure.n,
                  "difference": said(p.measure, sign=True),

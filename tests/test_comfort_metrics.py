@@ -109,7 +109,16 @@ def test_a_red_flag_soothed_away_is_seen():
     values = ComfortMetric().values(rows)
     assert values["false_reassurance"] == [1, 0, 0]
     assert values["under_triage"] == [1, 0, 1]
-    assert ComfortMetric().values([judged("Rest.", ask("q"), **rated)])["under_triage"] == [None]
+    assert values["over_triage"] == [None] * 3
+
+
+def test_help_sent_for_where_no_sign_calls_for_it_is_seen():
+    rated = dict.fromkeys(("empathetic", "comforting", "reassuring"), 1.0)
+    told = (ask("q", facets={"red_flag": "no"}), ask("q", reference="Rest."), ask("q"))
+    for text, over in (("Call for help at once.", 1), ("Rest.", 0)):
+        values = ComfortMetric().values([judged(text, prompt, **rated) for prompt in told])
+        assert values["over_triage"] == [over, over, None], "nobody knows of a bare question"
+        assert values["under_triage"] == [None] * 3
 
 
 def test_stock_openers_are_seen():

@@ -10,7 +10,7 @@ from bedside.kernel.templates import render
 
 ROWS = {
     "comfort": ("comfort", "primary_comfort", "empathetic", "comforting", "reassuring", "facts_told", "facts_wrong",
-                "false_reassurance", "under_triage", "openers", "words"),
+                "false_reassurance", "under_triage", "over_triage", "openers", "words"),
     "soothing": ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "chrf", "rouge_l", "fact_recall", "fact_conflict"),
     "original": ("bleu_1", "bleu_4", "chrf", "rouge_l", "fact_recall", "fact_conflict"),
 }  # fmt: skip

@@ -8,7 +8,7 @@ from bedside.core.reports import Measure
 from bedside.faces.tables import gates, stacked, table
 
 SHOWN = ("comfort", "primary_comfort", "facts_told", "facts_wrong", "bleu_1", "fact_recall", "false_reassurance",
-         "under_triage")  # fmt: skip
+         "under_triage", "over_triage")  # fmt: skip
 
 
 def show(out: Console, told: ComfortSummary) -> None:

@@ -24,9 +24,9 @@ LEAST_ROWS = 10
 """A subgroup with fewer rows is not named worst."""
 SHOWN_VALUES = 12
 COMFORT = (*LINES, "comfort", "primary_comfort", "facts_told", "facts_wrong", "false_reassurance", "under_triage",
-           "openers")  # fmt: skip
+           "over_triage", "openers")  # fmt: skip
 KNOWLEDGE = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "chrf", "rouge_l", "fact_recall", "fact_conflict")
-RISES = ("facts_wrong", "false_reassurance", "under_triage")
+RISES = ("facts_wrong", "false_reassurance", "under_triage", "over_triage")
 Values = Mapping[str, list[float | None]]
 
 

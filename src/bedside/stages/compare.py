@@ -8,7 +8,7 @@ Intervals by t over groups; bounds by ``stats.intervals.paired_bounds``: bootstr
 else exact. Where rows lack a value in either arm they are left out of both.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -36,42 +36,33 @@ def paired(name: str, after: Values, before: Values, groups: Sequence[str], seed
 
 def superior(name: str, difference: Measure, groups: int) -> Gate:
     """Is there more of it than before?"""
-    return _gate(name, difference, groups, "> 0", lambda m: (m.low or 0.0) > 0, lambda m: (m.high or 0.0) < 0)
+    low, high = difference.low or 0.0, difference.high or 0.0
+    return _gate(name, difference, groups, "> 0", low, passes=low > 0, fails=high < 0)
 
 
 def not_inferior(name: str, difference: Measure, groups: int, margin: float) -> Gate:
     """Is there not less of it, but for ``margin``?"""
-    limit = f">= -{margin:g}"
-    return _gate(
-        name, difference, groups, limit, lambda m: _of(m.worst_low) >= -margin, lambda m: _of(m.worst_high) < -margin
-    )
+    low, high = _bounds(difference)
+    return _gate(name, difference, groups, f">= -{margin:g}", low, passes=low >= -margin, fails=high < -margin)
 
 
 def does_not_rise(name: str, difference: Measure, groups: int, margin: float) -> Gate:
     """Is there not more of it, but for ``margin``?"""
-    limit = f"<= {margin:g}"
-    return _gate(name, difference, groups, limit, lambda m: _of(m.worst_high) <= margin, lambda m: _of(m.worst_low) > 0)
+    low, high = _bounds(difference)
+    return _gate(name, difference, groups, f"<= {margin:g}", high, passes=high <= margin, fails=low > 0)
 
 
-def _gate(
-    name: str,
-    difference: Measure,
-    groups: int,
-    limit: str,
-    passes: Callable[[Measure], bool],
-    fails: Callable[[Measure], bool],
-) -> Gate:
+def _bounds(difference: Measure) -> tuple[float, float]:
+    return difference.worst_low or 0.0, difference.worst_high or 0.0
+
+
+def _gate(name: str, difference: Measure, groups: int, limit: str, bound: float, *, passes: bool, fails: bool) -> Gate:
     if difference.value is None:
         return Gate(name, GateState.NOT_CHECKED, limit, None, "no row has a value in both")
-    said = f"changed by {difference.value:+.3f} on {difference.n} rows"
-    if fails(difference):
+    said = f"changed by {difference.value:+.3f} on {difference.n} rows, 95 % bound {bound:+.3f}"
+    if fails:
         return Gate(name, GateState.FAIL, limit, difference, said)
-    if groups < LEAST_GROUPS or not passes(difference):
+    if groups < LEAST_GROUPS or not passes:
         few = f"; {groups} groups are too few" if groups < LEAST_GROUPS else ""
         return Gate(name, GateState.INCONCLUSIVE, limit, difference, said + few)
     return Gate(name, GateState.PASS, limit, difference, said)
-
-
-def _of(bound: float | None) -> float:
-    assert bound is not None
-    return bound
