@@ -24,7 +24,13 @@ pytestmark = pytest.mark.slow
 
 def session(folder, *sets):
     small = [f"data.{part}.n={n}" for part, n in (("train", 12), ("valid", 4), ("test", 12))]
-    quick = ["align.epochs=1", "comfort.start_rounds=2", "generate.max_new_tokens=24", "comfort.rewrite.model={kind: copyist}", "run=small"]
+    quick = [
+        "align.epochs=1",
+        "comfort.start_rounds=2",
+        "generate.max_new_tokens=24",
+        "comfort.rewrite.model={kind: copyist}",
+        "run=small",
+    ]
     config = load(Config, path("comfort.yaml"), [f"runs={folder}", *small, *quick, *sets]).config
     return api.session(config, Silent())
 
