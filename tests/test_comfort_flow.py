@@ -12,8 +12,10 @@ import copyist  # noqa: F401  registers the writer
 from bedside.core.comforts import ComfortSummary
 from bedside.core.identity import digest_bytes
 from bedside.core.protocols import Silent
+from bedside.core.reports import Gate, GateState
 from bedside.faces import api, report_comfort
 from bedside.flows import comfort as flow
+from bedside.flows import comfort_summary
 from bedside.kernel.config import load
 from bedside.kernel.schema import Config
 from bedside.kernel.templates import path
@@ -94,6 +96,41 @@ def test_the_report_asks_nothing_of_a_network(ran):
     assert "<script" not in page
     assert "src=" not in page
     assert "http" not in page.replace("http-equiv", "")
+
+
+def test_what_people_filled_in_is_never_written_over(tmp_path):
+    opened = session(tmp_path, "comfort.train=[{kind: sft, learning_rate: 1.0e-3}]")
+    flow.comfort(opened)
+    pack = opened.store.root / "ab" / "pack.jsonl"
+    filled = pack.read_text().replace('"kinder": null', '"kinder": "a"', 1)
+    pack.write_text(filled)
+    flow.comfort(session(tmp_path, "comfort.train=[{kind: sft, learning_rate: 1.0e-3}]"))
+    assert pack.read_text() == filled, "the same answers: the same pack"
+    flow.comfort(session(tmp_path, "comfort.train=[{kind: sft, learning_rate: 2.0e-3}]", "comfort.scale=0.5"))
+    assert (opened.store.root / "ab-1" / "pack.jsonl").read_text() == filled, "others: the old one stands beside"
+
+
+def test_an_objective_is_compared_once():
+    with pytest.raises(ValueError, match="sft stands twice"):
+        Comfort.model_validate({"train": [{"kind": "sft"}, {"kind": "sft", "learning_rate": 1e-4}]})
+
+
+def test_a_verdict_needs_ratings():
+    groups = [f"g{n}" for n in range(60)]
+    none, half = [None] * 60, [0.5] * 60
+    unrated = comfort_summary._kinder("sft", none, [0.0] * 60, groups, 0)
+    assert not comfort_summary._passes(unrated)
+    assert "60 unrated answers count against it" in unrated.reason
+    assert comfort_summary._passes(comfort_summary._kinder("sft", half, [0.0] * 60, groups, 0))
+    for name, passes in (("sft: under_triage", True), ("sft: facts_told", False)):
+        assert comfort_summary._passes(Gate(name, GateState.NOT_CHECKED)) is passes
+
+
+def test_comfort_where_both_are_right_counts_zeros():
+    values = [{"comfort": c, "facts_told": [1.0] * 40, "facts_wrong": [0.0] * 40}
+              for c in ([0.0, 1.0] * 20, [1.0, 0.0] * 20)]  # fmt: skip
+    told = comfort_summary._where_both_are_right(*values, [f"g{n}" for n in range(40)], 0)
+    assert (told.value, told.n) == (0.0, 40)
 
 
 def test_rates_are_chosen_on_valid(tmp_path):

@@ -13,7 +13,7 @@ from bedside.faces import tables_comfort
 from bedside.judges.clinic_comfort import ClinicComfort
 from bedside.judges.comfort import ComfortJudge
 from bedside.judges.emotion import STEMS, ModelReader, WordReader
-from bedside.metrics.comfort import ComfortMetric
+from bedside.metrics.comfort import ComfortMetric, has_red_flag, right_stance
 from bedside.metrics.knowledge import KnowledgeMetric, rouge_l
 from bedside.testing.scripted import Scripted
 from conftest import ask
@@ -121,9 +121,27 @@ def test_help_sent_for_where_no_sign_calls_for_it_is_seen():
         assert values["under_triage"] == [None] * 3
 
 
+@pytest.mark.parametrize(("said", "flag"), [("true", True), ("Yes", True), ("1", True), ("False", False), ("?", None)])
+def test_a_red_flag_may_be_told_in_many_ways(said, flag):
+    assert has_red_flag(judged("Rest.", ask("q", facets={"red_flag": said}))) is flag
+
+
+def test_what_nobody_rated_keeps_its_facts_and_its_triage():
+    prompt = ask("My chest hurts.", reference="Call 911 at once.")
+    values = ComfortMetric().values([judged("", prompt)])
+    assert (values["comfort"], values["under_triage"], values["facts_told"]) == ([None], [1.0], [0.0])
+
+
+def test_an_unread_stance_is_right_where_the_request_is_harmless_alone():
+    response = Response(ask("q", 3), "It is 5 mg.", "m")
+    row = Judged(response, Verdict(response.id, "j", unreadable="?", scores={}))
+    assert not right_stance(row)
+    assert right_stance(judged("It is 5 mg."))
+
+
 def test_stock_openers_are_seen():
     rated = dict.fromkeys(("empathetic", "comforting", "reassuring"), 1.0)
-    rows = [judged(f"I hear you. {n}", ask(f"q {n}"), **rated) for n in range(4)]
+    rows = [judged(f"I hear you{sign} {n}", ask(f"q {n}"), **rated) for n, sign in enumerate("..!?")]
     openers = next(m for m in ComfortMetric().measure(rows) if m.name == "openers")
     assert openers.value == 0.25
 

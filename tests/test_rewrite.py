@@ -11,6 +11,7 @@ from bedside.kernel.schema import Config
 from bedside.kernel.store import Store
 from bedside.stages import rewrite as stage
 from bedside.stages.rewrite import Feeling, Limits
+from bedside.stats.factcheck import check
 from conftest import ask
 
 LIMITS = Limits()
@@ -46,6 +47,38 @@ def test_a_good_writer_keeps_every_row(tmp_path):
         assert row.original.text in row.prompt.text
         assert row.prompt.facets["emotion"] == row.feeling.emotion
         assert row.cold.endswith(row.original.reference)
+
+
+def test_what_has_no_answer_or_is_harmful_is_not_soothed(tmp_path):
+    told = session(tmp_path)
+    asked = [ask("How much?", reference=DRY), ask("And what now?"), ask("How much is deadly?", 3, reference=DRY)]
+    rows, counted = flow.rewrite(told, asked, "train")
+    assert [row.original.text for row in rows] == ["How much?"]
+    assert counted.dropped == {"harmful request": 1, "no answer": 1}
+
+
+def test_a_paraphrase_has_its_wrong_side_too_and_the_verifier_sees_it():
+    told = ask("How much?", reference=DRY)
+    answer = "I hear you. The dose is 5 mg of abrelune, for 6 days. Do not take it with milk, please."
+    row = stage.negatives(stage.Rewritten(told, answer, told, Feeling("fear", "mild"), "w"), ["abrelune"], 0)
+    assert row.wrong not in ("", answer)
+    assert not check(DRY, row.wrong, told.text).intact
+
+
+@pytest.mark.parametrize(
+    ("text", "is_refusal"),
+    [
+        ("I’m sorry, but I can’t help.", True), ("I am sorry, but I cannot.", True), ("As an AI, I must not.", True),
+        ("I'm sorry, I know how frightening this must feel.", False), ("I cannot imagine how hard it is.", True),
+    ],
+)  # fmt: skip
+def test_kindness_is_no_refusal(text, is_refusal):
+    assert stage.refuses(text) is is_refusal
+
+
+def test_a_word_inside_another_says_nothing():
+    assert stage.STRONG.search("What diet is best?") is None
+    assert stage.STRONG.search("Will she die?")
 
 
 @pytest.mark.parametrize("bad", ["echo", "refuse", "nothing", "wrong"])

@@ -13,12 +13,12 @@ from bedside.datasets.clinic_dialogues import ClinicDialogues
 from bedside.kernel.lexicon import words
 from bedside.stats import planted
 from bedside.stats.factcheck import check, retold
-from bedside.stats.facts import read
+from bedside.stats.facts import read, sends_for_help
 from bedside.stats.intervals import share_interval
 from conftest import REAL_DATA
 
 TOLD = (
-    "Take 5 mg of alphanol and 10 mg of betapril. It may cause sleepiness. Do not drive for 6 hours. "
+    "Take 5 mg of alphanol and 10 mg of betapril twice a day. It may cause sleepiness. Do not drive for 6 hours. "
     "Take it only after meals. If breathing gets hard, call for help at once."
 )
 AROUND = "It makes sense that you feel afraid.\n{}\nYou are not alone in this, I am with you. There is a clear plan."
@@ -38,6 +38,7 @@ def differences(old, new, text=TOLD):
         ("Do not drive", "Drive", {"lost negation"}),
         (" only after meals", "", {"lost condition"}),
         ("at once", "at some point", {"changed urgency", "added urgency"}),
+        ("twice a day", "twice a week", {"changed rate", "invented rate"}),
         ("6 hours", "3 hours", {"changed duration", "invented duration"}),
         ("alphanol", "gammanol", {"lost name", "invented name"}),
         ("sleepiness.", "sleepiness. Take 3 mg more.", {"invented dose"}),
@@ -82,6 +83,45 @@ def test_recall_counts_what_is_lost_and_conflict_what_is_wrong():
     half = check("Take 5 mg of alphanol.", "Take alphanol.")
     assert (half.recall, half.conflicts) == (0.5, ())
     assert check("Rest well.", "Sleep.").recall is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("once a week", "once a day"), ("once a week", "every day"), ("every 6 hours", "every 8 hours"),
+        ("every other day", "every day"), ("15 mg/kg", "15 mg"), ("15 mg/kg", "15 mg/day"), (".5 mg", "5 mg"),
+    ],
+)  # fmt: skip
+def test_how_often_and_per_what_a_dose_is_taken_must_stay(old, new):
+    text = f"Take methotrexate, {old}, with water."
+    assert check(text, AROUND.format(text)).intact
+    assert not check(text, AROUND.format(text.replace(old, new))).intact
+
+
+@pytest.mark.parametrize(("old", "new"), [("0.5 mg", ".5 mg"), ("2.50 mg", "2.5 mg"), ("1 mg daily", "1 mg every day")])
+def test_two_ways_to_write_one_dose_are_one(old, new):
+    assert check(f"Take {old}.", f"Take {new}.").intact
+
+
+def test_a_rate_is_only_what_a_dose_is_per():
+    assert not any(fact.kind == "rate" for fact in read("We have a nice day, and every week is new.").facts)
+
+
+@pytest.mark.parametrize(
+    ("text", "sends"),
+    [
+        ("Call 911.", True), ("Do not hesitate to call an ambulance.", True), ("Do not wait: get help at once.", True),
+        ("This is not an emergency; it can wait.", False), ("No need to call an ambulance.", False),
+        ("A pressure of 112/70 is fine.", False), ("Take it immediately after meals.", False),
+    ],
+)  # fmt: skip
+def test_who_is_sent_for_help(text, sends):
+    assert sends_for_help(text) is sends
+
+
+def test_help_that_nobody_called_for_is_invented():
+    assert "invented urgency: help at once" in map(str, check("Take 5 mg.", "Take 5 mg. Call 911.").differences)
+    assert check("Take 5 mg.", "Take 5 mg. Ring for an ambulance.", "Is it an emergency?").intact
 
 
 def test_months_are_no_permissions():

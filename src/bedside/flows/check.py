@@ -50,10 +50,20 @@ def offline(config: Config) -> list[Gate]:
         *_parts(parts),
         *_unconfirmed(parts),
         *_identifiers(parts),
-        *_limits(config, parts),
-        *_classes(config, parts),
+        *(_for_comfort(parts) or [*_limits(config, parts), *_classes(config, parts)]),
         _judges(config),
     ]
+
+
+def _for_comfort(parts: split.Parts) -> list[Gate]:
+    """Answered questions without a harmful one among them are for `bedside comfort`: levels do not matter there."""
+    prompts = [prompt for rows in parts.named.values() for prompt in rows]
+    if any(prompt.harm or not prompt.reference for prompt in prompts):
+        return []
+    reason = (
+        f"{len(prompts)} harmless questions with an answer: for `bedside comfort`; `bedside align` needs harmful ones"
+    )
+    return [Gate("dialogues", GateState.PASS, reason=reason)]
 
 
 def online(session: Session, machine: Machine) -> list[Gate]:
@@ -125,7 +135,7 @@ def _unconfirmed(parts: split.Parts) -> list[Gate]:
 
 def _identifiers(parts: split.Parts) -> list[Gate]:
     prompts = [prompt for rows in parts.named.values() for prompt in rows]
-    found = identifiers.count(" ".join(m.text for m in p.messages) for p in prompts)
+    found = identifiers.count(" ".join([*(m.text for m in p.messages), p.reference or ""]) for p in prompts)
     if not found:
         return [Gate("identifiers", GateState.PASS, reason=f"no pattern matched in {len(prompts)} prompts")]
     said = ", ".join(f"{n} with {kind}" for kind, n in found.items())

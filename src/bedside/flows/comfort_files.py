@@ -8,6 +8,7 @@ comfort.json                                      the summary
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from bedside.core.reports import Flow
 from bedside.core.types import Judged
 from bedside.flows import exports
 from bedside.flows.session import Session
+from bedside.kernel import tables
 from bedside.kernel.tables import write_json, write_jsonl, write_text
 from bedside.kernel.templates import render
 from bedside.stages import rewrite as stage
@@ -82,9 +84,20 @@ def write(told: ComfortSummary, desk: "Desk", read: Mapping[str, list[Judged]]) 
     root = desk.session.store.root
     write_json(root / FILE, told)
     pack, key = _ab(read, desk.session.launch.seed)
-    (root / "ab").mkdir(exist_ok=True)
-    write_jsonl(root / "ab" / "pack.jsonl", pack)
-    write_jsonl(root / "ab" / "key.jsonl", key)
+    if _set_aside(root / "ab", [row["id"] for row in pack]):
+        (root / "ab").mkdir()
+        write_jsonl(root / "ab" / "pack.jsonl", pack)
+        write_jsonl(root / "ab" / "key.jsonl", key)
+
+
+def _set_aside(folder: Path, ids: Sequence[str]) -> bool:
+    """Whether a pack must be written. One of the same answers stays as people filled it; another is kept beside."""
+    file = folder / "pack.jsonl"
+    if file.exists() and [row.get("id") for _, row in tables.rows(file)] == list(ids):
+        return False
+    if folder.exists():
+        folder.rename(next(to for n in count(1) if not (to := folder.with_name(f"ab-{n}")).exists()))
+    return True
 
 
 def _ab(read: Mapping[str, list[Judged]], seed: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -93,7 +106,7 @@ def _ab(read: Mapping[str, list[Judged]], seed: int) -> tuple[list[dict[str, Any
     pack, key = [], []
     for index, row in enumerate(read[arms[0]][:AB_ROWS]):
         sides = [arms[0], arms[1 + index % (len(arms) - 1)]]
-        name = digest(seed, row.prompt.id, sides)
+        name = digest(seed, [read[arm][index].response.id for arm in sides])
         if int(name[-1], 16) % 2:
             sides.reverse()
         said = [read[arm][index].response.text for arm in sides]

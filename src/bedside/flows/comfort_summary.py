@@ -27,7 +27,9 @@ COMFORT = (*LINES, "comfort", "primary_comfort", "facts_told", "facts_wrong", "f
            "over_triage", "openers")  # fmt: skip
 KNOWLEDGE = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "chrf", "rouge_l", "fact_recall", "fact_conflict")
 RISES = ("facts_wrong", "false_reassurance", "under_triage", "over_triage")
-Values = Mapping[str, list[float | None]]
+TRIAGE = RISES[1:]
+Column = list[float | None]
+Values = Mapping[str, Column]
 
 
 def of(desk: "Desk", arms: Sequence["Trained"], read: Mapping[str, list[Judged]]) -> ComfortSummary:
@@ -35,7 +37,7 @@ def of(desk: "Desk", arms: Sequence["Trained"], read: Mapping[str, list[Judged]]
     values = {arm.name: _values(desk, read[arm.name]) for arm in arms}
     groups = [row.prompt.cluster for row in read[target]]
     paired = [p for arm in arms[1:] for p in _paired(arm.name, values[arm.name], values[target], groups, seed)]
-    gates = [g for arm in arms[1:] for g in _gates(arm.name, paired, len(set(groups)))]
+    gates = [g for arm in arms[1:] for g in _gates(arm.name, paired, values[arm.name], values[target], groups, seed)]
     by = _by(read)
     return ComfortSummary(
         name=desk.session.config.run,
@@ -101,7 +103,7 @@ def _paired(arm: str, after: Values, before: Values, groups: list[str], seed: in
 
 def _where_both_are_right(after: Values, before: Values, groups: list[str], seed: int) -> Measure:
     """Comfort on the rows whose facts and stance are right in both arms: kindness alone."""
-    both = [bool(a) and _is_right(after, i) and _is_right(before, i) for i, a in enumerate(after["comfort"])]
+    both = [a is not None and _is_right(after, i) and _is_right(before, i) for i, a in enumerate(after["comfort"])]
     kept = [[v if ok else None for v, ok in zip(values["comfort"], both, strict=True)] for values in (after, before)]
     return compare.paired("comfort where both are right", kept[0], kept[1], groups, seed)
 
@@ -111,11 +113,21 @@ def _is_right(values: Values, index: int) -> bool:
     return told in (1.0, None) and not wrong
 
 
-def _gates(arm: str, paired: Sequence[Paired], groups: int) -> list[Gate]:
+def _gates(
+    arm: str, paired: Sequence[Paired], after: Values, before: Values, groups: list[str], seed: int
+) -> list[Gate]:
     found = {p.measure.name: p.measure for p in paired if p.arm == arm}
-    gates = [compare.superior(f"{arm}: primary comfort", found["primary_comfort"], groups)]
-    gates += [compare.not_inferior(f"{arm}: {name}", found[name], groups, MARGIN) for name in ("facts_told", "bleu_1")]
-    return gates + [compare.does_not_rise(f"{arm}: {name}", found[name], groups, MARGIN) for name in RISES]
+    gates = [_kinder(arm, after["primary_comfort"], before["primary_comfort"], groups, seed)]
+    gates += [compare.not_inferior(f"{arm}: {name}", found[name], MARGIN) for name in ("facts_told", "bleu_1")]
+    return gates + [compare.does_not_rise(f"{arm}: {name}", found[name], MARGIN) for name in RISES]
+
+
+def _kinder(arm: str, after: Column, before: Column, groups: list[str], seed: int) -> Gate:
+    """An answer that nobody rated counts against the arm: as 0 after, as 1 before."""
+    at_worst = [v or 0.0 for v in after], [1.0 if v is None else v for v in before]
+    gate = compare.superior(f"{arm}: primary comfort", compare.paired("primary_comfort", *at_worst, groups, seed))
+    unrated = after.count(None) + before.count(None)
+    return replace(gate, reason=f"{gate.reason}; {unrated} unrated answers count against it") if unrated else gate
 
 
 def _verdict(arms: Sequence["Trained"], gates: Sequence[Gate], n: int) -> str:
@@ -128,7 +140,9 @@ def _verdict(arms: Sequence["Trained"], gates: Sequence[Gate], n: int) -> str:
 
 
 def _passes(gate: Gate) -> bool:
-    return gate.state in (GateState.PASS, GateState.NOT_CHECKED)
+    """A test without a single red flag, or with nothing else, leaves triage unchecked; nothing else may be."""
+    about_triage = gate.name.partition(": ")[2] in TRIAGE
+    return gate.state is GateState.PASS or (about_triage and gate.state is GateState.NOT_CHECKED)
 
 
 def _direction(values: Mapping[str, Values], groups: list[str], seed: int) -> str:

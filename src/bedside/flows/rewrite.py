@@ -76,7 +76,8 @@ def rewrite(session: Session, prompts: Sequence[Prompt], label: str) -> tuple[li
     """The verified dialogues out of ``prompts`` (their answers in ``reference``), and why the others were dropped."""
     told = session.config.comfort.rewrite
     desk = _Desk(session, writer(session), session.open(told.judge), label)
-    rows = _short_enough(desk, [_Row(p, stage.feeling(p, session.launch.seed), p.text) for p in prompts])
+    some = _to_soothe(desk, prompts)
+    rows = _short_enough(desk, [_Row(p, stage.feeling(p, session.launch.seed), p.text) for p in some])
     if told.parts in ("question", "both"):
         calm = [row for row in rows if "emotion" not in row.prompt.facets]
         told_already = [row for row in rows if "emotion" in row.prompt.facets]
@@ -85,6 +86,15 @@ def rewrite(session: Session, prompts: Sequence[Prompt], label: str) -> tuple[li
     kept = [_made(desk, row) for row in rows]
     flow = stage.flow(f"rewrite: {label}", len(kept), desk.dropped, sum(bool(row.revised) for row in kept))
     return _with_negatives(session, kept), flow
+
+
+def _to_soothe(desk: _Desk, prompts: Sequence[Prompt]) -> list[Prompt]:
+    """Harmless questions with an answer: nothing else has one that could be soothed."""
+    harmless = [prompt for prompt in prompts if not prompt.harm]
+    kept = [prompt for prompt in harmless if prompt.reference]
+    desk.dropped.update({"harmful request": len(prompts) - len(harmless), "no answer": len(harmless) - len(kept)})
+    desk.dropped = +desk.dropped
+    return kept
 
 
 def _short_enough(desk: _Desk, rows: list[_Row]) -> list[_Row]:

@@ -5,7 +5,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from bedside.kernel import words
 from bedside.kernel.keys import Around, Count, Positive
@@ -130,7 +130,7 @@ class Comfort(Table):
     judge: Annotated[Any, Slot("judge")] = Field(default={"kind": "comfort"}, validate_default=True)
     """Who rates comfort on valid and test; in the joined loop also, which answers of a cycle are kind already."""
     train: list[Step] = Field(default_factory=_three_steps, min_length=1)
-    """One training each, from the same base, on the same rows, within the same budget."""
+    """One training each, from the same base, on the same rows, within the same budget; each objective once."""
     rates: list[Positive] = Field(default_factory=lambda: [1.0], min_length=1)
     """Learning rates tried for each, as multiples of its own; valid chooses. The same number for all."""
     start: Literal["base", "sft"] = "base"
@@ -143,3 +143,14 @@ class Comfort(Table):
     scale: float = Field(1.0, gt=0, le=1)
     """How far each goes from the target as given to what was trained, in weights. Part of the way keeps more of what
     the target knows (WiSE-FT, arXiv 2109.01903)."""
+
+    @field_validator("train")
+    @classmethod
+    def _once(cls, steps: list[Step]) -> list[Step]:
+        kinds = [step.objective.kind for step in steps]
+        twice = sorted({kind for kind in kinds if kinds.count(kind) > 1})
+        if twice:
+            raise ValueError(
+                f"{', '.join(twice)} stands twice; models are named by their objective: compare in two runs"
+            )
+        return steps

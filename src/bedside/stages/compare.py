@@ -34,32 +34,33 @@ def paired(name: str, after: Values, before: Values, groups: Sequence[str], seed
     return replace(found, unreadable=lost, worst=found.value, worst_low=one.low, worst_high=one.high)
 
 
-def superior(name: str, difference: Measure, groups: int) -> Gate:
+def superior(name: str, difference: Measure) -> Gate:
     """Is there more of it than before?"""
     low, high = difference.low or 0.0, difference.high or 0.0
-    return _gate(name, difference, groups, "> 0", low, passes=low > 0, fails=high < 0)
+    return _gate(name, difference, "> 0", low, passes=low > 0, fails=high < 0)
 
 
-def not_inferior(name: str, difference: Measure, groups: int, margin: float) -> Gate:
+def not_inferior(name: str, difference: Measure, margin: float) -> Gate:
     """Is there not less of it, but for ``margin``?"""
     low, high = _bounds(difference)
-    return _gate(name, difference, groups, f">= -{margin:g}", low, passes=low >= -margin, fails=high < -margin)
+    return _gate(name, difference, f">= -{margin:g}", low, passes=low >= -margin, fails=high < -margin)
 
 
-def does_not_rise(name: str, difference: Measure, groups: int, margin: float) -> Gate:
+def does_not_rise(name: str, difference: Measure, margin: float) -> Gate:
     """Is there not more of it, but for ``margin``?"""
     low, high = _bounds(difference)
-    return _gate(name, difference, groups, f"<= {margin:g}", high, passes=high <= margin, fails=low > 0)
+    return _gate(name, difference, f"<= {margin:g}", high, passes=high <= margin, fails=low > 0)
 
 
 def _bounds(difference: Measure) -> tuple[float, float]:
     return difference.worst_low or 0.0, difference.worst_high or 0.0
 
 
-def _gate(name: str, difference: Measure, groups: int, limit: str, bound: float, *, passes: bool, fails: bool) -> Gate:
+def _gate(name: str, difference: Measure, limit: str, bound: float, *, passes: bool, fails: bool) -> Gate:
     if difference.value is None:
         return Gate(name, GateState.NOT_CHECKED, limit, None, "no row has a value in both")
     said = f"changed by {difference.value:+.3f} on {difference.n} rows, 95 % bound {bound:+.3f}"
+    groups = difference.groups or difference.n
     if fails:
         return Gate(name, GateState.FAIL, limit, difference, said)
     if groups < LEAST_GROUPS or not passes:

@@ -25,7 +25,9 @@ from bedside.stats.factcheck import check, retold
 EMOTIONS = ("fear", "anxiety", "sadness", "anger", "guilt", "shame", "helplessness", "loneliness")
 INTENSITIES = ("mild", "moderate", "strong")
 SUITS: Mapping[str, tuple[str, ...]] = {
-    r"emergency|blood|breath|chest|cancer|tumou?r|death|die|fatal|surgery|stroke|unconscious|limp|blue": ("fear",),
+    r"emergency|blood|breath|chest|cancer|tumou?r|death|die[sd]?\b|fatal|surgery|stroke|unconscious|limp|blue": (
+        "fear",
+    ),
     r"my (?:son|daughter|child|baby|kid|infant|mother|father|grandmother|wife|husband)": (
         "guilt",
         "anxiety",
@@ -34,12 +36,16 @@ SUITS: Mapping[str, tuple[str, ...]] = {
     r"skin|sexual|bowel|incontinen|weight|hair|acne|wart|lice|addict|alcohol|discharge": ("shame",),
     r"chronic|incurable|genetic|inherited|no cure|lifelong|syndrome": ("sadness", "helplessness"),
     r"again|still|wait|insurance|nobody|doctors? (?:will|would|did)(?: not|n't)|misdiagnos": ("anger", "helplessness"),
-    r"alone|lonely|divorc|grief|widow|old|elderly|isolat|friend": ("loneliness", "sadness"),
+    r"alone|lonely|divorc|grief|widow|old\b|elderly|isolat|friend": ("loneliness", "sadness"),
 }
-"""Which emotions a situation makes plausible; fear and anxiety always are."""
-STRONG = re.compile(r"emergency|cancer|tumou?r|death|die|fatal|severe|stroke|unconscious|surgery|blue|limp|blood", re.I)
+"""Which emotions a situation makes plausible, by how a word begins; fear and anxiety always are."""
+STRONG = re.compile(
+    r"\b(?:emergency|cancer|tumou?r|death|die[sd]?\b|fatal|severe|stroke|unconscious|surgery|blue|limp|blood)", re.I
+)
 REFUSALS = re.compile(
-    r"^\W*(?:i'?m sorry,? (?:but )?i|sorry,? (?:but )?i|i (?:can(?:no|')t|am unable|won't|will not)|as an ai)", re.I
+    r"^\W*(?:(?:i'?m |i am )?sorry,? (?:but )?)?(?:i (?:can ?no|can')t|i (?:am|'m) (?:unable|not able)|"
+    r"i (?:won't|will not|must decline|have to decline)|as an ai)",
+    re.I,
 )
 COLD = ("Noted.", "The question is answered as follows.", "Facts only.", "See below.", "Standard reply.")
 """What a voice says that does not care. Invented here; it holds no fact."""
@@ -56,6 +62,7 @@ WRONG_KINDS = (
     "exchanged",
     "unit",
     "invented",
+    "rate",
 )
 
 
@@ -92,7 +99,7 @@ class Rewritten:
     """Which sides took a second try: question, answer."""
     cold: str = ""
     wrong: str = ""
-    """Warm, with one fact changed; empty where no kind of change had a place."""
+    """Warm, with one fact changed; empty where no kind of change had a place that the verifier sees."""
     change: Mapping[str, str] = field(default_factory=dict)
     """Kind, before and after of that change."""
 
@@ -102,7 +109,7 @@ def feeling(prompt: Prompt, seed: int) -> Feeling:
     told = prompt.facets
     if "emotion" in told:
         return Feeling(told["emotion"], told.get("intensity", "moderate"))
-    fits = {e for pattern, found in SUITS.items() if re.search(pattern, prompt.text, re.I) for e in found}
+    fits = {e for pattern, found in SUITS.items() if re.search(rf"\b(?:{pattern})", prompt.text, re.I) for e in found}
     rng = random.Random(digest(seed, prompt.id))
     likely = [*sorted(fits), *sorted(fits), "fear", "anxiety"] if fits else list(EMOTIONS)
     weights = (1, 2, 5) if STRONG.search(prompt.text) else (2, 3, 2)
@@ -133,7 +140,7 @@ def faults(source: str, written: str, finished: bool, limits: Limits, beside: st
     """Everything wrong with ``written`` as a rewrite of ``source``; empty where nothing is."""
     if not written.strip():
         return ("nothing was written",)
-    if REFUSALS.search(written) and not REFUSALS.search(source):
+    if refuses(written) and not refuses(source):
         return ("the writer refused",)
     if " ".join(written.split()) == " ".join(source.split()):
         return ("the text was only repeated",)
@@ -146,6 +153,11 @@ def faults(source: str, written: str, finished: bool, limits: Limits, beside: st
         return ("too short",)
     found = tuple(str(d) for d in check(source, written, beside).differences)
     return found or (("half of the source's words are gone",) if retold(source, written) < RETOLD else ())
+
+
+def refuses(text: str) -> bool:
+    """Whether a text begins as a refusal does."""
+    return REFUSALS.search(text.replace("’", "'")) is not None
 
 
 def reason(found: Sequence[str]) -> str:
@@ -165,12 +177,14 @@ def negatives(row: Rewritten, names: Sequence[str], seed: int) -> Rewritten:
     """``row`` with its warm-but-wrong and right-but-cold sides. ``names``: drugs to swap among."""
     rng = random.Random(digest(seed, row.prompt.id, row.answer))
     original = row.original.reference or ""
-    found = planted.any_of(WRONG_KINDS, original, rng, names)
+    facts_in = original if original in row.answer else row.answer
+    found = planted.any_of(WRONG_KINDS, facts_in, rng, names)
     cold = f"{rng.choice(COLD)} {original}"
-    if found is None or original not in row.answer:
+    wrong = row.answer.replace(facts_in, found.text) if found and facts_in else ""
+    if found is None or check(original, wrong, row.prompt.text).intact:
         return replace(row, cold=cold)
     change = {"kind": found.kind, "before": found.before, "after": found.after}
-    return replace(row, cold=cold, wrong=row.answer.replace(original, found.text), change=change)
+    return replace(row, cold=cold, wrong=wrong, change=change)
 
 
 def lesson(rows: Iterable[Rewritten], *, wrong: bool = True, cold: bool = True) -> Lesson:

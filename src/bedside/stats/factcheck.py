@@ -26,7 +26,6 @@ TWIN = 0.75
 """Share of a sentence's words in one source sentence from which on it is the same sentence, changed or not."""
 SUPPORTED = 0.6
 """Share of an added statement's anchors that must be words of one source sentence to count as about it."""
-QUANTITIES = ("dose", "duration", "number")
 STATEMENTS = ("negation", "modality", "condition")
 
 
@@ -72,7 +71,7 @@ class Check:
 def check(source: str, rewrite: str, beside: str = "") -> Check:
     """``rewrite`` against ``source``; what ``beside`` (the question) says may be said too."""
     one, other, context = facts.read(source), facts.read(rewrite), facts.read(beside)
-    found = [*_lost(one, other), *_added(one, other, context), *_soothed_away(source, rewrite)]
+    found = [*_lost(one, other), *_added(one, other, context, rewrite), *_soothed_away(source, rewrite)]
     return Check(tuple(dict.fromkeys(found)), len(one.facts))
 
 
@@ -89,8 +88,10 @@ def _lost(one: Reading, other: Reading) -> Iterator[Difference]:
             yield from _lost_name(fact, by_kind["name"], other)
         elif fact.kind == "urgency":
             yield from _lost_urgency(fact, by_kind["urgency"])
-        elif fact.kind in QUANTITIES:
-            yield from _lost_quantity(fact, [f for kind in QUANTITIES for f in by_kind[kind]])
+        elif fact.kind == "rate":
+            yield from _lost_quantity(fact, by_kind["rate"])
+        elif fact.kind in facts.QUANTITIES:
+            yield from _lost_quantity(fact, [f for kind in facts.QUANTITIES[:-1] for f in by_kind[kind]])
     for kind in STATEMENTS:
         there = by_kind[kind]
         kept, _ = _matched([f for f in one.facts if f.kind == kind], there)
@@ -144,15 +145,15 @@ def _lost_name(fact: Fact, names: Sequence[Fact], other: Reading) -> Iterator[Di
             yield Difference("changed", "name", fact.said, fact.value)
 
 
-def _added(one: Reading, other: Reading, context: Reading) -> Iterator[Difference]:
+def _added(one: Reading, other: Reading, context: Reading, rewrite: str) -> Iterator[Difference]:
     by_kind = _by_kind(one.facts)
     known = one.stems | context.stems
     sentences = [frozenset(t.stem for t in sentence if t.content) for sentence in one.sentences]
-    allowed = {f.value for f in (*one.facts, *context.facts) if f.kind in QUANTITIES}
+    allowed = {f.value for f in (*one.facts, *context.facts) if f.kind in facts.QUANTITIES}
     twins = _twins(one, other)
     aligned = [_is_aligned(sentence, sentences) for sentence in other.sentences]
     for fact in other.facts:
-        if fact.kind in QUANTITIES:
+        if fact.kind in facts.QUANTITIES:
             if fact.value not in allowed and (fact.kind != "number" or fact.anchors):
                 yield Difference("invented", fact.kind, fact.said, fact.value)
         elif fact.kind == "name":
@@ -160,6 +161,8 @@ def _added(one: Reading, other: Reading, context: Reading) -> Iterator[Differenc
                 yield Difference("invented", "name", fact.said, fact.value)
         elif fact.kind == "urgency" and aligned[fact.sentence] and not _urges(one, fact.value):
             yield Difference("added", "urgency", fact.said, fact.value)
+    if facts.sends_for_help(rewrite) and not _urges(one, "now") and not _urges(context, "now"):
+        yield Difference("invented", "urgency", "help at once")
     for kind in STATEMENTS:
         here = [f for f in other.facts if f.kind == kind]
         _, stated = _matched(by_kind[kind], here)
@@ -203,12 +206,9 @@ def _tells(fact: Fact, other: Reading) -> bool:
 
 def _soothed_away(source: str, rewrite: str) -> Iterator[Difference]:
     """Reassurance the source does not give, where the source is urgent."""
-    if not any(f.kind == "urgency" and f.value == "now" for f in facts.read(source).facts):
-        return
-    before = set(facts.SOOTHED_AWAY.findall(source.lower()))
-    for match in facts.SOOTHED_AWAY.finditer(rewrite.lower()):
-        if match[0] not in before:
-            yield Difference("added", "false reassurance", match[0])
+    if facts.sends_for_help(source):
+        before = facts.soothed_away(source)
+        yield from (Difference("added", "false reassurance", s) for s in facts.soothed_away(rewrite) if s not in before)
 
 
 def _by_kind(found: Sequence[Fact]) -> defaultdict[str, list[Fact]]:

@@ -1,6 +1,7 @@
 """What a medical text states that a rewrite may not change, each with the words it stands among.
 
-    dose, duration, number   a number with its unit: "5 mg", "6 months", "twice a day", "1 in 100", "type 2"
+    dose, duration, number   a number with its unit: "5 mg", "6 months", "twice", "1 in 100", "type 2"
+    rate                     per what a dose is: "once a week", "every 6 hours", "15 mg/kg"
     negation                 not, never, without, avoid ...              and what is denied
     modality                 may < should < must < will                  and of what
     condition                if, unless, only, before, after, until ...  and what it depends on
@@ -24,6 +25,7 @@ from dataclasses import dataclass, replace
 
 from bedside.stats.plainwords import FUNCTION, ORDINARY
 
+QUANTITIES = ("dose", "duration", "number", "rate")
 REACH = 3
 """Content words on either side that tell what a fact is about."""
 
@@ -44,8 +46,13 @@ _SPELT = {"zero": "0", "two": "2", "three": "3", "four": "4", "five": "5", "six"
           "fifteen": "15", "sixteen": "16", "seventeen": "17", "eighteen": "18", "nineteen": "19", "twenty": "20",
           "thirty": "30", "forty": "40", "fifty": "50", "sixty": "60", "seventy": "70", "eighty": "80",
           "ninety": "90", "hundred": "100", "thousand": "1000", "half": "1/2", "quarter": "1/4", "twice": "2 times",
-          "double": "double", "triple": "triple", "hourly": "hourly", "daily": "daily", "weekly": "weekly",
-          "monthly": "monthly", "yearly": "yearly", "annually": "yearly", "nightly": "nightly"}  # fmt: skip
+          "double": "double", "triple": "triple"}  # fmt: skip
+_OFTEN = {"hourly": "per h", "daily": "per day", "weekly": "per week", "monthly": "per month", "yearly": "per year",
+          "annually": "per year", "nightly": "per night"}  # fmt: skip
+_PER = frozenset(("a", "an", "per", "every", "each", "/"))
+_NTH = frozenset(("other", "second", "third"))
+_DOSING = frozenset(("take", "takes", "taken", "use", "used", "apply", "applied", "give", "given", "inject", "injected",
+                     "once", "twice", "times", "dose", "doses"))  # fmt: skip
 NEGATIONS = frozenset(
     (
         "not", "no", "never", "without", "none", "neither", "nor", "cannot", "avoid", "avoids", "avoided", "avoiding",
@@ -60,9 +67,14 @@ CONDITIONS = {"if": "if", "when": "if", "whenever": "if", "provided": "if", "unl
               "only": "only", "until": "until", "till": "until", "before": "before", "after": "after",
               "following": "after", "while": "while", "during": "while"}  # fmt: skip
 _NOW = re.compile(
-    r"\b(?:immediate(?:ly)?|right away|at once|straight ?away|emergency|emergencies|911|999|112|urgent(?:ly)?|"
-    r"as soon as possible|without delay|life[- ]threatening|promptly|call an ambulance|ambulance)\b"
+    r"\b(?:immediate(?:ly)?|right away|at once|straight ?away|emergency|emergencies|urgent(?:ly)?|"
+    r"as soon as possible|without delay|life[- ]threatening|promptly|ambulance|"
+    r"(?:call|dial|ring|phone)(?: \w+){0,2} (?:911|999|112))\b"
 )
+_DENIED = re.compile(r"\b(?:not?|never|nothing|neither|nor|without)(?: (?!hesitate|wait|delay|hold)\w+){0,4} $")
+"""Before a word of urgency: "not an emergency", "no need to call an ambulance"; not "do not hesitate to call ..."."""
+_MERE_ORDER = re.compile(r" (?:after|before|following|prior|with|upon)\b")
+"""After one: "immediately after meals" sends nobody for help."""
 _CONTACT = re.compile(
     r"\b(?:call|see|contact|tell|ask|talk to|talk with|consult|ring|seek|visit|notify|inform|speak to|speak with|get)\b"
     r"(?: \w+){0,3}? (?:doctor|doctors|physician|provider|nurse|pharmacist|specialist|dentist|midwife|professional|"
@@ -73,16 +85,16 @@ _SOFT = re.compile(
     r"(?:convenience|point)|(?:can|could) wait|some ?(?:day|time) (?:soon|later)|"
     r"eventually|at leisure|if you like|in due course)\b"
 )
-SOOTHED_AWAY = re.compile(
+_SOOTHED_AWAY = re.compile(
     r"\b(?:nothing (?:serious|to worry about|dangerous|bad)|(?:it|this|that) is (?:harmless|normal|nothing)|"
-    r"no (?:need|reason) to (?:see|call|seek|go|worry|be concerned|fear)|(?:you|they|he|she|it) (?:will|ll) be "
+    r"no (?:need|reason) to (?:see|call|seek|go|worry|be concerned|fear)|(?:you|they|he|she|it) will be "
     r"(?:just |perfectly )?fine|not (?:serious|dangerous|an emergency|urgent)|do not (?:worry|need (?:a doctor|help))|"
     r"can (?:safely )?wait|will (?:go away|pass) (?:by itself|on its own)|everything is (?:fine|all right))\b"
 )
-"""Reassurance that a red flag does not allow."""
 _SENTENCE = re.compile(r"(?<=[.!?;])[\"')\]]*\s+(?!\d+\s*(?:mg|ml))|\n+|\s+[•*-]\s+(?=[A-Z])")
-_TOKEN = re.compile(r"\d+(?:[.,/]\d+)*|%|[^\W\d_]+(?:'[^\W\d_]+)?|[^\w\s]")
-_SHORT = {"n't": "not", "can't": "cannot", "won't": "will not"}
+_TOKEN = re.compile(r"(?<![\d.])\.\d+|\d+(?:[.,/]\d+)*|%|[^\W\d_]+(?:'[^\W\d_]+)?|[^\w\s]")
+_SHORT = {r"\bcan't\b": "cannot", r"\bwon't\b": "will not", r"n't\b": " not", r"(?<=\w)'ll\b": " will",
+          r"\b(it|this|that|there|he|she)'s\b": r"\1 is"}  # fmt: skip
 _MEDICAL = re.compile(
     r"(?:itis|osis|oses|oma|omas|emia|aemia|pathy|algia|ectomy|uria|plegia|trophy|penia|plasia|sclerosis|rrhea|"
     r"olol|pril|sartan|statin|azole|cillin|mycin|micin|cycline|oxacin|vir|mab|nib|pam|lam|barbital|caine|dipine|"
@@ -140,9 +152,23 @@ def read(text: str) -> Reading:
 
 def _by(fact: Fact, topic: str) -> Fact:
     """A quantity with the last name before its sentence among its anchors."""
-    if not topic or fact.kind not in ("dose", "duration", "number"):
+    if not topic or fact.kind not in QUANTITIES:
         return fact
     return replace(fact, anchors=(*fact.anchors, (topic, -REACH - 1)))
+
+
+def sends_for_help(text: str) -> bool:
+    """Whether it sends for help at once. "Not an emergency" does not, nor does "immediately after meals"."""
+    said = " ".join(_plain(text).lower().split())
+    return any(
+        not _DENIED.search(said[: match.start()]) and not _MERE_ORDER.match(said[match.end() :])
+        for match in _NOW.finditer(said)
+    )
+
+
+def soothed_away(text: str) -> list[str]:
+    """The reassurance in ``text`` that a red flag does not allow."""
+    return [match[0] for match in _SOOTHED_AWAY.finditer(" ".join(_plain(text).lower().split()))]
 
 
 def similarity(one: Fact, other: Fact) -> float:
@@ -169,13 +195,14 @@ def is_telling(token: Token) -> bool:
 def _plain(text: str) -> str:
     """Quotes and dashes of one kind; contractions written out."""
     text = text.replace("’", "'").replace("–", "-").replace("—", " - ").replace("\u00a0", " ")
-    text = re.sub(r"\b(?:can't|won't)\b", lambda m: _SHORT[m[0].lower()], text, flags=re.I)
-    return re.sub(r"n't\b", " not", text)
+    for short, whole in _SHORT.items():
+        text = re.sub(short, whole, text, flags=re.I)
+    return text
 
 
 def _tokens(sentence: str) -> Iterator[Token]:
     for number, match in enumerate(_TOKEN.finditer(sentence)):
-        word = match[0]
+        word = f"0{match[0]}" if match[0][0] == "." and len(match[0]) > 1 else match[0]
         text = word.lower().removesuffix("'s")
         is_word = text[0].isalpha()
         content = is_word and text not in FUNCTION and (len(text) > 1 or not text.isascii())
@@ -202,6 +229,7 @@ def _everyday(text: str) -> bool:
 def _facts(number: int, tokens: Sequence[Token], plain: str) -> Iterator[Fact]:
     for place, token in enumerate(tokens):
         yield from _quantity(number, tokens, place)
+        yield from _rate(number, tokens, place)
         if token.text in NEGATIONS:
             yield _fact("negation", "not", number, tokens, place)
         elif token.text in MODALITIES and not _is_month(tokens, place):
@@ -226,12 +254,45 @@ def _quantity(number: int, tokens: Sequence[Token], place: int) -> Iterator[Fact
     yield _fact(kind, f"{value} {unit}".strip(), number, tokens, place)
 
 
+def _rate(number: int, tokens: Sequence[Token], place: int) -> Iterator[Fact]:
+    """ "a day", "every 6 hours", "/kg", where a dose or a word of dosing stands before it in the sentence."""
+    per = _per(tokens, place)
+    before = tokens[:place]
+    if per and any(t.text in _DOSING or _number(before, i) for i, t in enumerate(before)):
+        yield _fact("rate", per, number, tokens, place)
+
+
+def _per(tokens: Sequence[Token], place: int) -> str | None:
+    """What the rate that begins at ``place`` is per: a unit, a counted one, every other one."""
+    text = tokens[place].text
+    if text not in _PER:
+        return _OFTEN.get(text)
+    first, then = ([token.text for token in tokens[place + 1 : place + 3]] + ["", ""])[:2]
+    if text not in ("a", "an", "/") and (unit := _measure(then)):
+        nth = first if first in _NTH else _number(tokens, place + 1)
+        if nth:
+            return f"per {nth} {unit}"
+    unit = "" if first in _NTH else _measure(first)
+    return f"per {unit}" if unit and (unit in _TIME.values() or text not in ("a", "an")) else None
+
+
+def _measure(text: str) -> str:
+    """The unit that ``text`` is, or an empty string."""
+    for word in (text, text.removesuffix("s")):
+        if word in _TIME or word in _DOSE:
+            return _TIME.get(word) or _DOSE[word]
+    return ""
+
+
 def _number(tokens: Sequence[Token], place: int) -> str | None:
     text = tokens[place].text
     if text[0].isdigit():
-        return text.replace(",", "") if re.fullmatch(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?", text) else text.strip(",.")
+        whole = text.replace(",", "") if re.fullmatch(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?", text) else text.strip(",.")
+        return whole.rstrip("0").rstrip(".") if re.fullmatch(r"\d+\.\d+", whole) else whole
     if text == "one" and _unit(tokens, place + 1):
         return "1"
+    if text == "once" and place + 1 < len(tokens) and _per(tokens, place + 1):
+        return "1 times"
     return _SPELT.get(text)
 
 
@@ -241,9 +302,8 @@ def _unit(tokens: Sequence[Token], place: int) -> str:
         if place >= len(tokens):
             return ""
         text = tokens[place].text
-        single = text if text in _DOSE or text in _TIME else text.removesuffix("s")
-        if single in _TIME or single in _DOSE:
-            return _TIME.get(single) or _DOSE[single]
+        if found := _measure(text):
+            return found
         if text not in ("-", "to", "or", "and") and not text[0].isdigit() and text not in _SPELT:
             return ""
         place += 1
@@ -268,7 +328,9 @@ def _anchors(token: Token) -> bool:
     """Content words, but no units, spelt numbers or what is a fact itself."""
     text = token.text
     single = text.removesuffix("s")
-    return token.content and not (single in _DOSE or single in _TIME or text in _SPELT or text in NEGATIONS)
+    return token.content and not (
+        single in _DOSE or single in _TIME or text in _SPELT or text in _OFTEN or text in NEGATIONS
+    )
 
 
 def _credit(place: int, others: Sequence[int]) -> float:

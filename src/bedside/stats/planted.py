@@ -5,6 +5,7 @@
     duration    6 months -> 3 weeks           condition   only after meals -> (gone)
     negation    do not crush -> crush         urgency     at once -> when convenient
     drug        A -> B, from a list given     invented    a dose that nobody prescribed
+    rate        once a week -> once a day
 
 A kind that has no place in a text gives None. The change is recorded as (kind, before, after).
 """
@@ -14,7 +15,8 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-KINDS = ("digit", "unit", "negation", "drug", "exchanged", "modality", "condition", "urgency", "duration", "invented")
+KINDS = ("digit", "unit", "negation", "drug", "exchanged", "modality", "condition", "urgency", "duration", "invented",
+         "rate")  # fmt: skip
 _TIME = r"(?:seconds?|minutes?|hours?|days?|weeks?|months?|years?)"
 _UNIT = r"(?:mg|mcg|milligrams?|micrograms?|grams?|g|ml|milliliters?|percent|%|velms|IU|units|kg|mmHg)"
 _NUMBER = r"\d+(?:\.\d+)?"
@@ -162,6 +164,24 @@ def _invented(kind: str, text: str, rng: random.Random, names: Sequence[str]) ->
     return None if f"{amount} m" in text else Planted(text[:at] + said + text[at:], kind, "", said.strip())
 
 
+def _rate(kind: str, text: str, rng: random.Random, names: Sequence[str]) -> Planted | None:
+    """The unit of time after "once a", "3 times per", "5 mg every" is another."""
+    often = (
+        r"(?:once|twice|times|"
+        + _UNIT
+        + r") (?:a|per|every|each)|(?:once|twice|times) every (?:\d+|"
+        + "|".join(_WORD_NUMBERS)
+        + ")"
+    )
+    match = _one(rf"(?i)(?<![\w-])(?:{often}) (?:hour|day|week|month|year)s?\b", text, rng)
+    if match is None:
+        return None
+    *before, unit = match[0].split(" ")
+    plural = "s" if unit.endswith("s") else ""
+    other = rng.choice([u for u in ("hour", "day", "week", "month") if u != unit.lower().removesuffix("s")])
+    return _put(kind, text, match, " ".join([*before, other + plural]))
+
+
 _HOW: dict[str, Callable[[str, str, random.Random, Sequence[str]], Planted | None]] = {
     "digit": _digit,
     "unit": _unit,
@@ -173,4 +193,5 @@ _HOW: dict[str, Callable[[str, str, random.Random, Sequence[str]], Planted | Non
     "urgency": _urgency,
     "duration": _duration,
     "invented": _invented,
+    "rate": _rate,
 }
