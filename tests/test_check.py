@@ -127,6 +127,15 @@ def test_identifiers_in_prompts_are_counted(tmp_path):
     assert "1 with email" in found.reason
 
 
+def test_identifiers_in_answers_are_counted_and_dialogues_need_no_harmful_prompts(tmp_path):
+    some = [row | {"harm": 0, "reference": f"Rest well, {n}."} for n, row in enumerate(rows(80))]
+    some[0]["reference"] += " Mail me: a@b.org"
+    found = check.offline(config(tmp_path, some))
+    assert "1 with email" in named(found, "identifiers").reason
+    assert named(found, "dialogues").state is GateState.PASS
+    assert not any(gate.state is GateState.FAIL for gate in found)
+
+
 def test_a_near_duplicate_that_the_datas_own_groups_hide_is_told(tmp_path):
     some = [row | {"prompt": " ".join(f"{row['group']}{word}" for word in "abcd")} for row in rows(80)]
     assert named(check.offline(config(tmp_path, some)), "near-duplicates").state is GateState.PASS

@@ -7,8 +7,10 @@ import pytest
 from bedside.core.errors import DataError
 from bedside.core.protocols import Launch
 from bedside.datasets.clinic_dialogues import ClinicDialogues
-from bedside.datasets.dialogues import Dialogues, cleaned
+from bedside.datasets.dialogues import NAMES_NOT_FOUND, Dialogues, cleaned
+from bedside.flows import rules
 from bedside.kernel.lexicon import payload
+from bedside.kernel.schema import Config
 from conftest import REAL_DATA
 
 
@@ -65,10 +67,22 @@ def test_identifiers_are_counted_or_scrubbed_and_nobody_is_called_safe(tmp_path)
     off = told(tmp_path, row, phi="off")
     assert scanned.read()[0].text == "Mail ann@b.org."
     assert scanned.flow.notes["rows with email"] == 1
-    assert "names are not found by patterns" in scanned.flow.notes
+    assert scanned.flow.notes[NAMES_NOT_FOUND] == 1
     (prompt,) = scrubbed.read()
     assert (prompt.text, prompt.reference) == ("Mail [EMAIL].", "Call [PHONE] now.")
     assert not off.flow.notes
+
+
+def test_what_reading_left_out_and_saw_stands_in_a_runs_flows(tmp_path):
+    rows = [{"question": f"May I run {n} miles?", "answer": f"Yes, ask ann{n}@b.org.", "group": n} for n in range(9)]
+    file = str(tmp_path / "rows.jsonl")
+    told(tmp_path, *rows, {"question": "And walk?", "answer": ""})
+    source = {"kind": "dialogues", "path": file}
+    data = {"train": source, "valid": {**source, "share": 0.2}, "test": {**source, "share": 0.3}}
+    parts = rules.read_parts(Config.model_validate({"target": "embedded", "data": data}), Launch())
+    first, *_ = parts.flows
+    assert (first.step, first.kept, first.notes["rows with email"]) == ("read: train", 9, 9)
+    assert sum(first.dropped.values()) == 1
 
 
 def test_what_is_no_tag_stays():

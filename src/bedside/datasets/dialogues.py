@@ -37,7 +37,7 @@ from bedside.kernel.tables import Format, Row, anywhere
 
 Phi = Literal["scan", "scrub", "off"]
 ANSWERS = ("answer", "response", "completion", "output", *COLUMNS["reference"])
-NAMES_NOT_FOUND = "names are not found by patterns"
+NAMES_NOT_FOUND = "names are not found by patterns; rows not searched for them"
 _TAG = re.compile(r"<!--.*?-->|</?[a-zA-Z][^<>]{0,400}>", re.S)
 _INLINE = re.compile(r"</?(?:a|b|i|u|em|strong|span|sub|sup|font|small)(?:\s[^<>]{0,400})?/?>", re.I)
 _BREAK = re.compile(r"<(?:br|/p|/div|/li|/h\d)\s*/?>", re.I)
@@ -94,7 +94,7 @@ class Told:
         """With the rows left out and why, and what looks like an identifier."""
         notes = {f"rows with {kind}": float(n) for kind, n in self.seen.items()}
         if self.config.phi != "off" and not self.config.names:
-            notes[NAMES_NOT_FOUND] = 1.0
+            notes[NAMES_NOT_FOUND] = float(flow.kept)
         return Flow(flow.step, flow.kept, {**flow.dropped, **self.dropped}, notes)
 
     def _looked_through(self, row: dict[str, Any]) -> dict[str, Any]:

@@ -1,12 +1,12 @@
 """The rules of a run as its config states them: parts, metric, constraints. Nothing here needs a model."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bedside.core.errors import ConfigError, DataError
 from bedside.core.protocols import Launch, Metric
-from bedside.core.reports import Measure
+from bedside.core.reports import Flow, Measure
 from bedside.core.types import Judged
 from bedside.kernel.registry import find, open_plugin
 from bedside.kernel.schema import Config, Part
@@ -16,25 +16,24 @@ from bedside.stats.intervals import Cell
 
 
 def read_parts(config: Config, launch: Launch) -> split.Parts:
-    """train, valid and test: no group stands in two of them."""
+    """train, valid and test: no group stands in two of them. Their flows begin with what reading left out and saw."""
     data = config.data
-    return split.parts(
-        train=_read(data.train, "train", launch),
-        valid=_read(data.valid, "valid", launch),
-        test=_read(data.test, "test", launch),
-        seed=config.seed,
-    )
+    read = {name: _read(getattr(data, name), name, launch) for name in ("train", "valid", "test")}
+    parts = split.parts(**{name: drawn for name, (drawn, _) in read.items()}, seed=config.seed)
+    flows = [replace(flow, step=f"read: {name}") for name, (_, flow) in read.items() if flow is not None]
+    return replace(parts, flows=(*flows, *parts.flows))
 
 
-def _read(part: Part, name: str, launch: Launch) -> split.Drawn:
-    prompts = list(open_plugin(part.dataset, launch, {}).read())
+def _read(part: Part, name: str, launch: Launch) -> tuple[split.Drawn, Flow | None]:
+    source = open_plugin(part.dataset, launch, {})
+    prompts = list(source.read())
     unlabelled = sum(prompt.harm is None for prompt in prompts)
     if unlabelled:
         raise DataError(
             f"data.{name}: {unlabelled} of {len(prompts)} prompts have no harm level, so no stance is right or "
             "wrong for them; label them 0 to 3, or set unlabelled: skip"
         )
-    return split.Drawn(prompts, part.share, part.limit)
+    return split.Drawn(prompts, part.share, part.limit), getattr(source, "flow", None)
 
 
 def metric(config: Config) -> Metric:
