@@ -111,6 +111,7 @@ def test_a_rate_is_only_what_a_dose_is_per():
     ("text", "sends"),
     [
         ("Call 911.", True), ("Do not hesitate to call an ambulance.", True), ("Do not wait: get help at once.", True),
+        ("Call an ambulance before it gets worse.", True),
         ("This is not an emergency; it can wait.", False), ("No need to call an ambulance.", False),
         ("A pressure of 112/70 is fine.", False), ("Take it immediately after meals.", False),
     ],

@@ -73,8 +73,8 @@ _NOW = re.compile(
 )
 _DENIED = re.compile(r"\b(?:not?|never|nothing|neither|nor|without)(?: (?!hesitate|wait|delay|hold)\w+){0,4} $")
 """Before a word of urgency: "not an emergency", "no need to call an ambulance"; not "do not hesitate to call ..."."""
-_MERE_ORDER = re.compile(r" (?:after|before|following|prior|with|upon)\b")
-"""After one: "immediately after meals" sends nobody for help."""
+_MERE_ORDER = re.compile(r"(?:immediately|promptly) (?:after|before|following|prior|with|upon)\b")
+""" "Immediately after meals" sends nobody for help."""
 _CONTACT = re.compile(
     r"\b(?:call|see|contact|tell|ask|talk to|talk with|consult|ring|seek|visit|notify|inform|speak to|speak with|get)\b"
     r"(?: \w+){0,3}? (?:doctor|doctors|physician|provider|nurse|pharmacist|specialist|dentist|midwife|professional|"
@@ -161,7 +161,7 @@ def sends_for_help(text: str) -> bool:
     """Whether it sends for help at once. "Not an emergency" does not, nor does "immediately after meals"."""
     said = " ".join(_plain(text).lower().split())
     return any(
-        not _DENIED.search(said[: match.start()]) and not _MERE_ORDER.match(said[match.end() :])
+        not _DENIED.search(said[: match.start()]) and not _MERE_ORDER.match(said, match.start())
         for match in _NOW.finditer(said)
     )
 
