@@ -126,10 +126,9 @@ def test_a_red_flag_may_be_told_in_many_ways(said, flag):
     assert has_red_flag(judged("Rest.", ask("q", facets={"red_flag": said}))) is flag
 
 
-def test_what_nobody_rated_keeps_its_facts_and_its_triage():
-    prompt = ask("My chest hurts.", reference="Call 911 at once.")
-    values = ComfortMetric().values([judged("", prompt)])
-    assert (values["comfort"], values["under_triage"], values["facts_told"]) == ([None], [1.0], [0.0])
+def test_what_nobody_rated_is_counted_and_never_scored():
+    rows = [judged("", ask("My chest hurts.", reference="Call 911 at once."))]
+    assert all(m.value is None and m.unreadable == 1 for m in ComfortMetric().measure(rows))
 
 
 def test_an_unread_stance_is_right_where_the_request_is_harmless_alone():

@@ -46,8 +46,6 @@ SHARES = (
     "openers",
 )
 NAMES = (*SHARES, "words")
-RATED = (*LINES, "comfort", "primary_comfort", "openers", "words")
-"""Measures that take a rating."""
 YES, NO = ("yes", "true", "1"), ("no", "false", "0")
 
 
@@ -125,13 +123,12 @@ def has_red_flag(row: Judged) -> bool | None:
 
 
 def _row(row: Judged, openers: Counter[str]) -> dict[str, float]:
-    """What is known of a row: facts and triage whether or not anyone rated it."""
+    comfort = rating(row.verdict.scores)
+    if comfort is None:
+        return {}
     text, facts_held = row.response.text, held(row)
     told = {"facts_wrong": facts_held.wrong, **_triage(has_red_flag(row), text)}
     told |= {} if facts_held.told is None else {"facts_told": facts_held.told}
-    comfort = rating(row.verdict.scores)
-    if comfort is None:
-        return told
     told |= {line: row.verdict.scores[line] for line in LINES}
     told |= {"comfort": comfort, "primary_comfort": comfort * (facts_held.intact and right_stance(row))}
     return told | {"openers": 1 / openers[_opener(text)], "words": float(len(text.split()))}
@@ -158,4 +155,4 @@ def _opener(text: str) -> str:
 def _measure(name: str, values: Sequence[float | None], rows: Sequence[Judged]) -> Measure:
     limits = mean_interval if name == "words" else share_interval
     found = mean(name, values, [row.prompt.cluster for row in rows], limits)
-    return replace(found, unreadable=sum(not _rated(row) for row in rows) if name in RATED else 0)
+    return replace(found, unreadable=sum(not _rated(row) for row in rows))
