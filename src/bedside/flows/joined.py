@@ -68,7 +68,7 @@ def _tried(
     """What was written well, by the place in ``cold``, and what was wrong with the rest."""
     session, writer, limits = bench.session, rewrite.writer(bench.session), rewrite.limits(bench.session)
     lengths = writer.lengths(list(asks.values())) if asks else []
-    fits = [i for i, n in zip(asks, lengths, strict=True) if 2 * n + rewrite.ROOM_TOKENS <= writer.context]
+    fits = [i for i, n in zip(asks, lengths, strict=True) if rewrite.reads(writer, n)]
     said = dict(zip(fits, rewrite.written(session, writer, [asks[i] for i in fits], label), strict=True))
     wrong: dict[int, tuple[str, ...]] = {i: ("longer than the writer reads",) for i in asks if i not in said}
     for i, one in said.items():

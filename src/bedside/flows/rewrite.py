@@ -159,10 +159,15 @@ def _judge(desk: _Desk, row: _Row, side: str, said: Completion) -> tuple[str, ..
 def _fitting(desk: _Desk, rows: list[_Row], asked: dict[int, Conversation]) -> list[_Row]:
     """Rows the writer can read and answer within its context; the others are dropped and counted."""
     lengths = desk.writer.lengths([asked[id(row)] for row in rows]) if rows else []
-    fits = [row for row, n in zip(rows, lengths, strict=True) if 2 * n + ROOM_TOKENS <= desk.writer.context]
+    fits = [row for row, n in zip(rows, lengths, strict=True) if reads(desk.writer, n)]
     desk.dropped["longer than the writer reads"] += len(rows) - len(fits)
     desk.dropped = +desk.dropped
     return fits
+
+
+def reads(writer: Policy, tokens: int) -> bool:
+    """Whether a request of so many tokens and what may be written to it fit into the writer's context."""
+    return 2 * tokens + ROOM_TOKENS <= writer.context
 
 
 def written(session: Session, writer: Policy, conversations: Sequence[Conversation], label: str) -> list[Completion]:

@@ -177,14 +177,13 @@ def negatives(row: Rewritten, names: Sequence[str], seed: int) -> Rewritten:
     """``row`` with its warm-but-wrong and right-but-cold sides. ``names``: drugs to swap among."""
     rng = random.Random(digest(seed, row.prompt.id, row.answer))
     original = row.original.reference or ""
-    facts_in = original if original in row.answer else row.answer
-    found = planted.any_of(WRONG_KINDS, facts_in, rng, names)
-    cold = f"{rng.choice(COLD)} {original}"
-    wrong = row.answer.replace(facts_in, found.text) if found and facts_in else ""
+    told = original if original and original in row.answer else row.answer
+    found = planted.any_of(WRONG_KINDS, told, rng, names)
+    row = replace(row, cold=f"{rng.choice(COLD)} {original}")
+    wrong = row.answer.replace(told, found.text) if found else row.answer
     if found is None or check(original, wrong, row.prompt.text).intact:
-        return replace(row, cold=cold)
-    change = {"kind": found.kind, "before": found.before, "after": found.after}
-    return replace(row, cold=cold, wrong=wrong, change=change)
+        return row
+    return replace(row, wrong=wrong, change={"kind": found.kind, "before": found.before, "after": found.after})
 
 
 def lesson(rows: Iterable[Rewritten], *, wrong: bool = True, cold: bool = True) -> Lesson:

@@ -71,7 +71,8 @@ class Check:
 def check(source: str, rewrite: str, beside: str = "") -> Check:
     """``rewrite`` against ``source``; what ``beside`` (the question) says may be said too."""
     one, other, context = facts.read(source), facts.read(rewrite), facts.read(beside)
-    found = [*_lost(one, other), *_added(one, other, context, rewrite), *_soothed_away(source, rewrite)]
+    found = [*_lost(one, other), *_added(one, other, context), *_soothed_away(source, rewrite)]
+    found += _alarmed((one, context), rewrite)
     return Check(tuple(dict.fromkeys(found)), len(one.facts))
 
 
@@ -88,10 +89,9 @@ def _lost(one: Reading, other: Reading) -> Iterator[Difference]:
             yield from _lost_name(fact, by_kind["name"], other)
         elif fact.kind == "urgency":
             yield from _lost_urgency(fact, by_kind["urgency"])
-        elif fact.kind == "rate":
-            yield from _lost_quantity(fact, by_kind["rate"])
         elif fact.kind in facts.QUANTITIES:
-            yield from _lost_quantity(fact, [f for kind in facts.QUANTITIES[:-1] for f in by_kind[kind]])
+            rivals = facts.AMOUNTS if fact.kind in facts.AMOUNTS else (fact.kind,)
+            yield from _lost_quantity(fact, [f for kind in rivals for f in by_kind[kind]])
     for kind in STATEMENTS:
         there = by_kind[kind]
         kept, _ = _matched([f for f in one.facts if f.kind == kind], there)
@@ -145,7 +145,7 @@ def _lost_name(fact: Fact, names: Sequence[Fact], other: Reading) -> Iterator[Di
             yield Difference("changed", "name", fact.said, fact.value)
 
 
-def _added(one: Reading, other: Reading, context: Reading, rewrite: str) -> Iterator[Difference]:
+def _added(one: Reading, other: Reading, context: Reading) -> Iterator[Difference]:
     by_kind = _by_kind(one.facts)
     known = one.stems | context.stems
     sentences = [frozenset(t.stem for t in sentence if t.content) for sentence in one.sentences]
@@ -161,8 +161,6 @@ def _added(one: Reading, other: Reading, context: Reading, rewrite: str) -> Iter
                 yield Difference("invented", "name", fact.said, fact.value)
         elif fact.kind == "urgency" and aligned[fact.sentence] and not _urges(one, fact.value):
             yield Difference("added", "urgency", fact.said, fact.value)
-    if facts.sends_for_help(rewrite) and not _urges(one, "now") and not _urges(context, "now"):
-        yield Difference("invented", "urgency", "help at once")
     for kind in STATEMENTS:
         here = [f for f in other.facts if f.kind == kind]
         _, stated = _matched(by_kind[kind], here)
@@ -209,6 +207,12 @@ def _soothed_away(source: str, rewrite: str) -> Iterator[Difference]:
     if facts.sends_for_help(source):
         before = facts.soothed_away(source)
         yield from (Difference("added", "false reassurance", s) for s in facts.soothed_away(rewrite) if s not in before)
+
+
+def _alarmed(known: Sequence[Reading], rewrite: str) -> Iterator[Difference]:
+    """Help at once that neither source nor question speaks of."""
+    if facts.sends_for_help(rewrite) and not any(_urges(reading, "now") for reading in known):
+        yield Difference("invented", "urgency", "help at once")
 
 
 def _by_kind(found: Sequence[Fact]) -> defaultdict[str, list[Fact]]:

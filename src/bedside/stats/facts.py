@@ -25,7 +25,8 @@ from dataclasses import dataclass, replace
 
 from bedside.stats.plainwords import FUNCTION, ORDINARY
 
-QUANTITIES = ("dose", "duration", "number", "rate")
+AMOUNTS = ("dose", "duration", "number")
+QUANTITIES = (*AMOUNTS, "rate")
 REACH = 3
 """Content words on either side that tell what a fact is about."""
 
@@ -327,10 +328,7 @@ def _fact(kind: str, value: str, number: int, tokens: Sequence[Token], place: in
 def _anchors(token: Token) -> bool:
     """Content words, but no units, spelt numbers or what is a fact itself."""
     text = token.text
-    single = text.removesuffix("s")
-    return token.content and not (
-        single in _DOSE or single in _TIME or text in _SPELT or text in _OFTEN or text in NEGATIONS
-    )
+    return token.content and not (_measure(text) or text in _SPELT or text in _OFTEN or text in NEGATIONS)
 
 
 def _credit(place: int, others: Sequence[int]) -> float:

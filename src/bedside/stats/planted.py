@@ -21,6 +21,7 @@ _TIME = r"(?:seconds?|minutes?|hours?|days?|weeks?|months?|years?)"
 _UNIT = r"(?:mg|mcg|milligrams?|micrograms?|grams?|g|ml|milliliters?|percent|%|velms|IU|units|kg|mmHg)"
 _NUMBER = r"\d+(?:\.\d+)?"
 _WORD_NUMBERS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_SPELT = "|".join(_WORD_NUMBERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +144,7 @@ def _urgency(kind: str, text: str, rng: random.Random, names: Sequence[str]) -> 
 
 
 def _duration(kind: str, text: str, rng: random.Random, names: Sequence[str]) -> Planted | None:
-    spelt = "|".join(_WORD_NUMBERS)
-    match = _one(rf"(?i)(?<![\w.,-])(\d+|{spelt})(?= (?:to \d+ )?{_TIME}\b)", text, rng)
+    match = _one(rf"(?i)(?<![\w.,-])(\d+|{_SPELT})(?= (?:to \d+ )?{_TIME}\b)", text, rng)
     if match is None:
         return None
     if match[0].isdigit():
@@ -165,15 +165,9 @@ def _invented(kind: str, text: str, rng: random.Random, names: Sequence[str]) ->
 
 
 def _rate(kind: str, text: str, rng: random.Random, names: Sequence[str]) -> Planted | None:
-    """The unit of time after "once a", "3 times per", "5 mg every" is another."""
-    often = (
-        r"(?:once|twice|times|"
-        + _UNIT
-        + r") (?:a|per|every|each)|(?:once|twice|times) every (?:\d+|"
-        + "|".join(_WORD_NUMBERS)
-        + ")"
-    )
-    match = _one(rf"(?i)(?<![\w-])(?:{often}) (?:hour|day|week|month|year)s?\b", text, rng)
+    """The unit of time after "once a", "3 times per", "5 mg every 6" is another."""
+    often = rf"(?:once|twice|times|{_UNIT}) (?:a|per|each|every(?: (?:\d+|{_SPELT}))?)"
+    match = _one(rf"(?i)(?<![\w-]){often} (?:hour|day|week|month|year)s?\b", text, rng)
     if match is None:
         return None
     *before, unit = match[0].split(" ")
