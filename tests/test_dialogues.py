@@ -73,6 +73,11 @@ def test_identifiers_are_counted_or_scrubbed_and_nobody_is_called_safe(tmp_path)
     assert not off.flow.notes
 
 
+def test_a_file_without_a_single_answer_says_so(tmp_path):
+    with pytest.raises(DataError, match=r"no row has a question and an answer to learn from \(2 no answer\)"):
+        told(tmp_path, {"question": "May I run?", "answer": ""}, {"question": "And walk?", "answer": " "}).read()
+
+
 def test_what_reading_left_out_and_saw_stands_in_a_runs_flows(tmp_path):
     rows = [{"question": f"May I run {n} miles?", "answer": f"Yes, ask ann{n}@b.org.", "group": n} for n in range(9)]
     file = str(tmp_path / "rows.jsonl")

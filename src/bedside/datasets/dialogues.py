@@ -78,7 +78,7 @@ class Told:
 
     def rows(self) -> Iterator[Row]:
         """Each row as a prompt's, with its answer as ``reference``. DataError with file and row."""
-        c = self.config
+        c, kept = self.config, 0
         for where, row in anywhere(c.path, revision=c.revision, split=c.split, format=c.format):
             try:
                 plain = _plain(row)
@@ -88,7 +88,11 @@ class Told:
             if why:
                 self.dropped[why] += 1
             else:
+                kept += 1
                 yield where, self._looked_through(plain)
+        if self.dropped and not kept:
+            why = ", ".join(f"{n} {reason}" for reason, n in self.dropped.most_common())
+            raise DataError(f"{c.path}: no row has a question and an answer to learn from ({why})")
 
     def noted(self, flow: Flow) -> Flow:
         """With the rows left out and why, and what looks like an identifier."""

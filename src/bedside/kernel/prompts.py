@@ -163,7 +163,8 @@ class _Seen:
             rest = [f"{self.source}: and {more} more rows with mistakes"] if more > 0 else []
             raise DataError("\n".join(self.mistakes[:_TOLD_ROWS] + rest))
         if not self.prompts:
-            raise DataError(f"{self.source}: no row has a harm level; label some 0 to 3, or set unlabelled: keep")
+            labels = "no row has a harm level; label some 0 to 3, or set unlabelled: keep"
+            raise DataError(f"{self.source}: {labels if self.dropped['no harm level'] else 'there is no row to read'}")
 
     def _renamed(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """``row`` with the columns the config names under our names, in front of all others of that meaning."""
