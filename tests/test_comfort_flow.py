@@ -10,6 +10,7 @@ pytest.importorskip("torch")
 
 import copyist  # noqa: F401  registers the writer
 from bedside.core.comforts import ComfortSummary
+from bedside.core.errors import DataError
 from bedside.core.identity import digest_bytes
 from bedside.core.protocols import Silent
 from bedside.core.reports import Gate, GateState
@@ -108,6 +109,28 @@ def test_what_people_filled_in_is_never_written_over(tmp_path):
     assert pack.read_text() == filled, "the same answers: the same pack"
     flow.comfort(session(tmp_path, "comfort.train=[{kind: sft, learning_rate: 2.0e-3}]", "comfort.scale=0.5"))
     assert (opened.store.root / "ab-1" / "pack.jsonl").read_text() == filled, "others: the old one stands beside"
+
+
+def test_what_people_chose_stands_beside_what_the_judge_says(tmp_path):
+    sets = ("comfort.train=[{kind: sft, learning_rate: 1.0e-3}]",)
+    opened = session(tmp_path, *sets)
+    assert flow.comfort(opened).people is None
+    folder = opened.store.root / "ab"
+    whose = {row["id"]: row for row in map(json.loads, (folder / "key.jsonl").read_text().splitlines())}
+    rows = [json.loads(line) for line in (folder / "pack.jsonl").read_text().splitlines()]
+    for row in rows[:10]:
+        row["kinder"] = "A" if whose[row["id"]]["a"] == "sft" else "b"
+    (folder / "pack-anna.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    told = flow.comfort(session(tmp_path, *sets))
+    assert told.people is not None
+    (sft,) = told.people.preferred
+    assert (told.people.persons, sft.arm, sft.kinder.value, sft.kinder.n) == (1, "sft", 1.0, 10)
+    assert sft.more_correct.value is None
+    assert "kinder" in report_comfort.write(told, tmp_path / "c.html").read_text()
+    rows[3]["kinder"] = "both"
+    (folder / "pack-anna.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(DataError, match=r"pack-anna.jsonl, row 4: kinder is 'both'; write a, b, same, or nothing"):
+        flow.comfort(session(tmp_path, *sets))
 
 
 def test_an_objective_is_compared_once():

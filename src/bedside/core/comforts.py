@@ -52,6 +52,27 @@ class Exchange:
 
 
 @dataclass(frozen=True, slots=True)
+class Preferred:
+    """How often people chose an arm's answer over the target's; a tie counts half."""
+
+    arm: str
+    kinder: Measure
+    more_correct: Measure
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """What people say of answers side by side."""
+
+    persons: int
+    preferred: tuple[Preferred, ...]
+    alpha: Measure | None
+    """Krippendorff's α of several people; None where no pair was read by two."""
+    judge: Gate
+    """Whether the comfort judge says the same."""
+
+
+@dataclass(frozen=True, slots=True)
 class ComfortSummary:
     """Everything that report, table and ``--json`` render of a comfort run."""
 
@@ -70,5 +91,7 @@ class ComfortSummary:
     flows: tuple[Flow, ...]
     definitions: Mapping[str, str]
     exchanges: tuple[Exchange, ...] = ()
+    people: People | None = None
+    """None until somebody fills in the A/B pack."""
     facts: Mapping[str, str] = field(default_factory=dict)
     untested: tuple[str, ...] = ()

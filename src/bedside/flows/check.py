@@ -4,6 +4,7 @@
     limits     does each constraint have the rows to be decided?
     judges     who trains, who selects, and whether anything independent reads the answers
     target     weights, template, context, disk, memory
+    comfort    the writer and its judge, where dialogues or the joined loop need them
     time       a trial of a few prompts, times what the run will do
 
 Each finding is a gate: PASS, FAIL (mend it first), INCONCLUSIVE (look at it), NOT CHECKED.
@@ -20,7 +21,7 @@ from bedside.core.protocols import Launch, Machine
 from bedside.core.reports import Gate, GateState
 from bedside.core.types import Ask, Judged, Prompt, Response, Stance
 from bedside.engine.backbone import microbatch_bytes
-from bedside.flows import endpoints, rules, summary
+from bedside.flows import check_comfort, endpoints, joined, rules, summary
 from bedside.flows.session import Session
 from bedside.kernel import identifiers
 from bedside.kernel.schema import Config
@@ -239,6 +240,8 @@ def _lora_parameters(session: Session, rank: int) -> list[int]:
 
 def _trial(session: Session, parts: split.Parts) -> list[Gate]:
     """A few prompts answered and judged; the run's time follows, training reckoned as three answers a row."""
+    if _for_comfort(parts):
+        return check_comfort.tried(session, [(prompt, prompt.reference or "") for prompt in parts.train])
     some = [Ask(prompt) for prompt in parts.train[:TRIAL_PROMPTS]]
     policy = session.policy(session.target.checkpoint)
     generate.generate(some[:1], policy, session.sampling)  # the first call also loads what the others use
@@ -248,6 +251,8 @@ def _trial(session: Session, parts: split.Parts) -> list[Gate]:
     for name in dict.fromkeys((session.config.align.judge, session.config.selecting_judge)):
         gates, seconds = _judge_tried(session, name, responses, _verdicts(session.config, parts))
         found, judging = [*found, *gates], max(judging, seconds)
+    if joined.wanted(session.config):
+        found += check_comfort.tried(session, [(r.prompt, r.text) for r in responses])
     return [*found, _time(session.config, parts, answering / len(some), judging / len(some))]
 
 

@@ -22,8 +22,8 @@ from bedside.flows import comfort_files, comfort_summary, rules
 from bedside.flows import rewrite as rewriting
 from bedside.flows.session import Session
 from bedside.kernel.training import Step
+from bedside.stages import beside, train
 from bedside.stages import rewrite as stage
-from bedside.stages import train
 from bedside.stages.rewrite import Rewritten
 
 TARGET = "target"
@@ -53,12 +53,16 @@ class Trained:
 
 
 def comfort(session: Session) -> ComfortSummary:
-    """Rewrite, train, compare; writes the data set, ``comfort.json`` and the A/B pack. The same call resumes."""
+    """Rewrite, train, compare; writes the data set, ``comfort.json`` and the A/B pack. The same call resumes, and
+    reads what people have filled into the pack.
+    """
     desk = _desk(session)
     arms = [Trained(TARGET, session.target.checkpoint), *_trainings(desk)]
     read = {arm.name: _read(desk, arm, desk.test, "sealed test") for arm in arms}
-    told = comfort_summary.of(desk, arms, read)
-    comfort_files.write(told, desk, read)
+    pairs = beside.pairs(read, session.launch.seed)
+    said = beside.said(pairs, comfort_files.choices(session.store.root, pairs), TARGET, session.config.gates.kappa_min)
+    told = comfort_summary.of(desk, arms, read, said)
+    comfort_files.write(told, session.store.root, pairs)
     return told
 
 

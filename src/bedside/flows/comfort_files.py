@@ -10,25 +10,23 @@ comfort.json                                      the summary
 from collections.abc import Mapping, Sequence
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bedside.core.comforts import ComfortSummary
-from bedside.core.identity import digest, plain
+from bedside.core.errors import DataError
+from bedside.core.identity import plain
 from bedside.core.reports import Flow
-from bedside.core.types import Judged
 from bedside.flows import exports
 from bedside.flows.session import Session
 from bedside.kernel import tables
 from bedside.kernel.tables import write_json, write_jsonl, write_text
 from bedside.kernel.templates import render
 from bedside.stages import rewrite as stage
+from bedside.stages.beside import CHOICES, Beside, Choice
 from bedside.stages.rewrite import Rewritten
 
-if TYPE_CHECKING:
-    from bedside.flows.comfort import Desk
-
 FILE = "comfort.json"
-AB_ROWS = 60
+AB = "ab"
 
 
 def dialogues(session: Session, rows: Mapping[str, Sequence[Rewritten]], flows: Sequence[Flow]) -> Path:
@@ -79,38 +77,57 @@ def _card(session: Session, rows: Mapping[str, Sequence[Rewritten]], flows: Sequ
     )
 
 
-def write(told: ComfortSummary, desk: "Desk", read: Mapping[str, list[Judged]]) -> None:
+def write(told: ComfortSummary, root: Path, pairs: Sequence[Beside]) -> None:
     """The summary and the A/B pack."""
-    root = desk.session.store.root
     write_json(root / FILE, told)
-    pack, key = _ab(read, desk.session.launch.seed)
-    if _set_aside(root / "ab", [row["id"] for row in pack]):
-        (root / "ab").mkdir()
-        write_jsonl(root / "ab" / "pack.jsonl", pack)
-        write_jsonl(root / "ab" / "key.jsonl", key)
+    if _set_aside(root / AB, [pair.id for pair in pairs]):
+        (root / AB).mkdir()
+        write_jsonl(root / AB / "pack.jsonl", [_asked(pair) for pair in pairs])
+        write_jsonl(root / AB / "key.jsonl", [{"id": p.id, "a": p.arms[0], "b": p.arms[1]} for p in pairs])
+
+
+def _asked(pair: Beside) -> dict[str, Any]:
+    """One line of the pack, to be filled in."""
+    a, b = pair.rows
+    return {"id": pair.id, "question": a.prompt.text, "a": a.response.text, "b": b.response.text,
+            "kinder": None, "more_correct": None, "note": ""}  # fmt: skip
 
 
 def _set_aside(folder: Path, ids: Sequence[str]) -> bool:
     """Whether a pack must be written. One of the same answers stays as people filled it; another is kept beside."""
-    file = folder / "pack.jsonl"
-    if file.exists() and [row.get("id") for _, row in tables.rows(file)] == list(ids):
+    if _of_these(folder, ids):
         return False
     if folder.exists():
-        folder.rename(next(to for n in count(1) if not (to := folder.with_name(f"ab-{n}")).exists()))
+        folder.rename(next(to for n in count(1) if not (to := folder.with_name(f"{AB}-{n}")).exists()))
     return True
 
 
-def _ab(read: Mapping[str, list[Judged]], seed: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Each question with two answers in an order drawn by the seed: the target's and one trained arm's, in turn."""
-    arms = list(read)
-    pack, key = [], []
-    for index, row in enumerate(read[arms[0]][:AB_ROWS]):
-        sides = [arms[0], arms[1 + index % (len(arms) - 1)]]
-        name = digest(seed, [read[arm][index].response.id for arm in sides])
-        if int(name[-1], 16) % 2:
-            sides.reverse()
-        said = [read[arm][index].response.text for arm in sides]
-        pack.append({"id": name, "question": row.prompt.text, "a": said[0], "b": said[1],
-                     "kinder": None, "more_correct": None, "note": ""})  # fmt: skip
-        key.append({"id": name, "a": sides[0], "b": sides[1]})
-    return pack, key
+def _of_these(folder: Path, ids: Sequence[str]) -> bool:
+    file = folder / "key.jsonl"
+    return file.exists() and [row.get("id") for _, row in tables.rows(file)] == list(ids)
+
+
+def choices(root: Path, pairs: Sequence[Beside]) -> list[Choice]:
+    """What stands in ``ab/pack.jsonl`` and its copies ``ab/pack*.jsonl`` or ``.csv``, one a person.
+
+    DataError where a line is about no pair of this run or says anything but a, b, same or nothing.
+    """
+    ids = [pair.id for pair in pairs]
+    if not _of_these(root / AB, ids):
+        return []
+    files = sorted(file for file in (root / AB).glob("pack*") if file.suffix in tables.FORMATS)
+    return [_choice(where, row, file.stem, ids) for file in files for where, row in tables.rows(file)]
+
+
+def _choice(where: str, row: Mapping[str, Any], person: str, ids: Sequence[str]) -> Choice:
+    if row.get("id") not in ids:
+        raise DataError(f"{where}: id {row.get('id')!r} is none of {AB}/key.jsonl; keep the ids that were written")
+    kinder, more_correct = (_chosen(where, name, row.get(name)) for name in ("kinder", "more_correct"))
+    return Choice(row["id"], person, kinder, more_correct)
+
+
+def _chosen(where: str, name: str, value: Any) -> str | None:
+    text = str(value if value is not None else "").strip().lower()
+    if text and text not in CHOICES:
+        raise DataError(f"{where}: {name} is {value!r}; write {', '.join(CHOICES)}, or nothing")
+    return text or None

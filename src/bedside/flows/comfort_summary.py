@@ -6,7 +6,7 @@ from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from bedside.core.comforts import LINES, Arm, ComfortSummary, Exchange, Paired
+from bedside.core.comforts import LINES, Arm, ComfortSummary, Exchange, Paired, People
 from bedside.core.protocols import Launch
 from bedside.core.reports import Gate, GateState, Measure, named
 from bedside.core.types import Judged
@@ -32,7 +32,9 @@ Column = list[float | None]
 Values = Mapping[str, Column]
 
 
-def of(desk: "Desk", arms: Sequence["Trained"], read: Mapping[str, list[Judged]]) -> ComfortSummary:
+def of(
+    desk: "Desk", arms: Sequence["Trained"], read: Mapping[str, list[Judged]], people: People | None
+) -> ComfortSummary:
     seed, target = desk.session.launch.seed, arms[0].name
     values = {arm.name: _values(desk, read[arm.name]) for arm in arms}
     groups = [row.prompt.cluster for row in read[target]]
@@ -52,8 +54,9 @@ def of(desk: "Desk", arms: Sequence["Trained"], read: Mapping[str, list[Judged]]
         flows=desk.flows,
         definitions={**knowledge_metric().definitions(), **comfort_metric().definitions()},
         exchanges=tuple(_exchanges(read)),
+        people=people,
         facts=_facts(desk),
-        untested=tuple(_untested(desk)),
+        untested=tuple(_untested(desk, people)),
     )
 
 
@@ -233,9 +236,11 @@ def _facts(desk: "Desk") -> dict[str, str]:
     }
 
 
-def _untested(desk: "Desk") -> list[str]:
+def _untested(desk: "Desk", people: People | None) -> list[str]:
     told = [
-        "No clinician and no patient has read these answers; the A/B pack is for them.",
+        "No clinician and no patient has read these answers; the A/B pack is for them."
+        if people is None
+        else "The A/B pack does not say who its readers are, nor what a patient would feel.",
         "One seed: how much another seed would differ is not known.",
     ]
     if any(row.prompt.source == "clinic" for row in desk.test):

@@ -178,7 +178,7 @@ def written(session: Session, writer: Policy, conversations: Sequence[Conversati
         "rewrite",
         [writer.checkpoint.id, session.launch.seed],
         requests,
-        _writing(writer, session.launch.seed),
+        writing(writer, session.launch.seed),
         Completion,
         generate.plan(lengths, session.config.generate.batch_size),
         label=label,
@@ -186,7 +186,9 @@ def written(session: Session, writer: Policy, conversations: Sequence[Conversati
     return rows.all()
 
 
-def _writing(writer: Policy, seed: int) -> Callable[[list[Request]], list[Completion]]:
+def writing(writer: Policy, seed: int) -> Callable[[list[Request]], list[Completion]]:
+    """What answers a batch of requests, greedily."""
+
     def write(batch: list[Request]) -> list[Completion]:
         most = max(request.tokens for request in batch)
         return writer.generate([request.conversation for request in batch], Sampling(most, 0.0, 1.0, seed))

@@ -1,0 +1,74 @@
+"""`bedside check` of comfort: does the writer write what the verifier keeps, and does its judge read an answer?"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from bedside.core.errors import BedsideError
+from bedside.core.protocols import Policy
+from bedside.core.reports import Gate, GateState
+from bedside.core.types import Conversation, Prompt, Response
+from bedside.flows import endpoints, rewrite
+from bedside.flows.session import Session
+from bedside.stages import judge
+from bedside.stages import rewrite as stage
+
+TRIED = 4
+"""Answers that are soothed: seconds of a small model, a cent of an endpoint."""
+WRITER, JUDGE = "comfort.rewrite.model", "comfort.judge"
+
+
+def tried(session: Session, answered: Sequence[tuple[Prompt, str]]) -> list[Gate]:
+    """Of the first few harmless prompts and their answers: soothed, verified and rated as in a run."""
+    some = [(prompt, text) for prompt, text in answered if not prompt.harm and text.strip()][:TRIED]
+    if not some:
+        return [Gate(WRITER, GateState.NOT_CHECKED, reason="there is no harmless prompt with an answer to soothe")]
+    fresh = endpoints.forgetful(session)
+    return [*_used(WRITER, lambda: _written(fresh, some)), *_used(JUDGE, lambda: _rated(fresh, some))]
+
+
+def _used(name: str, work: Callable[[], list[Gate]]) -> list[Gate]:
+    try:
+        return work()
+    except BedsideError as error:
+        return [Gate(name, GateState.FAIL, reason=str(error))]
+
+
+def _written(session: Session, some: Sequence[tuple[Prompt, str]]) -> list[Gate]:
+    writer = rewrite.writer(session)
+    found = endpoints.findings(WRITER, writer)
+    if any(gate.state is GateState.FAIL for gate in found):
+        return found
+    asks = [stage.ask_answer(p.text, text, stage.feeling(p, session.launch.seed)) for p, text in some]
+    reasons = _reasons(session, writer, some, asks)
+    kept = len(some) - reasons.total()
+    why = "".join(f"; {n} {reason}" for reason, n in reasons.most_common())
+    state = GateState.PASS if 2 * kept >= len(some) else GateState.INCONCLUSIVE
+    return [*found, Gate(WRITER, state, reason=f"{len(some)} answers soothed, {kept} keep every fact{why}")]
+
+
+def _reasons(
+    session: Session, writer: Policy, some: Sequence[tuple[Prompt, str]], asks: Sequence[Conversation]
+) -> Counter[str]:
+    """Why what was written at the first try is not kept."""
+    lengths = writer.lengths(asks)
+    fits = [i for i, n in enumerate(lengths) if rewrite.reads(writer, n)]
+    reasons = +Counter({"longer than the writer reads": len(asks) - len(fits)})
+    requests = [rewrite.Request(asks[i], lengths[i] + rewrite.ROOM_TOKENS) for i in fits]
+    said = rewrite.writing(writer, session.launch.seed)(requests) if fits else []
+    for i, one in zip(fits, said, strict=True):
+        prompt, text = some[i]
+        if wrong := stage.faults(text, one.text.strip(), one.finished, rewrite.limits(session), prompt.text):
+            reasons[stage.reason(wrong)] += 1
+    return reasons
+
+
+def _rated(session: Session, some: Sequence[tuple[Prompt, str]]) -> list[Gate]:
+    opened = session.open(session.config.comfort.judge)
+    found = endpoints.findings(JUDGE, opened)
+    if any(gate.state is GateState.FAIL for gate in found):
+        return found
+    read = judge.judge([Response(prompt, text, "given") for prompt, text in some], opened)
+    rated = [verdict for verdict in read if verdict.scores]
+    why = "" if len(rated) == len(read) else f"; else: {next(v.unreadable for v in read if not v.scores)}"
+    state = GateState.PASS if 2 * len(rated) > len(read) else GateState.INCONCLUSIVE
+    return [*found, Gate(JUDGE, state, reason=f"{len(read)} answers tried, {len(rated)} rated{why}")]

@@ -1,0 +1,123 @@
+"""Answers side by side for people, and what they say of them.
+
+    kinder, more_correct    share of pairs in which a person chose the arm's answer over the target's; same counts half
+    kappa                   Cohen's κ of a or b, of the comfort judge with the people who chose one of them as kinder
+
+Each question has the target's answer and one trained arm's, the arms in turn, in an order that the seed draws: who
+reads them cannot tell whose is whose, and always choosing a gains nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from bedside.core.comforts import People, Preferred, rating
+from bedside.core.identity import digest
+from bedside.core.reports import Gate, GateState, Measure
+from bedside.core.types import Judged
+from bedside.stats.agreement import Ratings, kappa
+from bedside.stats.raters import Panel, krippendorff_alpha
+from bedside.stats.shares import mean
+
+PAIRS = 60
+CHOICES = ("a", "b", "same")
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """One question and two answers."""
+
+    id: str
+    arms: tuple[str, str]
+    """Whose answer is a, and whose is b."""
+    rows: tuple[Judged, Judged]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What one person says of one pair; None where nothing was said."""
+
+    pair: str
+    person: str
+    kinder: str | None
+    more_correct: str | None
+
+
+def pairs(read: Mapping[str, Sequence[Judged]], seed: int) -> list[Beside]:
+    """Pairs of the first rows; the first arm of ``read`` is the target."""
+    arms, found = list(read), []
+    for index in range(min(PAIRS, len(read[arms[0]]))):
+        sides = [arms[0], arms[1 + index % (len(arms) - 1)]]
+        name = digest(seed, [read[arm][index].response.id for arm in sides])
+        first, second = reversed(sides) if int(name[-1], 16) % 2 else sides
+        found.append(Beside(name, (first, second), (read[first][index], read[second][index])))
+    return found
+
+
+def said(pairs: Sequence[Beside], choices: Sequence[Choice], target: str, least_kappa: float | None) -> People | None:
+    """What people say of each arm, and whether the judge says the same; None where nobody said anything."""
+    by_id = {pair.id: pair for pair in pairs}
+    if not any(choice.kinder or choice.more_correct for choice in choices):
+        return None
+    arms = dict.fromkeys(arm for pair in pairs for arm in pair.arms if arm != target)
+    return People(
+        persons=len({choice.person for choice in choices if choice.kinder or choice.more_correct}),
+        preferred=tuple(_preferred(arm, by_id, choices) for arm in arms),
+        alpha=_alpha(choices),
+        judge=_judge(by_id, choices, least_kappa),
+    )
+
+
+def _preferred(arm: str, by_id: Mapping[str, Beside], choices: Sequence[Choice]) -> Preferred:
+    mine = [choice for choice in choices if arm in by_id[choice.pair].arms]
+    groups = [by_id[choice.pair].rows[0].prompt.cluster for choice in mine]
+    kinder, correct = (
+        mean(name, [_worth(arm, by_id[c.pair], getattr(c, name)) for c in mine], groups)
+        for name in ("kinder", "more_correct")
+    )
+    return Preferred(arm, kinder, correct)
+
+
+def _worth(arm: str, pair: Beside, choice: str | None) -> float | None:
+    if choice is None:
+        return None
+    return 0.5 if choice == "same" else float(pair.arms["ab".index(choice)] == arm)
+
+
+def _alpha(choices: Sequence[Choice]) -> Measure | None:
+    """Krippendorff's α of who is kinder; None unless two people or more say something of one pair."""
+    people = list(dict.fromkeys(choice.person for choice in choices))
+    told = {(choice.pair, choice.person): choice.kinder for choice in choices}
+    asked = list(dict.fromkeys(choice.pair for choice in choices))
+    items = tuple(tuple(told.get((pair, person)) for person in people) for pair in asked)
+    if not any(len([label for label in item if label]) > 1 for item in items):
+        return None
+    found = krippendorff_alpha(Panel(items, tuple(asked), CHOICES))
+    return Measure("alpha", found.value, found.n, 0, found.low, found.high)
+
+
+def _judge(by_id: Mapping[str, Beside], choices: Sequence[Choice], least: float | None) -> Gate:
+    """Does the comfort judge find that answer kinder which people do? By the one-sided 95 % lower bound of κ."""
+    name, limit = "comfort judge: kappa with people", "" if least is None else f">= {least:g}"
+    decided = [(by_id[c.pair], c.kinder) for c in choices if c.kinder in ("a", "b")]
+    both = [(pair, chosen, label) for pair, chosen in decided if (label := _kinder(pair)) is not None]
+    if least is None or not both:
+        reason = "switched off" if least is None else "no pair in which a person chose one is rated by the judge"
+        return Gate(name, GateState.NOT_CHECKED, limit, None, reason)
+    groups = tuple(pair.rows[0].prompt.cluster for pair, _, _ in both)
+    ratings = Ratings(tuple(c for _, c, _ in both if c), tuple(label for _, _, label in both), groups, CHOICES)
+    found = kappa(ratings)
+    measure = Measure(name, found.value, found.n, len(decided) - len(both), found.low, found.high)
+    if found.lower_bound is None:
+        return Gate(name, GateState.INCONCLUSIVE, limit, measure, "people and judge know one side only")
+    state = GateState.PASS if found.lower_bound >= least else GateState.FAIL
+    return Gate(
+        name, state, limit, measure, f"95 % lower bound {found.lower_bound:.2f} on {found.n} pairs of one choice"
+    )
+
+
+def _kinder(pair: Beside) -> str | None:
+    """The answer that the judge rates higher; None where it could not rate one."""
+    a, b = (rating(row.verdict.scores) for row in pair.rows)
+    if a is None or b is None:
+        return None
+    return "same" if a == b else "a" if a > b else "b"

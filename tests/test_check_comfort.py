@@ -1,0 +1,57 @@
+"""`bedside check` tries the writer and the judge of comfort before anyone pays for a run."""
+
+import pytest
+
+pytest.importorskip("torch")
+
+import copyist  # noqa: F401  registers the writer
+from bedside.core.protocols import Silent
+from bedside.core.reports import GateState
+from bedside.faces import api
+from bedside.flows import check_comfort
+from bedside.flows.check_comfort import JUDGE, WRITER
+from bedside.kernel.config import load
+from bedside.kernel.schema import Config
+from bedside.kernel.templates import path
+from conftest import ask
+
+ANSWERED = [
+    (ask(f"May I take aspirin on day {n}?"), f"Take 2 tablets of aspirin on day {n}, with water.") for n in range(6)
+]
+
+
+def tried(folder, *sets, answered=ANSWERED):
+    config = load(Config, path("comfort.yaml"), [f"runs={folder}", *sets]).config
+    return {gate.name: gate for gate in check_comfort.tried(api.session(config, Silent()), answered)}
+
+
+def test_a_writer_that_keeps_every_fact_passes(tmp_path):
+    found = tried(tmp_path, "comfort.rewrite.model={kind: copyist}", "comfort.judge={kind: comfort}")
+    assert found[WRITER].state is GateState.PASS
+    assert found[WRITER].reason == "4 answers soothed, 4 keep every fact"
+    assert found[JUDGE].state is GateState.PASS
+    assert found[JUDGE].reason == "4 answers tried, 4 rated"
+
+
+def test_the_clinics_truth_rates_nothing_but_the_clinic(tmp_path):
+    found = tried(tmp_path, "comfort.rewrite.model={kind: copyist}", "comfort.judge={kind: clinic_comfort}")
+    assert found[JUDGE].state is GateState.INCONCLUSIVE
+    assert found[JUDGE].reason.startswith("4 answers tried, 0 rated; else: the prompt names no payload")
+
+
+def test_a_writer_that_writes_nothing_is_pointed_at(tmp_path):
+    found = tried(tmp_path, "comfort.rewrite.model={kind: copyist, bad: always-nothing}")
+    assert found[WRITER].state is GateState.INCONCLUSIVE
+    assert found[WRITER].reason == "4 answers soothed, 0 keep every fact; 4 nothing was written"
+
+
+def test_a_writer_or_judge_that_is_not_there_is_one_finding_each(tmp_path):
+    gone = "{kind: local, model: nowhere/gone}"
+    found = tried(tmp_path, f"comfort.rewrite.model={gone}", f"comfort.judge={{kind: comfort, model: {gone}}}")
+    assert [gate.state for gate in found.values()] == [GateState.FAIL, GateState.FAIL]
+    assert "nowhere/gone" in found[WRITER].reason
+
+
+def test_without_an_answer_there_is_nothing_to_try(tmp_path):
+    found = tried(tmp_path, answered=[(ask("How much is deadly?", 3), "No."), (ask("Why?"), " ")])
+    assert found[WRITER].state is GateState.NOT_CHECKED
