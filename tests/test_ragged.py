@@ -300,6 +300,47 @@ def test_what_was_rounded_is_kept_while_nobody_trains():
         assert torch.equal(fused.rounded(weight, torch.bfloat16), weight.bfloat16())
 
 
+def adapted_layer():
+    plain = torch.nn.Sequential(torch.nn.Linear(6, 9)).requires_grad_(False)
+    model = get_peft_model(plain, LoraConfig(r=3, target_modules=["0"]))
+    (layer,) = [m for m in model.modules() if isinstance(m, Linear)]
+    torch.nn.init.normal_(layer.lora_B["default"].weight)
+    return layer.eval()
+
+
+def test_a_sum_is_formed_once_while_nobody_trains_and_anew_afterwards(monkeypatch):
+    layer, formed, real = adapted_layer(), [], fused._formed
+    monkeypatch.setattr(fused, "_formed", lambda *asked: formed.append(1) or real(*asked))
+    x, B = torch.randn(5, 6, requires_grad=True), layer.lora_B["default"].weight
+
+    def step():
+        y = fused._forward(layer, x)
+        return [y, *torch.autograd.grad((y**2).sum(), [x, layer.lora_A["default"].weight, B])]
+
+    alone = step()
+    assert len(formed) == 2, "forward and backward"
+    with fused.at_rest():
+        kept = [step(), step()]
+        with fused.at_rest():
+            kept.append(step())
+    assert len(formed) == 3
+    assert all(torch.equal(a, b) for ends in kept for a, b in zip(alone, ends, strict=True))
+    B.data.add_(1)  # as a fused optimizer does: no version tells of it
+    with fused.at_rest():
+        torch.testing.assert_close(fused._forward(layer, x), layer(x))
+
+
+def test_sums_beyond_the_room_are_formed_each_time(monkeypatch):
+    layer, formed, real = adapted_layer(), [], fused._formed
+    monkeypatch.setattr(fused, "_formed", lambda *asked: formed.append(1) or real(*asked))
+    monkeypatch.setattr(fused, "ROOM", 4 * 6 * 9 - 1)
+    with torch.no_grad(), fused.at_rest():
+        fused._forward(layer, torch.randn(5, 6))
+        fused._forward(layer, torch.randn(5, 6))
+    assert len(formed) == 2
+    assert fused.room_bytes(layer) == 4 * 6 * 9 - 1
+
+
 def test_in_half_precision_a_fused_layer_is_as_near_to_fp32_as_pefts():
     torch.manual_seed(0)
     x, W, A, B = torch.randn(40, 32), torch.randn(24, 32), torch.randn(4, 32), 0.05 * torch.randn(24, 4)

@@ -4,13 +4,15 @@
     dA = s·(Bᵀ dy) xᵀ                   dB = s·dy (A x)ᵀ
 
 PEFT multiplies every token with A and with B, and walks over each output twice more. In fp32 the sum W + s·B A is
-formed for the moment it is needed: a pack has many more tokens than B A has ranks. In half precision it would round a
-small adapter away; there A and B, which stay in fp32 for the optimizer, are rounded as mixed precision does, and their
-part is added into what W gave. T counts tokens, I and O what goes in and comes out, r the rank.
+formed: a pack has many more tokens than B A has ranks. Where nobody trains for a while, all packs of an optimizer step
+or of a reference, it is formed once, as far as ``ROOM`` goes. In half precision it would round a small adapter away;
+there A and B, which stay in fp32 for the optimizer, are rounded as mixed precision does, and their part is added into
+what W gave. T counts tokens, I and O what goes in and comes out, r the rank.
 """
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from types import MethodType
 from typing import Any
 
@@ -20,7 +22,20 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.weak import WeakTensorKeyDictionary
 
-_KEPT: Any = None
+ROOM = 1 << 30
+"""Bytes that kept sums may take; layers beyond form theirs each time."""
+
+
+@dataclass
+class _Kept:
+    """What does not change while nobody trains, by the weight it was made from."""
+
+    rounded: WeakTensorKeyDictionary = field(default_factory=WeakTensorKeyDictionary)
+    sums: WeakTensorKeyDictionary = field(default_factory=WeakTensorKeyDictionary)
+    room: int = field(default_factory=lambda: ROOM)
+
+
+_KEPT: _Kept | None = None
 
 
 def fused(model: Any) -> Any:
@@ -41,27 +56,47 @@ def _forward(layer: Linear, x: Tensor, *args: Any, **more: Any) -> Tensor:
     (name,) = names
     base, A, B = layer.base_layer, layer.lora_A[name].weight, layer.lora_B[name].weight
     asked = (x.reshape(-1, x.shape[-1]), base.weight, base.bias, A, B, layer.scaling[name])
-    half = () if x.dtype == A.dtype else (rounded(A, x.dtype), rounded(B, x.dtype))
+    half = x.dtype != A.dtype
     apply: Any = (Added if half else Formed).apply
-    y: Tensor = apply(*asked, *half)
+    made = (rounded(A, x.dtype), rounded(B, x.dtype)) if half else (_sum(base.weight, A, B, layer.scaling[name]),)
+    y: Tensor = apply(*asked, *made)
     return y.view(*x.shape[:-1], -1)
+
+
+def _sum(W: Tensor, A: Tensor, B: Tensor, scale: float) -> Tensor | None:
+    """W + s·B A, kept; None where it is to be formed for the moment."""
+    if _KEPT is None:
+        return None
+    if B not in _KEPT.sums:
+        if W.nbytes > _KEPT.room:
+            return None
+        _KEPT.room -= W.nbytes
+        _KEPT.sums[B] = _formed(W, A.detach(), B.detach(), scale)
+    kept: Tensor = _KEPT.sums[B]
+    return kept
+
+
+def room_bytes(model: Any) -> int:
+    """What kept sums take at most: those of every linear layer in fp32."""
+    layers = [layer.weight for layer in model.modules() if isinstance(layer, torch.nn.Linear)]
+    return min(ROOM, sum(weight.nbytes for weight in layers if weight.dtype == torch.float32))
 
 
 def rounded(weight: Tensor, dtype: torch.dtype) -> Tensor:
     """``weight`` in ``dtype``."""
     if _KEPT is None:
         return weight.detach().to(dtype)
-    if weight not in _KEPT:
-        _KEPT[weight] = weight.detach().to(dtype)
-    kept: Tensor = _KEPT[weight]
+    if weight not in _KEPT.rounded:
+        _KEPT.rounded[weight] = weight.detach().to(dtype)
+    kept: Tensor = _KEPT.rounded[weight]
     return kept
 
 
 @contextlib.contextmanager
 def at_rest() -> Iterator[None]:
-    """Within it nobody trains, and what was rounded is kept. Its version would not tell: fused AdamW leaves it."""
+    """Within it no weight changes, and what is made of one is kept. Versions tell nothing: fused AdamW leaves them."""
     global _KEPT
-    before, _KEPT = _KEPT, WeakTensorKeyDictionary()
+    before, _KEPT = _KEPT, _KEPT or _Kept()
     try:
         yield
     finally:
@@ -73,20 +108,23 @@ def _drops(dropout: Any) -> bool:
 
 
 class Formed(torch.autograd.Function):
-    """x (T, I), W (O, I), bias (O,) or None, A (r, I), B (O, r), s: (T, O), all of one precision."""
+    """x (T, I), W (O, I), bias (O,) or None, A (r, I), B (O, r), s, W + s·B A or None: (T, O), of one precision."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, W: Tensor, bias: Tensor | None, A: Tensor, B: Tensor, scale: float) -> Tensor:
-        ctx.save_for_backward(x, W, A, B)
+    def forward(ctx: Any, x: Tensor, W: Tensor, bias: Tensor | None, *lora: Any) -> Tensor:
+        A, B, scale, kept = lora
+        ctx.save_for_backward(x, W, A, B, kept)
         ctx.scale = scale
-        return functional.linear(x, torch.addmm(W, B, A, alpha=scale), bias)
+        return functional.linear(x, _formed(W, A, B, scale) if kept is None else kept, bias)
 
     @staticmethod
-    def backward(ctx: Any, *above: Tensor) -> tuple[Tensor | None, None, None, Tensor, Tensor, None]:
-        (x, W, A, B), (dy,) = ctx.saved_tensors, above
-        dx = dy @ torch.addmm(W, B, A, alpha=ctx.scale) if ctx.needs_input_grad[0] else None
+    def backward(ctx: Any, *above: Tensor) -> tuple[Tensor | None, ...]:
+        (x, W, A, B, kept), (dy,) = ctx.saved_tensors, above
+        dx = None
+        if ctx.needs_input_grad[0]:
+            dx = dy @ (_formed(W, A, B, ctx.scale) if kept is None else kept)
         dA, dB = _gradients(dy @ B, x, dy, x @ A.t(), ctx.scale)
-        return dx, None, None, dA, dB, None
+        return dx, None, None, dA, dB, None, None
 
 
 class Added(torch.autograd.Function):
@@ -107,6 +145,10 @@ class Added(torch.autograd.Function):
         dx = (dy @ W).addmm_(back, down, alpha=ctx.scale) if ctx.needs_input_grad[0] else None
         dA, dB = _gradients(back, x, dy, low, ctx.scale)
         return dx, None, None, dA.float(), dB.float(), None, None, None
+
+
+def _formed(W: Tensor, A: Tensor, B: Tensor, scale: float) -> Tensor:
+    return torch.addmm(W, B, A, alpha=scale)
 
 
 def _gradients(back_Tr: Tensor, x: Tensor, dy: Tensor, low_Tr: Tensor, scale: float) -> tuple[Tensor, Tensor]:

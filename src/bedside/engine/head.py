@@ -52,11 +52,15 @@ class _TokenLogprobs(torch.autograd.Function):
     def forward(ctx: Any, hidden_NH: Tensor, targets_N: Tensor, head: Head, wanted: bool) -> Tensor:
         values_N = hidden_NH.new_empty(len(hidden_NH), dtype=torch.float32)
         gradient_NH = torch.empty_like(hidden_NH) if wanted else None
+        room: Tensor | None = None
         for rows in head.chunks(len(hidden_NH)):
             logits = head.logits(hidden_NH[rows])
-            total = logits.logsumexp(-1, keepdim=True)
             targets = targets_N[rows, None]
-            values_N[rows] = (logits.gather(1, targets) - total).squeeze(1)
+            told = logits.gather(1, targets)
+            if wanted and room is None:
+                room = torch.empty_like(logits)
+            total = _logsumexp(logits, logits if room is None else room[: len(logits)])
+            values_N[rows] = (told - total).squeeze(1)
             if gradient_NH is not None:
                 gradient_NH[rows] = _gradient(logits, total, targets, head)
         if gradient_NH is not None:
@@ -69,10 +73,17 @@ class _TokenLogprobs(torch.autograd.Function):
         return gradient_NH * above[0][:, None].to(gradient_NH.dtype), None, None, None
 
 
+def _logsumexp(logits: Tensor, room: Tensor) -> Tensor:
+    """torch's over the last axis, kept, to the bit; ``room`` takes what torch would ask memory for anew."""
+    most = logits.amax(-1, keepdim=True)
+    return torch.sub(logits, most, out=room).exp_().sum(-1, keepdim=True).log_().add_(most)
+
+
 def _gradient(logits: Tensor, total: Tensor, targets: Tensor, head: Head) -> Tensor:
+    """∂ log p(y) / ∂h; ``logits`` are used up."""
     slope = None if head.softcap is None else 1 - (logits / head.softcap) ** 2
-    toward = logits.sub_(total).exp_().neg_()
-    toward.scatter_add_(1, targets, torch.ones_like(targets, dtype=toward.dtype))
+    away = logits.sub_(total).exp_()
+    away.scatter_add_(1, targets, torch.full_like(targets, -1, dtype=away.dtype))
     if slope is not None:
-        toward.mul_(slope)
-    return toward.to(head.weight_VH.dtype) @ head.weight_VH
+        away.mul_(slope)
+    return (away.to(head.weight_VH.dtype) @ head.weight_VH).neg_()

@@ -6,6 +6,7 @@ Completions of one prompt share it: prompts are read once, nothing is padded, an
 the LM head. S counts sequences, N completion tokens, V vocabulary.
 """
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from bedside.core.ranks import Alone, Ranks, rejoin, share
 from bedside.engine import padded
 from bedside.engine.attention import Pack
 from bedside.engine.backbone import Body, body_of, pack_tokens
+from bedside.engine.fused import at_rest
 from bedside.engine.layout import cut, lay
 
 
@@ -50,10 +52,11 @@ def logps(model: Any, sequences: Sequence[Exchange], pad_id: int, ranks: Ranks =
     """
     body = body_of(model)
     runs = _runs(sequences, None if body is None else pack_tokens(model.device))
-    mine = [
-        _padded_logps(model, some, pad_id) if body is None else _packed_logps(body, some)
-        for some in ([sequences[i] for i in run] for run in share(ranks, runs))
-    ]
+    with contextlib.nullcontext() if torch.is_grad_enabled() else at_rest():
+        mine = [
+            _padded_logps(model, some, pad_id) if body is None else _packed_logps(body, some)
+            for some in ([sequences[i] for i in run] for run in share(ranks, runs))
+        ]
     return _back(torch.cat(rejoin(ranks, mine)), [i for run in runs for i in run])
 
 

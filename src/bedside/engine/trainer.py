@@ -26,6 +26,7 @@ from bedside.core.ranks import Alone, Ranks, rejoin, share
 from bedside.engine import curves
 from bedside.engine.adapters import disk_told
 from bedside.engine.backbone import pack_tokens
+from bedside.engine.fused import at_rest
 from bedside.engine.logprobs import ALONE, Exchange, logps, microbatches
 from bedside.engine.ranks import added_in_order, same_weights
 from bedside.engine.scores import Scores
@@ -165,7 +166,11 @@ class _Trainer(Trainer):
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
         model.train()
-        batch: Batch = inputs["batch"]
+        with at_rest():
+            return self._gradients(model, inputs["batch"])
+
+    def _gradients(self, model: Any, batch: Batch) -> Tensor:
+        """Adds them to the parameters; returns the loss."""
         rows, ranks = batch.rows, self.ranks
         z = kl_estimate(model, batch.mismatches, self.pad_id, ranks)
         tokens_mean = sum(len(row.completions[0]) for row in rows) / len(rows)

@@ -21,6 +21,7 @@ from bedside.core.protocols import Launch, Machine
 from bedside.core.reports import Gate, GateState
 from bedside.core.types import Ask, Judged, Prompt, Response, Stance
 from bedside.engine.backbone import microbatch_bytes
+from bedside.engine.fused import room_bytes
 from bedside.flows import check_comfort, endpoints, joined, rules, summary
 from bedside.flows.session import Session
 from bedside.kernel import identifiers
@@ -209,8 +210,9 @@ def _context(session: Session, parts: split.Parts) -> Gate:
 
 
 def _memory(session: Session, free: int | None) -> Gate:
-    """After loading: room for activations and logits of one micro-batch."""
-    needed = microbatch_bytes(session.target.module(), session.config.align.max_tokens_per_microbatch)
+    """After loading: room for activations and logits of one micro-batch, and for adapters worked into weights."""
+    module = session.target.module()
+    needed = microbatch_bytes(module, session.config.align.max_tokens_per_microbatch) + room_bytes(module)
     said = f"about {needed / 1e6:,.0f} MB for a micro-batch"
     if free is None:
         return Gate("memory", GateState.NOT_CHECKED, reason=f"{said}; what is free is not known here")
