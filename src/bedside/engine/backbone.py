@@ -79,7 +79,7 @@ def microbatch_bytes(model: Any, max_tokens: int) -> int:
     tokens = min(max_tokens, pack_tokens(model.device)) if packed else max_tokens
     hidden = config.hidden_size
     row = 12 * hidden + 5 * (getattr(config, "intermediate_size", None) or 4 * hidden)
-    logits = chunk(model.device) if packed else tokens * config.vocab_size
+    logits = (min(tokens, chunk(model.device, config.vocab_size)) if packed else tokens) * config.vocab_size
     return int(tokens * config.num_hidden_layers * row * model.dtype.itemsize + 3 * 4 * logits)
 
 

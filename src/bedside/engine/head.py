@@ -15,9 +15,11 @@ import torch
 from torch import Tensor
 
 
-def chunk(device: Any) -> int:
-    """Logits that stand in memory at once: caches of a CPU like few, a GPU many."""
-    return 1 << (23 if torch.device(device).type == "cpu" else 27)
+def chunk(device: Any, V: int) -> int:
+    """Rows whose logits stand in memory at once: a GPU likes many; a CPU as many as its caches hold, and enough of
+    them for W to be worth reading.
+    """
+    return max(128, (1 << 20) // V) if torch.device(device).type == "cpu" else max(1, (1 << 27) // V)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class Head:
 
     def chunks(self, N: int) -> Iterator[slice]:
         """Slices of N rows, each small enough."""
-        step = max(1, chunk(self.weight_VH.device) // len(self.weight_VH))
+        step = chunk(self.weight_VH.device, len(self.weight_VH))
         return (slice(start, start + step) for start in range(0, N, step))
 
     def token_logprobs(self, hidden_NH: Tensor, targets_N: Tensor) -> Tensor:
