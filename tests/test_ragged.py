@@ -17,7 +17,7 @@ from bedside.core.protocols import Launch
 from bedside.core.types import Message
 from bedside.engine import attention, backbone, fused, logprobs
 from bedside.engine.attention import Pack, Rules
-from bedside.engine.head import Head
+from bedside.engine.head import Head, _logsumexp
 from bedside.engine.layout import cut, lay
 from bedside.engine.logprobs import Exchange, logps
 from bedside.kernel.registry import find, open_plugin
@@ -172,6 +172,15 @@ def test_the_head_s_own_gradient_is_autograd_s(softcap, monkeypatch):
     slow = torch.log_softmax(head.logits(hidden), -1).gather(1, targets[:, None]).squeeze(1)
     torch.testing.assert_close(head.token_logprobs(hidden, targets), slow)
     torch.testing.assert_close(ours, torch.autograd.grad((slow * weights).sum(), hidden)[0])
+
+
+def test_the_heads_logsumexp_is_torchs_to_the_bit():
+    torch.manual_seed(0)
+    logits = 30 * torch.randn(9, 4096)
+    room = torch.full_like(logits, math.nan)
+    assert torch.equal(_logsumexp(logits, room), logits.logsumexp(-1, keepdim=True))
+    wanted = logits.logsumexp(-1, keepdim=True)
+    assert torch.equal(_logsumexp(logits, logits), wanted), "in place, where no gradient needs the logits"
 
 
 def test_an_unknown_head_runs_padded_and_says_so_once(folders, caplog):
