@@ -126,7 +126,7 @@ def test_what_people_chose_stands_beside_what_the_judge_says(tmp_path):
     (sft,) = told.people.preferred
     assert (told.people.persons, sft.arm, sft.kinder.value, sft.kinder.n) == (1, "sft", 1.0, 10)
     assert sft.more_correct.value is None
-    assert "kinder" in report_comfort.write(told, tmp_path / "c.html").read_text()
+    assert "What people chose" in report_comfort.write(told, tmp_path / "c.html").read_text()
     rows[3]["kinder"] = "both"
     (folder / "pack-anna.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.raises(DataError, match=r"pack-anna.jsonl, row 4: kinder is 'both'; write a, b, same, or nothing"):

@@ -111,7 +111,7 @@ def _judge(by_id: Mapping[str, Beside], choices: Sequence[Choice], least: float 
         return Gate(name, GateState.INCONCLUSIVE, limit, measure, "people and judge know one side only")
     state = GateState.PASS if found.lower_bound >= least else GateState.FAIL
     return Gate(
-        name, state, limit, measure, f"95 % lower bound {found.lower_bound:.2f} on {found.n} pairs of one choice"
+        name, state, limit, measure, f"95 % lower bound {found.lower_bound:.2f} on {found.n} choices, ties aside"
     )
 
 
