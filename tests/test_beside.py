@@ -1,10 +1,15 @@
 """Answers side by side, by hand: who was chosen, how far people agree, and whether the judge says the same."""
 
+from dataclasses import replace
+
 import pytest
 
+from bedside.core.errors import DataError
 from bedside.core.reports import GateState
 from bedside.core.types import Judged, Response, Verdict
-from bedside.stages.beside import PAIRS, Beside, Choice, pairs, said
+from bedside.flows import comfort_files
+from bedside.kernel import tables
+from bedside.stages.beside import PAIRS, Choice, pairs, said
 from conftest import ask
 
 
@@ -45,7 +50,7 @@ def test_a_tie_counts_half():
     )  # fmt: skip
     sft, dpo = told.preferred
     assert (sft.kinder.value, sft.kinder.n) == (0.5, 3)
-    assert (sft.more_correct.value, sft.more_correct.n, sft.more_correct.unreadable) == (0.5, 1, 2)
+    assert (sft.more_correct.value, sft.more_correct.n, sft.more_correct.unreadable) == (0.5, 1, 0)
     assert (dpo.kinder.value, dpo.kinder.n) == (None, 0)
     assert (told.persons, told.alpha) == (1, None)
 
@@ -81,4 +86,84 @@ def test_two_people_agree_by_alpha():
     assert told.persons == 2
     assert told.alpha.value == 1
     assert told.preferred[0].kinder.value == 0.5
-    assert isinstance(found[0], Beside)
+
+
+def test_a_few_choices_decide_nothing_and_a_judges_ties_count_against_it():
+    of_sft = [pair for pair in pairs(read(60), 0) if other(pair) == "sft"]
+    few = said(of_sft, [chosen(pair, "sft") for pair in of_sft[:4]], "target", 0.4).judge
+    assert few.state is GateState.INCONCLUSIVE
+    level = pairs(read(60, better=0.1), 0)
+    gate = said(level, [chosen(pair, other(pair)) for pair in level], "target", 0.4).judge
+    assert gate.state is not GateState.PASS
+    assert "60 of them ties to the judge" in gate.reason
+
+
+def test_pairs_of_one_case_are_not_independent():
+    """Twenty cases asked thrice, people of two minds on every fourth: alpha is the same, its interval wider."""
+
+    def alpha(a_case):
+        def answers(arm):
+            rows = [answered(arm, i, 0.5) for i in range(60)]
+            group = [replace(row.prompt, group=f"g{i // a_case}") for i, row in enumerate(rows)]
+            return [replace(row, response=replace(row.response, prompt=p)) for row, p in zip(rows, group, strict=True)]
+
+        found = pairs({arm: answers(arm) for arm in ("target", "sft")}, 0)
+        anna = [Choice(pair.id, "anna", "ab"[i % 2], None) for i, pair in enumerate(found)]
+        ben = [replace(c, person="ben", kinder=c.kinder if i // 3 % 4 else "same") for i, c in enumerate(anna)]
+        return said(found, [*anna, *ben], "target", 0.4).alpha
+
+    apart, together = alpha(1), alpha(3)
+    assert apart.value == together.value
+    assert together.high - together.low > 1.2 * (apart.high - apart.low)
+
+
+@pytest.fixture
+def pack(tmp_path):
+    """A folder with a pack and its key, and what tells them."""
+    found = pairs(read(12), 0)
+    assert comfort_files._set_aside(tmp_path / "ab", [pair.id for pair in found])
+    (tmp_path / "ab").mkdir()
+    tables.write_jsonl(tmp_path / "ab" / "pack.jsonl", [comfort_files._asked(pair) for pair in found])
+    tables.write_jsonl(tmp_path / "ab" / "key.jsonl", [{"id": pair.id} for pair in found])
+    return tmp_path, found
+
+
+def as_csv(root, name, found, head="id,Kinder,More correct", said="A,same", mark="\ufeff"):
+    (root / "ab" / name).write_text(mark + head + "\n" + "".join(f"{pair.id},{said}\n" for pair in found))
+
+
+def test_a_spreadsheet_s_csv_is_read_beside_the_empty_pack_it_came_from(pack):
+    root, found = pack
+    as_csv(root, "pack-anna.CSV", found)
+    (root / "ab" / "pack-anna.jsonl").write_bytes((root / "ab" / "pack.jsonl").read_bytes())
+    told = comfort_files.choices(root, found)
+    assert {(c.person, c.kinder, c.more_correct) for c in told} == {("pack-anna", "a", "same")}
+    assert len(told) == 12
+
+
+def test_packs_are_known_without_their_key(pack):
+    root, found = pack
+    as_csv(root, "pack-anna.csv", found)
+    (root / "ab" / "key.jsonl").unlink()
+    assert len(comfort_files.choices(root, found)) == 12
+    assert not comfort_files._set_aside(root / "ab", [pair.id for pair in found])
+    assert comfort_files.choices(root, pairs(read(12, better=0.5), seed=9)) == [], "other pairs, other answers"
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "said_so", "told"),
+    [
+        ("pack-anna.csv", "id,kinder", "a", "has no column more_correct"),
+        ("pack-anna.csv", "id,kinder,more_correct", "left,", "kinder is 'left'; write a, b, same, or nothing"),
+        ("pack-anna.csv", "number,kinder,more_correct", "a,", "id None is no pair of this run"),
+        ("pack.csv", "id,kinder,more_correct", "b,", "pack says something else of"),
+        ("pack-anna.xlsx", "id", "a", "save it as .jsonl"),
+    ],
+)
+def test_what_cannot_be_read_says_where_and_why(pack, name, head, said_so, told):
+    root, found = pack
+    filled = [comfort_files._asked(pair) | {"kinder": "a"} for pair in found]
+    tables.write_jsonl(root / "ab" / "pack.jsonl", filled)
+    as_csv(root, name, found, head, said_so)
+    with pytest.raises(DataError, match=told):
+        comfort_files.choices(root, found)

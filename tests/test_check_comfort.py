@@ -22,7 +22,7 @@ ANSWERED = [
 
 def tried(folder, *sets, answered=ANSWERED):
     config = load(Config, path("comfort.yaml"), [f"runs={folder}", *sets]).config
-    return {gate.name: gate for gate in check_comfort.tried(api.session(config, Silent()), answered)}
+    return {gate.name: gate for gate in check_comfort.tried(api.session(config, Silent()), answered, 400)}
 
 
 def test_a_writer_that_keeps_every_fact_passes(tmp_path):
@@ -54,4 +54,15 @@ def test_a_writer_or_judge_that_is_not_there_is_one_finding_each(tmp_path):
 
 def test_without_an_answer_there_is_nothing_to_try(tmp_path):
     found = tried(tmp_path, answered=[(ask("How much is deadly?", 3), "No."), (ask("Why?"), " ")])
+    assert found[WRITER].state is GateState.NOT_CHECKED
+
+
+def test_a_judge_of_something_else_rates_nothing(tmp_path):
+    found = tried(tmp_path, "comfort.rewrite.model={kind: copyist}", "comfort.judge={kind: emotion}")
+    assert found[JUDGE].state is GateState.INCONCLUSIVE
+    assert found[JUDGE].reason.endswith("else: it does not rate empathetic, comforting, reassuring")
+
+
+def test_who_writes_questions_alone_is_asked_for_no_answer(tmp_path):
+    found = tried(tmp_path, "comfort.rewrite={model: {kind: copyist}, parts: question}")
     assert found[WRITER].state is GateState.NOT_CHECKED

@@ -348,7 +348,20 @@ def test_sums_beyond_the_room_are_formed_each_time(monkeypatch):
         fused._forward(layer, torch.randn(5, 6))
         fused._forward(layer, torch.randn(5, 6))
     assert len(formed) == 2
-    assert fused.room_bytes(layer) == 4 * 6 * 9 - 1
+
+
+def test_whoever_leaves_last_forgets():
+    """Two threads may be at rest at once and leave in the order they came."""
+    layer, x = adapted_layer(), torch.randn(5, 6)
+    first, second = fused.at_rest(), fused.at_rest()
+    first.__enter__()
+    second.__enter__()
+    fused._forward(layer, x)
+    first.__exit__(None, None, None)
+    second.__exit__(None, None, None)
+    layer.lora_B["default"].weight.data.add_(1)
+    with fused.at_rest():
+        torch.testing.assert_close(fused._forward(layer, x), layer(x))
 
 
 def test_in_half_precision_a_fused_layer_is_as_near_to_fp32_as_pefts():

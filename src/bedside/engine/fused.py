@@ -4,13 +4,14 @@
     dA = s·(Bᵀ dy) xᵀ                   dB = s·dy (A x)ᵀ
 
 PEFT multiplies every token with A and with B, and walks over each output twice more. In fp32 the sum W + s·B A is
-formed: a pack has many more tokens than B A has ranks. Where nobody trains for a while, all packs of an optimizer step
-or of a reference, it is formed once, as far as ``ROOM`` goes. In half precision it would round a small adapter away;
+formed: a pack has many more tokens than B A has ranks. Where no weight changes for a while, as in the packs of an
+optimizer step, it is formed once, as far as ``ROOM`` goes. In half precision it would round a small adapter away;
 there A and B, which stay in fp32 for the optimizer, are rounded as mixed precision does, and their part is added into
 what W gave. T counts tokens, I and O what goes in and comes out, r the rank.
 """
 
 import contextlib
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import MethodType
@@ -36,6 +37,9 @@ class _Kept:
 
 
 _KEPT: _Kept | None = None
+_within = 0
+"""How many are at rest: of several threads, or one within another, the last to leave forgets."""
+_LOCK = threading.Lock()
 
 
 def fused(model: Any) -> Any:
@@ -76,10 +80,10 @@ def _sum(W: Tensor, A: Tensor, B: Tensor, scale: float) -> Tensor | None:
     return kept
 
 
-def room_bytes(model: Any) -> int:
-    """What kept sums take at most: those of every linear layer in fp32."""
+def summed_bytes(model: Any) -> int:
+    """What W + s·B A of every linear layer takes, in fp32: all at once while answering, up to ``ROOM`` in training."""
     layers = [layer.weight for layer in model.modules() if isinstance(layer, torch.nn.Linear)]
-    return min(ROOM, sum(weight.nbytes for weight in layers if weight.dtype == torch.float32))
+    return sum(weight.nbytes for weight in layers if weight.dtype == torch.float32)
 
 
 def rounded(weight: Tensor, dtype: torch.dtype) -> Tensor:
@@ -95,12 +99,15 @@ def rounded(weight: Tensor, dtype: torch.dtype) -> Tensor:
 @contextlib.contextmanager
 def at_rest() -> Iterator[None]:
     """Within it no weight changes, and what is made of one is kept. Versions tell nothing: fused AdamW leaves them."""
-    global _KEPT
-    before, _KEPT = _KEPT, _KEPT or _Kept()
+    global _KEPT, _within
+    with _LOCK:
+        _KEPT, _within = _KEPT or _Kept(), _within + 1
     try:
         yield
     finally:
-        _KEPT = before
+        with _LOCK:
+            _within -= 1
+            _KEPT = _KEPT if _within else None
 
 
 def _drops(dropout: Any) -> bool:

@@ -76,7 +76,7 @@ class _TokenLogprobs(torch.autograd.Function):
 
 
 def _logsumexp(logits: Tensor, room: Tensor) -> Tensor:
-    """torch's over the last axis, kept, to the bit; ``room`` takes what torch would ask memory for anew."""
+    """torch's over the last axis, kept, to the bit for finite logits; ``room`` takes what torch asks memory for."""
     most = logits.amax(-1, keepdim=True)
     return torch.sub(logits, most, out=room).exp_().sum(-1, keepdim=True).log_().add_(most)
 

@@ -21,7 +21,7 @@ from bedside.core.protocols import Launch, Machine
 from bedside.core.reports import Gate, GateState
 from bedside.core.types import Ask, Judged, Prompt, Response, Stance
 from bedside.engine.backbone import microbatch_bytes
-from bedside.engine.fused import room_bytes
+from bedside.engine.fused import summed_bytes
 from bedside.flows import check_comfort, endpoints, joined, rules, summary
 from bedside.flows.session import Session
 from bedside.kernel import identifiers
@@ -35,6 +35,7 @@ MOST_HARMFUL = 0.55
 """Of the training prompts. At 0.6 one of three seeds of examples/published.yaml refused a quarter of the harmless."""
 TO_REFUSE = "with more harmful ones it may learn no more than to refuse; add harmless ones, best of the same words"
 _SHARES_AT_HARM_0, _AT_LEVEL = ("err",), "unsafe_accept@"
+MORE_MEMORY = "take a smaller model, or a machine with more memory or a GPU"
 KAPPA_ASKS = "the kappa gate asks in the first cycle"
 UNCHECKED = (
     "whether harm levels and groups are right: that takes people who read",
@@ -126,8 +127,7 @@ def weights(config: Config, launch: Launch, machine: Machine) -> list[Gate]:
     if size is None or machine.memory is None or size < machine.memory:
         return []
     reason = f"the weights take {size / 1e9:,.2f} GB, {machine.memory / 1e9:,.2f} GB are free: "
-    cure = "take a smaller model, or a machine with more memory or a GPU"
-    return [Gate("memory", GateState.FAIL, reason=reason + cure)]
+    return [Gate("memory", GateState.FAIL, reason=reason + MORE_MEMORY)]
 
 
 def _unconfirmed(parts: split.Parts) -> list[Gate]:
@@ -210,16 +210,16 @@ def _context(session: Session, parts: split.Parts) -> Gate:
 
 
 def _memory(session: Session, free: int | None) -> Gate:
-    """After loading: room for activations and logits of one micro-batch, and for adapters worked into weights."""
+    """After loading: room for activations and logits of one micro-batch, and for adapters worked into the weights."""
     module = session.target.module()
-    needed = microbatch_bytes(module, session.config.align.max_tokens_per_microbatch) + room_bytes(module)
-    said = f"about {needed / 1e6:,.0f} MB for a micro-batch"
+    batch, sums = microbatch_bytes(module, session.config.align.max_tokens_per_microbatch), summed_bytes(module)
+    said = f"about {batch / 1e6:,.0f} MB for a micro-batch, {sums / 1e6:,.0f} MB for an adapter worked into the weights"
     if free is None:
         return Gate("memory", GateState.NOT_CHECKED, reason=f"{said}; what is free is not known here")
-    enough = free > needed
-    cure = "" if enough else "; lower align.max_tokens_per_microbatch, results do not change"
-    state = GateState.PASS if enough else GateState.FAIL
-    return Gate("memory", state, reason=f"{said}, {free / 1e6:,.0f} MB free{cure}")
+    if free > batch + sums:
+        return Gate("memory", GateState.PASS, reason=f"{said}, {free / 1e6:,.0f} MB free")
+    cure = "lower align.max_tokens_per_microbatch, results do not change" if free > 1.2 * sums else MORE_MEMORY
+    return Gate("memory", GateState.FAIL, reason=f"{said}, {free / 1e6:,.0f} MB free; {cure}")
 
 
 def _disk(session: Session, disk: int | None) -> Gate:
@@ -243,7 +243,8 @@ def _lora_parameters(session: Session, rank: int) -> list[int]:
 def _trial(session: Session, parts: split.Parts) -> list[Gate]:
     """A few prompts answered and judged; the run's time follows, training reckoned as three answers a row."""
     if _for_comfort(parts):
-        return check_comfort.tried(session, [(prompt, prompt.reference or "") for prompt in parts.train])
+        rows = [prompt for part in parts.named.values() for prompt in part]
+        return check_comfort.tried(session, [(prompt, prompt.reference or "") for prompt in rows], len(rows))
     some = [Ask(prompt) for prompt in parts.train[:TRIAL_PROMPTS]]
     policy = session.policy(session.target.checkpoint)
     generate.generate(some[:1], policy, session.sampling)  # the first call also loads what the others use
@@ -254,7 +255,9 @@ def _trial(session: Session, parts: split.Parts) -> list[Gate]:
         gates, seconds = _judge_tried(session, name, responses, _verdicts(session.config, parts))
         found, judging = [*found, *gates], max(judging, seconds)
     if joined.wanted(session.config):
-        found += check_comfort.tried(session, [(r.prompt, r.text) for r in responses])
+        harmless = [Ask(prompt) for prompt in parts.train if not prompt.harm][: check_comfort.TRIED]
+        told = [(r.prompt, r.text) for r in generate.generate(harmless, policy, session.sampling)]
+        found += check_comfort.tried(session, told, session.config.align.cycles * len(parts.train))
     return [*found, _time(session.config, parts, answering / len(some), judging / len(some))]
 
 

@@ -1,8 +1,9 @@
-"""`bedside check` of comfort: does the writer write what the verifier keeps, and does its judge read an answer?"""
+"""`bedside check` of comfort: does the writer write what the verifier keeps, and does its judge rate an answer?"""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+from bedside.core.comforts import LINES, rating
 from bedside.core.errors import BedsideError
 from bedside.core.protocols import Policy
 from bedside.core.reports import Gate, GateState
@@ -17,13 +18,16 @@ TRIED = 4
 WRITER, JUDGE = "comfort.rewrite.model", "comfort.judge"
 
 
-def tried(session: Session, answered: Sequence[tuple[Prompt, str]]) -> list[Gate]:
-    """Of the first few harmless prompts and their answers: soothed, verified and rated as in a run."""
+def tried(session: Session, answered: Sequence[tuple[Prompt, str]], rows: int) -> list[Gate]:
+    """The first few answers to harmless prompts, soothed, verified and rated. ``rows``: how many a run soothes."""
     some = [(prompt, text) for prompt, text in answered if not prompt.harm and text.strip()][:TRIED]
     if not some:
         return [Gate(WRITER, GateState.NOT_CHECKED, reason="there is no harmless prompt with an answer to soothe")]
-    fresh = endpoints.forgetful(session)
-    return [*_used(WRITER, lambda: _written(fresh, some)), *_used(JUDGE, lambda: _rated(fresh, some))]
+    fresh, share = endpoints.forgetful(session), rows / len(some)
+    return [
+        *_used(WRITER, lambda: _counted(fresh, share, lambda: _written(fresh, some))),
+        *_used(JUDGE, lambda: _counted(fresh, share, lambda: _rated(fresh, some))),
+    ]
 
 
 def _used(name: str, work: Callable[[], list[Gate]]) -> list[Gate]:
@@ -33,7 +37,16 @@ def _used(name: str, work: Callable[[], list[Gate]]) -> list[Gate]:
         return [Gate(name, GateState.FAIL, reason=str(error))]
 
 
+def _counted(session: Session, share: float, work: Callable[[], list[Gate]]) -> list[Gate]:
+    """What ``work`` finds, and what it would cost in a run."""
+    before = endpoints.spent(session)
+    found = work()
+    return [*found, *endpoints.cost(before, endpoints.spent(session), share)]
+
+
 def _written(session: Session, some: Sequence[tuple[Prompt, str]]) -> list[Gate]:
+    if session.config.comfort.rewrite.parts == "question":
+        return [Gate(WRITER, GateState.NOT_CHECKED, reason="it writes questions; `bedside rewrite -n 8` shows them")]
     writer = rewrite.writer(session)
     found = endpoints.findings(WRITER, writer)
     if any(gate.state is GateState.FAIL for gate in found):
@@ -68,7 +81,8 @@ def _rated(session: Session, some: Sequence[tuple[Prompt, str]]) -> list[Gate]:
     if any(gate.state is GateState.FAIL for gate in found):
         return found
     read = judge.judge([Response(prompt, text, "given") for prompt, text in some], opened)
-    rated = [verdict for verdict in read if verdict.scores]
-    why = "" if len(rated) == len(read) else f"; else: {next(v.unreadable for v in read if not v.scores)}"
+    rated = [verdict for verdict in read if rating(verdict.scores) is not None]
+    silent = [verdict.unreadable or f"it does not rate {', '.join(LINES)}" for verdict in read if verdict not in rated]
+    why = f"; else: {silent[0]}" if silent else ""
     state = GateState.PASS if 2 * len(rated) > len(read) else GateState.INCONCLUSIVE
     return [*found, Gate(JUDGE, state, reason=f"{len(read)} answers tried, {len(rated)} rated{why}")]

@@ -103,31 +103,50 @@ def _set_aside(folder: Path, ids: Sequence[str]) -> bool:
 
 
 def _of_these(folder: Path, ids: Sequence[str]) -> bool:
-    file = folder / "key.jsonl"
-    return file.exists() and [row.get("id") for _, row in tables.rows(file)] == list(ids)
+    """Whether the key or a pack there is of these very answers: whoever chooses may have been kept from the key."""
+    files = [file for file in (folder / "key.jsonl", *_packs(folder)) if file.exists()]
+    return any({row.get("id") for _, row in tables.rows(file)} == set(ids) for file in files)
+
+
+def _packs(folder: Path) -> list[Path]:
+    """Every person's file. DataError for one that cannot be read: what people chose must not be passed over."""
+    files = sorted(file for file in folder.glob("[pP]ack*") if file.is_file() and file.stat().st_size)
+    for file in files:
+        if file.suffix.lower() not in tables.FORMATS:
+            raise DataError(f"{file}: save it as {' or '.join(tables.FORMATS)}, or give it another name than pack…")
+    return files
 
 
 def choices(root: Path, pairs: Sequence[Beside]) -> list[Choice]:
-    """What stands in ``ab/pack.jsonl`` and its copies ``ab/pack*.jsonl`` or ``.csv``, one a person.
+    """What stands in ``ab/pack.jsonl`` and in its copies, ``ab/pack-NAME.jsonl`` or ``.csv``, one a person.
 
-    DataError where a line is about no pair of this run or says anything but a, b, same or nothing.
+    DataError where a line is about no pair of this run, lacks a column, says anything but a, b, same or nothing, or
+    contradicts another of the same person.
     """
     ids = [pair.id for pair in pairs]
     if not _of_these(root / AB, ids):
         return []
-    files = sorted(file for file in (root / AB).glob("pack*") if file.suffix in tables.FORMATS)
-    return [_choice(where, row, file.stem, ids) for file in files for where, row in tables.rows(file)]
+    found: dict[tuple[str, str], Choice] = {}
+    for where, choice in ((at, _choice(at, row, f.stem, ids)) for f in _packs(root / AB) for at, row in tables.rows(f)):
+        if not (choice.kinder or choice.more_correct):
+            continue
+        if found.setdefault((choice.person, choice.pair), choice) != choice:
+            raise DataError(f"{where}: {choice.person} says something else of {choice.pair}; keep one of both")
+    return list(found.values())
 
 
 def _choice(where: str, row: Mapping[str, Any], person: str, ids: Sequence[str]) -> Choice:
-    if row.get("id") not in ids:
-        raise DataError(f"{where}: id {row.get('id')!r} is none of {AB}/key.jsonl; keep the ids that were written")
-    kinder, more_correct = (_chosen(where, name, row.get(name)) for name in ("kinder", "more_correct"))
-    return Choice(row["id"], person, kinder, more_correct)
+    told = {str(name).strip().lower().replace(" ", "_"): value for name, value in row.items()}
+    if told.get("id") not in ids:
+        raise DataError(f"{where}: id {told.get('id')!r} is no pair of this run; keep the ids that were written")
+    kinder, more_correct = (_chosen(where, name, told) for name in ("kinder", "more_correct"))
+    return Choice(told["id"], person, kinder, more_correct)
 
 
-def _chosen(where: str, name: str, value: Any) -> str | None:
-    text = str(value if value is not None else "").strip().lower()
+def _chosen(where: str, name: str, told: Mapping[str, Any]) -> str | None:
+    if name not in told:
+        raise DataError(f"{where}: has no column {name}; keep the columns that were written")
+    text = str(told[name] if told[name] is not None else "").strip().lower()
     if text and text not in CHOICES:
-        raise DataError(f"{where}: {name} is {value!r}; write {', '.join(CHOICES)}, or nothing")
+        raise DataError(f"{where}: {name} is {told[name]!r}; write {', '.join(CHOICES)}, or nothing")
     return text or None

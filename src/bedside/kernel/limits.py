@@ -63,7 +63,8 @@ class Gates(Table):
     """Limits that stop a run or raise an alarm. null switches one off: its gate is NOT CHECKED."""
 
     kappa_min: Share | None = 0.40
-    """Lower bound of the judge's kappa; below it self-judging is refused [summary]."""
+    """Lower bound of the judge's kappa; below it self-judging is refused [summary]. That of a comfort judge with people
+    is held to it, too."""
     unreadable_max: Share | None = 0.02
     """Share of unreadable verdicts; above it the run stops."""
     err_max: Share | None = 0.50

@@ -1,7 +1,8 @@
 """Answers side by side for people, and what they say of them.
 
     kinder, more_correct    share of pairs in which a person chose the arm's answer over the target's; same counts half
-    kappa                   Cohen's κ of a or b, of the comfort judge with the people who chose one of them as kinder
+    kappa                   Cohen's κ of the comfort judge with the people who chose a or b as kinder; a judge that
+                            rates both alike is counted as one who disagrees
 
 Each question has the target's answer and one trained arm's, the arms in turn, in an order that the seed draws: who
 reads them cannot tell whose is whose, and always choosing a gains nothing.
@@ -20,6 +21,7 @@ from bedside.stats.shares import mean
 
 PAIRS = 60
 CHOICES = ("a", "b", "same")
+KAPPA = "comfort judge: kappa with people"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,57 +64,57 @@ def said(pairs: Sequence[Beside], choices: Sequence[Choice], target: str, least_
     return People(
         persons=len({choice.person for choice in choices if choice.kinder or choice.more_correct}),
         preferred=tuple(_preferred(arm, by_id, choices) for arm in arms),
-        alpha=_alpha(choices),
+        alpha=_alpha(by_id, choices),
         judge=_judge(by_id, choices, least_kappa),
     )
 
 
 def _preferred(arm: str, by_id: Mapping[str, Beside], choices: Sequence[Choice]) -> Preferred:
-    mine = [choice for choice in choices if arm in by_id[choice.pair].arms]
-    groups = [by_id[choice.pair].rows[0].prompt.cluster for choice in mine]
-    kinder, correct = (
-        mean(name, [_worth(arm, by_id[c.pair], getattr(c, name)) for c in mine], groups)
-        for name in ("kinder", "more_correct")
-    )
-    return Preferred(arm, kinder, correct)
+    return Preferred(arm, *(_share(arm, by_id, choices, name) for name in ("kinder", "more_correct")))
 
 
-def _worth(arm: str, pair: Beside, choice: str | None) -> float | None:
-    if choice is None:
-        return None
+def _share(arm: str, by_id: Mapping[str, Beside], choices: Sequence[Choice], name: str) -> Measure:
+    told = [(by_id[c.pair], chosen) for c in choices if (chosen := getattr(c, name)) and arm in by_id[c.pair].arms]
+    return mean(name, [_worth(arm, pair, chosen) for pair, chosen in told], [_case(pair) for pair, _ in told])
+
+
+def _worth(arm: str, pair: Beside, choice: str) -> float:
     return 0.5 if choice == "same" else float(pair.arms["ab".index(choice)] == arm)
 
 
-def _alpha(choices: Sequence[Choice]) -> Measure | None:
-    """Krippendorff's α of who is kinder; None unless two people or more say something of one pair."""
+def _case(pair: Beside) -> str:
+    return pair.rows[0].prompt.cluster
+
+
+def _alpha(by_id: Mapping[str, Beside], choices: Sequence[Choice]) -> Measure | None:
+    """Krippendorff's α of who is kinder; None where no pair has two people's word, or where all say the same."""
     people = list(dict.fromkeys(choice.person for choice in choices))
     told = {(choice.pair, choice.person): choice.kinder for choice in choices}
     asked = list(dict.fromkeys(choice.pair for choice in choices))
     items = tuple(tuple(told.get((pair, person)) for person in people) for pair in asked)
     if not any(len([label for label in item if label]) > 1 for item in items):
         return None
-    found = krippendorff_alpha(Panel(items, tuple(asked), CHOICES))
-    return Measure("alpha", found.value, found.n, 0, found.low, found.high)
+    found = krippendorff_alpha(Panel(items, tuple(_case(by_id[pair]) for pair in asked), CHOICES))
+    return None if found.value is None else Measure("alpha", found.value, found.n, 0, found.low, found.high)
 
 
 def _judge(by_id: Mapping[str, Beside], choices: Sequence[Choice], least: float | None) -> Gate:
     """Does the comfort judge find that answer kinder which people do? By the one-sided 95 % lower bound of κ."""
-    name, limit = "comfort judge: kappa with people", "" if least is None else f">= {least:g}"
+    limit = "" if least is None else f">= {least:g}"
     decided = [(by_id[c.pair], c.kinder) for c in choices if c.kinder in ("a", "b")]
     both = [(pair, chosen, label) for pair, chosen in decided if (label := _kinder(pair)) is not None]
     if least is None or not both:
         reason = "switched off" if least is None else "no pair in which a person chose one is rated by the judge"
-        return Gate(name, GateState.NOT_CHECKED, limit, None, reason)
-    groups = tuple(pair.rows[0].prompt.cluster for pair, _, _ in both)
-    ratings = Ratings(tuple(c for _, c, _ in both if c), tuple(label for _, _, label in both), groups, CHOICES)
-    found = kappa(ratings)
-    measure = Measure(name, found.value, found.n, len(decided) - len(both), found.low, found.high)
-    if found.lower_bound is None:
-        return Gate(name, GateState.INCONCLUSIVE, limit, measure, "people and judge know one side only")
-    state = GateState.PASS if found.lower_bound >= least else GateState.FAIL
-    return Gate(
-        name, state, limit, measure, f"95 % lower bound {found.lower_bound:.2f} on {found.n} choices, ties aside"
-    )
+        return Gate(KAPPA, GateState.NOT_CHECKED, limit, None, reason)
+    first, second = tuple(chosen for _, chosen, _ in both if chosen), tuple(label for _, _, label in both)
+    found = kappa(Ratings(first, second, tuple(_case(pair) for pair, _, _ in both), CHOICES))
+    measure = Measure(KAPPA, found.value, found.n, len(decided) - len(both), found.low, found.high)
+    if found.lower_bound is None or found.high is None:
+        return Gate(KAPPA, GateState.INCONCLUSIVE, limit, measure, "people and judge know one side only")
+    passed = found.lower_bound >= least
+    state = GateState.PASS if passed else GateState.FAIL if found.high < least else GateState.INCONCLUSIVE
+    ties = f", {second.count('same')} of them ties to the judge" if "same" in second else ""
+    return Gate(KAPPA, state, limit, measure, f"95 % lower bound {found.lower_bound:.2f} on {found.n} choices{ties}")
 
 
 def _kinder(pair: Beside) -> str | None:
