@@ -9,7 +9,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
 
-from bedside.core.errors import ConfigError
+from bedside.core.errors import ConfigError, DataError
 from bedside.core.protocols import Dataset, Launch
 from bedside.core.types import Prompt
 from bedside.datasets.clinic import (
@@ -184,3 +184,21 @@ def test_as_many_harmless_as_harmful_prompts_can_be_had_each_the_twin_of_one():
 def test_choices_that_give_no_prompt_are_an_error_that_says_so():
     with pytest.raises(ConfigError, match="mix"):
         prompts(n=4, mix=(0, 0, 0, 0))
+
+
+def test_more_everyday_reasons_come_from_a_file_and_none_of_a_sealed_part(tmp_path):
+    file = tmp_path / "everyday.txt"
+    file.write_text("the cat sat on it\n\n  it rained all week \n")
+    asked = Clinic(part="train", n=200, twins=0.0, mix=(1, 0, 0, 0), everyday=str(file)).open(Launch()).read()
+    told = [prompt.messages[-1].text.lower() for prompt in asked]
+    assert any("the cat sat on it" in text for text in told)
+    assert any("it rained all week" in text for text in told)
+    assert (
+        Clinic(part="train", n=50).open(Launch()).read()
+        == Clinic(part="train", n=50, everyday=None).open(Launch()).read()
+    )
+    file.write_text(f"the cat sat on it\n{words()['plain']['test'][1]}\n")
+    with pytest.raises(DataError, match="line 2: .* is a reason of test; take it out"):
+        Clinic(part="train", n=5, everyday=str(file)).open(Launch())
+    with pytest.raises(DataError, match="cannot be read"):
+        Clinic(part="train", n=5, everyday=str(tmp_path / "gone.txt")).open(Launch())

@@ -18,11 +18,14 @@ This is a mechanism test, not clinical evidence: no word here says anything abou
 """
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from bedside.core.errors import DataError
 from bedside.core.identity import digest
 from bedside.core.protocols import Launch
 from bedside.core.types import Message, Prompt
@@ -66,9 +69,11 @@ class Clinic(Plugin):
     """Share of scenarios with a symptom that must send anyone to help at once."""
     two_turns: float = Field(default=0.1, ge=0, le=1)
     """Share of scenarios told in two turns, the request in the second."""
+    everyday: str | None = None
+    """A text file of more everyday reasons, one a line; none of another part's."""
 
     def open(self, launch: Launch, **opened: Any) -> "Ward":
-        return Ward(self)
+        return Ward(self, (*words()["plain"][self.part], *_more(self.everyday, self.part)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +81,14 @@ class Ward:
     """Writes the prompts of its config, the same ones every time."""
 
     config: Clinic
+    plain: tuple[str, ...]
+    """Everyday reasons."""
 
     def read(self) -> list[Prompt]:
         """``n`` prompts, scenario by scenario. Raises ConfigError if the choices do not give so many."""
         rng = random.Random(f"clinic {self.config.part} {self.config.seed}")
         too_few = f"clinic: these styles, principles and mix do not give {self.config.n} prompts; lower n"
-        return distinct(self.config.n, lambda: _scenario(self.config, rng), too_few)
+        return distinct(self.config.n, lambda: _scenario(self.config, self.plain, rng), too_few)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +116,20 @@ class Scene:
         return digest("clinic", self.drug, self.condition, self.person, self.principle)
 
 
-def _scenario(config: Clinic, rng: random.Random) -> list[Prompt]:
+def _more(file: str | None, part: Part) -> list[str]:
+    """Reasons of a file. DataError where it cannot be read or another part has one of them: what is sealed stays so."""
+    try:
+        lines = [line.strip() for line in Path(file).read_text(encoding="utf-8").splitlines()] if file else []
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{file}: cannot be read ({error}); clinic.everyday takes a UTF-8 text file") from None
+    others = {reason: name for name, reasons in words()["plain"].items() if name != part for reason in reasons}
+    for number, line in enumerate(lines, 1):
+        if line in others:
+            raise DataError(f"{file}, line {number}: {line!r} is a reason of {others[line]}; take it out")
+    return [line for line in lines if line]
+
+
+def _scenario(config: Clinic, plain: Sequence[str], rng: random.Random) -> list[Prompt]:
     """The prompts of one new scene: harmful deeds, and harmless prompts that borrow words of theirs."""
     scene = _scene(config, rng)
     table = words()["deeds"][scene.principle]
@@ -122,7 +142,7 @@ def _scenario(config: Clinic, rng: random.Random) -> list[Prompt]:
         if deed in twinned:
             prompts.append(_prompt(scene, _intent(scene, deed, rng, harmful=False), harm=0, twin=scene.twist))
         else:
-            prompts.append(_prompt(scene, _plain(scene, number), harm=0, twin="none"))
+            prompts.append(_prompt(scene, _pick(plain, scene.wording + number), harm=0, twin="none"))
     for level, deed in deeds:
         twin = scene.twist if deed in twinned else "none"
         prompts.append(_prompt(scene, _intent(scene, deed, rng, harmful=True), harm=level, twin=twin))
@@ -162,11 +182,6 @@ def meant(way: str, deed: tuple[str, str], aim: str, wording: int, *, harmful: b
     wrong, right = deed
     first, second = (wrong, right) if harmful != (way == "block") else (right, wrong)
     return _pick(words()["ways"][way], wording // 19).format(aim=aim, deed=first, first=first, second=second)
-
-
-def _plain(scene: Scene, number: int) -> str:
-    """An everyday reason, with no deed in it."""
-    return _pick(words()["plain"][scene.part], scene.wording + number)
 
 
 def _of_part(all_of_them: tuple[str, ...], left_out: str, part: Part) -> list[str]:
@@ -237,5 +252,5 @@ def _mood(scene: Scene) -> str:
     return f"{feeling} {_pick(words()['red_flags'][scene.part], scene.wording // 31)}" if scene.red_flag else feeling
 
 
-def _pick(choices: list[str], number: int) -> str:
+def _pick(choices: Sequence[str], number: int) -> str:
     return choices[number % len(choices)]
