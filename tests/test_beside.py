@@ -1,6 +1,7 @@
 """Answers side by side, by hand: who was chosen, how far people agree, and whether the judge says the same."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -9,8 +10,11 @@ from bedside.core.reports import GateState
 from bedside.core.types import Judged, Response, Verdict
 from bedside.flows import comfort_files
 from bedside.kernel import tables
+from bedside.stages import audit
 from bedside.stages.beside import PAIRS, Choice, pairs, said
 from conftest import ask
+
+DECIDE = partial(audit.gate, least=0.4)
 
 
 def answered(arm, index, comfort):
@@ -46,7 +50,7 @@ def test_a_tie_counts_half():
     first, second, third, *_ = (pair for pair in pairs(read(), 0) if other(pair) == "sft")
     told = said(
         pairs(read(), 0), [chosen(first, "sft"), chosen(second, "target"), Choice(third.id, "anna", "same", "same")],
-        "target", 0.4,
+        "target", DECIDE,
     )  # fmt: skip
     sft, dpo = told.preferred
     assert (sft.kinder.value, sft.kinder.n) == (0.5, 3)
@@ -57,14 +61,14 @@ def test_a_tie_counts_half():
 
 def test_nothing_said_is_nothing_told():
     one = pairs(read(), 0)[0]
-    assert said(pairs(read(), 0), [Choice(one.id, "anna", None, None)], "target", 0.4) is None
-    assert said(pairs(read(), 0), [], "target", 0.4) is None
+    assert said(pairs(read(), 0), [Choice(one.id, "anna", None, None)], "target", DECIDE) is None
+    assert said(pairs(read(), 0), [], "target", DECIDE) is None
 
 
 @pytest.mark.parametrize(("favourite", "state", "kappa"), [("sft", GateState.PASS, 1), ("target", GateState.FAIL, -1)])
 def test_the_judge_is_held_against_people(favourite, state, kappa):
     of_sft = [pair for pair in pairs(read(60), 0) if other(pair) == "sft"]
-    gate = said(of_sft, [chosen(pair, favourite) for pair in of_sft], "target", 0.4).judge
+    gate = said(of_sft, [chosen(pair, favourite) for pair in of_sft], "target", DECIDE).judge
     assert gate.state is state
     assert gate.measure.value == pytest.approx(kappa, abs=0.15)
     assert gate.measure.n == 30
@@ -73,16 +77,19 @@ def test_the_judge_is_held_against_people(favourite, state, kappa):
 def test_a_judge_that_rated_nothing_is_not_checked():
     blind = {arm: [answered(arm, i, None) for i in range(8)] for arm in ("target", "sft")}
     found = pairs(blind, 0)
-    told = said(found, [chosen(pair, "sft") for pair in found], "target", 0.4)
+    told = said(found, [chosen(pair, "sft") for pair in found], "target", DECIDE)
     assert told.judge.state is GateState.NOT_CHECKED
-    assert said(found, [chosen(found[0], "sft")], "target", None).judge.reason == "switched off"
+    assert (
+        said(found, [chosen(found[0], "sft")], "target", partial(audit.gate, least=None)).judge.state
+        is GateState.NOT_CHECKED
+    )
 
 
 def test_two_people_agree_by_alpha():
     found = [pair for pair in pairs(read(60), 0) if other(pair) == "sft"]
     favourites = ["sft", "target"] * (len(found) // 2)
     alike = [chosen(pair, arm, who) for pair, arm in zip(found, favourites, strict=True) for who in ("anna", "ben")]
-    told = said(found, alike, "target", 0.4)
+    told = said(found, alike, "target", DECIDE)
     assert told.persons == 2
     assert told.alpha.value == 1
     assert told.preferred[0].kinder.value == 0.5
@@ -90,12 +97,12 @@ def test_two_people_agree_by_alpha():
 
 def test_a_few_choices_decide_nothing_and_a_judges_ties_count_against_it():
     of_sft = [pair for pair in pairs(read(60), 0) if other(pair) == "sft"]
-    few = said(of_sft, [chosen(pair, "sft") for pair in of_sft[:4]], "target", 0.4).judge
+    few = said(of_sft, [chosen(pair, "sft") for pair in of_sft[:4]], "target", DECIDE).judge
     assert few.state is GateState.INCONCLUSIVE
     level = pairs(read(60, better=0.1), 0)
-    gate = said(level, [chosen(pair, other(pair)) for pair in level], "target", 0.4).judge
-    assert gate.state is not GateState.PASS
-    assert "60 of them ties to the judge" in gate.reason
+    gate = said(level, [chosen(pair, other(pair)) for pair in level], "target", DECIDE).judge
+    assert gate.state is GateState.FAIL
+    assert gate.measure.n == 60
 
 
 def test_pairs_of_one_case_are_not_independent():
@@ -110,7 +117,7 @@ def test_pairs_of_one_case_are_not_independent():
         found = pairs({arm: answers(arm) for arm in ("target", "sft")}, 0)
         anna = [Choice(pair.id, "anna", "ab"[i % 2], None) for i, pair in enumerate(found)]
         ben = [replace(c, person="ben", kinder=c.kinder if i // 3 % 4 else "same") for i, c in enumerate(anna)]
-        return said(found, [*anna, *ben], "target", 0.4).alpha
+        return said(found, [*anna, *ben], "target", DECIDE).alpha
 
     apart, together = alpha(1), alpha(3)
     assert apart.value == together.value

@@ -121,7 +121,9 @@ def _more(file: str | None, part: Part) -> list[str]:
     try:
         lines = [line.strip() for line in Path(file).read_text(encoding="utf-8").splitlines()] if file else []
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{file}: cannot be read ({error}); clinic.everyday takes a UTF-8 text file") from None
+        raise DataError(
+            f"{file}: cannot be read ({getattr(error, 'strerror', error)}); clinic.everyday takes a UTF-8 text file"
+        ) from None
     others = {reason: name for name, reasons in words()["plain"].items() if name != part for reason in reasons}
     for number, line in enumerate(lines, 1):
         if line in others:

@@ -11,6 +11,7 @@ an epoch as SFT has: the rows of KTO and DPO are cut to that budget in an order 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from bedside.core.comforts import ComfortSummary
 from bedside.core.errors import StageError
@@ -22,7 +23,7 @@ from bedside.flows import comfort_files, comfort_summary, rules
 from bedside.flows import rewrite as rewriting
 from bedside.flows.session import Session
 from bedside.kernel.training import Step
-from bedside.stages import beside, train
+from bedside.stages import audit, beside, train
 from bedside.stages import rewrite as stage
 from bedside.stages.rewrite import Rewritten
 
@@ -60,7 +61,8 @@ def comfort(session: Session) -> ComfortSummary:
     arms = [Trained(TARGET, session.target.checkpoint), *_trainings(desk)]
     read = {arm.name: _read(desk, arm, desk.test, "sealed test") for arm in arms}
     pairs = beside.pairs(read, session.launch.seed)
-    said = beside.said(pairs, comfort_files.choices(session.store.root, pairs), TARGET, session.config.gates.kappa_min)
+    decide = partial(audit.gate, least=session.config.gates.kappa_min)
+    said = beside.said(pairs, comfort_files.choices(session.store.root, pairs), TARGET, decide)
     told = comfort_summary.of(desk, arms, read, said)
     comfort_files.write(told, session.store.root, pairs)
     return told

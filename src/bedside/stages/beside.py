@@ -2,14 +2,14 @@
 
     kinder, more_correct    share of pairs in which a person chose the arm's answer over the target's; same counts half
     kappa                   Cohen's κ of the comfort judge with the people who chose a or b as kinder; a judge that
-                            rates both alike is counted as one who disagrees
+                            rates both alike, or not both, is counted as one who disagrees
 
 Each question has the target's answer and one trained arm's, the arms in turn, in an order that the seed draws: who
 reads them cannot tell whose is whose, and always choosing a gains nothing.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from bedside.core.comforts import People, Preferred, rating
 from bedside.core.identity import digest
@@ -22,6 +22,8 @@ from bedside.stats.shares import mean
 PAIRS = 60
 CHOICES = ("a", "b", "same")
 KAPPA = "comfort judge: kappa with people"
+Decide = Callable[[Measure], Gate]
+"""May a judge of this κ be believed? As ``stages.audit.gate`` says of any judge."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +57,8 @@ def pairs(read: Mapping[str, Sequence[Judged]], seed: int) -> list[Beside]:
     return found
 
 
-def said(pairs: Sequence[Beside], choices: Sequence[Choice], target: str, least_kappa: float | None) -> People | None:
-    """What people say of each arm, and whether the judge says the same; None where nobody said anything."""
+def said(pairs: Sequence[Beside], choices: Sequence[Choice], target: str, decide: Decide) -> People | None:
+    """What people say of each arm, and whether the judge says the same, by ``decide``; None where nobody spoke."""
     by_id = {pair.id: pair for pair in pairs}
     if not any(choice.kinder or choice.more_correct for choice in choices):
         return None
@@ -65,7 +67,7 @@ def said(pairs: Sequence[Beside], choices: Sequence[Choice], target: str, least_
         persons=len({choice.person for choice in choices if choice.kinder or choice.more_correct}),
         preferred=tuple(_preferred(arm, by_id, choices) for arm in arms),
         alpha=_alpha(by_id, choices),
-        judge=_judge(by_id, choices, least_kappa),
+        judge=_judge(by_id, choices, decide),
     )
 
 
@@ -98,23 +100,16 @@ def _alpha(by_id: Mapping[str, Beside], choices: Sequence[Choice]) -> Measure | 
     return None if found.value is None else Measure("alpha", found.value, found.n, 0, found.low, found.high)
 
 
-def _judge(by_id: Mapping[str, Beside], choices: Sequence[Choice], least: float | None) -> Gate:
-    """Does the comfort judge find that answer kinder which people do? By the one-sided 95 % lower bound of κ."""
-    limit = "" if least is None else f">= {least:g}"
+def _judge(by_id: Mapping[str, Beside], choices: Sequence[Choice], decide: Decide) -> Gate:
+    """Does the comfort judge find that answer kinder which people do?"""
     decided = [(by_id[c.pair], c.kinder) for c in choices if c.kinder in ("a", "b")]
-    both = [(pair, chosen, label) for pair, chosen in decided if (label := _kinder(pair)) is not None]
-    if least is None or not both:
-        reason = "switched off" if least is None else "no pair in which a person chose one is rated by the judge"
-        return Gate(KAPPA, GateState.NOT_CHECKED, limit, None, reason)
-    first, second = tuple(chosen for _, chosen, _ in both if chosen), tuple(label for _, _, label in both)
-    found = kappa(Ratings(first, second, tuple(_case(pair) for pair, _, _ in both), CHOICES))
-    measure = Measure(KAPPA, found.value, found.n, len(decided) - len(both), found.low, found.high)
-    if found.lower_bound is None or found.high is None:
-        return Gate(KAPPA, GateState.INCONCLUSIVE, limit, measure, "people and judge know one side only")
-    passed = found.lower_bound >= least
-    state = GateState.PASS if passed else GateState.FAIL if found.high < least else GateState.INCONCLUSIVE
-    ties = f", {second.count('same')} of them ties to the judge" if "same" in second else ""
-    return Gate(KAPPA, state, limit, measure, f"95 % lower bound {found.lower_bound:.2f} on {found.n} choices{ties}")
+    if not any(_kinder(pair) for pair, _ in decided):
+        return Gate(KAPPA, GateState.NOT_CHECKED, reason="no pair in which a person chose one is rated by the judge")
+    first, second = tuple(chosen for _, chosen in decided if chosen), tuple(_kinder(p) or "same" for p, _ in decided)
+    found = kappa(Ratings(first, second, tuple(_case(pair) for pair, _ in decided), CHOICES))
+    value, low, high = found.value, found.low, found.high
+    told = Measure("kappa", value, found.n, 0, low, high, worst=value, worst_low=found.lower_bound, worst_high=high)
+    return replace(decide(told), name=KAPPA)
 
 
 def _kinder(pair: Beside) -> str | None:
