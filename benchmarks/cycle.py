@@ -14,7 +14,7 @@ from benchmarks.training import BATCH, Setting, quiet
 
 
 def ask(*, smoke: bool = False) -> dict[str, Any]:
-    n, rounds = (2, 1) if smoke else (4 * BATCH, 3)
+    n, rounds = (2, 1) if smoke else (4 * BATCH, 5)
     vocabulary = shapes.SIZES["tiny"]["vocab_size"]
     prompts, limits = rollouts.asked(n, skewed=False)
     limits = [limit // 8 for limit in limits] if smoke else limits

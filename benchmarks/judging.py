@@ -74,7 +74,7 @@ def constrained(model: Any, asked: Ids) -> list[int]:
 
 
 def ask(size: str = "tiny", *, smoke: bool = False) -> dict[str, Any]:
-    n, rounds = (4, 1) if smoke else (32, 3)
+    n, rounds = (4, 1) if smoke else (32, 7)
     model, plain = fused(shapes.base(size)), shapes.base(size)
     asked = questions(n, shapes.SIZES[size]["vocab_size"])
     if ours(model, asked) != constrained(plain, asked):
@@ -93,7 +93,17 @@ def ask(size: str = "tiny", *, smoke: bool = False) -> dict[str, Any]:
         measuring.ratio("judge", seconds["generate"], seconds["bedside"]),
         measuring.ratio("judge_one_order", seconds["one order"], seconds["bedside"]),
     ]
-    return measuring.answer(found, answers=n, rounds=rounds, labels_identical=True, seconds=seconds, best_batch=best)
+    tokens = rounds * _tokens(asked)
+    both = {side: seconds[side] for side in ("bedside", "generate")}
+    told = measuring.rates(tokens, 2.0 * tokens * shapes.body_weights(size), both)
+    return measuring.answer(
+        found, answers=n, rounds=rounds, labels_identical=True, best_batch=best, judge={"seconds": seconds, **told}
+    )
+
+
+def _tokens(asked: Ids) -> int:
+    """Those of each exchange once, and of its three orders. The head meets a token a question: it is not counted."""
+    return sum(map(len, asked[::3])) + 2 * ORDER * (len(asked) // 3)
 
 
 def labels_of(spoken: Sequence[Sequence[int]]) -> list[int | None]:

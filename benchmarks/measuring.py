@@ -89,6 +89,16 @@ def utilisation(flops: float, seconds: float, peak: float) -> float:
     return round(flops / seconds / peak, 3)
 
 
+def rates(tokens: int, flops: float, seconds: dict[str, list[float]]) -> dict[str, Any]:
+    """What each side makes of the useful tokens and arithmetic of all rounds, by the GEMM peak of this very run."""
+    peak = gemm_peak()
+    return {
+        "gemm_gflops": round(peak / 1e9, 1),
+        "tokens_per_second": {side: round(tokens / sum(spent)) for side, spent in seconds.items()},
+        "model_flops_utilisation": {side: utilisation(flops, sum(spent), peak) for side, spent in seconds.items()},
+    }
+
+
 def answer(ratios: Sequence[Ratio], **details: Any) -> dict[str, Any]:
     """What a question's process prints, as one line of JSON."""
     return {"ratios": [asdict(r) for r in ratios], "details": details}

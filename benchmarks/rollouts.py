@@ -70,7 +70,7 @@ def asked(n: int, *, skewed: bool, seed: int = 0) -> tuple[Ids, list[int]]:
 
 
 def ask(*, smoke: bool = False) -> dict[str, Any]:
-    n, rounds = (6, 1) if smoke else (64, 3)
+    n, rounds = (6, 1) if smoke else (64, 5)
     model, merged = fused(shapes.adapted("tiny")).eval(), shapes.adapted("tiny").merge_and_unload().eval()
     found, details = [], {}
     for skewed in (False, True):
@@ -79,8 +79,12 @@ def ask(*, smoke: bool = False) -> dict[str, Any]:
         seconds, best = compared(model, merged, prompts, limits, rounds)
         name = "rollout_skewed" if skewed else "rollout"
         found.append(measuring.ratio(name, seconds["generate"], seconds["bedside"]))
-        rate = {side: round(sum(limits) * rounds / sum(spent)) for side, spent in seconds.items()}
-        details[name] = {"seconds": seconds, "tokens_per_second": rate, "best_batch": best}
+        flops = 2.0 * (sum(limits) * shapes.weights("tiny") + sum(map(len, prompts)) * shapes.body_weights("tiny"))
+        details[name] = {
+            "seconds": seconds,
+            **measuring.rates(rounds * sum(limits), rounds * flops, seconds),
+            "best_batch": best,
+        }
     return measuring.answer(found, prompts=n, rounds=rounds, greedy_identical=True, **details)
 
 

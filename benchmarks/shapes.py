@@ -89,6 +89,11 @@ def weights(size: str) -> int:
     return sum(p.numel() for p in made.parameters()) - (0 if tied else made.get_input_embeddings().weight.numel())
 
 
+def body_weights(size: str) -> int:
+    """Those of ``weights`` that are not the head."""
+    return weights(size) - int(SIZES[size]["vocab_size"] * SIZES[size]["hidden_size"])
+
+
 def adapted(size: str) -> Any:
     """The base under a random adapter: with B at nought the first gradients of A would be nought too."""
     model = get_peft_model(base(size), LoraConfig(**LORA))

@@ -154,7 +154,6 @@ def ask(kind: str, size: str, *, smoke: bool = False) -> dict[str, Any]:
     far = agree(kind, "tiny", shapes.examples(2 * BATCH, shapes.SIZES["tiny"]["vocab_size"], seed=99))
     trial = shapes.examples(2 * BATCH if size == "tiny" else 4, vocabulary, seed=98)
     setting = Setting(BATCH) if smoke else tuned(kind, size, trial)
-    peak = measuring.gemm_peak()
     found, details = [], {}
     for skewed in (False,) if smoke or size == "small" else (False, True):
         parts = [shapes.examples(per_round, vocabulary, skewed=skewed, seed=n) for n in range(rounds)]
@@ -164,15 +163,12 @@ def ask(kind: str, size: str, *, smoke: bool = False) -> dict[str, Any]:
         tokens, flops = _useful(kind, size, parts)
         details[name] = {
             "seconds": {side: [round(s, 3) for s in spent] for side, spent in seconds.items()},
-            "tokens_per_second": {side: round(tokens / sum(spent)) for side, spent in seconds.items()},
-            "model_flops_utilisation": {
-                side: measuring.utilisation(flops, sum(spent), peak) for side, spent in seconds.items()
-            },
+            **measuring.rates(tokens, flops, seconds),
         }
     if size == "tiny":
         found.append(_against_defaults(kind, size, shapes.examples(min(per_round, 2 * BATCH), vocabulary), smoke))
     how = {"trl": vars(setting), "weights_agree_to": far, "rows_a_round": per_round, "rounds": rounds}
-    return measuring.answer(found, gemm_gflops=round(peak / 1e9, 1), **how, **details)
+    return measuring.answer(found, **how, **details)
 
 
 def _rounds(kind: str, size: str, parts: Sequence[Sequence[Example]], setting: Setting) -> dict[str, list[float]]:
