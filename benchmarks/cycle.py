@@ -8,7 +8,6 @@ import json
 import sys
 from typing import Any
 
-from bedside.engine.fused import fused
 from benchmarks import judging, measuring, rollouts, shapes, training
 from benchmarks.training import BATCH, Setting, quiet
 
@@ -21,7 +20,7 @@ def ask(*, smoke: bool = False) -> dict[str, Any]:
     asked = judging.questions(n, vocabulary)
     rows = shapes.examples(n, vocabulary)
     one, other, merged = (
-        fused(shapes.adapted("tiny")),
+        shapes.adapted("tiny"),
         shapes.adapted("tiny"),
         shapes.adapted("tiny").merge_and_unload().eval(),
     )

@@ -15,7 +15,6 @@ import torch
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
 from bedside.engine.decode import Draw, decode
-from bedside.engine.fused import fused
 from benchmarks import measuring, shapes
 from benchmarks.shapes import END, PAD
 from benchmarks.training import quiet
@@ -71,7 +70,7 @@ def asked(n: int, *, skewed: bool, seed: int = 0) -> tuple[Ids, list[int]]:
 
 def ask(*, smoke: bool = False) -> dict[str, Any]:
     n, rounds = (6, 1) if smoke else (64, 5)
-    model, merged = fused(shapes.adapted("tiny")).eval(), shapes.adapted("tiny").merge_and_unload().eval()
+    model, merged = shapes.adapted("tiny").eval(), shapes.adapted("tiny").merge_and_unload().eval()
     found, details = [], {}
     for skewed in (False, True):
         prompts, limits = asked(n, skewed=skewed)

@@ -149,7 +149,7 @@ def tuned(kind: str, size: str, rows: Sequence[Example]) -> Setting:
 
 def ask(kind: str, size: str, *, smoke: bool = False) -> dict[str, Any]:
     """Ratios of an epoch, cut into rounds that both sides run in turn."""
-    rounds, per_round = (2, 2) if smoke else ((5, 4 * BATCH) if size == "tiny" else (4, BATCH))
+    rounds, per_round = (2, 2) if smoke else ((3, 6 * BATCH) if size == "tiny" else (4, BATCH))
     vocabulary = shapes.SIZES[size]["vocab_size"]
     far = agree(kind, "tiny", shapes.examples(2 * BATCH, shapes.SIZES["tiny"]["vocab_size"], seed=99))
     trial = shapes.examples(2 * BATCH if size == "tiny" else 4, vocabulary, seed=98)

@@ -30,7 +30,7 @@ class Bed:
     """A base model and the adapter that lies on it now."""
 
     def __init__(self, base: Any, target: str) -> None:
-        self._base, self._target = fused(base), target
+        self._base, self._target = base, target
         self._peft: Any = None
         self._folder: Path | None = None
 

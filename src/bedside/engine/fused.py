@@ -12,7 +12,7 @@ what W gave. T counts tokens, I and O what goes in and comes out, r the rank.
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import MethodType
 from typing import Any
@@ -22,8 +22,6 @@ from peft.tuners.lora import Linear
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.weak import WeakTensorKeyDictionary
-
-from bedside.engine.products import linear, product
 
 ROOM = 1 << 30
 """Bytes that kept sums may take; layers beyond form theirs each time."""
@@ -45,18 +43,11 @@ _LOCK = threading.Lock()
 
 
 def fused(model: Any) -> Any:
-    """``model``, whose plain LoRA layers compute so from now on, and its plain linear layers by ``product``."""
+    """``model``, whose plain LoRA layers compute so from now on."""
     for layer in model.modules():
-        way = _way(layer)
-        if way is not None:
-            layer.forward = MethodType(way, layer)
+        if isinstance(layer, Linear) and type(layer.base_layer) is torch.nn.Linear:
+            layer.forward = MethodType(_forward, layer)
     return model
-
-
-def _way(layer: Any) -> Callable[..., Tensor] | None:
-    if isinstance(layer, Linear):
-        return _forward if type(layer.base_layer) is torch.nn.Linear else None
-    return linear if type(layer) is torch.nn.Linear else None
 
 
 def _forward(layer: Linear, x: Tensor, *args: Any, **more: Any) -> Tensor:
@@ -131,14 +122,14 @@ class Formed(torch.autograd.Function):
         A, B, scale, kept = lora
         ctx.save_for_backward(x, W, A, B, kept)
         ctx.scale = scale
-        return product(x, _formed(W, A, B, scale) if kept is None else kept, bias)
+        return functional.linear(x, _formed(W, A, B, scale) if kept is None else kept, bias)
 
     @staticmethod
     def backward(ctx: Any, *above: Tensor) -> tuple[Tensor | None, ...]:
         (x, W, A, B, kept), (dy,) = ctx.saved_tensors, above
         dx = None
         if ctx.needs_input_grad[0]:
-            dx = product(dy, (_formed(W, A, B, ctx.scale) if kept is None else kept).t())
+            dx = dy @ (_formed(W, A, B, ctx.scale) if kept is None else kept)
         dA, dB = _gradients(dy @ B, x, dy, x @ A.t(), ctx.scale)
         return dx, None, None, dA, dB, None, None
 

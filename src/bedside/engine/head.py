@@ -14,8 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bedside.engine.products import product
-
 
 def chunk(device: Any, V: int) -> int:
     """Rows whose logits stand in memory at once: a GPU likes many; a CPU as many as its caches hold, and enough of
@@ -33,7 +31,7 @@ class Head:
 
     def logits(self, hidden_NH: Tensor) -> Tensor:
         """(N, V), fp32 at least."""
-        logits = product(hidden_NH, self.weight_VH)
+        logits = hidden_NH @ self.weight_VH.t()
         if self.softcap is not None:
             logits = self.softcap * torch.tanh(logits / self.softcap)
         return logits.float()
@@ -90,4 +88,4 @@ def _gradient(logits: Tensor, total: Tensor, targets: Tensor, head: Head) -> Ten
     away.scatter_add_(1, targets, torch.full_like(targets, -1, dtype=away.dtype))
     if slope is not None:
         away.mul_(slope)
-    return product(away.to(head.weight_VH.dtype), head.weight_VH.t()).neg_()
+    return (away.to(head.weight_VH.dtype) @ head.weight_VH).neg_()
