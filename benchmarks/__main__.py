@@ -22,7 +22,7 @@ QUESTIONS = (
     "cycle",
     "memory",
 )
-"""Half an hour on two quiet cores. "scaling" takes a while more and is asked by name."""
+"""Three quarters of an hour on two cores. "scaling" takes five minutes more and is asked by name."""
 RESULTS = Path(__file__).parent / "results" / "cpu.json"
 
 

@@ -85,15 +85,11 @@ class Asked:
             },
             plan.rounds,
         )
-        tokens, flops = training._useful(kind, self.size, [self.rows])
         self._told(f"{kind}_{self.size}", seconds["trl"], seconds["bedside"])
         self.details[kind] = {
             "seconds": seconds,
             "trl_batch": self.setting[kind].per_device,
-            "tokens_per_second": {side: round(tokens / _middle(spent)) for side, spent in seconds.items()},
-            "model_flops_utilisation": {
-                side: measuring.utilisation(flops, _middle(spent), self.peak) for side, spent in seconds.items()
-            },
+            **measuring.rates(training.useful(kind, self.size, [self.rows] * plan.rounds), seconds, self.peak),
             "peak_memory_gb": memory,
         }
 
@@ -110,7 +106,8 @@ class Asked:
             self.plan.rounds,
         )
         self._told(f"rollout_{self.size}", seconds["generate"], seconds["bedside"])
-        self.details["rollout"] = {"seconds": seconds, "tokens": sum(self.limits)}
+        useful = rollouts.useful(self.size, self.prompts, self.limits, self.plan.rounds)
+        self.details["rollout"] = {"seconds": seconds, **measuring.rates(useful, seconds, self.peak)}
 
     def judge(self) -> None:
         model = self.other
@@ -122,7 +119,8 @@ class Asked:
             side(0)
         seconds = measuring.alternate(sides, self.plan.rounds)
         self._told(f"judge_{self.size}", seconds["generate"], seconds["bedside"])
-        self.details["judge"] = {"seconds": seconds, "questions": len(self.questions)}
+        useful = judging.useful(self.size, self.questions, self.plan.rounds)
+        self.details["judge"] = {"seconds": seconds, **measuring.rates(useful, seconds, self.peak)}
 
     def cycle(self) -> None:
         """Answers, verdicts, KTO and DPO: the sum of what the four took, round by round."""
@@ -161,10 +159,6 @@ def _peak(memory: dict[str, float], side: str, work: Callable[[], Any]) -> Any:
     done = work()
     memory[side] = round((torch.cuda.max_memory_allocated() - before) / 2**30, 2)
     return done
-
-
-def _middle(seconds: list[float]) -> float:
-    return sorted(seconds)[len(seconds) // 2]
 
 
 def main() -> None:

@@ -92,17 +92,20 @@ def ask(size: str = "tiny", *, smoke: bool = False) -> dict[str, Any]:
         measuring.ratio("judge", seconds["generate"], seconds["bedside"]),
         measuring.ratio("judge_one_order", seconds["one order"], seconds["bedside"]),
     ]
-    tokens = rounds * _tokens(asked)
     both = {side: seconds[side] for side in ("bedside", "generate")}
-    told = measuring.rates(tokens, 2.0 * tokens * shapes.body_weights(size), both)
+    told = measuring.rates(useful(size, asked, rounds), both)
     return measuring.answer(
         found, answers=n, rounds=rounds, labels_identical=True, best_batch=best, judge={"seconds": seconds, **told}
     )
 
 
-def _tokens(asked: Ids) -> int:
-    """Those of each exchange once, and of its three orders. The head meets a token a question: it is not counted."""
-    return sum(map(len, asked[::3])) + 2 * ORDER * (len(asked) // 3)
+def useful(size: str, asked: Ids, rounds: int) -> tuple[int, float]:
+    """Tokens of each exchange once and of its three orders, and their arithmetic.
+
+    2 FLOP a weight and token; the head meets a token a question, and is not counted.
+    """
+    tokens = rounds * (sum(map(len, asked[::3])) + 2 * ORDER * (len(asked) // 3))
+    return tokens, 2.0 * tokens * shapes.body_weights(size)
 
 
 def labels_of(spoken: Sequence[Sequence[int]]) -> list[int | None]:

@@ -89,9 +89,9 @@ def utilisation(flops: float, seconds: float, peak: float) -> float:
     return round(flops / seconds / peak, 3)
 
 
-def rates(tokens: int, flops: float, seconds: dict[str, list[float]]) -> dict[str, Any]:
+def rates(useful: tuple[int, float], seconds: dict[str, list[float]], peak: float | None = None) -> dict[str, Any]:
     """What each side makes of the useful tokens and arithmetic of all rounds, by the GEMM peak of this very run."""
-    peak = gemm_peak()
+    (tokens, flops), peak = useful, peak or gemm_peak()
     return {
         "gemm_gflops": round(peak / 1e9, 1),
         "tokens_per_second": {side: round(tokens / sum(spent)) for side, spent in seconds.items()},

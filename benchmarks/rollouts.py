@@ -78,13 +78,15 @@ def ask(*, smoke: bool = False) -> dict[str, Any]:
         seconds, best = compared(model, merged, prompts, limits, rounds)
         name = "rollout_skewed" if skewed else "rollout"
         found.append(measuring.ratio(name, seconds["generate"], seconds["bedside"]))
-        flops = 2.0 * (sum(limits) * shapes.weights("tiny") + sum(map(len, prompts)) * shapes.body_weights("tiny"))
-        details[name] = {
-            "seconds": seconds,
-            **measuring.rates(rounds * sum(limits), rounds * flops, seconds),
-            "best_batch": best,
-        }
+        told = measuring.rates(useful("tiny", prompts, limits, rounds), seconds)
+        details[name] = {"seconds": seconds, **told, "best_batch": best}
     return measuring.answer(found, prompts=n, rounds=rounds, greedy_identical=True, **details)
+
+
+def useful(size: str, prompts: Ids, limits: Sequence[int], rounds: int) -> tuple[int, float]:
+    """Tokens of the answers, and the arithmetic of these and of their prompts, which do not meet the head."""
+    answered, read = sum(limits) * shapes.weights(size), sum(map(len, prompts)) * shapes.body_weights(size)
+    return rounds * sum(limits), 2.0 * rounds * (answered + read)
 
 
 def compared(

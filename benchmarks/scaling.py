@@ -28,12 +28,14 @@ def alone(n: int) -> dict[str, float]:
 def ask(*, smoke: bool = False) -> dict[str, Any]:
     sizes = (8, 16) if smoke else (200, 400, 800)
     found = {n: _fresh(n) for n in sizes}
-    first, last = found[sizes[0]], found[sizes[-1]]
-    ratios = [
-        measuring.Ratio(f"scaling_{key}", *[round(last[key] / first[key], 3)] * 3)
-        for key in ("train_seconds_per_1000", "judge_seconds_per_1000", "peak_mb")
-    ]
-    return measuring.answer(ratios, by_prompts=found)
+    return measuring.answer(ratios(list(found.values())), by_prompts=found)
+
+
+def ratios(found: list[dict[str, float]]) -> list[measuring.Ratio]:
+    """Of the most prompts to the fewest; the least and largest of any number to the fewest."""
+    first, *more = found
+    each = {key: [round(one[key] / first[key], 3) for one in more] for key in first}
+    return [measuring.Ratio(f"scaling_{key}", of[-1], min(of), max(of)) for key, of in each.items()]
 
 
 def _fresh(n: int) -> dict[str, float]:

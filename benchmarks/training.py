@@ -160,10 +160,9 @@ def ask(kind: str, size: str, *, smoke: bool = False) -> dict[str, Any]:
         seconds = _rounds(kind, size, parts, setting)
         name = f"{kind}_{size}{'_skewed' if skewed else ''}"
         found.append(measuring.ratio(name, seconds["trl"], seconds["bedside"]))
-        tokens, flops = _useful(kind, size, parts)
         details[name] = {
             "seconds": {side: [round(s, 3) for s in spent] for side, spent in seconds.items()},
-            **measuring.rates(tokens, flops, seconds),
+            **measuring.rates(useful(kind, size, parts), seconds),
         }
     if size == "tiny":
         found.append(_against_defaults(kind, size, shapes.examples(min(per_round, 2 * BATCH), vocabulary), smoke))
@@ -197,7 +196,7 @@ def _against_defaults(kind: str, size: str, rows: Sequence[Example], smoke: bool
     return measuring.ratio(f"{kind}_{size}_defaults", seconds["trl"], seconds["bedside"])
 
 
-def _useful(kind: str, size: str, parts: Sequence[Sequence[Example]]) -> tuple[int, float]:
+def useful(kind: str, size: str, parts: Sequence[Sequence[Example]]) -> tuple[int, float]:
     """Tokens of the rows, each prompt once, and the arithmetic that an epoch cannot do without.
 
     2 FLOP a weight and token forward, 2 more backward (the base is frozen); references and z are forward passes.
