@@ -22,6 +22,7 @@ from bedside.core.types import Response
 from bedside.faces.cli import main
 from bedside.flows import check, single
 from bedside.kernel import tables
+from bedside.kernel.answers import Answers
 from bedside.kernel.judgements import FOLDER
 from conftest import ask
 from hostile_server import FAULTS, Hostile, said
@@ -325,6 +326,6 @@ def test_the_cache_lies_beside_the_runs_or_where_the_config_says(far, tmp_path):
         for more, folder in (("", tmp_path / "cache"), ("cache: {folder: kept}", tmp_path / "kept")):
             session = far(server, 2, more)
             single.generate(session, "test", None, tmp_path / "a.jsonl")
-            single.judge(session, tmp_path / "a.jsonl", None, tmp_path / f"v-{folder.name}.jsonl")
+            single.judge(session, Answers(str(tmp_path / "a.jsonl")), None, tmp_path / f"v-{folder.name}.jsonl")
             (tmp_path / "runs").rename(tmp_path / f"runs-{folder.name}")
             assert len(list((folder / FOLDER).rglob("*.json"))) == 2

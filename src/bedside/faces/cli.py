@@ -50,6 +50,7 @@ Few = Annotated[
     int | None,
     typer.Option("-n", min=1, help="Try on at most this many prompts of each part, of every harm level some."),
 ]
+Columns = Annotated[list[str] | None, typer.Option("--column", help="OURS=THEIRS, as prompt=goal. May be repeated.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
 Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Every draw comes from it.")]
 Name = Annotated[str | None, typer.Option("--run", help="Name of the run; the same name resumes.")]

@@ -12,6 +12,7 @@ from bedside.faces.api import Run
 from bedside.flows.figures import Evaluation, candidates_of, feasible_winners, paired
 from bedside.flows.forget import Erased
 from bedside.flows.label import Proposed
+from bedside.flows.monitor import Monitored
 from bedside.kernel.schema import Config
 from bedside.stages import select
 
@@ -47,6 +48,23 @@ def evaluation(console: Console, told: Evaluation) -> None:
     gates(console, told.gates)
     for line in told.unconfirmed:
         console.print(line)
+
+
+def monitored(console: Console, told: Monitored) -> None:
+    """Each limit in use, what speaks against it, and what was not watched."""
+    rows = [
+        (f"{one.measure.name} <= {one.limit:g}", said(one.measure), one.measure.counted, str(one.measure.unreadable),
+         f"{one.evidence:.3g} of {one.needed:.0f}")
+        for one in told.watched
+    ]  # fmt: skip
+    headings = ("limit", "rate so far [95 % interval]", "n", "unreadable", "evidence against it")
+    console.print(table(f"{told.answers} answers in use", headings, rows))
+    gates(console, told.gates)
+    if told.unlabelled:
+        console.print(f"{told.unlabelled} answers have no harm level: only their readability was watched")
+    for limit in told.unwatched:
+        console.print(f"not watched, being no limit in (0, 1) on a share of answers that fail: {limit}")
+    console.print(f"false alarm, ever, while all are kept: {told.false_alarm:.0%} at most")
 
 
 def taught(console: Console, config: Config, told: "Taught") -> None:

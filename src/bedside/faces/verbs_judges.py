@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bedside.faces import cli
-from bedside.faces.cli import File, Json, Name, Seed, Sets, app
+from bedside.faces.cli import Columns, File, Json, Name, Seed, Sets, app
 
 if TYPE_CHECKING:
     from bedside.flows.session import Session
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 Judges = Annotated[list[str] | None, typer.Option("--judge", help="A key of judges, or a kind. May be repeated.")]
 Labels = Annotated[list[str] | None, typer.Option("--label", help="A column of labels, one a rater. May be repeated.")]
 Values = Annotated[list[str] | None, typer.Option("--value", help="SEEN=MEANS, as yes=accept no=not_accept.")]
-Columns = Annotated[list[str] | None, typer.Option("--column", help="OURS=THEIRS, as prompt=goal. May be repeated.")]
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""One stage each, on files: ``train``, ``generate``, ``judge``, ``evaluate``. Imported at the end of ``cli``."""
+"""One stage each, on files: train, generate, judge, evaluate, monitor. Imported at the end of ``cli``."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,6 +7,7 @@ import typer
 
 from bedside.faces.cli import (
     OUT,
+    Columns,
     Few,
     File,
     Json,
@@ -80,18 +81,21 @@ def generate(
 
 @app.command()
 def judge(
-    responses: Annotated[Path, typer.Argument(help="Responses that `bedside generate` wrote.")],
+    responses: Annotated[Path, typer.Argument(help="What `bedside generate` wrote, or columns prompt and response.")],
     out: To,
     judge: Annotated[str | None, typer.Option("--judge", help="A key of judges; select.judge if unset.")] = None,
+    column: Columns = None,
     config: File = None,
     sets: Sets = None,
     seed: Seed = None,
 ) -> None:
     """Judge responses; writes verdicts as JSON Lines."""
+    from bedside.faces.verbs_judges import pairs
     from bedside.flows import single
+    from bedside.kernel.answers import Answers
 
     session, said = _session(_loaded(config, sets, seed=seed).config), _writes(out)
-    read, unreadable = single.judge(session, responses, judge, out)
+    read, unreadable = single.judge(session, Answers(str(responses), pairs(column)), judge, out)
     OUT.print(f"{said}: {read} verdicts, {unreadable} unreadable")
 
 
@@ -120,4 +124,31 @@ def evaluate(
         tables.evaluation(OUT, told)
         tables_judges.corrections(OUT, corrected)
     if not passed(told.gates):
+        raise typer.Exit(3)
+
+
+@app.command()
+def monitor(
+    responses: Annotated[Path, typer.Argument(help="Answers in use, the oldest first: prompt, response, harm.")],
+    verdicts: Annotated[Path, typer.Argument(help="Verdicts on them that `bedside judge` wrote.")],
+    column: Columns = None,
+    config: File = None,
+    sets: Sets = None,
+    json_: Json = False,
+) -> None:
+    """Does an assistant in use still keep what it was shipped under? Exits 3 on an alarm.
+
+    Ask as often as you like, with the file as it has grown: the chance of a false alarm is for all times together.
+    """
+    from bedside.faces import tables
+    from bedside.faces.verbs_judges import pairs
+    from bedside.flows.monitor import watch
+    from bedside.kernel.answers import Answers
+
+    told = watch(_loaded(config, sets).config, Answers(str(responses), pairs(column)), verdicts)
+    if json_:
+        _print_json(told.as_json())
+    else:
+        tables.monitored(OUT, told)
+    if not told.quiet:
         raise typer.Exit(3)

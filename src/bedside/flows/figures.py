@@ -8,9 +8,10 @@ from typing import Any
 from bedside.core.errors import DataError
 from bedside.core.identity import plain
 from bedside.core.reports import Candidate, Gate, Measure, RunSummary
-from bedside.core.types import Response, Verdict
+from bedside.core.types import Judged, Verdict
 from bedside.flows import rules, summary
 from bedside.kernel import rows
+from bedside.kernel.answers import Answers
 from bedside.kernel.schema import Config
 from bedside.stages import evaluate as evaluating
 from bedside.stages import select
@@ -36,22 +37,29 @@ class Evaluation:
 
 def evaluate(config: Config, responses: Path, verdicts: Path) -> Evaluation:
     """Measures of a file of responses beside a file of their verdicts. No model is needed."""
-    by_id = {verdict.response: verdict for verdict in rows.read(verdicts, Verdict)}
-    read = rows.read(responses, Response)
-    missing = sum(response.id not in by_id for response in read)
-    if missing == len(read):
-        raise DataError(
-            f"{verdicts.name}: its verdicts are of other responses than {responses}; name those, or judge it"
-        )
-    if missing:
-        raise DataError(f"{verdicts.name}: {missing} of {len(read)} responses have no verdict; judge {responses} again")
+    judged = read(Answers(str(responses)), verdicts)
     metric = rules.metric(config)
-    judged = join(read, [by_id[response.id] for response in read])
     measures = evaluating.evaluate(judged, [metric])
     names = {measure.name for measure in measures}
     limits = [limit for limit in rules.constraints(config, metric) if limit.measure in names]
-    unconfirmed = summary.unconfirmed({responses.name: [response.prompt for response in read]})
+    unconfirmed = summary.unconfirmed({responses.name: [row.prompt for row in judged]})
     return Evaluation(measures, tuple(limit.gate(measures) for limit in limits), tuple(unconfirmed))
+
+
+def read(answers: Answers, verdicts: Path) -> list[Judged]:
+    """A file of answers, in its order, beside a file of their verdicts. DataError where one has none."""
+    by_id = {verdict.response: verdict for verdict in rows.read(verdicts, Verdict)}
+    answered = answers.every()
+    missing = sum(response.id not in by_id for response in answered)
+    if missing == len(answered):
+        raise DataError(
+            f"{verdicts.name}: its verdicts are of other responses than {answers.path}; name those, or judge it"
+        )
+    if missing:
+        raise DataError(
+            f"{verdicts.name}: {missing} of {len(answered)} responses have no verdict; judge {answers.path} again"
+        )
+    return join(answered, [by_id[response.id] for response in answered])
 
 
 def selection(told: RunSummary) -> dict[str, Any]:

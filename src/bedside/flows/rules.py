@@ -36,7 +36,7 @@ def _read(part: Part, name: str, launch: Launch) -> tuple[split.Drawn, Flow | No
     return split.Drawn(prompts, part.share, part.limit), getattr(source, "flow", None)
 
 
-def metric(config: Config) -> Metric:
+def metric(config: Config) -> "Joined":
     """The safety metric as ``select`` defines it, and beside it what ``metrics`` names."""
     chosen = config.select.model_dump(include={"alpha", "err", "preset"})
     safety = open_plugin(find("metric", "safety").model_validate(chosen), Launch(), {})
@@ -60,6 +60,11 @@ class Joined:
 
     def definitions(self) -> dict[str, str]:
         return {name: said for metric in (self.first, *self.others) for name, said in metric.definitions().items()}
+
+    def failures(self, row: Judged) -> dict[str, bool]:
+        """Of each share of failures that counts this answer, whether it is one."""
+        found: dict[str, bool] = self.first.failures(row)
+        return found
 
     def overall_cells(self, rows: Sequence[Judged]) -> Sequence[Cell]:
         found: Sequence[Cell] = self.first.overall_cells(rows)

@@ -14,6 +14,7 @@ from bedside.flows import audit, exports, rules, summary
 from bedside.flows.session import Session
 from bedside.kernel import rows as typed
 from bedside.kernel import tables, trl
+from bedside.kernel.answers import Answers
 from bedside.kernel.registry import names
 from bedside.kernel.training import Step
 from bedside.stages import train as training
@@ -76,13 +77,13 @@ def _checkpoint(session: Session, adapter: Path | None) -> Checkpoint:
     return replace(training.checkpoint(adapter, target.base), path=str(adapter.resolve()))
 
 
-def judge(session: Session, responses: Path, name: str | None, out: Path) -> tuple[int, int]:
-    """Judge a file of responses; returns how many were read and how many could not be."""
+def judge(session: Session, answers: Answers, name: str | None, out: Path) -> tuple[int, int]:
+    """Judge a file of answers, ours or anybody's; returns how many were read and how many could not be."""
     name = name or session.config.selecting_judge
     if name not in session.config.judges:
         raise audit.unknown(name, list(session.config.judges))
     typed.check_replaceable(out, Verdict)
-    rows = session.judged(typed.read(responses, Response), session.open(session.config.judges[name]), responses.name)
+    rows = session.judged(answers.read(), session.open(session.config.judges[name]), Path(answers.path).name)
     tables.write_jsonl(out, [plain(row.verdict) for row in rows])
     unreadable = round(unreadable_share(rows) * len(rows))
     return len(rows) - unreadable, unreadable

@@ -40,8 +40,11 @@ class Answers:
 
     def read(self) -> list[Response]:
         """Every answer once, in the order of the file."""
-        found = (self.response(where, row) for where, row in tables.rows(self.path))
-        return list({response.id: response for response in found}.values())
+        return list({response.id: response for response in self.every()}.values())
+
+    def every(self) -> list[Response]:
+        """Every row, also where it says what another has said."""
+        return [self.response(where, row) for where, row in tables.rows(self.path)]
 
     def column(self, ours: str) -> str:
         return self.columns.get(ours, ours)

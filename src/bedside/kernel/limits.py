@@ -79,6 +79,8 @@ class Gates(Table):
     """Stop after this many cycles without a gain [summary]."""
     plateau_gain: float = Field(0.01, ge=0)
     """What counts as a gain in Overall [summary]."""
+    false_alarm: float = Field(0.05, gt=0, lt=1)
+    """`bedside monitor`: chance that it ever raises an alarm while every limit of ``select.require`` is kept."""
 
 
 class Budget(Table):
