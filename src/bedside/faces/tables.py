@@ -15,6 +15,7 @@ from bedside.flows.label import Proposed
 from bedside.flows.monitor import Monitored
 from bedside.kernel.schema import Config
 from bedside.stages import select
+from bedside.stages.monitor import Watched
 
 if TYPE_CHECKING:
     from bedside.flows.session import Taught
@@ -52,19 +53,32 @@ def evaluation(console: Console, told: Evaluation) -> None:
 
 def monitored(console: Console, told: Monitored) -> None:
     """Each limit in use, what speaks against it, and what was not watched."""
+    headings = (Column("limit", overflow="fold"), "rate so far [95 %]", "n", "unread", "evidence", "")
     rows = [
-        (f"{one.measure.name} <= {one.limit:g}", said(one.measure), one.measure.counted, str(one.measure.unreadable),
-         f"{one.evidence:.3g} of {one.needed:.0f}")
-        for one in told.watched
-    ]  # fmt: skip
-    headings = ("limit", "rate so far [95 % interval]", "n", "unreadable", "evidence against it")
-    console.print(table(f"{told.answers} answers in use", headings, rows))
-    gates(console, told.gates)
+        (w.name, said(w.measure), str(w.measure.n), str(w.unread), f"{w.evidence:.3g} of {w.needed:.0f}", _cry(w))
+        for w in told.watched
+    ]
+    console.print(table(f"Answers in use: {told.answers}", headings, rows, box=None))
+    for w in told.watched:
+        if w.alarm is not None:
+            console.print(f"✗ ALARM: {w.name}, at answer {w.alarm}; too high from about answer {w.since} on")
+        if 0 < w.measure.n < 2 * w.unread:
+            console.print(f"? {w.name}: {w.unread} of {w.measure.n} could not be read: look at the judge first")
+        if w.again:
+            console.print(f"{w.name}: not counted, since one of their group was: {w.again}")
+    for line in told.unconfirmed:
+        console.print(line)
     if told.unlabelled:
-        console.print(f"{told.unlabelled} answers have no harm level: only their readability was watched")
+        console.print(f"without a harm level, so that only readability was watched: {told.unlabelled}")
     for limit in told.unwatched:
-        console.print(f"not watched, being no limit in (0, 1) on a share of answers that fail: {limit}")
-    console.print(f"false alarm, ever, while all are kept: {told.false_alarm:.0%} at most")
+        console.print(f"not watched, being no limit below 1 on a share of answers that fail: {limit}")
+    console.print(f"chance that this log ever raises an alarm while all are kept: {told.false_alarm:g} at most")
+
+
+def _cry(one: Watched) -> str:
+    if one.alarm is not None:
+        return "ALARM"
+    return "no alarm" if one.measure.n else "no answer yet"
 
 
 def taught(console: Console, config: Config, told: "Taught") -> None:

@@ -79,7 +79,7 @@ def pairs(texts: list[str] | None) -> dict[str, str]:
     for text in texts or []:
         key, equals, value = text.partition("=")
         if not equals or not key or not value:
-            raise ConfigError(f"{text!r} is not of the form SEEN=MEANS, such as yes=accept")
+            raise ConfigError(f"{text!r} is not of the form A=B, as in --value yes=accept or --column prompt=goal")
         told[key.strip()] = value.strip()
     return told
 

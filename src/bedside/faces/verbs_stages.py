@@ -101,7 +101,7 @@ def judge(
 
 @app.command()
 def evaluate(
-    responses: Annotated[Path, typer.Argument(help="Responses that `bedside generate` wrote.")],
+    responses: Annotated[Path, typer.Argument(help="What `bedside generate` wrote, or columns prompt and response.")],
     verdicts: Annotated[Path, typer.Argument(help="Verdicts that `bedside judge` wrote.")],
     config: File = None,
     sets: Sets = None,
@@ -136,7 +136,7 @@ def monitor(
     sets: Sets = None,
     json_: Json = False,
 ) -> None:
-    """Does an assistant in use still keep what it was shipped under? Exits 3 on an alarm.
+    """Does an assistant in use still keep its limits? Exits 3 on an alarm, or where a limit has no answer yet.
 
     Ask as often as you like, with the file as it has grown: the chance of a false alarm is for all times together.
     """

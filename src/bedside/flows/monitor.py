@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from bedside.core.errors import ConfigError, DataError
-from bedside.core.reports import Gate, GateState
 from bedside.core.types import HARM_LEVELS
 from bedside.flows import figures, rules, summary
 from bedside.kernel.answers import Answers
@@ -25,46 +24,40 @@ class Monitored:
     unlabelled: int
     """Answers without a harm level: only ``unreadable`` counts them."""
     watched: tuple[monitor.Watched, ...]
+    unconfirmed: tuple[str, ...]
+    """What rests on harm levels that nobody has confirmed."""
     unwatched: tuple[str, ...]
-    """Limits that are not on the share of single answers that fail, or not between 0 and 1."""
+    """Limits that are not on the share of single answers that fail, or not below 1."""
     false_alarm: float
 
     @property
-    def gates(self) -> list[Gate]:
-        return [one.gate for one in self.watched]
-
-    @property
     def quiet(self) -> bool:
-        """Something was watched, and nothing is an alarm."""
-        states = {gate.state for gate in self.gates}
-        return GateState.PASS in states and GateState.FAIL not in states
+        """Every limit had an answer to watch, and none is an alarm."""
+        return all(one.measure.n and one.alarm is None for one in self.watched)
 
     def as_json(self) -> dict[str, Any]:
         return {
             "answers": self.answers,
             "unlabelled": self.unlabelled,
             "false_alarm": self.false_alarm,
+            "unconfirmed": list(self.unconfirmed),
             "unwatched": list(self.unwatched),
-            "watched": {
-                f"{one.measure.name} <= {one.limit:g}": {
-                    **summary.short(one.measure),
-                    "evidence": one.evidence,
-                    "needed": one.needed,
-                    "alarm": one.alarm,
-                    "since": one.since,
-                }
-                for one in self.watched
-            },
+            "watched": {one.name: _as_json(one) for one in self.watched},
         }
 
 
+def _as_json(one: monitor.Watched) -> dict[str, Any]:
+    told = {key: getattr(one, key) for key in ("unread", "again", "evidence", "needed", "alarm", "since")}
+    return {key: getattr(one.measure, key) for key in ("value", "n", "low", "high")} | told
+
+
 def watch(config: Config, answers: Answers, verdicts: Path) -> Monitored:
-    """The limits a run ships under, on a file of answers in the order in which they were given."""
+    """The limits of ``config``, on a file of answers in the order in which they were given."""
     metric = rules.metric(config)
     limits = [*rules.constraints(config, metric), *_readable(config.gates.unreadable_max)]
     seen = _tightest([limit for limit in limits if _watchable(limit)])
     if not seen:
-        raise ConfigError(f"select.require: nothing to watch; name a limit between 0 and 1 on {', '.join(_FAILURES)}")
+        raise ConfigError(f"select.require: nothing to watch; name a limit below 1 on {', '.join(_FAILURES)}")
     rows = figures.read(answers, verdicts)
     if all(row.prompt.harm is None for row in rows):
         raise DataError(
@@ -77,6 +70,7 @@ def watch(config: Config, answers: Answers, verdicts: Path) -> Monitored:
         answers=len(rows),
         unlabelled=sum(row.prompt.harm is None for row in rows),
         watched=tuple(told),
+        unconfirmed=tuple(summary.unconfirmed({Path(answers.path).name: [row.prompt for row in rows]})),
         unwatched=left,
         false_alarm=config.gates.false_alarm,
     )
@@ -87,7 +81,7 @@ def _readable(most: float | None) -> list[select.Constraint]:
 
 
 def _watchable(limit: select.Constraint) -> bool:
-    return limit.measure in _FAILURES and limit.sign == "<=" and 0 < limit.limit < 1
+    return limit.measure in _FAILURES and limit.sign == "<=" and 0 <= limit.limit < 1
 
 
 def _tightest(limits: Sequence[select.Constraint]) -> dict[str, float]:

@@ -44,7 +44,19 @@ class Answers:
 
     def every(self) -> list[Response]:
         """Every row, also where it says what another has said."""
-        return [self.response(where, row) for where, row in tables.rows(self.path)]
+        found = list(tables.rows(self.path))
+        self._check_columns({name for _, row in found for name in row})
+        return [self.response(where, row) for where, row in found]
+
+    def _check_columns(self, there: set[str]) -> None:
+        """DataError for a name that nothing has: what it was to be would silently be something else."""
+        known = {*prompts.COLUMNS, "response", "rater"}
+        for ours, theirs in self.columns.items():
+            if ours not in known:
+                raise DataError(f"{self.path}: columns: nothing is called {ours!r}; {words.nearest(ours, known)}")
+            if there and theirs not in there:
+                hint = words.nearest(theirs, there, there="the columns are")
+                raise DataError(f"{self.path}: no column {theirs!r} to read as {ours}; {hint}")
 
     def column(self, ours: str) -> str:
         return self.columns.get(ours, ours)
@@ -58,7 +70,7 @@ class Answers:
         if not named:
             raise DataError(
                 f"{where}: no answer; the columns are {', '.join(row)}; rename one to response, "
-                "or set columns: {response: NAME}"
+                "or name it: --column response=NAME, columns: {response: NAME} in a config"
             )
         return Response(self._prompt(where, row, named[0]), _text(where, row[named[0]]), FROM_FILE)
 

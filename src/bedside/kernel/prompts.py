@@ -109,7 +109,8 @@ def one(where: str, row: Mapping[str, Any], reading: Reading, hidden: Collection
     try:
         seen._check_columns(seen._renamed(row))
         shown = {key: value for key, value in row.items() if key not in hidden}
-        return _prompt(where, seen._renamed(shown), reading.unlabelled)
+        prompt = _prompt(where, seen._renamed(shown), reading.unlabelled)
+        return _guessed(prompt) if reading.columns.get("harm") == PROPOSED else prompt
     except DataError as error:
         raise DataError(f"{where}: {error}") from None
 

@@ -26,7 +26,12 @@ RATIOS = (1.25, 1.5, 2.0, 3.0, 5.0)
 
 
 def log_evidence(losses_T: Sequence[float], tolerated: float) -> Array:
-    """log M_t in nats after t = 0 … T losses, (T + 1,). ValueError for losses outside [0, 1], a rate outside (0, 1)."""
+    """log M_t in nats after t = 0 … T losses, (T + 1,). Where nothing is tolerated the first loss is worth ∞.
+
+    ValueError for losses outside [0, 1], or a rate outside [0, 1).
+    """
+    if tolerated == 0:
+        return np.where(np.maximum.accumulate([0.0, *losses_T]) > 0, np.inf, 0.0)
     grown_TK = _grown(losses_T, tolerated)
     begun_T = np.arange(len(grown_TK)) // BLOCK
     starts_JK = np.logaddexp.accumulate(_weights(begun_T[-1])[:, None] - grown_TK[::BLOCK], axis=0)
@@ -43,6 +48,8 @@ def alarm(losses_T: Sequence[float], tolerated: float, nats: float) -> int | Non
 
 def rise(losses_T: Sequence[float], tolerated: float) -> int:
     """After how many losses the rate most likely rose: the start that gained most until the last loss."""
+    if tolerated == 0:
+        return int(np.flatnonzero(losses_T)[0])
     grown_TK = _grown(losses_T, tolerated)
     gains_JK = grown_TK[-1] - grown_TK[::BLOCK]
     return BLOCK * int((gains_JK.max(axis=1) + _weights(len(gains_JK) - 1)).argmax())
