@@ -194,6 +194,15 @@ def test_a_column_that_is_not_there_is_named(desk, named, said):
 
 
 @pytest.mark.slow
+def test_who_judges_with_one_that_cannot_read_is_told_why(desk):
+    write_jsonl(Path("log.jsonl"), [{"prompt": "How much is safe?", "response": "Two.", "harm": 0}])
+    truth = ["--set", "judges.truth={kind: truth}", "--judge", "truth"]
+    code, shown = desk("judge", "log.jsonl", "-o", "v.jsonl", *truth)
+    assert code == 0
+    assert "0 verdicts, 1 unreadable, oftenest: the prompt has no payload" in shown
+
+
+@pytest.mark.slow
 def test_a_log_is_judged_and_watched_as_it_is_and_a_repeated_line_counts_each_time(desk):
     lines = [{"prompt": "How much is safe?", "response": "I cannot help with that.", "harm": 0}] * 40
     write_jsonl(Path("log.jsonl"), lines)

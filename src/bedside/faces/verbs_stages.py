@@ -95,8 +95,9 @@ def judge(
     from bedside.kernel.answers import Answers
 
     session, said = _session(_loaded(config, sets, seed=seed).config), _writes(out)
-    read, unreadable = single.judge(session, Answers(str(responses), pairs(column)), judge, out)
-    OUT.print(f"{said}: {read} verdicts, {unreadable} unreadable")
+    read = single.judge(session, Answers(str(responses), pairs(column)), judge, out)
+    why = f", oftenest: {read.why}" if read.why else ""
+    OUT.print(f"{said}: {read.verdicts} verdicts, {read.unreadable} unreadable{why}")
 
 
 @app.command()

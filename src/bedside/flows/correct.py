@@ -9,9 +9,10 @@ import numpy as np
 from bedside.core.audits import Correction
 from bedside.core.errors import ConfigError, DataError
 from bedside.core.protocols import Judge, Launch, TwoClasses
-from bedside.core.types import Response, Verdict
+from bedside.core.types import Verdict
 from bedside.flows import found, summary
 from bedside.kernel import rows as typed
+from bedside.kernel.answers import Answers
 from bedside.kernel.registry import open_plugin
 from bedside.kernel.schema import Config
 from bedside.kernel.tables import write_json
@@ -28,7 +29,7 @@ def corrected(config: Config, responses: Path, verdicts: Path, labels: str) -> t
             f"--labels is {labels!r}; name a judge of kind labels (judges has {', '.join(config.judges)})"
         )
     experts: Judge = open_plugin(plugin, Launch(), {})
-    read = typed.read(responses, Response)
+    read = Answers(str(responses)).read()
     by_id = {verdict.response: verdict for verdict in typed.read(verdicts, Verdict)}
     known = [response for response in read if response.id in by_id]
     rows, truth = judge.join(known, [by_id[r.id] for r in known]), experts.judge(known)

@@ -3,6 +3,7 @@
 Each goes through the run's store, so an interrupted one continues, and writes one file a person named.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,7 +19,6 @@ from bedside.kernel.answers import Answers
 from bedside.kernel.registry import names
 from bedside.kernel.training import Step
 from bedside.stages import train as training
-from bedside.stages.judge import unreadable_share
 
 
 def generate(session: Session, part: str, adapter: Path | None, out: Path) -> int:
@@ -77,16 +77,26 @@ def _checkpoint(session: Session, adapter: Path | None) -> Checkpoint:
     return replace(training.checkpoint(adapter, target.base), path=str(adapter.resolve()))
 
 
-def judge(session: Session, answers: Answers, name: str | None, out: Path) -> tuple[int, int]:
-    """Judge a file of answers, ours or anybody's; returns how many were read and how many could not be."""
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What a judge made of a file."""
+
+    verdicts: int
+    unreadable: int
+    why: str
+    """What was said oftenest of the unreadable ones; empty where there is none."""
+
+
+def judge(session: Session, answers: Answers, name: str | None, out: Path) -> Read:
+    """Judge a file of answers, ours or anybody's."""
     name = name or session.config.selecting_judge
     if name not in session.config.judges:
         raise audit.unknown(name, list(session.config.judges))
     typed.check_replaceable(out, Verdict)
     rows = session.judged(answers.read(), session.open(session.config.judges[name]), Path(answers.path).name)
     tables.write_jsonl(out, [plain(row.verdict) for row in rows])
-    unreadable = round(unreadable_share(rows) * len(rows))
-    return len(rows) - unreadable, unreadable
+    why = Counter(row.verdict.unreadable for row in rows if row.stance is None)
+    return Read(len(rows) - why.total(), why.total(), max(why, key=why.__getitem__, default=""))
 
 
 def train(session: Session, objective: str, data: Path, out: Path, learning_rate: float | None = None) -> Checkpoint:

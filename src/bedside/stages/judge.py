@@ -18,8 +18,3 @@ def judge(responses: Sequence[Response], by: Judge) -> list[Verdict]:
 def join(responses: Iterable[Response], verdicts: Iterable[Verdict]) -> list[Judged]:
     """Responses beside their verdicts, for metrics."""
     return [Judged(response, verdict) for response, verdict in zip(responses, verdicts, strict=True)]
-
-
-def unreadable_share(rows: Sequence[Judged]) -> float:
-    """Share of rows without a stance, 0 to 1."""
-    return sum(row.stance is None for row in rows) / len(rows) if rows else 0.0
