@@ -274,7 +274,7 @@ def test_the_command_audits_any_labelled_file_and_exits_3_under_kappa_min(tmp_pa
         (["audit", "x.jsonl", "--judge", "keywrd"], "no judge is called 'keywrd'; did you mean 'keyword'?"),
         (["audit", "x.jsonl", "--judge", "labels"], "needs a configuration"),
         (["audit", "none.jsonl", "--judge", "keyword", "--label", "x"], "there is no such file"),
-        (["audit", "x.jsonl", "--judge", "keyword", "--value", "yes"], "not of the form SEEN=MEANS"),
+        (["audit", "x.jsonl", "--judge", "keyword", "--value", "yes"], "not of the form A=B, as in --value yes=accept"),
         (["audit", "--judge", "keyword", "--label", "x"], "give the file"),
     ],
 )
