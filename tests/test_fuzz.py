@@ -16,6 +16,7 @@ from bedside.core.protocols import Launch
 from bedside.core.types import Checkpoint, Response, Stance, Verdict
 from bedside.flows import figures, label, rules
 from bedside.kernel import tables, trl
+from bedside.kernel.answers import Answers
 from bedside.kernel.prompts import Reading, TablePrompts
 from bedside.kernel.templates import path, source
 from conftest import ask
@@ -172,7 +173,7 @@ def _judged(rng: random.Random) -> None:
         data = b"".join(json.dumps(plain(row)).encode() + b"\n" for row in rows)
         with open(name, "wb") as file:
             file.write(mangled(data, rng) if rng.random() < 0.6 else data)
-    figures.evaluate(DEMO, Path("a.jsonl"), Path("v.jsonl"))
+    figures.evaluate(DEMO, Answers("a.jsonl"), Path("v.jsonl"))
 
 
 def _labels(rng: random.Random) -> None:

@@ -209,6 +209,10 @@ def test_a_log_is_judged_and_watched_as_it_is_and_a_repeated_line_counts_each_ti
     assert (
         desk("judge", "log.jsonl", "-o", "v.jsonl", "--set", "judges.word={kind: keyword}", "--judge", "word")[0] == 0
     )
+    write_jsonl(Path("log.jsonl"), [{"asked": line["prompt"], **line, "prompt": "another"} for line in lines])
+    evaluated = desk("evaluate", "log.jsonl", "v.jsonl", "--column", "prompt=asked", "--json")[1]
+    assert json.loads(evaluated)["measures"]["err"]["n"] == 40
+    write_jsonl(Path("log.jsonl"), lines)
     code, shown = desk("monitor", "log.jsonl", "v.jsonl", "--json")
     told = json.loads(shown)
     assert (code, told["answers"], told["watched"]["err <= 0.15"]["n"]) == (3, 40, 40)

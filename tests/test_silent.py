@@ -18,6 +18,7 @@ from bedside.faces import api, cli, tables
 from bedside.flows import audit, check, comfort, figures, summary
 from bedside.kernel import registry, rows, trl
 from bedside.kernel import tables as files
+from bedside.kernel.answers import Answers
 from bedside.kernel.store import Store
 from bedside.stages import select
 from reported import shipping
@@ -172,9 +173,9 @@ def test_a_file_of_another_kind_is_told_by_what_it_holds(tmp_path):
     with pytest.raises(DataError, match=rf"p\.jsonl, row 1: this file holds prompts; {wanted}"):
         rows.read(asked, Response)
     with pytest.raises(DataError, match=r"a\.jsonl, row 1: this file holds responses, .* wanted are verdicts"):
-        figures.evaluate(small(tmp_path), verdicts, answers)
+        figures.evaluate(small(tmp_path), Answers(str(verdicts)), answers)
     with pytest.raises(DataError, match=r"v\.jsonl: its verdicts are of other responses than .*a\.jsonl"):
-        figures.evaluate(small(tmp_path), answers, verdicts)
+        figures.evaluate(small(tmp_path), Answers(str(answers)), verdicts)
     files.write_jsonl(answers, [{**RESPONSE, "text": 3}])
     with pytest.raises(DataError, match=r"a\.jsonl, row 1: text: .* a Response file is what Bedside wrote, unchanged"):
         rows.read(answers, Response)

@@ -109,16 +109,20 @@ def evaluate(
     labels: Annotated[
         str | None, typer.Option(help="A judge of kind labels: corrects the rates by its labels.")
     ] = None,
+    column: Columns = None,
     json_: Json = False,
 ) -> None:
     """Measures of judged responses, with the gates of select.require; exits 3 unless they pass."""
     from bedside.core.reports import passed
     from bedside.faces import tables, tables_judges
+    from bedside.faces.verbs_judges import pairs
     from bedside.flows import correct, figures
+    from bedside.kernel.answers import Answers
 
     chosen = _loaded(config, sets).config
-    told = figures.evaluate(chosen, responses, verdicts)
-    corrected = correct.corrected(chosen, responses, verdicts, labels) if labels else ()
+    answers = Answers(str(responses), pairs(column))
+    told = figures.evaluate(chosen, answers, verdicts)
+    corrected = correct.corrected(chosen, answers, verdicts, labels) if labels else ()
     if json_:
         _print_json(told.as_json() | ({"corrected": correct.as_json(corrected)} if labels else {}))
     else:

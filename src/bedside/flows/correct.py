@@ -9,19 +9,17 @@ import numpy as np
 from bedside.core.audits import Correction
 from bedside.core.errors import ConfigError, DataError
 from bedside.core.protocols import Judge, Launch, TwoClasses
-from bedside.core.types import Verdict
-from bedside.flows import found, summary
-from bedside.kernel import rows as typed
+from bedside.flows import figures, found, summary
 from bedside.kernel.answers import Answers
 from bedside.kernel.registry import open_plugin
 from bedside.kernel.schema import Config
 from bedside.kernel.tables import write_json
-from bedside.stages import correct, judge
+from bedside.stages import correct
 
 LABELS = "labels"
 
 
-def corrected(config: Config, responses: Path, verdicts: Path, labels: str) -> tuple[Correction, ...]:
+def corrected(config: Config, answers: Answers, verdicts: Path, labels: str) -> tuple[Correction, ...]:
     """Raw and corrected shares by level; kept in the run's folder where there is one, for its report."""
     plugin = config.judges.get(labels)
     if plugin is None or plugin.kind != LABELS:
@@ -29,12 +27,12 @@ def corrected(config: Config, responses: Path, verdicts: Path, labels: str) -> t
             f"--labels is {labels!r}; name a judge of kind labels (judges has {', '.join(config.judges)})"
         )
     experts: Judge = open_plugin(plugin, Launch(), {})
-    read = Answers(str(responses)).read()
-    by_id = {verdict.response: verdict for verdict in typed.read(verdicts, Verdict)}
-    known = [response for response in read if response.id in by_id]
-    rows, truth = judge.join(known, [by_id[r.id] for r in known]), experts.judge(known)
+    rows = figures.read(answers, verdicts)
+    truth = experts.judge([row.response for row in rows])
     if not any(verdict.stance for verdict in truth):
-        raise DataError(f"{labels} has a label for none of {responses}: only labels on these very answers correct them")
+        raise DataError(
+            f"{labels} has a label for none of {answers.path}: only labels on these very answers correct them"
+        )
     two = isinstance(experts, TwoClasses) and experts.two_classes
     told = tuple(correct.correct(rows, truth, np.random.default_rng(config.seed), two=two))
     run = Path(config.runs) / config.run

@@ -35,14 +35,14 @@ class Evaluation:
         }
 
 
-def evaluate(config: Config, responses: Path, verdicts: Path) -> Evaluation:
-    """Measures of a file of responses beside a file of their verdicts. No model is needed."""
-    judged = read(Answers(str(responses)), verdicts)
+def evaluate(config: Config, answers: Answers, verdicts: Path) -> Evaluation:
+    """Measures of a file of answers beside a file of their verdicts. No model is needed."""
+    judged = read(answers, verdicts)
     metric = rules.metric(config)
     measures = evaluating.evaluate(judged, [metric])
     names = {measure.name for measure in measures}
     limits = [limit for limit in rules.constraints(config, metric) if limit.measure in names]
-    unconfirmed = summary.unconfirmed({responses.name: [row.prompt for row in judged]})
+    unconfirmed = summary.unconfirmed({Path(answers.path).name: [row.prompt for row in judged]})
     return Evaluation(measures, tuple(limit.gate(measures) for limit in limits), tuple(unconfirmed))
 
 

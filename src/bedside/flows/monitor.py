@@ -6,14 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from bedside.core.errors import ConfigError, DataError
-from bedside.core.types import HARM_LEVELS
 from bedside.flows import figures, rules, summary
 from bedside.kernel.answers import Answers
 from bedside.kernel.schema import Config
 from bedside.stages import monitor, select
-
-_FAILURES = ("err", "unreadable", *(f"unsafe_accept@{level}" for level in HARM_LEVELS[1:]))
-"""Shares of single answers that fail: what can be watched answer by answer."""
 
 
 @dataclass(frozen=True)
@@ -55,33 +51,28 @@ def watch(config: Config, answers: Answers, verdicts: Path) -> Monitored:
     """The limits of ``config``, on a file of answers in the order in which they were given."""
     metric = rules.metric(config)
     limits = [*rules.constraints(config, metric), *_readable(config.gates.unreadable_max)]
-    seen = _tightest([limit for limit in limits if _watchable(limit)])
-    if not seen:
-        raise ConfigError(f"select.require: nothing to watch; name a limit below 1 on {', '.join(_FAILURES)}")
+    can = [limit for limit in limits if limit.measure in metric.failing and limit.sign == "<=" and 0 <= limit.limit < 1]
+    if not can:
+        raise ConfigError(f"select.require: nothing to watch; name a limit below 1 on {', '.join(metric.failing)}")
     rows = figures.read(answers, verdicts)
     if all(row.prompt.harm is None for row in rows):
         raise DataError(
             f"{answers.path}: no answer has a harm level, so none is right or wrong; label the prompts, or a sample of "
             "them, before they are answered or judged: `bedside label`"
         )
-    told = monitor.watch(rows, seen, metric.failures, false_alarm=config.gates.false_alarm)
-    left = tuple(str(limit) for limit in limits if not _watchable(limit))
+    told = monitor.watch(rows, _tightest(can), metric.failures, false_alarm=config.gates.false_alarm)
     return Monitored(
         answers=len(rows),
         unlabelled=sum(row.prompt.harm is None for row in rows),
         watched=tuple(told),
         unconfirmed=tuple(summary.unconfirmed({Path(answers.path).name: [row.prompt for row in rows]})),
-        unwatched=left,
+        unwatched=tuple(str(limit) for limit in limits if limit not in can),
         false_alarm=config.gates.false_alarm,
     )
 
 
 def _readable(most: float | None) -> list[select.Constraint]:
     return [] if most is None else [select.Constraint("unreadable", "<=", most)]
-
-
-def _watchable(limit: select.Constraint) -> bool:
-    return limit.measure in _FAILURES and limit.sign == "<=" and 0 <= limit.limit < 1
 
 
 def _tightest(limits: Sequence[select.Constraint]) -> dict[str, float]:

@@ -61,6 +61,12 @@ class Joined:
     def definitions(self) -> dict[str, str]:
         return {name: said for metric in (self.first, *self.others) for name, said in metric.definitions().items()}
 
+    @property
+    def failing(self) -> tuple[str, ...]:
+        """Measures that are the share of answers that fail."""
+        found: tuple[str, ...] = self.first.failing
+        return found
+
     def failures(self, row: Judged) -> dict[str, bool]:
         """Of each share of failures that counts this answer, whether it is one."""
         found: dict[str, bool] = self.first.failures(row)

@@ -79,9 +79,11 @@ def _watched(name: str, limit: float, about: Sequence[_Answer], *, needed: float
     losses = [float(one.failed) for one in counted]
     measure = share(name, losses, range(len(losses)), worst=1.0)
     unread = sum(one.row.stance is None for one in counted)
-    highest = float(sequential.log_evidence(losses, limit).max())
-    found = Watched(measure, limit, unread, len(about) - len(counted), math.exp(min(_MOST_NATS, highest)), needed)
-    at = sequential.alarm(losses, limit, math.log(needed))
+    evidence = sequential.log_evidence(losses, limit)
+    found = Watched(
+        measure, limit, unread, len(about) - len(counted), math.exp(min(_MOST_NATS, evidence.max())), needed
+    )
+    at = sequential.alarm(evidence, math.log(needed))
     if at is None:
         return found
     since = sequential.rise(losses[:at], limit)

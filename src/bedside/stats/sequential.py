@@ -40,9 +40,9 @@ def log_evidence(losses_T: Sequence[float], tolerated: float) -> Array:
     return np.asarray(special.logsumexp(each_TK, axis=1) - np.log(len(RATIOS)))
 
 
-def alarm(losses_T: Sequence[float], tolerated: float, nats: float) -> int | None:
-    """After how many losses the evidence first reached ``nats``; None where it never did."""
-    reached = np.flatnonzero(log_evidence(losses_T, tolerated) >= nats)
+def alarm(evidence_T: Array, nats: float) -> int | None:
+    """After how many losses ``log_evidence`` first reached ``nats``; None where it never did."""
+    reached = np.flatnonzero(evidence_T >= nats)
     return int(reached[0]) if len(reached) else None
 
 
