@@ -57,12 +57,12 @@ def test_a_line_nested_too_deeply_is_named(tmp_path):
 @pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.parquet"])
 def test_an_empty_or_missing_file_is_named(tmp_path, name):
     assert "there is no such file; correct the path" in told(tmp_path / name)
-    assert told(put(tmp_path / name, "")).endswith("is empty; give it rows or take it out of the config")
+    assert told(put(tmp_path / name, "")).endswith("is empty; give it rows, or name another file")
 
 
 @pytest.mark.parametrize(("name", "data"), [("a.jsonl", "\n \n"), ("a.csv", "x,y\n")])
 def test_a_file_without_rows_is_named(tmp_path, name, data):
-    assert told(put(tmp_path / name, data)).endswith("has no rows; give it rows or take it out of the config")
+    assert told(put(tmp_path / name, data)).endswith("has no rows; give it rows, or name another file")
 
 
 def test_a_csv_row_starts_at_the_line_an_editor_shows_and_an_empty_cell_is_no_value(tmp_path):

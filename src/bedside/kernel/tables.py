@@ -145,14 +145,14 @@ def _file(path: Path, name: str, format: Format | None) -> Iterator[Row]:
         raise DataError(f"{path}: there is no such file{_from_here(path)}; correct the path")
     format = format or _format_of(path)
     if path.stat().st_size == 0:
-        raise DataError(f"{path}: is empty; give it rows or take it out of the config")
+        raise DataError(f"{path}: is empty; give it rows, or name another file")
     read = {"jsonl": _jsonl, "csv": _csv, "parquet": _parquet}[format]
     empty = True
     for row in read(path, name):
         empty = False
         yield row
     if empty:
-        raise DataError(f"{path}: has no rows; give it rows or take it out of the config")
+        raise DataError(f"{path}: has no rows; give it rows, or name another file")
 
 
 def _from_here(path: Path) -> str:
