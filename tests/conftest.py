@@ -5,6 +5,7 @@ import os
 import platform
 import signal
 from collections import defaultdict
+from difflib import unified_diff
 from importlib.metadata import version
 from pathlib import Path
 
@@ -26,6 +27,13 @@ settings.register_profile("quick", deadline=None, max_examples=25)
 settings.load_profile("busy")
 EVIDENCE = Path(__file__).parents[1] / "docs" / "evidence"
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
+SNAPSHOTS = Path(__file__).parent / "snapshots"
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--update-snapshots", action="store_true", help="Write tests/snapshots anew instead of comparing with it."
+    )
 
 
 def pytest_configure(config):
@@ -44,6 +52,26 @@ def ask(text: str, harm: int | None = 0, group: str | None = None, **more) -> Pr
 @pytest.fixture
 def launch() -> Launch:
     return Launch()
+
+
+@pytest.fixture
+def snapshot(request):
+    """``snapshot("report", text)``: the same text as in ``snapshots/report.txt``, or that file written anew."""
+
+    def same(name: str, text: str) -> None:
+        file = SNAPSHOTS / f"{name}.txt"
+        if request.config.getoption("--update-snapshots"):
+            write_text(file, text)
+        before = file.read_text(encoding="utf-8") if file.is_file() else ""
+        changed = unified_diff(
+            before.splitlines(), text.splitlines(), f"snapshots/{file.name}", "now", n=1, lineterm=""
+        )
+        if told := "\n".join(changed):
+            pytest.fail(
+                f"{told}\nWhere this is meant: pytest tests/test_snapshots.py --update-snapshots", pytrace=False
+            )
+
+    return same
 
 
 @pytest.fixture(scope="session")
