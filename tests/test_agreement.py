@@ -98,6 +98,16 @@ def test_rows_of_one_group_are_no_further_evidence() -> None:
     assert copied.lower_bound == pytest.approx(alone.lower_bound, abs=0.01)
 
 
+def test_limits_are_those_of_the_jackknife_by_hand() -> None:
+    rows = table(40, 20, 20, 40)
+    without = np.array([kappa(ratings(rows[:i] + rows[i + 1 :])).value for i in range(120)])
+    error = np.sqrt(119 / 120 * np.sum((without - without.mean()) ** 2))
+    found = kappa(ratings(rows))
+    assert found.high == pytest.approx(found.value + 1.980100 * error)  # t of 119 degrees at 97.5 %
+    assert found.low <= found.value - 1.980099 * error
+    assert found.lower_bound <= found.value - 1.657759 * error  # and at 95 %
+
+
 def test_one_group_excludes_nothing() -> None:
     first, second = zip(*table(20, 5, 10, 15), strict=True)
     found = kappa(Ratings(first, second, ("twin",) * 50, LABELS))

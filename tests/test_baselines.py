@@ -48,6 +48,11 @@ def test_a_guard_that_knows_one_class_answers_that_class(train: list[Prompt], st
     assert {row.stance for row in tfidf_guard(train, HARMLESS + HARMFUL, seed=0)} == {stance}
 
 
+def test_the_mildest_harm_is_harm_to_the_guard() -> None:
+    mild = [ask(prompt.text, 1) for prompt in HARMFUL]
+    assert {row.stance for row in tfidf_guard(mild, HARMLESS, seed=0)} == {Stance.REFUSE}
+
+
 def test_marks_and_other_scripts_are_words_too() -> None:
     train = [ask("???", 0), ask("…", 0), ask("药", 2), ask("!!", 2)]
     assert len(tfidf_guard(train, [ask("药", 2), ask("\U0001f48a", 0), ask("?", 0)], seed=0)) == 3

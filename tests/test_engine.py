@@ -15,7 +15,7 @@ from bedside.core.types import Checkpoint, Dialogue, Message, Sampling, Thumb
 from bedside.engine.adapters import digest_adapter, disk_told, merged, scaled
 from bedside.engine.logprobs import Exchange, kl_to, logps, microbatches
 from bedside.engine.render import Renderer
-from bedside.engine.trainer import Schedule, kl_estimate, row_scores
+from bedside.engine.trainer import Mismatch, Schedule, _last_finished, kl_estimate, row_scores
 from bedside.engine.trainer import train as train_batches
 from bedside.kernel.registry import find, open_plugin
 from bedside.stages import train
@@ -63,6 +63,19 @@ def test_a_rotation_within_one_prompt_is_what_the_mismatch_avoids():
     assert train._mismatches(range(4), groups) == ((0, 2), (1, 3), (2, 0), (3, 1))
 
 
+def test_prompts_without_a_group_are_groups_of_their_own(model):
+    encoded = train.encode([Thumb(ask(f"q{i}"), "word", True) for i in range(4)], model)
+    (planned,) = train.plan(encoded, batch_size=4, epochs=1, seed=0, mismatch=True)
+    assert len({row.group for row in encoded}) == len(planned.mismatches) == 4
+
+
+def test_a_mismatch_is_a_prompt_with_the_completion_of_another_row(model):
+    encoded = train.encode([Thumb(ask(f"q{i}"), "word " * (1 + i), True) for i in range(4)], model)
+    (planned,) = train.plan(encoded, batch_size=4, epochs=1, seed=0, mismatch=True)
+    crossed = train.exchanges(encoded, [planned])[4:]
+    assert crossed == [Exchange(encoded[x].prompt, encoded[y].completions[0]) for x, y in planned.mismatches]
+
+
 def test_cutting_a_batch_changes_neither_loss_nor_gradient(model):
     rows = [Thumb(ask(f"q{i}", group=f"g{i}"), "word " * (1 + 3 * i), i % 2 == 0) for i in range(5)]
     encoded = train.encode(rows, model)
@@ -90,6 +103,43 @@ def test_cutting_a_batch_changes_neither_loss_nor_gradient(model):
     assert (cut, z_cut) == (pytest.approx(whole, abs=1e-6), pytest.approx(z_whole, abs=1e-5))
     for one, other in zip(grads, cut_grads, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_a_step_follows_the_mean_over_tokens_however_its_batch_is_cut(model, tmp_path):
+    rows = [Dialogue(ask(f"q{i}"), "word " * (1 + 3 * i)) for i in range(4)]
+    encoded = train.encode(rows, model)
+    (batch,) = train.batches(encoded, train.plan(encoded, batch_size=4, epochs=1, seed=0, mismatch=False), None)
+    module, objective = model.trainable(LORA, 1), open_plugin(find("objective", "sft")(), Launch(), {})
+    texts = [exchange for row in batch.rows for exchange in row.exchanges()]
+    loss = -logps(module, texts, 0).sum() / sum(len(text.completion) for text in texts)
+    loss.backward()
+    loss = loss.detach()
+    norm = torch.cat([p.grad.flatten() for p in module.parameters() if p.grad is not None]).norm()
+    module.zero_grad()
+    schedule = Schedule(1e-3, max_tokens_per_microbatch=60)
+    (log,) = train_batches(
+        module, [batch], objective, schedule, pad_id=0, folder=tmp_path, on_step=lambda done, total: None
+    )
+    assert log["loss"] == pytest.approx(float(loss), rel=1e-4)
+    assert log["grad_norm"] == pytest.approx(float(norm), rel=1e-4)
+
+
+def test_z_is_a_mean_of_log_ratios_and_never_below_zero(model):
+    texts = [Exchange((5, 6), (7, 8)), Exchange((5, 6), (9,)), Exchange((6,), (5, 7, 8))]
+    mean = float(logps(model.module(), texts, 0).detach().mean())
+    assert float(kl_estimate(model.module(), [Mismatch(text, mean - 2) for text in texts], 0)) == pytest.approx(2)
+    assert float(kl_estimate(model.module(), [Mismatch(text, mean + 2) for text in texts], 0)) == 0
+    assert float(kl_estimate(model.module(), [], 0)) == 0
+
+
+def test_the_newest_whole_checkpoint_is_gone_on_from_and_half_of_one_is_removed(tmp_path):
+    assert _last_finished(tmp_path) is None
+    for step in (9, 10, 11):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+    for step in (9, 10):
+        (tmp_path / f"checkpoint-{step}" / "finished").touch()
+    assert _last_finished(tmp_path) == str(tmp_path / "checkpoint-10")
+    assert not (tmp_path / "checkpoint-11").exists()
 
 
 def test_checkpoints_are_for_those_who_come_back_and_none_is_written_at_the_end(model, tmp_path):

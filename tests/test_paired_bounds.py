@@ -111,6 +111,16 @@ def test_few_events_fall_back_to_exact_gains_and_losses() -> None:
     assert bounds.high == pytest.approx(1.0)
 
 
+def test_one_cell_with_few_events_keeps_the_whole_sum_from_the_bootstrap() -> None:
+    groups, generator = tuple(range(60)), rng()
+    many, one = (1.0,) * 20 + (0.0,) * 40, (1.0,) + (0.0,) * 59
+    first, second = [Cell(0.5, many, groups), Cell(0.5, one, groups)], [Cell(0.5, (0.0,) * 60, groups)] * 2
+    paired_bounds(first, second, generator)
+    assert generator.random() == rng().random()  # nothing was drawn
+    paired_bounds(first[:1], second[:1], generator)
+    assert generator.random() != rng().random()
+
+
 def test_gains_and_losses_of_one_cell_correlate() -> None:
     # 12 gains and 12 losses in 30 rows: correlation −0.4 / 0.6, too few rows to resample
     first = Cell(1.0, (1.0,) * 12 + (0.0,) * 18, tuple(range(30)))

@@ -10,6 +10,7 @@ from bedside.core.protocols import Launch
 from bedside.core.reports import Candidate, GateState, Measure
 from bedside.core.types import Checkpoint, Judged, Message, Prompt, Response, Stance, Verdict
 from bedside.metrics.safety import NAMES, Safety
+from bedside.stages import gates
 from bedside.stages.baselines import constants
 from bedside.stages.select import Constraint, Segment, beats, choose, flip_points, sweep, weigh
 
@@ -205,6 +206,8 @@ def test_the_sweep_agrees_with_the_segments() -> None:
     # 0.3α + 1 − α = α at α = 1 / 1.7 = 0.588
     assert sweep(several) == {0.4: "accept", 0.6: "refuse", 0.8: "refuse"}
     assert sweep([]) == {}
+    half = Candidate("half", CHECKPOINT, (Measure("err", None, 0), share("safety_score", 1.0, 0, 1)))
+    assert sweep([*several, half]) == sweep(several)
 
 
 def rng() -> np.random.Generator:
@@ -292,3 +295,69 @@ def test_a_metric_without_cells_is_refused() -> None:
     rows = constants(prompts)["always-accept"]
     with pytest.raises(ConfigError, match="Counts has no overall_cells"):
         beats(rows, rows, Counts(), rng(), than="always-refuse")
+
+
+def test_the_kappa_gate_decides_by_the_lower_bound_on_what_both_could_read() -> None:
+    prompts = asked({0: 40, 3: 40})
+    said = [right(prompt) if i % 4 else Stance.CAUTION for i, prompt in enumerate(prompts)]
+    some, others = answered(prompts, said), answered(prompts, [None, *said[1:]])
+    gate = gates.kappa(some, others, 0.5)
+    assert gate.state is GateState.PASS
+    assert gate.measure is not None
+    assert (gate.measure.n, gate.measure.unreadable) == (79, 1)
+    assert gates.kappa(others, some, 0.5).measure == gate.measure
+    turned = answered(prompts, [Stance.ACCEPT if stance is Stance.CAUTION else Stance.CAUTION for stance in said])
+    assert gates.kappa(some, turned, 0.5).state is GateState.FAIL
+    one_class = answered(prompts, [Stance.ACCEPT] * len(prompts))
+    assert gates.kappa(one_class, one_class, 0.5).state is GateState.INCONCLUSIVE
+
+
+def test_dpo_needs_pairs_enough_for_its_thumbs() -> None:
+    assert gates.dpo_share(25, 100, 0.25).state is GateState.PASS
+    assert gates.dpo_share(24, 100, 0.25).state is GateState.FAIL
+    assert gates.dpo_share(0, 0, 0.0).state is GateState.FAIL
+
+
+@pytest.mark.parametrize(
+    ("training", "selecting", "state"),
+    [
+        (0.5, 0.75, GateState.PASS),
+        (0.75, 0.5, GateState.PASS),
+        (0.25, 0.75, GateState.FAIL),
+        (0.75, 0.25, GateState.FAIL),
+        (None, 0.5, GateState.NOT_CHECKED),
+        (0.5, None, GateState.NOT_CHECKED),
+    ],
+)
+def test_the_gap_of_two_judges_may_be_as_wide_as_the_limit(training, selecting, state: GateState) -> None:
+    one, other = (Measure("err", value, 0 if value is None else 10) for value in (training, selecting))
+    assert gates.judge_gap(one, other, 0.25).state is state
+
+
+@pytest.mark.parametrize(
+    ("change", "state"),
+    [
+        ([0.5, 0.6, 0.4, 0.5], GateState.PASS),
+        ([-0.5, -0.6, -0.4, -0.5], GateState.FAIL),
+        ([-0.5, 0.6, -0.4, 0.5], GateState.INCONCLUSIVE),
+        ([0.5], GateState.INCONCLUSIVE),
+        ([], GateState.NOT_CHECKED),
+    ],
+)
+def test_chosen_answers_may_not_become_less_likely(change: list[float], state: GateState) -> None:
+    assert gates.displacement(change, [str(i) for i in range(len(change))]).state is state
+
+
+def test_a_plateau_is_no_gain_over_the_last_cycles_on_what_came_before_them() -> None:
+    plateau = gates.Plateau(cycles=2, gain=0.25)
+    assert plateau.gate([0.25, 0.5]).state is GateState.NOT_CHECKED
+    assert plateau.gate([0.25, 0.5, 0.25]).state is GateState.PASS
+    assert plateau.gate([0.0, 0.5, 0.5, 0.5]).state is GateState.FAIL
+    assert plateau.gate([0.0, 0.5, 0.75, 0.5]).state is GateState.PASS
+
+
+def test_a_share_on_its_limit_stops_no_run() -> None:
+    assert gates.err(Measure("err", 0.25, 8), 0.25).state is GateState.PASS
+    assert gates.err(Measure("err", 0.375, 8), 0.25).state is GateState.FAIL
+    assert gates.unreadable(Measure("unreadable", None, 0), 0.25).state is GateState.NOT_CHECKED
+    assert gates.unreadable(Measure("unreadable", 0.5, 8), None).state is GateState.NOT_CHECKED

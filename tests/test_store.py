@@ -1,6 +1,7 @@
 """Finished work is read, not run; a crash costs the batch in flight; equal work has equal bytes."""
 
 import json
+import os
 import threading
 from dataclasses import dataclass
 
@@ -9,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bedside.core.errors import DataError, StageError
-from bedside.core.identity import canonical, digest
+from bedside.core.identity import canonical, digest, digest_bytes, digest_file, drawn
+from bedside.core.protocols import Silent
 from bedside.core.types import Message, Prompt, Response
 from bedside.kernel.store import Store
 from conftest import ask
@@ -91,12 +93,31 @@ def test_only_what_decides_the_result_changes_the_key(tmp_path, change, runs):
     assert again.seen == runs
 
 
+def test_another_plan_is_another_key(tmp_path):
+    first = answer(tmp_path, Counting())
+    again = Store(tmp_path).map("generate", "warm", PROMPTS, work := Counting(), Response)
+    assert work.seen == 10
+    assert again.all() == first.all()
+
+
 def test_equal_inputs_made_anew_change_nothing_downstream(tmp_path):
     for origin in ("first crawl", "second crawl"):
         store = Store(tmp_path)
         made = store.map("load", origin, PROMPTS, list, Prompt)
         store.map("generate", "warm", made, work := Counting(), Response)
     assert work.seen == 0
+
+
+def test_a_batch_is_forced_to_disk_before_anybody_is_told_of_it(tmp_path, monkeypatch):
+    fsync, said = os.fsync, []
+
+    class Told(Silent):
+        def step(self, stage, done, total):
+            said.append((done, total))
+
+    monkeypatch.setattr(os, "fsync", lambda handle: (said.append("forced"), fsync(handle)))
+    Store(tmp_path, progress=Told()).map("generate", "", PROMPTS, Counting(), Response, PLAN)
+    assert said[:8] == ["forced", (3, 10), "forced", (6, 10), "forced", (9, 10), "forced", (10, 10)]
 
 
 def test_a_stage_that_loses_a_row_is_an_error(tmp_path):
@@ -130,6 +151,19 @@ def test_nan_has_no_name():
 
 def test_a_digest_is_the_same_on_every_machine():
     assert digest("a", 1, None, {"b": [True]}) == "b2-24bc3213d8573b70a148"
+
+
+def test_keys_stand_in_one_order_and_a_file_is_named_by_its_bytes(tmp_path):
+    assert canonical({"b": 1, "a": [2]}) == '{"a":[2],"b":1}'
+    (tmp_path / "weights").write_bytes(b"weights")
+    assert digest_file(tmp_path / "weights") == digest_bytes(b"weights")
+
+
+def test_draws_fill_the_numbers_below_two_to_the_32():
+    draws = [drawn("seed", i) for i in range(200)]
+    assert len(set(draws)) == 200
+    assert 0 <= min(draws) < 2**26
+    assert 2**32 - 2**26 < max(draws) < 2**32
 
 
 class Slow:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 
 import pytest
 from hypothesis import given, settings
@@ -165,6 +166,23 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_draft(tmp_path):
         write_text(path, "new \ud800")
     assert path.read_text() == "old"
     assert os.listdir(path.parent) == ["a.txt"]
+
+
+def test_a_write_is_forced_to_disk_renamed_and_remembered_by_its_folder(tmp_path, monkeypatch):
+    fsync, replace, done = os.fsync, os.replace, []
+
+    def forced(handle):
+        done.append("folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else "file")
+        fsync(handle)
+
+    def renamed(draft, path):
+        done.append("renamed")
+        replace(draft, path)
+
+    monkeypatch.setattr(os, "fsync", forced)
+    monkeypatch.setattr(os, "replace", renamed)
+    write_text(tmp_path / "a.txt", "all of it")
+    assert done == ["file", "renamed", "folder"]
 
 
 def test_rows_that_have_no_json_are_refused_before_the_file_is_touched(tmp_path):
