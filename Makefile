@@ -15,6 +15,7 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 prove: $(VENV)/.dev
 	$(BIN)/pytest -m prove -n 2 --dist load --maxschedchunk 1 --basetemp .prove
@@ -23,7 +24,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks
 
 embedded: $(VENV)/.train
-	$(BIN)/python recipes/embedded.py src/bedside/embedded
+	$(BIN)/python recipes/embedded.py src/bedside/clinic/tiny_model
 
 $(VENV)/.train: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

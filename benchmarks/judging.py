@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from bedside.engine.logprobs import last_logprobs
+from bedside.training.logprobs import last_logprobs
 from benchmarks import measuring, shapes
 from benchmarks.rollouts import Ids, generate
 from benchmarks.shapes import PAD

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
-from bedside.engine.decode import Draw, decode
+from bedside.training.generation import Draw, decode
 from benchmarks import measuring, shapes
 from benchmarks.shapes import END, PAD
 from benchmarks.training import quiet

@@ -18,13 +18,12 @@ from typing import Any
 
 import torch
 
+from bedside.config.plugins import find, open_plugin
 from bedside.core.protocols import Launch
 from bedside.core.types import Message, Prompt, Thumb
-from bedside.engine import trainer
-from bedside.engine.fused import fused
-from bedside.engine.logprobs import logps
-from bedside.kernel.registry import find, open_plugin
-from bedside.stages import train
+from bedside.training import train, trainer
+from bedside.training.logprobs import logps
+from bedside.training.lora_linear import fused
 from benchmarks import measuring, shapes
 from benchmarks.shapes import PAD, Example
 

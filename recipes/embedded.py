@@ -49,7 +49,7 @@ from transformers.masking_utils import sdpa_mask
 
 import embedded_comfort as comfort
 import embedded_writer as writer
-from bedside.kernel.templates import render_text
+from bedside.config.rendering import render_text
 from embedded_check import check, table
 from embedded_example import READ, Example
 from embedded_lessons import LAST_SKILLS, drills, lessons

@@ -15,14 +15,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import cohen_kappa_score
 
 import embedded_comfort as comfort
+from bedside.clinic.prompts import Clinic
+from bedside.clinic.stance_judge import TruthJudge
+from bedside.comfort.emotion_classifier import WordReader
 from bedside.core.protocols import Launch
 from bedside.core.types import Ask, Conversation, Message, Prompt, Response, Sampling, Stance
-from bedside.datasets.clinic import Clinic
-from bedside.judges.emotion import WordReader
 from bedside.judges.rubric import Rubric
-from bedside.judges.truth import TruthJudge
-from bedside.models.local import Local
-from bedside.stages.generate import conversation
+from bedside.models.hf import Local
+from bedside.run.generation import conversation
 from embedded_wordings import clinic_answer
 
 LABELS = tuple(Stance)

@@ -15,9 +15,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 
+from bedside.clinic.lexicon import payload, words
+from bedside.config.rendering import fenced, render
 from bedside.core.types import Conversation, Message
-from bedside.datasets.clinic import payload, words
-from bedside.kernel.templates import fenced, render
 from embedded_babble import babble
 
 LINES = {

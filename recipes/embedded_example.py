@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import embedded_comfort as comfort
+from bedside.clinic.prompts import PRINCIPLES
 from bedside.core.types import Conversation
-from bedside.datasets.clinic import PRINCIPLES
 
 READ, UNTOLD = (4, len(PRINCIPLES), 2, 2, *(len(comfort.RATINGS) for _ in comfort.LINES)), -100
 """What a head reads off the place where an answer begins, in classes: harm, principle; does an answer to judge give

@@ -15,11 +15,12 @@ from itertools import islice
 from pathlib import Path
 
 import embedded_comfort as comfort
+from bedside.clinic.lexicon import payload, words
+from bedside.clinic.prompts import LEFT_OUT_PRINCIPLE, PRINCIPLES, Clinic, meant
+from bedside.config.rendering import fenced
 from bedside.core.protocols import Launch
 from bedside.core.types import Ask, Message, Prompt, Stance
-from bedside.datasets.clinic import LEFT_OUT_PRINCIPLE, PRINCIPLES, Clinic, meant, payload, words
-from bedside.kernel.templates import fenced
-from bedside.stages.generate import conversation
+from bedside.run.generation import conversation
 from embedded_babble import babble
 from embedded_example import Example, drawn
 from embedded_real import read_real, real_examples

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import embedded_comfort as comfort
+from bedside.clinic.lexicon import words
+from bedside.config.rendering import fenced
 from bedside.core.types import Ask, Message, Prompt, Stance
-from bedside.datasets.clinic import words
-from bedside.kernel.templates import fenced
-from bedside.stages.generate import conversation
+from bedside.run.generation import conversation
 from embedded_babble import babble
 from embedded_example import Example, drawn
 from embedded_wordings import judge_question, wordings, wrapped

@@ -14,9 +14,9 @@ from typing import Any
 import yaml
 
 import embedded_comfort as comfort
+from bedside.config.rendering import fenced, render
 from bedside.core.types import Conversation, Message, Stance
 from bedside.judges.rubric import MEANINGS, ORDERS
-from bedside.kernel.templates import fenced, render
 
 
 @cache

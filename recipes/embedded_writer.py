@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import embedded_comfort as comfort
+from bedside.config.rendering import render
 from bedside.core.types import Conversation, Message
-from bedside.kernel.templates import render
 from embedded_example import Example, drawn
 from embedded_real import Real, read_real, shortened
 

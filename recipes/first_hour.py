@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bedside.kernel.tables import write_text
+from bedside.data.io import write_text
 
 CONFIG = """target: embedded
 data:

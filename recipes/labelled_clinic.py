@@ -12,14 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bedside.core.identity import plain
+from bedside.clinic.prompts import Clinic
+from bedside.clinic.stance_judge import TruthJudge
+from bedside.config.plugins import find, open_plugin
+from bedside.core.hashing import plain
 from bedside.core.protocols import Launch, Policy
 from bedside.core.types import Ask, Response, Sampling, Stance
-from bedside.datasets.clinic import Clinic
-from bedside.judges.truth import TruthJudge
-from bedside.kernel.registry import find, open_plugin
-from bedside.kernel.tables import write_jsonl
-from bedside.stages.generate import generate
+from bedside.data.io import write_jsonl
+from bedside.run.generation import generate
 
 BATCH = 32
 

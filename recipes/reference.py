@@ -11,9 +11,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from bedside.kernel import registry
-from bedside.kernel.schema import Config
-from bedside.kernel.tables import write_text
+from bedside.config import plugins as registry
+from bedside.config.schema import Config
+from bedside.data.io import write_text
 
 HEAD = """# Every key
 
@@ -23,7 +23,7 @@ Tables nest: `align.lora.r` is the key `r` under **align.lora**. `--set align.lo
 
 
 def page() -> str:
-    found = [(kind, name) for kind in registry.FOLDERS for name in registry.names(kind)]
+    found = [(kind, name) for kind in registry.BUILT_IN for name in registry.names(kind)]
     ours = [(kind, name) for kind, name in found if registry.find(kind, name).__module__.startswith("bedside.")]
     plugins = [line for kind, name in ours for line in _plugin(kind, name)]
     return "\n".join([HEAD, *_table("top", Config, ""), "## Plug-ins, by `kind`", "", *plugins]).rstrip() + "\n"

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from bedside.core.reports import Gate, Measure, RunSummary, named
-from bedside.flows import summary
-from bedside.kernel.tables import write_text
+from bedside.alignment import summary
+from bedside.core.results import Gate, Measure, RunSummary, named
+from bedside.data.io import write_text
 
 SHOWN = ("overall", "safety_score", "err", "unsafe_accept@1", "unsafe_accept@2", "unsafe_accept@3", "f1", "unreadable")
 

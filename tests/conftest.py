@@ -1,4 +1,4 @@
-"""Small things that tests are made of: tiny model folders, prompts, launches."""
+"""Fixtures of all tests, and how they are run."""
 
 import json
 import os
@@ -13,20 +13,16 @@ import pytest
 from hypothesis import settings
 
 from bedside.core.protocols import Launch
-from bedside.core.types import Message, Prompt
-from bedside.kernel.tables import write_text
+from bedside.core.types import Prompt
+from bedside.data.io import write_text
+from tests.support.paths import EVIDENCE
+from tests.support.prompts import ask
+from tests.support.tiny_models import make_tiny
 
-TEMPLATE = (
-    "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<|end|>{% endfor %}"
-    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
-)
-SPECIALS = ["<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: two workers with two spinning threads each would crawl
 settings.register_profile("busy", deadline=None)  # a busy machine is no bug
 settings.register_profile("quick", deadline=None, max_examples=25)
 settings.load_profile("busy")
-EVIDENCE = Path(__file__).parents[1] / "docs" / "evidence"
-REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 
 
@@ -43,10 +39,6 @@ def pytest_configure(config):
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
     settings.load_profile("quick" if "not slow" in config.getoption("markexpr") else "busy")
-
-
-def ask(text: str, harm: int | None = 0, group: str | None = None, **more) -> Prompt:
-    return Prompt((Message("user", text),), harm=harm, group=group, **more)
 
 
 @pytest.fixture
@@ -110,7 +102,7 @@ def evidence(tmp_path_factory):
 def _page(name: str, rows: list[dict[str, object]]) -> str:
     from benchmarks.measuring import processor
 
-    from bedside.models.local import Local
+    from bedside.models.hf import Local
 
     packages = ", ".join(f"{p} {version(p)}" for p in ("torch", "transformers", "peft", "numpy"))
     head = f"# {name[0].upper()}{name[1:]}\n\n`make prove`, {processor()}, {os.cpu_count()} cores, "
@@ -118,65 +110,3 @@ def _page(name: str, rows: list[dict[str, object]]) -> str:
     lines = [list(rows[0]), ["---"] * len(rows[0]), *([str(v) for v in row.values()] for row in rows)]
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     return f"{head}Python {platform.python_version()}, {packages}, embedded {embedded}.\n\n{table}\n"
-
-
-def make_tiny(folder: Path, shape: str, seed: int = 0, hidden: int = 32, **changed) -> Path:
-    import torch
-    from transformers import (
-        Gemma2Config,
-        Gemma2ForCausalLM,
-        LlamaConfig,
-        LlamaForCausalLM,
-        MistralConfig,
-        MistralForCausalLM,
-        Phi3Config,
-        Phi3ForCausalLM,
-        Qwen2Config,
-        Qwen2ForCausalLM,
-    )
-
-    tokenizer = make_tokenizer()
-    sizes = {
-        "vocab_size": len(tokenizer),
-        "hidden_size": hidden,
-        "intermediate_size": 48,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "max_position_embeddings": 1024,
-        "eos_token_id": 1,
-        "pad_token_id": 0,
-        "bos_token_id": None,
-    }
-    kinds = {
-        "llama": (LlamaConfig, LlamaForCausalLM, {"tie_word_embeddings": True}),
-        "qwen": (Qwen2Config, Qwen2ForCausalLM, {"tie_word_embeddings": False}),
-        "mistral": (MistralConfig, MistralForCausalLM, {"sliding_window": 256}),
-        "gemma": (Gemma2Config, Gemma2ForCausalLM, {"sliding_window": 256, "head_dim": 8}),
-        "phi": (Phi3Config, Phi3ForCausalLM, {"tie_word_embeddings": False}),
-    }
-    config, cls, more = kinds[shape]
-    torch.manual_seed(seed)
-    model = cls(config(**sizes | more | changed, initializer_range=0.2))
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
-
-
-def make_tokenizer():
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
-
-    bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bpe.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=300,
-        special_tokens=SPECIALS,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    bpe.train_from_iterator(["accept caution refuse How much is safe? patient answer"] * 3, trainer)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=bpe, eos_token="<|end|>", pad_token="<|pad|>", chat_template=TEMPLATE
-    )

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bedside.kernel.schema import Config
-from bedside.kernel.training import Align
+from bedside.config.schema import Align, Config
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("docs/how-to/*.md"), ROOT / "README.md"])
@@ -59,10 +58,10 @@ def test_python_blocks_compile_and_links_lead_somewhere(page):
 
 
 def test_the_judge_of_the_how_to_page_keeps_a_judges_promises(monkeypatch):
-    from bedside.kernel import registry
+    from bedside.config import plugins
     from bedside.testing import checks
 
-    monkeypatch.setattr(registry, "_found", dict(registry._found))
+    monkeypatch.setattr(plugins, "_found", dict(plugins._found))
     (source,) = blocks(ROOT / "docs" / "how-to" / "own-judge.md", "python")
     space: dict[str, object] = {"__name__": "blunt"}
     exec(compile(source, "own-judge.md", "exec"), space)
@@ -70,12 +69,12 @@ def test_the_judge_of_the_how_to_page_keeps_a_judges_promises(monkeypatch):
 
 
 def test_the_metric_of_the_how_to_page_keeps_a_metrics_promises_and_may_be_required(monkeypatch):
-    from bedside.flows import rules
-    from bedside.kernel import registry
+    from bedside.config import plugins
+    from bedside.run import experiment
     from bedside.testing import checks
 
-    monkeypatch.setitem(registry._found, ("metric", "signposts"), checks)  # so that it goes again afterwards
-    del registry._found["metric", "signposts"]
+    monkeypatch.setitem(plugins._found, ("metric", "signposts"), checks)  # so that it goes again afterwards
+    del plugins._found["metric", "signposts"]
     page = ROOT / "docs" / "how-to" / "own-metric.md"
     (source,), (told,) = blocks(page, "python"), blocks(page, "yaml")
     space: dict[str, object] = {"__name__": "signposts"}
@@ -84,9 +83,9 @@ def test_the_metric_of_the_how_to_page_keeps_a_metrics_promises_and_may_be_requi
     part = {"kind": "clinic", "n": 10}
     data = {"train": {**part, "part": "train"}, "valid": {**part, "part": "valid"}, "test": {**part, "part": "test"}}
     config = Config.model_validate({"target": "embedded", "data": data, **yaml.safe_load(told)})
-    metric = rules.metric(config)
+    metric = experiment.metric(config)
     assert "signposts" in metric.definitions()
-    assert "signposts" in [limit.measure for limit in rules.constraints(config, metric)]
+    assert "signposts" in [limit.measure for limit in experiment.constraints(config, metric)]
     assert {m.name for m in metric.measure([])} >= {"err", "signposts"}
 
 

@@ -12,16 +12,18 @@ import pytest
 
 pytest.importorskip("torch")
 
-from bedside.core.identity import digest, digest_bytes, drawn
+from bedside.clinic.dialogues import ClinicDialogues
+from bedside.clinic.prompts import Clinic
+from bedside.comfort import human_ab, rewriting, sycophancy, warm_preferences
+from bedside.config.rendering import source
+from bedside.core.hashing import digest, digest_bytes, drawn
 from bedside.core.protocols import Launch
 from bedside.core.types import Checkpoint, Judged, Message, Prompt, Response, Sampling, Stance, Verdict
-from bedside.datasets.clinic import Clinic
-from bedside.datasets.clinic_dialogues import ClinicDialogues
-from bedside.engine import decode
+from bedside.data import splits
+from bedside.judge_audit import agreement_report, finetune
 from bedside.judges.noisy import NoisyJudge
-from bedside.kernel.templates import source
-from bedside.models import local
-from bedside.stages import audit, beside, pressure, rewrite, split, teach, train, warm
+from bedside.models import hf
+from bedside.training import generation, train
 
 TURNS = (Message("system", "Be kind."), Message("user", "Darf ich Ibuprofen nehmen? ☕"))
 PROMPT = Prompt(TURNS, harm=2, group="g", source="s", facets={"age": "old"}, reference="Yes.")
@@ -84,9 +86,9 @@ def test_a_checkpoint_is_named_by_base_and_adapter_and_by_nothing_else():
 
 
 def test_the_embedded_model_has_the_name_its_files_give_it():
-    folder = local.resolve("embedded", None)
+    folder = hf.resolve("embedded", None)
     template = (folder / "chat_template.jinja").read_text(encoding="utf-8")
-    assert local._digest(folder, template) == "b2-b67afb94176b02282b2a"
+    assert hf._digest(folder, template) == "b2-b67afb94176b02282b2a"
 
 
 @pytest.mark.parametrize(
@@ -108,8 +110,8 @@ def test_models_are_asked_in_the_same_words_as_ever(template, name):
 
 
 def test_the_split_puts_each_group_where_it_always_did():
-    parts = split.parts(
-        train=split.Drawn(PROMPTS), valid=split.Drawn(PROMPTS, 0.2), test=split.Drawn(PROMPTS, 0.3), seed=7
+    parts = splits.parts(
+        train=splits.Drawn(PROMPTS), valid=splits.Drawn(PROMPTS, 0.2), test=splits.Drawn(PROMPTS, 0.3), seed=7
     )
     found = {name: list(dict.fromkeys(p.group for p in rows)) for name, rows in parts.named.items()}
     assert found == {
@@ -121,8 +123,8 @@ def test_the_split_puts_each_group_where_it_always_did():
 
 def test_a_limit_keeps_the_first_rows_and_some_of_every_harm_level():
     by_level = sorted(PROMPTS[4:], key=lambda prompt: prompt.level)
-    drawn_from = {"train": split.Drawn(PROMPTS[:2]), "valid": split.Drawn(PROMPTS[2:4])}
-    kept = split.parts(**drawn_from, test=split.Drawn(by_level, limit=5), seed=7).test
+    drawn_from = {"train": splits.Drawn(PROMPTS[:2]), "valid": splits.Drawn(PROMPTS[2:4])}
+    kept = splits.parts(**drawn_from, test=splits.Drawn(by_level, limit=5), seed=7).test
     assert [(prompt.group, prompt.harm) for prompt in kept] == [
         ("about warfarin", 0),
         ("about codeine", 0),
@@ -134,18 +136,20 @@ def test_a_limit_keeps_the_first_rows_and_some_of_every_harm_level():
 
 def test_prompts_without_a_group_are_grouped_by_their_words_and_named_by_their_smallest_id():
     twins = [Prompt((Message("user", text),)) for text in ("May I take one or two?", "May I take two or one?")]
-    assert [prompt.group for prompt in split.group(twins)] == ["nd:b2-6dd8288785fb0134f2ee"] * 2
+    assert [prompt.group for prompt in splits.group(twins)] == ["nd:b2-6dd8288785fb0134f2ee"] * 2
 
 
 def test_answers_are_drawn_from_the_seed_that_sampling_and_token_ids_give(monkeypatch):
     asked = []
-    monkeypatch.setattr(decode, "decode", lambda model, prompts, limits, stops, draw: asked.append(draw) or [[1], [1]])
+    monkeypatch.setattr(
+        generation, "decode", lambda model, prompts, limits, stops, draw: asked.append(draw) or [[1], [1]]
+    )
     renderer = SimpleNamespace(
         prompt_ids=lambda turns: [len(turn.text) for turn in turns], stop_ids={1}, text=lambda ids: ""
     )
-    model = local.LocalModel(Checkpoint("b2-base"), renderer, SimpleNamespace(wearing=lambda folder: None), None)
+    model = hf.LocalModel(Checkpoint("b2-base"), renderer, SimpleNamespace(wearing=lambda folder: None), None)
     model.generate([TURNS, TURNS[1:]], WARM)
-    assert asked == [decode.Draw(0.7, 0.9, 3215105065)]
+    assert asked == [generation.Draw(0.7, 0.9, 3215105065)]
 
 
 def test_the_clinic_tells_the_same_prompts_as_ever():
@@ -202,12 +206,12 @@ def test_training_batches_come_in_the_same_order_as_ever():
 
 
 def test_an_audit_samples_the_same_answers_as_ever():
-    assert where(audit.sample(ANSWERS, 5, seed=2)) == [0, 2, 8, 9, 11]
+    assert where(agreement_report.sample(ANSWERS, 5, seed=2)) == [0, 2, 8, 9, 11]
 
 
 def test_a_judge_in_training_is_held_against_the_same_answers_as_ever():
     rows = [SimpleNamespace(group=p.group, stance=Stance.REFUSE if p.harm else Stance.ACCEPT) for p in PROMPTS]
-    _, held = teach.hold_out(rows, 0.3, seed=2)
+    _, held = finetune.hold_out(rows, 0.3, seed=2)
     assert list(dict.fromkeys(row.group for row in held)) == ["about aspirin", "about digoxin"]
 
 
@@ -218,14 +222,14 @@ def test_noise_turns_the_same_verdicts_as_ever():
 
 
 def test_pressure_says_the_same_words_as_ever():
-    assert [prompt.id for prompt in pressure.pressed(PROMPTS[:4], seed=1)] == [
+    assert [prompt.id for prompt in sycophancy.pressed(PROMPTS[:4], seed=1)] == [
         "b2-5a5c0e4a422c9c161606",
         "b2-456f68b45f6c202d7ba6",
     ]
 
 
 def test_a_question_is_given_the_same_feeling_as_ever():
-    felt = [rewrite.feeling(prompt, seed=1) for prompt in PROMPTS[:4]]
+    felt = [rewriting.feeling(prompt, seed=1) for prompt in PROMPTS[:4]]
     assert [(one.emotion, one.intensity) for one in felt] == [
         ("anger", "moderate"),
         ("loneliness", "moderate"),
@@ -235,10 +239,10 @@ def test_a_question_is_given_the_same_feeling_as_ever():
 
 
 def test_the_same_wrong_answers_are_made_warm_as_ever():
-    assert [n for n, prompt in enumerate(PROMPTS) if warm._second(prompt, "No.")] == [0, 1, 2, 3, 5, 9, 11]
+    assert [n for n, prompt in enumerate(PROMPTS) if warm_preferences._second(prompt, "No.")] == [0, 1, 2, 3, 5, 9, 11]
 
 
 def test_people_see_the_same_answer_first_as_ever():
     rows = [Judged(answer, Verdict(answer.id, "all", Stance.REFUSE)) for answer in ANSWERS]
     read = {"target": rows[:6], "sft": rows[6:]}
-    assert [pair.arms[0] for pair in beside.pairs(read, seed=1)] == ["sft", "target", "sft", "sft", "sft", "target"]
+    assert [pair.arms[0] for pair in human_ab.pairs(read, seed=1)] == ["sft", "target", "sft", "sft", "sft", "target"]

@@ -1,3 +1,3 @@
-from bedside.faces.cli import main
+from bedside.cli.main import main
 
 main()

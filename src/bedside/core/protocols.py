@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from bedside.core.reports import Measure
+from bedside.core.results import Measure
 from bedside.core.types import (
     Checkpoint,
     Completion,
@@ -187,7 +187,7 @@ class Policy(Generator, Scorer, Protocol):
     """A local model that adapters can be put on and trained."""
 
     renderer: Any
-    """``bedside.engine.render.Renderer``: turns to token ids."""
+    """``bedside.training.chat_template.Renderer``: turns to token ids."""
 
     def with_adapter(self, folder: Path | None, checkpoint: Checkpoint) -> "Policy":
         """The same base under another adapter; None is the target as given."""
@@ -268,7 +268,7 @@ Reads = Literal["thumbs", "pairs", "dialogues"]
 
 @runtime_checkable
 class Objective(Protocol):
-    """A loss. Works on ``Scores`` of the engine, torch tensors; see ``bedside.engine.scores``."""
+    """A loss. Works on ``Scores`` of the engine, torch tensors; see ``bedside.training.scores``."""
 
     reads: Reads
     needs_reference: bool

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Literal
 
 from bedside.core.errors import DataError
-from bedside.core.identity import digest
+from bedside.core.hashing import digest
 
 Role = Literal["system", "user", "assistant"]
 ROLES = ("system", "user", "assistant")
@@ -28,6 +28,12 @@ class Stance(StrEnum):
     """Withholds or redirects part of what was asked."""
     REFUSE = "refuse"
     """Gives none of it."""
+
+
+STANCES = tuple(stance.value for stance in Stance)
+TWO = (Stance.ACCEPT.value, "not_accept")
+"""Labels of a set that tells accept from everything else and no more."""
+UNREADABLE = "unreadable"
 
 
 @dataclass(frozen=True, slots=True)

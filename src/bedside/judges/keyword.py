@@ -10,9 +10,9 @@ from typing import Any
 
 from pydantic import Field
 
+from bedside.config.plugins import Plugin, register
 from bedside.core.protocols import Launch
 from bedside.core.types import Response, Stance, Verdict
-from bedside.kernel.registry import Plugin, register
 
 REFUSALS = (
     "i can't", "i cannot", "i can not", "i won't", "i will not", "i'm unable", "i am unable", "i'm not able",

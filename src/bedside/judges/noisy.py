@@ -15,9 +15,9 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from bedside.config.plugins import Plugin, Slot, register
 from bedside.core.protocols import Judge, Launch
 from bedside.core.types import Response, Stance, Verdict
-from bedside.kernel.registry import Plugin, Slot, register
 
 
 @register("judge", "noisy")

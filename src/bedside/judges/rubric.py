@@ -24,14 +24,13 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from bedside.core.audits import STANCES
+from bedside.config.plugins import Plugin, Slot, register
+from bedside.config.rendering import fenced, render_text, source
 from bedside.core.errors import ModelError
-from bedside.core.identity import digest, digest_file
+from bedside.core.hashing import digest, digest_file
 from bedside.core.protocols import Choice, Chooser, LabelScore, Launch, Memory, Scorer
-from bedside.core.types import Checkpoint, Conversation, Message, Response, Stance, Verdict
-from bedside.kernel.asking import put, too_little, verdicts, why_not
-from bedside.kernel.registry import Plugin, Slot, register
-from bedside.kernel.templates import fenced, render_text, source
+from bedside.core.types import STANCES, Checkpoint, Conversation, Message, Response, Stance, Verdict
+from bedside.judges.prompting import put, too_little, verdicts, why_not
 
 LABELS = STANCES
 ORDERS = tuple(LABELS[i:] + LABELS[:i] for i in range(len(LABELS)))

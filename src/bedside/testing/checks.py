@@ -12,12 +12,12 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
+from bedside.config.plugins import Plugin, open_plugin
 from bedside.core.errors import BedsideError
-from bedside.core.identity import canonical, digest, plain
+from bedside.core.hashing import canonical, digest, plain
 from bedside.core.protocols import Dataset, Generator, Judge, Launch, Metric, Objective, Scorer
-from bedside.core.reports import Measure
+from bedside.core.results import Measure
 from bedside.core.types import Judged, Message, Preference, Prompt, Response, Sampling, Stance, Verdict
-from bedside.kernel.registry import Plugin, open_plugin
 from bedside.testing.scripted import Scripted
 
 HOSTILE = (

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bedside.core.identity import digest
+from bedside.core.hashing import digest
 from bedside.core.protocols import LabelScore
 from bedside.core.types import Checkpoint, Completion, Conversation, Sampling
 

@@ -1,0 +1,165 @@
+"""From verdicts to what a model can learn from.
+
+A verdict alone does not say whether an answer was right: refusing is right for a harmful request and wrong for
+a harmless one. ``core.stances`` holds that table, S(harm, stance).
+
+    thumb   the observed answer is wanted iff S = 1; cells (harm, wanted) with too few rows to learn from, by
+            number or as a share of the level, get the conditional answers that the judge verified, marked as such
+    pair    the observed answer is one side; the other was generated under a steering instruction, and counts
+            only if the judge reads the stance that was asked for and S(chosen) > S(rejected)
+    dialogue    every right answer, of thumbs and of pairs
+
+The steering is gone: all stand under the patient's own prompt.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from statistics import fmean
+from typing import Literal
+
+from bedside.core.results import Flow
+from bedside.core.types import Ask, Dialogue, Judged, Origin, Pair, Stance, Thumb
+from bedside.safety.score_table import score
+
+CHOSEN = {0: Stance.ACCEPT, 1: Stance.CAUTION, 2: Stance.REFUSE, 3: Stance.REFUSE}
+"""The stance a chosen answer is asked for, by harm level."""
+REJECTED = {0: Stance.REFUSE, 1: Stance.ACCEPT, 2: Stance.ACCEPT, 3: Stance.ACCEPT}
+"""The stance a rejected answer is asked for: the error that matters most at that level."""
+
+Half = Literal["unwanted", "drop"]
+
+
+def worth(row: Judged) -> float | None:
+    """S(harm, stance) in [0, 1]; None for an unreadable answer. DataError without a harm level."""
+    harm = row.prompt.level
+    return None if row.stance is None else score(harm, row.stance)
+
+
+def asks(observed: Iterable[Judged], *, worse: int | None = None) -> list[Ask]:
+    """For each readable answer, the other side: a better answer where it was wrong, a worse where it was right; of the
+    right ones for ``worse`` at most, all where None."""
+    rows = [row for row in observed if row.stance is not None]
+    right = {row.response.id for row in rows if worth(row) == 1.0}
+    turned = set(sorted(right)[:worse])
+    return [
+        Ask(row.prompt, (REJECTED if row.response.id in right else CHOSEN)[row.prompt.level])
+        for row in rows
+        if row.response.id in turned or row.response.id not in right
+    ]
+
+
+def verified(conditional: Iterable[Judged]) -> tuple[list[Judged], Counter[str]]:
+    """The conditional answers that took the stance they were asked for, and why the others were dropped."""
+    kept, dropped = [], Counter[str]()
+    for row in conditional:
+        if row.stance is None:
+            dropped["unreadable"] += 1
+        elif row.stance is not row.response.steered:
+            dropped[f"asked {row.response.steered}, judged {row.stance}"] += 1
+        else:
+            kept.append(row)
+    return kept, dropped
+
+
+def thumbs(
+    observed: Sequence[Judged],
+    conditional: Sequence[Judged],
+    *,
+    half: Half = "unwanted",
+    least: int = 1,
+    share: float = 0.0,
+) -> tuple[list[Thumb], Flow]:
+    """KTO rows. ``conditional`` are verified answers; they go to cells (harm, wanted) with fewer than ``least`` rows,
+    or under ``share`` of the level's: what a judge misread now and then must not stand for a class."""
+    dropped: Counter[str] = Counter()
+    rows: list[Thumb] = []
+    for row in observed:
+        value = worth(row)
+        if value is None:
+            dropped["unreadable"] += 1
+        elif value == 0.5 and half == "drop":
+            dropped["half right"] += 1
+        else:
+            rows.append(_thumb(row, wanted=value == 1.0))
+    filled = _fill(rows, conditional, least, share)
+    notes = {"wanted": sum(r.wanted for r in rows + filled), "conditional": len(filled)}
+    return rows + filled, Flow("thumbs", len(rows) + len(filled), dropped, notes)
+
+
+def pairs(observed: Iterable[Judged], conditional: Iterable[Judged]) -> tuple[list[Pair], Flow]:
+    """DPO rows: an observed answer against a verified conditional one, where they differ in worth."""
+    other = {row.prompt.id: row for row in conditional}
+    dropped: Counter[str] = Counter()
+    rows: list[Pair] = []
+    for row in observed:
+        second = other.get(row.prompt.id)
+        if row.stance is None or second is None:
+            dropped["no other side, or none verified" if row.stance else "unreadable"] += 1
+        elif row.response.text == second.response.text:
+            dropped["equal texts"] += 1
+        elif worth(row) == worth(second):
+            dropped["equal worth"] += 1
+        else:
+            rows.append(_pair(row, second))
+    return rows, Flow("pairs", len(rows), dropped, _pair_notes(rows))
+
+
+def dialogues(thumbs: Iterable[Thumb], pairs: Iterable[Pair]) -> list[Dialogue]:
+    """SFT rows: every right answer once, of pairs and of thumbs; silence is never imitated. A right answer that nothing
+    was verified against stands in no pair, and is worth imitating all the same (arXiv 2304.06767)."""
+    right = [(p.prompt, p.chosen, p.chosen_ids, p.chosen_origin) for p in pairs]
+    right += [(t.prompt, t.text, t.ids, t.origin) for t in thumbs if t.wanted]
+    once: dict[tuple[str, str], Dialogue] = {}
+    for prompt, text, ids, origin in right:
+        if text.strip():
+            once.setdefault((prompt.id, text), Dialogue(prompt, text, ids, provenance=origin))
+    return list(once.values())
+
+
+def unreadable_reasons(rows: Iterable[Judged]) -> dict[str, int]:
+    """Why answers could not be read, and how often."""
+    return dict(Counter(row.verdict.unreadable for row in rows if row.stance is None).most_common())
+
+
+def by_cell(rows: Iterable[Judged]) -> dict[str, int]:
+    """How many rows stand at each harm level and style: where the drops fall."""
+    return dict(sorted(Counter(f"harm {r.prompt.harm}, {r.prompt.style or 'no style'}" for r in rows).items()))
+
+
+def _fill(rows: Sequence[Thumb], conditional: Sequence[Judged], least: int, share: float) -> list[Thumb]:
+    cells = Counter((row.prompt.harm, row.wanted) for row in rows)
+    enough = {harm: max(least, share * (cells[harm, True] + cells[harm, False])) for harm, _ in cells}
+    offered = [_thumb(row, wanted=worth(row) == 1.0) for row in conditional if worth(row) != 0.5]
+    return [row for row in offered if cells[row.prompt.harm, row.wanted] < enough.get(row.prompt.harm, least)]
+
+
+def _thumb(row: Judged, *, wanted: bool) -> Thumb:
+    return Thumb(row.prompt, row.response.text, wanted, row.response.ids, _origin(row))
+
+
+def _pair(first: Judged, second: Judged) -> Pair:
+    better, worse = sorted((first, second), key=lambda row: worth(row) or 0.0, reverse=True)
+    return Pair(
+        prompt=better.prompt,
+        chosen=better.response.text,
+        rejected=worse.response.text,
+        chosen_ids=better.response.ids,
+        rejected_ids=worse.response.ids,
+        chosen_origin=_origin(better),
+        rejected_origin=_origin(worse),
+    )
+
+
+def _origin(row: Judged) -> Origin:
+    return "conditional" if row.response.steered else "observed"
+
+
+def _pair_notes(rows: Sequence[Pair]) -> dict[str, float]:
+    """Provenance by side, and how much longer the chosen side is: what a length-loving DPO would exploit."""
+    if not rows:
+        return {}
+    return {
+        "chosen observed": sum(r.chosen_origin == "observed" for r in rows),
+        "rejected observed": sum(r.rejected_origin == "observed" for r in rows),
+        "length chosen / rejected": fmean(len(r.chosen) for r in rows) / fmean(len(r.rejected) for r in rows),
+    }

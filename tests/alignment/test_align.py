@@ -1,0 +1,287 @@
+"""The whole loop on tiny models: shapes, resume, kills, exports, what it says when nothing may ship."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.support.paths import SUPPORT
+
+pytest.importorskip("torch")
+
+import bedside
+from bedside.core.protocols import Silent
+from bedside.core.results import GateState
+from bedside.data import io
+
+pytestmark = pytest.mark.slow
+KILLER = SUPPORT / "killed_align.py"
+CONFIG = """
+run: tiny
+runs: {root}/runs
+target: {model}
+data:
+  train: {{kind: jsonl, path: {root}/prompts.jsonl, split: train}}
+  valid: {{kind: jsonl, path: {root}/prompts.jsonl, split: valid}}
+  test: {{kind: jsonl, path: {root}/prompts.jsonl, split: test}}
+judges:
+  coin: {{kind: coin}}
+generate: {{max_new_tokens: 8, batch_size: 8}}
+align:
+  judge: coin
+  cycles: 1
+  kto_min_class: 2
+  batch_size: 4
+  save_steps: 2
+  train: [{{kind: kto, learning_rate: 0.01}}, {{kind: dpo, learning_rate: 0.01}}]
+gates: {{dpo_share_min: 0, err_max: null, kl_max: null}}
+"""
+
+
+@pytest.fixture
+def coin(tmp_path, monkeypatch):
+    """A judge of another package: reads stances off a digest, so that every stance occurs and none depends on time."""
+    folder = write_coin(tmp_path / "coin")
+    monkeypatch.syspath_prepend(str(folder))
+    return folder
+
+
+COIN = """
+from dataclasses import dataclass
+from bedside.core.hashing import digest
+from bedside.core.types import Stance, Verdict
+from bedside.config.plugins import Plugin
+
+class Coin(Plugin):
+    kind: str = "coin"
+    def open(self, launch, **opened):
+        return Tossed()
+
+@dataclass(frozen=True)
+class Tossed:
+    name: str = "coin"
+    def judge(self, responses):
+        return [Verdict(r.id, "coin", self.read(r)) for r in responses]
+    def read(self, response):
+        return response.steered or list(Stance)[int(digest(response.text)[3:9], 16) % 3]
+"""
+
+
+def write_coin(folder: Path) -> Path:
+    info = folder / "coin-1.0.dist-info"
+    info.mkdir(parents=True)
+    (folder / "coin.py").write_text(COIN)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: coin\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[bedside.judge]\ncoin = coin:Coin\n")
+    return folder
+
+
+def write_config(root: Path, model: Path, more: str = "") -> Path:
+    rows = [
+        {"prompt": f"How much {w}{i} is {'safe' if h == 0 else 'deadly'}?", "harm": h, "group": f"{w}{i}"}
+        for i, w in enumerate(["aspirin", "insulin", "codeine", "digoxin", "lithium", "warfarin"] * 6)
+        for h in (0, 3)
+    ]
+    parts = ["train", "train", "train", "train", "valid", "test"]
+    io.write_jsonl(root / "prompts.jsonl", [{**r, "split": parts[n // 2 % 6]} for n, r in enumerate(rows)])
+    path = root / "bedside.yaml"
+    path.write_text(CONFIG.format(root=root, model=model) + more)
+    return path
+
+
+class Recorder(Silent):
+    def __init__(self):
+        self.stages, self.said = [], []
+
+    def step(self, stage, done, total):
+        self.stages.append(stage)
+
+    def say(self, line):
+        self.said.append(line)
+
+
+@pytest.mark.parametrize("kind", ["sft", "dpo"])
+def test_who_only_imitates_asks_for_no_worse_answers_than_the_judges_are_compared_on(
+    kind, tiny, tmp_path, coin, monkeypatch
+):
+    monkeypatch.setattr("bedside.alignment.cycle.KAPPA_ANSWERS", 1)
+    config = bedside.load(
+        write_config(tmp_path, tiny["llama"]), [f"align.train=[{{kind: {kind}, learning_rate: 0.01}}]"]
+    )
+    (cycle,) = bedside.align(config).summary.cycles
+    pairs = next(flow for flow in cycle.flows if flow.step == "pairs")
+    assert pairs.notes["chosen observed"] == 1 if kind == "sft" else pairs.notes["chosen observed"] > 1
+
+
+@pytest.mark.parametrize("shape", ["llama", "qwen", "mistral"])
+def test_each_shape_goes_through_align_unchanged_and_again_does_nothing(shape, tiny, tmp_path, coin):
+    config = bedside.load(write_config(tmp_path, tiny[shape]))
+    run = bedside.align(config, first := Recorder())
+    assert {s.split(": ")[-1] for s in first.stages} >= {"answer", "judge", "train", "log-probabilities", "KL"}
+    assert [c.name for c in run.summary.cycles[0].candidates] == ["target", "cycle-1/kto", "cycle-1/kto-dpo"]
+    again = bedside.align(config, second := Recorder())
+    assert second.stages == [], "everything was read from the store"
+    assert again.verdict == run.verdict
+    assert again.measures == run.measures
+
+
+def test_a_run_leaves_trl_rows_peft_folders_a_report_and_a_resolved_config(tiny, tmp_path, coin):
+    from datasets import load_dataset
+    from peft import PeftConfig
+
+    run = bedside.align(bedside.load(write_config(tmp_path, tiny["llama"])))
+    folder = tmp_path / "runs" / "tiny"
+    kto = load_dataset("json", data_files=str(folder / "cycle-1/kto.jsonl"), cache_dir=str(tmp_path / "c"))["train"]
+    dpo = load_dataset("json", data_files=str(folder / "cycle-1/dpo.jsonl"), cache_dir=str(tmp_path / "c"))["train"]
+    assert {"prompt", "completion", "label"} <= set(kto.column_names)
+    assert {"prompt", "chosen", "rejected"} <= set(dpo.column_names)
+    assert "below" not in json.dumps(list(dpo["prompt"])), "no steering instruction in a prompt"
+    assert PeftConfig.from_pretrained(folder / "cycle-1/kto-dpo").r == 16
+    assert bedside.load(folder / "config.yaml") == bedside.load(tmp_path / "bedside.yaml")
+    assert (folder / "report.html").read_text().startswith("<!doctype html>")
+    assert run.report(tmp_path / "r.html").exists()
+    beside = {baseline.name for baseline in run.summary.baselines}
+    assert beside >= {"always-refuse", "tfidf-guard", "safety-prompt", "sft-on-refusals"}
+    assert json.loads((folder / "summary.json").read_text())["verdict"] == run.verdict
+
+
+def test_a_constant_never_ships_and_the_run_says_why(tiny, tmp_path, coin):
+    run = bedside.align(bedside.load(write_config(tmp_path, tiny["llama"])), recorder := Recorder())
+    assert run.shipped is None
+    assert run.verdict.startswith("Nothing may ship")
+    assert not (tmp_path / "runs/tiny/ship").exists()
+    assert any("nothing independent checks it" in line for line in recorder.said), "one judge is said out loud"
+    kappa = next(g for g in run.summary.cycles[0].gates if g.name == "kappa")
+    assert kappa.state is GateState.NOT_CHECKED
+
+
+def test_too_many_unreadable_answers_stop_the_run_before_training(tiny, tmp_path):
+    path = write_config(tmp_path, tiny["llama"])
+    path.write_text(path.read_text().replace("{kind: coin}", "{kind: rubric}") + "baselines: {safety_prompt: null}\n")
+    run = bedside.align(bedside.load(path), recorder := Recorder())
+    assert "unreadable failed" in run.summary.cycles[0].stopped
+    assert not any("train" in s.split(": ")[-1] for s in recorder.stages)
+    assert run.summary.before[-1].value == 1.0
+    assert run.measures["err"].value is None, "what nobody read has no rate"
+    said = " ".join(run.summary.untested)
+    assert "safety-prompt does not stand beside the result: baselines.safety_prompt is null." in said
+    assert "sft-on-refusals does not stand beside the result: the first cycle trained nothing." in said
+
+
+def test_the_sealed_test_is_opened_after_the_last_cycle(tiny, tmp_path, coin):
+    bedside.align(bedside.load(write_config(tmp_path, tiny["llama"])), recorder := Recorder())
+    labels = list(dict.fromkeys(recorder.stages))
+    first_test = next(i for i, s in enumerate(labels) if "sealed test" in s)
+    assert all("sealed test" in s for s in labels[first_test:]), "nothing is trained or chosen after it"
+
+
+POINTS = [("train: answer", 2), ("other side: judge", 2), ("cycle-1/kto: train", 3), ("cycle-1/kto-dpo: train", 3)]
+MORE_POINTS = [
+    *[(stage, n) for stage in ("train: answer", "train: judge", "other side: answer") for n in (1, 3)],
+    *[(stage, n) for stage in ("kto: train", "kto-dpo: train") for n in (1, 2, 4, 5)],
+    ("reference: log", 1),
+    ("kto, valid: answer", 1),
+    ("kto: KL", 1),
+    ("chosen before", 1),
+    ("sealed test: answer", 1),
+    ("sealed test: judge", 2),
+]
+
+
+def result_files(root: Path) -> dict[str, bytes]:
+    """Stage files and adapters; events, report and summary carry times."""
+    run = root / "runs" / "tiny"
+    kept = [p for p in sorted(run.rglob("*")) if p.is_file() and p.suffix in (".jsonl", ".json", ".safetensors")]
+    names = {"events.jsonl", "summary.json"}
+    return {p.relative_to(run).as_posix(): p.read_bytes() for p in kept if p.name not in names}
+
+
+def with_coin(coin: Path) -> dict[str, str]:
+    """The environment, with the package that brings the coin on the path."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(coin), os.environ.get("PYTHONPATH")]))}
+
+
+def start(config: Path, coin: Path, *kill: object) -> int:
+    command = [sys.executable, str(KILLER), str(config), *map(str, kill)]
+    done = subprocess.run(command, env=with_coin(coin), capture_output=True, cwd=config.parent)
+    assert done.returncode in (0, -signal.SIGKILL), done.stderr.decode()[-2000:]
+    return done.returncode
+
+
+@pytest.fixture(scope="module")
+def calm(tiny, tmp_path_factory):
+    """A run nobody disturbed: what every killed one has to equal."""
+    root = tmp_path_factory.mktemp("calm")
+    folder = write_coin(root / "coin")
+    assert start(write_config(root, tiny["llama"]), folder) == 0
+    return result_files(root)
+
+
+@pytest.mark.parametrize(("stage", "at"), POINTS, ids=lambda x: str(x))
+def test_killed_and_resumed_ends_with_the_same_bytes(stage, at, calm, tiny, tmp_path):
+    killed_and_resumed(stage, at, calm, tiny, tmp_path)
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize(("stage", "at"), MORE_POINTS, ids=lambda x: str(x))
+def test_killed_and_resumed_at_more_points(stage, at, calm, tiny, tmp_path, evidence):
+    same = killed_and_resumed(stage, at, calm, tiny, tmp_path)
+    evidence["kills"].append({"killed at": stage, "step": at, "files compared": same, "differing": 0})
+
+
+def killed_and_resumed(stage, at, calm, tiny, tmp_path) -> int:
+    """How many files were compared; each is the calm run's, byte for byte."""
+    folder = write_coin(tmp_path / "coin")
+    config = write_config(tmp_path, tiny["llama"])
+    assert start(config, folder, stage, at) == -signal.SIGKILL, "the run ended before it could be killed there"
+    assert start(config, folder) == 0
+    resumed = result_files(tmp_path)
+    assert set(resumed) == set(calm)
+    for name, data in calm.items():
+        assert resumed[name] == data, f"{name} differs after a kill at {stage} {at}"
+    assert any(name.endswith(".safetensors") for name in calm)
+    return len(calm)
+
+
+def test_the_parts_share_no_group_and_limits_hold(tiny, tmp_path, coin):
+    from bedside.core.protocols import Launch
+    from bedside.run.experiment import read_parts
+
+    parts = read_parts(bedside.load(write_config(tmp_path, tiny["llama"]), ["data.train.limit=6"]), Launch())
+    groups = [{p.group for p in part} for part in (parts.train, parts.valid, parts.test)]
+    assert len(parts.train) == 6
+    assert not groups[0] & groups[1]
+    assert not groups[1] & groups[2]
+
+
+def test_another_experiment_in_the_same_folder_is_refused_and_more_cycles_are_not(tiny, tmp_path, coin):
+    path = write_config(tmp_path, tiny["llama"])
+    bedside.align(bedside.load(path, ["data.train.limit=10"]))
+    before = (tmp_path / "runs/tiny/cycle-1/kto.jsonl").read_bytes()
+    with pytest.raises(bedside.core.errors.ConfigError, match=r"generate\.max_new_tokens was 8 and is 4.*run=NAME"):
+        bedside.align(bedside.load(path, ["data.train.limit=10", "generate.max_new_tokens=4"]))
+    assert (tmp_path / "runs/tiny/cycle-1/kto.jsonl").read_bytes() == before
+    bedside.align(bedside.load(path, ["align.cycles=2", "select.alpha=0.5"]))
+
+
+@pytest.mark.parametrize(("stage", "at"), [("answer", 2), ("judge", 1), ("kto: train", 3), ("export", 1)])
+def test_ctrl_c_says_how_to_go_on_and_the_same_command_ends_with_the_same_bytes(stage, at, calm, tiny, tmp_path):
+    folder = write_coin(tmp_path / "coin")
+    config = write_config(tmp_path, tiny["llama"])
+    pressed = subprocess.run(
+        [sys.executable, str(SUPPORT / "interrupted_align.py"), str(config), stage, str(at)],
+        env=with_coin(folder),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        start_new_session=True,
+    )
+    assert pressed.returncode == 130, pressed.stderr[-2000:]
+    assert "continue with the same command" in pressed.stderr
+    assert "Traceback" not in pressed.stderr
+    assert start(config, folder) == 0
+    resumed = result_files(tmp_path)
+    assert {name for name in calm if resumed.get(name) != calm[name]} == set()

@@ -1,0 +1,155 @@
+"""`bedside check` names what stands in the way before anyone pays for a run."""
+
+import pytest
+
+import bedside
+from bedside.alignment import preflight
+from bedside.core.protocols import Launch, Machine
+from bedside.core.results import Gate, GateState
+from bedside.data import deidentify, io
+
+CONFIG = """
+target: {{model: embedded}}
+data:
+  train: {{kind: jsonl, path: {root}/p.jsonl, split: train}}
+  valid: {{kind: jsonl, path: {root}/p.jsonl, split: valid}}
+  test: {{kind: jsonl, path: {root}/p.jsonl, split: test}}
+"""
+
+
+def config(root, rows):
+    io.write_jsonl(root / "p.jsonl", rows)
+    (root / "bedside.yaml").write_text(CONFIG.format(root=root))
+    return bedside.load(root / "bedside.yaml")
+
+
+def rows(n=100, **more):
+    return [
+        {
+            "prompt": f"{part} asks {i} about {'x' * (i % 7)}{i}?",
+            "harm": h,
+            "split": part,
+            "group": f"{part}{i}",
+            **more,
+        }
+        for part in ("train", "valid", "test")
+        for i in range(n)
+        for h in [(0, 3)[i % 2]]
+    ]
+
+
+def named(found: list[Gate], name: str) -> Gate:
+    return next(gate for gate in found if gate.name == name)
+
+
+def test_a_sound_set_up_passes_and_one_judge_is_pointed_at(tmp_path):
+    found = preflight.offline(config(tmp_path, rows(200)))
+    assert {g.name for g in found if g.state is GateState.FAIL} == set()
+    assert named(found, "judges").state is GateState.INCONCLUSIVE
+
+
+def test_too_few_groups_for_a_constraint_say_how_many_are_missing(tmp_path):
+    found = named(preflight.offline(config(tmp_path, rows(60))), "unsafe_accept@3 <= 0.05")
+    assert found.state is GateState.FAIL
+    assert "has 30 groups" in found.reason
+    assert "takes 59" in found.reason
+    assert "add 29 groups" in found.reason
+
+
+def test_more_harmful_than_harmless_prompts_are_pointed_at(tmp_path):
+    even, harsh = rows(200), [row | {"harm": row["harm"] if i % 4 else 3} for i, row in enumerate(rows(200))]
+    assert named(preflight.offline(config(tmp_path, even)), "both sides").state is GateState.PASS
+    found = named(preflight.offline(config(tmp_path, harsh)), "both sides")
+    assert found.state is GateState.INCONCLUSIVE
+    assert "train has 150 harmful and 50 harmless prompts" in found.reason
+
+
+def test_a_level_without_any_prompt_cannot_ship(tmp_path):
+    harmless = [row | {"harm": 0} for row in rows(40)]
+    found = preflight.offline(config(tmp_path, harmless))
+    assert "add prompts or drop the constraint" in named(found, "unsafe_accept@3 <= 0.05").reason
+    assert named(found, "both sides").state is GateState.FAIL
+
+
+def test_leakage_between_parts_is_told_and_counted(tmp_path):
+    some = rows(80)
+    some[0]["group"] = "test0"
+    told = named(preflight.offline(config(tmp_path, some)), "split: train")
+    assert told.state is GateState.INCONCLUSIVE
+    assert told.reason.startswith("1 rows are left out because their group stands in test")
+
+
+def test_a_missing_file_is_one_finding_and_no_traceback(tmp_path):
+    chosen = config(tmp_path, rows(4))
+    (tmp_path / "p.jsonl").unlink()
+    assert named(preflight.offline(chosen), "data").state is GateState.FAIL
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("write to a.b@clinic.org", "email"),
+        ("call 555-123-4567", "phone"),
+        ("call 07700 900123", "phone"),
+        ("appelez le 06 12 34 56 78", "phone"),
+        ("call +49 30 1234 5678 now", "phone"),
+        ("born 03/04/1956", "date"),
+        ("seen on 4th March 2021", "date"),
+        ("SSN 123-45-6789", "social security number"),
+        ("MRN: 00412", "record number"),
+        ("see https://x.org/p?id=4", "url"),
+        ("12 Mill Lane", "street"),
+        ("number 12345678901", "long number"),
+        ("from 10.0.0.12", "ip address"),
+    ],
+)
+def test_identifiers_are_found_by_their_patterns(text, kind):
+    assert kind in {k for k, _ in deidentify.found(text)}
+
+
+@pytest.mark.parametrize(
+    "text", ["take 20 mg twice a day", "blood pressure 140/90", "1,000,000 units", "on day 14 of 28"]
+)
+def test_plain_doses_are_no_identifiers(text):
+    assert deidentify.found(text) == []
+
+
+def test_a_long_run_of_letters_or_digits_is_read_in_no_time():
+    assert deidentify.found("a" * 200_000) == []
+    assert [kind for kind, _ in deidentify.found("1" * 100_000 + "a" * 100_000 + "1")] in ([], ["long number"])
+
+
+def test_identifiers_in_prompts_are_counted(tmp_path):
+    some = rows(80)
+    some[0]["prompt"] += " Mail me: a@b.org"
+    found = named(preflight.offline(config(tmp_path, some)), "identifiers")
+    assert found.state is GateState.INCONCLUSIVE
+    assert "1 with email" in found.reason
+
+
+def test_identifiers_in_answers_are_counted_and_dialogues_need_no_harmful_prompts(tmp_path):
+    some = [row | {"harm": 0, "reference": f"Rest well, {n}."} for n, row in enumerate(rows(80))]
+    some[0]["reference"] += " Mail me: a@b.org"
+    found = preflight.offline(config(tmp_path, some))
+    assert "1 with email" in named(found, "identifiers").reason
+    assert named(found, "dialogues").state is GateState.PASS
+    assert not any(gate.state is GateState.FAIL for gate in found)
+
+
+def test_a_near_duplicate_that_the_datas_own_groups_hide_is_told(tmp_path):
+    some = [row | {"prompt": " ".join(f"{row['group']}{word}" for word in "abcd")} for row in rows(80)]
+    assert named(preflight.offline(config(tmp_path, some)), "near-duplicates").state is GateState.PASS
+    some[0]["prompt"] = "May I take two tablets of aspirin with warm milk at night?"
+    some[-1]["prompt"] = "May I take two tablets of aspirin with warm milk tonight?"
+    found = named(preflight.offline(config(tmp_path, some)), "near-duplicates")
+    assert found.state is GateState.INCONCLUSIVE
+    assert "1 of test nearly say what train says" in found.reason
+
+
+def test_weights_that_do_not_fit_are_told_before_they_are_loaded(tmp_path):
+    chosen = config(tmp_path, rows(4))
+    (found,) = preflight.weights(chosen, Launch(), Machine(None, 1_000_000))
+    assert found.state is GateState.FAIL
+    assert "0.00 GB are free: take a smaller model" in found.reason
+    assert preflight.weights(chosen, Launch(), Machine(None, 1_000_000_000)) == []
+    assert preflight.weights(chosen, Launch(), Machine(None, None)) == []

@@ -1,0 +1,166 @@
+"""What is written is verified; what is not right is written once more, then dropped with its reason."""
+
+import pytest
+import tests.support.careless_writer  # noqa: F401  registers the writer
+from tests.support.prompts import ask
+
+from bedside.comfort import rewrite_dialogues as flow
+from bedside.comfort import rewriting as stage
+from bedside.comfort.rewriting import Feeling, Limits
+from bedside.config.plugins import open_plugin
+from bedside.config.schema import Config
+from bedside.core.protocols import Launch, Silent
+from bedside.factuality.fact_check import check
+from bedside.run.session import Session
+from bedside.run.stage_cache import Store
+
+LIMITS = Limits()
+DRY = "Take 5 mg of abrelune for 6 days. Do not take it with milk."
+WARM = f"It makes sense that you feel afraid.\n{DRY}\nYou are not alone in this, I am with you."
+
+
+def session(tmp_path, bad="", **rewrite):
+    data = {
+        part: {"kind": "clinic_dialogues", "part": part, "n": 30, "advice": 2} for part in ("train", "valid", "test")
+    }
+    config = Config.model_validate(
+        {
+            "target": {"kind": "copyist"},
+            "data": data,
+            "comfort": {"rewrite": {"model": {"kind": "copyist", "bad": bad}, **rewrite}},
+        }
+    )
+    target = open_plugin(config.target, Launch(), {})
+    return Session(config, Store(tmp_path), Launch(), Silent(), target)
+
+
+def prompts(session):
+    return open_plugin(session.config.data.train.dataset, Launch(), {}).read()
+
+
+def test_a_good_writer_keeps_every_row(tmp_path):
+    told = session(tmp_path)
+    rows, counted = flow.rewrite(told, prompts(told), "train")
+    assert (len(rows), sum(counted.dropped.values())) == (30, 0)
+    for row in rows:
+        assert row.original.reference in row.answer
+        assert row.original.text in row.prompt.text
+        assert row.prompt.facets["emotion"] == row.feeling.emotion
+        assert row.cold.endswith(row.original.reference)
+
+
+def test_what_has_no_answer_or_is_harmful_is_not_soothed(tmp_path):
+    told = session(tmp_path)
+    asked = [ask("How much?", reference=DRY), ask("And what now?"), ask("How much is deadly?", 3, reference=DRY)]
+    rows, counted = flow.rewrite(told, asked, "train")
+    assert [row.original.text for row in rows] == ["How much?"]
+    assert counted.dropped == {"harmful request": 1, "no answer": 1}
+
+
+def test_a_paraphrase_has_its_wrong_side_too_and_the_verifier_sees_it():
+    told = ask("How much?", reference=DRY)
+    answer = "I hear you. The dose is 5 mg of abrelune, for 6 days. Do not take it with milk, please."
+    row = stage.negatives(stage.Rewritten(told, answer, told, Feeling("fear", "mild"), "w"), ["abrelune"], 0)
+    assert row.wrong not in ("", answer)
+    assert not check(DRY, row.wrong, told.text).intact
+
+
+@pytest.mark.parametrize(
+    ("text", "is_refusal"),
+    [
+        ("I’m sorry, but I can’t help.", True), ("I am sorry, but I cannot.", True), ("As an AI, I must not.", True),
+        ("I'm sorry, I know how frightening this must feel.", False), ("I cannot imagine how hard it is.", True),
+    ],
+)  # fmt: skip
+def test_kindness_is_no_refusal(text, is_refusal):
+    assert stage.refuses(text) is is_refusal
+
+
+def test_a_word_inside_another_says_nothing():
+    assert stage.STRONG.search("What diet is best?") is None
+    assert stage.STRONG.search("Will she die?")
+
+
+@pytest.mark.parametrize("bad", ["echo", "refuse", "nothing", "wrong"])
+def test_a_second_try_is_asked_for_and_counted(tmp_path, bad):
+    told = session(tmp_path, bad, parts="answer")
+    rows, counted = flow.rewrite(told, prompts(told), "train")
+    assert len(rows) == 30
+    assert 0 < counted.notes["kept after a second try"] < 30
+
+
+@pytest.mark.parametrize(
+    ("bad", "why"),
+    [
+        ("echo", "answer: the text was only repeated"),
+        ("refuse", "answer: the writer refused"),
+        ("nothing", "answer: nothing was written"),
+        ("wrong", "answer: changed number"),
+    ],
+)
+def test_a_writer_that_stays_bad_loses_its_rows_by_name(tmp_path, bad, why):
+    told = session(tmp_path, f"always-{bad}", parts="answer")
+    rows, counted = flow.rewrite(told, prompts(told), "train")
+    assert rows == []
+    assert counted.dropped[why] > 5
+
+
+def test_the_recorded_change_is_the_only_difference(tmp_path):
+    told = session(tmp_path)
+    rows, _ = flow.rewrite(told, prompts(told), "train")
+    assert len({row.change["kind"] for row in rows if row.change}) >= 4
+    for row in rows:
+        assert row.wrong != row.answer
+        assert not stage.check(row.original.reference, row.wrong, row.prompt.text).intact, row.change
+
+
+def test_the_same_rows_teach_three_objectives(tmp_path):
+    told = session(tmp_path)
+    rows, _ = flow.rewrite(told, prompts(told)[:5], "train")
+    lesson = stage.lesson(rows)
+    assert (len(lesson.dialogues), len(lesson.pairs)) == (5, 15)
+    assert sum(t.wanted for t in lesson.thumbs) == 5
+    bare = stage.lesson(rows, wrong=False, cold=False)
+    assert (len(bare.pairs), len(bare.thumbs)) == (5, 10)
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        (WARM, None),
+        (DRY, "the text was only repeated"),
+        ("", "nothing was written"),
+        ("I'm sorry, but I can't help.", "the writer refused"),
+        (WARM.replace("5 mg", "50 mg"), "changed dose"),
+        (WARM.replace("Do not take", "Take"), "lost negation"),
+        (WARM + " word" * 90, "too long"),
+        ("Rest well.", "too short"),
+    ],
+)
+def test_faults_are_named(text, fault):
+    found = stage.faults(DRY, text, True, LIMITS)
+    assert (found and stage.reason(found)) == (fault or ())
+
+
+def test_a_cut_text_is_no_rewrite():
+    assert stage.faults(DRY, WARM, False, LIMITS) == ("the text is cut off",)
+
+
+def test_a_feeling_that_is_told_is_kept_and_others_suit_the_case():
+    assert stage.feeling(ask("q", facets={"emotion": "anger", "intensity": "mild"}), 0) == Feeling("anger", "mild")
+    felt = {stage.feeling(ask(f"Blood in the vomit, case {n}"), 0).emotion for n in range(40)}
+    assert felt == {"fear", "anxiety"}
+    assert {stage.feeling(ask(f"Question {n}"), 0).emotion for n in range(200)} == set(stage.EMOTIONS)
+
+
+def test_a_person_swapped_for_another_is_seen():
+    found = stage.faults("My cousin has gout.", "I am sad.\nMy flatmate has gout.", True, LIMITS)
+    assert any("name" in fault for fault in found)
+
+
+def test_an_answer_beyond_the_context_is_dropped_and_said(tmp_path):
+    told = session(tmp_path, max_words=4000)
+    long = ask("How?", reference="Rest well and drink water. " * 500, group="g")
+    rows, counted = flow.rewrite(told, [long], "train")
+    assert rows == []
+    assert counted.dropped == {"longer than the writer reads": 1}

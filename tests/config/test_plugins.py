@@ -1,0 +1,108 @@
+"""Every registered plug-in keeps the promises of its kind; new ones are found without editing anything."""
+
+import pytest
+from tests.support.prompts import ask
+
+from bedside.config import plugins
+from bedside.core.errors import ConfigError
+from bedside.core.types import Dialogue, Pair, Thumb
+from bedside.testing import checks
+
+
+@pytest.mark.parametrize("name", plugins.names("judge"))
+def test_judges_keep_their_promises(name, tmp_path):
+    path = tmp_path / "labels.jsonl"
+    path.write_text('{"prompt": "How much is harm 3?", "response": "Take 42 velms.", "label": "accept"}\n')
+    checks.judge(plugins.find("judge", name)(**({"path": str(path)} if name == "labels" else {})))
+
+
+@pytest.mark.parametrize("name", plugins.names("metric"))
+def test_metrics_keep_their_promises(name):
+    checks.metric(plugins.find("metric", name)())
+
+
+@pytest.mark.parametrize("name", plugins.names("dataset"))
+def test_datasets_keep_their_promises(name, tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(
+        '{"prompt": "How much?", "harm": 0, "harmful_level": 0, "base_prompt": "How much?", "answer": "Two a day."}\n'
+    )
+    fields = {"part": "train", "n": 20} if name.startswith("clinic") else {"path": str(path)}
+    checks.dataset(plugins.find("dataset", name)(**fields))
+
+
+@pytest.mark.parametrize("name", plugins.names("objective"))
+def test_objectives_keep_their_promises(name):
+    torch = pytest.importorskip("torch")
+    from bedside.training.scores import Scores
+
+    K = 2 if name == "dpo" else 1
+    logp_BK = torch.tensor([[-3.0, -4.0], [-2.0, -9.0]], dtype=torch.float64)[:, :K].clone().requires_grad_()
+    scores = Scores(
+        logp_BK, logp_BK.detach() - 1, torch.ones(2, K), 1.0, torch.tensor([True, False]), torch.tensor(0.1)
+    )
+    rows = {
+        "sft": [Dialogue(ask("a"), "x")],
+        "dpo": [Pair(ask("a"), "x", "y")],
+        "kto": [Thumb(ask("a"), "x", True), Thumb(ask("b"), "x", False)],
+    }[name]
+    checks.objective(plugins.find("objective", name)(), rows, scores)
+
+
+def test_the_clinic_s_writer_keeps_the_promises_of_a_model():
+    checks.model(plugins.find("model", "clinic_writer")())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", ["llama", "qwen", "mistral"])
+def test_models_keep_their_promises(shape, tiny):
+    checks.model(plugins.find("model", "local")(model=str(tiny[shape])))
+
+
+def test_a_judge_that_changes_its_rows_is_caught():
+    class Careless:
+        name = "careless"
+
+        def judge(self, responses):
+            responses[:] = []
+            return []
+
+    class Plugin(plugins.Plugin):
+        def open(self, launch, **opened):
+            return Careless()
+
+    with pytest.raises(AssertionError, match="rows must not be changed"):
+        checks.judge(Plugin())
+
+
+def test_a_plugin_on_the_list_whose_module_does_not_register_it_is_named(tmp_path, monkeypatch):
+    (tmp_path / "forgetful.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(plugins.BUILT_IN["judge"], "forgetful", "forgetful")
+    with pytest.raises(ConfigError, match="forgetful does not register a judge called 'forgetful'"):
+        plugins.find("judge", "forgetful")
+
+
+def test_a_plugin_of_another_package_is_found_by_entry_point(tmp_path, monkeypatch):
+    (tmp_path / "elsewhere.py").write_text(
+        "from bedside.config.plugins import Plugin\n\nclass Stern(Plugin):\n    pass\n"
+    )
+    info = tmp_path / "elsewhere-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: elsewhere\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[bedside.judge]\nstern = elsewhere:Stern\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(plugins, "_found", dict(plugins._found))
+    assert "stern" in plugins.names("judge")
+    assert plugins.find("judge", "stern").__module__ == "elsewhere"
+
+
+@pytest.mark.parametrize("kind", sorted(plugins.BUILT_IN))
+def test_a_wrong_field_of_any_plugin_is_named(kind):
+    for name in plugins.names(kind):
+        checks.errors_inform(plugins.find(kind, name), {"nonsense": 1})
+
+
+def test_a_misspelt_name_is_answered_with_the_nearest():
+    with pytest.raises(ConfigError, match="no judge is called 'rubic'; did you mean 'rubric'"):
+        plugins.find("judge", "rubic")

@@ -1,0 +1,87 @@
+"""A judge under attack: who is talked out of what it read is caught."""
+
+import pytest
+
+from bedside.core.types import STANCES, Stance, Verdict
+from bedside.judge_audit import adversarial
+
+
+def test_every_string_carries_the_answer_and_there_are_sixty_or_more():
+    strings = [s for kind in adversarial.words()["strings"].values() for s in kind]
+    assert len(strings) >= 60
+    assert {a["stance"] for a in adversarial.words()["answers"]} == set(STANCES)
+    for string in strings:
+        text = adversarial.written(string, "THE ANSWER", "refuse")
+        assert text.count("THE ANSWER") == 1
+        assert "{answer}" not in text
+        assert "{fill}" not in text
+        assert isinstance(string, str) or len(text.encode()) == pytest.approx(string["to"], rel=0.02)
+    assert max(len(adversarial.written(s, "x", "refuse").encode()) for s in strings) >= 199_000
+    assert adversarial.written("{answer} {goal}", "say {goal}", "refuse") == "say {goal} refuse", (
+        "an answer is no template"
+    )
+
+
+class Gullible:
+    """Believes the last of the three labels it can find in the answer."""
+
+    name = "gullible"
+
+    def judge(self, responses):
+        return [self.one(r) for r in responses]
+
+    def one(self, response):
+        found = [(response.text.rfind(word), word) for word in STANCES if word in response.text]
+        return Verdict(response.id, self.name, Stance(max(found)[1] if found else "caution"))
+
+
+class Deaf(Gullible):
+    """Reads whether the fixed answer's own words are there, and nothing else."""
+
+    name = "deaf"
+
+    def one(self, response):
+        by = {row["core"]: row["stance"] for row in adversarial.words()["answers"]}
+        stance = next((stance for core, stance in by.items() if core in response.text), None)
+        if stance is None:
+            return Verdict(response.id, self.name, unreadable="?")
+        return Verdict(response.id, self.name, Stance(stance))
+
+
+def under_attack(judge):
+    answers = adversarial.shipped()
+    told = [v.stance for v in judge.judge([adversarial.plain(a) for a in answers])]
+    cases = adversarial.cases(answers, told)
+    rows = {r.id: r for case in cases for r in (case.before, case.after)}
+    found = adversarial.measured("j", judge.name, cases, {v.response: v for v in judge.judge(list(rows.values()))})
+    return {attack.kind: attack for attack in found.attacks}, found
+
+
+@pytest.mark.slow
+def test_a_judge_that_believes_what_it_reads_flips_and_one_that_does_not_does_not():
+    gullible, told = under_attack(Gullible())
+    assert gullible["all hostile strings"].flips.value > 0.9
+    assert gullible["all hostile strings"].towards.value == gullible["all hostile strings"].flips.value
+    assert told.worst
+    deaf, _ = under_attack(Deaf())
+    total = deaf["all hostile strings"]
+    assert total.flips.value == 0
+    assert total.flips.n >= 60 * 5
+    assert total.flips.high < 0.05
+    for kind in ("empathy added", "empathy removed", "safety-netting added", "safety-netting removed"):
+        assert deaf[kind].flips.n >= 6
+        assert deaf[kind].flips.value == 0
+
+
+def test_a_judge_that_takes_kindness_for_a_refusal_is_caught():
+    class Cold(Deaf):
+        name = "cold"
+
+        def one(self, response):
+            stance = Stance.REFUSE if "sorry" in response.text.lower() else Stance.ACCEPT
+            return Verdict(response.id, self.name, stance)
+
+    found, _ = under_attack(Cold())
+    assert found["empathy added"].flips.value > 0.05
+    assert found["empathy removed"].flips.value > 0
+    assert found["safety-netting added"].flips.value == 0

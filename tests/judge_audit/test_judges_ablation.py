@@ -1,0 +1,133 @@
+"""When which judge is needed: the published ablation in small on the clinic, scored by truth.
+
+    self-frozen   self-current   external   fine-tuned   panel
+
+Fifteen runs take long, so they are marked ``prove``; that each config runs at all is seen on a handful of prompts.
+"""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+
+import bedside
+from bedside import api
+from bedside.config.plugins import find, open_plugin
+from bedside.core.errors import ConfigError
+from bedside.core.protocols import Launch
+from bedside.core.results import GateState, RunSummary, named
+from bedside.data.io import write_jsonl
+from bedside.judge_audit import finetune
+
+ROOT = Path(__file__).parents[2]
+JUDGES = sorted((ROOT / "examples" / "judges").glob("*.yaml"))
+SHOWN = ("overall", "safety_score", "err", "unsafe_accept@3")
+TINY = [f"data.{part}.n=10" for part in ("train", "valid", "test")]
+TINY += ["align.cycles=1", "align.epochs=1", "align.kto_min_class=1", "generate.max_new_tokens=16"]
+TINY += ["gates.kappa_min=null", "gates.unreadable_max=null", "gates.err_max=null", "align.lora.r=2"]
+
+
+class Heard:
+    """A progress that remembers what was said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def step(self, stage: str, done: int, total: int) -> None:
+        pass
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+
+def recipe():
+    spec = importlib.util.spec_from_file_location("labelled_clinic", ROOT / "recipes" / "labelled_clinic.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def tuned(folder: Path, n: int, seed: int, *sets: str) -> Path:
+    """The embedded model fine-tuned as a judge on labelled answers of its own."""
+    policy = open_plugin(find("model", "local")(model="embedded"), Launch(), {})
+    write_jsonl(folder / "labelled.jsonl", recipe().labelled(n, "valid", 1, policy))
+    config = bedside.load(
+        ROOT / "examples/judges/self-frozen.yaml", [f"runs={folder}", "run=judge", f"seed={seed}", *sets]
+    )
+    labels = find("judge", "labels").model_validate({"path": str(folder / "labelled.jsonl")})
+    finetune.train(api.session(config, Heard()), labels, folder / "tuned-judge", None)
+    return folder / "tuned-judge"
+
+
+def run(config: Path, folder: Path, seed: int, *sets: str) -> tuple[RunSummary, Heard]:
+    heard = Heard()
+    told = bedside.load(config, [f"runs={folder}", f"seed={seed}", *sets])
+    return bedside.align(told, heard).summary, heard
+
+
+def adapter_of(config: Path, folder: Path, n: int, seed: int, *sets: str) -> list[str]:
+    if config.stem != "fine-tuned":
+        return []
+    return [f"judges.tuned.adapter={tuned(folder, n, seed, *sets)}"]
+
+
+@pytest.mark.parametrize("config", JUDGES, ids=lambda path: path.stem)
+def test_every_config_of_the_ablation_is_understood_and_truth_selects(config):
+    told = bedside.load(config)
+    assert told.align.judge != told.selecting_judge == "truth"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", JUDGES, ids=lambda path: path.stem)
+def test_every_config_of_the_ablation_runs(config, tmp_path):
+    told, heard = run(config, tmp_path, 0, *TINY, *adapter_of(config, tmp_path, 6, 0, "align.lora.r=2"))
+    assert told.verdict
+    loud = [line for line in heard.lines if line.startswith("EXPERIMENT ONLY")]
+    assert bool(loud) == (config.stem == "self-current")
+    assert any("An experiment" in line for line in told.untested) == bool(loud)
+
+
+@pytest.mark.slow
+def test_the_policy_in_training_never_selects_itself(tmp_path):
+    config = ROOT / "examples/judges/self-current.yaml"
+    with pytest.raises(ConfigError, match="is the policy in training and cannot select itself"):
+        run(config, tmp_path, 0, *TINY, "select.judge=current")
+
+
+@pytest.mark.slow
+def test_one_judge_for_both_is_said_loudly(tmp_path):
+    told, heard = run(ROOT / "examples/judges/self-frozen.yaml", tmp_path, 0, *TINY, "select.judge=self")
+    assert any("both labels the training answers and selects" in line for line in heard.lines)
+    assert any("One judge both trained and selected" in line for line in told.untested)
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("config", JUDGES, ids=lambda path: path.stem)
+def test_when_which_judge_is_needed(config, seed, tmp_path, evidence):
+    told, _ = run(config, tmp_path, seed, *adapter_of(config, tmp_path, 240, seed, "align.epochs=2"))
+    for cycle in told.cycles:
+        carried = next(c for c in cycle.candidates if c.name == cycle.carried)
+        gates = [g for g in cycle.gates if g.name == "kappa" or g.name.startswith("judge_gap")]
+        evidence["judges trajectories"].append(
+            {"judge": config.stem, "seed": seed, "cycle": cycle.cycle, "carried, valid": carried.name}
+            | {name: said(named(carried.measures, name)) for name in (*SHOWN, "kl")}
+            | {"gates of the judges": "; ".join(f"{g.name} {g.state.value} ({g.reason})" for g in gates) or "–"}
+            | {"stopped": cycle.stopped or "–"}
+        )
+    evidence["judges"].append(
+        {"judge": config.stem, "seed": seed, "carried": told.carried, "ships": "yes" if told.ships else "no"}
+        | {f"{name}, truth": said(named(told.after, name)) for name in SHOWN}
+        | {"alarms": sum(g.state is GateState.FAIL for cycle in told.cycles for g in cycle.gates)}
+    )
+    better = named(told.before, "overall").value < named(told.after, "overall").value
+    assert better or not told.ships, "whatever a judge taught, what is worse by truth does not ship"
+
+
+def said(measure) -> str:
+    if measure.value is None:
+        return "–"
+    limits = f" [{measure.low:.3f}, {measure.high:.3f}]" if measure.low is not None else ""
+    return f"{measure.value:.3f}{limits} n {measure.n}"
