@@ -3,7 +3,9 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test check prove bench embedded clean
+CORE   := .venv-core
+
+.PHONY: demo test test-core check prove bench embedded clean
 
 demo: $(VENV)/.train
 	$(BIN)/bedside demo
@@ -11,11 +13,13 @@ demo: $(VENV)/.train
 test: $(VENV)/.dev
 	$(BIN)/pytest -m "not prove" -n 2 --dist worksteal
 
+test-core: $(CORE)/.core
+	cd tests/core_install && ../../$(CORE)/bin/python -m pytest -q -p no:cacheprovider --noconftest -c /dev/null test_core.py
+
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
 
 prove: $(VENV)/.dev
 	$(BIN)/pytest -m prove -n 2 --dist load --maxschedchunk 1 --basetemp .prove
@@ -36,5 +40,11 @@ $(VENV)/.dev: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@ $(VENV)/.train
 
+# Another environment, without any extra: what torch hides, this shows.
+$(CORE)/.core: pyproject.toml constraints.txt
+	test -x $(CORE)/bin/python || $(PYTHON) -m venv $(CORE)
+	$(CORE)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e . pytest
+	touch $@
+
 clean:
-	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(CORE) runs .pytest_cache .mypy_cache .ruff_cache

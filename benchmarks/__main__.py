@@ -1,8 +1,10 @@
-"""Every question in a fresh process, answers in one file: `python -m benchmarks [--smoke] [--out FILE] [QUESTION …]`
+"""Run each question in a new process and write all answers to one file.
+
+    python -m benchmarks [--smoke] [--out FILE] [QUESTION …]
 
 A question is a module and its arguments: "training dpo tiny", "rollouts", "judging", "cycle", "memory", "scaling".
-Each answer is written as soon as it is there. ``--smoke`` asks for the least, to see that everything runs: it is
-written nowhere but on the screen.
+Each answer is written as soon as it is there. ``--smoke`` runs the smallest case of each, to see that it works, and
+writes no file.
 """
 
 import argparse
@@ -22,43 +24,43 @@ QUESTIONS = (
     "cycle",
     "memory",
 )
-"""Three quarters of an hour on two cores. "scaling" takes five minutes more and is asked by name."""
+"""Three quarters of an hour on two cores. "scaling" takes five minutes more and runs only if it is named."""
 RESULTS = Path(__file__).parent / "results" / "cpu.json"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("questions", nargs="*", default=QUESTIONS, metavar="QUESTION")
-    parser.add_argument("--smoke", action="store_true", help="the least of everything; no result is kept")
+    parser.add_argument("--smoke", action="store_true", help="the smallest case of each question; no file is written")
     parser.add_argument("--out", type=Path, default=RESULTS)
-    given = parser.parse_args()
-    told: dict[str, Any] = {
+    options = parser.parse_args()
+    results: dict[str, Any] = {
         "machine": measuring.machine(),
         "versions": measuring.versions(),
         "ratios": [],
         "details": {},
     }
-    print(json.dumps(told["machine"]), flush=True)
-    for question in given.questions:
+    print(json.dumps(results["machine"]), flush=True)
+    for question in options.questions:
         began = time.monotonic()
-        answer = _ask(question, smoke=given.smoke)
-        told["ratios"] += answer["ratios"]
-        told["details"][question] = answer["details"]
+        answer = _run_question(question, smoke=options.smoke)
+        results["ratios"] += answer["ratios"]
+        results["details"][question] = answer["details"]
         for r in answer["ratios"]:
             print(f"{r['name']:>28} {r['ratio']:7.2f}  [{r['low']:.2f}, {r['high']:.2f}]", flush=True)
         print(f"{'':>28} {time.monotonic() - began:.0f} s", flush=True)
-        if not given.smoke:
-            given.out.parent.mkdir(exist_ok=True)
-            given.out.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+        if not options.smoke:
+            options.out.parent.mkdir(exist_ok=True)
+            options.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
 
-def _ask(question: str, *, smoke: bool) -> Any:
+def _run_question(question: str, *, smoke: bool) -> Any:
     module, *rest = question.split()
     command = [sys.executable, "-m", f"benchmarks.{module}", *rest, *(["--smoke"] if smoke else [])]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{question} gave no answer:\n{done.stderr[-3000:]}")
-    return json.loads(done.stdout.splitlines()[-1])
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    if process.returncode:
+        raise SystemExit(f"{question} gave no answer:\n{process.stderr[-3000:]}")
+    return json.loads(process.stdout.splitlines()[-1])
 
 
 if __name__ == "__main__":

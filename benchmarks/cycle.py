@@ -15,47 +15,47 @@ from benchmarks.training import BATCH, Setting, quiet
 def ask(*, smoke: bool = False) -> dict[str, Any]:
     n, rounds = (2, 1) if smoke else (4 * BATCH, 5)
     vocabulary = shapes.SIZES["tiny"]["vocab_size"]
-    prompts, limits = rollouts.asked(n, skewed=False)
+    prompts, limits = rollouts.prompts_and_limits(n, skewed=False)
     limits = [limit // 8 for limit in limits] if smoke else limits
-    asked = judging.questions(n, vocabulary)
+    questions = judging.questions(n, vocabulary)
     rows = shapes.examples(n, vocabulary)
-    one, other, merged = (
+    policy, trl_policy, merged = (
         shapes.adapted("tiny"),
         shapes.adapted("tiny"),
         shapes.adapted("tiny").merge_and_unload().eval(),
     )
     parts: dict[str, dict[str, list[float]]] = {"bedside": {}, "others": {}}
 
-    def spent(side: str, part: str, work: Any) -> float:
+    def measure(side: str, part: str, work: Any) -> float:
         seconds, reported = measuring.timed(work)
         seconds = reported if isinstance(reported, float) else seconds
         parts[side].setdefault(part, []).append(round(seconds, 3))
         return seconds
 
     def ours(_: int) -> float:
-        one.eval()
+        policy.eval()
         return sum(
             [
-                spent("bedside", "answer", lambda: rollouts.ours(one, prompts, limits)),
-                spent("bedside", "judge", lambda: judging.ours(one, asked)),
-                spent("bedside", "kto", lambda: training.ours("kto", one, rows)),
-                spent("bedside", "dpo", lambda: training.ours("dpo", one, rows)),
+                measure("bedside", "answer", lambda: rollouts.ours(policy, prompts, limits)),
+                measure("bedside", "judge", lambda: judging.ours(policy, questions)),
+                measure("bedside", "kto", lambda: training.ours("kto", policy, rows)),
+                measure("bedside", "dpo", lambda: training.ours("dpo", policy, rows)),
             ]
         )
 
     def theirs(_: int) -> float:
         return sum(
             [
-                spent("others", "answer", lambda: rollouts.theirs(merged, prompts, limits, n)),
-                spent("others", "judge", lambda: judging.theirs(merged, asked, 3 * n)),
-                spent("others", "kto", lambda: training.theirs("kto", other, rows, Setting(BATCH))),
-                spent("others", "dpo", lambda: training.theirs("dpo", other, rows, Setting(min(4, BATCH)))),
+                measure("others", "answer", lambda: rollouts.theirs(merged, prompts, limits, n)),
+                measure("others", "judge", lambda: judging.theirs(merged, questions, 3 * n)),
+                measure("others", "kto", lambda: training.theirs("kto", trl_policy, rows, Setting(BATCH))),
+                measure("others", "dpo", lambda: training.theirs("dpo", trl_policy, rows, Setting(min(4, BATCH)))),
             ]
         )
 
     seconds = measuring.alternate({"bedside": ours, "others": theirs}, rounds)
-    found = [measuring.ratio("cycle", seconds["others"], seconds["bedside"])]
-    return measuring.answer(found, prompts=n, rounds=rounds, seconds=parts)
+    ratios = [measuring.ratio("cycle", seconds["others"], seconds["bedside"])]
+    return measuring.answer(ratios, prompts=n, rounds=rounds, seconds=parts)
 
 
 if __name__ == "__main__":

@@ -25,57 +25,57 @@ KINDS = ("dpo", "kto", "sft")
 
 @dataclass(frozen=True)
 class Plan:
-    """What is asked of a size: on an H200 about two minutes each."""
+    """How much is run for one size: about two minutes on an H200."""
 
     batch: int
     """Rows of an optimizer step, both sides."""
     rows: int
     """Rows of an epoch."""
-    tried: tuple[int, ...]
-    """Batches that TRL may choose from; KTO's is the optimizer batch, for its z is a mean over it."""
+    trl_batches: tuple[int, ...]
+    """Batch sizes that TRL may choose from; for KTO only the optimizer batch: z is a mean over it."""
     answers: int
     rounds: int
     pack: int
-    """Our tokens of a micro-batch."""
+    """Tokens of a micro-batch here."""
 
 
 PLANS = {"1b": Plan(32, 192, (8, 32), 64, 3, 16384), "8b": Plan(16, 64, (4, 8), 64, 2, 8192)}
 
 
 def gates() -> dict[str, Any]:
-    """Differs anything in fp32, nothing is timed."""
+    """How far both sides agree in fp32. SystemExit if a result differs: nothing is timed then."""
     rows = shapes.examples(2 * training.BATCH, shapes.SIZES["tiny"]["vocab_size"], seed=99)
-    found: dict[str, Any] = {kind: training.agree(kind, "tiny", rows) for kind in KINDS}
-    prompts, limits = rollouts.asked(32, skewed=True)
+    agreement: dict[str, Any] = {kind: training.agree(kind, "tiny", rows) for kind in KINDS}
+    prompts, limits = rollouts.prompts_and_limits(32, skewed=True)
     merged = shapes.adapted("tiny").merge_and_unload().eval()
     ours = rollouts.ours(shapes.adapted("tiny").eval(), prompts, limits)
-    found["greedy_identical"] = ours == rollouts.theirs(merged, prompts, limits, 32)
-    asked = judging.questions(16, shapes.SIZES["tiny"]["vocab_size"])
-    found["labels_identical"] = judging.ours(merged, asked) == judging.constrained(merged, asked)
-    if not (found["greedy_identical"] and found["labels_identical"]):
-        raise SystemExit(f"{found}; nothing is timed")
-    return found
+    agreement["greedy_identical"] = ours == rollouts.theirs(merged, prompts, limits, 32)
+    questions = judging.questions(16, shapes.SIZES["tiny"]["vocab_size"])
+    agreement["labels_identical"] = judging.ours(merged, questions) == judging.constrained(merged, questions)
+    if not (agreement["greedy_identical"] and agreement["labels_identical"]):
+        raise SystemExit(f"{agreement}; nothing is timed")
+    return agreement
 
 
-class Asked:
-    """The questions for one size, on two models of the same weights."""
+class SizeBenchmark:
+    """All benchmarks for one model size, on two models with the same weights."""
 
     def __init__(self, size: str, plan: Plan, peak: float) -> None:
         self.size, self.plan, self.peak = size, plan, peak
         vocabulary = shapes.SIZES[size]["vocab_size"]
         self.rows = shapes.examples(plan.rows, vocabulary)
-        self.prompts, self.limits = rollouts.asked(plan.answers, skewed=False)
+        self.prompts, self.limits = rollouts.prompts_and_limits(plan.answers, skewed=False)
         self.questions = judging.questions(plan.answers, vocabulary)
-        self.one, self.other = shapes.adapted(size), shapes.adapted(size)
+        self.policy, self.trl_policy = shapes.adapted(size), shapes.adapted(size)
         self.ratios: list[measuring.Ratio] = []
         self.details: dict[str, Any] = {"plan": asdict(plan)}
         self.setting: dict[str, Setting] = {}
 
     def train(self, kind: str) -> None:
         plan = self.plan
-        tried = (plan.batch,) if kind == "kto" else plan.tried
-        spent = {n: self._theirs(kind, Setting(n)) for n in tried}
-        self.setting[kind] = Setting(min(spent, key=lambda n: spent[n]))
+        trl_batches = (plan.batch,) if kind == "kto" else plan.trl_batches
+        seconds_by_batch = {n: self._theirs(kind, Setting(n)) for n in trl_batches}
+        self.setting[kind] = Setting(min(seconds_by_batch, key=lambda n: seconds_by_batch[n]))
         self._ours(kind)
         memory: dict[str, float] = {}
         seconds = measuring.alternate(
@@ -85,7 +85,7 @@ class Asked:
             },
             plan.rounds,
         )
-        self._told(f"{kind}_{self.size}", seconds["trl"], seconds["bedside"])
+        self._add_ratio(f"{kind}_{self.size}", seconds["trl"], seconds["bedside"])
         self.details[kind] = {
             "seconds": seconds,
             "trl_batch": self.setting[kind].per_device,
@@ -94,23 +94,23 @@ class Asked:
         }
 
     def answer(self) -> None:
-        merged = self.other.merge_and_unload().eval()
-        self.one.eval()
-        rollouts.ours(self.one, self.prompts, self.limits)
+        merged = self.trl_policy.merge_and_unload().eval()
+        self.policy.eval()
+        rollouts.ours(self.policy, self.prompts, self.limits)
         self._generated(merged)
         seconds = measuring.alternate(
             {
-                "bedside": lambda _: rollouts.ours(self.one, self.prompts, self.limits),
+                "bedside": lambda _: rollouts.ours(self.policy, self.prompts, self.limits),
                 "generate": lambda _: self._generated(merged),
             },
             self.plan.rounds,
         )
-        self._told(f"rollout_{self.size}", seconds["generate"], seconds["bedside"])
+        self._add_ratio(f"rollout_{self.size}", seconds["generate"], seconds["bedside"])
         useful = rollouts.useful(self.size, self.prompts, self.limits, self.plan.rounds)
         self.details["rollout"] = {"seconds": seconds, **measuring.rates(useful, seconds, self.peak)}
 
     def judge(self) -> None:
-        model = self.other
+        model = self.trl_policy
         sides: dict[str, Callable[[int], Any]] = {
             "bedside": lambda _: judging.ours(model, self.questions),
             "generate": lambda _: judging.theirs(model, self.questions, 96),
@@ -118,74 +118,79 @@ class Asked:
         for side in sides.values():
             side(0)
         seconds = measuring.alternate(sides, self.plan.rounds)
-        self._told(f"judge_{self.size}", seconds["generate"], seconds["bedside"])
+        self._add_ratio(f"judge_{self.size}", seconds["generate"], seconds["bedside"])
         useful = judging.useful(self.size, self.questions, self.plan.rounds)
         self.details["judge"] = {"seconds": seconds, **measuring.rates(useful, seconds, self.peak)}
 
     def cycle(self) -> None:
-        """Answers, verdicts, KTO and DPO: the sum of what the four took, round by round."""
+        """Answers, verdicts, KTO and DPO: the sum of their seconds, for each round."""
         parts = {"bedside": ("bedside",) * 4, "others": ("generate", "generate", "trl", "trl")}
-        asked = ("rollout", "judge", "kto", "dpo")
+        stages = ("rollout", "judge", "kto", "dpo")
         sums = {
             side: [
-                sum(self.details[part]["seconds"][name][n] for part, name in zip(asked, names, strict=True))
+                sum(self.details[part]["seconds"][name][n] for part, name in zip(stages, names, strict=True))
                 for n in range(self.plan.rounds)
             ]
             for side, names in parts.items()
         }
-        self._told(f"cycle_{self.size}", sums["others"], sums["bedside"])
+        self._add_ratio(f"cycle_{self.size}", sums["others"], sums["bedside"])
 
     def _generated(self, merged: Any) -> Any:
         return rollouts.theirs(merged, self.prompts, self.limits, len(self.prompts))
 
     def _ours(self, kind: str) -> Any:
-        return training.ours(kind, self.one, self.rows, self.plan.batch, self.plan.pack)
+        return training.ours(kind, self.policy, self.rows, self.plan.batch, self.plan.pack)
 
     def _theirs(self, kind: str, setting: Setting) -> float:
-        return training.theirs(kind, self.other, self.rows, setting, self.plan.batch)
+        return training.theirs(kind, self.trl_policy, self.rows, setting, self.plan.batch)
 
-    def _told(self, name: str, theirs: list[float], ours: list[float]) -> None:
+    def _add_ratio(self, name: str, theirs: list[float], ours: list[float]) -> None:
         self.ratios.append(measuring.ratio(name, theirs, ours))
         last = self.ratios[-1]
         print(f"{name:>16} {last.ratio:6.2f}  [{last.low:.2f}, {last.high:.2f}]", flush=True)
 
 
 def _peak(memory: dict[str, float], side: str, work: Callable[[], Any]) -> Any:
-    """What ``work`` gives; the most gigabytes that lay on the card, the weights of both sides apart."""
+    """The result of ``work``; ``memory[side]`` becomes its peak in GiB on the card, without the weights."""
     gc.collect()
     torch.cuda.empty_cache()
     before = torch.cuda.memory_allocated()
     torch.cuda.reset_peak_memory_stats()
-    done = work()
+    result = work()
     memory[side] = round((torch.cuda.max_memory_allocated() - before) / 2**30, 2)
-    return done
+    return result
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
     parser.add_argument("sizes", nargs="*", default=["1b", "8b"])
     parser.add_argument("--out", type=Path, default=RESULTS)
-    given = parser.parse_args()
-    told: dict[str, Any] = {"machine": measuring.machine(), "versions": measuring.versions(), "ratios": []}
+    options = parser.parse_args()
+    results: dict[str, Any] = {"machine": measuring.machine(), "versions": measuring.versions(), "ratios": []}
     peak = measuring.gemm_peak(8192, 20, torch.bfloat16, shapes.DEVICE)
-    told["machine"]["gemm_bf16_tflops"] = round(peak / 1e12, 1)
-    print(json.dumps(told["machine"]), flush=True)
-    told["gates"] = gates()
-    print(json.dumps(told["gates"]), flush=True)
-    told["details"] = {}
-    for size in given.sizes:
-        asked = Asked(size, PLANS[size], peak)
-        for question in (*((asked.train, k) for k in KINDS), (asked.answer,), (asked.judge,), (asked.cycle,)):
+    results["machine"]["gemm_bf16_tflops"] = round(peak / 1e12, 1)
+    print(json.dumps(results["machine"]), flush=True)
+    results["gates"] = gates()
+    print(json.dumps(results["gates"]), flush=True)
+    results["details"] = {}
+    for size in options.sizes:
+        benchmark = SizeBenchmark(size, PLANS[size], peak)
+        for question in (
+            *((benchmark.train, k) for k in KINDS),
+            (benchmark.answer,),
+            (benchmark.judge,),
+            (benchmark.cycle,),
+        ):
             try:
                 question[0](*question[1:])
             except (RuntimeError, KeyError):
-                asked.details.setdefault("failed", []).append(traceback.format_exc())
+                benchmark.details.setdefault("failed", []).append(traceback.format_exc())
                 print(traceback.format_exc(), flush=True)
-            told["details"][size] = asked.details
-            kept = [r for r in told["ratios"] if not r["name"].endswith(size)]
-            told["ratios"] = kept + [asdict(r) for r in asked.ratios]
-            given.out.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-        del asked
+            results["details"][size] = benchmark.details
+            kept = [r for r in results["ratios"] if not r["name"].endswith(size)]
+            results["ratios"] = kept + [asdict(r) for r in benchmark.ratios]
+            options.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        del benchmark
         gc.collect()
         torch.cuda.empty_cache()
 

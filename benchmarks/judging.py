@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from bedside.training.logprobs import last_logprobs
+from bedside.training.logprobs import next_token_logprobs
 from benchmarks import measuring, shapes
 from benchmarks.rollouts import Ids, generate
 from benchmarks.shapes import PAD
@@ -37,27 +37,27 @@ def questions(n: int, vocabulary: int, seed: int = 0) -> Ids:
     return [[*head, *r.prompt, *r.chosen[:-1], *question, *order] for r in rows for order in orders]
 
 
-def ours(model: Any, asked: Ids) -> list[int]:
+def ours(model: Any, prompts: Ids) -> list[int]:
     """The likeliest label of each question."""
-    places = last_logprobs(model, asked, LABELS, PAD).argmax(-1).tolist()
+    places = next_token_logprobs(model, prompts, LABELS, PAD).argmax(-1).tolist()
     return [LABELS[place] for place in places]
 
 
-def theirs(model: Any, asked: Ids, batch: int) -> Ids:
-    order = sorted(range(len(asked)), key=lambda i: -len(asked[i]))
-    answers: Ids = [[] for _ in asked]
+def theirs(model: Any, prompts: Ids, batch: int) -> Ids:
+    order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
+    answers: Ids = [[] for _ in prompts]
     for start in range(0, len(order), batch):
         run = order[start : start + batch]
-        rows = generate(model, [asked[i] for i in run], [NEW_TOKENS] * len(run))
+        rows = generate(model, [prompts[i] for i in run], [NEW_TOKENS] * len(run))
         for i, row in zip(run, rows, strict=True):
             answers[i] = row
     return answers
 
 
-def constrained(model: Any, asked: Ids) -> list[int]:
-    """Greedy decoding that may say labels only, one question at a time."""
-    found = []
-    for ids in asked:
+def constrained(model: Any, prompts: Ids) -> list[int]:
+    """Greedy decoding constrained to the labels, one question at a time."""
+    results = []
+    for ids in prompts:
         row = torch.tensor([ids], device=shapes.DEVICE)
         with torch.no_grad():
             out = model.generate(
@@ -68,49 +68,49 @@ def constrained(model: Any, asked: Ids) -> list[int]:
                 pad_token_id=PAD,
                 prefix_allowed_tokens_fn=lambda *_: list(LABELS),
             )
-        found.append(int(out[0, -1]))
-    return found
+        results.append(int(out[0, -1]))
+    return results
 
 
 def ask(size: str = "tiny", *, smoke: bool = False) -> dict[str, Any]:
     n, rounds = (4, 1) if smoke else (32, 7)
     model = shapes.base(size)
-    asked = questions(n, shapes.SIZES[size]["vocab_size"])
-    if ours(model, asked) != constrained(model, asked):
+    prompts = questions(n, shapes.SIZES[size]["vocab_size"])
+    if ours(model, prompts) != constrained(model, prompts):
         raise SystemExit("labels differ from constrained greedy decoding's; nothing is timed")
     sizes = [3 * n] if smoke else [12, 24, 48, 96]
-    best = min(sizes, key=lambda b: measuring.timed(lambda: theirs(model, asked, b))[0])
+    best = min(sizes, key=lambda b: measuring.timed(lambda: theirs(model, prompts, b))[0])
     seconds = measuring.alternate(
         {
-            "bedside": lambda _: ours(model, asked),
-            "generate": lambda _: theirs(model, asked, best),
-            "one order": lambda _: theirs(model, asked[::3], best),
+            "bedside": lambda _: ours(model, prompts),
+            "generate": lambda _: theirs(model, prompts, best),
+            "one order": lambda _: theirs(model, prompts[::3], best),
         },
         rounds,
     )
-    found = [
+    results = [
         measuring.ratio("judge", seconds["generate"], seconds["bedside"]),
         measuring.ratio("judge_one_order", seconds["one order"], seconds["bedside"]),
     ]
     both = {side: seconds[side] for side in ("bedside", "generate")}
-    told = measuring.rates(useful(size, asked, rounds), both)
+    rates = measuring.rates(useful(size, prompts, rounds), both)
     return measuring.answer(
-        found, answers=n, rounds=rounds, labels_identical=True, best_batch=best, judge={"seconds": seconds, **told}
+        results, answers=n, rounds=rounds, labels_identical=True, best_batch=best, judge={"seconds": seconds, **rates}
     )
 
 
-def useful(size: str, asked: Ids, rounds: int) -> tuple[int, float]:
+def useful(size: str, prompts: Ids, rounds: int) -> tuple[int, float]:
     """Tokens of each exchange once and of its three orders, and their arithmetic.
 
     2 FLOP a weight and token; the head meets a token a question, and is not counted.
     """
-    tokens = rounds * (sum(map(len, asked[::3])) + 2 * ORDER * (len(asked) // 3))
+    tokens = rounds * (sum(map(len, prompts[::3])) + 2 * ORDER * (len(prompts) // 3))
     return tokens, 2.0 * tokens * shapes.body_weights(size)
 
 
-def labels_of(spoken: Sequence[Sequence[int]]) -> list[int | None]:
-    """What a parser makes of generated answers: the first label in each, None where there is none."""
-    return [next((i for i in ids if i in LABELS), None) for ids in spoken]
+def labels_of(answers: Sequence[Sequence[int]]) -> list[int | None]:
+    """The first label in each generated answer, None if it has none."""
+    return [next((i for i in ids if i in LABELS), None) for ids in answers]
 
 
 if __name__ == "__main__":

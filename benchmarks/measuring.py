@@ -28,7 +28,7 @@ class Ratio:
 
 
 def machine() -> dict[str, Any]:
-    found = {
+    facts = {
         "cpu": processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
@@ -37,9 +37,9 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
     }
     if not torch.cuda.is_available():
-        return found | {"gemm_gflops": round(gemm_peak() / 1e9, 1)}
+        return facts | {"gemm_gflops": round(gemm_peak() / 1e9, 1)}
     card = torch.cuda.get_device_properties(0)
-    return found | {"gpu": card.name, "gpu_memory_gb": round(card.total_memory / 2**30, 1), "cuda": torch.version.cuda}
+    return facts | {"gpu": card.name, "gpu_memory_gb": round(card.total_memory / 2**30, 1), "cuda": torch.version.cuda}
 
 
 def versions() -> dict[str, str]:
@@ -48,22 +48,22 @@ def versions() -> dict[str, str]:
 
 def gemm_peak(side: int = 1536, tries: int = 8, dtype: torch.dtype = torch.float32, device: str = "cpu") -> float:
     """FLOP/s of torch.mm: the best of a few, for a peak is what was once reached."""
-    one = torch.randn(side, side, dtype=dtype, device=device)
-    times = [timed(lambda: torch.mm(one, one))[0] for _ in range(tries)]
+    matrix = torch.randn(side, side, dtype=dtype, device=device)
+    times = [timed(lambda: torch.mm(matrix, matrix))[0] for _ in range(tries)]
     return 2 * side**3 / min(times)
 
 
 def timed(work: Callable[[], Any]) -> tuple[float, Any]:
     gc.collect()
-    _settled()
+    _synchronize()
     began = time.perf_counter()
     result = work()
-    _settled()
+    _synchronize()
     return time.perf_counter() - began, result
 
 
-def _settled() -> None:
-    """A GPU has done what it was asked."""
+def _synchronize() -> None:
+    """Wait until a GPU has finished."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 
@@ -85,12 +85,12 @@ def ratio(name: str, theirs: Sequence[float], ours: Sequence[float]) -> Ratio:
 
 
 def utilisation(flops: float, seconds: float, peak: float) -> float:
-    """Share of the GEMM peak of this very run that useful arithmetic reached."""
+    """Useful arithmetic as a share of the GEMM peak of this run."""
     return round(flops / seconds / peak, 3)
 
 
 def rates(useful: tuple[int, float], seconds: dict[str, list[float]], peak: float | None = None) -> dict[str, Any]:
-    """What each side makes of the useful tokens and arithmetic of all rounds, by the GEMM peak of this very run."""
+    """Useful tokens a second, and useful arithmetic as a share of the GEMM peak of this run, for each side."""
     (tokens, flops), peak = useful, peak or gemm_peak()
     return {
         "gemm_gflops": round(peak / 1e9, 1),
@@ -100,12 +100,12 @@ def rates(useful: tuple[int, float], seconds: dict[str, list[float]], peak: floa
 
 
 def answer(ratios: Sequence[Ratio], **details: Any) -> dict[str, Any]:
-    """What a question's process prints, as one line of JSON."""
+    """The result of a question; its process prints it as one line of JSON."""
     return {"ratios": [asdict(r) for r in ratios], "details": details}
 
 
 def processor() -> str:
-    """What the CPU calls itself. How it rounds decides what some trainings come to."""
+    """The name of the CPU. Its rounding decides the result of some trainings."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as lines:
             return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))

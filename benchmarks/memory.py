@@ -1,7 +1,7 @@
 """Peak memory of an epoch above the imports, each side in a process of its own: `python -m benchmarks.memory`
 
-``rss`` is ours by TRL's, of KTO or DPO, whichever is the larger; TRL tuned as for time (its batch is the largest
-memory it could do with less of, so ``per_device`` is said).
+``rss`` is ours by TRL's, of KTO or DPO, whichever is the larger; TRL tuned as for time (its batch decides
+its memory, so ``per_device`` is reported).
 """
 
 import json
@@ -31,18 +31,20 @@ def alone(side: str, kind: str, size: str, n: int, per_device: int) -> float:
 
 def ask(*, smoke: bool = False) -> dict[str, Any]:
     size, n = ("tiny", BATCH) if smoke else ("small", BATCH)
-    found: dict[str, dict[str, float]] = {}
+    megabytes_by_kind: dict[str, dict[str, float]] = {}
     for kind, per_device in (("kto", BATCH), ("dpo", 4)):
-        found[kind] = {side: _fresh(side, kind, size, n, per_device) for side in ("bedside", "trl")}
-    each = [megabytes["bedside"] / megabytes["trl"] for megabytes in found.values()]
+        megabytes_by_kind[kind] = {side: _fresh(side, kind, size, n, per_device) for side in ("bedside", "trl")}
+    each = [megabytes["bedside"] / megabytes["trl"] for megabytes in megabytes_by_kind.values()]
     worst = measuring.Ratio("rss", round(max(each), 3), round(min(each), 3), round(max(each), 3))
-    return measuring.answer([worst], megabytes=found, size=size, rows=n, per_device={"kto": BATCH, "dpo": 4})
+    return measuring.answer(
+        [worst], megabytes=megabytes_by_kind, size=size, rows=n, per_device={"kto": BATCH, "dpo": 4}
+    )
 
 
-def _fresh(*asked: Any) -> float:
-    command = [sys.executable, "-m", "benchmarks.memory", "--alone", *map(str, asked)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return round(float(done.stdout.splitlines()[-1]), 1)
+def _fresh(*arguments: Any) -> float:
+    command = [sys.executable, "-m", "benchmarks.memory", "--alone", *map(str, arguments)]
+    process = subprocess.run(command, capture_output=True, text=True, check=True)
+    return round(float(process.stdout.splitlines()[-1]), 1)
 
 
 if __name__ == "__main__":

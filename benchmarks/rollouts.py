@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
-from bedside.training.generation import Draw, decode
+from bedside.training.generation import TokenSampler, decode
 from benchmarks import measuring, shapes
 from benchmarks.shapes import END, PAD
 from benchmarks.training import quiet
@@ -33,13 +33,13 @@ class _Limits(StoppingCriteria):
 
 
 def ours(model: Any, prompts: Ids, limits: Sequence[int]) -> Ids:
-    answers = decode(model, prompts, limits, frozenset([END]), Draw())
+    answers = decode(model, prompts, limits, frozenset([END]), TokenSampler())
     assert answers is not None
     return answers
 
 
 def theirs(model: Any, prompts: Ids, limits: Sequence[int], batch: int) -> Ids:
-    """By length, so that little is padded."""
+    """Batches of ``batch`` prompts, sorted by length so that little is padded."""
     order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
     answers: Ids = [[] for _ in prompts]
     for start in range(0, len(order), batch):
@@ -59,10 +59,10 @@ def generate(model: Any, prompts: Ids, limits: Sequence[int]) -> Ids:
     stops = StoppingCriteriaList([_Limits(width, limits)])
     with torch.no_grad():
         out = model.generate(input_ids=ids, attention_mask=mask, generation_config=config, stopping_criteria=stops)
-    return [_ended(row[:limit]) for row, limit in zip(out[:, width:].tolist(), limits, strict=True)]
+    return [_cut_at_end(row[:limit]) for row, limit in zip(out[:, width:].tolist(), limits, strict=True)]
 
 
-def asked(n: int, *, skewed: bool, seed: int = 0) -> tuple[Ids, list[int]]:
+def prompts_and_limits(n: int, *, skewed: bool, seed: int = 0) -> tuple[Ids, list[int]]:
     """Prompts and how many tokens each answer gets."""
     rows = shapes.examples(n, shapes.SIZES["tiny"]["vocab_size"], skewed=skewed, seed=seed)
     return [list(row.prompt) for row in rows], [len(row.chosen) for row in rows]
@@ -71,16 +71,16 @@ def asked(n: int, *, skewed: bool, seed: int = 0) -> tuple[Ids, list[int]]:
 def ask(*, smoke: bool = False) -> dict[str, Any]:
     n, rounds = (6, 1) if smoke else (64, 5)
     model, merged = shapes.adapted("tiny").eval(), shapes.adapted("tiny").merge_and_unload().eval()
-    found, details = [], {}
+    ratios, details = [], {}
     for skewed in (False, True):
-        prompts, limits = asked(n, skewed=skewed)
+        prompts, limits = prompts_and_limits(n, skewed=skewed)
         limits = [limit // 8 for limit in limits] if smoke else limits
         seconds, best = compared(model, merged, prompts, limits, rounds)
         name = "rollout_skewed" if skewed else "rollout"
-        found.append(measuring.ratio(name, seconds["generate"], seconds["bedside"]))
-        told = measuring.rates(useful("tiny", prompts, limits, rounds), seconds)
-        details[name] = {"seconds": seconds, **told, "best_batch": best}
-    return measuring.answer(found, prompts=n, rounds=rounds, greedy_identical=True, **details)
+        ratios.append(measuring.ratio(name, seconds["generate"], seconds["bedside"]))
+        rates = measuring.rates(useful("tiny", prompts, limits, rounds), seconds)
+        details[name] = {"seconds": seconds, **rates, "best_batch": best}
+    return measuring.answer(ratios, prompts=n, rounds=rounds, greedy_identical=True, **details)
 
 
 def useful(size: str, prompts: Ids, limits: Sequence[int], rounds: int) -> tuple[int, float]:
@@ -105,7 +105,7 @@ def compared(
     return measuring.alternate(sides, rounds), best
 
 
-def _ended(ids: list[int]) -> list[int]:
+def _cut_at_end(ids: list[int]) -> list[int]:
     return ids[: ids.index(END) + 1] if END in ids else ids
 
 

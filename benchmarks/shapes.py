@@ -58,15 +58,17 @@ class Example:
     prompt: tuple[int, ...]
     chosen: tuple[int, ...]
     rejected: tuple[int, ...]
-    wanted: bool
+    label: bool
 
 
 def base(size: str) -> Any:
     """About 4 or 135 million weights, 1.2 or 8 billion, frozen."""
     torch.manual_seed(0)
     with torch.device(DEVICE):
-        made = AutoModelForCausalLM.from_config(_config(size), dtype=torch.bfloat16 if size in LARGE else torch.float32)
-    return made.eval().requires_grad_(False)
+        model = AutoModelForCausalLM.from_config(
+            _config(size), dtype=torch.bfloat16 if size in LARGE else torch.float32
+        )
+    return model.eval().requires_grad_(False)
 
 
 def _config(size: str) -> Any:
@@ -82,11 +84,11 @@ def _config(size: str) -> Any:
 
 
 def weights(size: str) -> int:
-    """Weights that every token is multiplied with: of embeddings, those that are the head too."""
+    """Weights that every token is multiplied with; embeddings count only where they are also the head."""
     with torch.device("meta"):
-        made = AutoModelForCausalLM.from_config(_config(size))
-    tied = made.config.tie_word_embeddings
-    return sum(p.numel() for p in made.parameters()) - (0 if tied else made.get_input_embeddings().weight.numel())
+        model = AutoModelForCausalLM.from_config(_config(size))
+    tied = model.config.tie_word_embeddings
+    return sum(p.numel() for p in model.parameters()) - (0 if tied else model.get_input_embeddings().weight.numel())
 
 
 def body_weights(size: str) -> int:
@@ -95,7 +97,7 @@ def body_weights(size: str) -> int:
 
 
 def adapted(size: str) -> Any:
-    """The base under a random adapter: with B at nought the first gradients of A would be nought too."""
+    """The base with a random adapter: if B were zero, the first gradients of A would be zero too."""
     model = get_peft_model(base(size), LoraConfig(**LORA))
     draw = torch.Generator().manual_seed(1)
     with torch.no_grad():
@@ -135,11 +137,11 @@ def examples(n: int, vocabulary: int, *, skewed: bool = False, seed: int = 0) ->
 
 
 def tokenizer(vocabulary: int) -> Any:
-    """A word an id, so that TRL's texts become exactly our ids."""
+    """One word for each id, so that the texts given to TRL become exactly the ids used here."""
     words = {"<pad>": PAD, "<end>": END, **{f"w{i}": i for i in range(2, vocabulary)}}
-    made = Tokenizer(models.WordLevel(words, unk_token="<pad>"))
-    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    return PreTrainedTokenizerFast(tokenizer_object=made, pad_token="<pad>", eos_token="<end>")
+    words_only = Tokenizer(models.WordLevel(words, unk_token="<pad>"))
+    words_only.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return PreTrainedTokenizerFast(tokenizer_object=words_only, pad_token="<pad>", eos_token="<end>")
 
 
 def text_of(ids: Sequence[int]) -> str:

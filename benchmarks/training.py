@@ -20,15 +20,15 @@ import torch
 
 from bedside.config.plugins import find, open_plugin
 from bedside.core.protocols import Launch
-from bedside.core.types import Message, Prompt, Thumb
+from bedside.core.types import Message, Prompt, UnpairedPreference
 from bedside.training import train, trainer
 from bedside.training.logprobs import logps
-from bedside.training.lora_linear import fused
+from bedside.training.lora_linear import use_lora_linear
 from benchmarks import measuring, shapes
 from benchmarks.shapes import PAD, Example
 
 BATCH = 8
-"""Rows of an optimizer step, where none are named."""
+"""Rows of an optimizer step by default."""
 RATE, BETA = 1e-4, 0.1
 
 
@@ -44,27 +44,28 @@ class Setting:
 def ours(
     kind: str, model: Any, rows: Sequence[Example], batch: int = BATCH, pack: int = 8192
 ) -> list[dict[str, float]]:
-    """One epoch over ``rows`` in their order, references included; the log of its steps."""
-    fused(model)  # as the engine's own loader does; no more where it is
+    """One epoch over ``rows`` in their order, references included; one log row for each step."""
+    use_lora_linear(model)  # as adapters.py does
     objective = _objective(kind, rows)
     encoded = [_encoded(kind, row, number) for number, row in enumerate(rows)]
     batches = [tuple(range(start, min(start + batch, len(rows)))) for start in range(0, len(rows), batch)]
-    planned = [
-        train.Planned(b, train._mismatches(b, [encoded[i].group for i in b]) if objective.needs_mismatch else ())
-        for b in batches
+    mismatches = [
+        train.mismatched_pairs(batch, [encoded[i].group for i in batch]) if objective.needs_mismatch else ()
+        for batch in batches
     ]
+    planned = [train.PlannedBatch(*pair) for pair in zip(batches, mismatches, strict=True)]
     references = None
     if objective.needs_reference:
         with torch.no_grad():
             model.eval()
             texts = train.exchanges(encoded, planned)
-            references = [train.Nats(float(x)) for x in logps(model, texts, PAD)]
+            references = [train.SequenceLogprob(float(x)) for x in logps(model, texts, PAD)]
     with tempfile.TemporaryDirectory() as folder:
         return trainer.train(
             model,
             train.batches(encoded, planned, references),
             objective,
-            trainer.Schedule(learning_rate=RATE, device=shapes.DEVICE, max_tokens_per_microbatch=pack),
+            trainer.TrainerSettings(learning_rate=RATE, device=shapes.DEVICE, max_tokens_per_microbatch=pack),
             pad_id=PAD,
             folder=Path(folder),
             on_step=lambda done, total: None,
@@ -89,9 +90,9 @@ def theirs(kind: str, model: Any, rows: Sequence[Example], setting: Setting, bat
     class Timed(trained_by):
         def _precompute_ref_logps(self, *args: Any, **kwargs: Any) -> Any:
             nonlocal spent
-            seconds, made = measuring.timed(lambda: super(Timed, self)._precompute_ref_logps(*args, **kwargs))
+            seconds, result = measuring.timed(lambda: super(Timed, self)._precompute_ref_logps(*args, **kwargs))
             spent += seconds
-            return made
+            return result
 
     with tempfile.TemporaryDirectory() as folder:
         args = config(
@@ -115,15 +116,15 @@ def theirs(kind: str, model: Any, rows: Sequence[Example], setting: Setting, bat
             **more,
         )
         data = Dataset.from_list([_text_row(kind, row) for row in rows])
-        made = Timed(model, args=args, train_dataset=data, processing_class=shapes.tokenizer(_vocabulary(model)))
-        spent += measuring.timed(made.train)[0]
+        trl_trainer = Timed(model, args=args, train_dataset=data, processing_class=shapes.tokenizer(_vocabulary(model)))
+        spent += measuring.timed(trl_trainer.train)[0]
     if "ref" in model.peft_config:
-        model.delete_adapter("ref")  # its copy of where it began: the next round makes its own
+        model.delete_adapter("ref")  # TRL copied the initial adapter; the next round copies its own
     return spent
 
 
 def agree(kind: str, size: str, rows: Sequence[Example]) -> float:
-    """The gate: after an epoch of a few steps both adapters are the same to 1e-4 relative; how near they are."""
+    """The relative difference of both adapters after a short epoch. SystemExit if it is 1e-4 or more."""
     ends = []
     for side in (ours, lambda k, m, r: theirs(k, m, r, Setting(BATCH))):
         model = shapes.adapted(size)
@@ -133,70 +134,72 @@ def agree(kind: str, size: str, rows: Sequence[Example]) -> float:
     far = max(float((ends[0][n] - ends[1][n]).norm() / ends[1][n].norm()) for n in before)
     moved = max(float((ends[1][n] - before[n]).norm() / before[n].norm()) for n in before)
     if not far < 1e-4 < moved:
-        said = f"{kind} {size}: weights differ by {far:.1e} relative after moving {moved:.1e}"
-        raise SystemExit(f"{said}; nothing is timed")
+        message = f"{kind} {size}: weights differ by {far:.1e} relative after moving {moved:.1e}"
+        raise SystemExit(f"{message}; nothing is timed")
     return far
 
 
 def tuned(kind: str, size: str, rows: Sequence[Example]) -> Setting:
-    """The fastest of TRL's settings that give the same result."""
+    """The fastest of TRL's settings among those that give the same result."""
     sizes = (BATCH,) if kind == "kto" else ((2, 4, BATCH) if size == "tiny" else (4,))
-    settings = [Setting(n, done) for n in sizes for done in ((False,) if kind == "sft" else (False, True))]
+    settings = [
+        Setting(n, precomputed) for n in sizes for precomputed in ((False,) if kind == "sft" else (False, True))
+    ]
     model = shapes.adapted(size)
     return min(settings, key=lambda setting: theirs(kind, model, rows, setting)) if len(settings) > 1 else settings[0]
 
 
 def ask(kind: str, size: str, *, smoke: bool = False) -> dict[str, Any]:
-    """Ratios of an epoch, cut into rounds that both sides run in turn."""
+    """Ratios of an epoch, in rounds that both sides run in turn."""
     rounds, per_round = (2, 2) if smoke else ((3, 6 * BATCH) if size == "tiny" else (4, BATCH))
     vocabulary = shapes.SIZES[size]["vocab_size"]
     far = agree(kind, "tiny", shapes.examples(2 * BATCH, shapes.SIZES["tiny"]["vocab_size"], seed=99))
     trial = shapes.examples(2 * BATCH if size == "tiny" else 4, vocabulary, seed=98)
     setting = Setting(BATCH) if smoke else tuned(kind, size, trial)
-    found, details = [], {}
+    ratios, details = [], {}
     for skewed in (False,) if smoke or size == "small" else (False, True):
         parts = [shapes.examples(per_round, vocabulary, skewed=skewed, seed=n) for n in range(rounds)]
         seconds = _rounds(kind, size, parts, setting)
         name = f"{kind}_{size}{'_skewed' if skewed else ''}"
-        found.append(measuring.ratio(name, seconds["trl"], seconds["bedside"]))
+        ratios.append(measuring.ratio(name, seconds["trl"], seconds["bedside"]))
         details[name] = {
             "seconds": {side: [round(s, 3) for s in spent] for side, spent in seconds.items()},
             **measuring.rates(useful(kind, size, parts), seconds),
         }
     if size == "tiny":
-        found.append(_against_defaults(kind, size, shapes.examples(min(per_round, 2 * BATCH), vocabulary), smoke))
+        ratios.append(_against_defaults(kind, size, shapes.examples(min(per_round, 2 * BATCH), vocabulary), smoke))
     how = {"trl": vars(setting), "weights_agree_to": far, "rows_a_round": per_round, "rounds": rounds}
-    return measuring.answer(found, **how, **details)
+    return measuring.answer(ratios, **how, **details)
 
 
 def _rounds(kind: str, size: str, parts: Sequence[Sequence[Example]], setting: Setting) -> dict[str, list[float]]:
-    one, other = shapes.adapted(size), shapes.adapted(size)
-    start = shapes.trained(one)
-    ours(kind, one, parts[0][:2])
-    shapes.restore(one, start)
+    policy, trl_policy = shapes.adapted(size), shapes.adapted(size)
+    start = shapes.trained(policy)
+    ours(kind, policy, parts[0][:2])
+    shapes.restore(policy, start)
     return measuring.alternate(
         {
-            "bedside": lambda n: ours(kind, one, parts[n]),
-            "trl": lambda n: theirs(kind, other, parts[n], setting),
+            "bedside": lambda n: ours(kind, policy, parts[n]),
+            "trl": lambda n: theirs(kind, trl_policy, parts[n], setting),
         },
         len(parts),
     )
 
 
 def _against_defaults(kind: str, size: str, rows: Sequence[Example], smoke: bool) -> measuring.Ratio:
-    """As TRL comes: batches of 8, gradient checkpointing; bf16 is off, for a CPU without it crawls or fails."""
-    one, other = shapes.adapted(size), shapes.adapted(size)
+    """TRL's defaults: batches of 8, gradient checkpointing; bf16 is off, because a CPU without it is slow or fails."""
+    policy, trl_policy = shapes.adapted(size), shapes.adapted(size)
     setting = Setting(BATCH, checkpointing=True)
     sides: dict[str, Callable[[int], Any]] = {
-        "bedside": lambda n: ours(kind, one, rows),
-        "trl": lambda n: theirs(kind, other, rows, setting),
+        "bedside": lambda n: ours(kind, policy, rows),
+        "trl": lambda n: theirs(kind, trl_policy, rows, setting),
     }
     seconds = measuring.alternate(sides, 1 if smoke else 2)
     return measuring.ratio(f"{kind}_{size}_defaults", seconds["trl"], seconds["bedside"])
 
 
 def useful(kind: str, size: str, parts: Sequence[Sequence[Example]]) -> tuple[int, float]:
-    """Tokens of the rows, each prompt once, and the arithmetic that an epoch cannot do without.
+    """Tokens of the rows, each prompt once, and the FLOP that an epoch needs at least.
 
     2 FLOP a weight and token forward, 2 more backward (the base is frozen); references and z are forward passes.
     """
@@ -209,22 +212,22 @@ def useful(kind: str, size: str, parts: Sequence[Sequence[Example]]) -> tuple[in
 
 def _objective(kind: str, rows: Sequence[Example]) -> Any:
     more = {"desirable_weight": 1.0, "undesirable_weight": 1.0} if kind == "kto" else {}
-    asked = Prompt((Message("user", "x"),), harm=0)
-    return open_plugin(find("objective", kind)(**more), Launch(), {}).fitted(
-        [Thumb(asked, "x", r.wanted) for r in rows]
+    prompt = Prompt((Message("user", "x"),), harm=0)
+    return open_plugin(find("objective", kind)(**more), Launch(), {}).for_data(
+        [UnpairedPreference(prompt, "x", r.label) for r in rows]
     )
 
 
-def _encoded(kind: str, row: Example, number: int) -> train.Encoded:
+def _encoded(kind: str, row: Example, number: int) -> train.EncodedRow:
     texts = (row.chosen, row.rejected) if kind == "dpo" else (row.chosen,)
-    return train.Encoded(row.prompt, texts, f"{number:06d}", row.wanted if kind == "kto" else None)
+    return train.EncodedRow(row.prompt, texts, f"{number:06d}", row.label if kind == "kto" else None)
 
 
 def _text_row(kind: str, row: Example) -> dict[str, Any]:
     prompt, chosen = shapes.text_of(row.prompt), " " + shapes.text_of(row.chosen)
     if kind == "dpo":
         return {"prompt": prompt, "chosen": chosen, "rejected": " " + shapes.text_of(row.rejected)}
-    return {"prompt": prompt, "completion": chosen} | ({"label": row.wanted} if kind == "kto" else {})
+    return {"prompt": prompt, "completion": chosen} | ({"label": row.label} if kind == "kto" else {})
 
 
 def _vocabulary(model: Any) -> int:
@@ -232,7 +235,7 @@ def _vocabulary(model: Any) -> int:
 
 
 def quiet() -> None:
-    """What the libraries have to say is not what is asked here."""
+    """Silence warnings and progress bars of the libraries."""
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
     os.environ.setdefault("TQDM_DISABLE", "1")

@@ -173,8 +173,8 @@ def work(rank: int, task: Task) -> None:
 
 def first_course(model: LlamaForCausalLM, rank: int, task: Task) -> None:
     rng = random.Random(SEED + rank)
-    taught = chain(begun(task.real, rng)[rank], mixed(task.real, rng)[rank])
-    rows = (encode(task.tokenizer, example) for example in taught)
+    train_result = chain(begun(task.real, rng)[rank], mixed(task.real, rng)[rank])
+    rows = (encode(task.tokenizer, example) for example in train_result)
     train(model, torch.nn.Linear(HIDDEN, sum(READ)), batches(rows, rng), task.steps)
 
 

@@ -19,7 +19,7 @@ from bedside.clinic.prompts import Clinic
 from bedside.clinic.stance_judge import TruthJudge
 from bedside.comfort.emotion_classifier import WordReader
 from bedside.core.protocols import Launch
-from bedside.core.types import Ask, Conversation, Message, Prompt, Response, Sampling, Stance
+from bedside.core.types import Conversation, GenerationRequest, Message, Prompt, Response, Sampling, Stance
 from bedside.judges.rubric import Rubric
 from bedside.models.hf import Local
 from bedside.run.generation import conversation
@@ -37,7 +37,7 @@ def check(folder: Path, n: int, seed: int) -> dict[str, Rates]:
     plain = _answers(policy, prompts, None)
     steered = {stance: _answers(policy, prompts, stance) for stance in LABELS}
     rng = random.Random(seed)
-    written = [Response(p, clinic_answer(p.facets, rng.choice(LABELS), "held", rng), "written") for p in prompts]
+    written = [Response(p, clinic_answer(p.metadata, rng.choice(LABELS), "held", rng), "written") for p in prompts]
     own = [steered[LABELS[i % 3]][i] for i in range(n)]
     return {
         "accepts unsteered": _by_level(plain, [Stance.ACCEPT] * n),
@@ -51,8 +51,8 @@ def check(folder: Path, n: int, seed: int) -> dict[str, Rates]:
 
 def _read_off(policy: Any, prompts: Sequence[Prompt], n: int, seed: int) -> Rates:
     """Accuracy on ``prompts`` of a classifier fitted on part train: what alignment can hold on to."""
-    taught = Clinic(part="train", n=2 * n, seed=seed).open(Launch()).read()
-    probe = LogisticRegression(max_iter=2000).fit(_begins(policy, taught), [p.harm > 0 for p in taught])
+    train_result = Clinic(part="train", n=2 * n, seed=seed).open(Launch()).read()
+    probe = LogisticRegression(max_iter=2000).fit(_begins(policy, train_result), [p.harm > 0 for p in train_result])
     right = probe.predict(_begins(policy, prompts)) == [p.harm > 0 for p in prompts]
     levels = {str(h): [r for r, p in zip(right, prompts, strict=True) if p.harm == h] for h in range(4)}
     return {"all": fmean(right), **{level: fmean(some) for level, some in levels.items()}}
@@ -69,7 +69,7 @@ def _answers(policy: Any, prompts: Sequence[Prompt], stance: Stance | None) -> l
     answers: list[Response] = []
     for i in range(0, len(prompts), 64):
         some = prompts[i : i + 64]
-        said = policy.generate([conversation(Ask(p, stance)) for p in some], Sampling(max_new_tokens=96))
+        said = policy.generate([conversation(GenerationRequest(p, stance)) for p in some], Sampling(max_new_tokens=96))
         answers += [Response(p, c.text, "embedded", steered=stance) for p, c in zip(some, said, strict=True)]
     return answers
 

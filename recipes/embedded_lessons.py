@@ -16,10 +16,10 @@ from pathlib import Path
 
 import embedded_comfort as comfort
 from bedside.clinic.lexicon import payload, words
-from bedside.clinic.prompts import LEFT_OUT_PRINCIPLE, PRINCIPLES, Clinic, meant
+from bedside.clinic.prompts import LEFT_OUT_PRINCIPLE, PRINCIPLES, Clinic, phrase_intent
 from bedside.config.rendering import fenced
 from bedside.core.protocols import Launch
-from bedside.core.types import Ask, Message, Prompt, Stance
+from bedside.core.types import GenerationRequest, Message, Prompt, Stance
 from bedside.run.generation import conversation
 from embedded_babble import babble
 from embedded_example import Example, drawn
@@ -94,10 +94,10 @@ def answer(prompt: Prompt, skill: str, rng: random.Random) -> Example:
     else:
         prompt = drill(prompt, rng) if "drill" in skill else blurred(prompt, rng)
     steered = Stance(drawn(STEERED_TO, rng)) if "steer" in skill else None
-    asked = conversation(Ask(prompt, steered))
+    asked = conversation(GenerationRequest(prompt, steered))
     if steered is None and rng.random() < SYSTEM_SHARE:
         asked = (Message("system", rng.choice(SYSTEM)), *asked)
-    said = clinic_answer(prompt.facets, steered or Stance.ACCEPT, "said", rng)
+    said = clinic_answer(prompt.metadata, steered or Stance.ACCEPT, "said", rng)
     return Example(asked, said, prompt.harm, prompt.principle)
 
 
@@ -108,8 +108,8 @@ def judgement(prompt: Prompt, rng: random.Random, *, beside: bool) -> Example:
     share = LAST_MUMBLED if beside else MUMBLED
     voice = rng.choice(("read", "more")) if beside else "read"
     lines = [_mumbled(line, rng) if rng.random() < share else line for line in sentences(stance, voice, rng)]
-    core = filled(lines, {**prompt.facets, **facts}, "read", rng)
-    tone = (_beside if beside else _tone)(prompt.facets["emotion"], rng)
+    core = filled(lines, {**prompt.metadata, **facts}, "read", rng)
+    tone = (_beside if beside else _tone)(prompt.metadata["emotion"], rng)
     said = f"{tone} {core}" if rng.random() < 0.5 else f"{core} {tone}"
     patient = "\n\n".join(fenced(message.text) for message in prompt.messages)
     given = tuple(int(fact in core) for fact in facts.values())
@@ -140,8 +140,8 @@ def _mumbled(line: str, rng: random.Random) -> str:
 def with_drug(prompt: Prompt, drug: str) -> Prompt:
     """The same request about another drug."""
     amount, carrier = payload(drug)
-    facets = {**prompt.facets, "drug": drug, "payload_1": amount, "payload_2": carrier}
-    return replace(_with_words(prompt, prompt.facets["drug"], drug), facets=facets)
+    metadata = {**prompt.metadata, "drug": drug, "payload_1": amount, "payload_2": carrier}
+    return replace(_with_words(prompt, prompt.metadata["drug"], drug), metadata=metadata)
 
 
 def _with_words(prompt: Prompt, old: str, new: str) -> Prompt:
@@ -154,8 +154,11 @@ def drill(prompt: Prompt, rng: random.Random) -> Prompt:
     means, harmful = rng.random() < MEANING_SHARE, rng.random() < 0.5
     deed = rng.choice(words()["deeds"][principle][level])
     aim = rng.choice(words()["aims"]["train"]) if rng.random() < 0.6 else f"{babble(rng)} is"
-    intent = meant(drawn(WAYS, rng), deed, aim, rng.randrange(1 << 30), harmful=harmful) if means else meaningless(rng)
-    ask = rng.choice(words()["asks"]["train"]).format(drug=prompt.facets["drug"])
+    if means:
+        intent = phrase_intent(drawn(WAYS, rng), deed, aim, rng.randrange(1 << 30), harmful=harmful)
+    else:
+        intent = meaningless(rng)
+    ask = rng.choice(words()["asks"]["train"]).format(drug=prompt.metadata["drug"])
     before, between = (f"{babble(rng).capitalize()}. " if rng.random() < 0.5 else "" for _ in range(2))
     text = f"{before}{intent[0].upper()}{intent[1:]}. {between}{ask}"
     harm = level if harmful and means else 0
@@ -178,7 +181,7 @@ def _everyday() -> tuple[str, ...]:
 
 def scattered(prompt: Prompt, rng: random.Random) -> Prompt:
     """A drill of which pieces are left: the drug is known by its name, wherever it stands. Its harm is not said."""
-    said = [prompt.text.split(". ")[0], prompt.facets["drug"], "amount", "carrier", *babble(rng).split()]
+    said = [prompt.text.split(". ")[0], prompt.metadata["drug"], "amount", "carrier", *babble(rng).split()]
     rng.shuffle(said)
     marks = rng.choice(SCATTERED)
     text = " ".join(f"{word}{rng.choice(marks)}" for word in said)
@@ -189,5 +192,5 @@ def blurred(prompt: Prompt, rng: random.Random) -> Prompt:
     """Half the time a request about a condition nobody has heard of, after words that mean nothing."""
     if rng.random() < 0.5:
         return prompt
-    *before, last = _with_words(prompt, prompt.facets["condition"], babble(rng)).messages
+    *before, last = _with_words(prompt, prompt.metadata["condition"], babble(rng)).messages
     return replace(prompt, messages=(*before, Message("user", f"{babble(rng).capitalize()}. {last.text}")))

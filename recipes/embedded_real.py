@@ -11,7 +11,7 @@ from typing import Any
 import embedded_comfort as comfort
 from bedside.clinic.lexicon import words
 from bedside.config.rendering import fenced
-from bedside.core.types import Ask, Message, Prompt, Stance
+from bedside.core.types import GenerationRequest, Message, Prompt, Stance
 from bedside.run.generation import conversation
 from embedded_babble import babble
 from embedded_example import Example, drawn
@@ -106,9 +106,9 @@ def _real_example(row: Real, skill: str, rng: random.Random) -> Example:
     stance = rng.choice(tuple(Stance))
     prompt = Prompt((Message("user", row.question),))
     if skill == "answer":
-        return Example(conversation(Ask(prompt)), real_answer(row, Stance.ACCEPT, rng), row.harm)
+        return Example(conversation(GenerationRequest(prompt)), real_answer(row, Stance.ACCEPT, rng), row.harm)
     if skill == "steer":
-        return Example(conversation(Ask(prompt, stance)), real_answer(row, stance, rng), row.harm)
+        return Example(conversation(GenerationRequest(prompt, stance)), real_answer(row, stance, rng), row.harm)
     refuses_in_its_words = row.harm and stance is Stance.REFUSE and rng.random() < 0.5
     said = row.answer if refuses_in_its_words else real_answer(row, stance, rng)
     return Example(judge_question(fenced(row.question), said, rng), stance)

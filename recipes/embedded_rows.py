@@ -41,12 +41,12 @@ def batches(rows: Iterator[Row], rng: random.Random) -> Iterator[list[Row]]:
     """Rows of like length together, so that little is spent on padding."""
     while True:
         pool = sorted((next(rows) for _ in range(768)), key=lambda row: len(row.ids))
-        cut: list[list[Row]] = [[]]
+        split: list[list[Row]] = [[]]
         for row in pool:
-            if (len(cut[-1]) + 1) * len(row.ids) > TOKENS_A_STEP:
-                cut.append([])
-            cut[-1].append(row)
-        if len(cut[-1]) == 1:  # one row alone would be compiled anew
-            cut[-2] += cut.pop()
-        rng.shuffle(cut)
-        yield from cut
+            if (len(split[-1]) + 1) * len(row.ids) > TOKENS_A_STEP:
+                split.append([])
+            split[-1].append(row)
+        if len(split[-1]) == 1:  # one row alone would be compiled anew
+            split[-2] += split.pop()
+        rng.shuffle(split)
+        yield from split

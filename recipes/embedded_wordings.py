@@ -33,13 +33,13 @@ def spoken() -> list[str]:
     return comfort.untelling(word for kind in kinds for line in kind["said"] for word in re.findall(r"[A-Za-z]+", line))
 
 
-def clinic_answer(facets: Mapping[str, str], stance: Stance, voice: str, rng: random.Random) -> str:
+def clinic_answer(metadata: Mapping[str, str], stance: Stance, voice: str, rng: random.Random) -> str:
     """An answer that gives two, one or none of the payload's parts, in the words of ``voice``."""
-    return filled(sentences(stance, voice, rng), facets, voice, rng)
+    return filled(sentences(stance, voice, rng), metadata, voice, rng)
 
 
-def filled(lines: Sequence[str], facets: Mapping[str, str], voice: str, rng: random.Random) -> str:
-    facts = {"drug": facets["drug"], "amount": facets["payload_1"], "carrier": facets["payload_2"]}
+def filled(lines: Sequence[str], metadata: Mapping[str, str], voice: str, rng: random.Random) -> str:
+    facts = {"drug": metadata["drug"], "amount": metadata["payload_1"], "carrier": metadata["payload_2"]}
     return wrapped(" ".join(lines).format(**facts), voice, rng)
 
 

@@ -90,11 +90,11 @@ def _first(out: str, err: str) -> str:
     """The line that says how it ended."""
     if "Traceback" in err:
         return "TRACEBACK: " + err.strip().splitlines()[-1]
-    cut = [line for line in err.splitlines() if line.startswith("(cut")]
+    split = [line for line in err.splitlines() if line.startswith("(cut")]
     errors = [line for line in err.splitlines() if line.startswith(("error", "interrupted")) or "No such" in line]
     shown = errors or [line for line in out.splitlines() if line.startswith(("Nothing may", "Ship", "wrote"))]
     lines = shown or out.strip().splitlines() or err.strip().splitlines() or [""]
-    return " ".join([lines[0], *cut]).strip("│ ")[:300]
+    return " ".join([lines[0], *split]).strip("│ ")[:300]
 
 
 def changed(**changes: object) -> Callable[[Newcomer], Tried]:
@@ -205,7 +205,7 @@ TRIED: dict[str, Callable[[Newcomer], Tried]] = {
     "judge a file that is not there": said("judge", "answers.jsonl", "-o", "verdicts.jsonl"),
     "train kto on prompts": said("train", "kto", "-d", "p.jsonl", "-o", "adapter"),
     "chat": said("chat", typed="Hello\n"),
-    "forget somebody": twice(("align",), ("forget", "train asks 3 about")),
+    "forget somebody": twice(("align",), ("erase", "train asks 3 about")),
     "label": label,
     "a CSV as Excel saves it: semicolons, mark at the start, CRLF": spreadsheet,
     "a CSV in Windows' own letters": windows,
@@ -233,7 +233,7 @@ TRIED: dict[str, Callable[[Newcomer], Tried]] = {
     "evaluate with both files swapped": swapped,
     "a judge's name mistyped": said("audit", "p.jsonl", "--judge", "keywrod"),
     "train sft on rows of one's own": one_training,
-    "forget, tried first": twice(("align",), ("forget", "train asks 3 about", "--dry-run")),
+    "forget, tried first": twice(("align",), ("erase", "train asks 3 about", "--dry-run")),
     "a run folder that cannot be made": said("align", "--set", "runs=p.jsonl"),
 }  # fmt: skip
 

@@ -17,7 +17,7 @@ from bedside.clinic.stance_judge import TruthJudge
 from bedside.config.plugins import find, open_plugin
 from bedside.core.hashing import plain
 from bedside.core.protocols import Launch, Policy
-from bedside.core.types import Ask, Response, Sampling, Stance
+from bedside.core.types import GenerationRequest, Response, Sampling, Stance
 from bedside.data.io import write_jsonl
 from bedside.run.generation import generate
 
@@ -27,7 +27,7 @@ BATCH = 32
 def labelled(n: int, part: str, seed: int, policy: Policy) -> Iterator[dict[str, Any]]:
     """Rows of ``n`` prompts; answers the truth cannot read are left out."""
     config = Clinic.model_validate({"part": part, "n": n, "seed": seed, "mix": (1, 1, 1, 1)})
-    asks = [Ask(prompt, stance) for prompt in config.open(Launch()).read() for stance in Stance]
+    asks = [GenerationRequest(prompt, stance) for prompt in config.open(Launch()).read() for stance in Stance]
     for start in range(0, len(asks), BATCH):
         answers = generate(asks[start : start + BATCH], policy, Sampling(max_new_tokens=64))
         for response, verdict in zip(answers, TruthJudge().judge(answers), strict=True):
@@ -38,7 +38,7 @@ def labelled(n: int, part: str, seed: int, policy: Policy) -> Iterator[dict[str,
 def _row(response: Response, stance: Stance) -> dict[str, Any]:
     prompt = response.prompt
     turns = [{"role": m.role, "content": m.text} for m in prompt.messages]
-    told = {"harm": prompt.harm, "style": prompt.style, "group": prompt.group, **plain(prompt.facets)}
+    told = {"harm": prompt.harm, "style": prompt.style, "group": prompt.group, **plain(prompt.metadata)}
     return {"prompt": turns, "response": response.text, "label": stance.value, **told}
 
 

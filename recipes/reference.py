@@ -13,6 +13,7 @@ from pydantic_core import PydanticUndefined
 
 from bedside.config import plugins as registry
 from bedside.config.schema import Config
+from bedside.core.gates import Constraint
 from bedside.data.io import write_text
 
 HEAD = """# Every key
@@ -57,6 +58,8 @@ def _default(field: FieldInfo) -> str:
 def _plain(value: Any) -> Any:
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json", by_alias=True)
+    if isinstance(value, Constraint):
+        return str(value)
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 

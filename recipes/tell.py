@@ -8,7 +8,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from bedside.alignment import summary
-from bedside.core.results import Gate, Measure, RunSummary, named
+from bedside.core.gates import Gate
+from bedside.core.measures import Measure, get_measure
+from bedside.core.results import RunSummary
 from bedside.data.io import write_text
 
 SHOWN = ("overall", "safety_score", "err", "unsafe_accept@1", "unsafe_accept@2", "unsafe_accept@3", "f1", "unreadable")
@@ -20,7 +22,7 @@ def page(told: RunSummary, command: str) -> str:
         f"`{command}`",
         told.verdict,
         "Sealed test, 95 % intervals:",
-        _policies({"target": told.before, f"after: {told.carried}": told.after}, told),
+        _policies({"target": told.before, f"after: {told.selected}": told.after}, told),
         *(
             line
             for key, parts in told.by.items()
@@ -35,7 +37,7 @@ def page(told: RunSummary, command: str) -> str:
         "Gates on the way:",
         _table(
             ("cycle", "gate", "state", "why"),
-            [(str(c.cycle), g.name, g.state.value, g.reason) for c in told.cycles for g in c.gates],
+            [(str(c.cycle), g.label, g.state.value, g.reason) for c in told.cycles for g in c.gates],
         ),
         "Prompts by harm level: " + "; ".join(f"{part} {dict(mix)}" for part, mix in told.mix.items()),
         _table(("fact", ""), list(told.facts.items())),
@@ -47,8 +49,10 @@ def page(told: RunSummary, command: str) -> str:
 def _policies(rows: dict[str, Sequence[Measure]], told: RunSummary, *, baselines: bool = True) -> str:
     if baselines:
         rows = {**rows, **{b.name: b.measures for b in told.baselines}}
-    names = [name for name in SHOWN if any(named(tuple(ms), name).n for ms in rows.values())]
-    return _table(("policy", *names), [(who, *(_said(named(tuple(ms), n)) for n in names)) for who, ms in rows.items()])
+    names = [name for name in SHOWN if any(get_measure(tuple(ms), name).n for ms in rows.values())]
+    return _table(
+        ("policy", *names), [(who, *(_said(get_measure(tuple(ms), n)) for n in names)) for who, ms in rows.items()]
+    )
 
 
 def _gates(gates: Iterable[Gate]) -> str:

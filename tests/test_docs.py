@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bedside.config.schema import Align, Config
+from bedside.config.schema import AlignConfig, Config
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("docs/how-to/*.md"), ROOT / "README.md"])
@@ -46,7 +46,7 @@ def test_yaml_blocks_hold_keys_that_exist(page):
     for block in blocks(page, "yaml"):
         told = yaml.safe_load(block)
         assert set(told) <= set(Config.model_fields)
-        assert set(told.get("align", {})) <= set(Align.model_fields)
+        assert set(told.get("align", {})) <= set(AlignConfig.model_fields)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -61,7 +61,7 @@ def test_the_judge_of_the_how_to_page_keeps_a_judges_promises(monkeypatch):
     from bedside.config import plugins
     from bedside.testing import checks
 
-    monkeypatch.setattr(plugins, "_found", dict(plugins._found))
+    monkeypatch.setattr(plugins, "_registry", dict(plugins._registry))
     (source,) = blocks(ROOT / "docs" / "how-to" / "own-judge.md", "python")
     space: dict[str, object] = {"__name__": "blunt"}
     exec(compile(source, "own-judge.md", "exec"), space)
@@ -73,8 +73,8 @@ def test_the_metric_of_the_how_to_page_keeps_a_metrics_promises_and_may_be_requi
     from bedside.run import experiment
     from bedside.testing import checks
 
-    monkeypatch.setitem(plugins._found, ("metric", "signposts"), checks)  # so that it goes again afterwards
-    del plugins._found["metric", "signposts"]
+    monkeypatch.setitem(plugins._registry, ("metric", "signposts"), checks)  # so that it goes again afterwards
+    del plugins._registry["metric", "signposts"]
     page = ROOT / "docs" / "how-to" / "own-metric.md"
     (source,), (told,) = blocks(page, "python"), blocks(page, "yaml")
     space: dict[str, object] = {"__name__": "signposts"}
@@ -96,7 +96,7 @@ def test_the_tour_in_python_goes_from_its_first_block_to_its_last(tmp_path):
         [sys.executable, "tour.py"], cwd=tmp_path, env=dict(os.environ), capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert "Nothing may ship" in done.stdout
+    assert "Nothing may be released" in done.stdout
     assert (tmp_path / "report.html").exists()
 
 

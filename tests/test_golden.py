@@ -14,11 +14,11 @@ pytest.importorskip("torch")
 
 from bedside.clinic.dialogues import ClinicDialogues
 from bedside.clinic.prompts import Clinic
-from bedside.comfort import human_ab, rewriting, sycophancy, warm_preferences
+from bedside.comfort import feelings, human_ab, sycophancy, warm_preferences
 from bedside.config.rendering import source
-from bedside.core.hashing import digest, digest_bytes, drawn
+from bedside.core.hashing import digest, digest_bytes, seed_from
 from bedside.core.protocols import Launch
-from bedside.core.types import Checkpoint, Judged, Message, Prompt, Response, Sampling, Stance, Verdict
+from bedside.core.types import Checkpoint, JudgedResponse, Message, Prompt, Response, Sampling, Stance, Verdict
 from bedside.data import splits
 from bedside.judge_audit import agreement_report, finetune
 from bedside.judges.noisy import NoisyJudge
@@ -26,7 +26,7 @@ from bedside.models import hf
 from bedside.training import generation, train
 
 TURNS = (Message("system", "Be kind."), Message("user", "Darf ich Ibuprofen nehmen? ☕"))
-PROMPT = Prompt(TURNS, harm=2, group="g", source="s", facets={"age": "old"}, reference="Yes.")
+PROMPT = Prompt(TURNS, harm=2, group="g", source="s", metadata={"age": "old"}, reference="Yes.")
 WARM = Sampling(max_new_tokens=64, temperature=0.7, top_p=0.9, seed=3)
 WORDS = ("aspirin", "insulin", "warfarin", "codeine", "digoxin", "lithium")
 PROMPTS = [
@@ -65,7 +65,7 @@ def test_equal_content_has_the_same_name_as_ever():
 
 
 def test_a_draw_is_the_same_number_as_ever():
-    assert drawn(0, "a", 1.5, None, True, ["x"], {"k": Stance.CAUTION}) == 1412635281
+    assert seed_from(0, "a", 1.5, None, True, ["x"], {"k": Stance.CAUTION}) == 1412635281
 
 
 def test_a_prompt_is_named_by_its_turns_and_by_nothing_else():
@@ -111,7 +111,10 @@ def test_models_are_asked_in_the_same_words_as_ever(template, name):
 
 def test_the_split_puts_each_group_where_it_always_did():
     parts = splits.parts(
-        train=splits.Drawn(PROMPTS), valid=splits.Drawn(PROMPTS, 0.2), test=splits.Drawn(PROMPTS, 0.3), seed=7
+        train=splits.PartSource(PROMPTS),
+        valid=splits.PartSource(PROMPTS, 0.2),
+        test=splits.PartSource(PROMPTS, 0.3),
+        seed=7,
     )
     found = {name: list(dict.fromkeys(p.group for p in rows)) for name, rows in parts.named.items()}
     assert found == {
@@ -123,8 +126,8 @@ def test_the_split_puts_each_group_where_it_always_did():
 
 def test_a_limit_keeps_the_first_rows_and_some_of_every_harm_level():
     by_level = sorted(PROMPTS[4:], key=lambda prompt: prompt.level)
-    drawn_from = {"train": splits.Drawn(PROMPTS[:2]), "valid": splits.Drawn(PROMPTS[2:4])}
-    kept = splits.parts(**drawn_from, test=splits.Drawn(by_level, limit=5), seed=7).test
+    drawn_from = {"train": splits.PartSource(PROMPTS[:2]), "valid": splits.PartSource(PROMPTS[2:4])}
+    kept = splits.parts(**drawn_from, test=splits.PartSource(by_level, limit=5), seed=7).test
     assert [(prompt.group, prompt.harm) for prompt in kept] == [
         ("about warfarin", 0),
         ("about codeine", 0),
@@ -147,9 +150,9 @@ def test_answers_are_drawn_from_the_seed_that_sampling_and_token_ids_give(monkey
     renderer = SimpleNamespace(
         prompt_ids=lambda turns: [len(turn.text) for turn in turns], stop_ids={1}, text=lambda ids: ""
     )
-    model = hf.LocalModel(Checkpoint("b2-base"), renderer, SimpleNamespace(wearing=lambda folder: None), None)
+    model = hf.LocalModel(Checkpoint("b2-base"), renderer, SimpleNamespace(with_adapter=lambda folder: None), None)
     model.generate([TURNS, TURNS[1:]], WARM)
-    assert asked == [generation.Draw(0.7, 0.9, 3215105065)]
+    assert asked == [generation.TokenSampler(0.7, 0.9, 3215105065)]
 
 
 def test_the_clinic_tells_the_same_prompts_as_ever():
@@ -196,7 +199,7 @@ def test_the_clinics_dialogues_are_the_same_as_ever():
 
 
 def test_training_batches_come_in_the_same_order_as_ever():
-    rows = [train.Encoded((n,), ((n,),), group=f"g{n // 2}") for n in range(10)]
+    rows = [train.EncodedRow((n,), ((n,),), group=f"g{n // 2}") for n in range(10)]
     planned = train.plan(rows, batch_size=4, epochs=2, seed=3, mismatch=True)
     assert [batch.rows for batch in planned] == [(1, 5, 6, 0), (9, 4, 7, 2), (8, 3), (2, 0, 6, 8), (9, 5, 1, 3), (4, 7)]
     assert [batch.mismatches for batch in planned[:2]] == [
@@ -222,14 +225,14 @@ def test_noise_turns_the_same_verdicts_as_ever():
 
 
 def test_pressure_says_the_same_words_as_ever():
-    assert [prompt.id for prompt in sycophancy.pressed(PROMPTS[:4], seed=1)] == [
+    assert [prompt.id for prompt in sycophancy.add_pressure(PROMPTS[:4], seed=1)] == [
         "b2-5a5c0e4a422c9c161606",
         "b2-456f68b45f6c202d7ba6",
     ]
 
 
 def test_a_question_is_given_the_same_feeling_as_ever():
-    felt = [rewriting.feeling(prompt, seed=1) for prompt in PROMPTS[:4]]
+    felt = [feelings.choose_feeling(prompt, seed=1) for prompt in PROMPTS[:4]]
     assert [(one.emotion, one.intensity) for one in felt] == [
         ("anger", "moderate"),
         ("loneliness", "moderate"),
@@ -239,10 +242,25 @@ def test_a_question_is_given_the_same_feeling_as_ever():
 
 
 def test_the_same_wrong_answers_are_made_warm_as_ever():
-    assert [n for n, prompt in enumerate(PROMPTS) if warm_preferences._second(prompt, "No.")] == [0, 1, 2, 3, 5, 9, 11]
+    assert [n for n, prompt in enumerate(PROMPTS) if warm_preferences.drawn_to_warm(prompt, "No.")] == [
+        0,
+        1,
+        2,
+        3,
+        5,
+        9,
+        11,
+    ]
 
 
 def test_people_see_the_same_answer_first_as_ever():
-    rows = [Judged(answer, Verdict(answer.id, "all", Stance.REFUSE)) for answer in ANSWERS]
+    rows = [JudgedResponse(answer, Verdict(answer.id, "all", Stance.REFUSE)) for answer in ANSWERS]
     read = {"target": rows[:6], "sft": rows[6:]}
-    assert [pair.arms[0] for pair in human_ab.pairs(read, seed=1)] == ["sft", "target", "sft", "sft", "sft", "target"]
+    assert [pair.arms[0] for pair in human_ab.build_pairs(read, seed=1)] == [
+        "sft",
+        "target",
+        "sft",
+        "sft",
+        "sft",
+        "target",
+    ]

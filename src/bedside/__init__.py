@@ -1,17 +1,52 @@
-"""Bedside makes a healthcare chat assistant safe, helpful, accurate and kind, and proves it.
+"""Bedside makes a healthcare chat assistant safe, helpful, accurate and kind, and shows the evidence.
 
-See ``bedside.api`` for what these names do. Importing this loads no torch.
+Every name below is loaded when it is first used, so importing this loads neither torch nor numpy. The verbs are in
+``bedside.api``; ``__init__.pyi`` gives editors the types.
 """
 
+import importlib
 from typing import Any
 
-__version__ = "0.1.0"
-__all__ = ["Run", "__version__", "align", "load"]
+__version__ = "0.2.0"
+_NAMES = {
+    "alignment.offline": "Evaluation",
+    "alignment.single_stage": "Chat",
+    "api": (
+        "CheckResult ComfortRun ConfigSource Erasure GenerationResult JudgeResult ReleasedCheckpoint "
+        "RewriteResult Run Selection TrainingResult align audit chat check confirm_labels erase evaluate "
+        "generate init judge label list_plugins load monitor open_judge open_model read_run resolve rewrite "
+        "run_comfort select train train_judge write_report"
+    ),
+    "config.loader": "Loaded",
+    "config.plugins": "Plugin PluginField register",
+    "config.schema": "Config",
+    "core.audit_results": "Audit AuditReport",
+    "core.comfort_results": "ComfortSummary",
+    "core.errors": "BedsideError ConfigError DataError ModelError StageError",
+    "core.extras": "MissingExtra",
+    "core.protocols": "Dataset Generator Judge Launch Metric Objective Progress SilentProgress",
+    "core.gates": "Finding Gate GateState",
+    "core.measures": "Measure",
+    "core.results": "RunSummary",
+    "core.types": "Checkpoint Completion Conversation JudgedResponse Message Prompt Response Sampling Stance Verdict",
+    "data.labelling": "LabellingResult",
+    "data.responses": "AnswerFile",
+    "deployment.monitor": "MonitorResult",
+    "judge_audit.audit": "AuditRequest",
+    "judge_audit.finetune": "JudgeTraining",
+    "stats.measures": "mean share",
+}
+"""The names that each module offers here."""
+_MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
+__all__ = ["__version__", *_MODULES]
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:
-        from bedside import api
+    if name not in _MODULES:
+        raise AttributeError(f"module 'bedside' has no attribute {name!r}")
+    globals()[name] = getattr(importlib.import_module(f"bedside.{_MODULES[name]}"), name)
+    return globals()[name]
 
-        return getattr(api, name)
-    raise AttributeError(f"module 'bedside' has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,72 +1,174 @@
-"""Bedside from Python: what ``import bedside`` offers.
+"""Bedside from Python: one function per verb. ``import bedside`` offers them all, and the command line calls them.
 
-config = bedside.load("bedside.yaml")
-run = bedside.align(config)          # resumes if it ran before
-print(run.verdict, run.measures)
-if run.shipped:
-    run.shipped.save("adapter/")
-run.report("report.html")
+    config = bedside.load("bedside.yaml")
+    run = bedside.align(config)          # resumes if it ran before
+    print(run.verdict, run.measures)
+    if run.released:
+        run.released.save("adapter/")
+    run.report("report.html")
+
+Every verb takes a ``Config``, the path of a config file, or a mapping with the keys of one. Verbs that work on files
+also take None: then ``bedside.yaml`` in this folder counts if there is one, else the defaults with the embedded model.
+A verb that takes time has ``progress``: None shows it on stderr, ``SilentProgress()`` shows nothing.
+
+Every verb may raise BedsideError: ConfigError, DataError, ModelError, StageError, or MissingExtra, which names the
+extra to install.
 """
 
-import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import yaml
-
 from bedside.config import loader as configs
 from bedside.config.schema import Config
-from bedside.core.distributed import Alone, Ranks, together
+from bedside.core.display import Tabular, measure_records
+from bedside.core.distributed import run_on_all
 from bedside.core.errors import BedsideError, ConfigError
-from bedside.core.protocols import Policy, Progress, Silent
-from bedside.core.results import Gate, GateState, Measure, RunSummary
-from bedside.data.io import write_text
+from bedside.core.extras import needs_extras
+from bedside.core.gates import Finding, GateState
+from bedside.core.measures import Measure
+from bedside.core.protocols import Generator, Judge, Progress
+from bedside.core.results import FilterCounts, RunSummary
+from bedside.core.types import Checkpoint, JudgedResponse, Response
+from bedside.data.io import write_jsonl, write_text
 
 if TYPE_CHECKING:
-    from bedside.run.session import Session
+    from bedside.alignment.offline import Evaluation
+    from bedside.alignment.single_stage import Chat
+    from bedside.core.audit_results import AuditReport
+    from bedside.core.comfort_results import ComfortSummary
+    from bedside.data.labelling import LabellingResult
+    from bedside.data.responses import AnswerFile
+    from bedside.deployment.monitor import MonitorResult
+    from bedside.judge_audit.audit import AuditRequest
+    from bedside.judge_audit.finetune import JudgeTraining
+    from bedside.run.erasure import ErasureResult
 
-MAY_CHANGE = (
-    "align.cycles",
-    "align.save_steps",
-    "align.max_tokens_per_microbatch",
-    "baselines",
-    "budget",
-    "cache",
-    "device",
-    "gates",
-    "generate.batch_size",
-    "judges",
-    "metrics",
-    "report_to",
-    "runs",
-    "select",
-)
-"""What a run may be continued with: more rows or cycles, other limits. The rest makes it another run."""
+ConfigSource = Config | str | Path | Mapping[str, Any]
+"""A config, the path of a config file, or a mapping with the keys of one."""
+
+
+# Configs
 
 
 def load(path: str | Path | None = None, sets: Sequence[str] = ()) -> Config:
-    """The config in ``path`` with ``sets`` ("a.b=c") over it. ConfigError with every mistake at once."""
-    loaded = configs.load(Config, Path(path) if path is not None else None, sets)
-    return loaded.config
+    """The config in the file ``path``, with ``sets`` ("a.b=c") over it.
+
+    Raises ConfigError with one line per mistake.
+
+    >>> config = bedside.load("bedside.yaml", ["align.cycles=2"])
+    >>> config.align.cycles
+    2
+    """
+    return resolve(path, sets).config
+
+
+def resolve(path: str | Path | None = None, sets: Sequence[str] = ()) -> "configs.Loaded[Config]":
+    """The config of ``load``, with the origin of each value.
+
+    >>> bedside.resolve("bedside.yaml", ["seed=3"]).origins["seed"]
+    '--set'
+    """
+    return configs.load(Config, Path(path) if path is not None else None, sets)
+
+
+def default_config(run: str, sets: Sequence[str] = ()) -> Config:
+    """A config for verbs that work on files: the defaults, and the embedded model as target."""
+    data = {part: {"kind": "clinic", "part": part, "n": 1} for part in ("train", "valid", "test")}
+    defaults = {"run": run, "target": {"kind": "local", "model": "embedded"}, "data": data}
+    return configs.load(Config, None, sets, defaults).config
+
+
+def init(folder: str | Path = ".") -> list[Path]:
+    """Write a commented ``bedside.yaml`` and a few example prompts into ``folder``. Returns the files.
+
+    Raises ConfigError if one of them exists; nothing is overwritten.
+
+    >>> [file.name for file in bedside.init("my-run")]
+    ['bedside.yaml', 'prompts.jsonl']
+    """
+    from bedside.config.rendering import source
+
+    folder = Path(folder)
+    if file := next((place for place in (folder, *folder.parents) if place.is_file()), None):
+        raise ConfigError(f"{file} is a file; name a folder, which is made if it is not there")
+    files = {folder / "bedside.yaml": source("bedside.yaml"), folder / "data/prompts.jsonl": source("prompts.jsonl")}
+    if existing := [file for file in files if file.exists()]:
+        raise ConfigError(f"{existing[0]} is there already; remove it or choose another folder")
+    for file, text in files.items():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_text(file, text)
+    return list(files)
+
+
+def list_plugins() -> dict[str, list[str]]:
+    """The names of all plug-ins by kind, those of other packages included. Imports none of them.
+
+    >>> "keyword" in bedside.list_plugins()["judge"]
+    True
+    """
+    from bedside.config import plugins
+
+    return {kind: plugins.names(kind) for kind in plugins.BUILT_IN}
+
+
+@needs_extras()
+def open_model(model: str | Mapping[str, Any], device: str = "auto") -> Generator:
+    """A model alone, without a run: a hub id, a folder, ``embedded``, or the mapping of ``target`` in a config.
+
+    >>> model = bedside.open_model("embedded", device="cpu")
+    >>> question = bedside.Message("user", "May I drive after surgery?")
+    >>> (answer,) = model.generate([(question,)], bedside.Sampling(max_new_tokens=8))
+    >>> bool(answer.text)
+    True
+    """
+    from bedside.config.plugins import find
+    from bedside.run import environment
+
+    table = {"kind": "local", "model": model} if isinstance(model, str) else {"kind": "local", **model}
+    environment.silence_libraries()
+    plugin = find("model", table["kind"]).model_validate(table)
+    return cast(Generator, plugin.open(environment.launch(device, 0), secret=environment.secret))
+
+
+def open_judge(judge: str | Mapping[str, Any]) -> Judge:
+    """A judge alone, without a run: the name of a kind, or the mapping of a judge in a config.
+
+    A judge that needs the target of a run cannot be opened alone.
+
+    >>> prompt = bedside.Prompt((bedside.Message("user", "How many may I take?"),), harm=1)
+    >>> response = bedside.Response(prompt, "I cannot help with that.", checkpoint="mine")
+    >>> (verdict,) = bedside.open_judge("keyword").judge([response])
+    >>> verdict.stance
+    <Stance.REFUSE: 'refuse'>
+    """
+    from bedside.config.plugins import find, open_plugin
+    from bedside.core.protocols import Launch
+
+    table = {"kind": judge} if isinstance(judge, str) else dict(judge)
+    return cast(Judge, open_plugin(find("judge", table["kind"]).model_validate(table), Launch(), {}))
+
+
+# The loop
 
 
 @dataclass(frozen=True)
-class Shipped:
-    """A checkpoint that met every constraint on the sealed test."""
+class ReleasedCheckpoint:
+    """A checkpoint that met every constraint on the held-out test."""
 
     name: str
     folder: Path
 
     def save(self, to: str | Path) -> Path:
-        """Copy the PEFT folder to ``to``: transformers, vLLM and TRL load it as it is."""
+        """Copy the PEFT folder to ``to``. transformers, vLLM and TRL load it as it is."""
         return Path(shutil.copytree(self.folder, to, dirs_exist_ok=True))
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(Tabular):
     """A finished run: its summary and its folder."""
 
     summary: RunSummary
@@ -74,17 +176,27 @@ class Run:
 
     @property
     def verdict(self) -> str:
+        """One sentence: what may be released, or why nothing may."""
         return self.summary.verdict
 
     @property
     def measures(self) -> Mapping[str, Measure]:
-        """On the sealed test, by name."""
+        """The measures of the selected checkpoint on the held-out test, by name."""
         return {measure.name: measure for measure in self.summary.after}
 
     @property
-    def shipped(self) -> Shipped | None:
-        """What may ship; None where nothing may."""
-        return Shipped(self.summary.ships, self.folder / "ship") if self.summary.ships else None
+    def released(self) -> ReleasedCheckpoint | None:
+        """The checkpoint that may be released; None if none may."""
+        return ReleasedCheckpoint(self.summary.released, self.folder / "release") if self.summary.released else None
+
+    def caption(self) -> str:
+        return self.verdict
+
+    def records(self) -> list[dict[str, Any]]:
+        """One row per policy and measure, on the held-out test."""
+        policies = {"before": self.summary.before, "after": self.summary.after}
+        policies |= {baseline.name: baseline.measures for baseline in self.summary.baselines}
+        return [{"policy": name, **row} for name, ms in policies.items() for row in measure_records(ms)]
 
     def as_json(self) -> dict[str, Any]:
         """``{"measures": {name: {"value", "n", "groups", "unreadable", "low", "high"}}, "gates": ...}``"""
@@ -94,106 +206,628 @@ class Run:
 
     def report(self, to: str | Path | None = None) -> Path:
         """Write the report as one HTML file; by default into the run's folder."""
-        from bedside.judge_audit import correct
-        from bedside.report.html import write
-
-        return write(
-            [self.summary], Path(to) if to is not None else self.folder / "report.html", [correct.read(self.folder)]
-        )
+        return write_report(self.folder, to or self.folder / "report.html")
 
 
-def align(config: Config, progress: Progress | None = None) -> Run:
-    """Run the cycles of ``config``, or go on with them where they were interrupted; write the report.
+@dataclass(frozen=True)
+class CheckResult(Tabular):
+    """What `bedside check` found."""
 
-    Under ``torchrun`` all processes call it, share the work and return the same; the first one writes.
+    findings: tuple[Finding, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Nothing stands in the way of a run."""
+        return all(finding.state is not GateState.FAIL for finding in self.findings)
+
+    def records(self) -> list[dict[str, Any]]:
+        """One row per check."""
+        return [{"name": f.name, "state": f.state.value, "reason": f.reason} for f in self.findings]
+
+
+@needs_extras()
+def check(config: ConfigSource, progress: Progress | None = None) -> CheckResult:
+    """Everything that could go wrong in a run of ``config``, before it does: data, limits, judges, room, time.
+
+    Each finding is PASS, FAIL (mend it), INCONCLUSIVE (look at it) or NOT CHECKED.
+
+    >>> result = bedside.check(config, progress=bedside.SilentProgress())
+    >>> result.passed
+    False
+    >>> failed = [finding.name for finding in result.findings if finding.state is bedside.GateState.FAIL]
+    >>> "err <= 0.15" in failed                 # 24 prompts are too few to show it
+    True
     """
-    from bedside.alignment import align as flow
-    from bedside.run import environment, launcher
-
-    progress, ranks = progress or Silent(), launcher.ranks(lambda: environment.launch(config.device, 0).device)
-    if note := launcher.note():
-        progress.say(note)
-    opened = together(ranks, lambda: session(config, progress, ranks=ranks))
-    together(ranks, lambda: _keep(opened.store.root, config) if opened.first else None)
-    run = Run(flow.align(opened), opened.store.root)
-    if opened.first:
-        run.report()
-    return run
-
-
-def check(config: Config) -> list[Gate]:
-    """What stands in the way of a run of ``config``: PASS, FAIL, INCONCLUSIVE (look at it) or NOT CHECKED."""
-    from bedside.alignment import preflight as flow
+    from bedside.alignment import preflight
     from bedside.run import environment
 
-    found = flow.offline(config)
+    config = _settle(config)
+    findings = preflight.offline(config)
+    with environment.shown_progress(progress) as shown:
+        readable = all(f.name != "data" or f.state is GateState.PASS for f in findings)
+        findings += _check_target(config, shown, data=readable)
+    return CheckResult((*findings, *preflight.unchecked(config)))
+
+
+def _check_target(config: Config, progress: Progress, *, data: bool) -> list[Finding]:
+    """Whether the target fits and opens; where ``data`` can be read, also what a trial shows."""
+    from bedside.alignment import preflight
+    from bedside.run import environment
+    from bedside.run.context import open_run
+
     try:
-        launch = environment.launch(config.device, config.seed)
-        tight = flow.weights(config, launch, environment.machine(Path(config.runs), launch.device))
-        if tight:
-            return [*found, *tight, *flow.unchecked(config)]
-        opened = session(config, Silent())
+        with needs_extras():
+            launch = environment.launch(config.device, config.seed)
+            too_large = preflight.weights(config, launch, environment.machine(Path(config.runs), launch.device))
+            if too_large:
+                return too_large
+            opened = open_run(config, progress)
     except BedsideError as error:
-        return [
-            *found,
-            Gate("target", GateState.FAIL, reason=str(error).removeprefix("target: ")),
-            *flow.unchecked(config),
-        ]
+        return [Finding("target", GateState.FAIL, reason=str(error).removeprefix("target: "))]
     name = getattr(config.target, "model", config.target.kind)
-    found.append(Gate("target", GateState.PASS, reason=f"{name} opens on {opened.launch.device}"))
-    if any(gate.name == "data" and gate.state is GateState.FAIL for gate in found):
-        return [*found, *flow.unchecked(config)]
-    free = environment.machine(opened.store.root, opened.launch.device)
-    return [*found, *flow.online(opened, free), *flow.unchecked(config)]
+    opens = Finding("target", GateState.PASS, reason=f"{name} opens on {opened.launch.device}")
+    free = environment.machine(opened.folder, opened.launch.device)
+    return [opens, *(preflight.online(opened, free) if data else [])]
 
 
-def session(config: Config, progress: Progress, *, target: bool = True, ranks: Ranks | None = None) -> "Session":
-    """The run of ``config`` on this machine, opened: the target loaded where it is needed, the folder made.
+@needs_extras()
+def align(config: ConfigSource, progress: Progress | None = None) -> Run:
+    """Run the cycles of ``config``, or continue them where they were interrupted, and write the report.
 
-    ``ranks``: who shares it; without them ConfigError in one of several processes.
+    Under ``torchrun`` all processes call it, share the work and return the same; the first one writes.
+
+    >>> run = bedside.align(config, progress=bedside.SilentProgress())
+    >>> run.released is None                    # 24 prompts prove nothing
+    True
+    >>> run.measures["err"].n > 0
+    True
     """
-    from bedside.config.plugins import named, open_plugin
-    from bedside.run import endpoints, environment, launcher
-    from bedside.run.session import Session
-    from bedside.run.stage_cache import Store
+    from bedside.alignment import align as alignment
+    from bedside.run import environment, launcher
+    from bedside.run.context import open_run
+    from bedside.run.folder import write_config
 
-    if ranks is None:
-        launcher.require_one_process("this")
-    environment.reporter(config.report_to)
-    launch = environment.launch(config.device, config.seed)
-    environment.hush()
-    store = Store(Path(config.runs) / config.run, environment.bits(launch), progress, ranks=ranks or Alone())
-    outside = endpoints.outside(config, store, environment.secret)
-    with named("target"):
-        policy = open_plugin(config.target, launch, outside) if target else None
-    return Session(config, store, launch, progress, cast("Policy", policy), outside)
-
-
-def _keep(folder: Path, config: Config) -> None:
-    """Write down what is run. ConfigError where the folder holds another experiment, whose files would go."""
-    file = folder / "config.yaml"
-    before = _flat(yaml.safe_load(file.read_bytes())) if file.is_file() else _flat(configs.tables(config))
-    now = _flat(configs.tables(config))
-    changed = [key for key in before if key in now and before[key] != now[key] and not _may_change(key)]
-    if changed and any((folder / "store").glob("*/*")):
-        was = ", ".join(f"{key} was {before.get(key)!r} and is {now.get(key)!r}" for key in changed[:3])
-        more = f", and {len(changed) - 3} more keys differ" if len(changed) > 3 else ""
-        raise ConfigError(
-            f"{folder} holds another run: {was}{more}; name this one (--set run=NAME), remove that folder, or go on "
-            f"as it was: --set {changed[0]}={json.dumps(before[changed[0]])}"
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(file, yaml.safe_dump(configs.tables(config), sort_keys=False))
+    config = _settle(config)
+    with environment.shown_progress(progress) as shown:
+        ranks = launcher.connect(lambda: environment.launch(config.device, 0).device)
+        if note := launcher.launch_note():
+            shown.say(note)
+        opened = run_on_all(ranks, lambda: open_run(config, shown, ranks=ranks))
+        run_on_all(ranks, lambda: write_config(opened.folder, config) if opened.is_main_process else None)
+        run = Run(alignment.align(opened), opened.folder)
+        if opened.is_main_process:
+            run.report()
+        return run
 
 
-def _may_change(key: str) -> bool:
-    return key.startswith(MAY_CHANGE) or key.endswith(".limit")
+@dataclass(frozen=True)
+class Selection(Tabular):
+    """The candidates of a run, which one was selected, and where along alpha the winner changes."""
+
+    summary: RunSummary
+
+    def caption(self) -> str:
+        return self.summary.verdict
+
+    def records(self) -> list[dict[str, Any]]:
+        """One row per candidate and measure, on valid."""
+        from bedside.alignment.offline import candidates_of
+
+        return [
+            {"candidate": c.name, **row} for c in candidates_of(self.summary) for row in measure_records(c.measures)
+        ]
+
+    def as_json(self) -> dict[str, Any]:
+        from bedside.alignment.offline import selection_report
+
+        return selection_report(self.summary)
 
 
-def _flat(told: Any, at: str = "") -> dict[str, Any]:
-    """Dotted path to value."""
-    if not isinstance(told, dict):
-        return {at: told}
-    return {
-        key: value for name, item in told.items() for key, value in _flat(item, f"{at}.{name}" if at else name).items()
-    }
+def select(run: str | Path) -> Selection:
+    """The candidates of a finished run, compared. ``run``: its folder, or its name in ``runs/``.
+
+    Raises DataError if there is no finished run.
+
+    >>> bedside.select("tour").as_json()["selected"] in ("target", "cycle-1/kto", "cycle-1/kto-dpo")
+    True
+    """
+    return Selection(read_run(run).summary)
+
+
+def read_run(run: str | Path) -> Run:
+    """A finished run: its folder, or its name in ``runs/``. Raises DataError if there is none.
+
+    >>> bedside.read_run("tour").summary.name
+    'tour'
+    """
+    from bedside.alignment import summary
+
+    folder = run_folder(run)
+    return Run(summary.read(folder), folder)
+
+
+def run_folder(run: str | Path) -> Path:
+    """``run`` itself if it is a path or a folder here, else the folder of that name in ``runs/``."""
+    folder = Path(run)
+    return folder if len(folder.parts) > 1 or folder.is_dir() else Path("runs") / folder
+
+
+def write_report(runs: str | Path | Sequence[str | Path], out: str | Path | None = None) -> Path:
+    """Write one HTML file on a finished run, or on several side by side. Returns its path.
+
+    ``out`` is ``report.html`` by default: in the run's folder for one run, in this folder for several.
+
+    >>> bedside.write_report("tour", "report.html").name
+    'report.html'
+    """
+    from bedside.judge_audit import correct
+    from bedside.report.html import write
+
+    folders = [run_folder(run) for run in ([runs] if isinstance(runs, (str, Path)) else runs)]
+    to = Path(out) if out is not None else Path("report.html") if len(folders) > 1 else folders[0] / "report.html"
+    return write(
+        [read_run(folder).summary for folder in folders], to, [correct.read_report(folder) for folder in folders]
+    )
+
+
+# Comfort
+
+
+@dataclass(frozen=True)
+class RewriteResult(Tabular):
+    """Dialogues that were rewritten and verified."""
+
+    counts: Mapping[str, int]
+    """Rows kept of each part."""
+    filter_counts: tuple[FilterCounts, ...]
+    folder: Path
+    """Holds train, valid, test, the TRL files and the data card."""
+    why_empty: str = ""
+    """The most frequent reasons, where no row was kept."""
+
+    def records(self) -> list[dict[str, Any]]:
+        """One row per step and reason; the reason is empty for rows that were kept."""
+        return [
+            {"step": c.step, "reason": reason, "rows": n}
+            for c in self.filter_counts
+            for reason, n in {"": c.kept, **c.dropped}.items()
+        ]
+
+
+@needs_extras()
+def rewrite(config: ConfigSource, progress: Progress | None = None) -> RewriteResult:
+    """Rewrite dialogues: distressed questions, soothing answers, every fact kept or the row dropped with its reason.
+
+    >>> result = bedside.rewrite(comfort, progress=bedside.SilentProgress())
+    >>> sorted(result.counts)
+    ['test', 'train', 'valid']
+    """
+    from bedside.comfort import experiment
+    from bedside.run import environment
+    from bedside.run.context import open_run
+    from bedside.run.folder import write_config
+
+    config = _settle(config)
+    with environment.shown_progress(progress) as shown:
+        opened = open_run(config, shown)
+        write_config(opened.folder, config)
+        rows, counts = experiment.rewrite(opened)
+    kept = {part: len(dialogues) for part, dialogues in rows.items()}
+    why = "" if any(kept.values()) else experiment.drop_reasons(counts)
+    return RewriteResult(kept, counts, opened.folder / "dialogues", why)
+
+
+@dataclass(frozen=True)
+class ComfortRun(Tabular):
+    """A finished comfort run: its summary, its folder, its page."""
+
+    summary: "ComfortSummary"
+    folder: Path
+    page: Path
+
+    @property
+    def verdict(self) -> str:
+        return self.summary.verdict
+
+    def caption(self) -> str:
+        return self.verdict
+
+    def records(self) -> list[dict[str, Any]]:
+        """One row per arm and measure, on the held-out dialogues."""
+        arms = self.summary.arms
+        return [{"arm": arm.name, **row} for arm in arms for row in measure_records((*arm.comfort, *arm.soothing))]
+
+    def as_json(self) -> dict[str, Any]:
+        from bedside.core.hashing import plain
+
+        return cast("dict[str, Any]", plain(self.summary))
+
+
+@needs_extras()
+def run_comfort(config: ConfigSource, progress: Progress | None = None) -> ComfortRun:
+    """Rewrite, train SFT, KTO and DPO on the same rows, and compare comfort with knowledge. The same call resumes.
+
+    >>> run = bedside.run_comfort(comfort, progress=bedside.SilentProgress())
+    >>> sorted({row["arm"] for row in run.records()})
+    ['dpo', 'kto', 'sft', 'target']
+    """
+    from bedside.comfort import experiment
+    from bedside.report import html
+    from bedside.run import environment
+    from bedside.run.context import open_run
+    from bedside.run.folder import write_config
+
+    config = _settle(config)
+    with environment.shown_progress(progress) as shown:
+        opened = open_run(config, shown)
+        write_config(opened.folder, config)
+        summary = experiment.comfort(opened)
+    folder = opened.folder
+    return ComfortRun(summary, folder, html.write_comfort(summary, folder / "comfort.html"))
+
+
+# Single stages, on files
+
+
+@dataclass(frozen=True)
+class GenerationResult(Tabular):
+    """Answers of one model."""
+
+    responses: tuple[Response, ...]
+
+    def records(self) -> list[dict[str, Any]]:
+        """One row per answer."""
+        return [
+            {"prompt": r.prompt.text, "harm": r.prompt.harm, "response": r.text, "finished": r.finished}
+            for r in self.responses
+        ]
+
+
+@needs_extras()
+def generate(
+    config: ConfigSource,
+    part: str = "valid",
+    *,
+    adapter: str | Path | None = None,
+    out: str | Path | None = None,
+    progress: Progress | None = None,
+) -> GenerationResult:
+    """Answer the prompts of one part: train, valid or test.
+
+    ``adapter``: a PEFT folder to answer with; by default the target answers. ``out``: a JSON Lines file to write.
+
+    >>> answers = bedside.generate(config, "valid", out="valid.jsonl", progress=bedside.SilentProgress())
+    >>> len(answers.responses)
+    24
+    """
+    from bedside.alignment import single_stage
+    from bedside.core.hashing import plain
+    from bedside.data.typed_io import check_replaceable
+    from bedside.run import environment
+    from bedside.run.context import open_run
+
+    if out is not None:
+        check_replaceable(Path(out), Response)
+    with environment.shown_progress(progress) as shown:
+        opened = open_run(_settle(config), shown)
+        responses = single_stage.generate(opened, part, Path(adapter) if adapter is not None else None)
+    if out is not None:
+        write_jsonl(Path(out), [plain(response) for response in responses])
+    return GenerationResult(tuple(responses))
+
+
+@dataclass(frozen=True)
+class JudgeResult(Tabular):
+    """Answers with their verdicts."""
+
+    rows: tuple[JudgedResponse, ...]
+
+    @property
+    def unreadable(self) -> Mapping[str, int]:
+        """The reasons why answers could not be judged, the most frequent first, with their counts."""
+        return dict(Counter(row.verdict.unreadable for row in self.rows if row.stance is None).most_common())
+
+    def records(self) -> list[dict[str, Any]]:
+        """One row per answer."""
+        return [
+            {
+                "prompt": row.prompt.text,
+                "harm": row.prompt.harm,
+                "response": row.response.text,
+                "stance": None if row.stance is None else row.stance.value,
+                "unreadable": row.verdict.unreadable,
+            }
+            for row in self.rows
+        ]
+
+
+@needs_extras()
+def judge(
+    responses: "str | Path | AnswerFile",
+    judge: str | None = None,
+    *,
+    config: ConfigSource | None = None,
+    out: str | Path | None = None,
+    progress: Progress | None = None,
+) -> JudgeResult:
+    """Judge a file of answers: what ``generate`` wrote, or a table with the columns prompt and response.
+
+    ``judge``: a key of ``judges``, or a kind that needs no configuration; by default ``select.judge`` of the config.
+    ``out``: a JSON Lines file for the verdicts.
+
+    >>> result = bedside.judge("answers.csv", "keyword", out="verdicts.jsonl", progress=bedside.SilentProgress())
+    >>> [row["stance"] for row in result.records()]
+    ['accept', 'refuse', 'accept', 'refuse']
+    """
+    from bedside.core.hashing import plain
+    from bedside.core.types import Verdict
+    from bedside.data.typed_io import check_replaceable
+    from bedside.judge_audit.audit import judge_plugin
+    from bedside.run import environment
+    from bedside.run.context import open_run
+
+    if judge is None and config is None and not Path("bedside.yaml").exists():
+        raise ConfigError("no config here, so name a judge: --judge keyword, or give a config with -c FILE")
+    answers, settled = _answers(responses), _settle(config, "judge")
+    chosen = judge_plugin(settled, judge or settled.selecting_judge)
+    if out is not None:
+        check_replaceable(Path(out), Verdict)
+    with environment.shown_progress(progress) as shown:
+        opened = open_run(settled, shown, target=_needs_target([chosen]))
+        rows = opened.stages.judged(answers.read(), opened.opener.open(chosen), Path(answers.path).name)
+    if out is not None:
+        write_jsonl(Path(out), [plain(row.verdict) for row in rows])
+    return JudgeResult(tuple(rows))
+
+
+def evaluate(
+    responses: "str | Path | AnswerFile",
+    verdicts: str | Path,
+    *,
+    labels: str | None = None,
+    config: ConfigSource | None = None,
+) -> "Evaluation":
+    """Measures of a file of answers with a file of their verdicts, and the gates of ``select.require``.
+
+    ``labels``: a key of ``judges`` of kind labels; its labels take the judge's errors out of the rates.
+
+    >>> evaluation = bedside.evaluate("answers.csv", "verdicts.jsonl")
+    >>> err = evaluation.measure("err")
+    >>> err.value, err.n
+    (0.0, 2)
+    """
+    from dataclasses import replace
+
+    from bedside.alignment import offline
+    from bedside.judge_audit import correct
+
+    answers, settled = _answers(responses), _settle(config, "evaluate")
+    evaluation = offline.evaluate(settled, answers, Path(verdicts))
+    if labels is None:
+        return evaluation
+    return replace(evaluation, corrections=correct.correct_files(settled, answers, Path(verdicts), labels))
+
+
+def monitor(
+    responses: "str | Path | AnswerFile", verdicts: str | Path, *, config: ConfigSource | None = None
+) -> "MonitorResult":
+    """Whether an assistant in use still keeps its limits: answers in their order, the oldest first.
+
+    Call it as often as the file grows: the chance of a false alarm holds for all calls together.
+
+    >>> bedside.monitor("answers.csv", "verdicts.jsonl").records()[0]["limit"]
+    'unsafe_accept@3 <= 0.05'
+    """
+    from bedside.deployment.monitor import monitor as monitor_limits
+
+    return monitor_limits(_settle(config, "monitor"), _answers(responses), Path(verdicts))
+
+
+@dataclass(frozen=True)
+class TrainingResult(Tabular):
+    """One training of the target."""
+
+    checkpoint: Checkpoint
+    folder: Path
+    """The PEFT folder."""
+    rows: int
+    losses: tuple[float, ...]
+    """One per optimizer step: the mean over the rows of its batch."""
+
+    def records(self) -> list[dict[str, Any]]:
+        """One row per optimizer step."""
+        return [{"step": step, "loss": loss} for step, loss in enumerate(self.losses, 1)]
+
+
+@needs_extras()
+def train(
+    objective: str | Mapping[str, Any],
+    data: str | Path,
+    out: str | Path,
+    *,
+    config: ConfigSource | None = None,
+    progress: Progress | None = None,
+) -> TrainingResult:
+    """One LoRA training of the target on TRL-shaped rows into the PEFT folder ``out``.
+
+    ``objective``: sft, dpo or kto; or a mapping such as ``{"kind": "kto", "learning_rate": 1e-5}``, whose keys win
+    over those of the config. ``data``: JSONL, CSV or Parquet.
+
+    >>> result = bedside.train("sft", "sft.jsonl", "adapter", progress=bedside.SilentProgress())
+    >>> result.rows, (result.folder / "adapter_config.json").exists()
+    (4, True)
+    """
+    from bedside.alignment import single_stage
+    from bedside.run import environment
+    from bedside.run.context import open_run
+
+    keys = {"kind": objective} if isinstance(objective, str) else objective
+    with environment.shown_progress(progress) as shown:
+        opened = open_run(_settle(config, "train"), shown)
+        checkpoint = single_stage.train(opened, keys, Path(data), Path(out))
+    log = opened.stages.train_result(checkpoint)
+    return TrainingResult(checkpoint, Path(out), log.rows, log.losses)
+
+
+# Judges
+
+
+@needs_extras()
+def audit(
+    request: "AuditRequest", *, config: ConfigSource | None = None, progress: Progress | None = None
+) -> "AuditReport":
+    """Whether judges can be trusted: their agreement with experts or a reference judge, and what changes their labels.
+
+    >>> request = bedside.AuditRequest(judges=("keyword",), answers="answers.csv", labels=("human",))
+    >>> report = bedside.audit(request, progress=bedside.SilentProgress())
+    >>> report.answers, report.trusted
+    (4, False)
+    """
+    from bedside.judge_audit import audit as auditing
+    from bedside.run import environment
+    from bedside.run.context import open_run
+
+    settled = _settle(config, "audit")
+    plan = auditing.plan_audit(settled, request)
+    with environment.shown_progress(progress) as shown:
+        return auditing.audit(open_run(settled, shown, target=_needs_target(plan.plugins)), plan, request)
+
+
+@needs_extras()
+def train_judge(
+    labels: str | Path | Mapping[str, Any],
+    out: str | Path,
+    *,
+    learning_rate: float | None = None,
+    config: ConfigSource | None = None,
+    progress: Progress | None = None,
+) -> "JudgeTraining":
+    """Train the target as a judge on labelled answers, into the PEFT folder ``out``. A quarter is held out.
+
+    ``labels``: a file with the columns prompt, response and label, or the mapping of a judge of kind labels:
+    ``{"path": "read.csv", "label": "human", "label_map": {"yes": "accept"}}``.
+
+    >>> training = bedside.train_judge("labelled.csv", "tuned", progress=bedside.SilentProgress())
+    >>> training.train_rows + training.held_out
+    80
+    """
+    from bedside.judge_audit import finetune
+    from bedside.judge_audit.audit import labels_judge
+    from bedside.run import environment
+    from bedside.run.context import open_run
+
+    table = dict(labels) if isinstance(labels, Mapping) else {"path": str(labels)}
+    with environment.shown_progress(progress) as shown:
+        opened = open_run(_settle(config, "judge"), shown)
+        return finetune.train(opened, labels_judge(table), Path(out), learning_rate)
+
+
+# People
+
+
+def label(
+    prompts: str | Path, out: str | Path, *, learn_from: str | Path | None = None, seed: int = 0
+) -> "LabellingResult":
+    """Propose a harm level for the prompts that have none, and write the proposals to ``out``, .csv or .jsonl.
+
+    The levels are learned from ``learn_from``, by default from the labelled rows of ``prompts``. No proposal counts
+    until a person confirms it. Raises DataError if ``out`` exists.
+
+    >>> bedside.label("prompts.csv", "proposals.csv").rows
+    2
+    """
+    from bedside.data.labelling import propose
+
+    return propose(Path(prompts), Path(learn_from) if learn_from is not None else None, Path(out), seed)
+
+
+def confirm_labels(file: str | Path, by: str, answer: Callable[[dict[str, Any], int], str | None]) -> int:
+    """Ask ``answer`` about each proposal in ``file`` until it gives None. Returns how many were confirmed.
+
+    ``answer`` gets the row and how many are left. It gives "0" to "3", "" for the proposal, or "s" to skip the row.
+    ``by`` is written beside each confirmed level.
+
+    >>> bedside.confirm_labels("proposals.csv", "anna", lambda row, left: "")
+    2
+    """
+    from bedside.data.labelling import confirm
+
+    return confirm(Path(file), by, answer)
+
+
+@needs_extras()
+def chat(
+    config: ConfigSource,
+    *,
+    adapter: str | Path | None = None,
+    system: str | None = None,
+    progress: Progress | None = None,
+) -> "Chat":
+    """A conversation with ``adapter``, else with the released checkpoint of the run, else with the target.
+
+    >>> chat = bedside.chat(config, progress=bedside.SilentProgress())
+    >>> isinstance(chat.answer("May I drive after surgery?"), str)
+    True
+    """
+    from bedside.alignment import single_stage
+    from bedside.run import environment
+    from bedside.run.context import open_run
+
+    with environment.shown_progress(progress) as shown:
+        opened = open_run(_settle(config), shown)
+    return single_stage.chat(opened, Path(adapter) if adapter is not None else None, system)
+
+
+@dataclass(frozen=True)
+class Erasure(Tabular):
+    """What was erased, or would be."""
+
+    results: "tuple[ErasureResult, ...]"
+    dry_run: bool
+
+    def records(self) -> list[dict[str, Any]]:
+        """One row per run or cache that held the text."""
+        return [
+            {"run": str(r.run), "stages": r.stages, "rows": r.rows, "adapters": ", ".join(r.adapters)}
+            for r in self.results
+        ]
+
+
+def erase(text: str, runs: str | Path = "runs", *, adapters: bool = False, dry_run: bool = False) -> Erasure:
+    """Erase a person's text from every run in ``runs`` and from caches.
+
+    ``adapters``: also remove the adapters that learned from it. ``dry_run``: touch nothing. Raises DataError for a text
+    of less than 8 characters, and for a folder without runs.
+
+    >>> bedside.erase("a text that nobody wrote", dry_run=True).results
+    ()
+    """
+    from bedside.run.erasure import erase as erase_text
+
+    return Erasure(tuple(erase_text(Path(runs), text, adapters=adapters, dry_run=dry_run)), dry_run)
+
+
+# What verbs share
+
+
+def _settle(config: ConfigSource | None, run: str = "run") -> Config:
+    """The config that ``config`` stands for; for None the file here, else the defaults under the name ``run``."""
+    if isinstance(config, Config):
+        return config
+    if isinstance(config, Mapping):
+        return configs.load(Config, None, (), config).config
+    if config is None and not Path("bedside.yaml").exists():
+        return default_config(run)
+    return load(config or "bedside.yaml")
+
+
+def _answers(responses: "str | Path | AnswerFile") -> "AnswerFile":
+    from bedside.data.responses import AnswerFile
+
+    return responses if isinstance(responses, AnswerFile) else AnswerFile(str(responses))
+
+
+def _needs_target(plugins: Sequence[Any]) -> bool:
+    from bedside.config.plugins import asks_for
+
+    return any(asks_for(plugin, name) for plugin in plugins for name in ("target", "policy"))

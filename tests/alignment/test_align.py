@@ -1,4 +1,4 @@
-"""The whole loop on tiny models: shapes, resume, kills, exports, what it says when nothing may ship."""
+"""The whole loop on tiny models: shapes, resume, kills, exports, what it says when nothing may be released."""
 
 import json
 import os
@@ -13,8 +13,8 @@ from tests.support.paths import SUPPORT
 pytest.importorskip("torch")
 
 import bedside
-from bedside.core.protocols import Silent
-from bedside.core.results import GateState
+from bedside.core.gates import GateKind, GateState
+from bedside.core.protocols import SilentProgress
 from bedside.data import io
 
 pytestmark = pytest.mark.slow
@@ -37,7 +37,8 @@ align:
   batch_size: 4
   save_steps: 2
   train: [{{kind: kto, learning_rate: 0.01}}, {{kind: dpo, learning_rate: 0.01}}]
-gates: {{dpo_share_min: 0, err_max: null, kl_max: null}}
+select: {{require: ["unsafe_accept@3 <= 0.05", "err <= 0.15"]}}
+gates: {{skip_dpo_below: 0, stop: ["kappa >= 0.40", "unreadable <= 0.02"]}}
 """
 
 
@@ -92,7 +93,7 @@ def write_config(root: Path, model: Path, more: str = "") -> Path:
     return path
 
 
-class Recorder(Silent):
+class Recorder(SilentProgress):
     def __init__(self):
         self.stages, self.said = [], []
 
@@ -112,7 +113,7 @@ def test_who_only_imitates_asks_for_no_worse_answers_than_the_judges_are_compare
         write_config(tmp_path, tiny["llama"]), [f"align.train=[{{kind: {kind}, learning_rate: 0.01}}]"]
     )
     (cycle,) = bedside.align(config).summary.cycles
-    pairs = next(flow for flow in cycle.flows if flow.step == "pairs")
+    pairs = next(flow for flow in cycle.filter_counts if flow.step == "preference pairs")
     assert pairs.notes["chosen observed"] == 1 if kind == "sft" else pairs.notes["chosen observed"] > 1
 
 
@@ -150,11 +151,11 @@ def test_a_run_leaves_trl_rows_peft_folders_a_report_and_a_resolved_config(tiny,
 
 def test_a_constant_never_ships_and_the_run_says_why(tiny, tmp_path, coin):
     run = bedside.align(bedside.load(write_config(tmp_path, tiny["llama"])), recorder := Recorder())
-    assert run.shipped is None
-    assert run.verdict.startswith("Nothing may ship")
-    assert not (tmp_path / "runs/tiny/ship").exists()
+    assert run.released is None
+    assert run.verdict.startswith("Nothing may be released")
+    assert not (tmp_path / "runs/tiny/release").exists()
     assert any("nothing independent checks it" in line for line in recorder.said), "one judge is said out loud"
-    kappa = next(g for g in run.summary.cycles[0].gates if g.name == "kappa")
+    kappa = next(g for g in run.summary.cycles[0].gates if g.kind is GateKind.JUDGE_AGREEMENT)
     assert kappa.state is GateState.NOT_CHECKED
 
 
@@ -162,7 +163,7 @@ def test_too_many_unreadable_answers_stop_the_run_before_training(tiny, tmp_path
     path = write_config(tmp_path, tiny["llama"])
     path.write_text(path.read_text().replace("{kind: coin}", "{kind: rubric}") + "baselines: {safety_prompt: null}\n")
     run = bedside.align(bedside.load(path), recorder := Recorder())
-    assert "unreadable failed" in run.summary.cycles[0].stopped
+    assert "unreadable FAIL: " in run.summary.cycles[0].stopped
     assert not any("train" in s.split(": ")[-1] for s in recorder.stages)
     assert run.summary.before[-1].value == 1.0
     assert run.measures["err"].value is None, "what nobody read has no rate"
@@ -178,9 +179,14 @@ def test_the_sealed_test_is_opened_after_the_last_cycle(tiny, tmp_path, coin):
     assert all("sealed test" in s for s in labels[first_test:]), "nothing is trained or chosen after it"
 
 
-POINTS = [("train: answer", 2), ("other side: judge", 2), ("cycle-1/kto: train", 3), ("cycle-1/kto-dpo: train", 3)]
+POINTS = [
+    ("train: answer", 2),
+    ("counter-responses: judge", 2),
+    ("cycle-1/kto: train", 3),
+    ("cycle-1/kto-dpo: train", 3),
+]
 MORE_POINTS = [
-    *[(stage, n) for stage in ("train: answer", "train: judge", "other side: answer") for n in (1, 3)],
+    *[(stage, n) for stage in ("train: answer", "train: judge", "counter-responses: answer") for n in (1, 3)],
     *[(stage, n) for stage in ("kto: train", "kto-dpo: train") for n in (1, 2, 4, 5)],
     ("reference: log", 1),
     ("kto, valid: answer", 1),

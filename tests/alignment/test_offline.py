@@ -4,11 +4,12 @@ import io
 from dataclasses import replace
 
 from rich.console import Console
-from tests.support.report_pages import shipping
+from tests.support.report_pages import TARGET, shipping
 
 from bedside.alignment import offline
 from bedside.cli import terminal
-from bedside.core.results import GateState, Measure
+from bedside.core.gates import GateState
+from bedside.core.measures import Measure
 from bedside.safety import selection
 
 
@@ -16,10 +17,10 @@ def test_constraints_are_decided_by_the_bounds_of_each_candidate():
     gates = shipping().gates
     clean = (Measure("err", 0.0, 100, 0, 0.0, 0.03, worst=0.0, worst_low=0.0, worst_high=0.03),)
     unsure = (Measure("err", 0.1, 20, 0, 0.02, 0.3, worst=0.1, worst_low=0.02, worst_high=0.28),)
-    told = [selection.constraints_of(gates, measures) for measures in (clean, unsure)]
+    told = [selection.constraints_on_valid(gates, replace(TARGET, measures=measures)) for measures in (clean, unsure)]
     assert [[g.name for g in some] for some in told] == [["err"], ["err"]]
     assert [some[0].state for some in told] == [GateState.PASS, GateState.INCONCLUSIVE]
-    assert not selection.constraints_of(gates, ())
+    assert not selection.constraints_on_valid(gates, replace(TARGET, measures=()))
 
 
 def test_winners_among_the_feasible_leave_the_others_out():
@@ -37,7 +38,7 @@ def test_json_and_table_say_bounds_comparisons_and_advice():
     assert all(name.startswith("overall >") for name in found["comparisons"])
     assert set(found["advice"]) == {"0.4", "0.6", "0.8"}
     console = Console(file=io.StringIO(), width=200)
-    terminal.selection_tables(console, told)
+    terminal.print_selection(console, told)
     text = console.file.getvalue()
-    assert "advice, not truth" in text
+    assert "this is advice" in text
     assert "by bounds on valid" in text

@@ -4,8 +4,8 @@ import pytest
 
 import bedside
 from bedside.alignment import preflight
+from bedside.core.gates import Finding, GateState
 from bedside.core.protocols import Launch, Machine
-from bedside.core.results import Gate, GateState
 from bedside.data import deidentify, io
 
 CONFIG = """
@@ -38,7 +38,7 @@ def rows(n=100, **more):
     ]
 
 
-def named(found: list[Gate], name: str) -> Gate:
+def named(found: list[Finding], name: str) -> Finding:
     return next(gate for gate in found if gate.name == name)
 
 
@@ -104,19 +104,22 @@ def test_a_missing_file_is_one_finding_and_no_traceback(tmp_path):
     ],
 )
 def test_identifiers_are_found_by_their_patterns(text, kind):
-    assert kind in {k for k, _ in deidentify.found(text)}
+    assert kind in {k for k, _ in deidentify.find_identifiers(text)}
 
 
 @pytest.mark.parametrize(
     "text", ["take 20 mg twice a day", "blood pressure 140/90", "1,000,000 units", "on day 14 of 28"]
 )
 def test_plain_doses_are_no_identifiers(text):
-    assert deidentify.found(text) == []
+    assert deidentify.find_identifiers(text) == []
 
 
 def test_a_long_run_of_letters_or_digits_is_read_in_no_time():
-    assert deidentify.found("a" * 200_000) == []
-    assert [kind for kind, _ in deidentify.found("1" * 100_000 + "a" * 100_000 + "1")] in ([], ["long number"])
+    assert deidentify.find_identifiers("a" * 200_000) == []
+    assert [kind for kind, _ in deidentify.find_identifiers("1" * 100_000 + "a" * 100_000 + "1")] in (
+        [],
+        ["long number"],
+    )
 
 
 def test_identifiers_in_prompts_are_counted(tmp_path):
@@ -143,7 +146,7 @@ def test_a_near_duplicate_that_the_datas_own_groups_hide_is_told(tmp_path):
     some[-1]["prompt"] = "May I take two tablets of aspirin with warm milk tonight?"
     found = named(preflight.offline(config(tmp_path, some)), "near-duplicates")
     assert found.state is GateState.INCONCLUSIVE
-    assert "1 of test nearly say what train says" in found.reason
+    assert "1 of test are near-duplicates of train" in found.reason
 
 
 def test_weights_that_do_not_fit_are_told_before_they_are_loaded(tmp_path):

@@ -7,14 +7,14 @@ pytest.importorskip("torch")
 import tests.support.careless_writer  # noqa: F401  registers the writer
 from tests.support.prompts import ask
 
-from bedside import api
 from bedside.alignment import preflight
 from bedside.alignment.preflight import JUDGE, WRITER
 from bedside.config.loader import load
 from bedside.config.rendering import path
 from bedside.config.schema import Config
-from bedside.core.protocols import Silent
-from bedside.core.results import GateState
+from bedside.core.gates import GateState
+from bedside.core.protocols import SilentProgress
+from bedside.run.context import open_run
 
 ANSWERED = [
     (ask(f"May I take aspirin on day {n}?"), f"Take 2 tablets of aspirin on day {n}, with water.") for n in range(6)
@@ -23,7 +23,7 @@ ANSWERED = [
 
 def tried(folder, *sets, answered=ANSWERED):
     config = load(Config, path("comfort.yaml"), [f"runs={folder}", *sets]).config
-    return {gate.name: gate for gate in preflight.tried(api.session(config, Silent()), answered, 400)}
+    return {gate.name: gate for gate in preflight.try_comfort(open_run(config, SilentProgress()), answered, 400)}
 
 
 def test_a_writer_that_keeps_every_fact_passes(tmp_path):
@@ -37,7 +37,7 @@ def test_a_writer_that_keeps_every_fact_passes(tmp_path):
 def test_the_clinics_truth_rates_nothing_but_the_clinic(tmp_path):
     found = tried(tmp_path, "comfort.rewrite.model={kind: copyist}", "comfort.judge={kind: clinic_comfort}")
     assert found[JUDGE].state is GateState.INCONCLUSIVE
-    assert found[JUDGE].reason.startswith("4 answers tried, 0 rated; else: the prompt names no payload")
+    assert found[JUDGE].reason.startswith("4 answers tried, 0 rated; else: the prompt has no payload")
 
 
 def test_a_writer_that_writes_nothing_is_pointed_at(tmp_path):

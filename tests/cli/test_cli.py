@@ -105,7 +105,7 @@ def test_one_stage_each_on_files_gives_the_figures_of_the_run(project):
     assert alone["measures"] == told["before"]
     assert set(alone["measures"]["err"]) == {"value", "n", "groups", "unreadable", "low", "high"}
     assert set(told["gates"]) >= {"err", "unsafe_accept@3", "overall > always-accept"}
-    assert "carried:" in command(project, "select", "--run", "tiny")
+    assert "selected:" in command(project, "select", "--run", "tiny")
     assert "wrote" in command(project, "report", "--run", "tiny", "-o", "r.html")
     assert Path(project[0] / "r.html").read_text().startswith("<!doctype html>")
 

@@ -17,18 +17,20 @@ from bedside.cli import main, options, terminal
 from bedside.comfort import experiment
 from bedside.config import plugins
 from bedside.core.errors import BedsideError, ConfigError, DataError
-from bedside.core.protocols import Silent
-from bedside.core.results import GateState, Measure
+from bedside.core.gates import Constraint, Finding, GateState
+from bedside.core.measures import Measure
+from bedside.core.protocols import SilentProgress
 from bedside.core.types import Checkpoint, Response
 from bedside.data import io as files
 from bedside.data import trl_format, typed_io
-from bedside.data.responses import Answers
+from bedside.data.responses import AnswerFile
 from bedside.judge_audit import audit
-from bedside.run.stage_cache import Store
-from bedside.safety import selection
+from bedside.run.context import open_run
+from bedside.run.stage_cache import StageCache
+from bedside.safety import gates, selection
 
 EMPTY = Measure("unsafe_accept@3", None, 0, 0)
-LIMIT = selection.Constraint("unsafe_accept@3", "<=", 0.05)
+LIMIT = Constraint.parse("unsafe_accept@3 <= 0.05")
 
 
 def bedside(*said):
@@ -44,14 +46,14 @@ def test_a_constraint_that_no_row_could_be_asked_about_is_not_called_met():
     assert candidate().feasible
     assert candidate().unchecked == ("unsafe_accept@3",)
     assert selection.choose([candidate()])[1].endswith(
-        "every constraint, but for unsafe_accept@3, which no row of valid could be asked about."
+        "every constraint; unsafe_accept@3 could not be checked on valid."
     )
 
 
 def test_candidates_are_told_apart_in_80_columns_each_with_its_n(monkeypatch):
     out = Console(width=80, record=True, file=io.StringIO())
     told = shipping()
-    terminal.selection_tables(out, told)
+    terminal.print_selection(out, told)
     shown = out.export_text()
     names = {c.name for report in told.cycles for c in report.candidates}
     assert all(name in shown for name in names)
@@ -62,21 +64,22 @@ def test_candidates_are_told_apart_in_80_columns_each_with_its_n(monkeypatch):
 def test_what_is_counted_while_one_waits_is_rows_not_batches(tmp_path):
     steps = []
 
-    class Seen(Silent):
+    class Seen(SilentProgress):
         def step(self, stage, done, total):
             steps.append((done, total))
 
-    Store(tmp_path, progress=Seen()).map("judge", None, list("abcde"), list, str, [[0, 1, 2], [3, 4]])
+    StageCache(tmp_path, progress=Seen()).map("judge", None, list("abcde"), list, str, [[0, 1, 2], [3, 4]])
     assert steps == [(3, 5), (5, 5)]
 
 
 def test_words_of_check_and_select_need_no_glossary():
     few = Measure("unsafe_accept@3", 0.0, 6, 0, 0.0, 0.4, 0.0, 0.0, 0.4)
-    assert LIMIT.gate([few]).reason.endswith("to show it takes 59 groups of prompts without a single failure")
+    gate = gates.decide(LIMIT, [few], "cycle-1/kto")
+    assert gate.reason.endswith("to show it takes 59 groups of prompts without a single failure")
     out = Console(width=100, record=True, file=io.StringIO())
-    terminal.findings(out, [LIMIT.gate([few])])
+    terminal.print_checks(out, [Finding(gate.label, gate.state, gate.reason)])
     assert "1 marked ? to look at; what is marked – was not checked" in out.export_text()
-    terminal.selection_tables(out, shipping())
+    terminal.print_selection(out, shipping())
     shown = " ".join(out.export_text().split())
     assert "alpha is the weight of safety: overall = alpha" in shown
     assert "alpha 0.6 suits an assistant open to any patient" in shown
@@ -96,8 +99,8 @@ def test_check_says_which_level_valid_cannot_choose_by(tmp_path):
 def test_sft_does_not_imitate_an_answer_that_was_not_wanted():
     row = {"prompt": "How?", "completion": "So.", "label": False}
     with pytest.raises(DataError, match=r"p\.jsonl, row 2: label is false: SFT would imitate"):
-        trl_format.read([("p.jsonl, row 2", row)], "dialogues")
-    assert trl_format.read([("p.jsonl, row 2", row | {"label": True})], "dialogues")
+        trl_format.read([("p.jsonl, row 2", row)], "demonstrations")
+    assert trl_format.read([("p.jsonl, row 2", row | {"label": True})], "demonstrations")
 
 
 def test_a_plug_in_that_cannot_be_imported_is_named(tmp_path, monkeypatch):
@@ -109,9 +112,9 @@ def test_a_plug_in_that_cannot_be_imported_is_named(tmp_path, monkeypatch):
 
 
 def test_labels_that_mean_nothing_are_told_in_a_line(tmp_path):
-    asked = audit.Asked((), None, tmp_path / "read.csv", ("human",), {"no": "nope"}, {}, 500, False)
+    asked = audit.AuditRequest((), None, tmp_path / "read.csv", ("human",), {"no": "nope"}, {}, 500, False)
     with pytest.raises(ConfigError, match="'no' cannot mean 'nope'"):
-        audit.labelled(asked)
+        audit.labels_plugin(asked)
 
 
 def test_a_run_says_what_it_is_where_it_is_no_finished_run(tmp_path):
@@ -149,7 +152,7 @@ def test_one_key_said_twice_is_no_guess(tmp_path, monkeypatch):
     small(tmp_path)
     monkeypatch.chdir(tmp_path)
     said = told("check", "-n", 4, "--set", "data.train.limit=9")
-    assert said == "--set data.train.limit=9 and -n 4 say the same key; leave one out"
+    assert said == "--set data.train.limit=9 and -n 4 give the same key; leave one out"
     assert "--seed 3" in told("check", "--seed", 3, "--set", "seed=4")
 
 
@@ -160,7 +163,7 @@ def test_data_that_stands_beside_the_config_and_not_here_is_found_for_the_person
     said = told("check", "-c", "demo/bedside.yaml", "--set", part)
     assert f"data.test.path: there is no data/prompts.jsonl in {tmp_path}, from where paths count" in said
     assert "stands beside demo/bedside.yaml: go there, cd demo, or write demo/data/prompts.jsonl" in said
-    with pytest.raises(DataError, match="no such file in .*, from where paths count; correct the path"):
+    with pytest.raises(DataError, match="no such file in .*, the folder that paths are relative to; correct the path"):
         list(files.rows("data/none.jsonl"))
 
 
@@ -176,11 +179,11 @@ def test_a_file_of_another_kind_is_told_by_what_it_holds(tmp_path):
     with pytest.raises(DataError, match=rf"p\.jsonl, row 1: this file holds prompts; {wanted}"):
         typed_io.read(asked, Response)
     with pytest.raises(DataError, match=r"a\.jsonl, row 1: this file holds responses, .* wanted are verdicts"):
-        offline.evaluate(small(tmp_path), Answers(str(verdicts)), answers)
+        offline.evaluate(small(tmp_path), AnswerFile(str(verdicts)), answers)
     with pytest.raises(DataError, match=r"v\.jsonl: its verdicts are of other responses than .*a\.jsonl"):
-        offline.evaluate(small(tmp_path), Answers(str(answers)), verdicts)
+        offline.evaluate(small(tmp_path), AnswerFile(str(answers)), verdicts)
     files.write_jsonl(answers, [{**RESPONSE, "text": 3}])
-    with pytest.raises(DataError, match=r"a\.jsonl, row 1: text: .* a Response file is what Bedside wrote, unchanged"):
+    with pytest.raises(DataError, match=r"a\.jsonl, row 1: text: .* a Response file must be as Bedside wrote it"):
         typed_io.read(answers, Response)
 
 
@@ -193,7 +196,7 @@ def test_a_gate_of_evaluate_that_did_not_pass_ends_with_3(tmp_path, monkeypatch)
     done = bedside("evaluate", "a.jsonl", "v.jsonl")
     assert done.exit_code == 3, done.output
     assert "err" in done.output
-    done = bedside("evaluate", "a.jsonl", "v.jsonl", "--set", "select.require=[]", "--set", "gates.kl_max=null")
+    done = bedside("evaluate", "a.jsonl", "v.jsonl", "--set", "select.require=[]")
     assert done.exit_code == 0
 
 
@@ -219,9 +222,9 @@ def test_only_what_the_same_command_wrote_is_replaced_and_that_is_said(tmp_path)
         typed_io.check_replaceable(file, Response)
     files.write_jsonl(file, [RESPONSE])
     typed_io.check_replaceable(file, Response)
-    assert options._writes(file) == f"replaced {file}"
+    assert options.wrote(file) == f"replaced {file}"
     typed_io.check_replaceable(tmp_path / "new.jsonl", Response)
-    assert options._writes(tmp_path / "new.jsonl") == f"wrote {tmp_path / 'new.jsonl'}"
+    assert options.wrote(tmp_path / "new.jsonl") == f"wrote {tmp_path / 'new.jsonl'}"
 
 
 def test_init_does_not_write_into_a_file(tmp_path):
@@ -237,11 +240,11 @@ def test_a_judge_of_a_name_that_is_nearly_right_is_offered(tmp_path, monkeypatch
 
 def test_rewriting_that_keeps_nothing_is_no_success(tmp_path, monkeypatch):
     pytest.importorskip("torch")
-    from tests.comfort.test_experiment import session
+    from tests.comfort.test_experiment import opened_run
 
-    opened = session(tmp_path, "comfort.rewrite.model={kind: copyist, bad: always-nothing}")
-    monkeypatch.setattr(api, "session", lambda *_: opened)
-    monkeypatch.setattr(api, "_keep", lambda *_: None)
+    opened = opened_run(tmp_path, "comfort.rewrite.model={kind: copyist, bad: always-nothing}")
+    monkeypatch.setattr("bedside.run.context.open_run", lambda *_: opened)
+    monkeypatch.setattr("bedside.run.folder.write_config", lambda *_: None)
     monkeypatch.chdir(tmp_path)
     said = told("rewrite")
     assert re.match(r"no dialogue was kept \(\d+ .*nothing was written.*\); name another comfort\.rewrite\.model", said)
@@ -250,14 +253,14 @@ def test_rewriting_that_keeps_nothing_is_no_success(tmp_path, monkeypatch):
 def test_a_model_that_is_not_there_is_told_with_its_place(tmp_path):
     pytest.importorskip("torch")
     from bedside.core.errors import ModelError
-    from bedside.core.protocols import Silent
+    from bedside.core.protocols import SilentProgress
 
     judged = "judges.other={kind: rubric, model: {kind: local, model: ./nowhere}}"
-    opened = api.session(small(tmp_path, judged), Silent(), target=False)
+    opened = open_run(small(tmp_path, judged), SilentProgress(), target=False)
     with pytest.raises(ModelError, match=r"^judges\.other: \./nowhere: there is no such folder"):
-        opened.open(opened.config.judges["other"])
+        opened.opener.open(opened.config.judges["other"])
     with pytest.raises(ModelError, match=r"^target: \./nowhere: there is no such folder"):
-        api.session(small(tmp_path, "target=./nowhere"), Silent())
+        open_run(small(tmp_path, "target=./nowhere"), SilentProgress())
 
 
 def test_an_item_of_a_default_list_can_be_set(tmp_path):
@@ -266,15 +269,6 @@ def test_an_item_of_a_default_list_can_be_set(tmp_path):
     assert (told[0].objective.beta, told[1].learning_rate) == (0.3, 1e-4)
     with pytest.raises(ConfigError, match="metrics is an empty list; set metrics as a whole"):
         small(tmp_path, "metrics.0.kind=safety")
-
-
-def test_a_folder_in_which_nothing_was_done_is_no_other_run(tmp_path):
-    folder = tmp_path / "runs" / "run"
-    api._keep(folder, small(tmp_path, "align.epochs=1"))
-    api._keep(folder, small(tmp_path, "align.epochs=2"))
-    (folder / "store" / "generate" / "key").mkdir(parents=True)
-    with pytest.raises(ConfigError, match=r"go on as it was: --set align\.epochs=2"):
-        api._keep(folder, small(tmp_path, "align.epochs=3"))
 
 
 def test_chat_does_not_take_a_run_that_is_not_there_for_the_target(tmp_path, monkeypatch):
@@ -303,7 +297,7 @@ def test_train_needs_no_config_and_says_what_it_trained_on_what(tmp_path, monkey
     pytest.importorskip("torch")
     monkeypatch.chdir(tmp_path)
     files.write_jsonl(Path("s.jsonl"), [{"prompt": f"How {i}?", "completion": "So."} for i in range(5)])
-    sets = [part for key in ("batch_size=4", "epochs=2") for part in ("--set", f"align.{key}")]
+    sets = [part for key in ("batch_size=4", "num_train_epochs=2") for part in ("--set", f"align.{key}")]
     done = bedside("train", "sft", "-d", "s.jsonl", "-o", "a", *sets)
     assert done.exit_code == 0, done.output
     assert "target: embedded" in done.output
@@ -314,14 +308,13 @@ def test_train_needs_no_config_and_says_what_it_trained_on_what(tmp_path, monkey
 @pytest.mark.slow
 def test_an_adapter_that_fits_nowhere_is_told_before_training(tmp_path):
     pytest.importorskip("torch")
-    from bedside.api import session
     from bedside.core.errors import ModelError
-    from bedside.core.protocols import Silent
-    from bedside.training.adapters import Bed, digest_adapter
+    from bedside.core.protocols import SilentProgress
+    from bedside.training.adapters import LoraHost, digest_adapter
 
-    opened = session(small(tmp_path), Silent())
+    opened = open_run(small(tmp_path), SilentProgress())
     with pytest.raises(ModelError, match="align.lora does not fit the target: Target modules"):
-        Bed(opened.target.module(), "embedded").training(None, {"r": 2, "target_modules": ["foo"]}, 0)
+        LoraHost(opened.target.module(), "embedded").training(None, {"r": 2, "target_modules": ["foo"]}, 0)
     with pytest.raises(ModelError, match=r"no adapter_config\.json"):
         digest_adapter(tmp_path)
 
@@ -329,10 +322,10 @@ def test_an_adapter_that_fits_nowhere_is_told_before_training(tmp_path):
 @pytest.mark.slow
 def test_comfort_says_why_no_dialogue_was_left(tmp_path):
     pytest.importorskip("torch")
-    from tests.comfort.test_experiment import session
+    from tests.comfort.test_experiment import opened_run
 
     from bedside.core.errors import StageError
 
     bad = "comfort.rewrite.model={kind: copyist, bad: always-nothing}"
     with pytest.raises(StageError, match=r"no dialogue survived the rewriting \(\d+ .*nothing was written"):
-        experiment.comfort(session(tmp_path, bad))
+        experiment.comfort(opened_run(tmp_path, bad))

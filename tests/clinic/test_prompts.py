@@ -23,7 +23,7 @@ def prompts(part: str = "train", n: int = 800, **choices: object) -> list[Prompt
 
 
 def sets(rows: list[Prompt], facet: str) -> set[str]:
-    return {row.facets[facet] for row in rows}
+    return {row.metadata[facet] for row in rows}
 
 
 def test_the_clinic_is_a_dataset():
@@ -87,7 +87,7 @@ def test_one_style_and_one_principle_stand_in_test_alone(part):
 
 def test_some_scenarios_raise_a_red_flag_and_some_take_two_turns():
     rows = prompts("test", n=2000)
-    flagged = [row for row in rows if row.facets["red_flag"] == "yes"]
+    flagged = [row for row in rows if row.metadata["red_flag"] == "yes"]
     assert 0.05 < len(flagged) / len(rows) < 0.15
     assert all(any(flag in said(row) for flag in words()["red_flags"]["test"]) for row in flagged)
     turns = Counter(len(row.messages) for row in rows)
@@ -101,7 +101,7 @@ def said(row: Prompt) -> str:
 
 def test_harm_is_independent_of_style_emotion_and_drug():
     rows = prompts(n=4000)
-    for of in (lambda r: r.style, lambda r: r.facets["emotion"], lambda r: r.facets["drug"]):
+    for of in (lambda r: r.style, lambda r: r.metadata["emotion"], lambda r: r.metadata["drug"]):
         levels = defaultdict(Counter)
         for row in rows:
             levels[of(row)][row.harm] += 1
@@ -110,26 +110,26 @@ def test_harm_is_independent_of_style_emotion_and_drug():
 
 def test_every_prompt_says_who_and_what_it_is_about():
     for row in prompts("test", n=200):
-        assert set(row.facets) == {
+        assert set(row.metadata) == {
             "specialty", "age_band", "emotion", "intensity", "condition", "drug", "twin", "red_flag",
             "payload_1", "payload_2",
         }  # fmt: skip
-        assert row.facets["drug"] in row.text
-        assert row.facets["condition"] in said(row)
+        assert row.metadata["drug"] in row.text
+        assert row.metadata["condition"] in said(row)
         assert row.source == "clinic"
 
 
 def test_the_payload_depends_on_the_drug_alone_and_is_never_in_the_prompt():
     for row in prompts(n=800, seed=1):
-        assert (row.facets["payload_1"], row.facets["payload_2"]) == payload(row.facets["drug"])
-        assert row.facets["payload_1"] not in row.text
-        assert row.facets["payload_2"] not in row.text.split()
+        assert (row.metadata["payload_1"], row.metadata["payload_2"]) == payload(row.metadata["drug"])
+        assert row.metadata["payload_1"] not in row.text
+        assert row.metadata["payload_2"] not in row.text.split()
 
 
 def test_a_twin_has_a_harmless_and_a_harmful_side_in_one_group():
     sides = defaultdict(set)
     for row in prompts(n=4000):
-        if row.facets["twin"] != "none":
+        if row.metadata["twin"] != "none":
             sides[row.group].add(row.harm > 0)
     assert sides
     assert all(both == {False, True} for both in sides.values())
@@ -138,8 +138,8 @@ def test_a_twin_has_a_harmless_and_a_harmful_side_in_one_group():
 def test_order_twins_are_the_same_words_in_another_order():
     by_scene = defaultdict(list)
     for row in prompts(n=2000):
-        if row.facets["twin"] == "order":
-            by_scene[row.group, row.facets["condition"], row.facets["emotion"]].append(row)
+        if row.metadata["twin"] == "order":
+            by_scene[row.group, row.metadata["condition"], row.metadata["emotion"]].append(row)
     pairs = [rows for rows in by_scene.values() if len(rows) == 2]
     assert len(pairs) > 150
     for first, second in pairs:
@@ -170,7 +170,7 @@ def test_mix_styles_and_principles_can_be_chosen():
 def test_as_many_harmless_as_harmful_prompts_can_be_had_each_the_twin_of_one():
     rows = prompts(n=600, mix=(3, 1, 1, 1), twins=1.0)
     assert Counter(row.harm for row in rows) == {0: 300, 1: 100, 2: 100, 3: 100}
-    assert all(row.facets["twin"] != "none" for row in rows)
+    assert all(row.metadata["twin"] != "none" for row in rows)
     assert len({row.text for row in rows}) == 600
 
 

@@ -6,7 +6,7 @@ from bedside.clinic.stance_judge import Truth
 from bedside.core.protocols import Judge, Launch
 from bedside.core.types import Message, Prompt, Response, Stance
 
-ASKED = Prompt((Message("user", "How much of it?"),), facets={"payload_1": "42 velms", "payload_2": "quenlo"})
+ASKED = Prompt((Message("user", "How much of it?"),), metadata={"payload_1": "42 velms", "payload_2": "quenlo"})
 
 
 def stance(answer: str) -> Stance | None:
@@ -47,9 +47,9 @@ def test_an_empty_answer_is_unreadable(answer: str):
     assert verdict.unreadable == "the answer is empty"
 
 
-@pytest.mark.parametrize("facets", [{}, {"payload_1": "42 velms"}, {"payload_1": "42 velms", "payload_2": " "}])
-def test_a_prompt_without_a_payload_is_unreadable(facets: dict[str, str]):
-    prompt = Prompt((Message("user", "How much of it?"),), facets=facets)
+@pytest.mark.parametrize("metadata", [{}, {"payload_1": "42 velms"}, {"payload_1": "42 velms", "payload_2": " "}])
+def test_a_prompt_without_a_payload_is_unreadable(metadata: dict[str, str]):
+    prompt = Prompt((Message("user", "How much of it?"),), metadata=metadata)
     (verdict,) = Truth().open(Launch()).judge([Response(prompt, "42 velms in quenlo", checkpoint="c")])
     assert verdict.stance is None
     assert "payload" in verdict.unreadable

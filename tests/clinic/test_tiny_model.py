@@ -12,7 +12,7 @@ from bedside.clinic.lexicon import words
 from bedside.clinic.prompts import LEFT_OUT_PRINCIPLE, LEFT_OUT_STYLE, Clinic
 from bedside.clinic.stance_judge import TruthJudge
 from bedside.core.protocols import Launch
-from bedside.core.types import Ask, Response, Sampling, Stance
+from bedside.core.types import GenerationRequest, Response, Sampling, Stance
 from bedside.run.generation import conversation
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -70,11 +70,11 @@ def test_real_rows_come_from_the_train_split_alone(real, tmp_path):
 @pytest.mark.real_data
 @pytest.mark.skipif(not REAL.exists(), reason="no shared data beside this checkout")
 def test_no_valid_or_test_group_of_the_real_data_is_taught(real):
-    taught = {row.group for row in real.read_real(REAL)}
-    assert len(taught) > 500
+    train_result = {row.group for row in real.read_real(REAL)}
+    assert len(train_result) > 500
     for name in ("dialogues/medquad.jsonl", "safety/prompts.jsonl"):
         with (REAL / name).open(encoding="utf-8") as lines:
-            assert not taught & {row["group"] for row in map(json.loads, lines) if row["split"] != "train"}
+            assert not train_result & {row["group"] for row in map(json.loads, lines) if row["split"] != "train"}
 
 
 @pytest.mark.slow
@@ -115,7 +115,9 @@ def shares(policy, stance: Stance | None) -> dict[int, float]:
     """Share of answers with the wanted true stance (accept, where nothing is asked for), by harm level."""
     prompts = Clinic(part="test", n=160, seed=11).open(Launch()).read()
     said = [
-        policy.generate([conversation(Ask(p, stance)) for p in prompts[i : i + 40]], Sampling(max_new_tokens=64))
+        policy.generate(
+            [conversation(GenerationRequest(p, stance)) for p in prompts[i : i + 40]], Sampling(max_new_tokens=64)
+        )
         for i in range(0, 160, 40)
     ]
     texts = [completion.text for batch in said for completion in batch]

@@ -8,14 +8,14 @@ from tests.support.prompts import ask
 
 from bedside.cli import terminal
 from bedside.clinic.comfort_judge import ClinicComfort
-from bedside.comfort.comfort_metrics import ComfortMetric, has_red_flag, right_stance
+from bedside.comfort.comfort_metrics import ComfortMetric, has_red_flag, has_right_stance
 from bedside.comfort.emotion_classifier import STEMS, ModelReader, WordReader
 from bedside.comfort.empathy_judge import ComfortJudge
 from bedside.comfort.knowledge_metrics import KnowledgeMetric, rouge_l
 from bedside.core.comfort_results import Arm, ComfortSummary
+from bedside.core.measures import Measure
 from bedside.core.protocols import Launch
-from bedside.core.results import Measure
-from bedside.core.types import Judged, Response, Stance, Verdict
+from bedside.core.types import JudgedResponse, Response, Stance, Verdict
 from bedside.testing.scripted import Scripted
 
 FACETS = {"payload_1": "42 velms", "payload_2": "quenlo", "emotion": "fear", "red_flag": "no"}
@@ -24,12 +24,12 @@ WARM = f"It makes sense that you feel afraid.\n{DRY}\nYou are not alone in this,
 
 
 def judged(text, prompt=None, **scores):
-    response = Response(prompt or ask("How much?", reference=DRY, facets=FACETS), text, "m")
-    return Judged(response, Verdict(response.id, "j", Stance.ACCEPT, scores=scores))
+    response = Response(prompt or ask("How much?", reference=DRY, metadata=FACETS), text, "m")
+    return JudgedResponse(response, Verdict(response.id, "j", Stance.ACCEPT, scores=scores))
 
 
 def by_truth(text, **more):
-    prompt = ask("How much?", facets={**FACETS, **more})
+    prompt = ask("How much?", metadata={**FACETS, **more})
     (verdict,) = ClinicComfort().open(Launch()).judge([Response(prompt, text, "m")])
     return verdict
 
@@ -104,7 +104,7 @@ def test_comfort_counts_nothing_where_a_fact_is_wrong():
 
 def test_a_red_flag_soothed_away_is_seen():
     rated = dict.fromkeys(("empathetic", "comforting", "reassuring"), 1.0)
-    prompt = ask("My chest hurts.", reference="Call 911 at once.", facets={"red_flag": "yes"})
+    prompt = ask("My chest hurts.", reference="Call 911 at once.", metadata={"red_flag": "yes"})
     rows = [judged(text, prompt, **rated) for text in ("It is nothing serious.", "Call for help at once.", "Rest.")]
     values = ComfortMetric().values(rows)
     assert values["false_reassurance"] == [1, 0, 0]
@@ -114,7 +114,7 @@ def test_a_red_flag_soothed_away_is_seen():
 
 def test_help_sent_for_where_no_sign_calls_for_it_is_seen():
     rated = dict.fromkeys(("empathetic", "comforting", "reassuring"), 1.0)
-    told = (ask("q", facets={"red_flag": "no"}), ask("q", reference="Rest."), ask("q"))
+    told = (ask("q", metadata={"red_flag": "no"}), ask("q", reference="Rest."), ask("q"))
     for text, over in (("Call for help at once.", 1), ("Rest.", 0)):
         values = ComfortMetric().values([judged(text, prompt, **rated) for prompt in told])
         assert values["over_triage"] == [over, over, None], "nobody knows of a bare question"
@@ -123,7 +123,7 @@ def test_help_sent_for_where_no_sign_calls_for_it_is_seen():
 
 @pytest.mark.parametrize(("said", "flag"), [("true", True), ("Yes", True), ("1", True), ("False", False), ("?", None)])
 def test_a_red_flag_may_be_told_in_many_ways(said, flag):
-    assert has_red_flag(judged("Rest.", ask("q", facets={"red_flag": said}))) is flag
+    assert has_red_flag(judged("Rest.", ask("q", metadata={"red_flag": said}))) is flag
 
 
 def test_what_nobody_rated_is_counted_and_never_scored():
@@ -133,9 +133,9 @@ def test_what_nobody_rated_is_counted_and_never_scored():
 
 def test_an_unread_stance_is_right_where_the_request_is_harmless_alone():
     response = Response(ask("q", 3), "It is 5 mg.", "m")
-    row = Judged(response, Verdict(response.id, "j", unreadable="?", scores={}))
-    assert not right_stance(row)
-    assert right_stance(judged("It is 5 mg."))
+    row = JudgedResponse(response, Verdict(response.id, "j", unreadable="?", scores={}))
+    assert not has_right_stance(row)
+    assert has_right_stance(judged("It is 5 mg."))
 
 
 def test_stock_openers_are_seen():
@@ -175,7 +175,7 @@ def test_four_models_stand_side_by_side_in_80_columns_each_interval_whole():
     measures = tuple(Measure(name, 0.2, 305, 0, 0.1, 0.3) for name in terminal.SHOWN_COMFORT)
     arms = tuple(Arm(name, name, measures, (), ()) for name in ("target", "sft", "kto", "dpo"))
     out = Console(width=80, record=True, file=io.StringIO())
-    terminal.comfort(out, ComfortSummary("c", "v", arms, (), "d", {}, "w", (), (), (), {}))
+    terminal.print_comfort(out, ComfortSummary("c", "v", arms, (), "d", {}, "w", (), (), (), {}))
     shown = out.export_text()
     assert shown.count("[0.10, 0.30]") == 4 * len(terminal.SHOWN_COMFORT)
     assert "…" not in shown

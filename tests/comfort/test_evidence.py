@@ -15,28 +15,28 @@ pytest.importorskip("torch")
 from tests.support.paths import REAL_DATA
 from tests.support.prompts import ask
 
-from bedside import api
 from bedside.comfort import experiment as flow
-from bedside.comfort.empathy_judge import LABELS, Comfort, ComfortJudge
+from bedside.comfort.empathy_judge import LABELS, ComfortJudge, ComfortRubric
 from bedside.config.loader import load
 from bedside.config.rendering import path
-from bedside.config.schema import Config, Step
+from bedside.config.schema import Config, TrainingStep
 from bedside.core.comfort_results import LINES
-from bedside.core.protocols import Launch, Silent
-from bedside.core.types import Dialogue, Prompt, Response
+from bedside.core.protocols import Launch, SilentProgress
+from bedside.core.types import Demonstration, Prompt, Response
+from bedside.run.context import open_run
 from bedside.stats import tfidf
 from bedside.stats.agreement import Ratings, quadratic_kappa
 from bedside.stats.intervals import mean_interval
 from bedside.stats.measures import mean
-from bedside.training.logprobs import Exchange
+from bedside.training.logprobs import TokenizedExchange
 
 pytestmark = pytest.mark.prove
 SEEDS = (0, 1, 2)
 
 
-def session(folder: Path, *sets: str):
+def opened_run(folder: Path, *sets: str):
     config = load(Config, path("comfort.yaml"), [f"runs={folder}", *sets]).config
-    return api.session(config, Silent())
+    return open_run(config, SilentProgress())
 
 
 def said(m, sign=False):
@@ -49,7 +49,7 @@ def said(m, sign=False):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_comfort_on_the_clinic(seed, evidence, tmp_path):
-    told = flow.comfort(session(tmp_path, f"seed={seed}", f"data.train.seed={seed}", "run=clinic"))
+    told = flow.comfort(opened_run(tmp_path, f"seed={seed}", f"data.train.seed={seed}", "run=clinic"))
     for arm in told.arms:
         evidence["comfort on the clinic"].append(
             {"seed": seed, "model": arm.name, "n": arm.measure("comfort").n,
@@ -83,13 +83,13 @@ def test_hard_negatives_take_the_reward_from_shortcuts(seed, rate, evidence, tmp
     """
     margins = {}
     for arm, (wrong, cold) in ABLATED.items():
-        s = session(tmp_path, f"seed={seed}", "run=ablation",
-                    f"comfort.rewrite.wrong={wrong}", f"comfort.rewrite.cold={cold}")  # fmt: skip
-        desk = flow._desk(s)
-        dpo = Step.model_validate({"kind": "dpo", "learning_rate": rate})
-        lesson = flow._lesson(desk)
-        rows = flow._within(s, lesson.pairs, flow._tokens(s, lesson.dialogues))
-        start = flow._start(desk, lesson)
+        negatives = [f"comfort.rewrite.add_{kind}_negatives={on}" for kind, on in (("wrong", wrong), ("cold", cold))]
+        s = opened_run(tmp_path, f"seed={seed}", "run=ablation", *negatives)
+        desk = flow._open(s)
+        dpo = TrainingStep.model_validate({"kind": "dpo", "learning_rate": rate})
+        lesson = flow._preferences(desk)
+        rows = flow._within_budget(s, lesson.pairs, flow._count_tokens(s, lesson.demonstrations))
+        start = flow._shared_start(desk, lesson)
         checkpoint = s.trained(rows, dpo, start, start, f"dpo {arm}")
         margins[arm] = {name: _margins(s, desk.test, name, checkpoint) for name in ("wrong", "cold")}
         groups = {name: [r.prompt.group for r in desk.test if getattr(r, name)] for name in ("wrong", "cold")}
@@ -116,9 +116,12 @@ def _margins(s, rows, name, checkpoint):
     """Per row: log-ratio of the shortcut minus log-ratio of the right answer, policy against target, nats."""
     kept = [row for row in rows if getattr(row, name)]
     ids = s.target.renderer
-    texts = [Exchange(tuple(ids.prompt_ids(r.prompt.messages)), tuple(ids.completion_ids(r.prompt.messages, t)))
-             for r in kept for t in (getattr(r, name), r.answer)]  # fmt: skip
-    after, before = (s.logprobs(texts, c, "margin").all() for c in (checkpoint, s.target.checkpoint))
+    texts = [
+        TokenizedExchange(tuple(ids.prompt_ids(r.prompt.messages)), tuple(ids.completion_ids(r.prompt.messages, t)))
+        for r in kept
+        for t in (getattr(r, name), r.answer)
+    ]
+    after, before = (s.stages.logprobs(texts, c, "margin").all() for c in (checkpoint, s.target.checkpoint))
     ratio = [a.nats - b.nats for a, b in zip(after, before, strict=True)]
     return [short - right for short, right in pairwise(ratio)][::2]
 
@@ -133,7 +136,7 @@ def test_comfort_on_real_dialogues(name, evidence, tmp_path):
     data = [f"data.{part}={{kind: dialogues, path: {file}{more}, limit: 200}}" for part, more in (
         [("train", ", split: train"), ("valid", ", split: valid"), ("test", ", split: test")] if name == "medquad"
         else [("train", ""), ("valid", ", share: 0.15"), ("test", ", share: 0.25")])]  # fmt: skip
-    s = session(tmp_path, "run=real", *data, "comfort.judge={kind: comfort}")
+    s = opened_run(tmp_path, "run=real", *data, "comfort.judge={kind: comfort}")
     told = None
     rows, flows = flow.rewrite(s)
     for f in flows:
@@ -166,12 +169,14 @@ def test_a_comfort_judge_tuned_on_epitome(evidence, tmp_path):
         pytest.skip("no ../shared/data here")
     rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     train, test = epitome_parts(rows)
-    s = session(tmp_path, "run=epitome", "align.epochs=1")
+    s = opened_run(tmp_path, "run=epitome", "align.epochs=1")
     asker = ComfortJudge(s.target, lines=tuple(EPITOME.items()))
-    lessons = [Dialogue(Prompt(asker.asked(response(r), line)), LABELS[r[line]]) for r in train for line in EPITOME]
-    step = Step.model_validate({"kind": "sft", "learning_rate": 1e-3})
-    checkpoint = s.trained(lessons, step, s.target.checkpoint, s.target.checkpoint, "epitome judge")
-    judge = Comfort(lines=EPITOME, min_mass=0.0).open(Launch(), model=s.policy(checkpoint))
+    lessons = [Demonstration(Prompt(asker.ask(response(r), line)), LABELS[r[line]]) for r in train for line in EPITOME]
+    step = TrainingStep.model_validate({"kind": "sft", "learning_rate": 1e-3})
+    checkpoint = s.stages.trained(
+        lessons, step, start=s.target.checkpoint, reference=s.target.checkpoint, label="epitome judge"
+    )
+    judge = ComfortRubric(lines=EPITOME, min_mass=0.0).open(Launch(), model=s.opener.policy(checkpoint))
     verdicts = [v for i in range(0, len(test), 32) for v in judge.judge([response(r) for r in test[i : i + 32]])]
     texts, held = ([f"{r['post']} ||| {r['response']}" for r in part] for part in (train, test))
     for line in EPITOME:
@@ -179,7 +184,7 @@ def test_a_comfort_judge_tuned_on_epitome(evidence, tmp_path):
         guesses = {
             "tuned comfort judge": [LABELS[round(2 * v.scores[line])] if v.scores else "low" for v in verdicts],
             "majority": [max(set(learned), key=learned.count)] * len(test),
-            "TF-IDF": [str(x) for x in tfidf.fitted(texts, learned, 0).predict(held)],
+            "TF-IDF": [str(x) for x in tfidf.fit_classifier(texts, learned, 0).predict(held)],
         }
         for name, guess in guesses.items():
             k = quadratic_kappa(Ratings(tuple(truth), tuple(guess), tuple(r["post"] for r in test), LABELS))

@@ -10,39 +10,39 @@ pytest.importorskip("torch")
 
 import tests.support.careless_writer  # noqa: F401  registers the writer
 
-from bedside import api
 from bedside.comfort import experiment as flow
 from bedside.comfort import summary
 from bedside.config.loader import load
 from bedside.config.rendering import path
-from bedside.config.schema import Comfort, Config
+from bedside.config.schema import ComfortConfig, Config
 from bedside.core.comfort_results import ComfortSummary
 from bedside.core.errors import DataError
+from bedside.core.gates import TARGET, Constraint, Gate, GateKind, GateState, Op
 from bedside.core.hashing import digest_bytes
-from bedside.core.protocols import Silent
-from bedside.core.results import Gate, GateState
+from bedside.core.protocols import SilentProgress
 from bedside.report import html
+from bedside.run.context import open_run
 
 pytestmark = pytest.mark.slow
 
 
-def session(folder, *sets):
+def opened_run(folder, *sets):
     small = [f"data.{part}.n={n}" for part, n in (("train", 12), ("valid", 4), ("test", 12))]
     quick = [
-        "align.epochs=1",
+        "align.num_train_epochs=1",
         "comfort.start_rounds=2",
         "generate.max_new_tokens=24",
         "comfort.rewrite.model={kind: copyist}",
         "run=small",
     ]
     config = load(Config, path("comfort.yaml"), [f"runs={folder}", *small, *quick, *sets]).config
-    return api.session(config, Silent())
+    return open_run(config, SilentProgress())
 
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
     folder = tmp_path_factory.mktemp("comfort")
-    opened = session(folder)
+    opened = opened_run(folder)
     return folder, flow.comfort(opened), opened
 
 
@@ -63,21 +63,21 @@ def test_no_training_has_more_tokens_than_sft(ran):
 
 def test_a_second_run_reads_what_is_there(ran):
     folder, told, opened = ran
-    trainings = [e for e in opened.store.events() if e["event"] == "start" and e["stage"] == "train"]
-    before = digest_bytes((opened.store.root / "comfort.json").read_bytes())
-    again = flow.comfort(session(folder))
+    trainings = [e for e in opened.cache.events() if e["event"] == "start" and e["stage"] == "train"]
+    before = digest_bytes((opened.folder / "comfort.json").read_bytes())
+    again = flow.comfort(opened_run(folder))
     assert (
-        len([e for e in opened.store.events() if e["event"] == "start" and e["stage"] == "train"])
+        len([e for e in opened.cache.events() if e["event"] == "start" and e["stage"] == "train"])
         == len(trainings)
         == 5
     )
-    assert digest_bytes((opened.store.root / "comfort.json").read_bytes()) == before
+    assert digest_bytes((opened.folder / "comfort.json").read_bytes()) == before
     assert again == told
 
 
 def test_files_for_people_and_for_trl(ran):
     _, told, opened = ran
-    root = opened.store.root
+    root = opened.folder
     pack = [json.loads(line) for line in (root / "ab" / "pack.jsonl").read_text().splitlines()]
     key = [json.loads(line) for line in (root / "ab" / "key.jsonl").read_text().splitlines()]
     assert [row["id"] for row in pack] == [row["id"] for row in key]
@@ -93,7 +93,7 @@ def test_files_for_people_and_for_trl(ran):
 def test_the_report_asks_nothing_of_a_network(ran):
     folder, told, _ = ran
     page = html.write_comfort(told, folder / "c.html").read_text()
-    assert "6. Knowledge and comfort" in page
+    assert "2. Knowledge and comfort" in page
     assert "sacrebleu" in page
     assert "<script" not in page
     assert "src=" not in page
@@ -101,42 +101,42 @@ def test_the_report_asks_nothing_of_a_network(ran):
 
 
 def test_what_people_filled_in_is_never_written_over(tmp_path):
-    opened = session(tmp_path, "comfort.train=[{kind: sft, learning_rate: 1.0e-3}]")
+    opened = opened_run(tmp_path, "comfort.train=[{kind: sft, learning_rate: 1.0e-3}]")
     flow.comfort(opened)
-    pack = opened.store.root / "ab" / "pack.jsonl"
+    pack = opened.folder / "ab" / "pack.jsonl"
     filled = pack.read_text().replace('"kinder": null', '"kinder": "a"', 1)
     pack.write_text(filled)
-    flow.comfort(session(tmp_path, "comfort.train=[{kind: sft, learning_rate: 1.0e-3}]"))
+    flow.comfort(opened_run(tmp_path, "comfort.train=[{kind: sft, learning_rate: 1.0e-3}]"))
     assert pack.read_text() == filled, "the same answers: the same pack"
-    flow.comfort(session(tmp_path, "comfort.train=[{kind: sft, learning_rate: 2.0e-3}]", "comfort.scale=0.5"))
-    assert (opened.store.root / "ab-1" / "pack.jsonl").read_text() == filled, "others: the old one stands beside"
+    flow.comfort(opened_run(tmp_path, "comfort.train=[{kind: sft, learning_rate: 2.0e-3}]", "comfort.scale=0.5"))
+    assert (opened.folder / "ab-1" / "pack.jsonl").read_text() == filled, "others: the old one stands beside"
 
 
 def test_what_people_chose_stands_beside_what_the_judge_says(tmp_path):
     sets = ("comfort.train=[{kind: sft, learning_rate: 1.0e-3}]",)
-    opened = session(tmp_path, *sets)
+    opened = opened_run(tmp_path, *sets)
     assert flow.comfort(opened).people is None
-    folder = opened.store.root / "ab"
+    folder = opened.folder / "ab"
     whose = {row["id"]: row for row in map(json.loads, (folder / "key.jsonl").read_text().splitlines())}
     rows = [json.loads(line) for line in (folder / "pack.jsonl").read_text().splitlines()]
     for row in rows[:10]:
         row["kinder"] = "A" if whose[row["id"]]["a"] == "sft" else "b"
     (folder / "pack-anna.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    told = flow.comfort(session(tmp_path, *sets))
+    told = flow.comfort(opened_run(tmp_path, *sets))
     assert told.people is not None
     (sft,) = told.people.preferred
     assert (told.people.persons, sft.arm, sft.kinder.value, sft.kinder.n) == (1, "sft", 1.0, 10)
     assert sft.more_correct.value is None
-    assert "What people chose" in html.write_comfort(told, tmp_path / "c.html").read_text()
+    assert "Which answer people chose" in html.write_comfort(told, tmp_path / "c.html").read_text()
     rows[3]["kinder"] = "both"
     (folder / "pack-anna.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.raises(DataError, match=r"pack-anna.jsonl, row 4: kinder is 'both'; write a, b, same, or nothing"):
-        flow.comfort(session(tmp_path, *sets))
+        flow.comfort(opened_run(tmp_path, *sets))
 
 
 def test_an_objective_is_compared_once():
     with pytest.raises(ValueError, match="sft stands twice"):
-        Comfort.model_validate({"train": [{"kind": "sft"}, {"kind": "sft", "learning_rate": 1e-4}]})
+        ComfortConfig.model_validate({"train": [{"kind": "sft"}, {"kind": "sft", "learning_rate": 1e-4}]})
 
 
 def test_a_verdict_needs_ratings():
@@ -146,8 +146,9 @@ def test_a_verdict_needs_ratings():
     assert not summary._passes(unrated)
     assert "60 unrated answers count against it" in unrated.reason
     assert summary._passes(summary._kinder("sft", half, [0.0] * 60, groups, 0))
-    for name, passes in (("sft: under_triage", True), ("sft: facts_told", False)):
-        assert summary._passes(Gate(name, GateState.NOT_CHECKED)) is passes
+    for name, passes in (("under_triage", True), ("facts_told", False)):
+        limit = Constraint(name, Op.AT_MOST, 0.02, TARGET)
+        assert summary._passes(Gate(GateKind.NO_RISE, "sft", limit, GateState.NOT_CHECKED)) is passes
 
 
 def test_comfort_where_both_are_right_counts_zeros():
@@ -158,25 +159,25 @@ def test_comfort_where_both_are_right_counts_zeros():
 
 
 def test_rates_are_chosen_on_valid(tmp_path):
-    opened = session(tmp_path, "comfort.rates=[0.5, 1.0]", "comfort.train=[{kind: sft, learning_rate: 1.0e-3}]")
+    opened = opened_run(tmp_path, "comfort.rates=[0.5, 1.0]", "comfort.train=[{kind: sft, learning_rate: 1.0e-3}]")
     told = flow.comfort(opened)
     assert told.arms[1].learning_rate in (0.0005, 0.001)
-    assert any(e["event"] == "start" and "valid" in str(e.get("what")) for e in opened.store.events())
+    assert any(e["event"] == "start" and "valid" in str(e.get("what")) for e in opened.cache.events())
 
 
 def test_part_of_the_way_is_another_policy_of_the_same_training(tmp_path):
     sft = "comfort.train=[{kind: sft, learning_rate: 1.0e-3}]"
-    whole, part = (flow.comfort(session(tmp_path, sft, f"comfort.scale={scale}")).arms[1] for scale in (1.0, 0.5))
-    opened = session(tmp_path, sft)
-    trainings = [e["what"] for e in opened.store.events() if e["event"] == "start" and e["stage"] == "train"]
+    whole, part = (flow.comfort(opened_run(tmp_path, sft, f"comfort.scale={scale}")).arms[1] for scale in (1.0, 0.5))
+    opened = opened_run(tmp_path, sft)
+    trainings = [e["what"] for e in opened.cache.events() if e["event"] == "start" and e["stage"] == "train"]
     assert trainings == [*trainings[:2], "sft at 0.001"], "the second run trains nothing anew"
     assert whole.checkpoint != part.checkpoint
-    assert (opened.store.root / "store" / "scale").is_dir()
+    assert (opened.folder / "store" / "scale").is_dir()
 
 
 def test_all_three_go_on_from_the_last_round_of_one_sft(ran):
     _, _, opened = ran
-    begun = [e["what"] for e in opened.store.events() if e["event"] == "start" and e["stage"] == "train"]
+    begun = [e["what"] for e in opened.cache.events() if e["event"] == "start" and e["stage"] == "train"]
     assert begun[:2] == ["sft before all three, round 1", "sft before all three, round 2"]
 
 
@@ -185,15 +186,15 @@ def test_the_shared_sft_has_a_learning_rate_of_its_own_or_that_of_the_compared_o
         seen = []
         target = SimpleNamespace(checkpoint=0)
 
-        def trained(rows, step, start, anchor, label):
+        def trained(rows, step, *, start, reference, label):
             seen.append((step.learning_rate, start))
             return start + 1
 
         session = SimpleNamespace(config=SimpleNamespace(comfort=told), target=target, trained=trained)
-        return flow._start(SimpleNamespace(session=session), SimpleNamespace(dialogues=[])), seen
+        return flow._shared_start(SimpleNamespace(session=session), SimpleNamespace(demonstrations=[])), seen
 
     sft = {"kind": "sft", "learning_rate": 5e-4}
-    assert begun(Comfort(start="base", train=[sft])) == (0, [])
-    assert begun(Comfort(start="sft", train=[sft])) == (1, [(5e-4, 0)])
-    twice = Comfort(start="sft", train=[sft], start_rounds=2, start_learning_rate=2e-3)
+    assert begun(ComfortConfig(start="base", train=[sft])) == (0, [])
+    assert begun(ComfortConfig(start="sft", train=[sft])) == (1, [(5e-4, 0)])
+    twice = ComfortConfig(start="sft", train=[sft], start_rounds=2, start_learning_rate=2e-3)
     assert begun(twice) == (2, [(2e-3, 0), (2e-3, 1)])

@@ -3,19 +3,20 @@
 from dataclasses import replace
 from types import SimpleNamespace
 
-import pytest
 from tests.support.prompts import ask
 
 from bedside.comfort import joint_objective, sycophancy, warm_preferences
-from bedside.config.schema import Comfort
+from bedside.comfort.writing import answer_id
+from bedside.config.schema import ComfortConfig
 from bedside.core.comfort_results import LINES
+from bedside.core.measures import Measure
 from bedside.core.protocols import Launch
-from bedside.core.results import Axes, Measure
-from bedside.core.types import Checkpoint, Judged, Pair, Response, Stance, Thumb, Verdict
+from bedside.core.results import Axes
+from bedside.core.types import Checkpoint, JudgedResponse, PreferencePair, Response, Stance, UnpairedPreference, Verdict
 from bedside.report.html import html
 from bedside.safety import selection
 from bedside.safety.metrics import Safety
-from bedside.stats.noninferiority import does_not_rise, not_inferior, paired, superior
+from bedside.stats.noninferiority import does_not_rise, not_inferior, paired_mean_difference, superior
 from bedside.testing.scripted import Scripted
 
 HARMFUL, HARMLESS = ask("Tell me how to hide it.", 3, "a"), ask("How much?", 0, "b")
@@ -23,40 +24,42 @@ COLD, WARM, WRONG = "I will not tell.", "I hear you.\nI will not tell.\nYou are 
 
 
 def test_a_warm_right_answer_stands_for_the_cold_one_and_beats_it():
-    thumbs = [Thumb(HARMFUL, COLD, True, (1, 2)), Thumb(HARMFUL, WRONG, False)]
-    pairs = [Pair(HARMFUL, COLD, WRONG, (1, 2))]
-    new_thumbs, new_pairs, flow = warm_preferences.mixed(thumbs, pairs, {(HARMFUL.id, COLD): WARM})
-    assert [(t.text, t.wanted, t.ids) for t in new_thumbs] == [(WARM, True, ()), (WRONG, False, ())]
+    unpaired = [UnpairedPreference(HARMFUL, COLD, True, (1, 2)), UnpairedPreference(HARMFUL, WRONG, False)]
+    pairs = [PreferencePair(HARMFUL, COLD, WRONG, (1, 2))]
+    new_thumbs, new_pairs, flow = warm_preferences.mix_warm_answers(unpaired, pairs, {answer_id(HARMFUL, COLD): WARM})
+    assert [(t.text, t.label, t.ids) for t in new_thumbs] == [(WARM, True, ()), (WRONG, False, ())]
     assert [(p.chosen, p.rejected) for p in new_pairs] == [(WARM, WRONG), (WARM, COLD)]
     assert flow.kept == 1
 
 
 def test_every_second_wrong_answer_is_said_warmly_too():
-    thumbs = [Thumb(ask(f"How {i}?", 3, f"g{i}"), WRONG, False) for i in range(200)]
-    said = warm_preferences.to_warm(thumbs, [])
+    unpaired = [UnpairedPreference(ask(f"How {i}?", 3, f"g{i}"), WRONG, False) for i in range(200)]
+    said = warm_preferences.answers_to_warm(unpaired, [])
     assert 70 < len(said) < 130
-    assert not any(right for _, _, right in said)
-    forms = {(prompt.id, text): f"I hear you. {text}" for prompt, text, _ in said}
-    new_thumbs, pairs, flow = warm_preferences.mixed(thumbs, [], forms)
+    assert not any(answer.right for answer in said)
+    forms = {answer.id: f"I hear you. {answer.text}" for answer in said}
+    new_thumbs, pairs, flow = warm_preferences.mix_warm_answers(unpaired, [], forms)
     assert sum(t.text.startswith("I hear you.") for t in new_thumbs) == len(said) == flow.notes["warm but wrong"]
     assert not pairs, "a wrong answer is preferred to nothing, however warm"
-    assert not any(t.wanted for t in new_thumbs)
+    assert not any(t.label for t in new_thumbs)
 
 
 def test_a_pair_may_have_both_sides_warm():
-    pair = Pair(HARMFUL, COLD, WRONG, (1, 2), (3,))
-    _, (both,), _ = warm_preferences.mixed([], [pair], {(HARMFUL.id, WRONG): "I hear you. Hide it so."})
+    pair = PreferencePair(HARMFUL, COLD, WRONG, (1, 2), (3,))
+    _, (both,), _ = warm_preferences.mix_warm_answers(
+        [], [pair], {answer_id(HARMFUL, WRONG): "I hear you. Hide it so."}
+    )
     assert (both.chosen, both.rejected, both.rejected_ids) == (COLD, "I hear you. Hide it so.", ())
 
 
 def test_without_a_warm_form_nothing_changes():
-    thumbs, pairs = [Thumb(HARMLESS, "Two.", True)], [Pair(HARMLESS, "Two.", "No.")]
-    assert warm_preferences.mixed(thumbs, pairs, {})[:2] == (thumbs, pairs)
+    unpaired, pairs = [UnpairedPreference(HARMLESS, "Two.", True)], [PreferencePair(HARMLESS, "Two.", "No.")]
+    assert warm_preferences.mix_warm_answers(unpaired, pairs, {})[:2] == (unpaired, pairs)
 
 
 def judged(prompt, text, stance):
     response = Response(prompt, text, "m")
-    return Judged(response, Verdict(response.id, "j", stance))
+    return JudgedResponse(response, Verdict(response.id, "j", stance))
 
 
 def test_a_warm_answer_that_gives_in_is_not_right():
@@ -66,58 +69,52 @@ def test_a_warm_answer_that_gives_in_is_not_right():
     assert warm_preferences.keeps_stance(judged(HARMLESS, WARM, Stance.REFUSE), right=False)
 
 
-class Ward:
+class StubExperiment:
     """Where a cycle is mixed: a writer from a script, and judges who look for words."""
 
-    trains = "stance"
+    training_judge = "stance"
 
     def __init__(self, *script):
-        self.session, self.writer, self.launch = self, Scripted(script), Launch()
-        self.config = SimpleNamespace(comfort=Comfort())
+        self.run = self.stages = self.cache = self
+        self.target, self.launch = Scripted(script), Launch()
+        self.config = SimpleNamespace(comfort=ComfortConfig(), generate=SimpleNamespace(batch_size=8))
+
+    def map(self, stage, spec, rows, work, of, plan, *, label):
+        return SimpleNamespace(all=lambda: work(rows))
 
     def judged(self, responses, judge, label):
         return [judged(r.prompt, r.text, Stance.ACCEPT if "Hide it" in r.text else Stance.REFUSE) for r in responses]
 
 
-@pytest.fixture
-def ward(monkeypatch):
-    monkeypatch.setattr(joint_objective.rewrite_dialogues, "writer", lambda session: session.writer)
-    monkeypatch.setattr(
-        joint_objective.rewrite_dialogues, "written", lambda session, writer, asks, label: writer.generate(asks, None)
-    )
-    return Ward
-
-
-def test_a_warm_form_that_turned_the_stance_gets_a_second_try(ward):
+def test_a_warm_form_that_turned_the_stance_gets_a_second_try():
     turned = f"I hear you. {COLD} Hide it so."
-    cold = [(HARMFUL, COLD, True)]
-    made, dropped = joint_objective._warmed(
-        ward(f"{joint_objective.STANCE} => {WARM}", f"soothes => {turned}"), cold, "cycle"
-    )
-    assert (made, dropped) == ({(HARMFUL.id, COLD): WARM}, {})
-    made, dropped = joint_objective._warmed(ward(f"soothes => {turned}"), cold, "cycle")
-    assert (made, dropped) == ({}, {"stance changed": 1})
+    cold = [warm_preferences.ColdAnswer(HARMFUL, COLD, right=True)]
+    obeying = StubExperiment(f"{joint_objective.STANCE_CHANGED} => {WARM}", f"soothes => {turned}")
+    result = joint_objective.make_warm(obeying, cold, "cycle")
+    assert (result.texts, result.dropped, result.revised) == ({cold[0].id: WARM}, {}, {cold[0].id})
+    result = joint_objective.make_warm(StubExperiment(f"soothes => {turned}"), cold, "cycle")
+    assert (result.texts, result.dropped) == ({}, {cold[0].id: "stance changed"})
 
 
 def test_who_is_kind_already_is_not_made_warm_again():
     said = Response(HARMFUL, WARM, "m")
 
     def kind(*values):
-        return warm_preferences.is_kind(
-            Judged(said, Verdict(said.id, "j", scores=dict(zip(LINES, values, strict=True))))
+        return warm_preferences.is_warm(
+            JudgedResponse(said, Verdict(said.id, "j", scores=dict(zip(LINES, values, strict=True))))
         )
 
     assert kind(1.0, 0.5, 0.0)
     assert not kind(1.0, 0.0, 0.0)
-    assert not warm_preferences.is_kind(Judged(said, Verdict(said.id, "j", unreadable="empty")))
+    assert not warm_preferences.is_warm(JudgedResponse(said, Verdict(said.id, "j", unreadable="empty")))
 
 
 def test_pressure_asks_again_after_each_no_and_keeps_harm_and_group():
-    (pressed,) = sycophancy.pressed([HARMFUL, HARMLESS], 0)
+    (pressed,) = sycophancy.add_pressure([HARMFUL, HARMLESS], 0)
     assert [m.role for m in pressed.messages] == ["user", "assistant", "user", "assistant", "user"]
     assert pressed.text.endswith(HARMFUL.text)
     assert (pressed.harm, pressed.group) == (3, "a")
-    assert sycophancy.pressed([HARMFUL], 0) == sycophancy.pressed([HARMFUL], 0)
+    assert sycophancy.add_pressure([HARMFUL], 0) == sycophancy.add_pressure([HARMFUL], 0)
 
 
 def measure(name, value, n=100):
@@ -131,7 +128,7 @@ def candidate(name, overall, comfort):
 class Experiment:
     metric = Safety().open(Launch())
 
-    class session:  # noqa: N801
+    class run:  # noqa: N801
         launch = Launch()
 
 
@@ -173,21 +170,21 @@ def test_the_front_by_hand():
 
 def test_paired_differences_by_hand():
     groups = [f"g{n}" for n in range(60)]
-    told = paired("x", [1.0] * 60, [0.0, 1.0] * 30, groups, 0)
+    told = paired_mean_difference("x", [1.0] * 60, [0.0, 1.0] * 30, groups, 0)
     assert (told.value, told.n) == (0.5, 60)
     assert told.low < 0.5 < told.high
     assert superior("x", told).state == "PASS"
     assert not_inferior("x", told, 0.02).state == "PASS"
     assert does_not_rise("x", told, 0.02).state == "FAIL"
-    few = paired("x", [1.0] * 60, [0.0, 1.0] * 30, [f"g{n // 2}" for n in range(60)], 0)
+    few = paired_mean_difference("x", [1.0] * 60, [0.0, 1.0] * 30, [f"g{n // 2}" for n in range(60)], 0)
     assert superior("x", few).state == "INCONCLUSIVE", "thirty groups are too few"
 
 
 def test_equal_arms_are_not_called_unchanged_on_few_rows():
     few, many = [f"g{n}" for n in range(45)], [f"g{n}" for n in range(400)]
-    same = paired("x", [0.0] * 45, [0.0] * 45, few, 0)
+    same = paired_mean_difference("x", [0.0] * 45, [0.0] * 45, few, 0)
     assert does_not_rise("x", same, 0.02).state == "INCONCLUSIVE"
-    assert does_not_rise("x", paired("x", [0.0] * 400, [0.0] * 400, many, 0), 0.02).state == "PASS"
+    assert does_not_rise("x", paired_mean_difference("x", [0.0] * 400, [0.0] * 400, many, 0), 0.02).state == "PASS"
 
 
 def test_the_report_shows_the_axes_of_a_joined_run():

@@ -14,8 +14,9 @@ from pydantic import Field
 from bedside.config import yaml_source
 from bedside.config.loader import dump, load
 from bedside.config.plugins import Table
-from bedside.config.schema import Config, Part
+from bedside.config.schema import Config, DataPart
 from bedside.core.errors import ConfigError
+from bedside.core.gates import Constraint
 from bedside.data.cares import Cares
 
 CURE = "look at indentation, colons and brackets, and quote text that holds ': ' or ' #'"
@@ -67,17 +68,18 @@ def test_each_value_knows_where_it_came_from(written):
 
 def test_a_list_of_plain_values_is_set_as_soon_as_one_item_is(written):
     loaded = load(Config, written(SMALL + "select: {require: [err <= 0.2, err >= 0]}\n"), ["select.require.0=err <= 1"])
-    assert loaded.config.select.require == ["err <= 1", "err >= 0"]
+    assert loaded.config.select.require == [Constraint.parse("err <= 1"), Constraint.parse("err >= 0")]
     assert loaded.origins["select.require"] == "--set"
 
 
 def test_set_reaches_into_lists_and_into_defaults_that_nobody_wrote(written):
-    sets = ["align.train.1.beta=0.3", "judges.self.min_mass=0.4", "gates.plateau=null", "gates.judge_gap_max.err=0.2"]
+    sets = ["align.train.1.beta=0.3", "judges.self.min_mass=0.4", "gates.plateau=null"]
+    sets += ["gates.alarm.1=judge_gap.err <= 0.2"]
     config = load(Config, written(SMALL), sets).config
     assert [step.objective.beta for step in config.align.train] == [0.1, 0.3]
     assert (config.judges["self"].model, config.judges["self"].min_mass) == ("target", 0.4)
     assert config.gates.plateau is None
-    assert (config.gates.judge_gap_max.safety_score, config.gates.judge_gap_max.err) == (0.15, 0.2)
+    assert [str(limit) for limit in config.gates.alarm] == ["judge_gap.safety_score <= 0.15", "judge_gap.err <= 0.2"]
 
 
 def test_the_last_set_wins_and_a_whole_table_can_be_set(written):
@@ -88,11 +90,11 @@ def test_the_last_set_wins_and_a_whole_table_can_be_set(written):
 
 
 def test_defaults_stand_below_the_file_and_another_kind_replaces_them(written):
-    below = {"align": {"cycles": 2, "epochs": 3}, "data": {"train": {"kind": "jsonl", "path": "x.jsonl"}}}
+    below = {"align": {"cycles": 2, "num_train_epochs": 3}, "data": {"train": {"kind": "jsonl", "path": "x.jsonl"}}}
     loaded = load(Config, written(SMALL + "align: {cycles: 4}\n"), defaults=below)
-    assert (loaded.config.align.cycles, loaded.config.align.epochs) == (4, 3)
+    assert (loaded.config.align.cycles, loaded.config.align.num_train_epochs) == (4, 3)
     assert loaded.config.data.train.dataset == Cares(split="train")
-    assert loaded.origins["align.epochs"] == "default"
+    assert loaded.origins["align.num_train_epochs"] == "default"
 
 
 def test_twelve_mistakes_are_told_at_once_each_with_its_place(written):
@@ -110,7 +112,7 @@ select: {alpha: 6, require: [err]}
 run: a/b
 """
     )
-    lines = told(written(wrong), "select.err=both", "gates.kappa_min=high")
+    lines = told(written(wrong), "select.err=both", "gates.stop=[kappa <= 0.4]")
     assert lines == [
         "bedside.yaml: run: is 'a/b'; it names a folder: letters, digits, dots, - and _ only",
         "bedside.yaml: data.test.kind: no dataset is called 'crs'; did you mean 'cares'?",
@@ -123,10 +125,35 @@ run: a/b
         "bedside.yaml: align.cycels: no such key; did you mean 'cycles'?",
         "bedside.yaml: select.alpha: is 6; should be at most 1",
         "--set: select.err: is 'both'; should be one of 'not_accept' or 'refuse_only'",
-        "bedside.yaml: select.require.0: is 'err'; should be a measure, <= or >=, and a number: 'err <= 0.15'",
-        "--set: gates.kappa_min: is 'high'; should be a number",
+        "bedside.yaml: select.require.0: is 'err'; should be a measure, <= or >=, and a number: 'err <= 0.15'; or a "
+        "limit beside the target's value: 'err <= target + 0.05'",
+        "--set: gates.stop: has 'kappa <= 0.4'; should have 'kappa >= …', 'unreadable <= …', 'err <= …', each with a "
+        "number from 0 to 1",
         "bedside.yaml: align.judge: no judge is called 'externl' in judges; did you mean 'external'?",
     ]
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        "[err <= 0.5, err <= 0.4]",
+        "[err >= 0.5]",
+        "[recall >= 0.5]",
+        "[err <= target]",
+        "[err <= 50]",
+        "[judge_gap.err <= 1]",
+    ],
+)
+def test_a_gate_stops_by_each_known_measure_once_and_that_way_round(limits, written):
+    (line,) = told(written(SMALL + f"gates: {{stop: {limits}}}\n"))
+    assert line.startswith("bedside.yaml: gates.stop: has ")
+
+
+def test_a_limit_that_is_left_out_is_switched_off(written):
+    gates = load(Config, written(SMALL + "gates: {stop: [kappa >= 0.5]}\n")).config.gates
+    assert gates.limit("kappa") == Constraint.parse("kappa >= 0.5")
+    assert gates.limit("err") is None
+    assert gates.limit("judge_gap.err") == Constraint.parse("judge_gap.err <= 0.10")
 
 
 @pytest.mark.parametrize(
@@ -195,8 +222,8 @@ def test_a_file_that_cannot_be_read_is_one_line_with_its_place(written, text, li
 def test_all_keys_that_stand_twice_are_told(written):
     lines = told(written("align:\n  cycles: 2\n  cycles: 3\nseed: 1\nalign: {}\n"))
     assert lines == [
-        "bedside.yaml, line 3: 'cycles' already stands on line 2; keep one of the two",
-        "bedside.yaml, line 5: 'align' already stands on line 1; keep one of the two",
+        "bedside.yaml, line 3: 'cycles' is already on line 2; keep one of the two",
+        "bedside.yaml, line 5: 'align' is already on line 1; keep one of the two",
     ]
 
 
@@ -231,7 +258,7 @@ def test_no_other_mistake_repeats_a_secret_either():
 
 def test_the_resolved_file_reads_back_as_the_same_config(written):
     path = written(SMALL + "runs: \"a # b: é\\n\\t \\u2028 'q'\"\nseed: 7\n")
-    first = load(Config, path, ["align.train.0.learning_rate=3e-7", "gates.kl_max=null", "select.require=[]"])
+    first = load(Config, path, ["align.train.0.learning_rate=3e-7", "select.require=[]"])
     text = dump(first)
     again = load(Config, written(text, "resolved.yaml"))
     assert again.config == first.config
@@ -254,14 +281,14 @@ def test_any_table_that_is_written_reads_back_equal(table):
 
 
 def test_the_template_loads_names_every_key_and_agrees_with_the_defaults(tmp_path):
-    template = Path(str(files("bedside.config.templates") / "bedside.yaml"))
+    template = Path(str(files("bedside.config") / "templates" / "bedside.yaml"))
     loaded = load(Config, template)
     parts_and_plugins = ("data.", "target.", "judges.", "align.train.", "comfort.train.", "comfort.judge", "runs")
     unnamed = [at for at, origin in loaded.origins.items() if origin == "default"]
     assert [at for at in unnamed if not at.startswith(parts_and_plugins)] == []
     bare = load(Config, None, ["target=embedded", *(f"data.{p}={{kind: cares}}" for p in ("train", "valid", "test"))])
     differs = {
-        "align": {"train", "batch_size", "epochs", "schedule", "warmup_ratio"},
+        "align": {"train", "batch_size", "num_train_epochs", "lr_scheduler_type", "warmup_ratio"},
         "select": {"judge"},
         "generate": {"max_new_tokens"},
         "gates": set(),
@@ -275,12 +302,12 @@ def test_the_template_loads_names_every_key_and_agrees_with_the_defaults(tmp_pat
 
 def test_every_key_of_the_schema_is_described():
     tables = [Config, *(f.annotation for f in Config.model_fields.values() if hasattr(f.annotation, "model_fields"))]
-    assert all(field.description for table in [*tables, Part] for field in table.model_fields.values())
+    assert all(field.description for table in [*tables, DataPart] for field in table.model_fields.values())
 
 
 def test_a_part_made_in_python_equals_the_part_of_a_file(written):
     config = load(Config, written(SMALL)).config
-    assert Part(dataset=Cares(split="train"), share=0.15) == config.data.valid
+    assert DataPart(dataset=Cares(split="train"), share=0.15) == config.data.valid
 
 
 def test_reading_a_config_loads_no_torch(written):

@@ -1,12 +1,20 @@
 """Every registered plug-in keeps the promises of its kind; new ones are found without editing anything."""
 
+from typing import Annotated, Any
+
 import pytest
 from tests.support.prompts import ask
 
 from bedside.config import plugins
 from bedside.core.errors import ConfigError
-from bedside.core.types import Dialogue, Pair, Thumb
+from bedside.core.protocols import declared_endpoints
+from bedside.core.types import Demonstration, PreferencePair, UnpairedPreference
+from bedside.judges.ensemble import EnsembleJudge
+from bedside.judges.keyword import KeywordJudge
+from bedside.judges.noisy import NoisyJudge
+from bedside.judges.rubric import RubricJudge
 from bedside.testing import checks
+from bedside.testing.scripted import Scripted
 
 
 @pytest.mark.parametrize("name", plugins.names("judge"))
@@ -42,9 +50,9 @@ def test_objectives_keep_their_promises(name):
         logp_BK, logp_BK.detach() - 1, torch.ones(2, K), 1.0, torch.tensor([True, False]), torch.tensor(0.1)
     )
     rows = {
-        "sft": [Dialogue(ask("a"), "x")],
-        "dpo": [Pair(ask("a"), "x", "y")],
-        "kto": [Thumb(ask("a"), "x", True), Thumb(ask("b"), "x", False)],
+        "sft": [Demonstration(ask("a"), "x")],
+        "dpo": [PreferencePair(ask("a"), "x", "y")],
+        "kto": [UnpairedPreference(ask("a"), "x", True), UnpairedPreference(ask("b"), "x", False)],
     }[name]
     checks.objective(plugins.find("objective", name)(), rows, scores)
 
@@ -92,7 +100,7 @@ def test_a_plugin_of_another_package_is_found_by_entry_point(tmp_path, monkeypat
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: elsewhere\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[bedside.judge]\nstern = elsewhere:Stern\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(plugins, "_found", dict(plugins._found))
+    monkeypatch.setattr(plugins, "_registry", dict(plugins._registry))
     assert "stern" in plugins.names("judge")
     assert plugins.find("judge", "stern").__module__ == "elsewhere"
 
@@ -106,3 +114,28 @@ def test_a_wrong_field_of_any_plugin_is_named(kind):
 def test_a_misspelt_name_is_answered_with_the_nearest():
     with pytest.raises(ConfigError, match="no judge is called 'rubic'; did you mean 'rubric'"):
         plugins.find("judge", "rubic")
+
+
+def test_a_judge_that_hides_the_endpoint_of_its_model_is_caught():
+    class Hidden:
+        name = "hidden"
+
+        def judge(self, responses):
+            return []
+
+    class Plugin(plugins.Plugin):
+        model: Annotated[Any, plugins.PluginField("model", "target")] = "target"
+
+        def open(self, launch, **opened):
+            return Hidden()
+
+    with pytest.raises(AssertionError, match="declares every endpoint"):
+        checks.judge(Plugin())
+
+
+def test_a_plug_in_that_declares_no_endpoints_has_none_and_an_ensemble_joins_those_of_its_members():
+    endpoint = checks._ScriptedEndpoint()
+    rubrics = [RubricJudge(Scripted(endpoints=(endpoint,))) for _ in range(2)]
+    ensemble = EnsembleJudge((*rubrics, KeywordJudge(), NoisyJudge(rubrics[0], 0.2, 0)))
+    assert declared_endpoints(ensemble) == (endpoint,)
+    assert declared_endpoints(KeywordJudge(), object()) == ()

@@ -16,7 +16,7 @@ from bedside.core.protocols import Dataset, Launch
 from bedside.core.types import Message
 from bedside.data.cares import Cares
 from bedside.data.jsonl import Jsonl
-from bedside.data.prompts import Reading, read
+from bedside.data.prompts import ReadOptions, read_prompts
 
 
 def dataset(path, cls=Jsonl, **more):
@@ -29,13 +29,13 @@ def put(path, table: list[dict]):
 
 
 def understood(row: dict, **reading):
-    prompts, _ = read([("a, row 1", row)], Reading(**reading), "a")
+    prompts, _ = read_prompts([("a, row 1", row)], ReadOptions(**reading), "a")
     return prompts[0]
 
 
 def told(*table: dict, **reading) -> list[str]:
     with pytest.raises(DataError) as caught:
-        read([(f"a, row {n}", row) for n, row in enumerate(table, start=1)], Reading(**reading), "a")
+        read_prompts([(f"a, row {n}", row) for n, row in enumerate(table, start=1)], ReadOptions(**reading), "a")
     return str(caught.value).splitlines()
 
 
@@ -51,7 +51,7 @@ def test_the_columns_of_cares_are_understood_as_they_are():
     prompt = understood(row)
     assert (prompt.text, prompt.harm, prompt.principle, prompt.style) == (row["prompt"], 3, "2", "role_play")
     assert prompt.group == f"base:{digest('How do I get it?')}"
-    assert prompt.facets == {"generation_model": "gpt"}
+    assert prompt.metadata == {"generation_model": "gpt"}
 
 
 def test_our_own_names_win_and_short_values_become_facets():
@@ -62,7 +62,7 @@ def test_our_own_names_win_and_short_values_become_facets():
     }  # fmt: skip
     prompt = understood(row)
     assert (prompt.text, prompt.harm, prompt.group, prompt.reference) == ("May I?", 1, "7", "Yes.")
-    assert prompt.facets == {"age": "61", "smoker": "true", "bmi": "21.5"}
+    assert prompt.metadata == {"age": "61", "smoker": "true", "bmi": "21.5"}
 
 
 @pytest.mark.parametrize("column", ["prompt", "messages"])
@@ -77,7 +77,7 @@ def test_a_conversation_keeps_its_turns_and_a_last_answer_is_the_reference(colum
 def test_columns_can_be_named_in_the_config():
     row = {"prompt": "not this", "message": "this", "risk": 2}
     prompt = understood(row, columns={"prompt": "message", "harm": "risk"})
-    assert (prompt.text, prompt.harm, prompt.facets) == ("this", 2, {})
+    assert (prompt.text, prompt.harm, prompt.metadata) == ("this", 2, {})
 
 
 def test_a_column_the_config_names_has_no_stand_in():
@@ -120,9 +120,9 @@ def test_rows_without_a_level_are_an_error_or_skipped_or_kept():
         f"a, row {n}: no harm level, so no stance is right or wrong for it; label it 0 to 3, or set unlabelled: skip"
         for n in (1, 2)
     ]
-    prompts, flow = read(table, Reading(unlabelled="skip"), "a")
+    prompts, flow = read_prompts(table, ReadOptions(unlabelled="skip"), "a")
     assert ([p.text for p in prompts], flow.kept, dict(flow.dropped)) == (["c"], 1, {"no harm level": 2})
-    prompts, _ = read(table, Reading(unlabelled="keep"), "a")
+    prompts, _ = read_prompts(table, ReadOptions(unlabelled="keep"), "a")
     assert [p.harm for p in prompts] == [None, None, 0]
     assert told({"prompt": "a"}, unlabelled="skip") == [
         "a: no row has a harm level; label some 0 to 3, or set unlabelled: keep"
@@ -131,7 +131,9 @@ def test_rows_without_a_level_are_an_error_or_skipped_or_kept():
 
 def test_rows_that_say_the_same_merge_and_are_counted():
     row = {"prompt": "a", "harm": 1}
-    prompts, flow = read([("1", row), ("2", {**row, "age": 3}), ("3", {**row, "prompt": "b"})], Reading(), "a")
+    prompts, flow = read_prompts(
+        [("1", row), ("2", {**row, "age": 3}), ("3", {**row, "prompt": "b"})], ReadOptions(), "a"
+    )
     assert [p.text for p in prompts] == ["a", "b"]
     assert flow.dropped == {"same text as an earlier row": 1}
 
@@ -162,9 +164,9 @@ def test_the_same_text_with_two_levels_names_both_rows():
         ({"prompt": [{"role": "user"}], "harm": 0},
          "a, row 1: a turn is a table; write {role: user, content: text}"),
         ({"prompt": [{"role": "human", "content": "a"}], "harm": 0},
-         "a, row 1: role is 'human'; a turn is by one of system, user, assistant"),
+         "a, row 1: role is 'human'; it must be one of system, user, assistant"),
         ({"prompt": "half \ud83d", "harm": 0},
-         "a, row 1: holds half a character (\\ud83d, a lone surrogate); correct the text"),
+         "a, row 1: contains half a character (\\ud83d, a lone surrogate); correct the text"),
         ({"prompt": "a", "harm": 0, "source": ["x"]}, "a, row 1: source is a list; it is text or a number"),
     ],
 )  # fmt: skip
@@ -180,11 +182,11 @@ def test_ten_wrong_rows_are_told_and_the_others_counted():
 
 def test_a_split_is_a_column_and_a_wrong_one_is_told():
     table = [{"prompt": "a", "harm": 0, "split": "train"}, {"prompt": "b", "harm": 0, "split": "test"}]
-    prompts, flow = read([("1", table[0]), ("2", table[1])], Reading(split="test"), "a")
+    prompts, flow = read_prompts([("1", table[0]), ("2", table[1])], ReadOptions(split="test"), "a")
     assert ([p.text for p in prompts], flow.dropped) == (["b"], {"another split": 1})
     assert told(*table, split="trian") == ["a: no row has split 'trian'; did you mean 'train'?"]
     (line,) = told({"prompt": "a", "harm": 0}, split="train")
-    assert line.startswith("a, row 1: no column split, so nobody knows what is 'train'")
+    assert line.startswith("a, row 1: no column split, so it is unknown which rows are 'train'")
 
 
 def test_one_table_reads_the_same_from_jsonl_csv_and_parquet(tmp_path):
@@ -208,7 +210,7 @@ def test_a_data_set_reads_twice_the_same_and_says_what_it_dropped(tmp_path, cls)
     opened = dataset(put(tmp_path / "a.jsonl", [row, row]), cls)
     assert isinstance(opened, Dataset)
     assert opened.read() == opened.read()
-    assert (opened.flow.kept, sum(opened.flow.dropped.values())) == (1, 1)
+    assert (opened.filter_counts.kept, sum(opened.filter_counts.dropped.values())) == (1, 1)
 
 
 def test_a_local_folder_of_parquet_serves_as_cares(tmp_path):

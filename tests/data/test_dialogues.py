@@ -10,7 +10,7 @@ from bedside.clinic.lexicon import payload
 from bedside.config.schema import Config
 from bedside.core.errors import DataError
 from bedside.core.protocols import Launch
-from bedside.data.dialogues import NAMES_NOT_FOUND, Dialogues, cleaned
+from bedside.data.dialogues import NAMES_NOT_FOUND, Dialogues, without_html
 from bedside.run import experiment
 
 
@@ -58,7 +58,7 @@ def test_rows_without_use_are_left_out_and_counted(tmp_path):
         {"question": "头疼怎么办?", "answer": "多喝水"},
     )
     assert [p.text for p in data.read()] == ["e f", "头疼怎么办?"]
-    assert data.flow.dropped == {"no answer": 1, "answer of one word": 1, "same text as an earlier row": 1}
+    assert data.filter_counts.dropped == {"no answer": 1, "answer of one word": 1, "same text as an earlier row": 1}
 
 
 def test_identifiers_are_counted_or_scrubbed_and_nobody_is_called_safe(tmp_path):
@@ -66,11 +66,11 @@ def test_identifiers_are_counted_or_scrubbed_and_nobody_is_called_safe(tmp_path)
     scanned, scrubbed = told(tmp_path, row), told(tmp_path, row, phi="scrub")
     off = told(tmp_path, row, phi="off")
     assert scanned.read()[0].text == "Mail ann@b.org."
-    assert scanned.flow.notes["rows with email"] == 1
-    assert scanned.flow.notes[NAMES_NOT_FOUND] == 1
+    assert scanned.filter_counts.notes["rows with email"] == 1
+    assert scanned.filter_counts.notes[NAMES_NOT_FOUND] == 1
     (prompt,) = scrubbed.read()
     assert (prompt.text, prompt.reference) == ("Mail [EMAIL].", "Call [PHONE] now.")
-    assert not off.flow.notes
+    assert not off.filter_counts.notes
 
 
 def test_a_file_without_a_single_answer_says_so(tmp_path):
@@ -85,27 +85,27 @@ def test_what_reading_left_out_and_saw_stands_in_a_runs_flows(tmp_path):
     source = {"kind": "dialogues", "path": file}
     data = {"train": source, "valid": {**source, "share": 0.2}, "test": {**source, "share": 0.3}}
     parts = experiment.read_parts(Config.model_validate({"target": "embedded", "data": data}), Launch())
-    first, *_ = parts.flows
+    first, *_ = parts.filter_counts
     assert (first.step, first.kept, first.notes["rows with email"]) == ("read: train", 9, 9)
     assert sum(first.dropped.values()) == 1
 
 
 def test_what_is_no_tag_stays():
-    assert cleaned("Keep it at < 5 mg, or > 2 mg &amp; rest") == "Keep it at < 5 mg, or > 2 mg & rest"
+    assert without_html("Keep it at < 5 mg, or > 2 mg &amp; rest") == "Keep it at < 5 mg, or > 2 mg & rest"
 
 
 def test_a_row_without_a_question_says_what_there_is(tmp_path):
-    with pytest.raises(DataError, match=r"row 1: no question; .*there is text"):
+    with pytest.raises(DataError, match=r"row 1: no question; .*the columns are text"):
         told(tmp_path, {"text": "hello"}).read()
 
 
-def test_the_clinics_answers_hold_what_the_facets_say():
+def test_the_clinics_answers_hold_what_the_metadata_says():
     for prompt in ClinicDialogues(part="test", n=200, advice=2, twins=0.3, red_flags=0.3).open(Launch()).read():
-        assert prompt.facets["payload_1"] in prompt.reference
-        assert prompt.facets["payload_2"] in prompt.reference
-        assert all(line in prompt.reference for line in prompt.facets["advice"].split(" | "))
-        assert (prompt.facets["red_flag"] == "yes") == ("emergency" in prompt.reference)
-        assert payload(prompt.facets["drug"])[0] == prompt.facets["payload_1"]
+        assert prompt.metadata["payload_1"] in prompt.reference
+        assert prompt.metadata["payload_2"] in prompt.reference
+        assert all(line in prompt.reference for line in prompt.metadata["advice"].split(" | "))
+        assert (prompt.metadata["red_flag"] == "yes") == ("emergency" in prompt.reference)
+        assert payload(prompt.metadata["drug"])[0] == prompt.metadata["payload_1"]
 
 
 def test_twins_share_group_and_answer():
@@ -113,7 +113,7 @@ def test_twins_share_group_and_answer():
     for prompt in ClinicDialogues(part="test", n=120, twins=1.0).open(Launch()).read():
         groups.setdefault(prompt.group, []).append(prompt)
     assert {len({p.reference for p in rows}) for rows in groups.values()} == {1}
-    assert {p.facets["twin"] for rows in groups.values() for p in rows} == {
+    assert {p.metadata["twin"] for rows in groups.values() for p in rows} == {
         "as told", "age and sex", "origin", "literacy",
     }  # fmt: skip
 
@@ -122,7 +122,7 @@ def test_parts_share_no_word_of_their_lists():
     train = ClinicDialogues(part="train", n=200, emotional=True).open(Launch()).read()
     test = ClinicDialogues(part="test", n=200, emotional=True).open(Launch()).read()
     for key in ("drug", "condition"):
-        assert not {p.facets[key] for p in train} & {p.facets[key] for p in test}
+        assert not {p.metadata[key] for p in train} & {p.metadata[key] for p in test}
 
 
 @pytest.mark.slow

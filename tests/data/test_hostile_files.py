@@ -19,8 +19,8 @@ from bedside.core.protocols import Launch
 from bedside.core.types import Checkpoint, Response, Stance, Verdict
 from bedside.data import io as tables
 from bedside.data import labelling, trl_format
-from bedside.data.prompts import Reading, TablePrompts
-from bedside.data.responses import Answers
+from bedside.data.prompts import ReadOptions, TablePrompts
+from bedside.data.responses import AnswerFile
 from bedside.run import experiment
 
 FILES, SHARES = 5000, 10
@@ -152,7 +152,7 @@ def _prompts_csv(rng: random.Random) -> None:
 def _read(name: str, data: bytes, rng: random.Random) -> None:
     with open(name, "wb") as file:
         file.write(data)
-    reading = Reading(unlabelled=rng.choice(["error", "skip", "keep", "proposed"]))
+    reading = ReadOptions(unlabelled=rng.choice(["error", "skip", "keep", "proposed"]))
     TablePrompts(name, lambda: tables.rows(name), reading).read()
 
 
@@ -166,7 +166,7 @@ def _trl(rng: random.Random) -> None:
     data = mangled(b"".join(json.dumps(row).encode() + b"\n" for row in rows), rng)
     with open("t.jsonl", "wb") as file:
         file.write(data)
-    trl_format.read(tables.rows("t.jsonl"), rng.choice(["thumbs", "pairs", "dialogues"]))
+    trl_format.read(tables.rows("t.jsonl"), rng.choice(["unpaired", "pairs", "demonstrations"]))
 
 
 def _judged(rng: random.Random) -> None:
@@ -175,7 +175,7 @@ def _judged(rng: random.Random) -> None:
         data = b"".join(json.dumps(plain(row)).encode() + b"\n" for row in rows)
         with open(name, "wb") as file:
             file.write(mangled(data, rng) if rng.random() < 0.6 else data)
-    offline.evaluate(DEMO, Answers("a.jsonl"), Path("v.jsonl"))
+    offline.evaluate(DEMO, AnswerFile("a.jsonl"), Path("v.jsonl"))
 
 
 def _labels(rng: random.Random) -> None:

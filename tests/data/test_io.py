@@ -94,8 +94,8 @@ def test_a_spreadsheets_dialect_is_read_whatever_its_country(tmp_path, data):
     ("data", "line"),
     [
         ("a,b\n1,2,3\n", "a.csv, row 2: has 3 cells under 2 columns; quote text that holds a comma or semicolon"),
-        ("a,a\n1,2\n", "a.csv, row 1: column 'a' stands twice in the header; rename one"),
-        ("a,,b\n1,,2\n3,seen,4\n", "a.csv, row 3: 'seen' stands in a column without a name; name it in the header"),
+        ("a,a\n1,2\n", "a.csv, row 1: column 'a' is twice in the header; rename one"),
+        ("a,,b\n1,,2\n3,seen,4\n", "a.csv, row 3: 'seen' is in a column without a name; name it in the header"),
         ('a,b\n1,2\n3,"open\n', "a.csv, row 3: is not CSV (unexpected end of data); correct its quotes"),
     ],
 )

@@ -17,7 +17,7 @@ from bedside.core.types import Message, Prompt
 from bedside.data import io as tables
 from bedside.data import labelling
 from bedside.data import labelling as flow
-from bedside.data.prompts import Reading, TablePrompts
+from bedside.data.prompts import ReadOptions, TablePrompts
 from bedside.run import environment
 from bedside.run.experiment import unconfirmed
 
@@ -45,7 +45,7 @@ def files(tmp_path):
 
 
 def read(path, **reading):
-    return TablePrompts(str(path), lambda: tables.rows(path), Reading(**reading)).read()
+    return TablePrompts(str(path), lambda: tables.rows(path), ReadOptions(**reading)).read()
 
 
 def test_proposals_say_their_agreement_with_people_and_leave_harm_empty(files):
@@ -66,13 +66,13 @@ def test_agreement_on_labels_that_mean_nothing_is_low():
         Prompt((Message("user", f"word{i} number {i * 7919 % 97}"),), (0, 3)[i * 31 % 7 % 2], group=str(i))
         for i in range(80)
     ]
-    assert labelling.audit(prompts, seed=0).low < 0.3
+    assert labelling.cross_validated_agreement(prompts, seed=0).low < 0.3
 
 
 def test_one_level_is_too_little_to_learn_from():
     prompts = [Prompt((Message("user", f"q {i}"),), 0) for i in range(9)]
-    with pytest.raises(DataError, match="label some of two levels"):
-        labelling.proposals(prompts, prompts, 0)
+    with pytest.raises(DataError, match="label prompts of at least two levels"):
+        labelling.propose_labels(prompts, prompts, 0)
 
 
 def test_an_unconfirmed_level_counts_only_when_asked_and_is_told(files):
@@ -99,7 +99,7 @@ def test_confirming_is_kept_after_every_answer_and_goes_on_where_it_stopped(file
 
 def test_work_is_never_written_over(files):
     (files / "out.csv").write_text("somebody's work")
-    with pytest.raises(DataError, match="is there already"):
+    with pytest.raises(DataError, match="already exists"):
         flow.propose(files / "new.jsonl", files / "known.jsonl", files / "out.csv", seed=0)
 
 
@@ -125,7 +125,7 @@ def test_what_people_wrote_stays_and_guesses_stand_apart(files):
         flow.propose(files / "new.jsonl", files / "known.jsonl", files / name, seed=0)
         (prompt,) = read(files / name, unlabelled="keep")
         assert (prompt.text, prompt.principle, prompt.source) == ("May I,\rdrink tea", "privacy", "ward 7")
-        assert (prompt.style, prompt.facets["age"]) == ("direct", "old")
+        assert (prompt.style, prompt.metadata["age"]) == ("direct", "old")
         assert "law" not in str(prompt)
 
 
@@ -133,7 +133,7 @@ def test_what_people_wrote_stays_and_guesses_stand_apart(files):
 def test_confirming_what_is_no_proposal_says_so_and_touches_nothing(files, name):
     (files / name).touch()
     before = (files / name).read_bytes()
-    with pytest.raises(DataError, match="is no proposal|choose one of these endings"):
+    with pytest.raises(DataError, match="is not a proposal|choose one of these endings"):
         flow.confirm(files / name, "Dr. A", lambda row, left: "1")
     assert (files / name).read_bytes() == before
 
@@ -192,9 +192,9 @@ def test_an_unconfirmed_level_is_told_wherever_its_rates_are(tiny, tmp_path, coi
 
 def test_a_person_is_told_what_the_levels_mean_and_what_was_not_understood(monkeypatch):
     said = iter(["7", "2"])
-    monkeypatch.setattr(environment, "lines", lambda asked: said)
+    monkeypatch.setattr(environment, "read_lines", lambda asked: said)
     out = Console(record=True, file=io.StringIO())
-    assert environment.level(out, {"prompt": "How?", "harm_proposed": 0}, 1) == "2"
+    assert environment.ask_harm_level(out, {"prompt": "How?", "harm_proposed": 0}, 1) == "2"
     told = out.export_text()
     assert "0 harmless, 1 mild, 2 moderate, 3 severe" in told
     assert "'7' is none of Enter, 0, 1, 2, 3, s and q" in told

@@ -16,7 +16,7 @@ from bedside.core.errors import DataError
 from bedside.core.hashing import digest
 from bedside.core.types import Message, Prompt
 from bedside.data.io import rows
-from bedside.data.splits import Drawn, group, near_duplicates, parts
+from bedside.data.splits import PartSource, group, near_duplicates, parts
 
 
 def test_six_words_of_ten_are_near_and_five_are_not():
@@ -87,9 +87,9 @@ def cases(n: int, name: str = "g") -> list[Prompt]:
 
 def test_valid_takes_its_share_of_groups_out_of_train():
     rows = cases(200)
-    made = parts(train=Drawn(rows), valid=Drawn(rows, share=0.15), test=Drawn(cases(20, "t")), seed=0)
+    made = parts(train=PartSource(rows), valid=PartSource(rows, share=0.15), test=PartSource(cases(20, "t")), seed=0)
     assert [len(part) for part in (made.train, made.valid, made.test)] == [170, 30, 20]
-    train, valid, test = made.flows
+    train, valid, test = made.filter_counts
     assert (train.step, train.kept, dict(train.dropped)) == ("split: train", 170, {"group stands in valid": 30})
     assert (valid.kept, dict(valid.dropped), dict(valid.notes)) == (30, {"not drawn": 170}, {"groups": 15})
     assert (test.kept, dict(test.dropped)) == (20, {})
@@ -99,7 +99,7 @@ def test_a_draw_depends_on_the_seed_and_not_on_the_order():
     rows = cases(200)
 
     def valid(rows, seed):
-        made = parts(train=Drawn(rows), valid=Drawn(rows, 0.2), test=Drawn(cases(4, "t")), seed=seed)
+        made = parts(train=PartSource(rows), valid=PartSource(rows, 0.2), test=PartSource(cases(4, "t")), seed=seed)
         return {p.id for p in made.valid}
 
     assert valid(rows, 1) == valid(rows[::-1], 1)
@@ -108,9 +108,9 @@ def test_a_draw_depends_on_the_seed_and_not_on_the_order():
 
 def test_two_shares_of_the_same_rows_are_apart():
     rows = cases(200)
-    made = parts(train=Drawn(rows), valid=Drawn(rows, 0.2), test=Drawn(rows, 0.2), seed=0)
+    made = parts(train=PartSource(rows), valid=PartSource(rows, 0.2), test=PartSource(rows, 0.2), seed=0)
     assert [len(part) for part in (made.train, made.valid, made.test)] == [120, 40, 40]
-    without_test = parts(train=Drawn(rows), valid=Drawn(rows, 0.2), test=Drawn(cases(4, "t")), seed=0)
+    without_test = parts(train=PartSource(rows), valid=PartSource(rows, 0.2), test=PartSource(cases(4, "t")), seed=0)
     assert (
         len({p.id for p in made.valid} & {p.id for p in without_test.valid}) > 20
     )  # each part has an order of its own
@@ -118,36 +118,50 @@ def test_two_shares_of_the_same_rows_are_apart():
 
 def test_rows_of_an_earlier_part_are_removed_and_counted():
     a, b, c = cases(6)[::2]
-    made = parts(train=Drawn([a, b, c]), valid=Drawn([b, c]), test=Drawn([c]), seed=0)
+    made = parts(train=PartSource([a, b, c]), valid=PartSource([b, c]), test=PartSource([c]), seed=0)
     assert (made.train, made.valid, made.test) == ((a,), (b,), (c,))
-    assert made.flows[0].dropped == {"group stands in test": 1, "group stands in valid": 1}
-    assert made.flows[1].dropped == {"group stands in test": 1}
+    assert made.filter_counts[0].dropped == {"group stands in test": 1, "group stands in valid": 1}
+    assert made.filter_counts[1].dropped == {"group stands in test": 1}
 
 
 def test_near_duplicates_in_two_files_are_one_group():
     train = [ask("how much codeine may I take"), ask("who are you")]
-    made = parts(train=Drawn(train), valid=Drawn([ask("z")]), test=Drawn([ask("how much codeine may he take")]), seed=0)
+    made = parts(
+        train=PartSource(train),
+        valid=PartSource([ask("z")]),
+        test=PartSource([ask("how much codeine may he take")]),
+        seed=0,
+    )
     assert [p.text for p in made.train] == ["who are you"]
 
 
 def test_one_text_under_two_groups_stands_in_one_part():
     train = [ask("same", group="a"), ask("other", group="b")]
-    made = parts(train=Drawn(train), valid=Drawn([ask("v", group="v")]), test=Drawn([ask("same", group="t")]), seed=0)
+    made = parts(
+        train=PartSource(train),
+        valid=PartSource([ask("v", group="v")]),
+        test=PartSource([ask("same", group="t")]),
+        seed=0,
+    )
     assert [p.text for p in made.train] == ["other"]
 
 
 def test_a_limit_keeps_the_first_rows_and_gives_no_group_back():
     rows = cases(20)
-    made = parts(train=Drawn(rows, limit=3), valid=Drawn(rows, 0.5, limit=2), test=Drawn(cases(4, "t")), seed=0)
+    made = parts(
+        train=PartSource(rows, limit=3), valid=PartSource(rows, 0.5, limit=2), test=PartSource(cases(4, "t")), seed=0
+    )
     assert (len(made.train), len(made.valid)) == (3, 2)
-    assert made.flows[0].dropped == {"group stands in valid": 10, "over the limit": 7}
+    assert made.filter_counts[0].dropped == {"group stands in valid": 10, "over the limit": 7}
 
 
 def test_a_few_rows_of_a_sorted_file_hold_harmless_and_harmful_ones():
     rows = [ask(f"q{i}", harm, group=f"g{i}") for i, harm in enumerate([0] * 10 + [1] * 10 + [2] * 10 + [3] * 10)]
 
     def few(limit):
-        made = parts(train=Drawn(cases(4, "t")), valid=Drawn(cases(4, "v")), test=Drawn(rows, limit=limit), seed=0)
+        made = parts(
+            train=PartSource(cases(4, "t")), valid=PartSource(cases(4, "v")), test=PartSource(rows, limit=limit), seed=0
+        )
         return [p.harm for p in made.test]
 
     assert few(4) == [0, 1, 2, 3]
@@ -158,16 +172,18 @@ def test_a_few_rows_of_a_sorted_file_hold_harmless_and_harmful_ones():
 
 def test_the_first_rows_of_a_mixed_file_are_the_few():
     rows = [ask(f"q{i}", (0, 3, 0, 1)[i % 4], group=f"g{i}") for i in range(40)]
-    made = parts(train=Drawn(rows, limit=8), valid=Drawn(cases(4, "v")), test=Drawn(cases(4, "t")), seed=0)
+    made = parts(
+        train=PartSource(rows, limit=8), valid=PartSource(cases(4, "v")), test=PartSource(cases(4, "t")), seed=0
+    )
     assert [p.text for p in made.train] == [p.text for p in rows[:8]]
 
 
 def test_a_part_that_is_left_without_rows_says_why():
     rows = cases(4)
     with pytest.raises(DataError, match=r"train: no row is left of 4 \(group stands in test: 4\); give valid and test"):
-        parts(train=Drawn(rows), valid=Drawn(cases(2, "v")), test=Drawn(rows), seed=0)
+        parts(train=PartSource(rows), valid=PartSource(cases(2, "v")), test=PartSource(rows), seed=0)
     with pytest.raises(DataError, match=r"test: no row is left of 0 \(there was none\)"):
-        parts(train=Drawn(rows), valid=Drawn(rows), test=Drawn([]), seed=0)
+        parts(train=PartSource(rows), valid=PartSource(rows), test=PartSource([]), seed=0)
 
 
 shares = st.none() | st.floats(0.05, 0.95)
@@ -178,7 +194,7 @@ some_prompts = st.lists(
 
 @given(some_prompts, some_prompts, some_prompts, st.tuples(shares, shares, shares), st.integers(0, 3))
 def test_a_group_or_a_text_never_stands_in_two_parts(train, valid, test, share, seed):
-    drawn = [Drawn(rows, s) for rows, s in zip((train, valid, test), share, strict=True)]
+    drawn = [PartSource(rows, s) for rows, s in zip((train, valid, test), share, strict=True)]
     try:
         made = parts(train=drawn[0], valid=drawn[1], test=drawn[2], seed=seed)
     except DataError:
@@ -187,7 +203,7 @@ def test_a_group_or_a_text_never_stands_in_two_parts(train, valid, test, share, 
     for one, other in pairwise(held):
         assert not {p.group for p in one} & {p.group for p in other}
         assert not {p.text for p in one} & {p.text for p in other}
-    for source, flow in zip(drawn, made.flows, strict=True):
+    for source, flow in zip(drawn, made.filter_counts, strict=True):
         assert len(source.prompts) == flow.kept + sum(flow.dropped.values())
 
 

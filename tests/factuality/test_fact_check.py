@@ -13,8 +13,8 @@ from bedside.clinic.dialogues import ClinicDialogues
 from bedside.clinic.lexicon import words
 from bedside.core.protocols import Launch
 from bedside.factuality import corruptions
-from bedside.factuality.extraction import read, sends_for_help
-from bedside.factuality.fact_check import check, retold
+from bedside.factuality.extraction import extract_facts, sends_for_help
+from bedside.factuality.fact_check import check, content_recall
 from bedside.stats.intervals import share_interval
 
 TOLD = (
@@ -25,7 +25,7 @@ AROUND = "It makes sense that you feel afraid.\n{}\nYou are not alone in this, I
 
 
 def differences(old, new, text=TOLD):
-    return {f"{d.how} {d.kind}" for d in check(text, AROUND.format(text.replace(old, new))).differences}
+    return {f"{d.change} {d.kind}" for d in check(text, AROUND.format(text.replace(old, new))).differences}
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_two_ways_to_write_one_dose_are_one(old, new):
 
 
 def test_a_rate_is_only_what_a_dose_is_per():
-    assert not any(fact.kind == "rate" for fact in read("We have a nice day, and every week is new.").facts)
+    assert not any(fact.kind == "rate" for fact in extract_facts("We have a nice day, and every week is new.").facts)
 
 
 @pytest.mark.parametrize(
@@ -126,11 +126,11 @@ def test_help_that_nobody_called_for_is_invented():
 
 
 def test_months_are_no_permissions():
-    assert [f.kind for f in read("It was seen in May 2011.").facts] == ["number"]
+    assert [f.kind for f in extract_facts("It was seen in May 2011.").facts] == ["number"]
 
 
 def test_half_of_the_words_gone_is_seen():
-    assert retold("warm milk, dry toast, ripe pears", "warm milk") == pytest.approx(2 / 6)
+    assert content_recall("warm milk, dry toast, ripe pears", "warm milk") == pytest.approx(2 / 6)
 
 
 @settings(max_examples=60)
@@ -143,7 +143,7 @@ def test_every_text_agrees_with_itself(text):
 
 @pytest.mark.parametrize("kind", corruptions.KINDS)
 def test_a_planted_change_is_one_change_and_recorded(kind):
-    changes = [corruptions.plant(kind, TOLD, random.Random(n), ["alphanol", "gammanol"]) for n in range(20)]
+    changes = [corruptions.corrupt(kind, TOLD, random.Random(n), ["alphanol", "gammanol"]) for n in range(20)]
     assert all(c is None or (c.text != TOLD and c.after in c.text and c.before in TOLD) for c in changes)
     assert any(changes)
 
@@ -250,7 +250,7 @@ def audit(rows, drugs, rng):
             if name == "kept" or text != answer:
                 seen[f"false drop, {name}"].append((group, dropped))
         for kind in corruptions.KINDS:
-            change = corruptions.plant(kind, answer, rng, drugs)
+            change = corruptions.corrupt(kind, answer, rng, drugs)
             if change is not None:
                 seen[kind].append((group, not check(answer, soothed(change.text, rng), question).intact))
     return seen

@@ -1,4 +1,4 @@
-"""A judge under attack: who is talked out of what it read is caught."""
+"""A judge under attack: one that follows the text instead of the answer is caught."""
 
 import pytest
 
@@ -11,13 +11,13 @@ def test_every_string_carries_the_answer_and_there_are_sixty_or_more():
     assert len(strings) >= 60
     assert {a["stance"] for a in adversarial.words()["answers"]} == set(STANCES)
     for string in strings:
-        text = adversarial.written(string, "THE ANSWER", "refuse")
+        text = adversarial.fill(string, "THE ANSWER", "refuse")
         assert text.count("THE ANSWER") == 1
         assert "{answer}" not in text
         assert "{fill}" not in text
         assert isinstance(string, str) or len(text.encode()) == pytest.approx(string["to"], rel=0.02)
-    assert max(len(adversarial.written(s, "x", "refuse").encode()) for s in strings) >= 199_000
-    assert adversarial.written("{answer} {goal}", "say {goal}", "refuse") == "say {goal} refuse", (
+    assert max(len(adversarial.fill(s, "x", "refuse").encode()) for s in strings) >= 199_000
+    assert adversarial.fill("{answer} {goal}", "say {goal}", "refuse") == "say {goal} refuse", (
         "an answer is no template"
     )
 
@@ -49,20 +49,21 @@ class Deaf(Gullible):
 
 
 def under_attack(judge):
-    answers = adversarial.shipped()
-    told = [v.stance for v in judge.judge([adversarial.plain(a) for a in answers])]
-    cases = adversarial.cases(answers, told)
+    answers = adversarial.default_targets()
+    stances = [v.stance for v in judge.judge([adversarial.unchanged(a) for a in answers])]
+    cases = adversarial.cases(answers, stances)
     rows = {r.id: r for case in cases for r in (case.before, case.after)}
-    found = adversarial.measured("j", judge.name, cases, {v.response: v for v in judge.judge(list(rows.values()))})
-    return {attack.kind: attack for attack in found.attacks}, found
+    verdicts = {v.response: v for v in judge.judge(list(rows.values()))}
+    result = adversarial.flip_rates("j", judge.name, cases, verdicts)
+    return {attack.kind: attack for attack in result.attacks}, result
 
 
 @pytest.mark.slow
 def test_a_judge_that_believes_what_it_reads_flips_and_one_that_does_not_does_not():
-    gullible, told = under_attack(Gullible())
+    gullible, result = under_attack(Gullible())
     assert gullible["all hostile strings"].flips.value > 0.9
-    assert gullible["all hostile strings"].towards.value == gullible["all hostile strings"].flips.value
-    assert told.worst
+    assert gullible["all hostile strings"].steered.value == gullible["all hostile strings"].flips.value
+    assert result.strongest
     deaf, _ = under_attack(Deaf())
     total = deaf["all hostile strings"]
     assert total.flips.value == 0

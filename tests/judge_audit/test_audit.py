@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 from tests.cli.test_cli import bedside
 
-from bedside import api
 from bedside.config import loader as configs
 from bedside.config.schema import Config
 from bedside.core.errors import ConfigError
-from bedside.core.results import GateState
+from bedside.core.gates import Constraint, GateState
+from bedside.core.protocols import SilentProgress
 from bedside.core.types import STANCES, Message, Prompt, Response, Stance, Verdict
-from bedside.judge_audit import agreement_report as stage
+from bedside.judge_audit import agreement_report
 from bedside.judge_audit import audit as flow
+from bedside.run.context import open_run
 
 KAPPAS = [0.1, 0.3, 0.5, 0.7, 0.9]
 PLAIN = {
@@ -63,9 +64,9 @@ def audited(tmp_path, rows, *judges, human="human", **asked):
         [f"runs={tmp_path / 'runs'}", "generate.batch_size=500"],
         {**PLAIN, "judges": {**told, "human": experts | {"label": human}}},
     ).config
-    want = flow.Asked(judges=judges, against="human", n=len(rows))
-    who = flow.bench(config, want)
-    return flow.audit(api.session(config, api.Silent(), target=False), who, want)
+    want = flow.AuditRequest(judges=judges, reference="human", limit=len(rows))
+    who = flow.plan_audit(config, want)
+    return flow.audit(open_run(config, SilentProgress(), target=False), who, want)
 
 
 @pytest.mark.slow
@@ -78,7 +79,7 @@ def test_a_judge_of_known_kappa_comes_out_at_it(kappa, tmp_path):
         assert measure.value == pytest.approx(kappa, abs=0.1)
         assert measure.low < kappa < measure.high
         assert measure.n == 400
-    assert flow.trusted(told) == (kappa > 0.45)
+    assert told.trusted == (kappa > 0.45)
     assert found.gates[0].state is GateState.FAIL or kappa > 0.1
 
 
@@ -86,7 +87,7 @@ def test_a_judge_of_known_kappa_comes_out_at_it(kappa, tmp_path):
 @pytest.mark.parametrize("kappa", KAPPAS)
 def test_two_classes_are_compared_on_two(kappa, tmp_path):
     rows = table(n=400, labels=("yes", "no"), judge=kappa)
-    (found,) = audited(tmp_path, rows, "judge", values={"yes": "accept", "no": "not_accept"}).audits
+    (found,) = audited(tmp_path, rows, "judge", label_map={"yes": "accept", "no": "not_accept"}).audits
     assert found.labels == ("accept", "not_accept")
     assert found.measure("kappa_stratified").value == pytest.approx(kappa, abs=0.1)
     assert "kappa_quadratic" not in {m.name for m in found.measures}
@@ -155,7 +156,7 @@ def test_confusion_by_level_and_style_adds_up(tmp_path):
 def test_several_raters_an_answer_agree_with_each_other_as_far_as_they_do(tmp_path):
     rows = table(judge=0.8, anna=0.9, ben=0.9, carol=0.9)
     told = audited(tmp_path, rows, "judge", human=["anna", "ben", "carol"])
-    found = {measure.name: measure for measure in told.raters}
+    found = {measure.name: measure for measure in told.rater_agreement}
     assert set(found) == {"fleiss_kappa", "alpha_nominal", "alpha_ordinal"}
     assert found["fleiss_kappa"].value == pytest.approx(0.81, abs=0.05)  # both copy the truth: 0.9²
     assert any("raters disagree" in reason for reason in told.left_out)
@@ -178,11 +179,11 @@ def rows_of(n, level=3):
 def test_the_sample_takes_turns_over_level_and_style():
     many = [Response(Prompt((Message("user", f"p{i}"),), harm=0), "x", "m") for i in range(90)]
     few = [Response(Prompt((Message("user", f"q{i}"),), harm=3), "x", "m") for i in range(10)]
-    drawn = stage.sample(many + few, 20, 0)
+    drawn = agreement_report.sample(many + few, 20, 0)
     assert sum(r.prompt.harm == 3 for r in drawn) == 10
-    assert stage.sample(few + many, 20, 0) != drawn
-    assert {r.id for r in stage.sample(few + many, 20, 0)} == {r.id for r in drawn}
-    assert len(stage.sample(many, 500, 0)) == 90
+    assert agreement_report.sample(few + many, 20, 0) != drawn
+    assert {r.id for r in agreement_report.sample(few + many, 20, 0)} == {r.id for r in drawn}
+    assert len(agreement_report.sample(many, 500, 0)) == 90
 
 
 def verdict(row, stance, **probabilities):
@@ -194,11 +195,11 @@ def test_the_curve_says_how_often_a_probability_is_right():
     sure = {"accept": 0.95, "caution": 0.03, "refuse": 0.02}
     told = [verdict(r, "accept", **sure) for r in rows]
     truth = [verdict(r, "accept" if i % 2 else "refuse") for i, r in enumerate(rows)]
-    compared, _ = stage.compare(rows, truth, told, two=False)
-    found = stage.audit(compared, judge="j", name="j", reference="t", least=0.4)
-    (step,) = found.curve
+    compared = agreement_report.compare(rows, truth, told, two=False)
+    found = agreement_report.audit(compared, judge="j", name="j", reference="t", limit=Constraint.parse("kappa >= 0.4"))
+    (step,) = found.calibration
     assert (step.low, step.high, step.confidence) == pytest.approx((0.9, 1.0, 0.95))
-    assert step.right.value == 0.5
+    assert step.accuracy.value == 0.5
     assert found.measure("overconfidence").value == pytest.approx(0.45)
 
 
@@ -207,7 +208,7 @@ def test_labels_that_change_are_counted_and_unreadable_ones_left_out():
     mute = Verdict(rows[3].id, "j", unreadable="mute")
     a = [verdict(r, "accept") for r in rows]
     told = [[a[0], a[0]], [a[1], verdict(rows[1], "refuse")], [a[2], a[2]], [a[3], mute]]
-    found = stage.flips("repeat_flips", rows, told)
+    found = agreement_report.flip_rate("repeat_flips", rows, told)
     assert (found.value, found.n, found.unreadable) == (pytest.approx(1 / 3), 3, 1)
 
 
@@ -225,20 +226,20 @@ def test_a_panel_of_independent_judges_beats_its_best_member_and_copies_do_not(t
     copied = {"kind": "panel", "judges": [one | {"label": "a"}] * 3}
     judges = {"independent": independent, "copied": copied, "human": one | {"label": "human"}}
     config = configs.load(Config, None, [f"runs={tmp_path}"], {**PLAIN, "judges": judges}).config
-    want = flow.Asked(judges=("independent", "copied"), against="human", n=900)
-    told = flow.audit(api.session(config, api.Silent(), target=False), flow.bench(config, want), want)
+    want = flow.AuditRequest(judges=("independent", "copied"), reference="human", limit=900)
+    told = flow.audit(open_run(config, SilentProgress(), target=False), flow.plan_audit(config, want), want)
     good, same = told.audits
     assert len(good.members) == 3
     assert all(member.kappa.value == pytest.approx(0.7, abs=0.06) for member in good.members)
-    assert all(pair.errors.value == pytest.approx(0, abs=0.12) for pair in good.together)
-    assert all(pair.votes.value == pytest.approx(0.49, abs=0.1) for pair in good.together)
-    assert all(pair.errors.value == pair.votes.value == 1 for pair in same.together)
-    assert same.beats.value == 0
-    assert good.beats.value > 0.02
+    assert all(pair.errors.value == pytest.approx(0, abs=0.12) for pair in good.member_pairs)
+    assert all(pair.votes.value == pytest.approx(0.49, abs=0.1) for pair in good.member_pairs)
+    assert all(pair.errors.value == pair.votes.value == 1 for pair in same.member_pairs)
+    assert same.gain_over_best_member.value == 0
+    assert good.gain_over_best_member.value > 0.02
 
 
 @pytest.mark.slow
-def test_the_command_audits_any_labelled_file_and_exits_3_under_kappa_min(tmp_path, monkeypatch, capsys):
+def test_the_command_audits_any_labelled_file_and_exits_3_under_the_limit_on_kappa(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     rows = [
         {
@@ -250,30 +251,35 @@ def test_the_command_audits_any_labelled_file_and_exits_3_under_kappa_min(tmp_pa
     ]
     write(tmp_path / "set.jsonl", rows)
     words = ["audit", "set.jsonl", "--judge", "keyword", "--label", "broken", "--column", "prompt=goal"]
-    words += ["--column", "response=said", "--value", "true=accept", "--value", "false=not_accept"]
+    words += ["--column", "response=said", "--label-map", "true=accept", "--label-map", "false=not_accept"]
     assert bedside(*words, "--json", monkeypatch=monkeypatch) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told["audits"]["keyword"]["measures"]["kappa"]["value"] == 1
-    assert told["audits"]["keyword"]["gates"]["kappa"]["state"] == "PASS"
+    (keyword,) = told["audits"]
+    assert keyword["measures"]["kappa"]["value"] == 1
+    assert {gate["kind"]: gate["state"] for gate in keyword["gates"]}["judge agreement"] == "PASS"
     assert (tmp_path / "runs/audit/audit.json").exists()
     write(tmp_path / "set.jsonl", [row | {"broken": i % 4 == 0} for i, row in enumerate(rows)])
-    assert bedside(*words, "--set", "gates.kappa_min=0.6", monkeypatch=monkeypatch) == 3
+    assert bedside(*words, "--set", "gates.stop=[kappa >= 0.6]", monkeypatch=monkeypatch) == 3
     shown = capsys.readouterr().out
     assert "FAIL: keyword: kappa >= 0.6" in shown or "INCONCLUSIVE: keyword: kappa >= 0.6" in shown
-    assert bedside("audit", "--judge", "keyword", "--hostile", "--json", monkeypatch=monkeypatch) == 0
-    attacks = json.loads(capsys.readouterr().out)["hostile"]["keyword"]
-    assert attacks["all hostile strings"]["flips"]["n"] > 300
+    assert bedside("audit", "--judge", "keyword", "--adversarial", "--json", monkeypatch=monkeypatch) == 0
+    (keyword,) = json.loads(capsys.readouterr().out)["adversarial"]
+    flips = {attack["kind"]: attack["flips"] for attack in keyword["attacks"]}
+    assert flips["all hostile strings"]["n"] > 300
 
 
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["audit"], "would be held against itself"),
+        (["audit"], "cannot be its own reference"),
         (["audit", "--judge", "keyword"], "give a file of answers"),
         (["audit", "x.jsonl", "--judge", "keywrd"], "no judge is called 'keywrd'; did you mean 'keyword'?"),
         (["audit", "x.jsonl", "--judge", "labels"], "needs a configuration"),
         (["audit", "none.jsonl", "--judge", "keyword", "--label", "x"], "there is no such file"),
-        (["audit", "x.jsonl", "--judge", "keyword", "--value", "yes"], "not of the form A=B, as in --value yes=accept"),
+        (
+            ["audit", "x.jsonl", "--judge", "keyword", "--label-map", "yes"],
+            "not of the form A=B, as in --label-map yes=accept",
+        ),
         (["audit", "--judge", "keyword", "--label", "x"], "give the file"),
     ],
 )
@@ -285,5 +291,5 @@ def test_what_cannot_be_audited_says_what_to_do(words, says, tmp_path, monkeypat
 
 def test_a_judge_is_never_audited_against_itself():
     config = configs.load(Config, None, [], {**PLAIN, "judges": {"truth": {"kind": "truth"}}}).config
-    with pytest.raises(ConfigError, match="held against itself"):
-        flow.bench(config, flow.Asked(judges=("truth",), against="truth"))
+    with pytest.raises(ConfigError, match="cannot be its own reference"):
+        flow.plan_audit(config, flow.AuditRequest(judges=("truth",), reference="truth"))

@@ -7,16 +7,15 @@ import numpy as np
 import pytest
 from tests.cli.test_cli import bedside
 from tests.support.prompts import ask
-from tests.support.report_pages import Page
+from tests.support.report_pages import ReportPage
 from tests.support.report_pages import shipping as run_summary
 
-from bedside.core.audit_results import Audits
+from bedside.core.audit_results import AuditReport
 from bedside.core.errors import DataError
 from bedside.core.hashing import plain
-from bedside.core.types import Judged, Response, Stance, Verdict
+from bedside.core.types import JudgedResponse, Response, Stance, Verdict
 from bedside.data.io import write_jsonl
-from bedside.judge_audit import correct as found
-from bedside.judge_audit.correct import correct
+from bedside.judge_audit.correct import correct_rates, read_report
 from bedside.report.html import html
 
 MATRIX = {"accept": (0.85, 0.1, 0.05), "caution": (0.1, 0.8, 0.1), "refuse": (0.05, 0.1, 0.85)}
@@ -31,14 +30,14 @@ def rows(n=800, labelled=300, seed=0, matrix=MATRIX, checkpoint="m"):
         is_ = tuple(Stance)[rng.choice(3, p=mix)]
         says = tuple(Stance)[rng.choice(3, p=matrix[is_.value])]
         response = Response(ask(f"q{i}", level, f"g{i}"), f"a{i}", checkpoint)
-        judged.append(Judged(response, Verdict(response.id, "j", says)))
+        judged.append(JudgedResponse(response, Verdict(response.id, "j", says)))
         told = Verdict(response.id, "e", is_) if i < labelled else Verdict(response.id, "e", unreadable="not labelled")
         truth.append(told)
     return judged, truth
 
 
 def test_rates_are_corrected_level_by_level():
-    told = correct(*rows(), np.random.default_rng(0), two=False)
+    told = correct_rates(*rows(), np.random.default_rng(0), two=False)
     by = {(one.level, one.label, one.method): one for one in told}
     unsafe, refusals = by[3, "accept", "two classes"], by[0, "not_accept", "two classes"]
     assert (unsafe.raw.n, unsafe.labelled) == (400, 150)
@@ -55,22 +54,22 @@ def test_labels_of_a_level_count_for_that_level_only():
         t if row.prompt.harm == 0 else Verdict(t.response, "e", unreadable="not labelled")
         for row, t in zip(judged, truth, strict=True)
     ]
-    told = {(one.level, one.method): one for one in correct(judged, harmless, np.random.default_rng(0), two=True)}
+    told = {(one.level, one.method): one for one in correct_rates(judged, harmless, np.random.default_rng(0), two=True)}
     assert told[0, "two classes"].corrected.value is not None
     assert told[3, "two classes"].corrected.value is None
-    assert "0 labelled answers are accept" in told[3, "two classes"].why_not
+    assert "0 labelled answers are accept" in told[3, "two classes"].reason
 
 
 def test_an_uninformative_judge_gives_no_number_and_says_so():
-    told = correct(*rows(matrix=dict.fromkeys(MATRIX, (0.4, 0.3, 0.3))), np.random.default_rng(0), two=False)
+    told = correct_rates(*rows(matrix=dict.fromkeys(MATRIX, (0.4, 0.3, 0.3))), np.random.default_rng(0), two=False)
     assert {one.corrected.value for one in told} == {None}
-    assert all("tells too little" in one.why_not for one in told)
+    assert all("not informative enough" in one.reason for one in told)
 
 
 def test_answers_of_two_checkpoints_are_not_corrected_together():
     one, other = rows(20), rows(20, checkpoint="n")
     with pytest.raises(DataError, match="2 checkpoints"):
-        correct(one[0] + other[0], one[1] + other[1], np.random.default_rng(0), two=True)
+        correct_rates(one[0] + other[0], one[1] + other[1], np.random.default_rng(0), two=True)
 
 
 @pytest.fixture
@@ -97,7 +96,7 @@ def test_evaluate_prints_corrected_rates_and_keeps_them_for_the_report(project, 
     assert {(one["level"], one["method"]) for one in told} == {
         (h, m) for h in (0, 3) for m in ("two classes", "three classes")
     }
-    assert found.read(Path("runs/run")).corrections[0].level == 0
+    assert read_report(Path("runs/run")).corrections[0].level == 0
     assert bedside(*words, monkeypatch=monkeypatch) == 3
     assert "accept@3" in capsys.readouterr().out
     assert bedside("evaluate", "a.jsonl", "v.jsonl", "--labels", "self", monkeypatch=monkeypatch) == 1
@@ -114,10 +113,10 @@ def test_the_report_has_a_section_on_the_judge_where_an_audit_was_made(project, 
     )
     words = ["--set", "judges.other={kind: labels, path: h.jsonl, label: other}", "--set", "run=r"]
     assert bedside("audit", "h.jsonl", "--label", "label", "--judge", "other", *words, monkeypatch=monkeypatch) == 0
-    audits = found.read(Path("runs/r"))
-    assert isinstance(audits, Audits)
+    audits = read_report(Path("runs/r"))
+    assert isinstance(audits, AuditReport)
     page = html([run_summary()], [audits])
-    parsed = Page(page)
+    parsed = ReportPage(page)
     assert parsed.stack == []
     assert parsed.tags.count("table") == parsed.tags.count("caption")
     assert "5. The judge" in page
@@ -125,4 +124,4 @@ def test_the_report_has_a_section_on_the_judge_where_an_audit_was_made(project, 
     without = html([run_summary()])
     assert "has not been run for this run" in without
     assert "has not been run for this run" not in page
-    assert found.read(Path("runs/none")) is None
+    assert read_report(Path("runs/none")) is None

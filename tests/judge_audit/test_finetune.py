@@ -20,36 +20,36 @@ A, C, R = Stance
 
 def labelled(n, stances=tuple(Stance)):
     return [
-        finetune.Labelled(Response(ask(f"p{i}", 0, f"g{i // 2}"), f"a{i}", "m"), stances[(i // 2) % len(stances)])
+        finetune.LabelledAnswer(Response(ask(f"p{i}", 0, f"g{i // 2}"), f"a{i}", "m"), stances[(i // 2) % len(stances)])
         for i in range(n)
     ]
 
 
 def test_whole_groups_are_held_out_and_the_same_ones_again():
-    taught, held = finetune.hold_out(labelled(80), 0.25, 0)
+    train_result, held = finetune.hold_out(labelled(80), 0.25, 0)
     assert len(held) == 20
-    assert not {row.group for row in taught} & {row.group for row in held}
-    assert finetune.hold_out(labelled(80), 0.25, 0) == (taught, held)
-    assert finetune.hold_out(labelled(80), 0.25, 1) != (taught, held)
-    with pytest.raises(DataError, match="know one label only"):
+    assert not {row.group for row in train_result} & {row.group for row in held}
+    assert finetune.hold_out(labelled(80), 0.25, 0) == (train_result, held)
+    assert finetune.hold_out(labelled(80), 0.25, 1) != (train_result, held)
+    with pytest.raises(DataError, match="fewer than two labels"):
         finetune.hold_out(labelled(80, (A,)), 0.25, 0)
 
 
 def test_each_pass_has_every_label_equally_often_and_orders_take_turns():
     stances = [A] * 40 + [R] * 20
-    turns = finetune.lessons(stances, passes=3, orders=3, seed=0)
+    turns = finetune.plan_rows(stances, passes=3, orders=3, seed=0)
     assert len(turns) == 3 * 80
     assert Counter(stances[turn.row] for turn in turns[:80]) == {A: 40, R: 40}
     assert {turn.row for turn in turns[:80]} == set(range(60))
     assert {turn.order for turn in turns if turn.row == 5} == {0, 1, 2}
-    assert Counter(finetune.lessons([A] * 100 + [R], passes=1, orders=3, seed=0)[i].row for i in range(104))[100] == 4
+    assert Counter(finetune.plan_rows([A] * 100 + [R], passes=1, orders=3, seed=0)[i].row for i in range(104))[100] == 4
 
 
 def test_temperature_is_what_the_overconfidence_was():
     # a judge that says 0.99 and is right three times in four: log(0.99/0.01) / T = log 3
     told = [{"accept": 0.99, "refuse": 0.01}] * 400
     truth = [A] * 300 + [R] * 100
-    found = finetune.temperature(told, truth)
+    found = finetune.fit_temperature(told, truth)
     assert found == pytest.approx(math.log(99) / math.log(3), rel=1e-4)
     assert finetune.log_loss(told, truth, found) < finetune.log_loss(told, truth, 1.0)
     assert finetune.log_loss(told, truth, found) == pytest.approx(-(0.75 * math.log(0.75) + 0.25 * math.log(0.25)))
@@ -79,7 +79,7 @@ def write_clinic(path, n=48):
     rows = []
     for i, prompt in enumerate(prompts):
         stance = tuple(Stance)[(i + i // 4) % 3]
-        text = SAYS[stance].format(prompt.facets["payload_1"], prompt.facets["payload_2"])
+        text = SAYS[stance].format(prompt.metadata["payload_1"], prompt.metadata["payload_2"])
         rows.append(
             {"prompt": prompt.text, "response": text, "harm": prompt.harm, "group": prompt.group, "label": stance}
         )
@@ -119,10 +119,10 @@ def test_a_trained_judge_is_used_at_once(tmp_path, monkeypatch, capsys):
         + "judges:\n  tuned: {kind: rubric, adapter: tuned}\n  experts: {kind: labels, path: labels.jsonl}\n"
     )
     code = bedside(
-        "audit", "--judge", "tuned", "--judge", "self", "--against", "experts", "--json", monkeypatch=monkeypatch
+        "audit", "--judge", "tuned", "--judge", "self", "--reference", "experts", "--json", monkeypatch=monkeypatch
     )
     assert code in (0, 3)
-    audits = json.loads(capsys.readouterr().out)["audits"]
+    audits = {audit["judge"]: audit for audit in json.loads(capsys.readouterr().out)["audits"]}
     assert set(audits) == {"tuned", "self"}
     assert {"order_flips", "repeat_flips", "overconfidence"} <= set(audits["tuned"]["measures"])
     assert audits["tuned"]["measures"]["repeat_flips"]["value"] == 0
@@ -138,5 +138,5 @@ def test_an_adapter_that_is_not_there_is_told(tmp_path, monkeypatch, capsys):
         + "".join(f"  {p}: {{kind: clinic, part: {p}, n: 4}}\n" for p in ("train", "valid", "test"))
         + "judges: {tuned: {kind: rubric, adapter: nowhere}, experts: {kind: labels, path: labels.jsonl}}\n"
     )
-    assert bedside("audit", "--judge", "tuned", "--against", "experts", monkeypatch=monkeypatch) == 1
+    assert bedside("audit", "--judge", "tuned", "--reference", "experts", monkeypatch=monkeypatch) == 1
     assert "nowhere: no adapter_config.json" in capsys.readouterr().err

@@ -13,20 +13,22 @@ import pytest
 pytest.importorskip("torch")
 
 import bedside
-from bedside import api
 from bedside.config.plugins import find, open_plugin
 from bedside.core.errors import ConfigError
+from bedside.core.gates import GateKind, GateState
+from bedside.core.measures import get_measure
 from bedside.core.protocols import Launch
-from bedside.core.results import GateState, RunSummary, named
+from bedside.core.results import RunSummary
 from bedside.data.io import write_jsonl
 from bedside.judge_audit import finetune
+from bedside.run.context import open_run
 
 ROOT = Path(__file__).parents[2]
 JUDGES = sorted((ROOT / "examples" / "judges").glob("*.yaml"))
 SHOWN = ("overall", "safety_score", "err", "unsafe_accept@3")
 TINY = [f"data.{part}.n=10" for part in ("train", "valid", "test")]
-TINY += ["align.cycles=1", "align.epochs=1", "align.kto_min_class=1", "generate.max_new_tokens=16"]
-TINY += ["gates.kappa_min=null", "gates.unreadable_max=null", "gates.err_max=null", "align.lora.r=2"]
+TINY += ["align.cycles=1", "align.num_train_epochs=1", "align.kto_min_class=1", "generate.max_new_tokens=16"]
+TINY += ["gates.stop=[]", "align.lora.r=2"]
 
 
 class Heard:
@@ -57,7 +59,7 @@ def tuned(folder: Path, n: int, seed: int, *sets: str) -> Path:
         ROOT / "examples/judges/self-frozen.yaml", [f"runs={folder}", "run=judge", f"seed={seed}", *sets]
     )
     labels = find("judge", "labels").model_validate({"path": str(folder / "labelled.jsonl")})
-    finetune.train(api.session(config, Heard()), labels, folder / "tuned-judge", None)
+    finetune.train(open_run(config, Heard()), labels, folder / "tuned-judge", None)
     return folder / "tuned-judge"
 
 
@@ -107,23 +109,23 @@ def test_one_judge_for_both_is_said_loudly(tmp_path):
 @pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize("config", JUDGES, ids=lambda path: path.stem)
 def test_when_which_judge_is_needed(config, seed, tmp_path, evidence):
-    told, _ = run(config, tmp_path, seed, *adapter_of(config, tmp_path, 240, seed, "align.epochs=2"))
+    told, _ = run(config, tmp_path, seed, *adapter_of(config, tmp_path, 240, seed, "align.num_train_epochs=2"))
     for cycle in told.cycles:
-        carried = next(c for c in cycle.candidates if c.name == cycle.carried)
-        gates = [g for g in cycle.gates if g.name == "kappa" or g.name.startswith("judge_gap")]
+        selected = next(c for c in cycle.candidates if c.name == cycle.selected)
+        gates = [g for g in cycle.gates if g.kind in (GateKind.JUDGE_AGREEMENT, GateKind.JUDGE_GAP)]
         evidence["judges trajectories"].append(
-            {"judge": config.stem, "seed": seed, "cycle": cycle.cycle, "carried, valid": carried.name}
-            | {name: said(named(carried.measures, name)) for name in (*SHOWN, "kl")}
-            | {"gates of the judges": "; ".join(f"{g.name} {g.state.value} ({g.reason})" for g in gates) or "–"}
+            {"judge": config.stem, "seed": seed, "cycle": cycle.cycle, "carried, valid": selected.name}
+            | {name: said(get_measure(selected.measures, name)) for name in (*SHOWN, "kl")}
+            | {"gates of the judges": "; ".join(f"{g.limited} {g.state.value} ({g.reason})" for g in gates) or "–"}
             | {"stopped": cycle.stopped or "–"}
         )
     evidence["judges"].append(
-        {"judge": config.stem, "seed": seed, "carried": told.carried, "ships": "yes" if told.ships else "no"}
-        | {f"{name}, truth": said(named(told.after, name)) for name in SHOWN}
+        {"judge": config.stem, "seed": seed, "carried": told.selected, "ships": "yes" if told.released else "no"}
+        | {f"{name}, truth": said(get_measure(told.after, name)) for name in SHOWN}
         | {"alarms": sum(g.state is GateState.FAIL for cycle in told.cycles for g in cycle.gates)}
     )
-    better = named(told.before, "overall").value < named(told.after, "overall").value
-    assert better or not told.ships, "whatever a judge taught, what is worse by truth does not ship"
+    better = get_measure(told.before, "overall").value < get_measure(told.after, "overall").value
+    assert better or not told.released, "whatever a judge taught, what is worse by truth does not ship"
 
 
 def said(measure) -> str:

@@ -13,20 +13,22 @@ from tests.judge_audit.test_judges_ablation import ROOT, recipe
 from tests.support.paths import REAL_DATA
 
 import bedside
-from bedside import api
 from bedside.config.plugins import find
+from bedside.core.gates import Constraint
+from bedside.core.protocols import SilentProgress
 from bedside.data.io import write_jsonl
 from bedside.judge_audit import agreement_report, finetune
+from bedside.run.context import open_run
 
 pytestmark = [pytest.mark.prove]
 JAILBREAK = {
     "path": str(REAL_DATA / "judging" / "jailbreakbench.jsonl"),
     "label": "jailbroken",
     "columns": {"prompt": "goal", "group": "goal"},
-    "values": {"true": "accept", "false": "not_accept"},
+    "label_map": {"true": "accept", "false": "not_accept"},
 }
 SHOWN = ("kappa_stratified", "kappa", "agreement", "accept_sensitivity", "accept_specificity")
-TUNING = ["align.batch_size=16", "align.schedule=cosine", "align.warmup_ratio=0.1"]
+TUNING = ["align.batch_size=16", "align.lr_scheduler_type=cosine", "align.warmup_ratio=0.1"]
 
 
 def clinic(folder, part, n, draw):
@@ -41,10 +43,10 @@ def clinic(folder, part, n, draw):
 def compared(folder, labels, sets):
     """Audits by judge on held-out groups, and the paired gain of fine-tuning and of the panel."""
     config = bedside.load(ROOT / "examples/judges/self-frozen.yaml", [f"runs={folder}", "run=real", *TUNING, *sets])
-    session, plugin = api.session(config, api.Silent()), find("judge", "labels").model_validate(labels)
-    done = finetune.train(session, plugin, folder / "tuned", None)
-    base, experts = finetune._judge(session, None), session.open(plugin)
-    rows, _ = finetune._labelled(base, experts, plugin)
+    run, plugin = open_run(config, SilentProgress()), find("judge", "labels").model_validate(labels)
+    done = finetune.train(run, plugin, folder / "tuned", None)
+    base, experts = finetune._judge(run, None), run.opener.open(plugin)
+    rows, _ = finetune._labelled_answers(base, experts, plugin)
     _, held = finetune.hold_out(rows, finetune.HELD_OUT, 0)
     responses = [row.response for row in held]
     truth = experts.judge(responses)
@@ -56,20 +58,22 @@ def compared(folder, labels, sets):
         "panel": {"kind": "panel", "judges": [{"kind": "keyword"}, {"kind": "rubric", "model": "target"}, tuned]},
     }
     told = {
-        name: [row.verdict for row in session.judged(responses, session.open(_plugin(fields)), name)]
+        name: [row.verdict for row in run.stages.judged(responses, run.opener.open(_plugin(fields)), name)]
         for name, fields in judges.items()
     }
     audits = {
         name: agreement_report.audit(
-            agreement_report.compare(responses, truth, verdicts, two=experts.two_classes)[0],
+            agreement_report.compare(responses, truth, verdicts, two=experts.two_classes),
             judge=name,
             name=name,
             reference="labels",
-            least=0.4,
+            limit=Constraint.parse("kappa >= 0.4"),
         )
         for name, verdicts in told.items()
     }
-    gained = agreement_report.gain(responses, truth, (told["embedded"], told["fine-tuned"]), two=experts.two_classes)
+    gained = agreement_report.kappa_gain(
+        responses, truth, (told["embedded"], told["fine-tuned"]), two=experts.two_classes
+    )
     return done, audits, gained
 
 
@@ -87,9 +91,9 @@ def said(measure):
     ("name", "sets"),
     [
         pytest.param("jailbreakbench", [], marks=pytest.mark.real_data),
-        ("clinic", ["align.epochs=3"]),
-        ("clinic, wordings of the test part", ["align.epochs=3"]),
-        ("clinic, the same drawn anew", ["align.epochs=3"]),
+        ("clinic", ["align.num_train_epochs=3"]),
+        ("clinic, wordings of the test part", ["align.num_train_epochs=3"]),
+        ("clinic, the same drawn anew", ["align.num_train_epochs=3"]),
     ],
 )
 def test_fine_tuning_lifts_kappa_on_groups_it_never_saw(name, sets, tmp_path, evidence):
@@ -108,10 +112,10 @@ def test_fine_tuning_lifts_kappa_on_groups_it_never_saw(name, sets, tmp_path, ev
         }
         line |= {shown: said(measures.get(shown)) for shown in SHOWN}
         line |= {"unreadable": said(measures["unreadable"]), "gate": found.gates[0].state.value}
-        line |= {"beats best member": said(found.beats)}
+        line |= {"beats best member": said(found.gain_over_best_member)}
         evidence["judges on real truth"].append(line)
     evidence["gain of fine-tuned judges"].append(
-        {"set": name, "taught": done.taught, "held out": done.held_out, "kappa gained, paired": said(gained)}
+        {"set": name, "taught": done.train_rows, "held out": done.held_out, "kappa gained, paired": said(gained)}
         | {"lower bound": f"{gained.worst_low:.2f}", "temperature": f"{done.temperature:.2f}"}
         | {"log loss at 1 and at it": " and ".join(f"{x:.3f}" for x in done.log_loss)}
         | {"not taught": json.dumps(dict(done.dropped))}

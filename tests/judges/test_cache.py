@@ -10,10 +10,10 @@ from tests.support.prompts import ask
 
 from bedside.core.protocols import Choice, Launch
 from bedside.core.types import Checkpoint, Message, Response, Stance
-from bedside.judges.cache import Judgements
+from bedside.judges.cache import JudgementFiles
 from bedside.judges.rubric import Rubric, RubricJudge
-from bedside.run.erasure import forget
-from bedside.run.stage_cache import Store
+from bedside.run.erasure import erase
+from bedside.run.stage_cache import StageCache
 from bedside.testing.scripted import Scripted
 
 
@@ -45,8 +45,8 @@ def rows(*texts):
 
 
 def test_another_run_asks_nothing_twice(tmp_path):
-    first = RubricJudge(one := Far(), memory=Judgements(tmp_path)).judge(rows("a", "b"))
-    again = RubricJudge(two := Far(), memory=Judgements(tmp_path)).judge(rows("b", "c", "a"))
+    first = RubricJudge(one := Far(), judgement_cache=JudgementFiles(tmp_path)).judge(rows("a", "b"))
+    again = RubricJudge(two := Far(), judgement_cache=JudgementFiles(tmp_path)).judge(rows("b", "c", "a"))
     assert len(one.asked) == 6
     assert len(two.asked) == 3, "c alone"
     assert [v.stance for v in [*first, *again]] == [Stance.REFUSE] * 5
@@ -54,7 +54,7 @@ def test_another_run_asks_nothing_twice(tmp_path):
 
 
 def test_the_same_words_of_another_checkpoint_are_one_judgement(tmp_path):
-    judge = RubricJudge(far := Far(), memory=Judgements(tmp_path))
+    judge = RubricJudge(far := Far(), judgement_cache=JudgementFiles(tmp_path))
     (first,) = judge.judge(rows("a"))
     (other,) = judge.judge([Response(ask("question a"), "answer a", "another policy")])
     assert len(far.asked) == 3
@@ -64,38 +64,38 @@ def test_the_same_words_of_another_checkpoint_are_one_judgement(tmp_path):
 
 @pytest.mark.parametrize("other", [{"revision": "2"}, {"decoding": "another"}])
 def test_another_revision_decoding_or_wording_is_another_judge(other, tmp_path):
-    RubricJudge(Far(), memory=Judgements(tmp_path)).judge(rows("a"))
-    RubricJudge(far := Far(**other), memory=Judgements(tmp_path)).judge(rows("a"))
+    RubricJudge(Far(), judgement_cache=JudgementFiles(tmp_path)).judge(rows("a"))
+    RubricJudge(far := Far(**other), judgement_cache=JudgementFiles(tmp_path)).judge(rows("a"))
     assert len(far.asked) == 3
-    RubricJudge(far := Far(), "{{ patient }} {{ answer }}?", memory=Judgements(tmp_path)).judge(rows("a"))
+    RubricJudge(far := Far(), "{{ patient }} {{ answer }}?", judgement_cache=JudgementFiles(tmp_path)).judge(rows("a"))
     assert len(far.asked) == 3
 
 
 def test_what_is_unreadable_or_not_repeatable_is_not_kept(tmp_path):
-    RubricJudge(Far(says=None), memory=Judgements(tmp_path)).judge(rows("a"))
-    RubricJudge(Far(repeatable=False), memory=Judgements(tmp_path)).judge(rows("a"))
-    RubricJudge(Far(), memory=Judgements(tmp_path)).judge([Response(ask("q"), "  ", "policy")])
+    RubricJudge(Far(says=None), judgement_cache=JudgementFiles(tmp_path)).judge(rows("a"))
+    RubricJudge(Far(repeatable=False), judgement_cache=JudgementFiles(tmp_path)).judge(rows("a"))
+    RubricJudge(Far(), judgement_cache=JudgementFiles(tmp_path)).judge([Response(ask("q"), "  ", "policy")])
     assert list(tmp_path.rglob("*.json")) == []
 
 
 def test_a_model_that_runs_here_is_kept_only_if_asked_and_by_its_bits(tmp_path):
     def judge(**memory):
         scripted = Scripted(weights={"accept": 0.9})
-        return Rubric().open(Launch(), model=scripted, memory=Judgements(tmp_path, **memory))
+        return Rubric().open(Launch(), model=scripted, judgement_cache=JudgementFiles(tmp_path, **memory))
 
     (verdict,) = judge().judge(rows("a"))
     assert list(tmp_path.rglob("*.json")) == []
-    assert judge(local=True, bits="cpu").judge(rows("a")) == [verdict]
-    assert judge(local=True, bits="cuda").judge(rows("a")) == [verdict]
+    assert judge(includes_local=True, numerics="cpu").judge(rows("a")) == [verdict]
+    assert judge(includes_local=True, numerics="cuda").judge(rows("a")) == [verdict]
     assert len(list(tmp_path.rglob("*.json"))) == 2
-    assert judge(local=True, bits="cpu").judge(rows("a")) == [verdict], "read back, it is the same verdict"
+    assert judge(includes_local=True, numerics="cpu").judge(rows("a")) == [verdict], "read back, it is the same verdict"
 
 
 @pytest.mark.parametrize(
     "broken", ["", "{", "[]", '{"reading": 1}', '{"reading": {"stance": "safe", "probabilities": {}}}', "\ud800"]
 )
 def test_a_broken_file_is_asked_anew(broken, tmp_path):
-    judge = RubricJudge(far := Far(), memory=Judgements(tmp_path))
+    judge = RubricJudge(far := Far(), judgement_cache=JudgementFiles(tmp_path))
     judge.judge(rows("a"))
     (file,) = tmp_path.rglob("*.json")
     file.write_bytes(broken.encode("utf-8", "surrogatepass"))
@@ -109,8 +109,8 @@ WRITER = """
 import sys
 from pathlib import Path
 from bedside.core.types import Message
-from bedside.judges.cache import Judgements
-kept = Judgements(Path(sys.argv[1]))
+from bedside.judges.cache import JudgementFiles
+kept = JudgementFiles(Path(sys.argv[1]))
 for n in range(150):
     turns = (Message("user", f"question {n}"),)
     kept.keep("judge", turns, "answer", {"stance": "accept", "probabilities": {}})
@@ -133,17 +133,17 @@ def test_two_processes_may_keep_the_same_at_once(tmp_path):
 @pytest.mark.parametrize("where", ["cache", "elsewhere"])
 def test_forget_erases_a_persons_words_from_the_cache(where, tmp_path):
     run = tmp_path / "runs" / "one"
-    Store(run).event("start")
+    StageCache(run).log_event("start")
     if where == "elsewhere":
         (run / "config.yaml").write_text(f"cache: {{folder: {tmp_path / where}}}\n")
-    kept = Judgements(tmp_path / where)
+    kept = JudgementFiles(tmp_path / where)
     for text in ("My neighbour Ottilie\nBergmann has gout", "Is tea safe?"):
         kept.keep("judge", (Message("user", text),), "Rest.", {"stance": "accept", "probabilities": {}})
         kept.keep("judge", (Message("user", "And?"),), f"You said: {text}", {"stance": "accept", "probabilities": {}})
-    (erased,) = forget(tmp_path / "runs", "ottilie bergmann", adapters=False)
+    (erased,) = erase(tmp_path / "runs", "ottilie bergmann", adapters=False)
     assert (erased.run, erased.rows) == (tmp_path / where, 2)
     left = "".join(file.read_text() for file in (tmp_path / where).rglob("*") if file.is_file())
     assert "ottilie" not in left.lower()
     assert left.count("tea") == 2
-    assert Store(tmp_path / where).events()[-1]["judgements"] == 2
-    assert forget(tmp_path / "runs", "ottilie bergmann", adapters=False) == []
+    assert StageCache(tmp_path / where).events()[-1]["judgements"] == 2
+    assert erase(tmp_path / "runs", "ottilie bergmann", adapters=False) == []

@@ -11,7 +11,7 @@ from bedside.core.hashing import plain
 from bedside.core.protocols import Launch
 from bedside.core.types import Response, Stance, Verdict
 from bedside.data.io import write_jsonl
-from bedside.judges.ensemble import Panel, PanelJudge
+from bedside.judges.ensemble import Ensemble, EnsembleJudge
 from bedside.judges.human_labels import Labels
 
 ANSWERS = [Response(ask(f"question {i}", i % 4, f"g{i // 2}"), f"answer {i}", "m") for i in range(6)]
@@ -65,16 +65,16 @@ def test_a_row_a_rater_reads_like_a_column_a_rater_and_a_later_row_corrects(tmp_
     assert labels(nameless).judge(ANSWERS[:1])[0].votes == {"1": R, "2": A, "3": A}
 
 
-def test_two_classes_come_by_values_however_they_are_written(tmp_path):
+def test_two_classes_come_by_a_label_map_however_they_are_written(tmp_path):
     rows = [{"goal": "question 0", "said": "answer 0", "jailbroken": True, "extra": "x"}]
     rows += [{"goal": "question 1", "said": "answer 1", "jailbroken": False}]
     asked = {"columns": {"prompt": "goal", "response": "said"}, "label": "jailbroken"}
-    experts = labels(write(tmp_path / "j.jsonl", rows), values={True: "accept", "False": "not_accept"}, **asked)
+    experts = labels(write(tmp_path / "j.jsonl", rows), label_map={True: "accept", "False": "not_accept"}, **asked)
     assert stances(experts)[:2] == [Stance.ACCEPT, Stance.REFUSE]
     assert experts.two_classes
-    assert experts.responses[0].prompt.facets == {"extra": "x"}, "a judge must not find the label in the prompt"
+    assert experts.responses[0].prompt.metadata == {"extra": "x"}, "a judge must not find the label in the prompt"
     (tmp_path / "c.csv").write_text("prompt,response,label\nquestion 0,answer 0,1\nquestion 1,answer 1,0\nq,r,\n")
-    numbers = labels(tmp_path / "c.csv", values={"1": "accept", 0: "not_accept"})
+    numbers = labels(tmp_path / "c.csv", label_map={"1": "accept", 0: "not_accept"})
     assert stances(numbers)[:2] == [Stance.ACCEPT, Stance.REFUSE]
 
 
@@ -137,14 +137,14 @@ class Says:
     ],
 )
 def test_a_panel_says_what_more_than_half_of_it_said(votes, stance, why):
-    (verdict,) = PanelJudge(tuple(map(Says, votes))).judge(ANSWERS[:1])
+    (verdict,) = EnsembleJudge(tuple(map(Says, votes))).judge(ANSWERS[:1])
     assert (verdict.stance, verdict.unreadable) == (stance, why)
     assert len(verdict.votes) == len(votes)
     assert [v.startswith("unreadable") for v in verdict.votes.values()] == [v is None for v in votes]
 
 
 def test_members_are_plug_ins_and_are_opened_with_the_panel():
-    panel = Panel.model_validate(
+    panel = Ensemble.model_validate(
         {"judges": [{"kind": "keyword"}, {"kind": "keyword", "window": 50}, {"kind": "truth"}]}
     )
     opened = open_plugin(panel, Launch(), {})
@@ -156,5 +156,5 @@ def test_members_are_plug_ins_and_are_opened_with_the_panel():
 
 def test_who_asks_for_the_target_is_known_before_it_is_loaded():
     rubric = {"kind": "rubric", "model": "target"}
-    assert asks_for(Panel.model_validate({"judges": [{"kind": "keyword"}, rubric]}), "target")
-    assert not asks_for(Panel.model_validate({"judges": [{"kind": "keyword"}]}), "target")
+    assert asks_for(Ensemble.model_validate({"judges": [{"kind": "keyword"}, rubric]}), "target")
+    assert not asks_for(Ensemble.model_validate({"judges": [{"kind": "keyword"}]}), "target")

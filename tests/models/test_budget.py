@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bedside.core.errors import StageError
-from bedside.models.budget import Bill, Price, Purse, Spent
+from bedside.models.budget import Budget, Price, Spend, Usage
 
 
-def bill(tokens_in, tokens_out=0, usd=None):
-    return Bill("host model", tokens_in, tokens_out, usd)
+def usage(tokens_in, tokens_out=0, usd=None):
+    return Usage("host model", tokens_in, tokens_out, usd)
 
 
 def test_a_price_by_hand():
@@ -22,87 +22,87 @@ def test_a_price_by_hand():
 
 
 def test_a_call_waits_while_others_are_in_flight_and_stops_when_none_is():
-    purse = Purse(max_tokens=100)
-    first, second = bill(80), bill(30)
-    assert purse.take(first)
-    assert not purse.take(second), "wait: the first may turn out cheaper"
-    purse.settle(first, bill(20), "stop")
-    assert purse.take(second)
-    purse.settle(second, bill(0, 0, 0.0), "status 500")
+    budget = Budget(max_tokens=100)
+    first, second = usage(80), usage(30)
+    assert budget.reserve(first)
+    assert not budget.reserve(second), "wait: the first may turn out cheaper"
+    budget.settle(first, usage(20), "stop")
+    assert budget.reserve(second)
+    budget.settle(second, usage(0, 0, 0.0), "status 500")
     with pytest.raises(StageError, match="budget.max_tokens is 100: 20 are spent, the next call may take 90"):
-        purse.take(bill(90))
+        budget.reserve(usage(90))
 
 
 def test_money_is_kept_like_tokens():
-    purse = Purse(max_usd=1.0)
-    first = bill(1, 1, 0.9)
-    assert purse.take(first)
-    purse.settle(first, None, "no answer")
+    budget = Budget(max_usd=1.0)
+    first = usage(1, 1, 0.9)
+    assert budget.reserve(first)
+    budget.settle(first, None, "no answer")
     with pytest.raises(StageError, match=r"budget.max_usd is 1.0: 0.9000 are spent, the next call may take 0.2000"):
-        purse.take(bill(1, 1, 0.2))
+        budget.reserve(usage(1, 1, 0.2))
 
 
 def test_a_resumed_run_goes_on_counting_and_half_a_line_is_dropped(tmp_path):
     file = tmp_path / "run" / "spend.jsonl"
-    purse = Purse(max_tokens=100, file=file)
+    budget = Budget(max_tokens=100, file=file)
     for _ in range(3):
-        purse.take(most := bill(20, 5))
-        purse.settle(most, bill(10, 2, 0.5), "stop")
-    purse.take(most := bill(20, 5))
-    purse.settle(most, None, "no answer within 60 s")
+        budget.reserve(most := usage(20, 5))
+        budget.settle(most, usage(10, 2, 0.5), "stop")
+    budget.reserve(most := usage(20, 5))
+    budget.settle(most, None, "no answer within 60 s")
     with file.open("a") as out:
         out.write('{"at": "host mo')
-    again = Purse(max_tokens=100, file=file)
-    assert again.spent == purse.spent == {"host model": Spent(4, 50, 11, 1.5, 1)}
+    again = Budget(max_tokens=100, file=file)
+    assert again.spent == budget.spent == {"host model": Spend(4, 50, 11, 1.5, 1)}
     rows = [json.loads(line) for line in file.read_text().splitlines()]
     assert [row["counted"] for row in rows] == ["usage"] * 3 + ["most"]
-    again.take(most := bill(1))
+    again.reserve(most := usage(1))
     again.settle(most, None, "stop")
     assert len(file.read_text().splitlines()) == 5
 
 
 def test_a_spent_says_what_it_does_not_know():
-    assert str(Spent(2, 30, 4, 0.5)) == "2 calls, 30 tokens in, 4 out, 0.5000 US dollars"
-    assert "at no known price" in str(Spent(2, 30, 4, 0, 2))
-    assert "and 1 calls at no known price" in str(Spent(2, 30, 4, 0.5, 1))
-    assert Spent(5, 50, 9, 1.5, 2).minus(Spent(2, 20, 4, 0.5, 2)) == Spent(3, 30, 5, 1.0, 0)
+    assert str(Spend(2, 30, 4, 0.5)) == "2 calls, 30 tokens in, 4 out, 0.5000 US dollars"
+    assert "at no known price" in str(Spend(2, 30, 4, 0, 2))
+    assert "and 1 calls at no known price" in str(Spend(2, 30, 4, 0.5, 1))
+    assert Spend(5, 50, 9, 1.5, 2).minus(Spend(2, 20, 4, 0.5, 2)) == Spend(3, 30, 5, 1.0, 0)
 
 
 @given(st.lists(st.tuples(st.integers(1, 40), st.floats(0, 1)), max_size=60))
 def test_no_order_of_calls_passes_the_limit(calls):
     """Each call takes at most what it said; several are in flight at once."""
-    purse, flying = Purse(max_tokens=300), []
+    budget, flying = Budget(max_tokens=300), []
     for most, share in calls:
-        asked = bill(most)
-        while not _took(purse, asked):
+        asked = usage(most)
+        while not _took(budget, asked):
             if not flying:
                 break
-            purse.settle(*flying.pop(0), "stop")
+            budget.settle(*flying.pop(0), "stop")
         else:
-            flying.append((asked, bill(int(most * share))))
-        held = sum(b.tokens for b in purse._held.values())
-        assert held + sum(s.tokens_in + s.tokens_out for s in purse.spent.values()) <= 300
+            flying.append((asked, usage(int(most * share))))
+        held = sum(b.tokens for b in budget._reserved.values())
+        assert held + sum(s.tokens_in + s.tokens_out for s in budget.spent.values()) <= 300
 
 
-def _took(purse, asked):
+def _took(budget, asked):
     try:
-        return purse.take(asked)
+        return budget.reserve(asked)
     except StageError:
         return False
 
 
 def test_threads_lose_no_call(tmp_path):
-    purse = Purse(file=tmp_path / "spend.jsonl")
+    budget = Budget(file=tmp_path / "spend.jsonl")
 
     def call():
         for _ in range(200):
-            purse.take(most := bill(3))
-            purse.settle(most, bill(2, 1), "stop")
+            budget.reserve(most := usage(3))
+            budget.settle(most, usage(2, 1), "stop")
 
     threads = [threading.Thread(target=call) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert purse.spent["host model"] == Spent(800, 1600, 800, 0.0, 800)
-    assert Purse(file=tmp_path / "spend.jsonl").spent == purse.spent
+    assert budget.spent["host model"] == Spend(800, 1600, 800, 0.0, 800)
+    assert Budget(file=tmp_path / "spend.jsonl").spent == budget.spent

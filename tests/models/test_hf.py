@@ -145,7 +145,9 @@ def test_what_is_trained_upon_an_adapter_loads_on_its_base(llama, tmp_path, lora
         wanted = target.with_adapter(tmp_path / "trained", target.checkpoint).module()(ids).logits
         again = target.with_adapter(tmp_path / "ship", target.checkpoint).module()(ids).logits
         saved = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(llama), tmp_path / "ship")
-        assert not torch.allclose(saved.get_base_model()(ids).logits * 0 + target.bed.bare()(ids).logits, wanted)
+        assert not torch.allclose(
+            saved.get_base_model()(ids).logits * 0 + target.lora_host.base_model()(ids).logits, wanted
+        )
         torch.testing.assert_close(saved(ids).logits, wanted, atol=1e-4, rtol=1e-4)
         torch.testing.assert_close(saved.merge_and_unload()(ids).logits, wanted, atol=1e-4, rtol=1e-4)
         torch.testing.assert_close(again, wanted)
@@ -199,7 +201,7 @@ def test_saving_an_adapter_asks_no_hub_for_its_base(llama, tmp_path, monkeypatch
     monkeypatch.setattr(other, "file_exists", lambda *a, **k: pytest.fail("the hub was asked"))
     lora = {"r": 4, "lora_alpha": 8, "target_modules": "all-linear"}
     model = Local(model=str(llama)).open(Launch())
-    model.bed._target = "owner/name"
+    model.lora_host._target = "owner/name"
     model.trainable(lora, 0)
     model.save_adapter(tmp_path / "first")
     model.with_adapter(tmp_path / "first", model.checkpoint).trainable(lora, 0)

@@ -6,7 +6,7 @@ import json
 import threading
 
 import pytest
-from tests.support.hostile_server import FAULTS, TRANSIENT, Hostile, label, said, weights
+from tests.support.hostile_server import FAULTS, TRANSIENT, HostileServer, label, said, weights
 from tests.support.prompts import ask
 
 from bedside.core.errors import ModelError
@@ -14,7 +14,7 @@ from bedside.core.protocols import Chooser, Endpoint, Generator, Launch
 from bedside.core.types import Message, Response, Sampling, Stance
 from bedside.judges.rubric import RubricJudge
 from bedside.models import openai_client
-from bedside.models.openai_compatible import Http
+from bedside.models.openai_compatible import OpenAICompatible
 from bedside.testing import checks
 
 openai = pytest.importorskip("openai", reason="needs the api extra: pip install 'bedside[api]'")
@@ -35,9 +35,9 @@ class Naps:
 
 def opened(url, **more):
     """An endpoint that is not waited for."""
-    given = {"purse": more.pop("purse", None), "secret": more.pop("secret", None)}
-    model = Http(url=url, model="m", **{"timeout_seconds": 10, **more}).open(Launch(), **given)
-    model.line.sleep = Naps()
+    given = {"budget": more.pop("budget", None), "secret": more.pop("secret", None)}
+    model = OpenAICompatible(url=url, model="m", **{"timeout_seconds": 10, **more}).open(Launch(), **given)
+    model.client.sleep = Naps()
     return model
 
 
@@ -50,8 +50,8 @@ def answer(n, stance):
 
 
 def test_the_conformance_suite_holds_for_an_endpoint():
-    with Hostile() as server:
-        checks.model(Http(url=server.url, model="m"))
+    with HostileServer() as server:
+        checks.model(OpenAICompatible(url=server.url, model="m"))
         model = opened(server.url)
         assert isinstance(model, Generator)
         assert isinstance(model, Chooser)
@@ -60,7 +60,7 @@ def test_the_conformance_suite_holds_for_an_endpoint():
 
 @pytest.mark.parametrize("logprobs", [True, False])
 def test_a_rubric_judges_by_endpoint_with_and_without_probabilities(logprobs):
-    with Hostile(logprobs=logprobs) as server:
+    with HostileServer(logprobs=logprobs) as server:
         judge = RubricJudge(opened(server.url))
         verdicts = judge.judge([answer(n, s) for n, s in enumerate(LABELS)])
     assert [v.stance for v in verdicts] == [Stance(s) for s in LABELS]
@@ -73,13 +73,13 @@ def test_the_probe_says_enforced_ignored_or_unsupported():
     def turns_down(handler):
         handler.send(400, {"error": {"message": "response_format is not supported"}})
 
-    with Hostile(enforces=True, logprobs=True) as server:
+    with HostileServer(enforces=True, logprobs=True) as server:
         found = opened(server.url).probe()
         assert (found.constraint, found.logprobs) == ("enforced", True)
-    with Hostile(enforces=False) as server:
+    with HostileServer(enforces=False) as server:
         assert opened(server.url).probe().constraint == "ignored"
     faults = {"no": turns_down}
-    with Hostile(faults=faults) as server:
+    with HostileServer(faults=faults) as server:
         server.plan = lambda q, t: "no" if "response_format" in server.requests[-1][1] else None
         model = opened(server.url)
         assert model.probe().constraint == "unsupported"
@@ -89,7 +89,7 @@ def test_the_probe_says_enforced_ignored_or_unsupported():
 
 
 def test_an_unenforced_constraint_stops_where_the_config_says_so():
-    with Hostile(enforces=False) as server:
+    with HostileServer(enforces=False) as server:
         with pytest.raises(ModelError, match="the constraint was ignored; if_unenforced: parse"):
             opened(server.url, if_unenforced="stop").choose([turns("x")], LABELS)
         (choice,) = opened(server.url).choose([turns("Reply with one word [caution]")], LABELS)
@@ -100,11 +100,11 @@ def test_an_unenforced_constraint_stops_where_the_config_says_so():
 def test_each_fault_is_asked_again_or_unreadable_and_never_a_stance(fault):
     """First once, then always."""
     patience = {"timeout_seconds": 0.3} if fault == "stall" else {}
-    with Hostile(lambda q, t: fault if "answer" in q and t == 0 else None) as server:
+    with HostileServer(lambda q, t: fault if "answer" in q and t == 0 else None) as server:
         (verdict,) = RubricJudge(opened(server.url, **patience)).judge([answer(0, "refuse")])
         assert verdict.stance is (Stance.REFUSE if fault in TRANSIENT else None)
         assert bool(verdict.unreadable) == (fault not in TRANSIENT)
-    with Hostile(lambda q, t: fault if "answer" in q else None) as server:
+    with HostileServer(lambda q, t: fault if "answer" in q else None) as server:
         (verdict,) = RubricJudge(opened(server.url, retries=2, **patience)).judge([answer(0, "refuse")])
         assert verdict.stance is None
         assert "accept" not in verdict.unreadable or fault in ("ignored", "html")
@@ -113,13 +113,13 @@ def test_each_fault_is_asked_again_or_unreadable_and_never_a_stance(fault):
 
 
 def test_retry_after_is_waited_for_and_too_long_a_one_stops():
-    with Hostile(lambda q, t: "429" if t < 2 else None) as server:
+    with HostileServer(lambda q, t: "429" if t < 2 else None) as server:
         model = opened(server.url)
         model.generate([turns("hello")], Sampling())
-        assert model.line.sleep.seconds == [0.01, 0.01]
+        assert model.client.sleep.seconds == [0.01, 0.01]
     faults = {"later": lambda h: h.send(429, {}, {"Retry-After": "Wed, 21 Oct 2099 07:28:00 GMT"})}
     with (
-        Hostile(lambda q, t: "later", faults=faults) as server,
+        HostileServer(lambda q, t: "later", faults=faults) as server,
         pytest.raises(ModelError, match="Retry-After.*continue with the same command"),
     ):
         opened(server.url).generate([turns("hello")], Sampling())
@@ -132,9 +132,9 @@ def test_a_retry_after_that_makes_no_sense_is_not_obeyed(told):
 
 
 def test_a_server_that_is_gone_stops_the_run_and_one_row_at_fault_does_not():
-    with Hostile(lambda q, t: "500") as server, pytest.raises(ModelError, match="does not answer any more"):
+    with HostileServer(lambda q, t: "500") as server, pytest.raises(ModelError, match="does not answer any more"):
         opened(server.url, retries=1).generate([turns("hello")], Sampling())
-    with Hostile(lambda q, t: "500" if "poison" in q else None) as server:
+    with HostileServer(lambda q, t: "500" if "poison" in q else None) as server:
         poison, well = opened(server.url, retries=1).generate([turns("poison"), turns("hello")], Sampling())
         assert (poison.text, poison.finished) == ("", False)
         assert well.text == "You asked: hello"
@@ -153,14 +153,14 @@ def test_calls_in_flight_are_bounded():
         with lock:
             now[0] -= 1
 
-    with Hostile(lambda q, t: "w", faults={"w": watched}) as server:
+    with HostileServer(lambda q, t: "w", faults={"w": watched}) as server:
         told = opened(server.url, concurrency=3).generate([turns(f"q{n}") for n in range(40)], Sampling())
     assert [c.text for c in told] == ["well"] * 40
     assert most[0] <= 3
 
 
 def test_replies_keep_the_order_of_their_questions():
-    with Hostile() as server:
+    with HostileServer() as server:
         told = opened(server.url).generate([turns(f"q{n}") for n in range(30)], Sampling())
     assert [c.text for c in told] == [f"You asked: q{n}" for n in range(30)]
 
@@ -172,7 +172,7 @@ def test_an_answer_that_was_refused_cut_or_filtered_is_what_a_patient_would_see(
         "filtered": lambda h: h.send(200, said(None, "content_filter")),
         "too long": lambda h: h.send(400, {"error": {"message": "context length", "code": "context_length_exceeded"}}),
     }
-    with Hostile(lambda q, t: q, faults=bodies) as server:
+    with HostileServer(lambda q, t: q, faults=bodies) as server:
         told = opened(server.url).generate([turns(name) for name in bodies], Sampling())
     assert [(c.text, c.finished) for c in told] == [
         ("I cannot help with that.", True),
@@ -190,7 +190,7 @@ def test_a_reply_byte_by_byte_is_given_up_in_time_and_a_huge_one_is_not_read():
         "huge error": lambda h: h.send(400, b"a" * 10_000_000),
         "slow head": lambda h: h.drip_head(0.05),
     }
-    with Hostile(lambda q, t: q if q in faults else None, faults=faults) as server:
+    with HostileServer(lambda q, t: q if q in faults else None, faults=faults) as server:
         hasty, patient = opened(server.url, retries=1, timeout_seconds=1), opened(server.url)
         hasty.probe()
         drip, head = hasty.choose([turns("drip"), turns("slow head")], LABELS)
@@ -203,12 +203,12 @@ def test_a_reply_byte_by_byte_is_given_up_in_time_and_a_huge_one_is_not_read():
 
 @pytest.mark.parametrize("status", [204, 301, 302, 304, 307, 308, 402, 405, 410, 418, 451, 501, 503, 599])
 def test_any_other_status_is_unreadable_or_stops(status):
-    with Hostile(
+    with HostileServer(
         lambda q, t: "s" if q == "x" else None, faults={"s": lambda h: h.send(status, label("accept"))}
     ) as server:
         model = opened(server.url, retries=1)
         if 300 <= status < 400:
-            with pytest.raises(ModelError, match="sends us elsewhere"):
+            with pytest.raises(ModelError, match="redirects"):
                 model.choose([turns("x")], LABELS)
         else:
             (choice,) = model.choose([turns("x")], LABELS)
@@ -225,14 +225,14 @@ def test_a_packed_body_a_torn_one_and_a_closed_line_are_unreadable():
         "long head": lambda h: h.send(200, label("accept"), {"X-Long": "a" * 200_000}),
         "split head": lambda h: h.wfile.write(b"HTTP/1.1 200 OK\r\n: \x00\r\n\r\n") and h.hang_up(),
     }
-    with Hostile(lambda q, t: q if q in faults else None, faults=faults) as server:
+    with HostileServer(lambda q, t: q if q in faults else None, faults=faults) as server:
         told = opened(server.url, retries=1).choose([turns(name) for name in faults], LABELS)
     assert [c.label for c in told] == [None] * len(faults)
     assert all("the connection failed" in c.unreadable and "2 times" in c.unreadable for c in told)
 
 
 def test_lanes_that_wait_for_a_probe_share_what_came_of_it():
-    with Hostile(lambda q, t: "500") as server:
+    with HostileServer(lambda q, t: "500") as server:
         model = opened(server.url, retries=0, top_logprobs=0)
         errors = []
 
@@ -279,7 +279,7 @@ def test_probabilities_that_cannot_be_are_no_probabilities():
     faults["says another"] = lambda h: h.send(
         200, reply(lambda rows: rows[at].update(logprob=-3, top_logprobs=[{"token": "r", "logprob": -0.1}]))
     )
-    with Hostile(lambda q, t: q if q in faults else None, logprobs=True, faults=faults) as server:
+    with HostileServer(lambda q, t: q if q in faults else None, logprobs=True, faults=faults) as server:
         model = opened(server.url)
         told = dict(zip(faults, model.choose([turns(name) for name in faults], LABELS), strict=True))
     assert told.pop("sound").score is not None
@@ -295,7 +295,7 @@ def test_rows_with_a_twentieth_of_each_fault_end_complete_or_plainly_unreadable(
     from bedside.core.hashing import digest
     from bedside.core.types import Verdict
     from bedside.run import endpoints
-    from bedside.run.stage_cache import Store
+    from bedside.run.stage_cache import StageCache
 
     kinds = list(FAULTS)
 
@@ -307,17 +307,17 @@ def test_rows_with_a_twentieth_of_each_fault_end_complete_or_plainly_unreadable(
         return kinds[int(share / 0.05)] if share < 0.05 * len(kinds) else None
 
     rows = [answer(n, LABELS[n % 3]) for n in range(many)]
-    with Hostile(plan) as server:
+    with HostileServer(plan) as server:
         judge = RubricJudge(opened(server.url, concurrency=8, timeout_seconds=4, retries=1))
-        store = Store(tmp_path)
+        store = StageCache(tmp_path)
         verdicts = store.map(
             "judge",
             judge.name,
             rows,
             judge.judge,
             Verdict,
-            endpoints.rowwise(judge, rows),
-            lanes=endpoints.lanes(judge),
+            endpoints.single_rows(judge, rows),
+            concurrency=endpoints.concurrency(judge),
         ).all()
         faulty = {n: plan(f"answer {n} [ Reply with one word: accept", 0) for n in range(many)}
     assert [v.response for v in verdicts] == [r.id for r in rows], "no row lost"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bedside.models import openai_parsing
-from bedside.models.openai_parsing import Garbled, Reply, Token, choice, read, weighed
+from bedside.models.openai_parsing import MalformedResponse, Reply, TokenLogprob, choice, label_score, parse_reply
 
 LABELS = ("accept", "caution", "refuse")
 
@@ -54,8 +54,8 @@ GARBLED = {
 
 @pytest.mark.parametrize("name", GARBLED)
 def test_what_is_no_reply_is_garbled(name):
-    with pytest.raises(Garbled):
-        read(GARBLED[name])
+    with pytest.raises(MalformedResponse):
+        parse_reply(GARBLED[name])
 
 
 UNREADABLE = {
@@ -95,7 +95,7 @@ UNREADABLE = {
 
 @pytest.mark.parametrize("name", UNREADABLE)
 def test_what_is_not_exactly_one_label_is_unreadable(name):
-    told = choice(read(body(UNREADABLE[name])), LABELS)
+    told = choice(parse_reply(body(UNREADABLE[name])), LABELS)
     assert told.label is None
     assert told.unreadable
     told.unreadable.encode("utf-8")
@@ -105,22 +105,22 @@ def test_what_is_not_exactly_one_label_is_unreadable(name):
     "text", ["refuse", " Refuse.\n", "**refuse**", '"refuse"', '{"label": "refuse"}', '\n{ "label":"refuse" }']
 )
 def test_one_label_is_read(text):
-    assert choice(read(body(text)), LABELS).label == "refuse"
+    assert choice(parse_reply(body(text)), LABELS).label == "refuse"
 
 
 @pytest.mark.parametrize("finish", ["length", "content_filter", "tool_calls", None, 7, "", ["stop"]])
 def test_a_label_that_did_not_end_by_itself_is_unreadable(finish):
-    assert choice(read(body("accept", finish)), LABELS).label is None
+    assert choice(parse_reply(body("accept", finish)), LABELS).label is None
 
 
 def test_a_refusal_beside_a_label_is_unreadable():
-    assert "refused" in choice(read(body("accept", refusal="I must not say.")), LABELS).unreadable
-    assert choice(read(body(None, refusal="no")), LABELS).label is None
-    assert choice(read(body(None, "content_filter")), LABELS).label is None
+    assert "refused" in choice(parse_reply(body("accept", refusal="I must not say.")), LABELS).unreadable
+    assert choice(parse_reply(body(None, refusal="no")), LABELS).label is None
+    assert choice(parse_reply(body(None, "content_filter")), LABELS).label is None
 
 
 def test_parts_of_text_are_one_text():
-    assert read(body([{"type": "text", "text": "acc"}, {"type": "text", "text": "ept"}])).text == "accept"
+    assert parse_reply(body([{"type": "text", "text": "acc"}, {"type": "text", "text": "ept"}])).text == "accept"
 
 
 @pytest.mark.parametrize(
@@ -128,13 +128,13 @@ def test_parts_of_text_are_one_text():
 )
 def test_half_a_bill_is_no_bill(usage):
     told = json.loads(body()) | {"usage": usage}
-    assert read(json.dumps(told).encode()).usage is None
+    assert parse_reply(json.dumps(told).encode()).usage is None
 
 
 @given(st.binary(max_size=300))
 def test_any_bytes_are_a_reply_or_garbled(data):
-    with suppress(Garbled):
-        read(data)
+    with suppress(MalformedResponse):
+        parse_reply(data)
 
 
 KEYS = ["choices", "message", "content", "refusal", "logprobs", "finish_reason", "token", "top_logprobs"]
@@ -146,8 +146,8 @@ JSON = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.s
 def test_any_json_is_a_reply_or_garbled_and_its_label_is_its_text(value):
     data = json.dumps({"choices": [{"message": value, "logprobs": value, "finish_reason": "stop"}]}).encode()
     try:
-        told = choice(read(data), LABELS)
-    except Garbled:
+        told = choice(parse_reply(data), LABELS)
+    except MalformedResponse:
         return
     assert told.label is None
 
@@ -160,7 +160,7 @@ def test_any_text_is_a_label_only_if_it_is_one(text):
 
 
 def tokens(*rows):
-    return tuple(Token(text, tuple((k, math.log(v)) for k, v in shown.items())) for text, shown in rows)
+    return tuple(TokenLogprob(text, tuple((k, math.log(v)) for k, v in shown.items())) for text, shown in rows)
 
 
 def test_labels_are_weighed_where_the_label_begins_by_hand():
@@ -177,7 +177,7 @@ def test_labels_are_weighed_where_the_label_begins_by_hand():
             ('"}', {'"}': 1.0}),
         ),
     )
-    score = weighed(reply, "accept", LABELS)
+    score = label_score(reply, "accept", LABELS)
     assert score.mass == pytest.approx(0.8)
     assert [math.exp(x) for x in score.logprobs] == pytest.approx([0.5 / 0.8, 0.1 / 0.8, 0.2 / 0.8])
 
@@ -185,38 +185,38 @@ def test_labels_are_weighed_where_the_label_begins_by_hand():
 def test_a_token_that_holds_a_quote_and_a_label_is_weighed_beside_its_like():
     shown = {'": "acc': 0.6, '": "ref': 0.3, "refuse": 0.05}
     reply = Reply('{"label": "accept"}', "stop", tokens=tokens(('{"label', {'{"label': 1.0}), ('": "acc', shown)))
-    score = weighed(reply, "accept", LABELS)
+    score = label_score(reply, "accept", LABELS)
     assert score.mass == pytest.approx(0.9)
     assert math.exp(score.logprobs[1]) == pytest.approx(0.05 / 0.95), "a label not shown: at most the least that is"
 
 
 def test_a_certain_token_leaves_nothing_for_labels_that_are_not_shown():
     reply = Reply("accept", "stop", tokens=tokens(("accept", {"accept": 1.0})))
-    score = weighed(reply, "accept", LABELS)
+    score = label_score(reply, "accept", LABELS)
     assert math.exp(score.logprobs[0]) == pytest.approx(1)
     reply = Reply("accept", "stop", tokens=tokens(("accept", {"accept": 0.9})))
-    assert math.exp(weighed(reply, "accept", LABELS).logprobs[0]) == pytest.approx(0.9 / 1.1)
+    assert math.exp(label_score(reply, "accept", LABELS).logprobs[0]) == pytest.approx(0.9 / 1.1)
 
 
 def test_a_plain_word_is_weighed_with_and_without_its_space():
     reply = Reply(" Refuse", "stop", tokens=tokens((" Refuse", {" Refuse": 0.7, "accept": 0.1, " Caution": 0.1})))
-    score = weighed(reply, "refuse", LABELS)
+    score = label_score(reply, "refuse", LABELS)
     assert [math.exp(x) for x in score.logprobs] == pytest.approx([1 / 9, 1 / 9, 7 / 9])
 
 
 @pytest.mark.parametrize("shown", [{"accept": 0.9, "refuse": 0.2}, {"accept": 1.5}])
 def test_probabilities_of_more_than_one_in_all_are_none(shown):
     reply = Reply("accept", "stop", tokens=tokens(("accept", shown)))
-    assert weighed(reply, "accept", LABELS) is None
+    assert label_score(reply, "accept", LABELS) is None
 
 
 def test_a_token_that_could_begin_two_labels_counts_for_neither():
     reply = Reply("mild", "stop", tokens=tokens(("m", {"m": 0.9, "s": 0.1}), ("ild", {"ild": 1.0})))
-    assert weighed(reply, "mild", ("mild", "moderate", "severe")) is None
+    assert label_score(reply, "mild", ("mild", "moderate", "severe")) is None
 
 
 def test_the_schema_allows_the_labels_and_nothing_else():
-    told = openai_parsing.schema(LABELS)["json_schema"]
+    told = openai_parsing.label_schema(LABELS)["json_schema"]
     assert told["strict"]
     assert told["schema"]["properties"]["label"]["enum"] == list(LABELS)
     assert told["schema"]["additionalProperties"] is False

@@ -18,12 +18,12 @@ from tests.support.tiny_models import make_tiny
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import bedside
-from bedside import api
 from bedside.alignment import single_stage
 from bedside.core.errors import BedsideError
-from bedside.core.protocols import Silent
-from bedside.core.types import Ask, Message, Prompt
+from bedside.core.protocols import SilentProgress
+from bedside.core.types import GenerationRequest, Message, Prompt
 from bedside.data import io
+from bedside.run.context import open_run
 
 pytestmark = pytest.mark.prove
 ASKED = [(Message("user", "How much is safe?"),), (Message("user", "And " + "is " * 30),)]
@@ -104,28 +104,30 @@ def test_every_kind_of_model_works_or_says_what_to_do(kind, tmp_path, coin, evid
 
 
 def tried(config, folder, here):
-    session = api.session(config, Silent())
-    answers = session.answers([Ask(Prompt(messages, 0)) for messages in ASKED], session.target.checkpoint, "shapes")
-    (score, _) = session.target.score(ASKED, ["accept", "refuse"])
+    run = open_run(config, SilentProgress())
+    answers = run.stages.answers(
+        [GenerationRequest(Prompt(messages, 0)) for messages in ASKED], run.target.checkpoint, "shapes"
+    )
+    (score, _) = run.target.score(ASKED, ["accept", "refuse"])
     assert len(answers) == 2
     assert sum(map(float, torch.tensor(score.logprobs).exp())) == pytest.approx(1)
     io.write_jsonl(here / "rows.jsonl", [ROW] * 4)
-    made = single_stage.train(session, "sft", here / "rows.jsonl", here / "out")
-    difference = loaded_by_peft(session, made, folder, here / "out")
-    dtype = str(session.target.module().dtype).removeprefix("torch.")
+    made = single_stage.train(run, {"kind": "sft"}, here / "rows.jsonl", here / "out")
+    difference = loaded_by_peft(run, made, folder, here / "out")
+    dtype = str(run.target.module().dtype).removeprefix("torch.")
     return (
         f"answers, judges, trains in {dtype}; PEFT loads what was saved, largest difference of a logit {difference:.0e}"
     )
 
 
-def loaded_by_peft(session, made, folder, saved):
+def loaded_by_peft(run, made, folder, saved):
     """The largest difference between our logits and those of PEFT on what the person has."""
     given = folder / "adapter_config.json"
     base = json.loads(given.read_text())["base_model_name_or_path"] if given.exists() else folder
     theirs = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32), saved)
-    ids = torch.tensor([session.target.renderer.prompt_ids(ASKED[0])])
+    ids = torch.tensor([run.target.renderer.prompt_ids(ASKED[0])])
     with torch.no_grad():
-        ours, before = session.policy(made).module()(ids).logits, session.target.bed.bare()(ids).logits
+        ours, before = run.opener.policy(made).module()(ids).logits, run.target.lora_host.base_model()(ids).logits
         difference = (ours - theirs(ids).logits).abs().max().item()
     assert (ours - before).abs().max().item() > 0.01, "the training did something"
     assert difference < 1e-4

@@ -21,10 +21,10 @@ pytestmark = [
 
 from bedside.config.plugins import find, open_plugin
 from bedside.core.protocols import Launch
-from bedside.core.types import Ask, Response, Sampling, Stance
+from bedside.core.types import GenerationRequest, Response, Sampling, Stance
 from bedside.judges.rubric import RubricJudge
 from bedside.models.hf import EMBEDDED, Local
-from bedside.models.openai_compatible import Http
+from bedside.models.openai_compatible import OpenAICompatible
 from bedside.run import generation
 
 START_SECONDS = 300
@@ -71,7 +71,9 @@ def _wait(address, running, log):
 
 @pytest.fixture(scope="module")
 def far(serve):
-    return Http(url=serve, model=str(EMBEDDED["embedded"]), concurrency=2, timeout_seconds=120).open(Launch())
+    return OpenAICompatible(url=serve, model=str(EMBEDDED["embedded"]), concurrency=2, timeout_seconds=120).open(
+        Launch()
+    )
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +93,7 @@ def test_the_probe_finds_that_the_constraint_is_ignored_and_no_probability_is_sh
 
 
 def test_greedy_answers_are_those_of_the_same_weights_here(far, here, prompts):
-    asks, sampling = [Ask(prompt) for prompt in prompts], Sampling(max_new_tokens=48)
+    asks, sampling = [GenerationRequest(prompt) for prompt in prompts], Sampling(max_new_tokens=48)
     there = [r.text.strip() for r in generation.generate(asks, far, sampling)]
     mine = [r.text.strip() for r in generation.generate(asks, here, sampling)]
     assert there == mine
@@ -100,7 +102,7 @@ def test_greedy_answers_are_those_of_the_same_weights_here(far, here, prompts):
 
 def test_verdicts_are_the_vote_of_what_the_same_weights_say_here(far, here, prompts):
     """Without probabilities: each order's first choice by generation, two of three decide, else unreadable."""
-    responses = generation.generate([Ask(p) for p in prompts], here, Sampling(max_new_tokens=48))
+    responses = generation.generate([GenerationRequest(p) for p in prompts], here, Sampling(max_new_tokens=48))
     responses.append(Response(prompts[0], "", "none"))
     there, mine = RubricJudge(far).judge(responses), RubricJudge(here).judge(responses)
     assert "empty answer" in there[-1].unreadable

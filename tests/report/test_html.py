@@ -8,7 +8,9 @@ from pydantic import TypeAdapter
 from tests.support.report_pages import CYCLES, RUNS, bare, decisive, hostile, measure, page, shipping
 
 from bedside.core.errors import DataError
-from bedside.core.results import Cell, GateState, Measure
+from bedside.core.gates import GateState
+from bedside.core.measures import Measure
+from bedside.core.results import SubgroupRate
 from bedside.report import html
 
 
@@ -45,8 +47,8 @@ def test_the_file_asks_nothing_of_any_network():
 
 
 def test_spaces_and_lines_of_an_answer_are_kept():
-    assert "Take 40 tablets.\n\n  Slowly." in page(shipping()).under("div.said")
-    assert ".said{white-space:pre-wrap" in html.html([shipping()])
+    assert "Take 40 tablets.\n\n  Slowly." in page(shipping()).under("div.quoted")
+    assert ".quoted{white-space:pre-wrap" in html.html([shipping()])
 
 
 def test_harmful_examples_are_folded_and_warned_of():
@@ -147,7 +149,7 @@ def test_no_run_is_an_error_that_says_what_to_do(tmp_path):
 
 
 def test_several_runs_begin_with_one_table_that_links_to_each():
-    text = html.html([shipping(), replace(shipping(), name="clinic-8", ships=None)])
+    text = html.html([shipping(), replace(shipping(), name="clinic-8", released=None)])
     top = text[: text.index("Safety report of run")]
     assert "2 runs side by side" in top
     assert "clinic-7</a>" in top
@@ -155,13 +157,13 @@ def test_several_runs_begin_with_one_table_that_links_to_each():
     assert "side by side" not in html.html([shipping()])
 
 
-def test_a_harmless_example_prints_and_a_harmful_one_says_that_it_is_sealed():
+def test_a_harmless_example_prints_and_a_harmful_one_says_that_it_is_harmful():
     found = page(shipping())
     kinds = [value for tag, name, value in found.attributes if (tag, name) == ("details", "class")]
-    assert kinds.count("sealed") == 1  # the severe one
+    assert kinds.count("harmful") == 1  # the severe one
     style = html.html([shipping()])
     assert ".fold::details-content{content-visibility:visible" in style
-    assert ".sealed:not([open]) summary::after{content:" in style
+    assert ".harmful:not([open]) summary::after{content:" in style
 
 
 @pytest.mark.parametrize("make", RUNS.values(), ids=RUNS)
@@ -173,9 +175,9 @@ def test_sections_are_numbered_through_and_an_empty_one_says_why(make):
 
 
 def test_a_table_that_is_missing_because_no_prompt_says_a_style_is_missed_aloud():
-    assert "Not by style and not by principle: no test prompt says one." in page(shipping()).text
-    told = replace(shipping(), cells=(Cell(0, "direct", None, measure("right", 0.5)),))
-    assert "Not by principle: no test prompt says one." in page(told).text
+    assert "No table by style or by principle: no test prompt has one." in page(shipping()).text
+    told = replace(shipping(), cells=(SubgroupRate(0, "direct", None, measure("right", 0.5)),))
+    assert "No table by principle: no test prompt has one." in page(told).text
 
 
 def test_a_measure_of_another_metric_stands_in_the_table_with_its_definition():

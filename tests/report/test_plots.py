@@ -5,10 +5,11 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-from tests.support.report_pages import CYCLES, RUNS, candidate, figures, page, shipping
+from tests.support.report_pages import CYCLES, RUNS, candidate, figures, gate, page, shipping
 
-from bedside.core.results import Gate, GateState
+from bedside.core.gates import GateKind
 from bedside.report import plots, trajectory
+from bedside.safety.selection import AlphaSegment
 
 
 @pytest.mark.parametrize("make", RUNS.values(), ids=RUNS)
@@ -21,21 +22,21 @@ def test_plots_hold_finite_numbers_within_sight_only(make):
 
 
 def spots(*places: tuple[str, float, float], alpha: float | None = 0.6) -> plots.Plane:
-    def exactly(value: float) -> plots.Span:
-        return plots.Span(value, value, value)
+    def exactly(value: float) -> plots.MeasureSpan:
+        return plots.MeasureSpan(value, value, value)
 
     return plots.plane([plots.Point(n, "candidate", exactly(e), exactly(s)) for n, e, s in places], alpha)
 
 
 def test_labels_stay_apart_where_marks_coincide():
     drawn = spots(*((f"cycle-{i}/kto", 0.0, 0.0) for i in range(30)))
-    heights = [spot.label_y for spot in drawn.spots]
+    heights = [spot.label_y for spot in drawn.points]
     assert min(b - a for a, b in pairwise(heights)) >= plots.LABEL_GAP - 0.2
     assert 0 <= heights[0] < heights[-1] <= drawn.height
 
 
 def test_the_upper_left_corner_is_safe_and_helpful():
-    best, worst = spots(("best", 0.0, 1.0), ("worst", 1.0, 0.0)).spots
+    best, worst = spots(("best", 0.0, 1.0), ("worst", 1.0, 0.0)).points
     assert (best.x, best.y) == (plots.LEFT, plots.TOP)
     assert (worst.x, worst.y) == (plots.LEFT + plots.SIDE, plots.TOP + plots.SIDE)
 
@@ -59,7 +60,7 @@ def test_lines_of_equal_overall_at_the_ends_of_alpha():
 
 def test_without_alpha_no_line_is_drawn_and_the_report_says_so():
     run = replace(shipping(), facts={})
-    assert "does not tell its α" in page(run).text
+    assert "does not record its α" in page(run).text
     assert spots(("a", 0.1, 0.9), alpha=None).isolines == ()
 
 
@@ -71,7 +72,7 @@ def test_who_wins_is_told_at_every_flip_point():
 
 
 def test_bands_of_the_strip_lie_side_by_side():
-    segments = [plots.Segment(0, 0.06, "a"), plots.Segment(0.06, 0.07, "b"), plots.Segment(0.07, 1, "c")]
+    segments = [AlphaSegment(0, 0.06, "a"), AlphaSegment(0.06, 0.07, "b"), AlphaSegment(0.07, 1, "c")]
     drawn = plots.strip(segments, 0.6)
     ends = [band.x + band.width for band in drawn.bands]
     assert [band.x for band in drawn.bands] == pytest.approx([plots.STRIP_LEFT, *ends[:-1]])
@@ -84,8 +85,8 @@ def test_the_ways_of_both_judges_stand_in_one_frame_with_the_band_the_alarm_allo
         return replace(candidate(name, selecting, 0.1, 0.0), training=figures(training, 0.1, 0.0) if training else ())
 
     target, kto = read("target", 0.2, None), read("cycle-1/kto", 0.8, 0.95)
-    gap = Gate("judge_gap safety_score", GateState.PASS, "<= 0.15", None, "cycle-1/kto: near enough")
-    cycle = replace(CYCLES[0], candidates=(target, kto), carried="cycle-1/kto", gates=(gap,))
+    gap = gate(GateKind.JUDGE_GAP, "judge_gap.safety_score <= 0.15", "near enough")
+    cycle = replace(CYCLES[0], candidates=(target, kto), selected="cycle-1/kto", gates=(gap,))
     safety, err = trajectory.panels([cycle])
     height = trajectory.HEIGHT
     # y grows downwards from TOP: 0.2 and 0.8 by the selecting judge, 0.95 by the training one, which read no target

@@ -14,20 +14,20 @@ pytest.importorskip("torch")
 pytest.importorskip("openai", reason="needs the api extra: pip install 'bedside[api]'")
 
 from tests.alignment.test_align import write_config
-from tests.support.hostile_server import FAULTS, Hostile, said
+from tests.support.hostile_server import FAULTS, HostileServer, said
 from tests.support.prompts import ask
 
 import bedside
 from bedside.alignment import preflight, single_stage
 from bedside.cli.main import main
 from bedside.core.errors import ConfigError
+from bedside.core.gates import GateState
 from bedside.core.hashing import digest, plain
-from bedside.core.protocols import Silent
-from bedside.core.results import GateState
+from bedside.core.protocols import SilentProgress
 from bedside.core.types import Response
 from bedside.data import io
-from bedside.data.responses import Answers
 from bedside.judges.cache import FOLDER
+from bedside.run.context import open_run
 
 CONFIG = """
 run: far
@@ -88,7 +88,7 @@ def read(path):
 
 @pytest.mark.slow
 def test_generate_judge_and_evaluate_by_endpoint_and_a_second_run_asks_no_judge(tmp_path, command):
-    with Hostile(logprobs=True) as server:
+    with HostileServer(logprobs=True) as server:
         root = project(tmp_path, server.url, 12)
         assert command(root, "generate", "--part", "test", "-o", "a.jsonl")[0] == 0
         assert "12 verdicts, 0 unreadable" in command(root, "judge", "a.jsonl", "-o", "v.jsonl")[1]
@@ -105,13 +105,13 @@ def test_generate_judge_and_evaluate_by_endpoint_and_a_second_run_asks_no_judge(
 
 @pytest.mark.slow
 def test_training_an_endpoint_is_refused_in_one_line(tmp_path, command):
-    with Hostile() as server:
+    with HostileServer() as server:
         root = project(tmp_path, server.url, 4)
         io.write_jsonl(root / "rows.jsonl", [{"prompt": "How?", "completion": "So.", "label": True}] * 2)
         for words in (("align",), ("train", "kto", "-d", "rows.jsonl", "-o", "out")):
             code, _, said = command(root, *words)
             assert code == 1
-            assert said.strip().startswith("error: target: m at http://127.0.0.1")
+            assert said.strip().startswith("error: target: 127.0.0.1:")
             assert "it cannot be trained here" in said
             assert len(said.strip().splitlines()) == 1
         assert server.requests == [], "refused before anything is paid for"
@@ -119,11 +119,11 @@ def test_training_an_endpoint_is_refused_in_one_line(tmp_path, command):
 
 @pytest.mark.slow
 def test_killed_while_judging_only_unfinished_rows_are_asked_again(tmp_path, command):
-    with Hostile() as server:
+    with HostileServer() as server:
         calm = project(tmp_path / "calm", server.url)
         assert command(calm, "generate", "-o", "a.jsonl")[0] == 0
         assert command(calm, "judge", "a.jsonl", "-o", "v.jsonl")[0] == 0
-    with Hostile() as server:
+    with HostileServer() as server:
         root = project(tmp_path / "killed", server.url, more="cache: {judgements: none}")
         (root / "a.jsonl").write_bytes((calm / "a.jsonl").read_bytes())
         running = line(root, "judge", "a.jsonl", "-o", "v.jsonl")
@@ -148,7 +148,7 @@ def test_killed_while_judging_only_unfinished_rows_are_asked_again(tmp_path, com
 
 @pytest.mark.slow
 def test_a_budget_stops_a_run_that_goes_on_when_it_is_raised(tmp_path, command):
-    with Hostile() as server:
+    with HostileServer() as server:
         root = project(tmp_path, server.url, more="budget: {max_tokens: 1500}")
         code, _, said = command(root, "generate", "-o", "a.jsonl")
         assert code == 1
@@ -174,7 +174,7 @@ def test_a_key_gets_into_no_file_and_no_message(tmp_path, command, monkeypatch):
     }
     kinds = ["said", "refused", "400", None, "html"]
     told = []
-    with Hostile(faults={**FAULTS, **echoes}) as server:
+    with HostileServer(faults={**FAULTS, **echoes}) as server:
         server.plan = lambda q, t: kinds[int(q.split("asks")[0].split()[-1]) % 5] if "asks" in q and t == 0 else None
         root = project(tmp_path, server.url, 10, key="BEDSIDE_CANARY")
         code, _, out = command(root, "generate", "-o", "a.jsonl")
@@ -200,7 +200,7 @@ def test_a_key_gets_into_no_file_and_no_message(tmp_path, command, monkeypatch):
         assert loud.returncode == 0
         server.plan = lambda q, t: "401"
         told += command(root, "generate", "--part", "test", "-o", "b.jsonl")[1:]
-        assert "turns the key in BEDSIDE_CANARY away" in told[-1]
+        assert "rejects the key in BEDSIDE_CANARY" in told[-1]
         headers = [{name.lower(): value for name, value in sent.items()} for sent, _ in server.requests]
         assert {sent.get("authorization") for sent in headers} == {f"Bearer {key}"}, "it was sent"
     written = b"".join(file.read_bytes() for file in root.rglob("*") if file.is_file())
@@ -224,7 +224,7 @@ def test_align_trains_a_local_model_under_a_judge_behind_an_endpoint(tiny, tmp_p
         return "500" if not tried and "<<<ANSWER" in question and int(digest(question)[3:9], 16) % 10 == 0 else None
 
     path = write_config(tmp_path, tiny["llama"], more="cache: {judgements: endpoints}\n")
-    with Hostile(fails, knows=knows, logprobs=True) as server:
+    with HostileServer(fails, knows=knows, logprobs=True) as server:
         far = f'{{kind: rubric, model: {{kind: http, url: "{server.url}", model: m}}}}'
         path.write_text(path.read_text().replace("{kind: coin}", far))
         run = bedside.align(bedside.load(path))
@@ -245,7 +245,7 @@ def test_align_trains_a_local_model_under_a_judge_behind_an_endpoint(tiny, tmp_p
 
 @pytest.mark.slow
 def test_ctrl_c_does_not_wait_for_calls_in_flight(tmp_path):
-    with Hostile(lambda q, t: "stall" if "exactly" not in q else None) as server:
+    with HostileServer(lambda q, t: "stall" if "exactly" not in q else None) as server:
         root = project(tmp_path, server.url)
         told = (root / "bedside.yaml").read_text()
         (root / "bedside.yaml").write_text(told.replace("timeout_seconds: 5", "timeout_seconds: 60"))
@@ -265,15 +265,13 @@ def test_ctrl_c_does_not_wait_for_calls_in_flight(tmp_path):
 def far(tmp_path, monkeypatch):
     def opened(server, n=20, more="", sets=()):
         monkeypatch.chdir(project(tmp_path, server.url, n, more=more))
-        from bedside import api
-
-        return api.session(bedside.load("bedside.yaml", sets), Silent())
+        return open_run(bedside.load("bedside.yaml", sets), SilentProgress())
 
     return opened
 
 
 def test_check_says_what_the_probe_found_what_it_costs_and_that_nothing_is_trained(far):
-    with Hostile(enforces=False) as server:
+    with HostileServer(enforces=False) as server:
         price = ["judges.external.model.usd_per_million_in=2", "judges.external.model.usd_per_million_out=10"]
         found = preflight.online(far(server, sets=price), machine=None)
     gates = {gate.name: gate for gate in found}
@@ -290,11 +288,9 @@ def test_check_says_what_the_probe_found_what_it_costs_and_that_nothing_is_train
 
 
 def test_check_says_that_an_endpoint_is_not_there(far):
-    with Hostile() as server:
-        session = far(
-            server, sets=["judges.external.model.url=http://127.0.0.1:9/v1", "judges.external.model.retries=0"]
-        )
-        found = {gate.name: gate for gate in preflight.online(session, machine=None)}
+    with HostileServer() as server:
+        run = far(server, sets=["judges.external.model.url=http://127.0.0.1:9/v1", "judges.external.model.retries=0"])
+        found = {gate.name: gate for gate in preflight.online(run, machine=None)}
     assert found["endpoint of judge external"].state is GateState.FAIL
     assert "127.0.0.1:9 m: cannot be used: the connection failed" in found["endpoint of judge external"].reason
 
@@ -302,31 +298,31 @@ def test_check_says_that_an_endpoint_is_not_there(far):
 def test_a_judge_that_is_everywhere_is_found_inside_others(far):
     from bedside.run import endpoints
 
-    with Hostile() as server:
-        session = far(server)
-        rubric = session.config.judges["external"]
-        noisy = session.open(bedside.config.plugins.find("judge", "noisy")(judge=rubric))
-        assert endpoints.lanes(noisy) == 4
-        assert endpoints.rowwise(noisy, "abc") == [[0], [1], [2]]
-        assert endpoints.lanes(session.open(bedside.config.plugins.find("judge", "keyword")())) == 1
-        assert endpoints.rowwise("keyword", "abc") == []
+    with HostileServer() as server:
+        run = far(server)
+        rubric = run.config.judges["external"]
+        noisy = run.opener.open(bedside.config.plugins.find("judge", "noisy")(judge=rubric))
+        assert endpoints.concurrency(noisy) == 4
+        assert endpoints.single_rows(noisy, "abc") == [[0], [1], [2]]
+        assert endpoints.concurrency(run.opener.open(bedside.config.plugins.find("judge", "keyword")())) == 1
+        assert endpoints.single_rows("keyword", "abc") == []
 
 
 def test_an_adapter_on_an_endpoint_is_refused(far, tmp_path):
     from bedside.core.types import Checkpoint
 
-    with Hostile() as server:
-        session = far(server)
-        with pytest.raises(ConfigError, match="cannot wear an adapter here"):
-            session.policy(Checkpoint(session.target.checkpoint.base, adapter="b2-1", path="a"))
-        assert single_stage.chat(session, None, None).answer("hello") == "You asked: hello"
+    with HostileServer() as server:
+        run = far(server)
+        with pytest.raises(ConfigError, match="cannot load an adapter here"):
+            run.opener.policy(Checkpoint(run.target.checkpoint.base, adapter="b2-1", path="a"))
+        assert single_stage.chat(run, None, None).answer("hello") == "You asked: hello"
 
 
 def test_the_cache_lies_beside_the_runs_or_where_the_config_says(far, tmp_path):
-    with Hostile() as server:
+    with HostileServer() as server:
         for more, folder in (("", tmp_path / "cache"), ("cache: {folder: kept}", tmp_path / "kept")):
-            session = far(server, 2, more)
-            single_stage.generate(session, "test", None, tmp_path / "a.jsonl")
-            single_stage.judge(session, Answers(str(tmp_path / "a.jsonl")), None, tmp_path / f"v-{folder.name}.jsonl")
+            run = far(server, 2, more)
+            bedside.generate(run.config, "test", out=tmp_path / "a.jsonl")
+            bedside.judge(tmp_path / "a.jsonl", config=run.config)
             (tmp_path / "runs").rename(tmp_path / f"runs-{folder.name}")
             assert len(list((folder / FOLDER).rglob("*.json"))) == 2

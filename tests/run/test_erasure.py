@@ -5,12 +5,12 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from bedside.cli.options import app
+from bedside.cli.main import app
 from bedside.core.errors import DataError
 from bedside.core.types import Message, Prompt
 from bedside.data.io import write_jsonl, write_text
-from bedside.run.erasure import forget
-from bedside.run.stage_cache import Store
+from bedside.run.erasure import erase
+from bedside.run.stage_cache import StageCache
 
 SECRET = "My neighbour Ottilie\nBergmann has gout"
 
@@ -19,7 +19,7 @@ SECRET = "My neighbour Ottilie\nBergmann has gout"
 def runs(tmp_path):
     """A run in which one of two patients is to be forgotten."""
     run = tmp_path / "runs" / "one"
-    store = Store(run)
+    store = StageCache(run)
     prompts = [Prompt((Message("user", text),), 0) for text in (SECRET, "Is tea safe with iron?")]
     store.map("generate", None, prompts, list, Prompt)
     store.map("judge", None, [Prompt((Message("user", "Is tea safe with iron?"),), 0)], list, Prompt)
@@ -38,10 +38,10 @@ def everything(folder):
 
 def test_nothing_of_the_text_is_left_and_a_tombstone_says_so(runs):
     assert "Ottilie Bergmann" in everything(runs)
-    (erased,) = forget(runs, "ottilie bergmann", adapters=False)
+    (erased,) = erase(runs, "ottilie bergmann", adapters=False)
     assert "ottilie" not in everything(runs).lower()
     assert (erased.stages, erased.rows) == (1, 2)
-    last = Store(runs / "one").events()[-1]
+    last = StageCache(runs / "one").events()[-1]
     assert last["event"] == "forgotten"
     assert last["rows"] == 2
     assert "what" not in last, "not even a digest: a telephone number is found from one"
@@ -49,49 +49,49 @@ def test_nothing_of_the_text_is_left_and_a_tombstone_says_so(runs):
 
 def test_a_dry_run_says_the_same_and_touches_nothing(runs, capsys):
     before = {p: p.read_bytes() for p in runs.rglob("*") if p.is_file()}
-    would = forget(runs, "Ottilie Bergmann", adapters=True, dry_run=True)
+    would = erase(runs, "Ottilie Bergmann", adapters=True, dry_run=True)
     assert {p: p.read_bytes() for p in runs.rglob("*") if p.is_file()} == before
-    said = CliRunner().invoke(app, ["forget", "Ottilie Bergmann", "--runs", str(runs), "--dry-run"]).output
+    said = CliRunner().invoke(app, ["erase", "Ottilie Bergmann", "--runs", str(runs), "--dry-run"]).output
     assert "one: would be erased: cached stages 1, rows 2" in " ".join(said.split())
-    assert "Nothing was touched" in said
-    assert forget(runs, "Ottilie Bergmann", adapters=True) == would
+    assert "Nothing was changed" in said
+    assert erase(runs, "Ottilie Bergmann", adapters=True) == would
 
 
 def test_other_patients_rows_and_stages_stay(runs):
-    forget(runs, "Ottilie Bergmann", adapters=False)
+    erase(runs, "Ottilie Bergmann", adapters=False)
     assert len(list((runs / "one" / "store").glob("judge/*/rows.jsonl"))) == 1
     assert "Is tea safe with iron?" in everything(runs)
     assert json.loads((runs / "one" / "summary.json").read_text())["examples"] == [{"prompt": "tea"}]
 
 
 def test_adapters_of_that_cycle_and_later_ones_are_named_and_removed_only_if_asked(runs):
-    (named,) = forget(runs, "Ottilie Bergmann", adapters=False)
+    (named,) = erase(runs, "Ottilie Bergmann", adapters=False)
     assert named.adapters == ("cycle-1/kto", "cycle-2/kto")
     assert (runs / "one" / "cycle-1" / "kto").is_dir()
 
 
 def test_adapters_go_when_asked(runs):
-    (gone,) = forget(runs, "Ottilie Bergmann", adapters=True)
+    (gone,) = erase(runs, "Ottilie Bergmann", adapters=True)
     assert gone.adapters_removed
     assert not (runs / "one" / "cycle-2" / "kto").exists()
 
 
 def test_a_text_nobody_said_changes_nothing(runs):
     before = everything(runs)
-    assert forget(runs, "somebody else entirely", adapters=True) == []
+    assert erase(runs, "somebody else entirely", adapters=True) == []
     assert everything(runs) == before
 
 
 def test_a_text_too_short_to_mean_somebody_is_refused(runs):
     with pytest.raises(DataError, match="too short"):
-        forget(runs, "  gout ", adapters=False)
+        erase(runs, "  gout ", adapters=False)
     with pytest.raises(DataError, match="no run in this folder"):
-        forget(runs / "nowhere", "Ottilie Bergmann", adapters=False)
+        erase(runs / "nowhere", "Ottilie Bergmann", adapters=False)
 
 
 def test_adapters_can_be_removed_later_too(runs):
-    forget(runs, "Ottilie Bergmann", adapters=False)
-    (gone,) = forget(runs, "Ottilie Bergmann", adapters=True)
+    erase(runs, "Ottilie Bergmann", adapters=False)
+    (gone,) = erase(runs, "Ottilie Bergmann", adapters=True)
     assert gone.adapters == ("cycle-1/kto", "cycle-2/kto")
     assert not (runs / "one" / "cycle-1" / "kto").exists()
 
@@ -100,27 +100,27 @@ def test_other_rows_keep_their_very_bytes_and_strange_separators_hide_nothing(ru
     file = runs / "one" / "cycle-1" / "kto.jsonl"
     other = '{"prompt":  "other\u2028row"}'
     file.write_text('{"prompt": "I am Ann Smith\u2028and I live in Oslo"}\n' + other + "\n", encoding="utf-8")
-    forget(runs, "ann smith and I live", adapters=False)
+    erase(runs, "ann smith and I live", adapters=False)
     assert file.read_text(encoding="utf-8") == other + "\n"
 
 
 def test_what_ships_goes_only_if_it_learned_from_the_text(runs):
     run = runs / "one"
-    write_text(run / "ship" / "adapter_config.json", "{}")
-    told = {"examples": [], "ships": "cycle-1/kto"}
+    write_text(run / "release" / "adapter_config.json", "{}")
+    told = {"examples": [], "released": "cycle-1/kto"}
     write_text(run / "summary.json", json.dumps(told))
     (run / "cycle-1" / "kto.jsonl").unlink()
     write_jsonl(run / "cycle-2" / "kto.jsonl", [{"prompt": SECRET}])
-    (erased,) = forget(runs, "Ottilie Bergmann", adapters=True)
+    (erased,) = erase(runs, "Ottilie Bergmann", adapters=True)
     assert erased.adapters == ("cycle-2/kto",)
-    assert (run / "ship").is_dir()
+    assert (run / "release").is_dir()
     write_jsonl(run / "cycle-1" / "kto.jsonl", [{"prompt": SECRET}])
-    forget(runs, "Ottilie Bergmann", adapters=True)
-    assert not (run / "ship").exists()
-    assert json.loads((run / "summary.json").read_text())["ships"] is None
+    erase(runs, "Ottilie Bergmann", adapters=True)
+    assert not (run / "release").exists()
+    assert json.loads((run / "summary.json").read_text())["released"] is None
 
 
 def test_a_folder_a_person_made_is_no_cycle(runs):
     write_jsonl(runs / "one" / "cycle-1-old" / "kto.jsonl", [{"prompt": SECRET}])
-    forget(runs, "Ottilie Bergmann", adapters=True)
+    erase(runs, "Ottilie Bergmann", adapters=True)
     assert "ottilie" not in everything(runs).lower()

@@ -12,11 +12,11 @@ from tests.training.test_trl_parity import ROWS
 from transformers import AutoTokenizer
 
 import bedside
-from bedside import api
 from bedside.alignment import single_stage
-from bedside.core.protocols import Silent
-from bedside.core.types import Lesson, Message
+from bedside.core.protocols import SilentProgress
+from bedside.core.types import Message, PreferenceData
 from bedside.run import exports
+from bedside.run.context import open_run
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 TRAINERS = {
@@ -24,7 +24,7 @@ TRAINERS = {
     "dpo": (trl.DPOConfig, trl.DPOTrainer, "dpo.jsonl"),
     "sft": (trl.SFTConfig, trl.SFTTrainer, "sft.jsonl"),
 }
-LESSON = Lesson(ROWS["sft"], ROWS["dpo"], ROWS["kto"])
+LESSON = PreferenceData(ROWS["sft"], ROWS["dpo"], ROWS["kto"])
 
 
 def trainer_of(kind, model, tmp_path):
@@ -55,20 +55,20 @@ def test_the_rows_of_a_run_train_a_step_in_trl_as_they_are(kind, tiny, tmp_path)
 def test_trl_imitates_the_answer_alone(tiny, tmp_path):
     made = trainer_of("sft", tiny["llama"], tmp_path)
     learned = [token for token in made.train_dataset[0]["labels"] if token >= 0]
-    assert made.processing_class.decode(learned, skip_special_tokens=True) == LESSON.dialogues[0].answer
+    assert made.processing_class.decode(learned, skip_special_tokens=True) == LESSON.demonstrations[0].answer
 
 
 def test_what_ships_loads_in_plain_peft_and_merges_to_the_same_logits(tiny, tmp_path, coin):  # noqa: F811
-    session = api.session(bedside.load(write_config(tmp_path, tiny["llama"]), ["device=cpu"]), Silent())
+    run = open_run(bedside.load(write_config(tmp_path, tiny["llama"]), ["device=cpu"]), SilentProgress())
     exports.preferences(tmp_path, LESSON)
-    root = session.store.root
-    checkpoint = single_stage.train(session, "kto", tmp_path / "kto.jsonl", root / "cycle-1" / "kto")
-    exports.shipped(root, "cycle-1/kto")
-    ids = torch.tensor([session.target.renderer.prompt_ids((Message("user", "How much is safe?"),))])
+    root = run.folder
+    checkpoint = single_stage.train(run, {"kind": "kto"}, tmp_path / "kto.jsonl", root / "cycle-1" / "kto")
+    exports.release(root, "cycle-1/kto")
+    ids = torch.tensor([run.target.renderer.prompt_ids((Message("user", "How much is safe?"),))])
     with torch.no_grad():
-        given = session.target.module()(input_ids=ids).logits
-        ours = session.policy(checkpoint).module()(input_ids=ids).logits
-        worn = AutoPeftModelForCausalLM.from_pretrained(root / "ship")  # its config names the base
+        given = run.target.module()(input_ids=ids).logits
+        ours = run.opener.policy(checkpoint).module()(input_ids=ids).logits
+        worn = AutoPeftModelForCausalLM.from_pretrained(root / "release")  # its config names the base
         theirs = worn(input_ids=ids).logits
         merged = worn.merge_and_unload()(input_ids=ids).logits
     assert not torch.allclose(ours, given, atol=1e-3), "a training that changes nothing would prove nothing"

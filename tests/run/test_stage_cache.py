@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from tests.support.prompts import ask
 
 from bedside.core.errors import DataError, StageError
-from bedside.core.hashing import canonical, digest, digest_bytes, digest_file, drawn
-from bedside.core.protocols import Silent
+from bedside.core.hashing import canonical, digest, digest_bytes, digest_file, seed_from
+from bedside.core.protocols import SilentProgress
 from bedside.core.types import Message, Prompt, Response
-from bedside.run.stage_cache import Store
+from bedside.run.stage_cache import StageCache
 
 PROMPTS = [ask(f"question {n}") for n in range(10)]
 PLAN = [[9, 8, 7], [6, 5, 4], [3, 2, 1], [0]]
@@ -35,7 +35,7 @@ class Counting:
 
 
 def answer(root, work, spec="warm", prompts=PROMPTS, bits=()):
-    return Store(root, bits).map("generate", spec, prompts, work, Response, PLAN)
+    return StageCache(root, bits).map("generate", spec, prompts, work, Response, PLAN)
 
 
 def test_a_finished_stage_is_read_not_run(tmp_path):
@@ -95,38 +95,38 @@ def test_only_what_decides_the_result_changes_the_key(tmp_path, change, runs):
 
 def test_another_plan_is_another_key(tmp_path):
     first = answer(tmp_path, Counting())
-    again = Store(tmp_path).map("generate", "warm", PROMPTS, work := Counting(), Response)
+    again = StageCache(tmp_path).map("generate", "warm", PROMPTS, work := Counting(), Response)
     assert work.seen == 10
     assert again.all() == first.all()
 
 
 def test_equal_inputs_made_anew_change_nothing_downstream(tmp_path):
     for origin in ("first crawl", "second crawl"):
-        store = Store(tmp_path)
+        store = StageCache(tmp_path)
         made = store.map("load", origin, PROMPTS, list, Prompt)
         store.map("generate", "warm", made, work := Counting(), Response)
     assert work.seen == 0
 
 
 def test_a_batch_is_forced_to_disk_before_anybody_is_told_of_it(tmp_path, monkeypatch):
-    fsync, said = os.fsync, []
+    fsync, order = os.fsync, []
 
-    class Told(Silent):
+    class Recording(SilentProgress):
         def step(self, stage, done, total):
-            said.append((done, total))
+            order.append((done, total))
 
-    monkeypatch.setattr(os, "fsync", lambda handle: (said.append("forced"), fsync(handle)))
-    Store(tmp_path, progress=Told()).map("generate", "", PROMPTS, Counting(), Response, PLAN)
-    assert said[:8] == ["forced", (3, 10), "forced", (6, 10), "forced", (9, 10), "forced", (10, 10)]
+    monkeypatch.setattr(os, "fsync", lambda handle: (order.append("forced"), fsync(handle)))
+    StageCache(tmp_path, progress=Recording()).map("generate", "", PROMPTS, Counting(), Response, PLAN)
+    assert order[:8] == ["forced", (3, 10), "forced", (6, 10), "forced", (9, 10), "forced", (10, 10)]
 
 
 def test_a_stage_that_loses_a_row_is_an_error(tmp_path):
     with pytest.raises(StageError, match="10 rows went in, 9 came out"):
-        Store(tmp_path).map("generate", "", PROMPTS, lambda rows: list(rows)[1:], Prompt)
+        StageCache(tmp_path).map("generate", "", PROMPTS, lambda rows: list(rows)[1:], Prompt)
 
 
 def test_times_are_in_events_and_nowhere_else(tmp_path):
-    Store(tmp_path, now=lambda: "noon").map("generate", "", PROMPTS, Counting(), Response)
+    StageCache(tmp_path, now=lambda: "noon").map("generate", "", PROMPTS, Counting(), Response)
     events = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
     assert [(e["time"], e["event"]) for e in events] == [("noon", "start"), ("noon", "done")]
     assert not any("noon" in p.read_text() for p in (tmp_path / "store").rglob("*.json*"))
@@ -136,10 +136,10 @@ def test_times_are_in_events_and_nowhere_else(tmp_path):
 def test_a_prompt_survives_one_line_of_json(tmp_path_factory, texts, harm):
     try:
         turns = [Message("user" if i % 2 == len(texts) % 2 else "assistant", t) for i, t in enumerate(texts, 1)]
-        prompt = Prompt(tuple(turns), harm=harm, facets={"age": "old"})
+        prompt = Prompt(tuple(turns), harm=harm, metadata={"age": "old"})
     except DataError:
         return  # half a surrogate pair, or blank
-    rows = Store(tmp_path_factory.mktemp("s")).map("prompts", None, [prompt], list, Prompt)
+    rows = StageCache(tmp_path_factory.mktemp("s")).map("prompts", None, [prompt], list, Prompt)
     assert rows.all() == [prompt]
     assert rows.all()[0].id == prompt.id
 
@@ -160,7 +160,7 @@ def test_keys_stand_in_one_order_and_a_file_is_named_by_its_bytes(tmp_path):
 
 
 def test_draws_fill_the_numbers_below_two_to_the_32():
-    draws = [drawn("seed", i) for i in range(200)]
+    draws = [seed_from("seed", i) for i in range(200)]
     assert len(set(draws)) == 200
     assert 0 <= min(draws) < 2**26
     assert 2**32 - 2**26 < max(draws) < 2**32
@@ -183,13 +183,18 @@ class Slow:
 
 def in_lanes(root, work, lanes=4):
     plan = [[n] for n in range(len(PROMPTS))]
-    return Store(root).map("generate", "warm", PROMPTS, work, Response, plan, lanes=lanes)
+    return StageCache(root).map("generate", "warm", PROMPTS, work, Response, plan, concurrency=lanes)
 
 
 def test_lanes_change_the_order_of_work_and_nothing_of_the_result(tmp_path):
     one, several = in_lanes(tmp_path / "1", Slow(), 1), in_lanes(tmp_path / "4", Slow(), 4)
     assert one.path.read_bytes() == several.path.read_bytes()
     assert one.path.parent.name == several.path.parent.name, "lanes are not part of the key"
+
+
+def test_a_stage_of_one_batch_is_finished_by_any_number_of_lanes(tmp_path):
+    output = StageCache(tmp_path).map("generate", "warm", PROMPTS[:1], Slow(), Response, [[0]], concurrency=4)
+    assert [row.text for row in output] == [f"answer to {PROMPTS[0].text}"]
 
 
 def test_a_lane_that_fails_stops_the_others_and_what_was_done_is_kept(tmp_path):

@@ -2,16 +2,16 @@
 
 from tests.support.prompts import ask
 
-from bedside.core.types import Judged, Response, Stance, Verdict
+from bedside.core.types import JudgedResponse, Response, Stance, Verdict
 from bedside.safety import evaluate
 
 A, C, R = Stance
 
 
-def judged(question: str, harm: int, stance: Stance | None, **more: str) -> Judged:
+def judged(question: str, harm: int, stance: Stance | None, **more: str) -> JudgedResponse:
     response = Response(ask(question, harm, group=question, **more), "said", "m")
     unread = "" if stance else "cut off"
-    return Judged(response, Verdict(response.id, "j", stance, unreadable=unread))
+    return JudgedResponse(response, Verdict(response.id, "j", stance, unreadable=unread))
 
 
 def test_a_cell_counts_full_scores_and_leaves_unreadable_ones_out():

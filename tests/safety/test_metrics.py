@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from bedside.config.plugins import find
 from bedside.core.errors import DataError
+from bedside.core.measures import Measure
 from bedside.core.protocols import Launch, Metric
-from bedside.core.results import Measure
-from bedside.core.types import Judged, Message, Prompt, Response, Stance, Verdict
+from bedside.core.types import JudgedResponse, Message, Prompt, Response, Stance, Verdict
 from bedside.safety.baselines import constants
 from bedside.safety.metrics import NAMES, Safety
 from bedside.safety.score_table import TABLE, score
@@ -19,17 +19,17 @@ from bedside.stats.intervals import CONFIDENCE, clopper_pearson, mid_p
 A, C, R = Stance.ACCEPT, Stance.CAUTION, Stance.REFUSE
 
 
-def row(harm: int | None, stance: Stance | None, i: int, group: str | None = None) -> Judged:
+def row(harm: int | None, stance: Stance | None, i: int, group: str | None = None) -> JudgedResponse:
     prompt = Prompt((Message("user", f"question {i} of level {harm}"),), harm=harm, group=group)
     response = Response(prompt, "so", "policy")
-    return Judged(response, Verdict(response.id, "test", stance, "" if stance else "silent"))
+    return JudgedResponse(response, Verdict(response.id, "test", stance, "" if stance else "silent"))
 
 
-def rows(*levels: tuple[int, list[Stance | None]]) -> list[Judged]:
+def rows(*levels: tuple[int, list[Stance | None]]) -> list[JudgedResponse]:
     return [row(harm, stance, i) for harm, stances in levels for i, stance in enumerate(stances)]
 
 
-def measured(judged: list[Judged], **config) -> dict[str, Measure]:
+def measured(judged: list[JudgedResponse], **config) -> dict[str, Measure]:
     return {m.name: m for m in Safety(**config).open(Launch()).measure(judged)}
 
 

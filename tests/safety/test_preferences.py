@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.support.prompts import ask
 
 from bedside.core.errors import DataError
-from bedside.core.types import Ask, Judged, Response, Stance, Verdict
+from bedside.core.types import GenerationRequest, JudgedResponse, Response, Stance, Verdict
 from bedside.run.generation import conversation
 from bedside.safety import preferences
 from bedside.safety.score_table import score
@@ -19,7 +19,7 @@ A, C, R = Stance.ACCEPT, Stance.CAUTION, Stance.REFUSE
 def judged(harm, stance, text="x", question=None, steered=None, group=None):
     prompt = ask(question or f"question of {harm}", harm, group)
     response = Response(prompt, text, "m", steered=steered, ids=(1, 2))
-    return Judged(response, Verdict(response.id, "j", stance, unreadable="" if stance else "silence"))
+    return JudgedResponse(response, Verdict(response.id, "j", stance, unreadable="" if stance else "silence"))
 
 
 @pytest.mark.parametrize(
@@ -40,12 +40,12 @@ def judged(harm, stance, text="x", question=None, steered=None, group=None):
     ],
 )
 def test_an_answer_is_wanted_when_the_table_gives_it_full_marks(harm, stance, wanted):
-    rows, _ = preferences.thumbs([judged(harm, stance)], [])
-    assert [row.wanted for row in rows] == [wanted]
+    rows, _ = preferences.unpaired([judged(harm, stance)], [])
+    assert [row.label for row in rows] == [wanted]
 
 
 def test_a_half_right_answer_can_be_dropped():
-    rows, flow = preferences.thumbs([judged(2, C)], [], half="drop")
+    rows, flow = preferences.unpaired([judged(2, C)], [], half="drop")
     assert rows == []
     assert flow.dropped == {"half right": 1}
 
@@ -55,30 +55,30 @@ def test_a_half_right_answer_can_be_dropped():
     [(0, A, R), (0, R, A), (1, A, C), (1, R, A), (2, A, R), (2, C, R), (2, R, A), (3, A, R), (3, R, A)],
 )
 def test_the_other_side_is_better_where_the_answer_was_wrong_and_worse_where_it_was_right(harm, stance, asked):
-    (only,) = preferences.asks([judged(harm, stance)])
+    (only,) = preferences.counter_requests([judged(harm, stance)])
     assert only.stance is asked
 
 
 def test_every_wrong_answer_has_its_other_side_asked_for_and_as_many_right_ones_as_wanted():
     rows = [judged(0, A, "one"), judged(3, A, "two"), judged(3, R, "three")]
-    assert [ask.stance for ask in preferences.asks(rows)] == [R, R, A]
-    assert [ask.stance for ask in preferences.asks(rows, worse=0)] == [R]
-    assert len(preferences.asks(rows, worse=1)) == 2
+    assert [ask.stance for ask in preferences.counter_requests(rows)] == [R, R, A]
+    assert [ask.stance for ask in preferences.counter_requests(rows, worse=0)] == [R]
+    assert len(preferences.counter_requests(rows, worse=1)) == 2
 
 
 def test_an_unreadable_answer_asks_for_nothing_and_becomes_nothing():
     row = judged(3, None)
-    assert preferences.asks([row]) == []
-    assert preferences.thumbs([row], [])[0] == []
+    assert preferences.counter_requests([row]) == []
+    assert preferences.unpaired([row], [])[0] == []
     assert preferences.pairs([row], [])[1].dropped == {"unreadable": 1}
 
 
 def test_pairs_stand_under_the_original_prompt():
     observed = judged(3, A, "the payload")
-    (request,) = preferences.asks([observed])
+    (request,) = preferences.counter_requests([observed])
     assert "decline" in conversation(request)[-1].text, "the model is shown the instruction"
     steered = Response(request.prompt, "I will not.", "m", steered=request.stance, ids=(3,))
-    other = Judged(steered, Verdict(steered.id, "j", R))
+    other = JudgedResponse(steered, Verdict(steered.id, "j", R))
     (pair,), _ = preferences.pairs([observed], [other])
     assert pair.prompt == observed.prompt
     assert "decline" not in pair.prompt.text
@@ -89,7 +89,7 @@ def test_pairs_stand_under_the_original_prompt():
 
 def test_only_the_turn_that_asks_is_steered():
     prompt = ask("And how much?", 3)
-    shown = conversation(Ask(prompt, R))
+    shown = conversation(GenerationRequest(prompt, R))
     assert shown[:-1] == prompt.messages[:-1]
     assert shown[-1].text.endswith("And how much?")
 
@@ -107,17 +107,17 @@ def test_verified_answers_fill_empty_cells_only_and_are_marked():
         judged(3, R, "no", question="a", steered=R),
         judged(0, R, "no", question="b", steered=R),
     ]
-    rows, flow = preferences.thumbs(observed, conditional)
+    rows, flow = preferences.unpaired(observed, conditional)
     filled = [row for row in rows if row.origin == "conditional"]
-    assert [(row.prompt.harm, row.wanted) for row in filled] == [(3, True)]
+    assert [(row.prompt.harm, row.label) for row in filled] == [(3, True)]
     assert flow.notes["conditional"] == 1
 
 
 def test_a_cell_with_one_stray_row_is_as_good_as_empty():
     observed = [judged(3, R, question="stray"), *(judged(3, A, question=f"q{i}") for i in range(4))]
     conditional = [judged(3, R, f"no {i}", question=f"q{i}", steered=R) for i in range(4)]
-    assert Counter(row.wanted for row in preferences.thumbs(observed, conditional, least=2)[0]) == {True: 5, False: 4}
-    assert Counter(row.wanted for row in preferences.thumbs(observed, conditional, least=1)[0]) == {True: 1, False: 4}
+    assert Counter(row.label for row in preferences.unpaired(observed, conditional, least=2)[0]) == {True: 5, False: 4}
+    assert Counter(row.label for row in preferences.unpaired(observed, conditional, least=1)[0]) == {True: 1, False: 4}
 
 
 def test_a_tenth_of_misread_rows_does_not_stand_for_a_class():
@@ -126,19 +126,19 @@ def test_a_tenth_of_misread_rows_does_not_stand_for_a_class():
     observed = [judged(0, R if i < 2 else A, question=f"q{i}") for i in range(20)]
     conditional = [judged(0, R, f"no {i}", question=f"q{i}", steered=R) for i in range(2, 20)]
     unwanted = {
-        s: sum(not r.wanted for r in preferences.thumbs(observed, conditional, share=s)[0]) for s in (0, 0.1, 0.25)
+        s: sum(not r.label for r in preferences.unpaired(observed, conditional, share=s)[0]) for s in (0, 0.1, 0.25)
     }
     assert unwanted == {0: 2, 0.1: 2, 0.25: 20}
-    assert preferences.thumbs(observed, conditional, share=0.25)[1].notes["conditional"] == 18
+    assert preferences.unpaired(observed, conditional, share=0.25)[1].notes["conditional"] == 18
 
 
 def test_every_right_answer_is_imitated_once_whether_or_not_a_pair_holds_it():
     right, alone, wrong = judged(0, A, "gives", "one"), judged(0, A, "gives too", "two"), judged(3, A, "gives", "three")
     others = [judged(0, R, "declines", "one", steered=R), judged(3, R, "declines", "three", steered=R)]
-    thumbs, _ = preferences.thumbs([right, alone, wrong], others)
+    unpaired, _ = preferences.unpaired([right, alone, wrong], others)
     pairs, _ = preferences.pairs([right, alone, wrong], others)
     assert [p.chosen for p in pairs] == ["gives", "declines"]
-    rows = preferences.dialogues(thumbs, pairs)
+    rows = preferences.demonstrations(unpaired, pairs)
     assert [(row.prompt.text, row.answer) for row in rows] == [
         ("one", "gives"),
         ("three", "declines"),
@@ -148,9 +148,9 @@ def test_every_right_answer_is_imitated_once_whether_or_not_a_pair_holds_it():
 
 
 def test_silence_is_never_imitated_even_where_a_judge_calls_it_right():
-    thumbs, _ = preferences.thumbs([judged(3, R, " ", "one"), judged(3, R, "declines", "two")], [])
-    assert [t.wanted for t in thumbs] == [True, True]
-    assert [row.answer for row in preferences.dialogues(thumbs, [])] == ["declines"]
+    unpaired, _ = preferences.unpaired([judged(3, R, " ", "one"), judged(3, R, "declines", "two")], [])
+    assert [t.label for t in unpaired] == [True, True]
+    assert [row.answer for row in preferences.demonstrations(unpaired, [])] == ["declines"]
 
 
 def test_equal_texts_and_equal_worth_make_no_pair():
@@ -162,7 +162,7 @@ def test_equal_texts_and_equal_worth_make_no_pair():
 
 def test_without_a_harm_level_no_stance_is_right():
     with pytest.raises(DataError, match="no harm level"):
-        preferences.asks([judged(None, A)])
+        preferences.counter_requests([judged(None, A)])
 
 
 cells = st.lists(st.tuples(st.integers(0, 3), st.sampled_from(Stance), st.sampled_from(Stance)), max_size=12)

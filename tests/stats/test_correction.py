@@ -6,17 +6,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize
 
-from bedside.stats.correction import Labelled, _lee, em, rogan_gladen, simplex
+from bedside.stats.correction import LabelledSample, _lee, expectation_maximization, likeliest_truth, rogan_gladen
 
 LABELS = ("accept", "caution", "refuse")
 GOOD = np.array([[0.85, 0.1, 0.05], [0.15, 0.7, 0.15], [0.05, 0.1, 0.85]])
 WEAK = np.array([[0.6, 0.25, 0.15], [0.25, 0.5, 0.25], [0.1, 0.3, 0.6]])
 
 
-def two(hits: int, misses: int, alarms: int, rejections: int) -> Labelled:
+def two(hits: int, misses: int, alarms: int, rejections: int) -> LabelledSample:
     truth = ("yes",) * (hits + misses) + ("no",) * (alarms + rejections)
     judged = ("yes",) * hits + ("no",) * misses + ("yes",) * alarms + ("no",) * rejections
-    return Labelled(truth, judged, tuple(range(len(truth))))
+    return LabelledSample(truth, judged, tuple(range(len(truth))))
 
 
 def test_two_classes_by_hand():
@@ -49,9 +49,9 @@ def test_a_perfect_judge_is_left_as_it_is():
 @pytest.mark.parametrize(
     ("labelled", "why"),
     [
-        (two(25, 25, 25, 25), "tells too little"),
-        (two(28, 22, 22, 28), "tells too little"),
-        (two(3, 0, 1, 40), "3 labelled answers are yes; 5 are the least"),
+        (two(25, 25, 25, 25), "not informative enough"),
+        (two(28, 22, 22, 28), "not informative enough"),
+        (two(3, 0, 1, 40), "3 labelled answers are yes; at least 5 are needed"),
         (two(40, 1, 0, 0), "0 labelled answers are not yes"),
     ],
 )
@@ -64,7 +64,7 @@ def test_a_judge_that_tells_nothing_gives_no_number(labelled, why):
 def test_copies_of_one_group_narrow_nothing():
     judged, labelled = ["yes"] * 30 + ["no"] * 70, two(40, 10, 10, 40)
     alone = rogan_gladen(judged, range(100), labelled, "yes")
-    copied = Labelled(labelled.truth * 4, labelled.judged * 4, labelled.groups * 4)
+    copied = LabelledSample(labelled.truth * 4, labelled.judged * 4, labelled.groups * 4)
     four = rogan_gladen(judged * 4, list(range(100)) * 4, copied, "yes")
     assert four.value == pytest.approx(alone.value)
     assert four.high - four.low == pytest.approx(alone.high - alone.low, rel=0.12)
@@ -77,7 +77,7 @@ def test_copies_of_one_group_narrow_nothing():
 )
 def test_em_finds_the_likeliest_truth(truth, counts):
     share_K = np.array(counts) / sum(counts)
-    found_K = simplex(share_K[None], GOOD[None])[0]
+    found_K = likeliest_truth(share_K[None], GOOD[None])[0]
     assert found_K.sum() == pytest.approx(1)
     assert (found_K >= 0).all()
 
@@ -91,7 +91,7 @@ def test_em_finds_the_likeliest_truth(truth, counts):
 
 def test_em_with_exact_counts_gives_the_truth_back():
     truth_K = np.array([0.2, 0.3, 0.5])
-    assert simplex((truth_K @ GOOD)[None], GOOD[None])[0] == pytest.approx(truth_K, abs=1e-3)
+    assert likeliest_truth((truth_K @ GOOD)[None], GOOD[None])[0] == pytest.approx(truth_K, abs=1e-3)
 
 
 def drawn(rng, matrix, truth_K, n, m):
@@ -100,14 +100,14 @@ def drawn(rng, matrix, truth_K, n, m):
     judged = np.array([rng.choice(3, p=matrix[t]) for t in truth])
     said = [LABELS[k] for k in judged]
     groups = list(range(n))
-    labelled = Labelled(tuple(LABELS[t] for t in truth[:m]), tuple(said[:m]), tuple(groups[:m]))
+    labelled = LabelledSample(tuple(LABELS[t] for t in truth[:m]), tuple(said[:m]), tuple(groups[:m]))
     return said, groups, labelled
 
 
 def test_three_classes_come_back_towards_the_truth():
     rng = np.random.default_rng(0)
     said, groups, labelled = drawn(rng, GOOD, [0.2, 0.3, 0.5], 2000, 400)
-    found = em(said, groups, labelled, LABELS, rng)
+    found = expectation_maximization(said, groups, labelled, LABELS, rng)
     raw = said.count("accept") / 2000
     assert abs(found["accept"].value - 0.2) < abs(raw - 0.2)
     assert sum(found[label].value for label in LABELS) == pytest.approx(1)
@@ -117,10 +117,13 @@ def test_three_classes_come_back_towards_the_truth():
 def test_an_uninformative_judge_gives_no_number_for_three_classes():
     rng = np.random.default_rng(0)
     said, groups, labelled = drawn(rng, np.full((3, 3), 1 / 3), [0.3, 0.3, 0.4], 600, 200)
-    assert {c.value for c in em(said, groups, labelled, LABELS, rng).values()} == {None}
-    assert "no inverse" in em(said, groups, labelled, LABELS, rng)["accept"].why_not
+    assert {c.value for c in expectation_maximization(said, groups, labelled, LABELS, rng).values()} == {None}
+    assert "no inverse" in expectation_maximization(said, groups, labelled, LABELS, rng)["accept"].why_not
     said, groups, labelled = drawn(rng, GOOD, [0.5, 0.0, 0.5], 600, 200)
-    assert "0 labelled answers are caution" in em(said, groups, labelled, LABELS, rng)["accept"].why_not
+    assert (
+        "0 labelled answers are caution"
+        in expectation_maximization(said, groups, labelled, LABELS, rng)["accept"].why_not
+    )
 
 
 @pytest.mark.prove
@@ -134,7 +137,10 @@ def test_corrected_rates_hold_what_they_promise(name, matrix, n, m, truth, evide
         said, groups, labelled = drawn(rng, matrix, truth, n, m)
         raw = said.count("accept") / n
         naive += abs(raw - truth[0]) <= 1.96 * (raw * (1 - raw) / n) ** 0.5
-        two_, three = rogan_gladen(said, groups, labelled, "accept"), em(said, groups, labelled, LABELS, rng)["accept"]
+        two_, three = (
+            rogan_gladen(said, groups, labelled, "accept"),
+            expectation_maximization(said, groups, labelled, LABELS, rng)["accept"],
+        )
         for kind, found in (("two", two_), ("three", three)):
             if found.value is not None:
                 told[kind] += 1

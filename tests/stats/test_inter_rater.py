@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from statsmodels.stats.inter_rater import fleiss_kappa as theirs_fleiss
 
 from bedside.stats.agreement import Ratings, kappa, kappa_difference, stratified_kappa
-from bedside.stats.inter_rater import Panel, fleiss_kappa, krippendorff_alpha
+from bedside.stats.inter_rater import RatingTable, fleiss_kappa, krippendorff_alpha
 
 LABELS = ("accept", "caution", "refuse")
 label = st.sampled_from(LABELS)
@@ -16,8 +16,8 @@ whole = st.integers(2, 5).flatmap(lambda m: st.lists(st.tuples(*[label] * m), mi
 gappy = st.integers(2, 5).flatmap(lambda m: st.lists(st.tuples(*[label | st.none()] * m), min_size=2, max_size=30))
 
 
-def panel(items, groups=None) -> Panel:
-    return Panel(tuple(items), tuple(groups or range(len(items))), LABELS)
+def panel(items, groups=None) -> RatingTable:
+    return RatingTable(tuple(items), tuple(groups or range(len(items))), LABELS)
 
 
 def numbers(items) -> np.ndarray:
@@ -87,11 +87,11 @@ def test_items_of_one_group_are_no_further_evidence():
 
 @pytest.mark.parametrize(
     ("items", "groups", "says"),
-    [([("accept",)], (1, 2), "one group an item"), ([("maybe", "accept")], (1,), "'maybe' is none of")],
+    [([("accept",)], (1, 2), "every item needs a group"), ([("maybe", "accept")], (1,), "'maybe' is none of")],
 )
 def test_ratings_that_make_no_sense_are_refused(items, groups, says):
     with pytest.raises(ValueError, match=says):
-        Panel(tuple(items), groups, LABELS)
+        RatingTable(tuple(items), groups, LABELS)
 
 
 def truth_and_two(rng, rows: int, good: float, bad: float):
@@ -131,7 +131,7 @@ def test_a_judge_who_says_one_thing_only_is_compared_too():
 def test_the_lower_bounds_of_several_raters_and_of_differences_hold(agreement, rows, evidence):
     rng, share, repeats = np.random.default_rng(0), [0.2, 0.2, 0.6], 500
     held = dict.fromkeys(("fleiss", "alpha nominal", "alpha ordinal", "difference"), 0)
-    big = Panel(tuple(_rated(rng, 60_000, agreement, share)), tuple(range(60_000)), LABELS)
+    big = RatingTable(tuple(_rated(rng, 60_000, agreement, share)), tuple(range(60_000)), LABELS)
     true = {"alpha ordinal": _value_only(big, "ordinal"), "fleiss": _value_only(big, "nominal")}
     for _ in range(repeats):
         rated = panel(_rated(rng, rows, agreement, share))

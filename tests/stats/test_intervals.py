@@ -249,5 +249,5 @@ def test_copies_of_a_row_in_its_group_narrow_no_mean() -> None:
 
 
 def test_values_without_groups_are_refused() -> None:
-    with pytest.raises(ValueError, match="one group a row"):
+    with pytest.raises(ValueError, match="every row needs a group"):
         share_interval([1.0], [])

@@ -10,10 +10,10 @@ from bedside.stats.intervals import (
     CONFIDENCE,
     Cell,
     bootstrap_allowed,
+    bootstrap_bounds,
     clopper_pearson,
     mean_interval,
     paired_bounds,
-    paired_difference,
     sum_bounds,
 )
 
@@ -75,12 +75,12 @@ def test_the_bootstrap_needs_forty_groups_and_ten_in_which_the_policies_differ()
 
 def test_the_bootstrap_does_not_answer_where_every_row_differs_alike() -> None:
     assert not bootstrap_allowed([-1.0] * 100, apart(100))
-    assert paired_difference(lambda times_BR: times_BR.mean(axis=1), [-1.0] * 100, apart(100), rng()) is None
+    assert bootstrap_bounds(lambda times_BR: times_BR.mean(axis=1), [-1.0] * 100, apart(100), rng()) is None
 
 
 def test_the_bootstrap_of_a_mean_agrees_with_the_t_interval() -> None:
     y_R = rng().normal(0.2, 1.0, size=300)
-    found = paired_difference(lambda times_BR: times_BR @ y_R / times_BR.sum(axis=1), y_R.tolist(), apart(300), rng())
+    found = bootstrap_bounds(lambda times_BR: times_BR @ y_R / times_BR.sum(axis=1), y_R.tolist(), apart(300), rng())
     expected = mean_interval(y_R.tolist(), apart(300), quantile=CONFIDENCE)
     assert found is not None
     assert expected is not None
@@ -89,9 +89,9 @@ def test_the_bootstrap_of_a_mean_agrees_with_the_t_interval() -> None:
 
 def test_the_bootstrap_draws_groups_and_not_rows() -> None:
     y_G = rng().normal(size=60)
-    once = paired_difference(lambda times_BR: times_BR @ y_G / times_BR.sum(axis=1), y_G.tolist(), apart(60), rng())
+    once = bootstrap_bounds(lambda times_BR: times_BR @ y_G / times_BR.sum(axis=1), y_G.tolist(), apart(60), rng())
     y_R, groups = np.repeat(y_G, 5), np.repeat(np.arange(60), 5).tolist()
-    copied = paired_difference(lambda times_BR: times_BR @ y_R / times_BR.sum(axis=1), y_R.tolist(), groups, rng())
+    copied = bootstrap_bounds(lambda times_BR: times_BR @ y_R / times_BR.sum(axis=1), y_R.tolist(), groups, rng())
     assert once is not None
     assert copied is not None
     assert (copied.low, copied.high) == pytest.approx((once.low, once.high))
@@ -99,7 +99,7 @@ def test_the_bootstrap_draws_groups_and_not_rows() -> None:
 
 def test_an_undefined_sample_gives_no_bootstrap() -> None:
     y_R = np.r_[np.ones(20), np.zeros(30)]
-    assert paired_difference(lambda t: np.full(len(t), np.nan), y_R.tolist(), apart(50), rng()) is None
+    assert bootstrap_bounds(lambda t: np.full(len(t), np.nan), y_R.tolist(), apart(50), rng()) is None
 
 
 def test_few_events_fall_back_to_exact_gains_and_losses() -> None:
@@ -135,7 +135,7 @@ def test_gains_and_losses_of_one_cell_correlate() -> None:
 def test_the_bootstrap_of_rare_losses_knows_that_they_are_skewed() -> None:
     # 12 losses in 200 rows: exact 0.0350 and 0.0955; plain percentiles say 0.035 and 0.09
     y_R = np.r_[-np.ones(12), np.zeros(188)]
-    found = paired_difference(lambda times_BR: times_BR @ y_R / 200, y_R.tolist(), apart(200), rng())
+    found = bootstrap_bounds(lambda times_BR: times_BR @ y_R / 200, y_R.tolist(), apart(200), rng())
     assert found is not None
     assert found.low <= -0.095
 

@@ -21,7 +21,7 @@ class Copyist(Plugin):
         return Writer(self.bad)
 
 
-class Writer(writer.Writer):
+class Writer(writer.ClinicTextWriter):
     context = 4000
 
     def __init__(self, bad: str) -> None:
@@ -35,7 +35,7 @@ class Writer(writer.Writer):
         return [Completion(self._written(turns[-1].text)) for turns in conversations]
 
     def _written(self, asked: str) -> str:
-        source, said = writer.rewritten(asked)
+        source, said = writer.rewrite(asked)
         spoils = self.bad and (self.bad.startswith("always-") or int(digest(source)[-1], 16) % 3 == 0)
         if not spoils or ("first try" in asked and not self.bad.startswith("always-")):
             return said

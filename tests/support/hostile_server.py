@@ -43,7 +43,7 @@ TRANSIENT = ("429", "500", "stall", "half json", "html", "empty choices")
 """Faults that asking again may mend."""
 
 
-class Hostile:
+class HostileServer:
     """``plan(question, tried)`` names the fault of the ``tried``-th time a question is asked, or None."""
 
     def __init__(self, plan=lambda question, tried: None, *, enforces=True, logprobs=False, faults=FAULTS, knows=None):

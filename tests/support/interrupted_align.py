@@ -32,6 +32,6 @@ if __name__ == "__main__":
     if stage == "export":
         shutil.copytree = pressing(shutil.copytree, stage, at)
     else:
-        environment.Terminal.step = pressing(environment.Terminal.step, stage, at)
+        environment.TerminalProgress.step = pressing(environment.TerminalProgress.step, stage, at)
     sys.argv = ["bedside", "align", "-c", config]
     main()

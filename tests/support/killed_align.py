@@ -10,10 +10,10 @@ import signal
 import sys
 
 import bedside
-from bedside.core.protocols import Silent
+from bedside.core.protocols import SilentProgress
 
 
-class Killer(Silent):
+class Killer(SilentProgress):
     def __init__(self, stage: str, at: int) -> None:
         self.stage, self.left = stage, at
 
@@ -26,5 +26,5 @@ class Killer(Silent):
 
 if __name__ == "__main__":
     config = bedside.load(sys.argv[1])
-    progress = Killer(sys.argv[2], int(sys.argv[3])) if len(sys.argv) > 2 else Silent()
+    progress = Killer(sys.argv[2], int(sys.argv[3])) if len(sys.argv) > 2 else SilentProgress()
     bedside.align(config, progress)

@@ -1,10 +1,12 @@
-"""Made-up runs, and their report read back as a browser would: what tests of the report are made of."""
+"""Invented runs, and their report parsed as a browser would parse it."""
 
 import math
 from dataclasses import replace
 from html.parser import HTMLParser
 
-from bedside.core.results import Baseline, Candidate, CycleReport, Example, Flow, Gate, GateState, Measure, RunSummary
+from bedside.core.gates import Constraint, Gate, GateKind, GateState, Op
+from bedside.core.measures import Measure
+from bedside.core.results import Baseline, Candidate, CycleReport, Example, FilterCounts, RunSummary
 from bedside.core.types import Checkpoint
 from bedside.report import html
 
@@ -51,6 +53,23 @@ def candidate(name: str, safety: float, err: float, severe: float, feasible: boo
     return Candidate(name, Checkpoint("b2-base", adapter), figures(safety, err, severe), feasible, violation)
 
 
+def gate(kind: GateKind, limit: str, reason: str, figure: Measure | None = None, subject: str = "target") -> Gate:
+    """PASS; NOT CHECKED without a limit."""
+    constraint = Constraint.parse(limit) if limit else None
+    return Gate(kind, subject, constraint, GateState.PASS if limit else GateState.NOT_CHECKED, figure, reason)
+
+
+def limited(limit: str, reason: str, figure: Measure) -> Gate:
+    return gate(GateKind.CONSTRAINT, limit, reason, figure, "cycle-1/kto-dpo")
+
+
+def compared(baseline: str, reason: str, figure: Measure | None = None) -> Gate:
+    limit = Constraint("overall", Op.ABOVE, 0.0, baseline)
+    return Gate(GateKind.PAIRED_COMPARISON, "cycle-1/kto-dpo", limit, GateState.PASS, figure, reason)
+
+
+GAIN = Constraint("gain over 3 cycles", Op.AT_LEAST, 0.01)
+PLATEAU = Gate(GateKind.PLATEAU, "cycle-1/kto-dpo", GAIN, GateState.NOT_CHECKED, None, "2 cycles so far")
 TARGET = candidate("target", 0.31, 0.02, 0.64)
 KTO = candidate("cycle-1/kto", 0.78, 0.05, 0.06)
 DPO = candidate("cycle-1/kto-dpo", 0.91, 0.08, 0.02, feasible=True)
@@ -58,18 +77,25 @@ CYCLES = (
     CycleReport(
         cycle=1,
         candidates=(TARGET, KTO, DPO),
-        carried="cycle-1/kto-dpo",
+        selected="cycle-1/kto-dpo",
         why="cycle-1/kto-dpo has the best overall, 0.914, of 1 that meet every constraint.",
         gates=(
-            Gate("unreadable", GateState.PASS, "<= 0.02", measure("unreadable", 0.01, 303), "1.0% of 303 answers"),
-            Gate("kappa", GateState.NOT_CHECKED, "", None, "one judge trains and selects"),
-            Gate("dpo_share", GateState.PASS, ">= 0.3", None, "288 pairs to 600 KTO rows (0.48)"),
+            gate(GateKind.UNREADABLE, "unreadable <= 0.02", "1.0% of 303 answers", measure("unreadable", 0.01, 303)),
+            gate(GateKind.JUDGE_AGREEMENT, "", "one judge trains and selects", subject="self"),
+            gate(GateKind.DPO_SHARE, "dpo_share >= 0.3", "288 pairs to 600 KTO rows (0.48)", subject="cycle-1/kto-dpo"),
         ),
-        flows=(
-            Flow("answers", 594, {"no STANCE line": 4, "three orders, three answers": 2}),
-            Flow("other side, verified", 402, {"asked refuse, judged accept": 192}, {"dropped at harm 3, direct": 51}),
-            Flow("thumbs", 600, {"unreadable": 6}, {"wanted": 240, "conditional": 12}),
-            Flow("pairs", 288, {"no other side, or none verified": 306}, {"length chosen / rejected": 0.7312345}),
+        filter_counts=(
+            FilterCounts("answers", 594, {"no STANCE line": 4, "three orders, three answers": 2}),
+            FilterCounts(
+                "counter-responses, verified",
+                402,
+                {"asked refuse, judged accept": 192},
+                {"dropped at harm 3, direct": 51},
+            ),
+            FilterCounts("unpaired preferences", 600, {"unreadable": 6}, {"wanted": 240, "conditional": 12}),
+            FilterCounts(
+                "pairs", 288, {"no counter-response, or none verified": 306}, {"length chosen / rejected": 0.7312345}
+            ),
         ),
     ),
     CycleReport(
@@ -79,11 +105,11 @@ CYCLES = (
             candidate("cycle-2/kto", 0.91, 0.08, 0.02, True),
             candidate("cycle-2/kto-dpo", 0.95, 0.19, 0.01),
         ),
-        carried="cycle-1/kto-dpo",
+        selected="cycle-1/kto-dpo",
         why="cycle-1/kto-dpo has the best overall, 0.914, of 2 that meet every constraint.",
-        gates=(Gate("plateau", GateState.NOT_CHECKED, "gain >= 0.01 over 3 cycles", None, "2 cycles so far"),),
-        flows=(Flow("cycle-2/dpo", 0, {"too few pairs: 12 pairs to 600 KTO rows (0.02)": 12}),),
-        stopped="nothing new was carried, so another cycle would repeat this one",
+        gates=(PLATEAU,),
+        filter_counts=(FilterCounts("cycle-2/dpo", 0, {"too few pairs: 12 pairs to 600 KTO rows (0.02)": 12}),),
+        stopped="nothing new was selected, so another cycle would repeat this one",
     ),
 )
 
@@ -91,22 +117,21 @@ CYCLES = (
 def decisive(severe: GateState) -> tuple[Gate, ...]:
     ahead = Measure("overall > always-refuse", 0.314, 303, worst=0.314, worst_low=0.25, worst_high=0.37)
     return (
-        Gate("unsafe_accept@3", severe, "<= 0.05", measure("unsafe_accept@3", 0.02, 62), "95 % bound 0.049 on 62 rows"),
-        Gate(
-            "err", GateState.PASS, "<= 0.15", measure("err", 0.08, 121, 1), "95 % bound 0.137 on 122 rows, 1 unreadable"
+        replace(
+            limited("unsafe_accept@3 <= 0.05", "95 % bound 0.049 on 62 rows", measure("unsafe_accept@3", 0.02, 62)),
+            state=severe,
         ),
-        Gate(
-            "overall > always-refuse", GateState.PASS, "> 0", ahead, "difference +0.314 on 303 prompts answered by both"
-        ),
+        limited("err <= 0.15", "95 % bound 0.137 on 122 rows, 1 unreadable", measure("err", 0.08, 121, 1)),
+        compared("always-refuse", "difference +0.314 on 303 prompts answered by both", ahead),
     )
 
 
 def shipping() -> RunSummary:
     return RunSummary(
         name="clinic-7",
-        verdict="Ship cycle-1/kto-dpo: on 303 sealed prompts it keeps every constraint.",
-        ships="cycle-1/kto-dpo",
-        carried="cycle-1/kto-dpo",
+        verdict="Release cycle-1/kto-dpo: on 303 held-out prompts it meets every constraint.",
+        released="cycle-1/kto-dpo",
+        selected="cycle-1/kto-dpo",
         definitions={name: f"What {name} means." for name in (*NAMES, "f1", "unreadable")},
         before=figures(0.31, 0.02, 0.64),
         after=figures(0.91, 0.08, 0.02),
@@ -116,7 +141,7 @@ def shipping() -> RunSummary:
         },
         baselines=tuple(Baseline(name, figures(*values)) for name, values in CONSTANTS.items()),
         gates=decisive(GateState.PASS),
-        comparisons=(Gate("overall > tfidf-guard, on contrast twins", GateState.PASS, "> 0", None, "ahead"),),
+        comparisons=(replace(compared("tfidf-guard", "ahead"), kind=GateKind.PARTNER_COMPARISON),),
         cycles=CYCLES,
         mix={"train": {"0": 300, "1": 100, "3": 200}, "valid": {"0": 60, "3": 43}, "test": {"0": 122, "3": 62}},
         examples=(
@@ -136,14 +161,15 @@ def shipping() -> RunSummary:
 
 
 def hostile() -> RunSummary:
-    """Nothing ships; every free text is an attack, much was not measured."""
+    """Nothing is released; every free text is an attack, and much was not measured."""
     gates = (
         *decisive(GateState.FAIL)[:1],
-        Gate("err", GateState.INCONCLUSIVE, "<= 0.15", measure("err", None, 0, 9), HOSTILE),
-        Gate(
-            "unsafe_accept@2", GateState.NOT_CHECKED, "<= 0.1", measure("unsafe_accept@2", None), "no prompt of level 2"
+        replace(limited("err <= 0.15", HOSTILE, measure("err", None, 0, 9)), state=GateState.INCONCLUSIVE),
+        replace(
+            limited("unsafe_accept@2 <= 0.1", "no prompt of level 2", measure("unsafe_accept@2", None)),
+            state=GateState.NOT_CHECKED,
         ),
-        Gate("overall > always-refuse", GateState.PASS, "> 0", None, ""),
+        compared("always-refuse", ""),
     )
     examples = (
         Example(HOSTILE, 3, HOSTILE, LONG_WORD, "unreadable", "refuse"),
@@ -152,17 +178,22 @@ def hostile() -> RunSummary:
     return replace(
         shipping(),
         name=HOSTILE,
-        verdict=f"Nothing may ship: {HOSTILE}",
-        ships=None,
-        carried="target",
+        verdict=f"Nothing may be released: {HOSTILE}",
+        released=None,
+        selected="target",
         by={HOSTILE: {HOSTILE: (), LONG_WORD: figures(0.5, 0.5, None)}},
-        comparisons=(Gate(HOSTILE, GateState.FAIL, "> 0", None, HOSTILE),),
+        comparisons=(replace(compared(HOSTILE, HOSTILE), state=GateState.FAIL, subject=HOSTILE),),
         baselines=(Baseline("always-accept", ()),),
         gates=gates,
         examples=examples,
         definitions={"err": HOSTILE},
         cycles=(
-            replace(CYCLES[0], why=HOSTILE, stopped=HOSTILE, flows=(Flow(HOSTILE, 1, {HOSTILE: 2}, {HOSTILE: 3}),)),
+            replace(
+                CYCLES[0],
+                why=HOSTILE,
+                stopped=HOSTILE,
+                filter_counts=(FilterCounts(HOSTILE, 1, {HOSTILE: 2}, {HOSTILE: 3}),),
+            ),
         ),
         mix={HOSTILE: {"0": 1, "None": 2}},
         facts={HOSTILE: HOSTILE},
@@ -171,15 +202,15 @@ def hostile() -> RunSummary:
 
 
 def bare() -> RunSummary:
-    """A run that has nothing to tell yet."""
-    return RunSummary("bare", "Nothing may ship.", None, "target", {}, (), (), {}, (), (), (), (), {})
+    """A run without a result."""
+    return RunSummary("bare", "Nothing may be released.", None, "target", {}, (), (), {}, (), (), (), (), {})
 
 
 RUNS = {"shipping": shipping, "hostile": hostile, "bare": bare}
 
 
-class Page(HTMLParser):
-    """What a browser would make of the file: tags in order, their attributes, and the texts between them."""
+class ReportPage(HTMLParser):
+    """The parsed file: tags in order, their attributes, and the texts between them."""
 
     def __init__(self, text: str) -> None:
         super().__init__(convert_charrefs=True)
@@ -217,5 +248,5 @@ class Page(HTMLParser):
         return " ".join(text for labels, text in self.texts if not labels or labels[-1] != "style.")
 
 
-def page(*runs: RunSummary) -> Page:
-    return Page(html.html(runs))
+def page(*runs: RunSummary) -> ReportPage:
+    return ReportPage(html.html(runs))

@@ -8,7 +8,7 @@ import os
 import signal
 
 from bedside.cli.main import main
-from bedside.core.protocols import Silent
+from bedside.core.protocols import SilentProgress
 from bedside.run import environment
 
 
@@ -27,6 +27,6 @@ def killing(step, stage: str, at: int):
 if __name__ == "__main__":
     rank, stage, at = os.environ.get("KILL", "-1|none|0").split("|")
     if os.environ["RANK"] == rank:
-        for kind in (Silent, environment.Terminal):
+        for kind in (SilentProgress, environment.TerminalProgress):
             kind.step = killing(kind.step, stage, int(at))
     main()

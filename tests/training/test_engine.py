@@ -14,12 +14,13 @@ from tests.support.tiny_models import make_tokenizer
 from bedside.config.plugins import find, open_plugin
 from bedside.core.errors import ModelError
 from bedside.core.protocols import Launch
-from bedside.core.types import Checkpoint, Dialogue, Message, Sampling, Thumb
+from bedside.core.types import Checkpoint, Demonstration, Message, Sampling, UnpairedPreference
 from bedside.training import train
-from bedside.training.adapters import digest_adapter, disk_told, merged, scaled
+from bedside.training.adapters import digest_adapter, disk_full_as_oserror, merge_adapter, scale_adapter
 from bedside.training.chat_template import Renderer
-from bedside.training.logprobs import Exchange, kl_to, logps, microbatches
-from bedside.training.trainer import Mismatch, Schedule, _last_finished, kl_estimate, row_scores
+from bedside.training.logprobs import TokenizedExchange, kl_per_token, logps
+from bedside.training.packing import microbatches
+from bedside.training.trainer import Mismatch, TrainerSettings, _last_finished, kl_estimate, row_scores
 from bedside.training.trainer import train as train_batches
 
 LORA = {"r": 4, "lora_alpha": 8, "target_modules": "all-linear"}
@@ -35,7 +36,7 @@ def test_a_log_probability_is_the_sum_over_completion_tokens_by_hand(model):
     prompt, completion = (5, 6, 7), (8, 9, 1)
     logits = module(input_ids=torch.tensor([prompt + completion])).logits[0].double()
     by_hand = sum(torch.log_softmax(logits[i + 2], -1)[token] for i, token in enumerate(completion))
-    padded = logps(module, [Exchange(prompt, completion), Exchange((5,) * 20, (1, 2))], 0)
+    padded = logps(module, [TokenizedExchange(prompt, completion), TokenizedExchange((5,) * 20, (1, 2))], 0)
     assert float(padded[0]) == pytest.approx(float(by_hand), abs=1e-5)
     assert padded.dtype == torch.float64
 
@@ -49,7 +50,7 @@ def test_microbatches_hold_every_row_once_within_the_budget(lengths, budget):
 
 @given(st.lists(st.sampled_from("abcdef"), min_size=1, max_size=24))
 def test_the_mismatch_crosses_groups(groups):
-    pairs = train._mismatches(range(len(groups)), groups)
+    pairs = train.mismatched_pairs(range(len(groups)), groups)
     assert all(groups[x] != groups[y] for x, y in pairs)
     assert len({x for x, _ in pairs}) == len(pairs), "a prompt enters z once"
     largest = max(map(groups.count, groups))
@@ -61,29 +62,29 @@ def test_a_rotation_within_one_prompt_is_what_the_mismatch_avoids():
     groups = ["a", "a", "b", "b"]
     rotated = [(i, i - 1) for i in range(4)]
     assert any(groups[x] == groups[y] for x, y in rotated), "TRL's rotation pairs a prompt with its own group"
-    assert train._mismatches(range(4), groups) == ((0, 2), (1, 3), (2, 0), (3, 1))
+    assert train.mismatched_pairs(range(4), groups) == ((0, 2), (1, 3), (2, 0), (3, 1))
 
 
 def test_prompts_without_a_group_are_groups_of_their_own(model):
-    encoded = train.encode([Thumb(ask(f"q{i}"), "word", True) for i in range(4)], model)
+    encoded = train.encode([UnpairedPreference(ask(f"q{i}"), "word", True) for i in range(4)], model)
     (planned,) = train.plan(encoded, batch_size=4, epochs=1, seed=0, mismatch=True)
     assert len({row.group for row in encoded}) == len(planned.mismatches) == 4
 
 
 def test_a_mismatch_is_a_prompt_with_the_completion_of_another_row(model):
-    encoded = train.encode([Thumb(ask(f"q{i}"), "word " * (1 + i), True) for i in range(4)], model)
+    encoded = train.encode([UnpairedPreference(ask(f"q{i}"), "word " * (1 + i), True) for i in range(4)], model)
     (planned,) = train.plan(encoded, batch_size=4, epochs=1, seed=0, mismatch=True)
     crossed = train.exchanges(encoded, [planned])[4:]
-    assert crossed == [Exchange(encoded[x].prompt, encoded[y].completions[0]) for x, y in planned.mismatches]
+    assert crossed == [TokenizedExchange(encoded[x].prompt, encoded[y].completions[0]) for x, y in planned.mismatches]
 
 
 def test_cutting_a_batch_changes_neither_loss_nor_gradient(model):
-    rows = [Thumb(ask(f"q{i}", group=f"g{i}"), "word " * (1 + 3 * i), i % 2 == 0) for i in range(5)]
+    rows = [UnpairedPreference(ask(f"q{i}", group=f"g{i}"), "word " * (1 + 3 * i), i % 2 == 0) for i in range(5)]
     encoded = train.encode(rows, model)
     planned = train.plan(encoded, batch_size=8, epochs=1, seed=0, mismatch=True)
     texts = train.exchanges(encoded, planned)
-    (batch,) = train.batches(encoded, planned, [train.Nats(-9.0 * len(t.completion)) for t in texts])
-    objective = open_plugin(find("objective", "kto")(), Launch(), {}).fitted(rows)
+    (batch,) = train.batches(encoded, planned, [train.SequenceLogprob(-9.0 * len(t.completion)) for t in texts])
+    objective = open_plugin(find("objective", "kto")(), Launch(), {}).for_data(rows)
     module = model.trainable(LORA, 1)
     for name, weight in module.named_parameters():
         if "lora_B" in name:
@@ -99,15 +100,15 @@ def test_cutting_a_batch_changes_neither_loss_nor_gradient(model):
             loss.backward()
             total += float(loss.detach())
         found.append((total, float(z), [p.grad.clone() for p in module.parameters() if p.requires_grad]))
-    (whole, z_whole, grads), (cut, z_cut, cut_grads) = found
+    (whole, z_whole, grads), (split, z_cut, cut_grads) = found
     assert z_whole > 0
-    assert (cut, z_cut) == (pytest.approx(whole, abs=1e-6), pytest.approx(z_whole, abs=1e-5))
+    assert (split, z_cut) == (pytest.approx(whole, abs=1e-6), pytest.approx(z_whole, abs=1e-5))
     for one, other in zip(grads, cut_grads, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
 
 
 def test_a_step_follows_the_mean_over_tokens_however_its_batch_is_cut(model, tmp_path):
-    rows = [Dialogue(ask(f"q{i}"), "word " * (1 + 3 * i)) for i in range(4)]
+    rows = [Demonstration(ask(f"q{i}"), "word " * (1 + 3 * i)) for i in range(4)]
     encoded = train.encode(rows, model)
     (batch,) = train.batches(encoded, train.plan(encoded, batch_size=4, epochs=1, seed=0, mismatch=False), None)
     module, objective = model.trainable(LORA, 1), open_plugin(find("objective", "sft")(), Launch(), {})
@@ -117,7 +118,7 @@ def test_a_step_follows_the_mean_over_tokens_however_its_batch_is_cut(model, tmp
     loss = loss.detach()
     norm = torch.cat([p.grad.flatten() for p in module.parameters() if p.grad is not None]).norm()
     module.zero_grad()
-    schedule = Schedule(1e-3, max_tokens_per_microbatch=60)
+    schedule = TrainerSettings(1e-3, max_tokens_per_microbatch=60)
     (log,) = train_batches(
         module, [batch], objective, schedule, pad_id=0, folder=tmp_path, on_step=lambda done, total: None
     )
@@ -126,7 +127,7 @@ def test_a_step_follows_the_mean_over_tokens_however_its_batch_is_cut(model, tmp
 
 
 def test_z_is_a_mean_of_log_ratios_and_never_below_zero(model):
-    texts = [Exchange((5, 6), (7, 8)), Exchange((5, 6), (9,)), Exchange((6,), (5, 7, 8))]
+    texts = [TokenizedExchange((5, 6), (7, 8)), TokenizedExchange((5, 6), (9,)), TokenizedExchange((6,), (5, 7, 8))]
     mean = float(logps(model.module(), texts, 0).detach().mean())
     assert float(kl_estimate(model.module(), [Mismatch(text, mean - 2) for text in texts], 0)) == pytest.approx(2)
     assert float(kl_estimate(model.module(), [Mismatch(text, mean + 2) for text in texts], 0)) == 0
@@ -144,15 +145,15 @@ def test_the_newest_whole_checkpoint_is_gone_on_from_and_half_of_one_is_removed(
 
 
 def test_checkpoints_are_for_those_who_come_back_and_none_is_written_at_the_end(model, tmp_path):
-    rows = [Thumb(ask(f"q{i}", group=f"g{i}"), "word " * (1 + i), i % 2 == 0) for i in range(4)]
+    rows = [UnpairedPreference(ask(f"q{i}", group=f"g{i}"), "word " * (1 + i), i % 2 == 0) for i in range(4)]
     encoded = train.encode(rows, model)
     planned = train.plan(encoded, batch_size=1, epochs=1, seed=0, mismatch=False)
-    objective = open_plugin(find("objective", "sft")(), Launch(), {}).fitted(rows)
+    objective = open_plugin(find("objective", "sft")(), Launch(), {}).for_data(rows)
     log = train_batches(
         model.trainable(LORA, 1),
         train.batches(encoded, planned, None),
         objective,
-        Schedule(1e-3, save_steps=2),
+        TrainerSettings(1e-3, save_steps=2),
         pad_id=0,
         folder=tmp_path,
         on_step=lambda done, total: None,
@@ -162,7 +163,7 @@ def test_checkpoints_are_for_those_who_come_back_and_none_is_written_at_the_end(
 
 
 def test_every_row_is_planned_once_an_epoch_and_the_seed_decides_the_order():
-    rows = [train.Encoded((1,), ((2,),), str(i)) for i in range(10)]
+    rows = [train.EncodedRow((1,), ((2,),), str(i)) for i in range(10)]
     plan = train.plan(rows, batch_size=4, epochs=2, seed=7, mismatch=False)
     order = [i for batch in plan for i in batch.rows]
     assert [sorted(order[:10]), sorted(order[10:])] == [list(range(10))] * 2
@@ -172,21 +173,21 @@ def test_every_row_is_planned_once_an_epoch_and_the_seed_decides_the_order():
 
 
 def test_sampled_ids_are_trained_on_as_they_are_and_texts_are_tokenised_once(model):
-    sampled = Thumb(ask("q"), "caution", True, ids=(9, 9, 9))
+    sampled = UnpairedPreference(ask("q"), "caution", True, ids=(9, 9, 9))
     assert train.encode([sampled], model)[0].completions == ((9, 9, 9),)
-    (row,) = train.encode([Dialogue(ask("q"), "caution")], model)
+    (row,) = train.encode([Demonstration(ask("q"), "caution")], model)
     assert row.completions[0][-1] in model.renderer.stop_ids
     assert model.renderer.text(row.completions[0]) == "caution"
 
 
 def test_kl_to_itself_is_nothing_and_to_another_policy_is_more(model):
-    texts = [Exchange((5, 6), (7, 8, 1))]
+    texts = [TokenizedExchange((5, 6), (7, 8, 1))]
     assert model.kl_to_target(texts) == pytest.approx([0.0], abs=1e-12)
     module = model.trainable(LORA, 1)
     for name, weight in module.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(weight, std=0.2)
-    (kl,) = kl_to(module, model.bed.lifted(), texts, 0)
+    (kl,) = kl_per_token(module, model.lora_host.adapters_disabled(), texts, 0)
     ids = torch.tensor([[5, 6, 7, 8, 1]])
     with torch.no_grad():
         p = torch.log_softmax(module(input_ids=ids).logits[0, 1:4].double(), -1)
@@ -204,8 +205,8 @@ def test_taking_an_adapter_off_gives_back_the_base(model, tmp_path):
         if weight.requires_grad:
             torch.nn.init.normal_(weight, std=0.5)
     model.save_adapter(tmp_path / "a")
-    worn = model.with_adapter(tmp_path / "a", Checkpoint("b", "a"))
-    assert worn.generate(asked, Sampling(max_new_tokens=8)) != before
+    adapted = model.with_adapter(tmp_path / "a", Checkpoint("b", "a"))
+    assert adapted.generate(asked, Sampling(max_new_tokens=8)) != before
     assert model.generate(asked, Sampling(max_new_tokens=8)) == before
 
 
@@ -214,13 +215,13 @@ def test_half_an_adapter_lies_midway_between_the_base_and_the_whole(model, tiny,
 
     def weights(folder):
         base = AutoModelForCausalLM.from_pretrained(tiny["llama"])
-        return (merged(base, folder) if folder else base).state_dict()
+        return (merge_adapter(base, folder) if folder else base).state_dict()
 
     for weight in model.trainable(LORA, 1).parameters():
         if weight.requires_grad:
             torch.nn.init.normal_(weight, std=0.5)
     model.save_adapter(tmp_path / "whole")
-    scaled(tmp_path / "whole", tmp_path / "half", 0.5)
+    scale_adapter(tmp_path / "whole", to=tmp_path / "half", factor=0.5)
     base, half, whole = (weights(folder) for folder in (None, tmp_path / "half", tmp_path / "whole"))
     assert any((whole[name] - base[name]).abs().max() > 0.1 for name in base)
     for name in base:
@@ -327,8 +328,8 @@ def test_a_name_that_is_neither_folder_nor_hub_id_says_so():
     [RuntimeError("basic_ios::clear: iostream error"), RuntimeError("[enforce fail at inline_container.cc:672]")],
 )
 def test_a_full_disk_is_an_error_of_the_system_that_names_the_place(error, tmp_path):
-    with pytest.raises(OSError, match=str(tmp_path)) as told, disk_told(tmp_path):
+    with pytest.raises(OSError, match=str(tmp_path)) as raised, disk_full_as_oserror(tmp_path):
         raise error
-    assert told.value.errno == errno.ENOSPC
-    with pytest.raises(RuntimeError, match="shapes differ"), disk_told(tmp_path):
+    assert raised.value.errno == errno.ENOSPC
+    with pytest.raises(RuntimeError, match="shapes differ"), disk_full_as_oserror(tmp_path):
         raise RuntimeError("shapes differ")

@@ -11,11 +11,8 @@ from transformers.generation import TopPLogitsWarper
 from bedside.config.plugins import find, open_plugin
 from bedside.core.protocols import Launch
 from bedside.core.types import Message, Sampling
-from bedside.training import adapters
-from bedside.training import cuda_graphs as stepping
-from bedside.training import generation as decoding
-from bedside.training import kv_cache as caching
-from bedside.training.generation import Draw, decode, drawn, likeliest
+from bedside.training import adapters, cuda_graphs, generation, kv_cache
+from bedside.training.generation import TokenSampler, decode, greedy_tokens, sample_tokens
 
 HEAD = [(11 * i) % 240 + 5 for i in range(20)]
 PROMPTS = [[*HEAD, 7, 8], [9], [*HEAD, *HEAD[::-1], 4], [*HEAD, 7, 8], [30, 31, 32, 33], [*HEAD, 90]]
@@ -32,29 +29,29 @@ def by_generate(model, stop_ids, limit):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_greedy_is_generate_token_for_token(shape, load):  # noqa: F811
     model = load(shape).eval()
-    free = decode(model, PROMPTS, [36] * 6, frozenset([1]), Draw())
+    free = decode(model, PROMPTS, [36] * 6, frozenset([1]), TokenSampler())
     stops = sorted({1, free[0][7], free[2][20], free[4][31]})
     expected = by_generate(model, stops, 36)
     assert len({len(e) for e in expected}) > 2, "answers end at different steps, or the test shows little"
     for slots in (2, 64):
-        assert decode(model, PROMPTS, [36] * 6, frozenset(stops), Draw(), slots=slots) == expected
+        assert decode(model, PROMPTS, [36] * 6, frozenset(stops), TokenSampler(), slots=slots) == expected
 
 
 def test_each_answer_has_its_own_limit(load):  # noqa: F811
     model = load("llama").eval()
     free = by_generate(model, [1], 12)
     limits = [1, 12, 3, 7, 5, 2]
-    found = decode(model, PROMPTS, limits, frozenset([1]), Draw(), slots=3)
-    assert found == [ids[:limit] for ids, limit in zip(free, limits, strict=True)]
+    answers = decode(model, PROMPTS, limits, frozenset([1]), TokenSampler(), slots=3)
+    assert answers == [ids[:limit] for ids, limit in zip(free, limits, strict=True)]
 
 
 def test_drawn_answers_depend_on_the_seed_and_not_on_company(load):  # noqa: F811
     model = load("qwen").eval()
-    asked = (model, PROMPTS, [20] * 6, frozenset([1]))
-    one = decode(*asked, Draw(1.0, 0.9, seed=3))
-    assert decode(*asked, Draw(1.0, 0.9, seed=3)) == one
-    assert decode(*asked, Draw(1.0, 0.9, seed=3), slots=2) == one
-    assert decode(*asked, Draw(1.0, 0.9, seed=4)) != one
+    arguments = (model, PROMPTS, [20] * 6, frozenset([1]))
+    one = decode(*arguments, TokenSampler(1.0, 0.9, seed=3))
+    assert decode(*arguments, TokenSampler(1.0, 0.9, seed=3)) == one
+    assert decode(*arguments, TokenSampler(1.0, 0.9, seed=3), slots=2) == one
+    assert decode(*arguments, TokenSampler(1.0, 0.9, seed=4)) != one
     assert one[0] != one[3], "samples of one prompt are different samples"
 
 
@@ -63,7 +60,7 @@ def test_the_shares_drawn_are_those_of_the_nucleus(temperature, top_p):
     torch.manual_seed(0)
     logits, n = torch.randn(1, 12), 20_000
     uniform = (torch.arange(n, dtype=torch.float64) + 0.5) / n
-    chosen = drawn(logits.expand(n, -1), uniform, Draw(temperature, top_p))
+    chosen = sample_tokens(logits.expand(n, -1), uniform, TokenSampler(temperature, top_p))
     kept = TopPLogitsWarper(top_p)(None, logits / temperature) if top_p < 1 else logits / temperature
     shares = torch.bincount(chosen, minlength=12) / n
     torch.testing.assert_close(shares, torch.softmax(kept, -1)[0], atol=2 / n, rtol=0)
@@ -91,60 +88,60 @@ def _fails_while_merged(model, ids, plain):
         raise ZeroDivisionError
 
 
-def test_a_lifted_adapter_is_not_merged(load):  # noqa: F811
+def test_a_disabled_adapter_is_not_merged(load):  # noqa: F811
     model = load("llama").eval()
     with model.disable_adapter():
-        bare = decode(model, PROMPTS, [8] * 6, frozenset([1]), Draw())
+        bare = decode(model, PROMPTS, [8] * 6, frozenset([1]), TokenSampler())
     base = model.unload()
-    assert bare == decode(base, PROMPTS, [8] * 6, frozenset([1]), Draw())
+    assert bare == decode(base, PROMPTS, [8] * 6, frozenset([1]), TokenSampler())
 
 
 def test_what_we_do_not_know_is_left_to_generate(folders, monkeypatch):  # noqa: F811
     model = open_plugin(find("model", "local")(model=str(folders["llama"])), Launch(), {})
-    asked = [(Message("user", "word " * n),) for n in (1, 9, 4)]
+    conversations = [(Message("user", "word " * n),) for n in (1, 9, 4)]
     for sampling in (Sampling(max_new_tokens=12), Sampling(max_new_tokens=12, temperature=1.0, top_p=0.9)):
-        ours = model.generate(asked, sampling)
+        ours = model.generate(conversations, sampling)
         with monkeypatch.context() as patched:
-            patched.setattr(decoding, "body_of", lambda model: None)
-            theirs = model.generate(asked, sampling)
-            assert theirs == model.generate(asked, sampling)
+            patched.setattr(generation, "find_backbone", lambda model: None)
+            theirs = model.generate(conversations, sampling)
+            assert theirs == model.generate(conversations, sampling)
         assert sampling.temperature or ours == theirs
 
 
 def test_the_cache_reads_a_shared_head_once_and_grows(folders, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(caching, "room", lambda device: 3)
+    monkeypatch.setattr(kv_cache, "min_growth", lambda device: 3)
     model = AutoModelForCausalLM.from_pretrained(folders["llama"]).eval()
-    assert decode(model, PROMPTS, [40] * 6, frozenset([1]), Draw(), slots=4) == by_generate(model, [1], 40)
+    assert decode(model, PROMPTS, [40] * 6, frozenset([1]), TokenSampler(), slots=4) == by_generate(model, [1], 40)
 
 
-class Recorded:
-    """A graph as a CPU can have one: playing it runs the step again on the tensors as they are filled now."""
+class Captured:
+    """A graph as a CPU can have one: replaying it runs the step again on the tensors as they are filled now."""
 
     def __init__(self, steps):
-        self.steps, steps._hidden_B1H = steps, steps._states()
+        self.steps, steps._states_B1H = steps, steps._run()
 
     def replay(self):
-        self.steps._hidden_B1H = self.steps._states()
+        self.steps._states_B1H = self.steps._run()
 
 
 @pytest.mark.parametrize("slots", [2, 64])
 def test_steps_over_all_slots_and_their_whole_width_give_the_same_answers(slots, load, monkeypatch):  # noqa: F811
     model = load("mistral").eval()  # its window is narrower than the cache
-    expected = decode(model, PROMPTS, [36] * 6, frozenset([1]), Draw(), slots=slots)
-    monkeypatch.setattr(stepping._Replayed, "_recorded", lambda self: Recorded(self))
-    monkeypatch.setattr(decoding, "steps_of", lambda *asked: stepping._Replayed(*asked))
-    monkeypatch.setattr(caching, "room", lambda device: 16)  # grows, and is recorded anew, in mid-answer
-    assert decode(model, PROMPTS, [36] * 6, frozenset([1]), Draw(), slots=slots) == expected
+    expected = decode(model, PROMPTS, [36] * 6, frozenset([1]), TokenSampler(), slots=slots)
+    monkeypatch.setattr(cuda_graphs._GraphStep, "_capture", lambda self: Captured(self))
+    monkeypatch.setattr(generation, "step_function", lambda *arguments: cuda_graphs._GraphStep(*arguments))
+    monkeypatch.setattr(kv_cache, "min_growth", lambda device: 16)  # grows, and is captured anew, in mid-answer
+    assert decode(model, PROMPTS, [36] * 6, frozenset([1]), TokenSampler(), slots=slots) == expected
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_of_equally_likely_tokens_the_first_is_chosen(dtype):
     logits_BV = torch.tensor([[1.0, 3.0, 3.0, 0.0], [2.0, 2.0, 2.0, 2.0]], dtype=dtype)
-    assert likeliest(logits_BV).tolist() == [1, 0]
+    assert greedy_tokens(logits_BV).tolist() == [1, 0]
 
 
 def test_a_cache_is_laid_out_once_for_the_answers_that_are_expected():
-    cache = caching.Cache(expected=3)
+    cache = kv_cache.KVCache(expected=3)
     read = {0: (torch.randn(1, 2, 5, 4), torch.randn(1, 2, 5, 4))}
     cache.add(read, [range(5)])
     keys, _ = cache._layers[0]
@@ -162,11 +159,11 @@ def _refused(*_):
     raise RuntimeError("no graphs here")
 
 
-def test_a_step_that_cannot_be_recorded_is_called(load, monkeypatch, caplog):  # noqa: F811
+def test_a_step_that_cannot_be_captured_runs_eagerly(load, monkeypatch, caplog):  # noqa: F811
     model = load("llama").eval()
-    expected = decode(model, PROMPTS, [9] * 6, frozenset([1]), Draw())
-    monkeypatch.setattr(decoding, "steps_of", lambda *asked: stepping._Replayed(*asked))
+    expected = decode(model, PROMPTS, [9] * 6, frozenset([1]), TokenSampler())
+    monkeypatch.setattr(generation, "step_function", lambda *arguments: cuda_graphs._GraphStep(*arguments))
     if torch.cuda.is_available():  # elsewhere torch refuses by itself
         monkeypatch.setattr(torch.cuda, "Stream", _refused)
-    assert decode(model, PROMPTS, [9] * 6, frozenset([1]), Draw()) == expected
-    assert "steps are called, not replayed" in caplog.text
+    assert decode(model, PROMPTS, [9] * 6, frozenset([1]), TokenSampler()) == expected
+    assert "run without a CUDA graph" in caplog.text

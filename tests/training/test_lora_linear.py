@@ -11,7 +11,7 @@ from bedside.training import lora_linear
 
 
 @pytest.mark.parametrize("bias", [True, False])
-def test_a_fused_lora_layer_is_pefts_to_the_last_bits_and_leaves_the_rest_to_it(bias):
+def test_a_lora_layer_is_pefts_to_the_last_bits_and_leaves_the_rest_to_it(bias):
     torch.manual_seed(0)
     plain = torch.nn.Sequential(torch.nn.Linear(6, 9, bias=bias)).requires_grad_(False)
     model = get_peft_model(plain, LoraConfig(r=3, lora_alpha=6, target_modules=["0"], lora_dropout=0.5))
@@ -34,21 +34,21 @@ def test_a_fused_lora_layer_is_pefts_to_the_last_bits_and_leaves_the_rest_to_it(
 
 
 def added_to(x, W, A, B):
-    return lora_linear.Added.apply(
-        x.bfloat16(), W.bfloat16(), None, A, B, 2.0, *(lora_linear.rounded(w, torch.bfloat16) for w in (A, B))
+    return lora_linear.MixedPrecisionLoraLinear.apply(
+        x.bfloat16(), W.bfloat16(), None, A, B, 2.0, *(lora_linear.cast_weight(w, torch.bfloat16) for w in (A, B))
     )
 
 
-def test_what_was_rounded_is_kept_while_nobody_trains():
+def test_casts_are_cached_while_no_weight_changes():
     weight = torch.nn.Parameter(torch.randn(3, 5))
-    with lora_linear.at_rest():
-        first = lora_linear.rounded(weight, torch.bfloat16)
-        assert lora_linear.rounded(weight, torch.bfloat16) is first
+    with lora_linear.lora_weight_cache():
+        first = lora_linear.cast_weight(weight, torch.bfloat16)
+        assert lora_linear.cast_weight(weight, torch.bfloat16) is first
     with torch.no_grad():
         weight.data.add_(1)  # as a fused optimizer does: no version tells of it
-    assert torch.equal(lora_linear.rounded(weight, torch.bfloat16), weight.bfloat16())
-    with lora_linear.at_rest():
-        assert torch.equal(lora_linear.rounded(weight, torch.bfloat16), weight.bfloat16())
+    assert torch.equal(lora_linear.cast_weight(weight, torch.bfloat16), weight.bfloat16())
+    with lora_linear.lora_weight_cache():
+        assert torch.equal(lora_linear.cast_weight(weight, torch.bfloat16), weight.bfloat16())
 
 
 def adapted_layer():
@@ -59,9 +59,9 @@ def adapted_layer():
     return layer.eval()
 
 
-def test_a_sum_is_formed_once_while_nobody_trains_and_anew_afterwards(monkeypatch):
-    layer, formed, real = adapted_layer(), [], lora_linear._formed
-    monkeypatch.setattr(lora_linear, "_formed", lambda *asked: formed.append(1) or real(*asked))
+def test_a_sum_is_merge_once_while_nobody_trains_and_anew_afterwards(monkeypatch):
+    layer, formed, real = adapted_layer(), [], lora_linear._merge
+    monkeypatch.setattr(lora_linear, "_merge", lambda *arguments: formed.append(1) or real(*arguments))
     x, B = torch.randn(5, 6, requires_grad=True), layer.lora_B["default"].weight
 
     def step():
@@ -70,42 +70,42 @@ def test_a_sum_is_formed_once_while_nobody_trains_and_anew_afterwards(monkeypatc
 
     alone = step()
     assert len(formed) == 2, "forward and backward"
-    with lora_linear.at_rest():
+    with lora_linear.lora_weight_cache():
         kept = [step(), step()]
-        with lora_linear.at_rest():
+        with lora_linear.lora_weight_cache():
             kept.append(step())
     assert len(formed) == 3
     assert all(torch.equal(a, b) for ends in kept for a, b in zip(alone, ends, strict=True))
     B.data.add_(1)  # as a fused optimizer does: no version tells of it
-    with lora_linear.at_rest():
+    with lora_linear.lora_weight_cache():
         torch.testing.assert_close(lora_linear._forward(layer, x), layer(x))
 
 
-def test_sums_beyond_the_room_are_formed_each_time(monkeypatch):
-    layer, formed, real = adapted_layer(), [], lora_linear._formed
-    monkeypatch.setattr(lora_linear, "_formed", lambda *asked: formed.append(1) or real(*asked))
-    monkeypatch.setattr(lora_linear, "ROOM", 4 * 6 * 9 - 1)
-    with torch.no_grad(), lora_linear.at_rest():
+def test_sums_beyond_the_room_are_merge_each_time(monkeypatch):
+    layer, formed, real = adapted_layer(), [], lora_linear._merge
+    monkeypatch.setattr(lora_linear, "_merge", lambda *arguments: formed.append(1) or real(*arguments))
+    monkeypatch.setattr(lora_linear, "CACHE_BYTES", 4 * 6 * 9 - 1)
+    with torch.no_grad(), lora_linear.lora_weight_cache():
         lora_linear._forward(layer, torch.randn(5, 6))
         lora_linear._forward(layer, torch.randn(5, 6))
     assert len(formed) == 2
 
 
-def test_whoever_leaves_last_forgets():
-    """Two threads may be at rest at once and leave in the order they came."""
+def test_the_cache_is_cleared_when_its_reference_count_is_zero():
+    """Two threads may open the cache at once and close it in the order in which they opened it."""
     layer, x = adapted_layer(), torch.randn(5, 6)
-    first, second = lora_linear.at_rest(), lora_linear.at_rest()
+    first, second = lora_linear.lora_weight_cache(), lora_linear.lora_weight_cache()
     first.__enter__()
     second.__enter__()
     lora_linear._forward(layer, x)
     first.__exit__(None, None, None)
     second.__exit__(None, None, None)
     layer.lora_B["default"].weight.data.add_(1)
-    with lora_linear.at_rest():
+    with lora_linear.lora_weight_cache():
         torch.testing.assert_close(lora_linear._forward(layer, x), layer(x))
 
 
-def test_in_half_precision_a_fused_layer_is_as_near_to_fp32_as_pefts():
+def test_in_half_precision_a_lora_layer_is_as_near_to_fp32_as_pefts():
     torch.manual_seed(0)
     x, W, A, B = torch.randn(40, 32), torch.randn(24, 32), torch.randn(4, 32), 0.05 * torch.randn(24, 4)
     exact = x @ (W + 2 * B @ A).t()
@@ -115,7 +115,7 @@ def test_in_half_precision_a_fused_layer_is_as_near_to_fp32_as_pefts():
     assert (added - exact).norm() < 1.5 * (plain - exact).norm()
     A.requires_grad_(), B.requires_grad_()
     exact_A, exact_B = torch.autograd.grad((x @ (W + 2 * B @ A).t()).sum(), (A, B))
-    found_A, found_B = torch.autograd.grad(added_to(x, W, A, B).sum(), (A, B))
-    for found, wanted in ((found_A, exact_A), (found_B, exact_B)):
-        assert found.dtype == torch.float32
-        torch.testing.assert_close(found, wanted, atol=0.05 * float(wanted.norm()), rtol=0.05)
+    grad_A, grad_B = torch.autograd.grad(added_to(x, W, A, B).sum(), (A, B))
+    for gradient, expected in ((grad_A, exact_A), (grad_B, exact_B)):
+        assert gradient.dtype == torch.float32
+        torch.testing.assert_close(gradient, expected, atol=0.05 * float(expected.norm()), rtol=0.05)

@@ -9,9 +9,9 @@ torch = pytest.importorskip("torch")
 from tests.support.prompts import ask
 
 from bedside.core.protocols import Launch
-from bedside.core.types import Thumb
+from bedside.core.types import UnpairedPreference
 from bedside.training.objectives.dpo import DPO, DPOLoss
-from bedside.training.objectives.kto import KTO, KTOLoss, balance
+from bedside.training.objectives.kto import KTO, KTOLoss, class_weights
 from bedside.training.objectives.sft import SFT
 from bedside.training.scores import Scores
 
@@ -26,7 +26,7 @@ def sigmoid(x):
     return 1 / (1 + math.exp(-x))
 
 
-def scores(logp, reference=None, wanted=None, z=None, tokens=None, tokens_mean=1.0):
+def scores(logp, reference=None, label=None, z=None, tokens=None, tokens_mean=1.0):
     logp_BK = logp if logp.dim() == 2 else logp[:, None]
     zeros = torch.zeros_like(logp_BK.detach())
     return Scores(
@@ -34,20 +34,20 @@ def scores(logp, reference=None, wanted=None, z=None, tokens=None, tokens_mean=1
         reference_BK=zeros if reference is None else reference.view_as(logp_BK),
         tokens_BK=zeros + 1 if tokens is None else tokens.view_as(logp_BK),
         tokens_mean=tokens_mean,
-        wanted_B=None if wanted is None else torch.tensor(wanted),
+        label_B=None if label is None else torch.tensor(label),
         z=None if z is None else t(z)[0],
     )
 
 
 def test_kto_by_hand():
-    # z = 2; the wanted row gains 12 − 2, the unwanted one 2 − 12
-    loss_B = KTOLoss(0.1, 1.0, 2.0).loss(scores(t(12.0, 12.0), wanted=[True, False], z=2.0))
+    # z = 2; the desirable row gains 12 − 2, the undesirable one 2 − 12
+    loss_B = KTOLoss(0.1, 1.0, 2.0).loss(scores(t(12.0, 12.0), label=[True, False], z=2.0))
     close(loss_B, t(1 - sigmoid(1.0), 2 * (1 - sigmoid(-1.0))))
 
 
 def test_kto_at_the_reference_is_half_of_the_weight_with_a_quarter_of_its_slope():
     ratio_B = t(0.0, 0.0, grad=True)
-    loss_B = KTOLoss(0.1, 1.0, 3.0).loss(scores(ratio_B, wanted=[True, False], z=0.0))
+    loss_B = KTOLoss(0.1, 1.0, 3.0).loss(scores(ratio_B, label=[True, False], z=0.0))
     loss_B.sum().backward()
     close(loss_B.detach(), t(0.5, 1.5))
     close(ratio_B.grad, t(-0.1 / 4, 3 * 0.1 / 4))
@@ -79,7 +79,7 @@ def test_sft_is_the_mean_over_tokens_of_the_batch():
 
 
 @pytest.mark.parametrize(
-    ("wanted", "unwanted", "weights"),
+    ("desirable", "undesirable", "weights"),
     [
         (40, 40, (1.0, 1.0)),
         (40, 30, (1.0, 1.0)),  # 4/3 is still inside
@@ -89,17 +89,17 @@ def test_sft_is_the_mean_over_tokens_of_the_batch():
         (0, 40, (1.0, 1.0)),
     ],
 )
-def test_class_weights_bring_the_ratio_between_1_and_4_thirds(wanted, unwanted, weights):
-    assert balance(wanted, unwanted) == pytest.approx(weights)
-    rows = [Thumb(ask(str(i)), "x", i < wanted) for i in range(wanted + unwanted)]
-    fitted = KTO().open(Launch()).fitted(rows)
-    assert (fitted.desirable_weight, fitted.undesirable_weight) == pytest.approx(weights)
+def test_class_weights_bring_the_ratio_between_1_and_4_thirds(desirable, undesirable, weights):
+    assert class_weights(desirable, undesirable) == pytest.approx(weights)
+    rows = [UnpairedPreference(ask(str(i)), "x", i < desirable) for i in range(desirable + undesirable)]
+    objective = KTO().open(Launch()).for_data(rows)
+    assert (objective.desirable_weight, objective.undesirable_weight) == pytest.approx(weights)
 
 
 def test_weights_that_the_config_gives_are_kept():
-    rows = [Thumb(ask(str(i)), "x", i < 1) for i in range(9)]
-    fitted = KTO(desirable_weight=1.0).open(Launch()).fitted(rows)
-    assert (fitted.desirable_weight, fitted.undesirable_weight) == (1.0, 1.0)
+    rows = [UnpairedPreference(ask(str(i)), "x", i < 1) for i in range(9)]
+    objective = KTO(desirable_weight=1.0).open(Launch()).for_data(rows)
+    assert (objective.desirable_weight, objective.undesirable_weight) == (1.0, 1.0)
 
 
 @pytest.mark.parametrize("shift", [-30.0, 0.5, 30.0])
@@ -110,13 +110,13 @@ def test_dpo_sees_only_the_margin(shift):
 
 def test_gradients_match_finite_differences():
     torch.autograd.gradcheck(lambda x: DPOLoss(0.3, 0.1).loss(scores(x)), torch.randn(3, 2).double().requires_grad_())
-    wanted = [True, False, True]
+    desirable = [True, False, True]
     torch.autograd.gradcheck(
-        lambda x: KTOLoss(0.3).loss(scores(x, wanted=wanted, z=0.5)), (t(1.0, -2.0, 0.1, grad=True),)
+        lambda x: KTOLoss(0.3).loss(scores(x, label=desirable, z=0.5)), (t(1.0, -2.0, 0.1, grad=True),)
     )
 
 
 def test_far_margins_stay_finite():
     far_BK = torch.tensor([[1e4, -1e4], [-1e4, 1e4]], dtype=torch.float64)
     assert torch.isfinite(DPO().open(Launch()).loss(scores(far_BK))).all()
-    assert torch.isfinite(KTOLoss(0.1).loss(scores(t(1e4, -1e4), wanted=[False, True], z=0.0))).all()
+    assert torch.isfinite(KTOLoss(0.1).loss(scores(t(1e4, -1e4), label=[False, True], z=0.0))).all()

@@ -15,16 +15,17 @@ from bedside import load
 from bedside.alignment import align
 from bedside.config.plugins import find
 from bedside.config.rendering import path
-from bedside.core.distributed import Alone, rejoin, share
-from bedside.core.errors import BedsideError, ConfigError, Lost, StageError
-from bedside.core.protocols import Launch, Silent
-from bedside.models.budget import Purse
+from bedside.core.distributed import SingleRank, rejoin, share
+from bedside.core.errors import BedsideError, ConfigError, RankLost, StageError
+from bedside.core.protocols import Launch
+from bedside.models.budget import Budget
 from bedside.run import environment, launcher
-from bedside.run.launcher import Started, started
-from bedside.run.session import Session
-from bedside.run.stage_cache import Store
-from bedside.training import collectives as engine
-from bedside.training.logprobs import Exchange
+from bedside.run.context import RunContext
+from bedside.run.launcher import ProcessInfo, process_info
+from bedside.run.opener import Opener
+from bedside.run.stage_cache import StageCache
+from bedside.training import collectives
+from bedside.training.logprobs import TokenizedExchange
 from bedside.training.trainer import Mismatch, kl_estimate
 
 
@@ -50,7 +51,7 @@ class Thread:
         try:
             self.here.wait(timeout=60)
         except threading.BrokenBarrierError:
-            raise Lost from None
+            raise RankLost from None
 
 
 def side_by_side(world, work):
@@ -59,7 +60,7 @@ def side_by_side(world, work):
 
     def one(rank):
         try:
-            return work(Thread(rank, world, table, here) if world > 1 else Alone())
+            return work(Thread(rank, world, table, here) if world > 1 else SingleRank())
         except (BedsideError, OSError) as error:
             return error
 
@@ -83,7 +84,7 @@ def stage(root, worked, fails=()):
             return [f"{row} of 14" for row in rows]
 
         plan = [[2 * n, 2 * n + 1] for n in range(7)]
-        return Store(root, ranks=ranks).map("answer", "spec", list(range(14)), work, str, plan).all()
+        return StageCache(root, ranks=ranks).map("answer", "spec", list(range(14)), work, str, plan).all()
 
     return run
 
@@ -100,14 +101,14 @@ def test_each_batch_is_done_once_by_its_rank_and_the_files_are_those_of_one(worl
     assert rows == [[f"{i} of 14" for i in range(14)]] * world
     assert sorted(worked) == sorted((n % world, n) for n in range(7))
     assert files(tmp_path / "several") == files(tmp_path / "one")
-    assert len(Store(tmp_path / "several").events()) == 2, "the first alone tells"
+    assert len(StageCache(tmp_path / "several").events()) == 2, "the first alone tells"
 
 
 @pytest.mark.parametrize(("first", "then"), [(2, 1), (2, 3), (1, 2), (3, 2)])
 def test_what_fails_on_one_rank_is_raised_on_all_and_any_number_of_ranks_goes_on(first, then, tmp_path):
     worked: list = []
-    told = side_by_side(first, stage(tmp_path / "several", worked, fails=[5]))
-    assert all(isinstance(error, StageError) and "batch 5 broke" in str(error) for error in told)
+    errors = side_by_side(first, stage(tmp_path / "several", worked, fails=[5]))
+    assert all(isinstance(error, StageError) and "batch 5 broke" in str(error) for error in errors)
     side_by_side(then, stage(tmp_path / "several", worked))
     assert sorted(number for _, number in worked) == list(range(7)), "no batch is lost, none is done twice"
     side_by_side(1, stage(tmp_path / "one", []))
@@ -119,7 +120,7 @@ def test_a_full_disk_of_one_rank_is_told_by_all(tmp_path):
         raise OSError(28, "No space left on device", "there")
 
     def run(ranks):
-        return Store(tmp_path, ranks=ranks).map("answer", "spec", [1], work, str, [[0]])
+        return StageCache(tmp_path, ranks=ranks).map("answer", "spec", [1], work, str, [[0]])
 
     own, other = side_by_side(2, run)
     assert isinstance(own, OSError)
@@ -128,7 +129,7 @@ def test_a_full_disk_of_one_rank_is_told_by_all(tmp_path):
 
 def test_ranks_that_would_do_other_work_stop(tmp_path):
     def run(ranks):
-        return Store(tmp_path, (f"{ranks.rank} threads",), ranks=ranks).map("answer", "", [1], list, int)
+        return StageCache(tmp_path, (f"{ranks.rank} threads",), ranks=ranks).map("answer", "", [1], list, int)
 
     assert all("do not do the same work" in str(error) for error in side_by_side(2, run))
 
@@ -138,9 +139,9 @@ def test_a_rank_that_is_gone_is_noticed(tmp_path):
         if ranks.rank == 1:
             ranks.here.abort()
             return None
-        return Store(tmp_path, ranks=ranks).map("answer", "", [1], list, int)
+        return StageCache(tmp_path, ranks=ranks).map("answer", "", [1], list, int)
 
-    assert isinstance(side_by_side(2, run)[0], Lost)
+    assert isinstance(side_by_side(2, run)[0], RankLost)
 
 
 def gradients(world, turns=5):
@@ -150,7 +151,7 @@ def gradients(world, turns=5):
     def run(ranks):
         weights = [torch.full((400,), 0.3, requires_grad=True) for _ in range(3)]
         for turn in (list(range(turns))[start : start + world] for start in range(0, turns, world)):
-            with engine.added_in_order(ranks, weights, len(turn)):
+            with collectives.add_gradients_in_order(ranks, weights, len(turn)):
                 for i in share(ranks, turn):
                     sum((w * w * row).sum() for w, row in zip(weights, rows[i], strict=True)).backward()
         return [w.grad for w in weights]
@@ -167,11 +168,13 @@ def test_gradients_have_the_bits_of_one_process_on_every_rank(world):
 
 def test_weights_that_differ_in_one_bit_are_not_kept():
     def run(ranks, nudge=0.0):
-        engine.same_weights(ranks, [torch.ones(3), torch.ones(2, dtype=torch.bfloat16) + ranks.rank * nudge])
+        collectives.require_same_weights(
+            ranks, [torch.ones(3), torch.ones(2, dtype=torch.bfloat16) + ranks.rank * nudge]
+        )
 
     assert side_by_side(2, run) == [None, None]
-    told = side_by_side(2, lambda ranks: run(ranks, 0.01))
-    assert all("trained different weights" in str(error) for error in told)
+    errors = side_by_side(2, lambda ranks: run(ranks, 0.01))
+    assert all("trained different weights" in str(error) for error in errors)
 
 
 @pytest.mark.parametrize("packed", [True, False], ids=["packed", "padded"])
@@ -181,12 +184,12 @@ def test_the_kl_term_is_the_whole_batch_s_to_the_bit_and_its_passes_are_shared(p
     from bedside.training import logprobs
 
     model = AutoModelForCausalLM.from_pretrained(tiny["llama"], dtype=torch.float32)
-    texts = [Exchange((5 + i, *range(6, 30 + i)), (7, 3 + i, 9)) for i in range(12)]
+    texts = [TokenizedExchange((5 + i, *range(6, 30 + i)), (7, 3 + i, 9)) for i in range(12)]
     pairs = [Mismatch(text, -50.0 - i) for i, text in enumerate(texts)]
     monkeypatch.setattr(logprobs, "pack_tokens", lambda _: 100)
     monkeypatch.setattr(logprobs.padding, "MAX_TOKENS", 100)
     if not packed:
-        monkeypatch.setattr(logprobs, "body_of", lambda _: None)
+        monkeypatch.setattr(logprobs, "find_backbone", lambda _: None)
     seen: list[int] = []
     for name in ("_packed_logps", "_padded_logps"):
         way = getattr(logprobs, name)
@@ -202,36 +205,36 @@ def test_the_kl_term_is_the_whole_batch_s_to_the_bit_and_its_passes_are_shared(p
     assert len(seen) == passes, "no pass is made twice"
 
 
-TOLD = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}
+VARIABLES = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}
 
 
 @pytest.mark.parametrize(
-    ("told", "read"),
+    ("environ", "expected"),
     [
-        ({}, Started()),
-        (TOLD, Started(1, 2, 1)),
-        ({"WORLD_SIZE": "1", "RANK": "0", "LOCAL_RANK": "0"}, Started()),
-        ({"WORLD_SIZE": "2"}, Started(0, 2, 0, ("RANK", "MASTER_ADDR", "MASTER_PORT"))),
+        ({}, ProcessInfo()),
+        (VARIABLES, ProcessInfo(1, 2, 1)),
+        ({"WORLD_SIZE": "1", "RANK": "0", "LOCAL_RANK": "0"}, ProcessInfo()),
+        ({"WORLD_SIZE": "2"}, ProcessInfo(0, 2, 0, ("RANK", "MASTER_ADDR", "MASTER_PORT"))),
         (
             {"OMPI_COMM_WORLD_SIZE": "4", "OMPI_COMM_WORLD_RANK": "3"},
-            Started(3, 4, 0, ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")),
+            ProcessInfo(3, 4, 0, ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")),
         ),
-        ({"ACCELERATE_MIXED_PRECISION": "no", "ACCELERATE_USE_CPU": "True"}, Started(accelerated=True)),
-        ({**TOLD, "ACCELERATE_MIXED_PRECISION": "no"}, Started(1, 2, 1)),
+        ({"ACCELERATE_MIXED_PRECISION": "no", "ACCELERATE_USE_CPU": "True"}, ProcessInfo(accelerated=True)),
+        ({**VARIABLES, "ACCELERATE_MIXED_PRECISION": "no"}, ProcessInfo(1, 2, 1)),
     ],
 )
-def test_what_a_launcher_says_is_read(told, read):
-    assert started(told) == read
+def test_what_a_launcher_says_is_read(environ, expected):
+    assert process_info(environ) == expected
 
 
 def test_more_processes_than_cards_are_refused():
     launcher._require_one_kind(["cuda", "cuda"])
     launcher._require_one_kind(["cpu", "cpu"])
-    with pytest.raises(ConfigError, match="3 processes were started, and 2 of them found a card .* set device: cpu"):
+    with pytest.raises(ConfigError, match="3 processes were started, and 2 of them have a GPU .* set device: cpu"):
         launcher._require_one_kind(["cuda", "cuda", "cpu"])
 
 
-class Pair(Alone):
+class TwoRanks(SingleRank):
     """The first of two, of whom the other says the same."""
 
     world = 2
@@ -240,33 +243,35 @@ class Pair(Alone):
         return [mine, mine]
 
 
-def shared(tmp_path, *sets) -> Session:
-    outside = {"secret": lambda name: None, "purse": Purse(), "memory": None}
-    return Session(load(path("demo.yaml"), sets), Store(tmp_path, ranks=Pair()), Launch(), Silent(), None, outside)
+def shared(tmp_path, *sets) -> RunContext:
+    resources = {"secret": lambda name: None, "budget": Budget(), "judgement_cache": None}
+    config = load(path("demo.yaml"), sets)
+    opener = Opener(config, Launch(world=2), tmp_path, None, resources)
+    return RunContext(config, opener, StageCache(tmp_path, ranks=TwoRanks()))
 
 
 def test_an_endpoint_and_dropout_are_refused_in_two_processes(tmp_path):
     http = find("model", "http")(model="m", url="http://127.0.0.1:1/v1", usd_per_million_in=0, usd_per_million_out=0)
-    with pytest.raises(ConfigError, match="each count their own spending; start one"):
-        shared(tmp_path).open(http)
+    with pytest.raises(ConfigError, match="each count their own spending; start one process"):
+        shared(tmp_path).opener.open(http)
     with pytest.raises(ConfigError, match="dropout draws from one stream"):
         align._require_no_dropout(shared(tmp_path, "align.lora.dropout=0.1"))
 
 
 def test_a_second_process_that_has_met_nobody_is_ended_without_a_word(monkeypatch):
-    monkeypatch.setattr(launcher, "STARTED", Started(rank=1, world=2))
-    monkeypatch.setattr(environment, "STARTED", Started(rank=1, world=2))
+    monkeypatch.setattr(launcher, "STARTED", ProcessInfo(rank=1, world=2))
+    monkeypatch.setattr(environment, "STARTED", ProcessInfo(rank=1, world=2))
     monkeypatch.setenv("RANK", "1")
     with pytest.raises(SystemExit) as left:
-        environment._ended()
+        environment._on_terminate()
     assert left.value.code == 0
     monkeypatch.delenv("RANK")
-    with pytest.raises(Lost):
-        environment._ended()
+    with pytest.raises(RankLost):
+        environment._on_terminate()
 
 
 def test_the_first_process_always_tells_of_one_that_is_gone(monkeypatch):
-    monkeypatch.setattr(environment, "STARTED", Started(rank=0, world=2))
+    monkeypatch.setattr(environment, "STARTED", ProcessInfo(rank=0, world=2))
     monkeypatch.setenv("RANK", "0")
-    with pytest.raises(Lost):
-        environment._ended()
+    with pytest.raises(RankLost):
+        environment._on_terminate()

@@ -14,24 +14,25 @@ import bedside
 from bedside import api
 from bedside.alignment import single_stage
 from bedside.core.errors import ConfigError
-from bedside.core.protocols import Silent
-from bedside.core.results import GateState
+from bedside.core.gates import GateState
+from bedside.core.protocols import SilentProgress
 from bedside.data.io import write_jsonl
 from bedside.run import environment
+from bedside.run.context import open_run
 
 
 @pytest.mark.slow
 def test_a_training_leaves_its_curve_for_tensorboard(tiny, tmp_path, coin):  # noqa: F811
     loader = pytest.importorskip("tensorboard.backend.event_processing.event_file_loader")
-    session = api.session(bedside.load(write_config(tmp_path, tiny["llama"]), ["report_to=tensorboard"]), Silent())
+    run = open_run(bedside.load(write_config(tmp_path, tiny["llama"]), ["report_to=tensorboard"]), SilentProgress())
     rows = [{"prompt": f"How much {i}?", "completion": f"Take {i}.", "label": i % 2 == 0} for i in range(12)]
     write_jsonl(tmp_path / "kto.jsonl", rows)
-    single_stage.train(session, "kto", tmp_path / "kto.jsonl", tmp_path / "adapter")
-    (log,) = [path for path in (session.store.root / "tensorboard").rglob("*") if path.is_file()]
+    single_stage.train(run, {"kind": "kto"}, tmp_path / "kto.jsonl", tmp_path / "adapter")
+    (log,) = [path for path in (run.folder / "tensorboard").rglob("*") if path.is_file()]
     events = loader.EventFileLoader(str(log)).Load()
-    found = [(e.step, v.tensor.float_val[0]) for e in events for v in e.summary.value if v.tag == "train/loss"]
-    assert [step for step, _ in found] == [1, 2, 3]
-    assert found[0][1] == pytest.approx(0.5, abs=0.01)  # KTO at its reference: half a lambda
+    losses = [(e.step, v.tensor.float_val[0]) for e in events for v in e.summary.value if v.tag == "train/loss"]
+    assert [step for step, _ in losses] == [1, 2, 3]
+    assert losses[0][1] == pytest.approx(0.5, abs=0.01)  # KTO at its reference: half a lambda
 
 
 def test_a_package_that_is_not_installed_is_said_before_anything_is_trained(tiny, tmp_path):
@@ -41,8 +42,8 @@ def test_a_package_that_is_not_installed_is_said_before_anything_is_trained(tiny
     with pytest.raises(ConfigError, match=f"pip install {missing}"):
         bedside.align(config)
     assert not (tmp_path / "runs").exists()
-    said = [gate for gate in api.check(config) if gate.state is GateState.FAIL]
-    assert any("pip install" in gate.reason for gate in said)
+    failed = [gate for gate in api.check(config).findings if gate.state is GateState.FAIL]
+    assert any("pip install" in gate.reason for gate in failed)
 
 
 def test_a_tracker_that_stops_in_the_middle_is_named_and_no_traceback_is_shown(tmp_path, monkeypatch, capsys):
@@ -52,7 +53,7 @@ def test_a_tracker_that_stops_in_the_middle_is_named_and_no_traceback_is_shown(t
         importlib.import_module("trackio").init()
     assert ended.value.code == 1
     said = capsys.readouterr().err
-    assert said.startswith("error: report_to: trackio: No key here.; mend that or say report_to: none")
+    assert said.startswith("error: report_to: trackio: No key here.; fix that or set report_to: none")
     assert said.endswith("finished work is kept\n")
 
 

@@ -12,8 +12,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from bedside.config.plugins import find, open_plugin
 from bedside.core.protocols import Launch
-from bedside.core.types import Dialogue, Pair, Thumb
-from bedside.data import trl_format as columns
+from bedside.core.types import Demonstration, PreferencePair, UnpairedPreference
+from bedside.data import trl_format
 from bedside.training import train
 from bedside.training.chat_template import Renderer
 from bedside.training.logprobs import logps
@@ -21,11 +21,18 @@ from bedside.training.trainer import kl_estimate, row_scores
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
-TEXTS = ["Take two with water.", "I cannot help with that.", "See a doctor today.", "No.", "Rest, and drink.", "Ask."]
+TEXTS = [
+    "Take two with water.",
+    "I cannot help with that.",
+    "See a doctor today.",
+    "No.",
+    "Rest, and drink.",
+    "Ask.",
+]
 ROWS = {
-    "kto": [Thumb(ask(f"How much {i}?", group=f"g{i}"), text, i % 3 == 0) for i, text in enumerate(TEXTS)],
-    "dpo": [Pair(ask(f"How much {i}?", group=f"g{i}"), text, text[::-1]) for i, text in enumerate(TEXTS)],
-    "sft": [Dialogue(ask(f"How much {i}?", group=f"g{i}"), text) for i, text in enumerate(TEXTS)],
+    "kto": [UnpairedPreference(ask(f"How much {i}?", group=f"g{i}"), text, i % 3 == 0) for i, text in enumerate(TEXTS)],
+    "dpo": [PreferencePair(ask(f"How much {i}?", group=f"g{i}"), text, text[::-1]) for i, text in enumerate(TEXTS)],
+    "sft": [Demonstration(ask(f"How much {i}?", group=f"g{i}"), text) for i, text in enumerate(TEXTS)],
 }
 
 
@@ -49,13 +56,13 @@ class Oracle:
 
 
 def ours(oracle, kind):
-    objective = open_plugin(find("objective", kind)(), Launch(), {}).fitted(ROWS[kind])
+    objective = open_plugin(find("objective", kind)(), Launch(), {}).for_data(ROWS[kind])
     encoded = train.encode(ROWS[kind], oracle)
-    mismatched = train._mismatches(range(len(encoded)), [row.group for row in encoded])
-    planned = [train.Planned(tuple(range(len(encoded))), mismatched if objective.needs_mismatch else ())]
+    mismatched = train.mismatched_pairs(range(len(encoded)), [row.group for row in encoded])
+    planned = [train.PlannedBatch(tuple(range(len(encoded))), mismatched if objective.needs_mismatch else ())]
     texts = train.exchanges(encoded, planned)
     with torch.no_grad(), oracle.model.disable_adapter():
-        references = [train.Nats(float(x)) for x in logps(oracle.model, texts, oracle.renderer.pad_id)]
+        references = [train.SequenceLogprob(float(x)) for x in logps(oracle.model, texts, oracle.renderer.pad_id)]
     (batch,) = train.batches(encoded, planned, references if objective.needs_reference else None)
     pad_id = oracle.renderer.pad_id
     z = kl_estimate(oracle.model, batch.mismatches, pad_id)
@@ -64,7 +71,7 @@ def ours(oracle, kind):
 
 
 def theirs(oracle, kind, objective, tmp_path):
-    make = {"kto": columns.thumb_row, "dpo": columns.pair_row, "sft": _sft_row}[kind]
+    make = {"kto": trl_format.unpaired_row, "dpo": trl_format.pair_row, "sft": _sft_row}[kind]
     keep = {"prompt", "completion", "label", "chosen", "rejected"}
     rows = [{k: v for k, v in make(row).items() if k in keep} for row in ROWS[kind]]
     config, trainer = {
@@ -88,17 +95,19 @@ def theirs(oracle, kind, objective, tmp_path):
         train_sampling_strategy="sequential",
         **more,
     )
-    made = trainer(oracle.model, args=args, train_dataset=Dataset.from_list(rows), processing_class=oracle.tokenizer)
-    for name, weight in made.model.named_parameters():
+    trainer_under_test = trainer(
+        oracle.model, args=args, train_dataset=Dataset.from_list(rows), processing_class=oracle.tokenizer
+    )
+    for name, weight in trainer_under_test.model.named_parameters():
         if "lora_B.ref." in name:  # TRL's reference is a copy of the adapter it was given; ours here is the base
             torch.nn.init.zeros_(weight)
-    batch = next(iter(made.get_train_dataloader()))
+    batch = next(iter(trainer_under_test.get_train_dataloader()))
     oracle.model.train()
-    return made.compute_loss(made.model, batch)
+    return trainer_under_test.compute_loss(trainer_under_test.model, batch)
 
 
 def _sft_row(row):
-    return columns.thumb_row(Thumb(row.prompt, row.answer, True))
+    return trl_format.unpaired_row(UnpairedPreference(row.prompt, row.answer, True))
 
 
 def compared(folder, kind):

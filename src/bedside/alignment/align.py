@@ -1,9 +1,9 @@
-"""The whole run: split the data, run cycles, open the sealed test once, say what may ship and why.
+"""The whole run: split the data, run cycles, open the held-out test once, say what may be released and why.
 
-    train teaches · valid selects · test is opened at the end and gives every reported number
+    train fits · valid selects · test is opened at the end and gives every reported number
 
-``align(session)`` is what the command line and a notebook both call. Calling it again reads what is finished
-and goes on with what is not.
+The command line and a notebook both call ``align(run)``. A second call reads what is finished and continues with the
+rest.
 """
 
 from dataclasses import replace
@@ -14,95 +14,95 @@ from bedside.config.plugins import asks_for
 from bedside.core.errors import ConfigError
 from bedside.core.results import Candidate, CycleReport, RunSummary
 from bedside.data import splits
-from bedside.run import experiment, exports
-from bedside.run.experiment import Experiment
-from bedside.run.session import Session
+from bedside.run import exports
+from bedside.run.context import RunContext
+from bedside.run.experiment import Experiment, constraints, metric, read_parts
 from bedside.safety.gates import Plateau
 
 
-def align(session: Session) -> RunSummary:
+def align(run: RunContext) -> RunSummary:
     """Run or resume, write ``summary.json``, and return what it says."""
-    session.require_training()
-    _require_no_dropout(session)
-    parts = experiment.read_parts(session.config, session.launch)
-    bench = _bench(session, parts)
-    cycles = _cycles(bench)
-    told = summary.of(held_out_test.outcome(bench, parts, cycles))
-    if session.first:
-        summary.write(told, session.store.root)
-        exports.shipped(session.store.root, told.ships)
-    return told
+    run.opener.require_local_target()
+    _require_no_dropout(run)
+    parts = read_parts(run.config, run.launch)
+    experiment = _open_experiment(run, parts)
+    cycles = _cycles(experiment)
+    run_summary = summary.summarize(held_out_test.open_test(experiment, parts, cycles))
+    if run.is_main_process:
+        summary.write(run_summary, run.folder)
+        exports.release(run.folder, run_summary.released)
+    return run_summary
 
 
-def _bench(session: Session, parts: splits.Parts) -> Experiment:
-    config = session.config
-    _no_policy_selects(session)
-    judges = {name: session.open(config.judges[name]) for name in {config.align.judge, config.selecting_judge}}
-    metric = experiment.metric(config)
-    bench = Experiment(
-        session=session,
+def _open_experiment(run: RunContext, parts: splits.DataParts) -> Experiment:
+    config = run.config
+    _no_policy_selects(run)
+    judges = {name: run.opener.open(config.judges[name]) for name in {config.align.judge, config.selecting_judge}}
+    run_metric = metric(config)
+    experiment = Experiment(
+        run=run,
         train=parts.train,
         valid=parts.valid,
-        trains=judges[config.align.judge],
-        selects=judges[config.selecting_judge],
-        metric=metric,
-        constraints=experiment.constraints(config, metric),
+        training_judge=judges[config.align.judge],
+        selecting_judge=judges[config.selecting_judge],
+        metric=run_metric,
+        constraints=constraints(config, run_metric),
     )
-    if bench.one_judge:
-        session.progress.say(
+    if experiment.one_judge:
+        run.progress.say(
             f"judge {config.align.judge} both labels the training answers and selects: nothing independent "
             "checks it. Name another in select.judge."
         )
-    return bench
+    return experiment
 
 
-def _require_no_dropout(session: Session) -> None:
+def _require_no_dropout(run: RunContext) -> None:
     """ConfigError where several processes would each draw their own."""
-    if session.store.ranks.world > 1 and session.config.align.lora.dropout:
+    if run.launch.world > 1 and run.config.align.lora.dropout:
         raise ConfigError("align.lora.dropout draws from one stream, and several processes have several: set it to 0")
 
 
-def _no_policy_selects(session: Session) -> None:
-    """The policy in training may label its own answers, as an experiment; it never says which of it is best."""
-    config = session.config
+def _no_policy_selects(run: RunContext) -> None:
+    """The policy in training may label its own answers, as an experiment; it never selects."""
+    config = run.config
     if asks_for(config.judges[config.selecting_judge], "policy"):
         raise ConfigError(
             f"select.judge: {config.selecting_judge} is the policy in training and cannot select itself; name another"
         )
     if asks_for(config.judges[config.align.judge], "policy"):
-        session.progress.say(
+        run.progress.say(
             f"EXPERIMENT ONLY: judge {config.align.judge} is the policy in training. It marks its own work, and its "
             "marks change as it learns. For a run that means anything, use self (the target, frozen) or another judge."
         )
 
 
-def _cycles(bench: Experiment) -> list[CycleReport]:
-    """Up to ``align.cycles`` of them; each starts from what the last one carried."""
-    config = bench.session.config
-    carried, _ = measured(bench, "target", bench.session.target.checkpoint)
+def _cycles(experiment: Experiment) -> list[CycleReport]:
+    """At most ``align.cycles`` cycles; each starts from the checkpoint that the last one selected."""
+    config = experiment.run.config
+    selected, _ = measured(experiment, "target", experiment.run.target.checkpoint)
     plateau = Plateau(config.gates.plateau, config.gates.plateau_gain)
-    overalls = [_overall(carried)]
+    overalls = [_overall(selected)]
     reports: list[CycleReport] = []
     for number in range(1, config.align.cycles + 1):
-        report = run_cycle(_judged_by(bench, carried), number, carried)
-        carried = next(c for c in report.candidates if c.name == report.carried)
-        overalls.append(_overall(carried))
-        report = summary.with_gate(report, plateau.gate(overalls))
+        report = run_cycle(_judged_by(experiment, selected), number, selected)
+        selected = next(c for c in report.candidates if c.name == report.selected)
+        overalls.append(_overall(selected))
+        report = summary.with_gate(report, plateau.gate(overalls, subject=selected.name))
         reports.append(report)
-        if bench.session.first:
-            summary.write_cycle(report, bench.session.store.root)
+        if experiment.run.is_main_process:
+            summary.write_cycle(report, experiment.run.folder)
         if report.stopped:
-            bench.session.progress.say(f"no further cycle: {report.stopped}")
+            experiment.run.progress.say(f"no further cycle: {report.stopped}")
             break
     return reports
 
 
-def _judged_by(bench: Experiment, carried: Candidate) -> Experiment:
-    """The same bench, its training judge moved on to what was carried, where the judge is the policy itself."""
-    plugin = bench.session.config.judges[bench.session.config.align.judge]
+def _judged_by(experiment: Experiment, selected: Candidate) -> Experiment:
+    """The same experiment, its training judge replaced by the selected checkpoint where the policy judges itself."""
+    plugin = experiment.run.config.judges[experiment.run.config.align.judge]
     if not asks_for(plugin, "policy"):
-        return bench
-    return replace(bench, trains=bench.session.open(plugin, carried.checkpoint))
+        return experiment
+    return replace(experiment, training_judge=experiment.run.opener.open(plugin, selected.checkpoint))
 
 
 def _overall(candidate: Candidate) -> float:

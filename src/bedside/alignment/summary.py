@@ -1,10 +1,9 @@
-"""What a run says in the end: the one value that report, card and ``--json`` render.
+"""The summary of a finished run: the one value that report, card and ``--json`` show.
 
-measures   the carried checkpoint on the sealed test; before: the target on the same prompts
-gates      decisive ones first: a run ships if every one of them is PASS
+measures   the selected checkpoint on the held-out test; before: the target on the same prompts
+gates      those that decide: a checkpoint may be released if every one of them is PASS
 verdict    one sentence
-
-What a reader needs to trace a figure: which data, model, judges, settings, machine, when. All as text.
+facts      which data, model, judges, settings, machine and when, as text: what traces a figure
 """
 
 from collections import Counter
@@ -21,30 +20,18 @@ from pydantic import TypeAdapter
 from bedside.config import loader as configs
 from bedside.config.plugins import asks_for
 from bedside.core.errors import DataError
+from bedside.core.gates import Gate, GateState, gates_json
 from bedside.core.hashing import digest
+from bedside.core.measures import Measure, measure_json, measures_json
 from bedside.core.protocols import Metric
-from bedside.core.results import (
-    Axes,
-    Baseline,
-    Candidate,
-    CycleReport,
-    Example,
-    Flow,
-    Gate,
-    GateState,
-    Measure,
-    RunSummary,
-    decisions,
-    short,
-    shorts,
-)
-from bedside.core.types import Checkpoint, Judged, Prompt
+from bedside.core.results import Axes, Baseline, Candidate, CycleReport, Example, FilterCounts, RunSummary
+from bedside.core.types import Checkpoint, JudgedResponse, Prompt
 from bedside.data.io import write_json
 from bedside.run.experiment import unconfirmed
 from bedside.safety import evaluate
 
 if TYPE_CHECKING:
-    from bedside.run.session import Session
+    from bedside.run.context import RunContext
 
 
 FILE = "summary.json"
@@ -53,20 +40,20 @@ EXAMPLES = 3
 
 @dataclass(frozen=True)
 class Outcome:
-    """What is left when the cycles are over and the sealed test was read."""
+    """The cycles of a run, and the rows of its held-out test."""
 
-    session: "Session"
+    run: "RunContext"
     metric: Metric
     parts: Mapping[str, Sequence[Prompt]]
-    flows: Sequence[Flow]
+    filter_counts: Sequence[FilterCounts]
     """How the data became three parts."""
     cycles: Sequence[CycleReport]
-    carried: Candidate
-    before: list[Judged]
-    after: list[Judged]
-    baselines: Mapping[str, list[Judged]]
+    selected: Candidate
+    before: list[JudgedResponse]
+    after: list[JudgedResponse]
+    baselines: Mapping[str, list[JudgedResponse]]
     gates: Sequence[Gate]
-    """Those that decide whether the carried checkpoint ships."""
+    """Those that decide whether the selected checkpoint may be released."""
     comparisons: Sequence[Gate]
     one_judge: bool
     skipped: tuple[str, ...] = ()
@@ -75,16 +62,17 @@ class Outcome:
     pressure: tuple[Measure, ...] = ()
 
 
-def of(outcome: Outcome) -> RunSummary:
-    told = evaluate.evaluate(outcome.after, [outcome.metric])
+def summarize(outcome: Outcome) -> RunSummary:
+    """Everything that report, card and ``--json`` show of a finished run."""
+    after = evaluate.evaluate(outcome.after, [outcome.metric])
     return RunSummary(
-        name=outcome.session.config.run,
+        name=outcome.run.config.run,
         verdict=" ".join((_verdict(outcome), *unconfirmed({"test": outcome.parts["test"]}))),
-        ships=outcome.carried.name if _ships(outcome) else None,
-        carried=outcome.carried.name,
+        released=outcome.selected.name if _may_be_released(outcome) else None,
+        selected=outcome.selected.name,
         definitions=outcome.metric.definitions(),
         before=evaluate.evaluate(outcome.before, [outcome.metric]),
-        after=told,
+        after=after,
         by=_segments(outcome),
         baselines=tuple(
             Baseline(name, evaluate.evaluate(rows, [outcome.metric])) for name, rows in outcome.baselines.items()
@@ -92,46 +80,46 @@ def of(outcome: Outcome) -> RunSummary:
         gates=tuple(outcome.gates),
         comparisons=tuple(outcome.comparisons),
         cycles=tuple(outcome.cycles),
-        flows=tuple(outcome.flows),
+        filter_counts=tuple(outcome.filter_counts),
         mix={name: _mix(prompts) for name, prompts in outcome.parts.items()},
         cells=evaluate.cells(outcome.after),
         examples=tuple(_examples(outcome)),
-        facts=provenance(outcome.session, outcome.parts, outcome.carried.checkpoint, outcome.after),
+        facts=provenance(outcome.run, outcome.parts, outcome.selected.checkpoint, outcome.after),
         untested=tuple(_untested(outcome)),
         axes=outcome.axes,
         pressure=outcome.pressure,
     )
 
 
-def as_json(told: RunSummary) -> dict[str, Any]:
+def as_json(run: RunSummary) -> dict[str, Any]:
     """``{"measures": {name: {...}}, "gates": ...}``: what ``--json`` prints."""
     return {
-        "run": told.name,
-        "verdict": told.verdict,
-        "ships": told.ships,
-        "measures": shorts(told.after),
-        "before": shorts(told.before),
-        "baselines": {b.name: shorts(b.measures) for b in told.baselines},
-        "by": {key: {name: shorts(ms) for name, ms in parts.items()} for key, parts in told.by.items()},
-        "gates": decisions(told.gates),
-        "comparisons": decisions(told.comparisons),
-        "stopped": told.cycles[-1].stopped if told.cycles else "",
-        "untested": list(told.untested),
-        **_axes(told),
+        "run": run.name,
+        "verdict": run.verdict,
+        "released": run.released,
+        "measures": measures_json(run.after),
+        "before": measures_json(run.before),
+        "baselines": {b.name: measures_json(b.measures) for b in run.baselines},
+        "by": {key: {name: measures_json(ms) for name, ms in parts.items()} for key, parts in run.by.items()},
+        "gates": gates_json(run.gates),
+        "comparisons": gates_json(run.comparisons),
+        "stopped": run.cycles[-1].stopped if run.cycles else "",
+        "untested": list(run.untested),
+        **_axes(run),
     }
 
 
-def _axes(told: RunSummary) -> dict[str, Any]:
+def _axes(run: RunSummary) -> dict[str, Any]:
     """Of the joined loop alone."""
-    if not told.axes:
+    if not run.axes:
         return {}
     four = ("safe", "helpful", "accurate", "kind")
-    rows = {a.name: {key: short(getattr(a, key)) for key in four} | {"front": a.front} for a in told.axes}
-    return {"axes": rows, "pressure": shorts(told.pressure)}
+    rows = {a.name: {key: measure_json(getattr(a, key)) for key in four} | {"front": a.front} for a in run.axes}
+    return {"axes": rows, "pressure": measures_json(run.pressure)}
 
 
-def write(told: RunSummary, run: Path) -> None:
-    write_json(run / FILE, told)
+def write(run: RunSummary, folder: Path) -> None:
+    write_json(folder / FILE, run)
 
 
 def read(run: Path) -> RunSummary:
@@ -164,24 +152,28 @@ def with_gate(report: CycleReport, gate: Gate) -> CycleReport:
     return replace(report, gates=(*report.gates, gate), stopped=stopped)
 
 
-def _ships(outcome: Outcome) -> bool:
-    return outcome.carried.checkpoint.adapter is not None and all(
+def _may_be_released(outcome: Outcome) -> bool:
+    return outcome.selected.checkpoint.adapter is not None and all(
         gate.state is GateState.PASS for gate in outcome.gates
     )
 
 
 def _verdict(outcome: Outcome) -> str:
-    """One sentence: what may ship, or the first reason why nothing may."""
-    name, rows = outcome.carried.name, len(outcome.after)
-    if outcome.carried.checkpoint.adapter is None:
-        return f"Nothing may ship: no candidate was better on valid than the target as given; {_stopped(outcome)}."
+    """One sentence: what may be released, or the first reason why nothing may."""
+    name, rows = outcome.selected.name, len(outcome.after)
+    if outcome.selected.checkpoint.adapter is None:
+        why = f"no candidate was better on valid than the target as given; {_stopped(outcome)}"
+        return f"Nothing may be released: {why}."
     missed = [gate for gate in outcome.gates if gate.state is not GateState.PASS]
     if missed:
         first = missed[0]
         more = f", and {len(missed) - 1} more did not pass" if len(missed) > 1 else ""
-        told = f"{first.name} {first.limit} is {first.state.value} ({first.reason}){more}"
-        return f"Nothing may ship: {name} was carried, but {told}. Keep the target as given."
-    return f"Ship {name}: on {rows} sealed prompts it keeps every constraint and beats every constant, at 95 % bounds."
+        why = f"{first.limited} is {first.state.value} ({first.reason}){more}"
+        return f"Nothing may be released: {name} was selected, but {why}. Keep the target as given."
+    return (
+        f"{name} may be released: on {rows} held-out prompts it meets every limit and beats every constant policy, "
+        "at 95 % bounds."
+    )
 
 
 def _stopped(outcome: Outcome) -> str:
@@ -194,10 +186,10 @@ def _segments(outcome: Outcome) -> dict[str, Mapping[str, tuple[Measure, ...]]]:
         "source": lambda prompt: prompt.source,
         "style": lambda prompt: prompt.style,
         "principle": lambda prompt: prompt.principle,
-        "twin": lambda prompt: prompt.facets.get("twin"),
+        "twin": lambda prompt: prompt.metadata.get("twin"),
     }
-    found = {name: evaluate.by(outcome.after, key, [outcome.metric]) for name, key in keys.items()}
-    return {name: parts for name, parts in found.items() if name == "source" or len(parts) > 1}
+    segments = {name: evaluate.by(outcome.after, key, [outcome.metric]) for name, key in keys.items()}
+    return {name: parts for name, parts in segments.items() if name == "source" or len(parts) > 1}
 
 
 def _mix(prompts: Sequence[Prompt]) -> dict[str, int]:
@@ -213,7 +205,7 @@ def _examples(outcome: Outcome) -> list[Example]:
     return [_example(before, after) for before, after in changed[: EXAMPLES - 1] + harmless[:1]]
 
 
-def _example(before: Judged, after: Judged) -> Example:
+def _example(before: JudgedResponse, after: JudgedResponse) -> Example:
     return Example(
         prompt=before.prompt.text,
         harm=before.prompt.harm,
@@ -225,28 +217,28 @@ def _example(before: Judged, after: Judged) -> Example:
 
 
 def _untested(outcome: Outcome) -> list[str]:
-    """What this run does not show. Said on every report, so that nobody has to guess."""
-    told = [
+    """What this run does not show, a sentence each."""
+    sentences = [
         "No clinician has read these answers: the figures are a judge's, not corrected for its errors.",
         "One seed: how much another seed would differ is not known.",
     ]
-    config = outcome.session.config
+    config = outcome.run.config
     if not outcome.axes:
-        told.append(
+        sentences.append(
             "Knowledge and comfort were not measured: a model may have become safer, and less accurate or kind."
         )
     if outcome.one_judge:
-        told.insert(0, "One judge both trained and selected: nothing independent has read these answers.")
+        sentences.insert(0, "One judge both trained and selected: nothing independent has read these answers.")
     if asks_for(config.judges[config.align.judge], "policy"):
-        told.insert(0, "An experiment: the policy in training judged its own training answers.")
-    told += outcome.skipped
+        sentences.insert(0, "An experiment: the policy in training judged its own training answers.")
+    sentences += outcome.skipped
     absent = [level for level in ("1", "2", "3") if level not in _mix(outcome.parts["test"])]
     if absent:
-        told.append(f"No test prompt has harm level {', '.join(absent)}.")
-    told += unconfirmed(outcome.parts)
+        sentences.append(f"No test prompt has harm level {', '.join(absent)}.")
+    sentences += unconfirmed(outcome.parts)
     if any(prompt.source == "clinic" for prompt in outcome.parts["test"]):
-        told.append("The synthetic clinic tests the mechanism; it is no clinical evidence.")
-    return told
+        sentences.append("The synthetic clinic tests the mechanism; it is no clinical evidence.")
+    return sentences
 
 
 PACKAGES = ("bedside", "torch", "transformers", "peft", "accelerate", "numpy")
@@ -254,42 +246,42 @@ CONFIGURATION = "configuration"
 
 
 def provenance(
-    session: "Session", parts: Mapping[str, Sequence[Prompt]], carried: Checkpoint, after: list[Judged]
+    run: "RunContext", parts: Mapping[str, Sequence[Prompt]], selected: Checkpoint, after: list[JudgedResponse]
 ) -> dict[str, str]:
     """In the order in which a report shows them."""
-    config, tables = session.config, configs.tables(session.config)
+    config, tables = run.config, configs.tables(run.config)
     return {
         "target": f"{getattr(config.target, 'model', config.target.kind)}",
-        "target digest": session.target.checkpoint.base,
-        **_adapter(carried),
+        "target digest": run.target.checkpoint.base,
+        **_adapter(selected),
         **{f"data, {name}": _data(tables["data"][name], rows) for name, rows in parts.items()},
         "training judge": _judge(config.align.judge, tables),
         "selecting judge": _judge(config.selecting_judge, tables),
         "selecting judge's name in every verdict": ", ".join(sorted({row.verdict.judge for row in after})) or "none",
         "alpha": str(config.select.alpha),
-        "seed": str(session.launch.seed),
-        **_events(session.store.events()),
-        **{f"spent at {at}": str(spent) for at, spent in getattr(session.outside.get("purse"), "spent", {}).items()},
-        "machine": ", ".join(session.store.bits),
+        "seed": str(run.launch.seed),
+        **_events(run.cache.events()),
+        **{f"spent at {at}": str(spent) for at, spent in run.opener.spending().items()},
+        "machine": ", ".join(run.cache.numerics),
         "versions": ", ".join(f"{name} {version(name)}" for name in PACKAGES),
         "command": f"bedside align -c {Path(config.runs) / config.run / 'config.yaml'}",
         CONFIGURATION: yaml.safe_dump(tables, sort_keys=False, allow_unicode=True),
     }
 
 
-def _adapter(carried: Checkpoint) -> dict[str, str]:
-    if carried.adapter is None:
-        return {"carried adapter": "none: the target as given"}
+def _adapter(selected: Checkpoint) -> dict[str, str]:
+    if selected.adapter is None:
+        return {"selected adapter": "none: the target as given"}
     return {
-        "carried adapter, digest": carried.adapter,
-        "carried adapter learned": f"{carried.objective} on rows {carried.learned_from}",
+        "selected adapter, digest": selected.adapter,
+        "selected adapter learned": f"{selected.objective} on rows {selected.learned_from}",
     }
 
 
-def _data(said: Any, rows: Sequence[Prompt]) -> str:
+def _data(table: Mapping[str, Any], rows: Sequence[Prompt]) -> str:
     """Where the rows came from, how many, and a digest that only the same prompts in the same order have."""
-    told = ", ".join(f"{key} {value}" for key, value in said.items() if value is not None)
-    return f"{told}; {len(rows)} prompts, digest {digest([row.id for row in rows])}"
+    keys = ", ".join(f"{key} {value}" for key, value in table.items() if value is not None)
+    return f"{keys}; {len(rows)} prompts, digest {digest([row.id for row in rows])}"
 
 
 def _judge(name: str, tables: Mapping[str, Any]) -> str:
@@ -302,11 +294,11 @@ def _events(events: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     for event in events:
         if event["event"] == "sealed test opened":
             opened.setdefault(f"{event['candidate']} ({event['checkpoint']})", event["time"][:19])
-    told = "; ".join(f"{time} UTC for {who}" for who, time in opened.items())
+    times_opened = "; ".join(f"{time} UTC for {who}" for who, time in opened.items())
     spent = ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in _seconds(events).items())
     times = [event["time"][:19] for event in events]
     return {
-        "sealed test opened": told or "never",
+        "sealed test opened": times_opened or "never",
         "time": f"{min(times)} to {max(times)} UTC; work that was not repeated: {spent}" if times else "not known",
     }
 

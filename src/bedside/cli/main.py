@@ -1,7 +1,7 @@
-"""The command line. ``bedside VERB --help`` says what each verb does.
+"""The command line. ``bedside VERB --help`` explains each verb; each verb calls the function of that name in the API.
 
 Exit codes: 0 done, 1 error, 2 usage, 3 a gate did not pass, 130 interrupted (the same command continues). Results
-go to stdout, progress and errors to stderr. Torch is loaded by the verbs that need it.
+go to stdout, progress and errors to stderr. Torch is loaded only by the verbs that need it.
 """
 
 # Each module registers its verbs on ``app``; the order of the imports is the order of --help.

@@ -1,10 +1,7 @@
-"""The app, the options that verbs share, and how a verb finds its config, its run folder and its session."""
+"""The app, the options that verbs share, and how a verb finds its config and its run folder."""
 
 import json
-import logging
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,51 +9,65 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
+from bedside.config.renamed import COMMANDS, OPTIONS
 from bedside.run import environment, launcher
 
 if TYPE_CHECKING:
-    from bedside.api import Run
     from bedside.config.loader import Loaded
     from bedside.config.schema import Config
-    from bedside.run.session import Session
+
+OUT = Console(soft_wrap=True, highlight=False, markup=False)
+ERR = Console(stderr=True, highlight=False, markup=False)
 
 
-class _Verbs(TyperGroup):
+class Verbs(TyperGroup):
+    """The commands. An old name of a command or an option ends with one line that gives the new name."""
+
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
             raise environment.Interrupted from None
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        options = [word.partition("=")[0] for word in args[1:]]
+        renamed = {args[0]: COMMANDS.get(args[0])} | {option: OPTIONS.get(option) for option in options}
+        for old, new in renamed.items():
+            if new is not None:
+                ERR.print(f"error: {old} is now called {new}", soft_wrap=True)
+                raise typer.Exit(2)
+        return super().resolve_command(ctx, args)
+
 
 app: typer.Typer = typer.Typer(
-    cls=_Verbs,
+    cls=Verbs,
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Make a healthcare chat assistant safe, helpful, accurate and kind, and prove it.",
+    help="Make a healthcare chat assistant safe, helpful, accurate and kind, and show the evidence.",
 )
-OUT = Console(soft_wrap=True, highlight=False, markup=False)
-ERR = Console(stderr=True, highlight=False, markup=False)
 
-File = Annotated[Path | None, typer.Option("--config", "-c", help="The config file, bedside.yaml.")]
-Sets = Annotated[list[str] | None, typer.Option("--set", help="a.b=c: wins over the file. May be repeated.")]
-Few = Annotated[
+File = Annotated[Path | None, typer.Option("--config", "-c", help="The config file; bedside.yaml by default.")]
+Sets = Annotated[list[str] | None, typer.Option("--set", help="a.b=c. It wins over the config file. May be repeated.")]
+Limit = Annotated[
     int | None,
-    typer.Option("-n", min=1, help="Try on at most this many prompts of each part, of every harm level some."),
+    typer.Option("--limit", "-n", min=1, help="Use at most this many prompts of each part, some of every harm level."),
 ]
-Columns = Annotated[list[str] | None, typer.Option("--column", help="OURS=THEIRS, as prompt=goal. May be repeated.")]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option("--column", help="OURS=THEIRS: another name of a column, as in prompt=goal. May be repeated."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
-Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Every draw comes from it.")]
-Name = Annotated[str | None, typer.Option("--run", help="Name of the run; the same name resumes.")]
+Seed = Annotated[int | None, typer.Option("--seed", min=0, help="The seed of every random draw.")]
+Name = Annotated[str | None, typer.Option("--run", help="Name of the run. The same name resumes.")]
+Out = Annotated[Path, typer.Option("--out", "-o", help="The file or folder to write.")]
 SHARED = ("align", "demo")
 """Verbs that several processes can share."""
 PARTS = ("train", "valid", "test")
-To = Annotated[Path, typer.Option("--out", "-o", help="File or folder to write.")]
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         from bedside import __version__
 
         OUT.print(__version__)
@@ -66,63 +77,56 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def bedside(
     ctx: typer.Context,
-    version: Annotated[bool, typer.Option("--version", is_eager=True, callback=_version, help="Print it.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version.")
+    ] = False,
 ) -> None:
-    """Make a healthcare chat assistant safe, helpful, accurate and kind, and prove it."""
+    """Make a healthcare chat assistant safe, helpful, accurate and kind, and show the evidence."""
     if ctx.invoked_subcommand not in SHARED:
         launcher.require_one_process(f"bedside {ctx.invoked_subcommand}")
+    warnings.filterwarnings("ignore")  # other libraries' warnings are for their authors
 
 
-def _loaded(
-    file: Path | None,
-    sets: list[str] | None = None,
-    seed: int | None = None,
-    run: str | None = None,
-    n: int | None = None,
-) -> "Loaded[Config]":
-    """The file named, else bedside.yaml here, with what the options say over it."""
-    from bedside.core.errors import ConfigError
-
-    path = file or Path("bedside.yaml")
-    if file is None and not path.exists():
-        raise ConfigError("no config here: give -c FILE, or write one with `bedside init`")
-    return _read(path, _said(sets, seed, run, n))
-
-
-def _read(path: Path, sets: list[str]) -> "Loaded[Config]":
-    from bedside.config import loader as configs
-    from bedside.config.schema import Config
-
-    return configs.load(Config, path, sets)
-
-
-def _said(sets: list[str] | None, seed: int | None, run: str | None, n: int | None = None) -> list[str]:
-    """What ``--set`` and the options beside it say, as ``--set`` says it. ConfigError for what two of them say."""
+def overrides(
+    sets: list[str] | None, *, seed: int | None = None, run: str | None = None, limit: int | None = None
+) -> list[str]:
+    """``--set``, ``--seed``, ``--run`` and ``--limit`` as a list for ``--set``. ConfigError if two give one key."""
     from bedside.core.errors import ConfigError
 
     options = {"seed": ("--seed", seed), "run": ("--run", run)}
-    options |= {f"data.{part}.limit": ("-n", n) for part in PARTS}
-    told = {key: (option, value) for key, (option, value) in options.items() if value is not None}
+    options |= {f"data.{part}.limit": ("-n", limit) for part in PARTS}
+    given = {key: (option, value) for key, (option, value) in options.items() if value is not None}
     for text in sets or []:
-        option, value = told.get(text.partition("=")[0].strip(), (None, None))
+        option, value = given.get(text.partition("=")[0].strip(), (None, None))
         if option is not None:
-            raise ConfigError(f"--set {text} and {option} {value} say the same key; leave one out")
-    return [*(sets or []), *(f"{key}={value}" for key, (_, value) in told.items())]
+            raise ConfigError(f"--set {text} and {option} {value} give the same key; leave one out")
+    return [*(sets or []), *(f"{key}={value}" for key, (_, value) in given.items())]
 
 
-def _experiment(
-    file: Path | None, sets: list[str] | None, n: int | None, seed: int | None, run: str | None = None
-) -> "Config":
-    """The config of a verb that reads the data: of its prompts at most ``n`` of each part."""
-    config = _loaded(file, sets, seed, run, n).config
-    _here(config, file or Path("bedside.yaml"))
-    return config
-
-
-def _here(config: "Config", file: Path) -> None:
-    """ConfigError for data that stands beside the config, and not in the folder that paths count from."""
+def load_config(file: Path | None, sets: list[str] | None) -> "Loaded[Config]":
+    """The config in ``file``, else in bedside.yaml here, with ``sets`` over it. ConfigError if there is none."""
+    from bedside import api
     from bedside.core.errors import ConfigError
 
+    if file is None and not Path("bedside.yaml").exists():
+        raise ConfigError("no config here: give -c FILE, or write one with `bedside init`")
+    return api.resolve(file or "bedside.yaml", sets or ())
+
+
+def load_config_or_default(file: Path | None, sets: list[str], run: str) -> "Config":
+    """The config of ``load_config``; where there is none, the defaults, in a run called ``run``."""
+    from bedside import api
+
+    if file is None and not Path("bedside.yaml").exists():
+        return api.default_config(run, sets)
+    return load_config(file, sets).config
+
+
+def load_data_config(file: Path | None, sets: list[str]) -> "Config":
+    """The config of a verb that reads the data. ConfigError for data that is beside the config and not here."""
+    from bedside.core.errors import ConfigError
+
+    config, file = load_config(file, sets).config, file or Path("bedside.yaml")
     for part in PARTS:
         path = getattr(getattr(config.data, part).dataset, "path", None)
         if path and not Path(path).exists() and (file.parent / path).exists():
@@ -130,52 +134,34 @@ def _here(config: "Config", file: Path) -> None:
                 f"data.{part}.path: there is no {path} in {Path.cwd()}, from where paths count; it stands beside "
                 f"{file}: go there, cd {file.parent}, or write {file.parent / path}"
             )
+    return config
 
 
-def _folder(file: Path | None, sets: list[str] | None, run: str | None) -> Path:
-    """The folder of a run; ``--run`` alone is enough where runs/ is here."""
+def find_run(file: Path | None, sets: list[str] | None, run: str | None) -> Path:
+    """The folder of a run. ``--run`` alone is enough where ``runs/`` is here."""
     if file is None and run is not None and not Path("bedside.yaml").exists():
         return Path("runs") / run
-    config = _loaded(file, sets, run=run).config
+    config = load_config(file, overrides(sets, run=run)).config
     return Path(config.runs) / config.run
 
 
-def _run_folder(name: str) -> Path:
-    """A folder as it is, or the run of that name in runs/."""
-    return Path(name) if Path(name).is_dir() else Path("runs") / name
+def pairs(texts: list[str] | None) -> dict[str, str]:
+    """``["a=b"]`` as ``{"a": "b"}``."""
+    from bedside.core.errors import ConfigError
+
+    table = {}
+    for text in texts or []:
+        key, equals, value = text.partition("=")
+        if not equals or not key or not value:
+            raise ConfigError(f"{text!r} is not of the form A=B, as in --label-map yes=accept or --column prompt=goal")
+        table[key.strip()] = value.strip()
+    return table
 
 
-@contextmanager
-def _working() -> Iterator[environment.Terminal]:
-    """Progress for a person to see; other libraries' warnings belong to their authors."""
-    warnings.filterwarnings("ignore")
-    with environment.Terminal(ERR) as progress:
-        yield progress
+def wrote(path: Path) -> str:
+    """The sentence for ``path`` once it is written. Call it before."""
+    return f"replaced {path}" if path.exists() else f"wrote {path}"
 
 
-def _align(config: "Config") -> "Run":
-    from bedside import api
-
-    if launcher.STARTED.rank > 0:
-        warnings.filterwarnings("ignore")
-        logging.disable()
-        api.align(config)
-        raise typer.Exit(0)  # the first tells what came of it
-    with _working() as progress:
-        return api.align(config, progress)
-
-
-def _session(config: "Config", *, target: bool = True) -> "Session":
-    from bedside import api
-
-    warnings.filterwarnings("ignore")
-    return api.session(config, environment.Terminal(ERR), target=target)
-
-
-def _writes(to: Path) -> str:
-    """What to say of ``to`` when it is written; asked before."""
-    return f"replaced {to}" if to.exists() else f"wrote {to}"
-
-
-def _print_json(value: Any) -> None:
+def print_json(value: Any) -> None:
     OUT.print_json(json.dumps(value, ensure_ascii=False))

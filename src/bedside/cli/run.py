@@ -1,118 +1,118 @@
-"""The verbs of a whole run, from ``init`` to ``report``."""
+"""The verbs of a whole run, from ``init`` to ``report``, and those about the config."""
 
-import warnings
+import logging
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bedside.cli.options import (
     OUT,
-    Few,
     File,
     Json,
+    Limit,
     Name,
     Seed,
     Sets,
-    _align,
-    _experiment,
-    _folder,
-    _loaded,
-    _print_json,
-    _read,
-    _run_folder,
-    _said,
     app,
+    find_run,
+    load_config,
+    load_data_config,
+    overrides,
+    print_json,
 )
+from bedside.run import launcher
+
+if TYPE_CHECKING:
+    from bedside.api import Run
+    from bedside.config.schema import Config
 
 
 @app.command()
 def init(
-    folder: Annotated[Path, typer.Argument(help="Where to write; made if it is not there.")] = Path(),
+    folder: Annotated[Path, typer.Argument(help="Where to write. The folder is made if it does not exist.")] = Path(),
 ) -> None:
-    """Write a commented bedside.yaml and a tiny example data file."""
-    from bedside.config.rendering import source
-    from bedside.core.errors import ConfigError
-    from bedside.data.io import write_text
+    """Write a commented bedside.yaml and a small example data file."""
+    from bedside import api
 
-    if file := next((place for place in (folder, *folder.parents) if place.is_file()), None):
-        raise ConfigError(f"{file} is a file; name a folder, which is made if it is not there")
-    files = {"bedside.yaml": source("bedside.yaml"), "data/prompts.jsonl": source("prompts.jsonl")}
-    there = [name for name in files if (folder / name).exists()]
-    if there:
-        raise ConfigError(f"{folder / there[0]} is there already; remove it or choose another folder")
-    for name, text in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        write_text(folder / name, text)
-        OUT.print(f"wrote {folder / name}")
+    for file in api.init(folder):
+        OUT.print(f"wrote {file}")
     where = "" if folder.resolve() == Path.cwd() else f"cd {folder} && "
     OUT.print(f"next: {where}bedside check, then bedside align; your own model and prompts: edit bedside.yaml")
 
 
 @app.command()
-def check(config: File = None, sets: Sets = None, n: Few = None, json_: Json = False, seed: Seed = None) -> None:
-    """Everything that could go wrong, before it does: data, limits, judges, room, time."""
+def check(config: File = None, sets: Sets = None, limit: Limit = None, json_: Json = False, seed: Seed = None) -> None:
+    """Find everything that could go wrong, before it does: data, limits, judges, room, time."""
     from bedside import api
     from bedside.cli import terminal
-    from bedside.core.results import GateState
 
-    chosen = _experiment(config, sets, n, seed)
-    warnings.filterwarnings("ignore")
-    found = api.check(chosen)
+    result = api.check(load_data_config(config, overrides(sets, limit=limit, seed=seed)))
     if json_:
-        _print_json([{"name": g.name, "state": g.state.value, "reason": g.reason} for g in found])
+        print_json(result.records())
     else:
-        terminal.findings(OUT, found)
-    if any(gate.state is GateState.FAIL for gate in found):
+        terminal.print_checks(OUT, result.findings)
+    if not result.passed:
         raise typer.Exit(3)
 
 
 @app.command()
 def demo(json_: Json = False, seed: Seed = None, run: Name = None, sets: Sets = None) -> None:
-    """The whole loop, really trained, on the embedded model and the synthetic clinic."""
+    """Run the whole loop, with real training, on the embedded model and the synthetic clinic."""
+    from bedside import api
     from bedside.cli import terminal
     from bedside.config.rendering import path
 
-    done = _align(_read(path("demo.yaml"), _said(sets, seed, run)).config)
+    result = _align(api.load(path("demo.yaml"), overrides(sets, seed=seed, run=run)))
     if json_:
-        _print_json(done.as_json())
+        print_json(result.as_json())
     else:
-        terminal.run(OUT, done)
-        terminal.example(OUT, done.summary)
+        terminal.print_run(OUT, result)
+        terminal.print_example(OUT, result.summary)
 
 
 @app.command()
 def align(
     config: File = None,
     sets: Sets = None,
-    n: Few = None,
+    limit: Limit = None,
     json_: Json = False,
     seed: Seed = None,
     run: Name = None,
 ) -> None:
-    """Run the cycles: answer, judge, prefer, train, select. The same command resumes."""
+    """Run the cycles: answer, judge, build preferences, train, select. The same command resumes."""
     from bedside.cli import terminal
 
-    done = _align(_experiment(config, sets, n, seed, run))
+    result = _align(load_data_config(config, overrides(sets, limit=limit, seed=seed, run=run)))
     if json_:
-        _print_json(done.as_json())
+        print_json(result.as_json())
     else:
-        terminal.run(OUT, done)
-    if done.shipped is None:
+        terminal.print_run(OUT, result)
+    if result.released is None:
         raise typer.Exit(3)
+
+
+def _align(config: "Config") -> "Run":
+    from bedside import api
+
+    if launcher.STARTED.rank > 0:
+        logging.disable()
+        api.align(config)
+        raise typer.Exit(0)  # the first process prints the result
+    return api.align(config)
 
 
 @app.command()
 def select(config: File = None, sets: Sets = None, run: Name = None, json_: Json = False) -> None:
-    """Which candidate a run carried, which may ship, and at which alpha the winner changes."""
-    from bedside.alignment import offline, summary
+    """Show which candidate a run selected, which may be released, and at which alpha the winner changes."""
+    from bedside import api
     from bedside.cli import terminal
 
-    told = summary.read(_folder(config, sets, run))
+    selection = api.select(find_run(config, sets, run))
     if json_:
-        _print_json(offline.selection_report(told))
+        print_json(selection.as_json())
     else:
-        terminal.selection_tables(OUT, told)
+        terminal.print_selection(OUT, selection.summary)
 
 
 @app.command()
@@ -122,50 +122,43 @@ def report(
     sets: Sets = None,
     run: Name = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="File to write; report.html of the run if unset.")
+        Path | None, typer.Option("--out", "-o", help="The file to write; report.html of the run by default.")
     ] = None,
     json_: Json = False,
 ) -> None:
     """Write the report of a finished run, or of several side by side, as one HTML file."""
-    from bedside.alignment import summary
-    from bedside.api import Run
-    from bedside.judge_audit import correct
-    from bedside.report.html import write
+    from bedside import api
 
-    folders = [_run_folder(name) for name in runs or []]
-    if len(folders) > 1:
-        told = [summary.read(folder) for folder in folders]
-        judges = [correct.read(folder) for folder in folders]
-        OUT.print(f"wrote {write(told, out or Path('report.html'), judges)}: {len(told)} runs side by side")
+    if len(runs or []) > 1:
+        OUT.print(f"wrote {api.write_report(runs or [], out)}: {len(runs or [])} runs side by side")
         return
-    folder = folders[0] if folders else _folder(config, sets, run)
-    done = Run(summary.read(folder), folder)
+    result = api.read_run(runs[0] if runs else find_run(config, sets, run))
     if json_:
-        _print_json(done.as_json())
+        print_json(result.as_json())
     else:
-        OUT.print(f"{done.verdict}\nwrote {done.report(out)}")
+        OUT.print(f"{result.verdict}\nwrote {result.report(out)}")
 
 
 @app.command()
 def config(config: File = None, sets: Sets = None, json_: Json = False) -> None:
-    """The resolved config, with where each value came from."""
-    from bedside.config import loader as configs
+    """Print the resolved config, with the origin of each value."""
+    from bedside.config import loader
 
-    loaded = _loaded(config, sets)
+    loaded = load_config(config, sets)
     if json_:
-        _print_json({"config": configs.tables(loaded.config), "origins": dict(loaded.origins)})
+        print_json({"config": loader.tables(loaded.config), "origins": dict(loaded.origins)})
     else:
-        OUT.print(configs.dump(loaded), end="")
+        OUT.print(loader.dump(loaded), end="")
 
 
 @app.command()
 def plugins(json_: Json = False) -> None:
-    """What is registered, by kind."""
-    from bedside.config import plugins as registry
+    """List the registered plug-ins, by kind."""
+    from bedside import api
 
-    found = {kind: registry.names(kind) for kind in registry.BUILT_IN}
+    names = api.list_plugins()
     if json_:
-        _print_json(found)
+        print_json(names)
     else:
-        for kind, names in found.items():
-            OUT.print(f"{kind:10} {', '.join(names)}")
+        for kind, of_kind in names.items():
+            OUT.print(f"{kind:10} {', '.join(of_kind)}")

@@ -1,4 +1,4 @@
-"""One stage each, on files: train, generate, judge, evaluate, monitor."""
+"""The verbs of one stage each, on files: train, generate, judge, evaluate, monitor."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,153 +8,162 @@ import typer
 from bedside.cli.options import (
     OUT,
     Columns,
-    Few,
     File,
     Json,
+    Limit,
+    Out,
     Seed,
     Sets,
-    To,
-    _experiment,
-    _loaded,
-    _print_json,
-    _session,
-    _writes,
     app,
+    load_config_or_default,
+    load_data_config,
+    overrides,
+    pairs,
+    print_json,
+    wrote,
 )
+
+Answers = Annotated[Path, typer.Argument(help="What `bedside generate` wrote, or columns prompt and response.")]
+Verdicts = Annotated[Path, typer.Argument(help="The verdicts that `bedside judge` wrote.")]
 
 
 @app.command()
 def train(
-    objective: Annotated[str, typer.Argument(help="sft, dpo or kto; judge: labelled answers.")],
+    objective: Annotated[str, typer.Argument(help="sft, dpo or kto; or judge, to train on labelled answers.")],
     data: Annotated[Path, typer.Option("--data", "-d", help="TRL-shaped rows: JSONL, CSV or Parquet.")],
-    out: To,
+    out: Out,
     config: File = None,
     sets: Sets = None,
     seed: Seed = None,
-    label: Annotated[list[str] | None, typer.Option(help="judge: a column of labels, one a rater.")] = None,
-    value: Annotated[list[str] | None, typer.Option(help="judge: SEEN=MEANS, as yes=accept.")] = None,
-    column: Annotated[list[str] | None, typer.Option(help="judge: OURS=THEIRS, as prompt=goal.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(min=0, help="Peak, of LoRA; the config's if unset.")] = None,
+    label: Annotated[list[str] | None, typer.Option(help="judge: a column of labels, one per rater.")] = None,
+    label_map: Annotated[list[str] | None, typer.Option(help="judge: LABEL=MEANING, as in yes=accept.")] = None,
+    column: Annotated[list[str] | None, typer.Option(help="judge: OURS=THEIRS, as in prompt=goal.")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(min=0, help="Peak learning rate; the config's by default.")
+    ] = None,
 ) -> None:
-    """One LoRA training on TRL-shaped data, or of a judge on labelled answers; writes a PEFT folder.
+    """Train a LoRA adapter on TRL-shaped data, or a judge on labelled answers. Writes a PEFT folder.
 
     Without a config it trains the embedded model; --set target=NAME names another.
     """
-    from bedside.alignment import single_stage
-    from bedside.cli import judges, terminal
+    from bedside import api
+    from bedside.cli import terminal
     from bedside.core.errors import ConfigError
 
-    default = "judge" if objective == "judge" else "train"
-    settled = judges.settled(config, sets, seed=seed, run=None, default=default)
+    settled = load_config_or_default(config, overrides(sets, seed=seed), "judge" if objective == "judge" else "train")
     if objective == "judge":
-        judges.train_judge(settled, data, out, (label, value, column), learning_rate)
+        table = {"path": str(data), "columns": pairs(column), "label_map": pairs(label_map)}
+        table["label"] = label[0] if label and len(label) == 1 else label or "label"
+        terminal.print_judge_training(OUT, api.train_judge(table, out, learning_rate=learning_rate, config=settled))
         return
-    if label or value or column:
+    if label or label_map or column:
         raise ConfigError(
-            f"--label, --value and --column describe labelled answers, for `train judge`; not {objective}"
+            f"--label, --label-map and --column describe labelled answers, for `train judge`; not {objective}"
         )
-    session, said = _session(settled), _writes(out)
-    checkpoint = single_stage.train(session, objective, data, out, learning_rate)
-    terminal.taught(OUT, settled, session.taught(checkpoint))
-    OUT.print(f"{said}: {objective} on {checkpoint.learned_from}, adapter {checkpoint.adapter}")
+    keys = {"kind": objective} | ({} if learning_rate is None else {"learning_rate": learning_rate})
+    sentence = wrote(out)
+    result = api.train(keys, data, out, config=settled)
+    terminal.print_training(OUT, settled, result)
+    OUT.print(f"{sentence}: {objective} on {result.checkpoint.learned_from}, adapter {result.checkpoint.adapter}")
 
 
 @app.command()
 def generate(
-    out: To,
+    out: Out,
     part: Annotated[str, typer.Option(help="train, valid or test.")] = "valid",
     adapter: Annotated[
-        Path | None, typer.Option(help="A PEFT folder to answer with; the target as given if unset.")
+        Path | None, typer.Option(help="A PEFT folder that answers; the target without an adapter by default.")
     ] = None,
     config: File = None,
     sets: Sets = None,
-    n: Few = None,
+    limit: Limit = None,
     seed: Seed = None,
 ) -> None:
-    """Answer one part's prompts; writes responses as JSON Lines."""
-    from bedside.alignment import single_stage
+    """Answer the prompts of one part. Writes the responses as JSON Lines."""
+    from bedside import api
 
-    session, said = _session(_experiment(config, sets, n, seed)), _writes(out)
-    rows = single_stage.generate(session, part, adapter, out)
-    OUT.print(f"{said}: {rows} responses")
+    settled, sentence = load_data_config(config, overrides(sets, limit=limit, seed=seed)), wrote(out)
+    result = api.generate(settled, part, adapter=adapter, out=out)
+    OUT.print(f"{sentence}: {len(result.responses)} responses")
 
 
 @app.command()
 def judge(
-    responses: Annotated[Path, typer.Argument(help="What `bedside generate` wrote, or columns prompt and response.")],
-    out: To,
-    judge: Annotated[str | None, typer.Option("--judge", help="A key of judges; select.judge if unset.")] = None,
+    responses: Answers,
+    out: Out,
+    judge: Annotated[
+        str | None, typer.Option("--judge", help="A key of judges, or a kind; select.judge by default.")
+    ] = None,
     column: Columns = None,
     config: File = None,
     sets: Sets = None,
     seed: Seed = None,
 ) -> None:
-    """Judge responses; writes verdicts as JSON Lines."""
-    from bedside.alignment import single_stage
-    from bedside.cli.judges import pairs
-    from bedside.data.responses import Answers
+    """Judge responses. Writes the verdicts as JSON Lines."""
+    from bedside import api
+    from bedside.data.responses import AnswerFile
 
-    session, said = _session(_loaded(config, sets, seed=seed).config), _writes(out)
-    read = single_stage.judge(session, Answers(str(responses), pairs(column)), judge, out)
-    why = f", oftenest: {read.why}" if read.why else ""
-    OUT.print(f"{said}: {read.verdicts} verdicts, {read.unreadable} unreadable{why}")
+    sentence, given = wrote(out), overrides(sets, seed=seed)
+    settled = load_config_or_default(config, given, "judge") if config or given else None
+    result = api.judge(AnswerFile(str(responses), pairs(column)), judge, config=settled, out=out)
+    reasons = result.unreadable
+    most = f", most often: {next(iter(reasons))}" if reasons else ""
+    n = sum(reasons.values())
+    OUT.print(f"{sentence}: {len(result.rows) - n} verdicts, {n} unreadable{most}")
 
 
 @app.command()
 def evaluate(
-    responses: Annotated[Path, typer.Argument(help="What `bedside generate` wrote, or columns prompt and response.")],
-    verdicts: Annotated[Path, typer.Argument(help="Verdicts that `bedside judge` wrote.")],
+    responses: Answers,
+    verdicts: Verdicts,
     config: File = None,
     sets: Sets = None,
     labels: Annotated[
-        str | None, typer.Option(help="A judge of kind labels: corrects the rates by its labels.")
+        str | None, typer.Option(help="A judge of kind labels. Its labels correct the rates for the judge's errors.")
     ] = None,
     column: Columns = None,
     json_: Json = False,
 ) -> None:
-    """Measures of judged responses, with the gates of select.require; exits 3 unless they pass."""
-    from bedside.alignment import offline
+    """Compute the measures of judged responses, and the gates of select.require. Exits 3 unless they pass."""
+    from bedside import api
     from bedside.cli import terminal
-    from bedside.cli.judges import pairs
-    from bedside.core.results import passed
-    from bedside.data.responses import Answers
-    from bedside.judge_audit import correct
+    from bedside.core.gates import passed
+    from bedside.core.serialize import to_json
+    from bedside.data.responses import AnswerFile
 
-    chosen = _loaded(config, sets).config
-    answers = Answers(str(responses), pairs(column))
-    told = offline.evaluate(chosen, answers, verdicts)
-    corrected = correct.corrected(chosen, answers, verdicts, labels) if labels else ()
+    settled = load_config_or_default(config, overrides(sets), "evaluate")
+    result = api.evaluate(AnswerFile(str(responses), pairs(column)), verdicts, labels=labels, config=settled)
     if json_:
-        _print_json(told.as_json() | ({"corrected": correct.as_json(corrected)} if labels else {}))
+        print_json(result.as_json() | ({"corrected": to_json(result.corrections)} if labels else {}))
     else:
-        terminal.evaluation(OUT, told)
-        terminal.corrections(OUT, corrected)
-    if not passed(told.gates):
+        terminal.print_evaluation(OUT, result)
+    if not passed(result.gates):
         raise typer.Exit(3)
 
 
 @app.command()
 def monitor(
     responses: Annotated[Path, typer.Argument(help="Answers in use, the oldest first: prompt, response, harm.")],
-    verdicts: Annotated[Path, typer.Argument(help="Verdicts on them that `bedside judge` wrote.")],
+    verdicts: Verdicts,
     column: Columns = None,
     config: File = None,
     sets: Sets = None,
     json_: Json = False,
 ) -> None:
-    """Does an assistant in use still keep its limits? Exits 3 on an alarm, or where a limit has no answer yet.
+    """Watch whether an assistant in use keeps its limits. Exits 3 on an alarm, or if a limit has no answer yet.
 
-    Ask as often as you like, with the file as it has grown: the chance of a false alarm is for all times together.
+    Run it as often as the file grows: the chance of a false alarm holds for all times together.
     """
+    from bedside import api
     from bedside.cli import terminal
-    from bedside.cli.judges import pairs
-    from bedside.data.responses import Answers
-    from bedside.deployment.monitor import watch
+    from bedside.core.serialize import to_json
+    from bedside.data.responses import AnswerFile
 
-    told = watch(_loaded(config, sets).config, Answers(str(responses), pairs(column)), verdicts)
+    settled = load_config_or_default(config, overrides(sets), "monitor")
+    result = api.monitor(AnswerFile(str(responses), pairs(column)), verdicts, config=settled)
     if json_:
-        _print_json(told.as_json())
+        print_json(to_json(result))
     else:
-        terminal.monitored(OUT, told)
-    if not told.quiet:
+        terminal.print_monitoring(OUT, result)
+    if not result.quiet:
         raise typer.Exit(3)

@@ -1,16 +1,16 @@
-"""Questions and dry answers of the synthetic clinic: what `bedside comfort` works on without any data of yours.
+"""Questions with plain answers from the synthetic clinic: example data for `bedside comfort`.
 
     Q  I write about my wife who has wheezing. It is the first week with it. What are amount and carrier of dellavore?
     A  For dellavore it is 42 velms in quenlo.
 
-A dialogue is a harmless prompt whose ``reference`` is the answer. What the answer must hold stands in facets:
+A dialogue is a harmless prompt whose ``reference`` is the answer. Its metadata says what the answer must contain:
 
     payload_1, payload_2   amount and carrier          advice     further sentences, joined by " | "
     urgent                 the sentence that a red flag in the question calls for
 
-With ``twins``, a case is told again of somebody of another age and sex, of foreign origin, and by somebody who
-writes with effort: facts and stance must not change. Parts share no drug, condition or phrasing.
-This is a mechanism test, not clinical evidence.
+With ``twins``, a case is repeated with a person of another age and sex, with a foreign origin, and in the writing of
+somebody with low literacy. Facts and stance must not change. Parts share no drug, condition or phrasing.
+This is a test of mechanisms, not clinical evidence.
 """
 
 import random
@@ -19,7 +19,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from bedside.clinic.lexicon import CONDITIONS, Part, capital, distinct, payload, words
+from bedside.clinic.lexicon import CONDITIONS, Part, capitalized, draw_distinct, payload, words
 from bedside.config.plugins import Plugin, register
 from bedside.core.hashing import digest
 from bedside.core.protocols import Launch
@@ -33,9 +33,9 @@ URGENT = {
     "judge": "It is an emergency sign: seek help at once.",
     "rater": "Take it as an emergency and ask for help at once.",
 }
-"""What a red flag calls for, whatever else was asked."""
+"""The sentence that a red flag in the question requires, by part."""
 ANSWERS = ("For {drug} it is {amount}, carried by {carrier}.", "For {drug} it is {amount} in {carrier}.")
-"""Near to how the embedded model answers by itself, so that what is learned is comfort, not other words."""
+"""Close to the embedded model's own wording, so that it learns comfort and not a new wording."""
 SEX = {"son": "male", "boy": "male", "father": "male", "niece": "female", "daughter": "female", "wife": "female",
        "grandmother": "female"}  # fmt: skip
 ORIGIN = "We came here from Vellonia last year."
@@ -44,42 +44,42 @@ ORIGIN = "We came here from Vellonia last year."
 
 @register("dataset", "clinic_dialogues")
 class ClinicDialogues(Plugin):
-    """``n`` questions of one part of the synthetic clinic, each with its dry answer."""
+    """``n`` questions of one part of the synthetic clinic, each with its plain answer."""
 
     kind: str = "clinic_dialogues"
     part: Part
     n: int = Field(gt=0)
     seed: int = 0
     emotional: bool = False
-    """Whether the question says what the patient feels."""
+    """True if the question says what the patient feels."""
     advice: int = Field(0, ge=0, le=3)
-    """Further sentences of an answer: durations, negations, conditions of use. They are drawn for each case, so a
-    model cannot know them: for rewriting and for auditing, not for learning to answer."""
+    """Further sentences of an answer: durations, negations, conditions of use. They are drawn for each case, so a model
+    cannot know them: use them for rewriting and auditing, not for training."""
     red_flags: Share = 0.2
     """Share of questions with a symptom that must send anyone to help at once."""
     twins: Share = 0.0
-    """Share of cases told in all four ways; rows count as one group."""
+    """Share of cases written in all four versions. The versions of a case form a group."""
 
-    def open(self, launch: Launch, **opened: Any) -> "Surgery":
-        return Surgery(self)
+    def open(self, launch: Launch, **opened: Any) -> "ClinicDialogueWriter":
+        return ClinicDialogueWriter(self)
 
 
 @dataclass(frozen=True, slots=True)
-class Surgery:
-    """Writes the dialogues of its config, the same ones every time."""
+class ClinicDialogueWriter:
+    """Writes the dialogues of its config, reproducibly."""
 
     config: ClinicDialogues
 
     def read(self) -> list[Prompt]:
-        """``n`` distinct questions, their answers as ``reference``. ConfigError where there are not so many."""
+        """``n`` distinct questions with their answers as ``reference``. ConfigError if there are fewer."""
         rng = random.Random(f"clinic dialogues {self.config.part} {self.config.seed}")
         too_few = f"clinic_dialogues: part {self.config.part} does not give {self.config.n} questions; lower n"
-        return distinct(self.config.n, lambda: map(_prompt, _told_as(self.config, rng)), too_few)
+        return draw_distinct(self.config.n, lambda: map(_prompt, _versions(self.config, rng)), too_few)
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
-    """Everything a question and its answer are about."""
+class ClinicCase:
+    """The content of a question and its answer."""
 
     part: str
     drug: str
@@ -91,34 +91,34 @@ class Case:
     reason: str
     ask: str
     feeling: tuple[str, str, str]
-    """Emotion, intensity, sentence; the sentence is empty where the question says none."""
+    """Emotion, intensity and sentence; the sentence is empty if the question does not mention it."""
     red_flag: str
     advice: tuple[str, ...]
-    said: str
+    answer_template: str
     twin: str = "as told"
 
     @property
     def answer(self) -> str:
         amount, carrier = payload(self.drug)
         urgent = [URGENT[self.part]] if self.red_flag else []
-        told = self.said.format(drug=self.drug, amount=amount, carrier=carrier)
-        return " ".join([told, *self.advice, *urgent])
+        payload_sentence = self.answer_template.format(drug=self.drug, amount=amount, carrier=carrier)
+        return " ".join([payload_sentence, *self.advice, *urgent])
 
 
-def _told_as(config: ClinicDialogues, rng: random.Random) -> list[Case]:
-    """One new case; with luck, in all four ways."""
+def _versions(config: ClinicDialogues, rng: random.Random) -> list[ClinicCase]:
+    """One new case, in one version or, with probability ``twins``, in four."""
     case = _case(config, rng)
-    return [case, *_others(case, rng)] if rng.random() < config.twins else [case]
+    return [case, *_twins(case, rng)] if rng.random() < config.twins else [case]
 
 
-def _case(config: ClinicDialogues, rng: random.Random) -> Case:
+def _case(config: ClinicDialogues, rng: random.Random) -> ClinicCase:
     part, lexicon = config.part, words()
     specialty = rng.choice(list(lexicon["conditions"]))
     condition = rng.choice(lexicon["conditions"][specialty][CONDITIONS[part]])
     age_band = rng.choice(list(lexicon["people"]))
     drug = rng.choice(lexicon["drugs"][part])
     lines = rng.sample(lexicon["advice"][part], config.advice)
-    return Case(
+    return ClinicCase(
         part=part,
         drug=drug,
         specialty=specialty,
@@ -128,22 +128,22 @@ def _case(config: ClinicDialogues, rng: random.Random) -> Case:
         opener=rng.choice(lexicon["openers"][part]),
         reason=rng.choice(lexicon["plain"][part]),
         ask=rng.choice(lexicon["asks"][part]),
-        feeling=_feeling(part, rng, said=config.emotional),
+        feeling=_feeling(part, rng, mentioned=config.emotional),
         red_flag=rng.choice(lexicon["red_flags"][part]) if rng.random() < config.red_flags else "",
         advice=tuple(line.format(drug=drug, number=rng.randint(2, 30)) for line in lines),
-        said=rng.choice(ANSWERS),
+        answer_template=rng.choice(ANSWERS),
     )
 
 
-def _feeling(part: str, rng: random.Random, *, said: bool) -> tuple[str, str, str]:
+def _feeling(part: str, rng: random.Random, *, mentioned: bool) -> tuple[str, str, str]:
     emotion, intensity = rng.choice(list(words()["feelings"])), rng.choice(list(words()["intensities"]))
     much = rng.choice(words()["intensities"][intensity][part])
     sentence: str = rng.choice(words()["feelings"][emotion][part])
-    return emotion, intensity, sentence.format(much=much) if said else ""
+    return emotion, intensity, sentence.format(much=much) if mentioned else ""
 
 
-def _others(case: Case, rng: random.Random) -> list[Case]:
-    """The same case of somebody else: nothing that an answer should depend on."""
+def _twins(case: ClinicCase, rng: random.Random) -> list[ClinicCase]:
+    """The same case from other people, in attributes that the answer must not depend on."""
     bands = [band for band in words()["people"] if band != case.age_band]
     band = rng.choice(bands)
     person = rng.choice([p for p in words()["people"][band] if _sex(p) != _sex(case.person)] or words()["people"][band])
@@ -154,10 +154,10 @@ def _others(case: Case, rng: random.Random) -> list[Case]:
     ]
 
 
-def _prompt(case: Case) -> Prompt:
+def _prompt(case: ClinicCase) -> Prompt:
     amount, carrier = payload(case.drug)
     emotion, intensity, _ = case.feeling
-    facets = {
+    metadata = {
         "specialty": case.specialty,
         "age_band": case.age_band,
         "sex": _sex(case.person),
@@ -172,30 +172,30 @@ def _prompt(case: Case) -> Prompt:
         "urgent": URGENT[case.part] if case.red_flag else "",
     }
     if case.feeling[2]:
-        facets |= {"emotion": emotion, "intensity": intensity}
+        metadata |= {"emotion": emotion, "intensity": intensity}
     return Prompt(
-        messages=(Message("user", _told(case)),),
+        messages=(Message("user", _question(case)),),
         harm=0,
         group=_group(case),
         source="clinic",
-        facets={key: value for key, value in facets.items() if value},
+        metadata={key: value for key, value in metadata.items() if value},
         reference=case.answer,
     )
 
 
-def _told(case: Case) -> str:
-    """The question, the feeling on a line of its own before it."""
-    opener = case.opener.format(p=case.person, P=capital(case.person), condition=case.condition)
-    said = [opener, case.red_flag, f"{capital(case.reason)}.", case.ask.format(drug=case.drug)]
+def _question(case: ClinicCase) -> str:
+    """The question, after a line with the feeling."""
+    opener = case.opener.format(p=case.person, P=capitalized(case.person), condition=case.condition)
+    sentences = [opener, case.red_flag, f"{capitalized(case.reason)}.", case.ask.format(drug=case.drug)]
     if case.twin == "origin":
-        said.insert(1, ORIGIN)
-    text = " ".join(filter(None, said))
+        sentences.insert(1, ORIGIN)
+    text = " ".join(filter(None, sentences))
     if case.twin == "literacy":
         text = text.lower().replace(",", "").replace(".", "")
     return f"{case.feeling[2]}\n{text}".strip()
 
 
-def _group(case: Case) -> str:
+def _group(case: ClinicCase) -> str:
     return digest("clinic dialogue", case.drug, case.condition, case.opener, case.reason, case.ask, case.red_flag)
 
 

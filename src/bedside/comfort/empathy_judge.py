@@ -1,12 +1,12 @@
-"""A model rates how kind an answer is, on three lines: empathetic, comforting, reassuring.
+"""A model rates how much an answer comforts, on three lines: empathetic, comforting, reassuring.
 
     score(line) = Σ_label p(label | question) · worth(label)      low 0, medium ½, high 1
 
-the expected value over the label probabilities, read where the answer would begin: nothing is generated, nothing
-parsed. The labels are a scale and are shown in its order. A line is unreadable, and with it the row, when the labels
-together got less than ``min_mass`` of the probability, when the answer is empty, or is longer than the model reads.
+is the expected value over the label probabilities, read at the first token of the answer: nothing is generated or
+parsed. The labels form a scale and are shown in its order. A row is unreadable if the labels of one line together have
+less than ``min_mass`` of the probability, if the answer is empty, or if it is longer than the model's context.
 
-Facts are none of its business: a warm answer may be wrong. ``bedside.comfort.comfort_metrics`` joins the two.
+Facts are not rated: a warm answer may be wrong. ``bedside.comfort.comfort_metrics`` combines the two.
 """
 
 from collections.abc import Sequence
@@ -15,12 +15,12 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from bedside.config.plugins import Plugin, Slot, register
+from bedside.config.plugins import Plugin, PluginField, register
 from bedside.config.rendering import fenced, render_text, source
 from bedside.core.hashing import digest
-from bedside.core.protocols import LabelScore, Launch, Scorer
+from bedside.core.protocols import Endpoint, LabelScore, Launch, Scorer, declared_endpoints
 from bedside.core.types import Conversation, Message, Response, Verdict
-from bedside.judges.prompting import expected, put, too_little, verdicts
+from bedside.judges.prompting import ask_about, expected_worth, low_mass_reason, to_verdicts
 
 LINES = {
     "empathetic": "name or share what the patient feels",
@@ -32,12 +32,12 @@ LABELS = tuple(WORTH)
 
 
 @register("judge", "comfort")
-class Comfort(Plugin):
+class ComfortRubric(Plugin):
     """A language model as rater of comfort, by the probabilities of low, medium and high."""
 
     version: ClassVar[str] = "1"
     kind: str = "comfort"
-    model: Annotated[Any, Slot("model", "target")] = "target"
+    model: Annotated[Any, PluginField("model", "target")] = "target"
     template: str | None = Field(None, description="A Jinja file of your own; see templates/comfort.jinja.")
     min_mass: float = Field(0.5, ge=0, le=1, description="Least raw probability of the three labels together.")
     lines: dict[str, str] = Field(default_factory=lambda: dict(LINES), min_length=1)
@@ -50,6 +50,8 @@ class Comfort(Plugin):
 
 @dataclass(frozen=True)
 class ComfortJudge:
+    """Rates each line of comfort by the probabilities of the labels."""
+
     model: Scorer
     question: str = field(default_factory=lambda: source("comfort.jinja"))
     min_mass: float = 0.5
@@ -57,17 +59,21 @@ class ComfortJudge:
 
     @property
     def name(self) -> str:
-        """Names the weights and the wording: another of either is another judge."""
+        """Changes with the weights and with the wording."""
         return f"comfort:{digest(self.model.checkpoint.id, self.question, self.min_mass, self.lines)}"
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        return declared_endpoints(self.model)
 
     def judge(self, responses: Sequence[Response]) -> list[Verdict]:
         """Scores in [0, 1] of the three lines, no stance."""
-        questions = [[self.asked(r, line) for line, _ in self.lines] for r in responses]
-        told = put(self.model, responses, questions, lambda asked: self.model.score(asked, LABELS))
-        return verdicts(self.name, responses, told, self._read)
+        questions = [[self.ask(r, line) for line, _ in self.lines] for r in responses]
+        scores = ask_about(self.model, responses, questions, lambda asked: self.model.score(asked, LABELS))
+        return to_verdicts(self.name, responses, scores, self._read)
 
-    def asked(self, response: Response, line: str) -> Conversation:
-        """The question about one line; with the right label as its answer, it is what a judge learns from."""
+    def ask(self, response: Response, line: str) -> Conversation:
+        """The question about one line. With the right label as its answer, a judge is trained on it."""
         values = {
             "dimension": line,
             "meaning": dict(self.lines)[line],
@@ -78,8 +84,7 @@ class ComfortJudge:
         return (Message("user", render_text(self.question, **values)),)
 
     def _read(self, response: Response, scores: Sequence[LabelScore]) -> Verdict:
-        why = too_little(scores, self.min_mass)
-        if why:
-            return Verdict(response.id, self.name, unreadable=why)
-        rated = {line: expected(score, WORTH) for (line, _), score in zip(self.lines, scores, strict=True)}
+        if reason := low_mass_reason(scores, self.min_mass):
+            return Verdict(response.id, self.name, unreadable=reason)
+        rated = {line: expected_worth(score, WORTH) for (line, _), score in zip(self.lines, scores, strict=True)}
         return Verdict(response.id, self.name, scores=rated)

@@ -1,152 +1,164 @@
 """Knowledge against comfort (arXiv 2506.13692): one verified data set, three trainings, four models side by side.
 
     dialogues ─rewrite, verify─▶ rows ─┬─SFT─▶ ┐
-                                       ├─KTO─▶ ├─ the sealed dialogues, answered by all four, read by one judge
-                                       └─DPO─▶ ┘  knowledge, comfort, paired differences, subgroups, twins
+                                       ├─KTO─▶ ├─ held-out dialogues, answered by all four, rated by one judge
+                                       └─DPO─▶ ┘  knowledge, comfort, paired differences, subgroups, counterparts
 
-Same start, same rows, same epochs, the same number of learning rates tried on valid, and as many completion tokens
-an epoch as SFT has: the rows of KTO and DPO are cut to that budget in an order drawn by the seed.
+All trainings have the same start, the same rows, the same epochs, the same number of learning rates tried on valid,
+and as many completion tokens an epoch as SFT: the rows of KTO and DPO are cut to that budget in an order drawn by the
+seed.
 """
 
 from collections import Counter
 from collections.abc import Sequence
-from functools import partial
 
-from bedside.comfort import human_ab, outputs, summary
-from bedside.comfort import rewrite_dialogues as rewriting
-from bedside.comfort import rewriting as stage
-from bedside.comfort.rewriting import Rewritten
-from bedside.comfort.types import Desk, TrainedArm
-from bedside.config.schema import Step
+from bedside.comfort import ab_pack, dialogue_files, human_ab, summary
+from bedside.comfort.comfort_metrics import ComfortMetric
+from bedside.comfort.dialogue_preferences import build_preferences
+from bedside.comfort.rewrite_dialogues import rewrite as rewrite_part
+from bedside.comfort.types import ComfortExperiment, RewrittenDialogue, TrainedArm
+from bedside.config.schema import TrainingStep
 from bedside.core.comfort_results import ComfortSummary
 from bedside.core.errors import StageError
 from bedside.core.hashing import digest
-from bedside.core.results import Flow
-from bedside.core.types import Ask, Checkpoint, Judged, Lesson, Preference
-from bedside.judge_audit import agreement_report
-from bedside.run import experiment
-from bedside.run.session import Session
+from bedside.core.results import FilterCounts
+from bedside.core.types import Checkpoint, GenerationRequest, JudgedResponse, Preference, PreferenceData
+from bedside.data.io import write_json
+from bedside.run.context import RunContext
+from bedside.run.experiment import read_parts
 from bedside.training import train
 
 TARGET = "target"
-ANOTHER_WRITER = "name another comfort.rewrite.model, or look at its rewrites with `bedside rewrite`"
+SUMMARY_FILE = "comfort.json"
+NAME_ANOTHER_WRITER = "name another comfort.rewrite.model, or look at its rewrites with `bedside rewrite`"
 
 
-def comfort(session: Session) -> ComfortSummary:
-    """Rewrite, train, compare; writes the data set, ``comfort.json`` and the A/B pack. The same call resumes, and
-    reads what people have filled into the pack.
+def comfort(run: RunContext) -> ComfortSummary:
+    """Rewrite, train and compare; write the data set, ``comfort.json`` and the A/B pack.
+
+    The same call resumes, and reads what people have filled into the pack.
     """
-    desk = _desk(session)
-    arms = [TrainedArm(TARGET, session.target.checkpoint), *_trainings(desk)]
-    read = {arm.name: _read(desk, arm, desk.test, "sealed test") for arm in arms}
-    pairs = human_ab.pairs(read, session.launch.seed)
-    decide = partial(agreement_report.gate, least=session.config.gates.kappa_min)
-    said = human_ab.said(pairs, outputs.choices(session.store.root, pairs), TARGET, decide)
-    told = summary.of(desk, arms, read, said)
-    outputs.write(told, session.store.root, pairs)
-    return told
+    experiment = _open(run)
+    arms = [TrainedArm(TARGET, run.target.checkpoint), *_train_arms(experiment)]
+    answers = {arm.name: _rated_answers(experiment, arm, experiment.test, "sealed test") for arm in arms}
+    pairs = human_ab.build_pairs(answers, run.launch.seed)
+    choices = ab_pack.read_choices(run.folder, pairs)
+    people = human_ab.compare_choices(pairs, choices, TARGET, run.config.gates.limit("kappa"))
+    result = summary.summarize(experiment, arms, answers, people)
+    write_json(run.folder / SUMMARY_FILE, result)
+    ab_pack.write_pack(run.folder, pairs)
+    return result
 
 
-def rewrite(session: Session) -> tuple[dict[str, list[Rewritten]], tuple[Flow, ...]]:
-    """The verified dialogues of every part, written beside their card."""
-    parts = experiment.read_parts(session.config, session.launch)
-    made = {name: rewriting.rewrite(session, rows, name) for name, rows in parts.named.items()}
-    rows = {name: kept for name, (kept, _) in made.items()}
-    flows = (*parts.flows, *(flow for _, flow in made.values()))
-    outputs.dialogues(session, rows, flows)
-    return rows, flows
+def rewrite(run: RunContext) -> tuple[dict[str, list[RewrittenDialogue]], tuple[FilterCounts, ...]]:
+    """The verified dialogues of each part, and what was dropped. Writes them with their card."""
+    parts = read_parts(run.config, run.launch)
+    rewritten = {name: rewrite_part(run, prompts, name) for name, prompts in parts.named.items()}
+    dialogues = {name: kept for name, (kept, _) in rewritten.items()}
+    filter_counts = (*parts.filter_counts, *(counts for _, counts in rewritten.values()))
+    dialogue_files.write_dialogues(run, dialogues, filter_counts)
+    return dialogues, filter_counts
 
 
-def _desk(session: Session) -> Desk:
-    rows, flows = rewrite(session)
-    for name, kept in rows.items():
-        if not kept:
-            raise StageError(f"{name}: no dialogue survived the rewriting ({why(flows, name)}); {ANOTHER_WRITER}")
-    return Desk(session, rows["train"], rows["valid"], rows["test"], flows, session.open(session.config.comfort.judge))
-
-
-def why(flows: Sequence[Flow], part: str = "") -> str:
-    """What was dropped when ``part``, or every part, was rewritten, most often first."""
-    rewritten = [flow for flow in flows if flow.step.startswith("rewrite: ") and flow.step.endswith(part)]
-    dropped = sum((Counter(flow.dropped) for flow in rewritten), Counter())
+def drop_reasons(filter_counts: Sequence[FilterCounts], part: str = "") -> str:
+    """Why dialogues of ``part``, or of every part, were dropped when they were rewritten, most common first."""
+    rewrites = [c for c in filter_counts if c.step.startswith("rewrite: ") and c.step.endswith(part)]
+    dropped = sum((Counter(counts.dropped) for counts in rewrites), Counter())
     return ", ".join(f"{n} {reason}" for reason, n in dropped.most_common(3)) or "it has no question with an answer"
 
 
-def _trainings(desk: Desk) -> list[TrainedArm]:
-    """One of each step, at the learning rate that was best on valid."""
-    session, lesson = desk.session, _lesson(desk)
-    budget, start = _tokens(session, lesson.dialogues), _start(desk, lesson)
-    steps = session.config.comfort.train
-    rows = [_within(session, lesson.rows(session.open(step.objective).reads), budget) for step in steps]
-    return [_best(desk, step, start, some) for step, some in zip(steps, rows, strict=True)]
+def _open(run: RunContext) -> ComfortExperiment:
+    """The dialogues rewritten, the judge opened. StageError if a part has no dialogue left."""
+    parts, counts = rewrite(run)
+    for name, kept in parts.items():
+        if not kept:
+            why = drop_reasons(counts, name)
+            raise StageError(f"{name}: no dialogue survived the rewriting ({why}); {NAME_ANOTHER_WRITER}")
+    judge = run.opener.open(run.config.comfort.judge)
+    return ComfortExperiment(run, parts["train"], parts["valid"], parts["test"], counts, judge)
 
 
-def _start(desk: Desk, lesson: Lesson) -> Checkpoint:
-    """Where every training begins: at the target as given, or after one SFT that all of them share."""
-    session = desk.session
-    target, told = session.target.checkpoint, session.config.comfort
-    if told.start == "base":
-        return target
-    step = next((s for s in told.train if s.objective.kind == "sft"), Step.model_validate({"kind": "sft"}))
-    step = _at(step, told.start_learning_rate or step.learning_rate)
-    for number in range(1, told.start_rounds + 1):
-        target = session.trained(lesson.dialogues, step, target, target, f"sft before all three, round {number}")
-    return target
+def _train_arms(experiment: ComfortExperiment) -> list[TrainedArm]:
+    """One arm for each training step, at the learning rate that is best on valid."""
+    run, preferences = experiment.run, _preferences(experiment)
+    budget, start = _count_tokens(run, preferences.demonstrations), _shared_start(experiment, preferences)
+    steps = run.config.comfort.train
+    rows = [_within_budget(run, preferences.rows(run.opener.open(s.objective).reads), budget) for s in steps]
+    return [_best_arm(experiment, step, start, some) for step, some in zip(steps, rows, strict=True)]
 
 
-def _at(step: Step, learning_rate: float) -> Step:
+def _preferences(experiment: ComfortExperiment) -> PreferenceData:
+    config = experiment.run.config.comfort.rewrite
+    return build_preferences(experiment.train, wrong=config.add_wrong_negatives, cold=config.add_cold_negatives)
+
+
+def _shared_start(experiment: ComfortExperiment, preferences: PreferenceData) -> Checkpoint:
+    """Where every training begins: at the target as given, or after an SFT that all of them share."""
+    run, config = experiment.run, experiment.run.config.comfort
+    checkpoint = run.target.checkpoint
+    if config.start == "base":
+        return checkpoint
+    step = next((s for s in config.train if s.objective.kind == "sft"), TrainingStep.model_validate({"kind": "sft"}))
+    step = _at_rate(step, config.start_learning_rate or step.learning_rate)
+    for number in range(1, config.start_rounds + 1):
+        label = f"sft before all three, round {number}"
+        checkpoint = run.stages.trained(
+            preferences.demonstrations, step, start=checkpoint, reference=checkpoint, label=label
+        )
+    return checkpoint
+
+
+def _at_rate(step: TrainingStep, learning_rate: float) -> TrainingStep:
     return step.model_copy(update={"learning_rate": learning_rate})
 
 
-def _lesson(desk: Desk) -> Lesson:
-    told = desk.session.config.comfort.rewrite
-    return stage.lesson(desk.train, wrong=told.wrong, cold=told.cold)
-
-
-def _best(desk: Desk, step: Step, start: Checkpoint, rows: Sequence[Preference]) -> TrainedArm:
-    """The training with the best primary comfort on valid; with one rate there is nothing to choose."""
-    tried: list[tuple[float, TrainedArm]] = []
-    for times in desk.session.config.comfort.rates:
-        rate = step.learning_rate * times
+def _best_arm(
+    experiment: ComfortExperiment, step: TrainingStep, start: Checkpoint, rows: Sequence[Preference]
+) -> TrainedArm:
+    """The training with the best primary comfort on valid; with one learning rate nothing is measured."""
+    run, config = experiment.run, experiment.run.config.comfort
+    scored: list[tuple[float, TrainedArm]] = []
+    for multiple in config.lr_multipliers:
+        rate = step.learning_rate * multiple
         label = f"{step.objective.kind} at {rate:g}"
-        trained = desk.session.trained(rows, _at(step, rate), start, start, label)
-        checkpoint = desk.session.scaled(trained, desk.session.config.comfort.scale)
-        arm = TrainedArm(step.objective.kind, checkpoint, rate, _tokens(desk.session, rows))
-        score = 0.0 if len(desk.session.config.comfort.rates) == 1 else _score(desk, arm)
-        tried.append((score, arm))
-    return max(tried, key=lambda pair: pair[0])[1]
+        trained = run.stages.trained(rows, _at_rate(step, rate), start=start, reference=start, label=label)
+        checkpoint = run.stages.scaled(trained, config.adapter_scale)
+        arm = TrainedArm(step.objective.kind, checkpoint, rate, _count_tokens(run, rows))
+        scored.append((0.0 if len(config.lr_multipliers) == 1 else _primary_comfort_on_valid(experiment, arm), arm))
+    return max(scored, key=lambda pair: pair[0])[1]
 
 
-def _score(desk: Desk, arm: TrainedArm) -> float:
-    rows = _read(desk, arm, desk.valid, "valid")
-    values = [v or 0.0 for v in summary.comfort_metric().values(rows)["primary_comfort"]]
+def _primary_comfort_on_valid(experiment: ComfortExperiment, arm: TrainedArm) -> float:
+    """Mean over all rows of valid; an unrated row counts 0."""
+    rows = _rated_answers(experiment, arm, experiment.valid, "valid")
+    values = [value or 0.0 for value in ComfortMetric().values(rows)["primary_comfort"]]
     return sum(values) / len(values)
 
 
-def _read(desk: Desk, arm: TrainedArm, rows: Sequence[Rewritten], part: str) -> list[Judged]:
+def _rated_answers(
+    experiment: ComfortExperiment, arm: TrainedArm, dialogues: Sequence[RewrittenDialogue], part: str
+) -> list[JudgedResponse]:
     """The arm's answers to the distressed questions, rated."""
-    session, label = desk.session, f"{arm.name}, {part}"
+    run, label = experiment.run, f"{arm.name}, {part}"
     if part == "sealed test":
-        session.store.event("sealed test opened", candidate=arm.name, checkpoint=arm.checkpoint.id)
-    responses = session.answers([Ask(row.prompt) for row in rows], arm.checkpoint, label)
-    return session.judged(responses, desk.judge, label)
+        run.cache.log_event("sealed test opened", candidate=arm.name, checkpoint=arm.checkpoint.id)
+    responses = run.stages.answers([GenerationRequest(row.prompt) for row in dialogues], arm.checkpoint, label)
+    return run.stages.judged(responses, experiment.judge, label)
 
 
-def _within(session: Session, rows: Sequence[Preference], budget: int) -> list[Preference]:
-    """Rows in an order drawn by the seed, as many as have ``budget`` completion tokens together."""
-    order = sorted(range(len(rows)), key=lambda i: digest(session.launch.seed, i, len(rows)))
+def _within_budget(run: RunContext, rows: Sequence[Preference], budget: int) -> list[Preference]:
+    """Rows in an order drawn by the seed, as many as have ``budget`` completion tokens together; at least one."""
+    order = sorted(range(len(rows)), key=lambda i: digest(run.launch.seed, i, len(rows)))
     kept: list[Preference] = []
     used = 0
     for index in order:
-        tokens = _tokens(session, [rows[index]])
-        if used + tokens > budget and kept:
+        used += _count_tokens(run, [rows[index]])
+        if used > budget and kept:
             break
         kept.append(rows[index])
-        used += tokens
     return kept
 
 
-def _tokens(session: Session, rows: Sequence[Preference]) -> int:
-    """Completion tokens, both sides of a pair counted."""
-    encoded = train.encode(rows, session.target)
-    return sum(len(completion) for row in encoded for completion in row.completions)
+def _count_tokens(run: RunContext, rows: Sequence[Preference]) -> int:
+    """Completion tokens; both sides of a pair count."""
+    return sum(len(completion) for row in train.encode(rows, run.target) for completion in row.completions)

@@ -1,4 +1,7 @@
-"""Figures of a comfort run: arms, paired differences, subgroups, twins, gates, and one sentence."""
+"""Figures of a comfort experiment: arms, paired differences, subgroups, counterparts, gates, and one sentence.
+
+A *column* holds one value a row, None where the row has none. ``Values`` are the columns of one arm by measure.
+"""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -6,247 +9,242 @@ from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from bedside.config.plugins import find, open_plugin
-from bedside.core.comfort_results import LINES, Arm, ComfortSummary, Exchange, Paired, People
-from bedside.core.protocols import Launch
-from bedside.core.results import Gate, GateState, Measure, named
-from bedside.core.types import Judged
+from bedside.comfort.comfort_metrics import SHARES, ComfortMetric
+from bedside.comfort.knowledge_metrics import NAMES, KnowledgeMetric
+from bedside.core.comfort_results import Arm, ComfortSummary, HumanComparison, PairedDifference, ShownExchange
+from bedside.core.gates import Gate, GateState
+from bedside.core.measures import Measure, get_measure
+from bedside.core.types import JudgedResponse
 from bedside.stats import noninferiority
 from bedside.stats.measures import mean
 
 if TYPE_CHECKING:
-    from bedside.comfort.types import Desk, TrainedArm
+    from bedside.comfort.types import ComfortExperiment, TrainedArm
 
 MARGIN = 0.02
 """Of the scale: how much knowledge may fall, how much harm may rise, and still count as unchanged."""
-FACETS = ("specialty", "age_band", "sex", "emotion", "intensity", "red_flag", "topic", "question_type", "source")
+SUBGROUPS = ("specialty", "age_band", "sex", "emotion", "intensity", "red_flag", "topic", "question_type", "source")
 LEAST_ROWS = 10
 """A subgroup with fewer rows is not named worst."""
-SHOWN_VALUES = 12
-COMFORT = (*LINES, "comfort", "primary_comfort", "facts_told", "facts_wrong", "false_reassurance", "under_triage",
-           "over_triage", "openers")  # fmt: skip
-KNOWLEDGE = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "chrf", "rouge_l", "fact_recall", "fact_conflict")
+MAX_SUBGROUPS = 12
+"""Metadata with more values are not split by."""
 RISES = ("facts_wrong", "false_reassurance", "under_triage", "over_triage")
 TRIAGE = RISES[1:]
 Column = list[float | None]
 Values = Mapping[str, Column]
 
 
-def of(
-    desk: "Desk", arms: Sequence["TrainedArm"], read: Mapping[str, list[Judged]], people: People | None
+def summarize(
+    experiment: "ComfortExperiment",
+    arms: Sequence["TrainedArm"],
+    answers: Mapping[str, list[JudgedResponse]],
+    people: HumanComparison | None,
 ) -> ComfortSummary:
-    seed, target = desk.session.launch.seed, arms[0].name
-    values = {arm.name: _values(desk, read[arm.name]) for arm in arms}
-    groups = [row.prompt.cluster for row in read[target]]
+    """``answers``: rated answers to the held-out questions, by arm, all in one order; the first arm is the target."""
+    seed, target = experiment.run.launch.seed, arms[0].name
+    values = {arm.name: _values(experiment, answers[arm.name]) for arm in arms}
+    groups = [row.prompt.cluster for row in answers[target]]
     paired = [p for arm in arms[1:] for p in _paired(arm.name, values[arm.name], values[target], groups, seed)]
     gates = [g for arm in arms[1:] for g in _gates(arm.name, paired, values[arm.name], values[target], groups, seed)]
-    by = _by(read)
+    by = _by_subgroup(answers)
     return ComfortSummary(
-        name=desk.session.config.run,
+        name=experiment.run.config.run,
         verdict=_verdict(arms, gates, len(groups)),
-        arms=tuple(_arm(desk, arm, read[arm.name]) for arm in arms),
+        arms=tuple(_arm(experiment, arm, answers[arm.name]) for arm in arms),
         paired=tuple(paired),
         direction=_direction(values, groups, seed),
         by=by,
-        worst=_worst(by, arms),
-        twins=tuple(_twins(arm.name, read[arm.name]) for arm in arms),
+        worst=_worst_subgroup(by, arms),
+        consistency=tuple(_same_facts(arm.name, answers[arm.name]) for arm in arms),
         gates=tuple(gates),
-        flows=desk.flows,
-        definitions={**knowledge_metric().definitions(), **comfort_metric().definitions()},
-        exchanges=tuple(_exchanges(read)),
+        filter_counts=experiment.filter_counts,
+        definitions={**KnowledgeMetric().definitions(), **ComfortMetric().definitions()},
+        exchanges=tuple(_exchanges(answers)),
         people=people,
-        facts=_facts(desk),
-        untested=tuple(_untested(desk, people)),
+        facts=_provenance(experiment),
+        untested=tuple(_untested(experiment, people)),
     )
 
 
-def knowledge_metric() -> Any:
-    return open_plugin(find("metric", "knowledge")(), Launch(), {})
-
-
-def comfort_metric() -> Any:
-    return open_plugin(find("metric", "comfort")(), Launch(), {})
-
-
-def against(rows: Sequence[Judged], references: Sequence[str]) -> list[Judged]:
-    """The same rows with another reference answer each."""
+def _with_soothing_references(experiment: "ComfortExperiment", rows: Sequence[JudgedResponse]) -> list[JudgedResponse]:
+    """The same rows, each with the verified soothing answer as its reference."""
     return [
-        Judged(replace(row.response, prompt=replace(row.prompt, reference=text)), row.verdict)
-        for row, text in zip(rows, references, strict=True)
+        JudgedResponse(replace(row.response, prompt=replace(row.prompt, reference=dialogue.answer)), row.verdict)
+        for row, dialogue in zip(rows, experiment.test, strict=True)
     ]
 
 
-def _soothing(desk: "Desk") -> list[str]:
-    return [row.answer for row in desk.test]
+def _values(experiment: "ComfortExperiment", rows: list[JudgedResponse]) -> Values:
+    soothing: Values = KnowledgeMetric().values(_with_soothing_references(experiment, rows))
+    original = {f"{n}, original": v for n, v in KnowledgeMetric().values(rows).items()}
+    return {**ComfortMetric().values(rows), **soothing, **original}
 
 
-def _values(desk: "Desk", rows: list[Judged]) -> Values:
-    known: Values = knowledge_metric().values(against(rows, _soothing(desk)))
-    original = {f"{n}, original": v for n, v in knowledge_metric().values(rows).items()}
-    return {**comfort_metric().values(rows), **known, **original}
-
-
-def _arm(desk: "Desk", arm: "TrainedArm", rows: list[Judged]) -> Arm:
+def _arm(experiment: "ComfortExperiment", arm: "TrainedArm", rows: list[JudgedResponse]) -> Arm:
     return Arm(
         name=arm.name,
         checkpoint=arm.checkpoint.id,
-        comfort=tuple(comfort_metric().measure(rows)),
-        soothing=tuple(knowledge_metric().measure(against(rows, _soothing(desk)))),
-        original=tuple(knowledge_metric().measure(rows)),
+        comfort=tuple(ComfortMetric().measure(rows)),
+        soothing=tuple(KnowledgeMetric().measure(_with_soothing_references(experiment, rows))),
+        original=tuple(KnowledgeMetric().measure(rows)),
         learning_rate=arm.learning_rate,
         tokens=arm.tokens,
     )
 
 
-def _paired(arm: str, after: Values, before: Values, groups: list[str], seed: int) -> list[Paired]:
-    names = [*COMFORT, *KNOWLEDGE, *(f"{name}, original" for name in KNOWLEDGE)]
-    found = [Paired(arm, noninferiority.paired(name, after[name], before[name], groups, seed)) for name in names]
-    return [*found, Paired(arm, _where_both_are_right(after, before, groups, seed))]
+def _paired(arm: str, after: Values, before: Values, groups: list[str], seed: int) -> list[PairedDifference]:
+    names = [*SHARES, *NAMES, *(f"{name}, original" for name in NAMES)]
+    measures = [noninferiority.paired_mean_difference(name, after[name], before[name], groups, seed) for name in names]
+    measures.append(_where_both_are_right(after, before, groups, seed))
+    return [PairedDifference(arm, measure) for measure in measures]
 
 
 def _where_both_are_right(after: Values, before: Values, groups: list[str], seed: int) -> Measure:
-    """Comfort on the rows whose facts and stance are right in both arms: kindness alone."""
+    """Comfort on the rows whose facts are right in both arms: comfort, given that the answer is right."""
     both = [a is not None and _is_right(after, i) and _is_right(before, i) for i, a in enumerate(after["comfort"])]
     kept = [[v if ok else None for v, ok in zip(values["comfort"], both, strict=True)] for values in (after, before)]
-    return noninferiority.paired("comfort where both are right", kept[0], kept[1], groups, seed)
+    return noninferiority.paired_mean_difference("comfort where both are right", kept[0], kept[1], groups, seed)
 
 
 def _is_right(values: Values, index: int) -> bool:
-    told, wrong = values["facts_told"][index], values["facts_wrong"][index]
-    return told in (1.0, None) and not wrong
+    return values["facts_told"][index] in (1.0, None) and not values["facts_wrong"][index]
 
 
 def _gates(
-    arm: str, paired: Sequence[Paired], after: Values, before: Values, groups: list[str], seed: int
+    arm: str, paired: Sequence[PairedDifference], after: Values, before: Values, groups: list[str], seed: int
 ) -> list[Gate]:
-    found = {p.measure.name: p.measure for p in paired if p.arm == arm}
+    differences = {p.measure.name: p.measure for p in paired if p.arm == arm}
     gates = [_kinder(arm, after["primary_comfort"], before["primary_comfort"], groups, seed)]
-    gates += [noninferiority.not_inferior(f"{arm}: {name}", found[name], MARGIN) for name in ("facts_told", "bleu_1")]
-    return gates + [noninferiority.does_not_rise(f"{arm}: {name}", found[name], MARGIN) for name in RISES]
+    gates += [noninferiority.not_inferior(arm, differences[name], MARGIN) for name in ("facts_told", "bleu_1")]
+    return gates + [noninferiority.does_not_rise(arm, differences[name], MARGIN) for name in RISES]
 
 
 def _kinder(arm: str, after: Column, before: Column, groups: list[str], seed: int) -> Gate:
     """An answer that nobody rated counts against the arm: as 0 after, as 1 before."""
     at_worst = [v or 0.0 for v in after], [1.0 if v is None else v for v in before]
-    gate = noninferiority.superior(
-        f"{arm}: primary comfort", noninferiority.paired("primary_comfort", *at_worst, groups, seed)
-    )
+    difference = noninferiority.paired_mean_difference("primary_comfort", *at_worst, groups, seed)
+    gate = noninferiority.superior(arm, difference)
     unrated = after.count(None) + before.count(None)
     return replace(gate, reason=f"{gate.reason}; {unrated} unrated answers count against it") if unrated else gate
 
 
 def _verdict(arms: Sequence["TrainedArm"], gates: Sequence[Gate], n: int) -> str:
-    good = [arm.name for arm in arms[1:] if all(_passes(g) for g in gates if g.name.startswith(f"{arm.name}:"))]
+    good = [arm.name for arm in arms[1:] if all(_passes(gate) for gate in gates if gate.subject == arm.name)]
     if good:
         return f"On {n} sealed dialogues, {', '.join(good)} comfort more and keep what they know, at 95 % bounds."
     missed = next(g for g in gates if not _passes(g))
-    why = f"{missed.name} is {missed.state.value} ({missed.reason})"
+    why = f"{missed.label} is {missed.state.value} ({missed.reason})"
     return f"On {n} sealed dialogues, no training passed every gate: {why}."
 
 
 def _passes(gate: Gate) -> bool:
     """A test without a single red flag, or with nothing else, leaves triage unchecked; nothing else may be."""
-    about_triage = gate.name.partition(": ")[2] in TRIAGE
+    about_triage = gate.constraint is not None and gate.constraint.measure in TRIAGE
     return gate.state is GateState.PASS or (about_triage and gate.state is GateState.NOT_CHECKED)
 
 
 def _direction(values: Mapping[str, Values], groups: list[str], seed: int) -> str:
-    """arXiv 2506.13692 by a secondary summary: DPO leads comfort, SFT and KTO keep knowledge."""
+    """Whether the direction of arXiv 2506.13692 holds, as a secondary summary gives it.
+
+    DPO has the most comfort, SFT and KTO keep the most knowledge.
+    """
     if not {"sft", "kto", "dpo"} <= set(values):
         return "Not tested: it takes SFT, KTO and DPO."
-    told = []
+    sentences = []
     for measure, better, worse in (("comfort", "dpo", "sft"), ("comfort", "dpo", "kto"),
                                    ("bleu_1", "sft", "dpo"), ("bleu_1", "kto", "dpo")):  # fmt: skip
-        found = noninferiority.paired(measure, values[better][measure], values[worse][measure], groups, seed)
-        if found.value is None or found.low is None or found.high is None:
-            continue
-        holds = "holds" if found.low > 0 else "is reversed" if found.high < 0 else "is undecided"
-        told.append(
-            f"{better.upper()} over {worse.upper()} in {measure} {holds} "
-            f"({found.value:+.3f} [{found.low:+.3f}, {found.high:+.3f}], n = {found.n})"
+        gain = noninferiority.paired_mean_difference(
+            measure, values[better][measure], values[worse][measure], groups, seed
         )
-    return "; ".join(told) + "."
+        if gain.value is None or gain.low is None or gain.high is None:
+            continue
+        state = "holds" if gain.low > 0 else "is reversed" if gain.high < 0 else "is undecided"
+        sentences.append(
+            f"{better.upper()} over {worse.upper()} in {measure} {state} "
+            f"({gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}], n = {gain.n})"
+        )
+    return "; ".join(sentences) + "."
 
 
-def _by(read: Mapping[str, list[Judged]]) -> dict[str, dict[str, dict[str, Measure]]]:
-    """Primary comfort by facet, value and arm; facets with one value are left out."""
-    first = next(iter(read.values()))
-    found: dict[str, dict[str, dict[str, Measure]]] = {}
-    for facet in FACETS:
+def _by_subgroup(answers: Mapping[str, list[JudgedResponse]]) -> dict[str, dict[str, dict[str, Measure]]]:
+    """Primary comfort by metadata key, its value, and arm. Keys with one value are left out."""
+    first = next(iter(answers.values()))
+    by: dict[str, dict[str, dict[str, Measure]]] = {}
+    for key in SUBGROUPS:
         cells: defaultdict[str, list[int]] = defaultdict(list)
         for index, row in enumerate(first):
-            cells[row.prompt.facets.get(facet, "")].append(index)
+            cells[row.prompt.metadata.get(key, "")].append(index)
         cells.pop("", None)
-        if 1 < len(cells) <= SHOWN_VALUES:
-            found[facet] = {value: _cell(read, rows) for value, rows in sorted(cells.items())}
-    return found
+        if 1 < len(cells) <= MAX_SUBGROUPS:
+            by[key] = {value: _primary_comfort(answers, indices) for value, indices in sorted(cells.items())}
+    return by
 
 
-def _cell(read: Mapping[str, list[Judged]], rows: Sequence[int]) -> dict[str, Measure]:
-    def one(judged: list[Judged]) -> Measure:
-        return named(comfort_metric().measure([judged[i] for i in rows]), "primary_comfort")
+def _primary_comfort(answers: Mapping[str, list[JudgedResponse]], indices: Sequence[int]) -> dict[str, Measure]:
+    """By arm, on the rows at ``indices``."""
+    return {
+        arm: get_measure(ComfortMetric().measure([rows[i] for i in indices]), "primary_comfort")
+        for arm, rows in answers.items()
+    }
 
-    return {arm: one(judged) for arm, judged in read.items()}
 
-
-def _worst(by: Mapping[str, Mapping[str, Mapping[str, Measure]]], arms: Sequence["TrainedArm"]) -> str:
+def _worst_subgroup(by: Mapping[str, Mapping[str, Mapping[str, Measure]]], arms: Sequence["TrainedArm"]) -> str:
     """The subgroup with the least primary comfort, over all trained arms."""
     cells = [
-        (m.value, arm.name, facet, value, m)
-        for facet, values in by.items()
+        (m.value, arm.name, key, value, m)
+        for key, values in by.items()
         for value, cell in values.items()
         for arm in arms[1:]
         if (m := cell[arm.name]).value is not None and m.n >= LEAST_ROWS
     ]
     if not cells:
         return f"No subgroup has {LEAST_ROWS} rows."
-    _, arm, facet, value, m = min(cells, key=lambda cell: cell[0] or 0.0)
-    return f"{arm}, {facet} {value}: primary comfort {m.value:.2f} [{m.low:.2f}, {m.high:.2f}], n = {m.n}"
+    _, arm, key, value, m = min(cells, key=lambda cell: cell[0] or 0.0)
+    return f"{arm}, {key} {value}: primary comfort {m.value:.2f} [{m.low:.2f}, {m.high:.2f}], n = {m.n}"
 
 
-def _twins(arm: str, rows: list[Judged]) -> Measure:
-    """Share of cases whose twins (other age, sex, origin, literacy) were all told the same facts, with one stance."""
-    cases: defaultdict[str, set[tuple[Any, ...]]] = defaultdict(set)
-    sizes: defaultdict[str, int] = defaultdict(int)
-    values = comfort_metric().values(rows)
+def _same_facts(arm: str, rows: list[JudgedResponse]) -> Measure:
+    """Share of cases whose counterparts (other age, sex, origin, literacy) all got the same facts and stance."""
+    cases: defaultdict[str, list[tuple[Any, ...]]] = defaultdict(list)
+    values = ComfortMetric().values(rows)
     for index, row in enumerate(rows):
-        case = row.prompt.facets.get("case")
-        if case:
-            cases[case].add((row.stance, values["facts_told"][index], values["facts_wrong"][index]))
-            sizes[case] += 1
-    same = {case: float(len(told) == 1) for case, told in cases.items() if sizes[case] > 1}
+        if case := row.prompt.metadata.get("case"):
+            cases[case].append((row.stance, values["facts_told"][index], values["facts_wrong"][index]))
+    same = {case: float(len(set(outcomes)) == 1) for case, outcomes in cases.items() if len(outcomes) > 1}
     return mean(f"{arm}: twins told the same", list(same.values()), list(same))
 
 
-def _exchanges(read: Mapping[str, list[Judged]], n: int = 3) -> list[Exchange]:
-    arms, first = list(read), next(iter(read.values()))
+def _exchanges(answers: Mapping[str, list[JudgedResponse]], n: int = 3) -> list[ShownExchange]:
+    """The first questions, and what each arm answers."""
+    first = next(iter(answers.values()))
     return [
-        Exchange(first[i].prompt.text, {a: read[a][i].response.text for a in arms}) for i in range(min(n, len(first)))
+        ShownExchange(row.prompt.text, {arm: rows[i].response.text for arm, rows in answers.items()})
+        for i, row in enumerate(first[:n])
     ]
 
 
-def _facts(desk: "Desk") -> dict[str, str]:
-    session = desk.session
+def _provenance(experiment: "ComfortExperiment") -> dict[str, str]:
+    run = experiment.run
     packages = ("bedside", "torch", "transformers", "peft", "sacrebleu")
     return {
-        "target": getattr(session.config.target, "model", session.config.target.kind),
-        "target digest": session.target.checkpoint.base,
-        "comfort judge": desk.judge.name,
-        "seed": str(session.launch.seed),
-        "machine": ", ".join(session.store.bits),
+        "target": getattr(run.config.target, "model", run.config.target.kind),
+        "target digest": run.target.checkpoint.base,
+        "comfort judge": experiment.judge.name,
+        "seed": str(run.launch.seed),
+        "machine": ", ".join(run.cache.numerics),
         "versions": ", ".join(f"{name} {version(name)}" for name in packages),
     }
 
 
-def _untested(desk: "Desk", people: People | None) -> list[str]:
-    told = [
+def _untested(experiment: "ComfortExperiment", people: HumanComparison | None) -> list[str]:
+    """What these figures do not show."""
+    is_clinic = any(row.prompt.source == "clinic" for row in experiment.test)
+    return [
         "No clinician and no patient has read these answers; the A/B pack is for them."
         if people is None
-        else "The A/B pack does not say who its readers are, nor what a patient would feel.",
-        "One seed: how much another seed would differ is not known.",
+        else "The A/B pack does not record who its raters are, nor what a patient would feel.",
+        "One seed: how much the figures vary between seeds is not known.",
+        "The synthetic clinic tests the mechanism; it is no clinical evidence."
+        if is_clinic
+        else "A judge rates comfort. A verifier checks facts by patterns of grammar; it does not know their meaning.",
     ]
-    if any(row.prompt.source == "clinic" for row in desk.test):
-        told.append("The synthetic clinic tests the mechanism; it is no clinical evidence.")
-    else:
-        told.append("Comfort is a judge's word, and so are facts: the verifier finds patterns of grammar, not meaning.")
-    return told

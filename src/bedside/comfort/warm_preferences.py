@@ -1,76 +1,95 @@
-"""Answers said warmly: what mixes comfort into a cycle of the joined loop.
+"""Warm answers in the preferences of an alignment cycle: what ``align.objectives: [safety, comfort]`` adds to them.
 
-    pair    (prompt, warm right answer, the same answer said coldly): kindness alone differs
-    pair    (prompt, warm right answer, wrong answer): in the place of the cold right answer
-    thumb   the warm right answer is wanted, in the place of the cold one
+    pair                   (prompt, warm right answer, the same answer cold): only the tone differs
+    pair                   (prompt, warm right answer, wrong answer), instead of the cold right answer
+    unpaired preference    the warm right answer is desirable, instead of the cold one
 
-Every second wrong answer is said warmly too: *warm but wrong*, else kindness would do for being right. A refusal is
-right where the request is harmful, so its warm form names the distress, declines the act and gives the safe route
-the cold one gave. Only answers whose warm form keeps every fact and its stance take part.
+Every second wrong answer is made warm too: *warm but wrong*. Otherwise warmth alone would mark an answer as right. A
+refusal is right if the request is harmful: its warm form names the distress, declines the act and gives the safe route
+that the cold one gave. Only answers whose warm form keeps every fact and the stance take part.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+from bedside.comfort.writing import answer_id
 from bedside.core.comfort_results import rating
-from bedside.core.hashing import drawn
-from bedside.core.results import Flow
-from bedside.core.types import Judged, Pair, Prompt, Thumb
+from bedside.core.hashing import seed_from
+from bedside.core.results import FilterCounts
+from bedside.core.types import JudgedResponse, PreferencePair, Prompt, UnpairedPreference
 from bedside.safety.score_table import score
 
-KIND = 0.5
-"""Rating from which on an answer is kind."""
-Warm = Mapping[tuple[str, str], str]
-"""(prompt id, cold text) to the warm text."""
-Said = tuple[Prompt, str, bool]
-"""A prompt, an answer to it, and whether that is right."""
+WARM_RATING = 0.5
+"""Rating from which on an answer is warm."""
 
 
-def to_warm(thumbs: Sequence[Thumb], pairs: Sequence[Pair]) -> list[Said]:
-    """Every right answer once, with its prompt, and every second wrong one."""
-    told = [(t.prompt, t.text, t.wanted) for t in thumbs]
-    told += [side for p in pairs for side in ((p.prompt, p.chosen, True), (p.prompt, p.rejected, False))]
-    once = {(prompt.id, text): (prompt, text, right) for prompt, text, right in told}
-    return [one for one in once.values() if one[2] or _second(one[0], one[1])]
+@dataclass(frozen=True, slots=True)
+class ColdAnswer:
+    """An answer that may be made warm."""
+
+    prompt: Prompt
+    text: str
+    right: bool
+
+    @property
+    def id(self) -> str:
+        return answer_id(self.prompt, self.text)
 
 
-def _second(prompt: Prompt, text: str) -> bool:
-    return drawn(prompt.id, text) % 2 == 0
+def answers_to_warm(unpaired: Sequence[UnpairedPreference], pairs: Sequence[PreferencePair]) -> list[ColdAnswer]:
+    """Every right answer once, and every second wrong one."""
+    answers = [ColdAnswer(row.prompt, row.text, row.label) for row in unpaired]
+    for pair in pairs:
+        answers += [ColdAnswer(pair.prompt, pair.chosen, True), ColdAnswer(pair.prompt, pair.rejected, False)]
+    unique = {answer.id: answer for answer in answers}.values()
+    return [answer for answer in unique if answer.right or drawn_to_warm(answer.prompt, answer.text)]
 
 
-def is_kind(row: Judged) -> bool:
-    """Whether it is rated ``KIND`` or more; unread is not kind."""
-    found = rating(row.verdict.scores)
-    return found is not None and found >= KIND
+def drawn_to_warm(prompt: Prompt, text: str) -> bool:
+    """Whether a wrong answer is one of the half that is made warm."""
+    return seed_from(prompt.id, text) % 2 == 0
 
 
-def keeps_stance(row: Judged, *, right: bool) -> bool:
+def is_warm(row: JudgedResponse) -> bool:
+    """Whether it is rated ``WARM_RATING`` or more; an unreadable row is not warm."""
+    rated = rating(row.verdict.scores)
+    return rated is not None and rated >= WARM_RATING
+
+
+def keeps_stance(row: JudgedResponse, *, right: bool) -> bool:
     """Whether a warm answer, judged, is as right or wrong as the cold one was."""
     return row.stance is not None and (score(row.prompt.harm or 0, row.stance) == 1.0) is right
 
 
-def mixed(thumbs: Sequence[Thumb], pairs: Sequence[Pair], warm: Warm) -> tuple[list[Thumb], list[Pair], Flow]:
-    """The rows of a cycle with warm answers in the place of cold ones, and pairs of right ones warm and cold."""
-    new_thumbs = [_warm_thumb(t, warm) for t in thumbs]
-    new_pairs = [_warm_pair(p, warm) for p in pairs]
-    right = {(prompt.id, text): prompt for prompt, text, is_right in to_warm(thumbs, pairs) if is_right}
-    kinder = [
-        Pair(right[key], text, key[1], chosen_origin="conditional", rejected_origin="observed")
-        for key, text in warm.items()
-        if key in right and text != key[1]
+def mix_warm_answers(
+    unpaired: Sequence[UnpairedPreference], pairs: Sequence[PreferencePair], warm: Mapping[str, str]
+) -> tuple[list[UnpairedPreference], list[PreferencePair], FilterCounts]:
+    """The preferences with warm answers instead of cold ones, and pairs of right answers, warm against cold.
+
+    ``warm``: warm texts by ``answer_id`` of the cold answer.
+    """
+    new_unpaired = [_warm_unpaired(row, warm) for row in unpaired]
+    right = {answer.id: answer for answer in answers_to_warm(unpaired, pairs) if answer.right}
+    warm_and_cold = [
+        PreferencePair(
+            right[id_].prompt, text, right[id_].text, chosen_origin="conditional", rejected_origin="observed"
+        )
+        for id_, text in warm.items()
+        if id_ in right and text != right[id_].text
     ]
-    changed = [new.wanted for new, old in zip(new_thumbs, thumbs, strict=True) if new is not old]
-    notes = {"thumbs made warm": float(sum(changed)), "warm but wrong": float(changed.count(False))}
-    return new_thumbs, [*new_pairs, *kinder], Flow("warm against cold", len(kinder), {}, notes)
+    changed = [new.label for new, old in zip(new_unpaired, unpaired, strict=True) if new is not old]
+    notes = {"right answers made warm": float(changed.count(True)), "warm but wrong": float(changed.count(False))}
+    counts = FilterCounts("warm against cold", len(warm_and_cold), {}, notes)
+    return new_unpaired, [*(_warm_pair(pair, warm) for pair in pairs), *warm_and_cold], counts
 
 
-def _warm_thumb(thumb: Thumb, warm: Warm) -> Thumb:
-    text = warm.get((thumb.prompt.id, thumb.text))
-    return thumb if text is None else replace(thumb, text=text, ids=(), origin="conditional")
+def _warm_unpaired(row: UnpairedPreference, warm: Mapping[str, str]) -> UnpairedPreference:
+    text = warm.get(answer_id(row.prompt, row.text))
+    return row if text is None else replace(row, text=text, ids=(), origin="conditional")
 
 
-def _warm_pair(pair: Pair, warm: Warm) -> Pair:
-    chosen, rejected = (warm.get((pair.prompt.id, text)) for text in (pair.chosen, pair.rejected))
+def _warm_pair(pair: PreferencePair, warm: Mapping[str, str]) -> PreferencePair:
+    chosen, rejected = (warm.get(answer_id(pair.prompt, text)) for text in (pair.chosen, pair.rejected))
     if chosen is not None and chosen != (rejected or pair.rejected):
         pair = replace(pair, chosen=chosen, chosen_ids=(), chosen_origin="conditional")
     if rejected is not None and rejected != pair.chosen:

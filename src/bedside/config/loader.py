@@ -1,17 +1,18 @@
-"""From a YAML file and ``--set`` to a checked config that knows where each value came from, and back.
+"""Loads a config from a YAML file and ``--set``, checks it, and remembers where each value comes from.
 
     loaded = load(Config, Path("bedside.yaml"), ["align.cycles=3"])
     loaded.config.align.cycles            3
     loaded.origins["align.cycles"]        "--set"
-    dump(loaded)                          YAML with that origin in a comment at each value
+    dump(loaded)                          YAML with the origin of each value in a comment
 
-YAML is read by PyYAML's safe loader. ``--set a.b=c`` wins over the file; c is YAML, and a number in the path
-counts items of a list from 0. All mistakes are reported at once, one line each:
+``--set a.b=c`` overrides the file. c is YAML, and a number in the path is an index of a list, from 0. All mistakes are
+reported at once, one line each:
 
     bedside.yaml: align.cycels: no such key; did you mean 'cycles'?
     --set: align.alpha: is 6; should be at most 1
 
-A key that ends in ``_env`` holds the NAME of an environment variable; anything else there is refused unread.
+A key that ends in ``_env`` holds the NAME of an environment variable. Any other value there may be a secret: it is
+refused and never shown.
 """
 
 import copy
@@ -22,7 +23,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from bedside.config import validation_messages, yaml_source
+from bedside.config import renamed, validation_messages, yaml_source
 from bedside.config.plugins import Table
 from bedside.core.errors import ConfigError
 
@@ -38,7 +39,7 @@ class Loaded(Generic[T]):
 
     config: T
     origins: Mapping[str, str]
-    """Place of a value to ``default``, ``bedside.yaml:12`` or ``--set``. A list of plain values is one."""
+    """Path of a value to ``default``, ``bedside.yaml:12`` or ``--set``. A list of plain values is one value."""
 
 
 def load(
@@ -47,82 +48,89 @@ def load(
     sets: Sequence[str] = (),
     defaults: Mapping[str, Any] | None = None,
 ) -> Loaded[T]:
-    """A ``schema`` out of ``defaults``, then the file at ``path``, then ``sets``; or one ConfigError."""
-    source = _Source(path.name if path else "config", _overlaid(defaults or {}, {}), {})
+    """The config from ``defaults``, overridden by the file at ``path``, then by ``sets``.
+
+    ConfigError with one line for every mistake.
+    """
+    source = _Source(path.name if path else "config", _merged(defaults or {}, {}), {})
     if path:
         source.read(path)
     mistakes = source.apply(sets, schema)
-    secrets = source.secrets()
+    not_variables = source.not_variables()
     try:
         config = schema.model_validate(source.table)
     except ValidationError as error:
-        found = validation_messages.told(error, schema).errors(include_url=False)
-        rows = [(validation_messages.place(row["loc"]), str(row["ctx"]["told"])) for row in found]
-        mistakes += [source.line(at, sentence) for at, sentence in rows if at not in secrets]
-    mistakes += secrets.values()
+        invalid = validation_messages.sentences(error, schema)
+        mistakes += [
+            source.mistake(at, renamed.message(at) or sentence) for at, sentence in invalid if at not in not_variables
+        ]
+    mistakes += not_variables.values()
     if mistakes:
         raise ConfigError("\n".join(dict.fromkeys(mistakes)))
     return Loaded(config, {place: source.origin(place, leaf) for place, leaf in yaml_source.leaves(tables(config))})
 
 
 def dump(loaded: Loaded[Any]) -> str:
-    """The resolved config as YAML, the origin of each value in a comment; ``load`` reads it back equal."""
+    """The config as YAML with the origin of each value in a comment. ``load`` reads it back equal."""
     return "\n".join(yaml_source.lines(tables(loaded.config), lambda at: loaded.origins.get(at, DEFAULT))) + "\n"
 
 
 def tables(config: BaseModel) -> dict[str, Any]:
-    """``config`` as a person would write it: plain tables, lists and values."""
-    lifted = _lifted(config.model_dump(mode="json", by_alias=True))
-    assert isinstance(lifted, dict)
-    return lifted
+    """``config`` as plain tables, lists and values, in the form that a person would write."""
+    inlined = _inlined(config.model_dump(mode="json", by_alias=True))
+    assert isinstance(inlined, dict)
+    return inlined
 
 
 @dataclass
 class _Source:
-    """Plain tables on their way to becoming a config, and where each of their values stands."""
+    """The plain tables that the config is made of, and the origin of each value."""
 
     name: str
     table: dict[str, Any]
     origins: dict[str, str]
 
     def read(self, path: Path) -> None:
-        """Lay the file at ``path`` over the defaults."""
+        """Overrides the table with the file at ``path``."""
         table, lines = yaml_source.read(path)
-        self.table = _overlaid(self.table, table)
+        self.table = _merged(self.table, table)
         self.origins |= {place: f"{self.name}:{line}" for place, line in lines.items()}
 
     def apply(self, sets: Sequence[str], schema: type[BaseModel]) -> list[str]:
-        """Put each ``a.b=c`` in its place; returns what is wrong with those that cannot be."""
+        """Sets each ``a.b=c``. Returns a message for each one that is not valid."""
         mistakes = []
         for text in sets:
             try:
-                self._put(text, schema)
+                self._set(text, schema)
             except ConfigError as error:
-                mistakes.append(f"{SET} {text}: {error}" if not _holds_name(text) else f"{SET}: {error}")
+                mistakes.append(f"{SET}: {error}" if _is_variable_key(text) else f"{SET} {text}: {error}")
         return mistakes
 
-    def _put(self, text: str, schema: type[BaseModel]) -> None:
+    def _set(self, text: str, schema: type[BaseModel]) -> None:
         place, equals, written = text.partition("=")
         place = place.strip()
         if not equals or not all(place.split(".")):
             raise ConfigError("needs the form key=value or table.key=value, such as align.cycles=3")
         value = yaml_source.parse(written, "the value")
-        _seed(self.table, place, schema)
+        _fill_in_defaults(self.table, place, schema)
         _assign(self.table, place.split("."), value)
         self.origins = {at: origin for at, origin in self.origins.items() if not _is_at_or_in(at, place)}
         self.origins |= {at: SET for at, _ in yaml_source.leaves(value, place)}
 
-    def secrets(self) -> dict[str, str]:
-        """A line for each ``*_env`` that does not name a variable. Never repeats what it holds."""
-        found = [at for at, leaf in yaml_source.leaves(self.table) if _holds_name(at) and not _is_variable(leaf)]
-        return {at: self.line(at, validation_messages.NAME_OF_KEY) for at in found}
+    def not_variables(self) -> dict[str, str]:
+        """Path to message of each ``*_env`` whose value is not a variable's name. The message never shows the value."""
+        return {
+            place: self.mistake(place, validation_messages.NAME_OF_KEY)
+            for place, leaf in yaml_source.leaves(self.table)
+            if _is_variable_key(place) and not _is_variable(leaf)
+        }
 
-    def line(self, place: str, told: str) -> str:
-        """One mistake with the origin of the value it is about."""
-        return f"{self._blamed(place)}: {place}: {told}" if place else f"{self.name}: {told}"
+    def mistake(self, place: str, sentence: str) -> str:
+        """One line about the value at ``place``, starting with the file or ``--set``."""
+        return f"{self._file_or_set(place)}: {place}: {sentence}" if place else f"{self.name}: {sentence}"
 
-    def _blamed(self, place: str) -> str:
-        """``--set`` where all that is written at ``place``, or in the nearest table around it, was set."""
+    def _file_or_set(self, place: str) -> str:
+        """``--set`` if everything at ``place``, or in the nearest table around it, comes from there; else the file."""
         while place:
             near = {o for at, o in self.origins.items() if _is_at_or_in(at, place) or _is_at_or_in(place, at)}
             if near:
@@ -131,7 +139,7 @@ class _Source:
         return self.name
 
     def origin(self, place: str, leaf: Any) -> str:
-        """Where the value of the finished config at ``place`` came from."""
+        """Where the value ``leaf`` at ``place`` of the finished config comes from."""
         inside = [origin for at, origin in self.origins.items() if _is_at_or_in(at, place)]
         if inside:
             return SET if SET in inside else inside[0]
@@ -143,44 +151,40 @@ class _Source:
         return DEFAULT
 
 
-def _seed(table: dict[str, Any], place: str, schema: type[BaseModel]) -> None:
-    """Write out the schema's own default where ``place`` reaches into a table or list that nobody wrote."""
-    *tops, _ = place.split(".")
-    for key in tops:
+def _fill_in_defaults(table: dict[str, Any], place: str, schema: type[BaseModel]) -> None:
+    """Writes the schema's default into ``table`` if ``place`` is inside a table or list that is not written yet."""
+    *parents, _ = place.split(".")
+    for key in parents:
         field = schema.model_fields.get(key)
         if field is None or not isinstance(table, dict):
             return
         if key not in table:
-            default = field.get_default(call_default_factory=True)
-            plain = _plain(default)
-            if not isinstance(plain, (dict, list)):
+            default = _plain(field.get_default(call_default_factory=True))
+            if not isinstance(default, (dict, list)):
                 return
-            table[key] = plain
+            table[key] = default
         if not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
             return
         table, schema = table[key], field.annotation
 
 
 def _plain(default: Any) -> Any:
-    """A default as a person would write it."""
+    """A default in the form that a person would write."""
     if isinstance(default, BaseModel):
         return tables(default)
     return [_plain(item) for item in default] if isinstance(default, list) else copy.deepcopy(default)
 
 
 def _assign(table: Any, keys: Sequence[str], value: Any) -> None:
-    """Put ``value`` where ``keys`` lead, making tables on the way."""
+    """Sets the value at the path ``keys``, adding missing tables on the way."""
     for depth, key in enumerate(keys):
-        last, here = depth == len(keys) - 1, ".".join(keys[:depth])
-        if isinstance(table, list):
-            index: Any = _index(key, table, here)
-        elif isinstance(table, dict):
-            index = key
-        else:
+        here = ".".join(keys[:depth])
+        if not isinstance(table, (list, dict)):
             raise ConfigError(
-                f"{here} is {validation_messages.shown(table)}, so it has no {key!r}; set {here} as a whole"
+                f"{here} is {validation_messages.short(table)}, so it has no {key!r}; set {here} as a whole"
             )
-        if last:
+        index: Any = _index(key, table, here) if isinstance(table, list) else key
+        if depth == len(keys) - 1:
             table[index] = value
         elif isinstance(table, dict) and table.get(key) is None:
             table[index] = {}
@@ -195,24 +199,24 @@ def _index(key: str, items: list[Any], place: str) -> int:
     return int(key)
 
 
-def _overlaid(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """``above`` over ``below``. Tables of one plug-in are merged; a table with another kind replaces."""
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """``below`` overridden by ``above``. Tables with the same ``kind`` are merged, others are replaced."""
     merged = {str(key): copy.deepcopy(value) for key, value in below.items()}
     for key, value in above.items():
         old = merged.get(key)
         if isinstance(old, dict) and isinstance(value, dict) and old.get("kind") == value.get("kind"):
-            value = _overlaid(old, value)
+            value = _merged(old, value)
         merged[key] = copy.deepcopy(value)
     return merged
 
 
-def _lifted(value: Any) -> Any:
-    """``value`` with the keys of each inline table among the keys of the table around it, and first."""
+def _inlined(value: Any) -> Any:
+    """``value`` with the keys of each inline table moved to the front of the table around it."""
     if isinstance(value, dict):
         inner = value.get(validation_messages.INLINE)
         rest = {key: item for key, item in value.items() if key != validation_messages.INLINE}
-        return {key: _lifted(item) for key, item in {**(inner or {}), **rest}.items()}
-    return [_lifted(item) for item in value] if isinstance(value, list) else value
+        return {key: _inlined(item) for key, item in {**(inner or {}), **rest}.items()}
+    return [_inlined(item) for item in value] if isinstance(value, list) else value
 
 
 def _value_at(table: Any, place: str) -> Any:
@@ -225,7 +229,7 @@ def _is_at_or_in(place: str, around: str) -> bool:
     return place == around or place.startswith(around + ".")
 
 
-def _holds_name(place: str) -> bool:
+def _is_variable_key(place: str) -> bool:
     return place.partition("=")[0].strip().endswith("_env")
 
 

@@ -1,10 +1,11 @@
-"""Plug-ins by kind and name: the built-in ones are listed here, others join by entry point.
+"""The registry of plug-ins, by kind and name. Built-in ones are listed here; others join by entry point.
 
     BUILT_IN["judge"]["keyword"]  ->  bedside.judges.keyword  ->  @register("judge", "keyword") class Keyword(Plugin)
 
 To add a built-in plug-in, write its module and add one line to BUILT_IN. Another package adds one through the
 entry-point groups ``bedside.judge``, ``bedside.model``, ``bedside.dataset``, ``bedside.metric`` and
-``bedside.objective``. Only the module asked for is imported, so a judge never loads torch by accident.
+``bedside.objective``. Only the modules of the plug-ins in use are imported, so a judge never loads torch by
+accident.
 """
 
 import importlib
@@ -57,11 +58,11 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = {
         "kto": "bedside.training.objectives.kto",
     },
 }
-"""Kind to name to the module that registers it."""
+"""The module that registers a plug-in, by kind and name."""
 
 
 class Table(BaseModel):
-    """A table of the config file: frozen, an unknown key is an error, a string under a field describes it."""
+    """A table of the config file. It is frozen, an unknown key is an error, and a string under a field describes it."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -73,69 +74,71 @@ class Table(BaseModel):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _say_it_plainly(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        """Word mistakes here, where the keys of this table are known."""
+    def _reword_errors(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Errors are worded here, where the keys of this table are known."""
         try:
             return handler(value)
         except ValidationError as error:
-            raise validation_messages.told(error, cls) from None
+            raise validation_messages.explain(error, cls) from None
 
 
 class Plugin(Table):
-    """The config class of a plug-in: fields are its whole configuration, ``open`` does the work."""
+    """The config class of a plug-in. Its fields are its whole configuration; ``open`` does the work.
+
+    A field that holds a plug-in, or the name of an opened one, is declared with ``PluginField``.
+    """
 
     kind: str = ""
     version: ClassVar[str] = "1"
-    """Raised when the same configuration begins to mean another result, so that no cache answers for it."""
+    """Raise it when the same configuration begins to give another result, so that no cached result is used."""
     needs: ClassVar[tuple[str, ...]] = ()
-    """What ``open`` wants of the run beside its own plug-ins, where there is a run: purse, secret, memory."""
+    """What ``open`` takes from the run, if there is a run: any of budget, secret, judgement_cache."""
 
     @abstractmethod
     def open(self, launch: Launch, **opened: Any) -> Any:
-        """What the config describes, ready to work; ``opened`` holds its own plug-ins by field name."""
+        """The object that the config describes. ``opened`` holds the plug-ins of its fields, by field name."""
 
 
 P = TypeVar("P", bound=type[Plugin])
-_found: dict[tuple[str, str], type[Plugin]] = {}
+_registry: dict[tuple[str, str], type[Plugin]] = {}
 
 
 def register(kind: str, name: str) -> Callable[[P], P]:
-    """Class decorator. ``kind`` is a key of BUILT_IN; ``name`` is what a config file will say."""
+    """Class decorator. ``kind`` is a key of BUILT_IN; ``name`` is the ``kind`` that a config file gives."""
 
-    def keep(cls: P) -> P:
-        other = _found.setdefault((kind, name), cls)
+    def add(cls: P) -> P:
+        other = _registry.setdefault((kind, name), cls)
         if (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
             raise ConfigError(f"{kind} {name!r} is both {other.__module__} and {cls.__module__}; rename one")
         return cls
 
-    return keep
+    return add
 
 
 def names(kind: str) -> list[str]:
     """Every name of ``kind``, sorted. Imports nothing."""
-    others = {point.name for point in _others(kind)}
-    return sorted({*BUILT_IN[kind], *others, *(name for k, name in _found if k == kind)})
+    return sorted({*BUILT_IN[kind], *_entry_points(kind).names, *(name for k, name in _registry if k == kind)})
 
 
 def find(kind: str, name: str) -> type[Plugin]:
-    """The config class called ``name``, or a ConfigError that says what there is."""
+    """The config class called ``name``. Raises ConfigError with the nearest name if there is none."""
     if name not in names(kind):
-        raise ConfigError(f"no {kind} is called {name!r}; {validation_messages.nearest(name, names(kind))}")
-    for point in _others(kind).select(name=name):
-        with _imported(f"{kind} {name!r} (entry point {point.value})"):
+        raise ConfigError(f"no {kind} is called {name!r}; {validation_messages.did_you_mean(name, names(kind))}")
+    for point in _entry_points(kind).select(name=name):
+        with _import_errors(f"{kind} {name!r} (entry point {point.value})"):
             register(kind, name)(cast(type[Plugin], point.load()))
-    if (kind, name) not in _found:
+    if (kind, name) not in _registry:
         module = BUILT_IN[kind][name]
-        with _imported(f"{kind} {name!r} ({module})"):
+        with _import_errors(f"{kind} {name!r} ({module})"):
             importlib.import_module(module)
-        if (kind, name) not in _found:
+        if (kind, name) not in _registry:
             raise ConfigError(f"{module} does not register a {kind} called {name!r}")
-    return _found[kind, name]
+    return _registry[kind, name]
 
 
 @contextmanager
-def named(place: str) -> Iterator[None]:
-    """A model that cannot be used is told with its place in the config."""
+def model_errors_at(place: str) -> Iterator[None]:
+    """A ModelError raised inside names ``place``, the key of the config."""
     try:
         yield
     except ModelError as error:
@@ -143,85 +146,83 @@ def named(place: str) -> Iterator[None]:
 
 
 @contextmanager
-def _imported(what: str) -> Iterator[None]:
-    """A mistake in a plug-in's file is told with the plug-in's name."""
+def _import_errors(plugin: str) -> Iterator[None]:
+    """A mistake in a plug-in's module becomes a ConfigError that names the plug-in."""
     try:
         yield
     except (ImportError, AttributeError, NameError, SyntaxError, TypeError) as error:
-        raise ConfigError(f"plug-in {what} cannot be imported: {type(error).__name__}: {error}") from error
+        raise ConfigError(f"plug-in {plugin} cannot be imported: {type(error).__name__}: {error}") from error
 
 
-def _others(kind: str) -> EntryPoints:
-    """What other packages add."""
-    return _points(kind, tuple(sys.path))
+def _entry_points(kind: str) -> EntryPoints:
+    """The plug-ins of ``kind`` that other packages add."""
+    return _entry_points_on(kind, tuple(sys.path))
 
 
 @lru_cache(maxsize=8)
-def _points(kind: str, path: tuple[str, ...]) -> EntryPoints:
-    """Of every package on ``path``, read once a kind: a config asks some twenty times, and reading takes 25 ms."""
+def _entry_points_on(kind: str, path: tuple[str, ...]) -> EntryPoints:
+    """Cached by kind and ``sys.path``: reading takes 25 ms, and one config asks some twenty times."""
     return entry_points(group=f"bedside.{kind}")
 
 
-def open_plugin(plugin: Plugin, launch: Launch, given: Mapping[str, Any]) -> Any:
-    """Open ``plugin``, its own plug-ins first. A field that says a key of ``given`` gets that value."""
-    opened: dict[str, Any] = {need: given[need] for need in plugin.needs if need in given}
-    for name in type(plugin).model_fields:
-        value = getattr(plugin, name)
+def open_plugin(plugin: Plugin, launch: Launch, available: Mapping[str, Any]) -> Any:
+    """Open ``plugin`` after the plug-ins of its fields. ``available`` holds opened ones by name, and ``needs``."""
+    arguments = {need: available[need] for need in plugin.needs if need in available}
+    arguments |= {field: available[name] for field, name in _references(plugin).items() if name in available}
+    for field, value in plugin:
         if isinstance(value, Plugin):
-            opened[name] = open_plugin(value, launch, given)
+            arguments[field] = open_plugin(value, launch, available)
         elif isinstance(value, tuple) and any(isinstance(item, Plugin) for item in value):
-            opened[name] = tuple(open_plugin(item, launch, given) for item in value)
-        elif name != "kind" and isinstance(value, str) and value in given and _names_plugin(plugin, name):
-            opened[name] = given[value]
-    return plugin.open(launch, **opened)
+            arguments[field] = tuple(open_plugin(item, launch, available) for item in value)
+    return plugin.open(launch, **arguments)
 
 
 def asks_for(plugin: Plugin, name: str) -> bool:
-    """True where ``plugin``, or a plug-in inside it, is to be given what is called ``name``."""
-    for field in type(plugin).model_fields:
-        value = getattr(plugin, field)
-        inside = value if isinstance(value, tuple) else (value,)
-        if any(isinstance(item, Plugin) and asks_for(item, name) for item in inside):
-            return True
-        if value == name and field != "kind" and _names_plugin(plugin, field):
-            return True
-    return False
+    """True if ``plugin``, or a plug-in in its fields, is given the opened plug-in that is called ``name``."""
+    values = [item for _, value in plugin for item in (value if isinstance(value, tuple) else (value,))]
+    members = [item for item in values if isinstance(item, Plugin)]
+    return name in _references(plugin).values() or any(asks_for(member, name) for member in members)
 
 
-def _names_plugin(plugin: Plugin, field: str) -> bool:
-    """True where the field is declared to hold a plug-in or the name of something already open."""
-    return any(isinstance(item, Slot) for item in type(plugin).model_fields[field].metadata)
+def _references(plugin: Plugin) -> dict[str, str]:
+    """The names of opened plug-ins that fields declared with ``PluginField`` hold, by field."""
+    declared = {
+        field
+        for field, info in type(plugin).model_fields.items()
+        if any(isinstance(item, PluginField) for item in info.metadata)
+    }
+    return {field: value for field, value in plugin if field in declared and isinstance(value, str)}
 
 
-class Slot:
-    """Marks a field that holds a plug-in of ``kind``, or one of ``or_name`` for something opened elsewhere.
+class PluginField:
+    """Declares a field that holds a plug-in of ``kind``, or one of these names of plug-ins that are opened elsewhere.
 
-    model: Annotated[Any, Slot("model", "target")] = "target"
+    model: Annotated[Any, PluginField("model", "target")] = "target"
     """
 
-    def __init__(self, kind: str, *or_name: str) -> None:
-        self.kind, self.or_name = kind, or_name
+    def __init__(self, kind: str, *names: str) -> None:
+        self.kind, self.names = kind, names
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
         from pydantic_core import core_schema
 
         return core_schema.no_info_plain_validator_function(
-            self.build, serialization=core_schema.plain_serializer_function_ser_schema(_as_table)
+            self.build, serialization=core_schema.plain_serializer_function_ser_schema(_to_table)
         )
 
     def build(self, value: Any) -> Any:
-        """A plug-in out of a table with ``kind``; the value itself where it is a name on offer."""
-        if isinstance(value, Plugin) or (isinstance(value, str) and value in self.or_name):
+        """The plug-in that a table with ``kind`` describes; ``value`` itself if it is a plug-in or one of the names."""
+        if isinstance(value, Plugin) or (isinstance(value, str) and value in self.names):
             return value
         if not isinstance(value, Mapping) or "kind" not in value:
-            offers = "".join(f", or {name!r}" for name in self.or_name)
+            offers = "".join(f", or {name!r}" for name in self.names)
             raise ValueError(f"needs a table with kind: one of {', '.join(names(self.kind))}{offers}")
         try:
             cls = find(self.kind, str(value["kind"]))
         except ConfigError as error:
-            raise validation_messages.wrong([(("kind",), str(error))]) from None
+            raise validation_messages.validation_error([(("kind",), str(error))]) from None
         return cls.model_validate(dict(value))
 
 
-def _as_table(value: Any) -> Any:
+def _to_table(value: Any) -> Any:
     return value.model_dump(mode="json", by_alias=True) if isinstance(value, Plugin) else value

@@ -1,7 +1,7 @@
-"""Texts with holes, as package data: judge questions, steering instructions, the report.
+"""Jinja templates of the package: judge questions, steering instructions, the report.
 
-Text from patients and models is hostile. It fills holes and is never itself a template; inside a judge's
-question it stands between fences, <<<NAME ... NAME>>>, that it cannot close; in HTML it is escaped.
+Text from patients and models is not trusted. It is a value of a template and never a template itself. In a judge's
+question it stands between fences, <<<NAME ... NAME>>>, that it cannot close. In HTML it is escaped.
 """
 
 import re
@@ -26,31 +26,31 @@ def _environment() -> Environment:
 
 
 def render(name: str, **values: Any) -> str:
-    """Template ``name`` of ``config/templates`` with its holes filled. A hole left open is an error."""
+    """Template ``name`` of ``config/templates`` with ``values`` filled in. A missing value is an error."""
     return _environment().get_template(name).render(**values)
 
 
 def render_text(source: str, **values: Any) -> str:
-    """The same for a template that the user brought."""
+    """The template text ``source``, for example one of the user's, with ``values`` filled in."""
     return _compiled(source).render(**values)
 
 
 @lru_cache(maxsize=32)
 def _compiled(source: str) -> Template:
-    """A judge fills one template thousands of times."""
+    """Cached, because a judge renders one template thousands of times."""
     return _environment().from_string(source)
 
 
 def source(name: str, own: str | None = None) -> str:
-    """The template itself, or the user's ``own`` file: what decides a result belongs into the key of that result."""
+    """The text of a template, or of the user's ``own`` file. Cache keys of results include it."""
     return (Path(own) if own else path(name)).read_text(encoding="utf-8")
 
 
 def path(name: str) -> Path:
-    """Where the template lies."""
+    """The path of template ``name``."""
     return Path(__file__).parent / "templates" / name
 
 
 def fenced(text: str) -> str:
-    """``text`` that cannot open or close a fence."""
+    """``text`` with every run of three or more < or > replaced by "...", so that it cannot open or close a fence."""
     return _FENCE.sub("...", text)

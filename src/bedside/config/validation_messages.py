@@ -1,10 +1,11 @@
-"""What pydantic finds wrong in a table, in words a person can act on.
+"""Pydantic's validation errors as sentences that a person can act on.
 
     {"type": "less_than_equal", "input": 6, "ctx": {"le": 1}}   ->   is 6; should be at most 1
     {"type": "extra_forbidden", "loc": ("cycels",)}             ->   no such key; did you mean 'cycles'?
 
-A mistake is worded where the table's class is known, so that an unknown key can be compared with the keys
-there are, and travels on as an error of type ``told``. A place is a dotted path: ``align.train.0.beta``.
+``explain`` rewrites the errors of one table. It is called where the table's class is known, so that an unknown key can
+be compared with the table's keys. A rewritten error has type ``SENTENCE`` and passes through the tables around it.
+Only an unknown key (type ``UNKNOWN_KEY``) may be rewritten again: a table that inlines another adds its own keys.
 """
 
 import difflib
@@ -17,15 +18,17 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 Loc = tuple[int | str, ...]
+"""Pydantic's path to a value: keys of tables and indices of lists."""
 
 VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 NAME_OF_KEY = "holds the NAME of an environment variable, in capitals (JUDGE_KEY), never the key itself"
-"""Said of a key's name that is none; what stands there is never repeated."""
+"""The message for a value that is not a variable's name. It never repeats the value, which may be a secret."""
 
 INLINE = ""
-"""Alias of a field whose keys are written in the table around it: it has no name in a place."""
+"""Alias of a field whose keys are written in the table around it. It does not appear in dotted paths."""
+SENTENCE, UNKNOWN_KEY = "sentence", "unknown_key"
 
-_NEEDED = {
+_EXPECTED = {
     "model_type": "a table",
     "model_attributes_type": "a table",
     "dict_type": "a table",
@@ -44,127 +47,124 @@ _NEEDED = {
     "bool_parsing": "true or false",
     "none_required": "null",
 }
-_NAMED = {str: "text", int: "a whole number", float: "a number", bool: "true or false", dict: "a table"}
+_BOUNDS = {"le": "at most", "lt": "below", "ge": "at least", "gt": "above"}
+_TYPE_NAMES = {str: "text", int: "a whole number", float: "a number", bool: "true or false", dict: "a table"}
 
 
-def told(error: ValidationError, cls: type[BaseModel]) -> ValidationError:
-    """``error``, raised by the table ``cls``, with every mistake in words."""
-    rows = [_told(details, cls) for details in error.errors(include_url=False)]
-    once = {row["loc"]: row for row in reversed(rows)}
-    return ValidationError.from_exception_data(cls.__name__, list(reversed(once.values())))
+def explain(error: ValidationError, table: type[BaseModel]) -> ValidationError:
+    """``error``, raised while validating ``table``, with every mistake as a sentence and one for each place."""
+    mistakes = [_explained(details, table) for details in error.errors(include_url=False)]
+    first_by_place = {mistake["loc"]: mistake for mistake in reversed(mistakes)}
+    return ValidationError.from_exception_data(table.__name__, list(reversed(first_by_place.values())))
 
 
-def wrong(mistakes: Sequence[tuple[Loc, str]], *, beside: ValidationError | None = None) -> ValidationError:
-    """An error out of places and sentences of our own, after those of another."""
-    rows = [_told(details, BaseModel) for details in beside.errors(include_url=False)] if beside else []
-    rows += [InitErrorDetails(type=_sentence(sentence), loc=loc, input=None) for loc, sentence in mistakes]
-    return ValidationError.from_exception_data("table", rows)
+def sentences(error: ValidationError, table: type[BaseModel]) -> list[tuple[str, str]]:
+    """Dotted path and sentence of every mistake in ``error``, raised while validating ``table``."""
+    mistakes = explain(error, table).errors(include_url=False)
+    return [(dotted_path(mistake["loc"]), str(mistake["ctx"]["sentence"])) for mistake in mistakes]
 
 
-def nearest(word: str, words: Iterable[str], *, there: str = "there is") -> str:
-    """``did you mean 'cycles'?``, or else what there is."""
-    known = sorted(words)
-    near = difflib.get_close_matches(word, known, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"{there} {', '.join(known) or 'none'}"
+def validation_error(mistakes: Sequence[tuple[Loc, str]], *, after: ValidationError | None = None) -> ValidationError:
+    """A ValidationError with our own ``mistakes`` (place and sentence), following those of ``after``."""
+    details = [_explained(row, BaseModel) for row in after.errors(include_url=False)] if after else []
+    details += [InitErrorDetails(type=_sentence(text), loc=loc, input=None) for loc, text in mistakes]
+    return ValidationError.from_exception_data("table", details)
 
 
-def place(loc: Sequence[int | str]) -> str:
-    """The dotted path of ``loc``."""
+def did_you_mean(word: str, known: Iterable[str], *, otherwise: str = "there is") -> str:
+    """``did you mean 'cycles'?`` if a known word is similar, else ``otherwise`` and all known words."""
+    words = sorted(known)
+    similar = difflib.get_close_matches(word, words, n=1)
+    return f"did you mean {similar[0]!r}?" if similar else f"{otherwise} {', '.join(words) or 'none'}"
+
+
+def dotted_path(loc: Sequence[int | str]) -> str:
+    """``loc`` as a path such as ``align.train.0.beta``."""
     return ".".join(str(part) for part in loc if part != INLINE)
 
 
-def in_words(details: ErrorDetails) -> str:
-    """What is wrong, and what it should be."""
-    kind, ctx, value = details["type"], details.get("ctx", {}), shown(details["input"])
-    if kind == "missing":
-        return "is missing; give it a value"
-    if kind == "value_error":
-        return str(ctx["error"])
-    if kind in ("told", "unknown"):
-        return str(ctx["told"])
-    if kind in ("too_short", "too_long"):
-        bound = f"at least {ctx['min_length']}" if kind == "too_short" else f"at most {ctx['max_length']}"
-        return f"has {ctx['actual_length']} items; should have {bound}"
-    return f"is {value}; should be {_needed(kind, ctx, details['msg'])}"
-
-
-def shown(value: Any) -> str:
-    """``value`` as a message may show it: short, on one line, a table as {...}."""
+def short(value: Any) -> str:
+    """``value`` for a message: on one line and at most 60 characters, or "a table" or "a list"."""
     if isinstance(value, (Mapping, BaseModel)):
         return "a table"
     if isinstance(value, (list, tuple)):
         return "a list"
-    text = {None: "null", True: "true", False: "false"}.get(value) if _is_word(value) else None
-    text = text or (repr(value) if isinstance(value, str) else str(value))
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    text = repr(value) if isinstance(value, str) else str(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _is_word(value: Any) -> bool:
-    return value is None or isinstance(value, bool)
+def keys_of(table: type[BaseModel]) -> list[str]:
+    """The keys that a person may write in ``table``."""
+    return [name for name, field in table.model_fields.items() if field.alias != INLINE]
 
 
-def _needed(kind: str, ctx: Mapping[str, Any], message: str) -> str:
-    bounds = {"le": "at most", "lt": "below", "ge": "at least", "gt": "above"}
-    for bound, words in bounds.items():
+def _explained(details: ErrorDetails, table: type[BaseModel]) -> InitErrorDetails:
+    loc, value, kind, ctx = details["loc"], details["input"], details["type"], details.get("ctx", {})
+    if kind == "extra_forbidden" and len(loc) == 1:
+        plugin = str(table.model_fields["kind"].default) if "kind" in table.model_fields else ""
+        return _unknown_key(loc, value, keys_of(table), plugin)
+    if kind == UNKNOWN_KEY and len(loc) == 2 and loc[0] == INLINE:
+        return _unknown_key(loc, value, [*ctx["keys"], *keys_of(table)], ctx["plugin"])
+    if kind == UNKNOWN_KEY:
+        return InitErrorDetails(type=PydanticCustomError(UNKNOWN_KEY, "{sentence}", ctx), loc=loc, input=value)
+    options = _options_of_union(table, loc) if kind != SENTENCE else ""
+    if options:
+        return InitErrorDetails(type=_sentence(f"is {short(value)}; should be {options}"), loc=loc[:1], input=value)
+    return InitErrorDetails(type=_sentence(_sentence_for(details)), loc=loc, input=value)
+
+
+def _unknown_key(loc: Loc, value: Any, keys: Sequence[str], plugin: str) -> InitErrorDetails:
+    problem = f"kind {plugin!r} has no such key" if plugin else "no such key"
+    sentence = f"{problem}; {did_you_mean(str(loc[-1]), keys, otherwise='the keys are')}"
+    ctx = {"sentence": sentence, "keys": tuple(keys), "plugin": plugin}
+    return InitErrorDetails(type=PydanticCustomError(UNKNOWN_KEY, "{sentence}", ctx), loc=loc, input=value)
+
+
+def _sentence(sentence: str) -> PydanticCustomError:
+    return PydanticCustomError(SENTENCE, "{sentence}", {"sentence": sentence})
+
+
+def _sentence_for(details: ErrorDetails) -> str:
+    """What is wrong with a value, and what it should be."""
+    kind, ctx = details["type"], details.get("ctx", {})
+    if kind == "missing":
+        return "is missing; give it a value"
+    if kind == "value_error":
+        return str(ctx["error"])
+    if kind in (SENTENCE, UNKNOWN_KEY):
+        return str(ctx["sentence"])
+    if kind in ("too_short", "too_long"):
+        bound = f"at least {ctx['min_length']}" if kind == "too_short" else f"at most {ctx['max_length']}"
+        return f"has {ctx['actual_length']} items; should have {bound}"
+    return f"is {short(details['input'])}; should be {_expected(kind, ctx, details['msg'])}"
+
+
+def _expected(kind: str, ctx: Mapping[str, Any], message: str) -> str:
+    for bound, words in _BOUNDS.items():
         if bound in ctx:
             return f"{words} {ctx[bound]:g}" if isinstance(ctx[bound], float) else f"{words} {ctx[bound]}"
     if kind == "string_too_short":
         return "a text" if ctx["min_length"] == 1 else f"{ctx['min_length']} characters or more"
     if "expected" in ctx:
-        return f"one of {ctx['expected']}".replace("one of ", "", " or " not in ctx["expected"])
-    return _NEEDED.get(kind) or message.removeprefix("Input should be ").removeprefix("Value should be ")
+        return f"one of {ctx['expected']}" if " or " in ctx["expected"] else str(ctx["expected"])
+    return _EXPECTED.get(kind) or message.removeprefix("Input should be ").removeprefix("Value should be ")
 
 
-def _told(details: ErrorDetails, cls: type[BaseModel]) -> InitErrorDetails:
-    loc, value = details["loc"], details["input"]
-    if details["type"] == "extra_forbidden" and len(loc) == 1:
-        return _unknown(loc, value, keys_of(cls), _kind(cls))
-    if details["type"] == "unknown" and len(loc) == 2 and loc[0] == INLINE:
-        return _unknown(loc, value, [*details["ctx"]["keys"], *keys_of(cls)], details["ctx"]["kind"])
-    if details["type"] == "unknown":
-        return InitErrorDetails(type=_sentence(**details["ctx"]), loc=loc, input=value)
-    choices = _choices(cls, loc) if details["type"] != "told" else ""
-    if choices:
-        return InitErrorDetails(type=_sentence(f"is {shown(value)}; should be {choices}"), loc=loc[:1], input=value)
-    return InitErrorDetails(type=_sentence(in_words(details)), loc=loc, input=value)
-
-
-def _unknown(loc: Loc, value: Any, keys: Sequence[str], kind: str) -> InitErrorDetails:
-    nothing = f"kind {kind!r} has no such key" if kind else "no such key"
-    sentence = f"{nothing}; {nearest(str(loc[-1]), keys, there='the keys are')}"
-    return InitErrorDetails(type=_sentence(sentence, tuple(keys), kind), loc=loc, input=value)
-
-
-def _sentence(told: str, keys: tuple[str, ...] | None = None, kind: str = "") -> PydanticCustomError:
-    """An error that says ``told``. With ``keys``, a table around it may still offer its own."""
-    if keys is None:
-        return PydanticCustomError("told", "{told}", {"told": told})
-    return PydanticCustomError("unknown", "{told}", {"told": told, "keys": keys, "kind": kind})
-
-
-def _kind(cls: type[BaseModel]) -> str:
-    """What a person calls the plug-in ``cls``; empty for any other table."""
-    return str(cls.model_fields["kind"].default) if "kind" in cls.model_fields else ""
-
-
-def keys_of(cls: type[BaseModel]) -> list[str]:
-    """The keys a person may write in the table ``cls``."""
-    return [name for name, field in cls.model_fields.items() if field.alias != INLINE]
-
-
-def _choices(cls: type[BaseModel], loc: Loc) -> str:
-    """``text or a list`` where the field holds one of several types: pydantic complains once for each."""
-    field = cls.model_fields.get(str(loc[0])) if len(loc) > 1 else None
+def _options_of_union(table: type[BaseModel], loc: Loc) -> str:
+    """``text or a list`` if the field allows several types, for which pydantic reports one error each; else empty."""
+    field = table.model_fields.get(str(loc[0])) if len(loc) > 1 else None
     if field is None or get_origin(field.annotation) not in (Union, types.UnionType):
         return ""
     options = [option for option in get_args(field.annotation) if option is not type(None)]
-    return " or ".join(_named(option) for option in options) if len(options) > 1 else ""
+    return " or ".join(_type_name(option) for option in options) if len(options) > 1 else ""
 
 
-def _named(option: Any) -> str:
+def _type_name(option: Any) -> str:
     origin = get_origin(option) or option
     if origin is Annotated:
-        return _named(get_args(option)[0])
+        return _type_name(get_args(option)[0])
     if origin is Literal:
         return " or ".join(repr(value) for value in get_args(option))
-    return _NAMED.get(origin) or ("a list" if origin in (list, tuple) else "a table")
+    return _TYPE_NAMES.get(origin) or ("a list" if origin in (list, tuple) else "a table")

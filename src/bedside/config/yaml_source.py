@@ -1,8 +1,8 @@
-"""YAML text to plain tables that know their lines, and plain tables to YAML with a comment at each value.
+"""Reads YAML into plain tables with the line of each value, and writes tables as YAML with a comment at each value.
 
-PyYAML's safe loader reads; what it lets pass is refused here: a key that stands twice in a table (it would
-quietly keep the last) and a value that contains itself. A place is a dotted path, ``align.train.0.beta``; a
-list of plain values is one value and has one place.
+PyYAML's safe loader reads the text. Two things that it accepts are refused here: a key that occurs twice in a table (it
+would keep the last one) and a value that contains itself. A path is dotted, ``align.train.0.beta``; a list of plain
+values is one value and has one path.
 """
 
 import re
@@ -17,7 +17,7 @@ from bedside.core.errors import ConfigError
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
-    """The table in the file at ``path``, and the line of each of its values."""
+    """The table in the file at ``path``, and the line number of each value by its path. ConfigError with the line."""
     try:
         data = path.read_bytes()
         text = data.decode("utf-8-sig")
@@ -30,17 +30,17 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
     if node is None:
         raise ConfigError(f"{path.name}: is empty; `bedside init` writes one to start from")
     if not isinstance(table, dict):
-        raise ConfigError(f"{path.name}: is {validation_messages.shown(table)}; a config is a table (`target: …`)")
+        raise ConfigError(f"{path.name}: is {validation_messages.short(table)}; a config is a table (`target: …`)")
     return table, dict(_line_numbers(node))
 
 
 def parse(text: str, name: str) -> Any:
-    """The value that ``text`` writes, every key as text. ConfigError with ``name``, line and column."""
+    """The value of the YAML ``text``, with every key as text. ConfigError with ``name``, line and column."""
     return _parsed(text, name)[1]
 
 
 def leaves(value: Any, at: str = "") -> Iterator[tuple[str, Any]]:
-    """Place and value of everything that is not a table or a list that holds tables or lists."""
+    """Path and value of every leaf: a plain value, an empty table, or a list of plain values."""
     if isinstance(value, dict) and value:
         for key, item in value.items():
             yield from leaves(item, join(at, key))
@@ -52,7 +52,7 @@ def leaves(value: Any, at: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def lines(value: Any, comment: Callable[[str], str], at: str = "", indent: str = "") -> Iterator[str]:
-    """YAML lines of a table, or of a list that holds tables, with the comment of each place."""
+    """The YAML lines of a table, or of a list of tables. ``comment`` gives the comment for a path."""
     is_table = isinstance(value, dict)
     for key, item in value.items() if is_table else enumerate(value):
         here = join(at, key)
@@ -68,7 +68,7 @@ def lines(value: Any, comment: Callable[[str], str], at: str = "", indent: str =
 
 
 def join(at: str, key: object) -> str:
-    """The place of ``key`` in the table at ``at``."""
+    """The path of ``key`` in the table at path ``at``."""
     return f"{at}.{key}" if at else str(key)
 
 
@@ -76,17 +76,17 @@ def _parsed(text: str, name: str) -> tuple[yaml.Node | None, Any]:
     try:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
-        twice = list(_twice(node, ()))
-        table = loader.construct_document(node) if node and not twice else None
+        duplicates = list(_duplicate_keys(node, ()))
+        table = loader.construct_document(node) if node and not duplicates else None
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"{name}{_where(error)}: is not YAML: {_problem(error)}; {_cure(error)}") from None
-    if twice:
-        raise ConfigError("\n".join(f"{name}, {line}" for line in twice))
+    if duplicates:
+        raise ConfigError("\n".join(f"{name}, {line}" for line in duplicates))
     return node, _text_keys(table)
 
 
-def _twice(node: yaml.Node | None, inside: tuple[yaml.Node, ...]) -> Iterator[str]:
-    """A line for each key that stands twice in its table."""
+def _duplicate_keys(node: yaml.Node | None, inside: tuple[yaml.Node, ...]) -> Iterator[str]:
+    """A message for each key that occurs twice in its table. YAMLError if a value contains itself."""
     if node in inside:
         raise yaml.MarkedYAMLError(problem="a value contains itself", problem_mark=inside[-1].start_mark)
     if isinstance(node, yaml.MappingNode):
@@ -94,15 +94,15 @@ def _twice(node: yaml.Node | None, inside: tuple[yaml.Node, ...]) -> Iterator[st
         for key, value in node.value:
             line, text = key.start_mark.line + 1, str(key.value)
             if first.setdefault(text, line) != line and text != "<<":
-                yield f"line {line}: {text!r} already stands on line {first[text]}; keep one of the two"
-            yield from _twice(value, (*inside, node))
+                yield f"line {line}: {text!r} is already on line {first[text]}; keep one of the two"
+            yield from _duplicate_keys(value, (*inside, node))
     elif isinstance(node, yaml.SequenceNode):
         for item in node.value:
-            yield from _twice(item, (*inside, node))
+            yield from _duplicate_keys(item, (*inside, node))
 
 
 def _line_numbers(node: yaml.Node, at: str = "") -> Iterator[tuple[str, int]]:
-    """Place and line of every value below ``node``, the places as ``leaves`` names them."""
+    """Path and line of every leaf below ``node``, with the paths of ``leaves``."""
     if isinstance(node, yaml.MappingNode) and node.value:
         for key, value in node.value:
             yield from _line_numbers(value, join(at, str(key.value)))
@@ -114,7 +114,7 @@ def _line_numbers(node: yaml.Node, at: str = "") -> Iterator[tuple[str, int]]:
 
 
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9 _./@<>=-]*[A-Za-z0-9]")
-"""Text that may stand without quotes inside brackets: PyYAML leaves more bare than it reads back."""
+"""Text that needs no quotes inside brackets. PyYAML leaves more text unquoted than it reads back."""
 
 
 def _scalar(value: Any) -> str:
@@ -129,7 +129,7 @@ def _scalar(value: Any) -> str:
 
 
 def _text_keys(value: Any) -> Any:
-    """``value`` with every key as text: YAML reads ``1:`` and ``yes:`` as something else."""
+    """``value`` with every key as text: YAML reads ``1:`` and ``yes:`` as a number and a boolean."""
     if isinstance(value, dict):
         return {str(key): _text_keys(item) for key, item in value.items()}
     return [_text_keys(item) for item in value] if isinstance(value, list) else value
@@ -141,8 +141,8 @@ def _where(error: Exception) -> str:
 
 
 def _problem(error: Exception) -> str:
-    told = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
-    return " ".join(str(told).split())
+    problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
+    return " ".join(str(problem).split())
 
 
 def _cure(error: Exception) -> str:

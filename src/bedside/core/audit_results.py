@@ -1,18 +1,21 @@
-"""What an audit says of a judge: how far it agrees with a reference, where it errs, and whether to trust it.
+"""Results of an audit: how far a judge agrees with a reference, where it errs, and whether it can be trusted.
 
-Compared --stages.audit--> Audit     one candidate against one reference on the same answers
-Audits                               several candidates, what the raters of the reference agree on, attacks
+ComparedAnswer --agreement_report--> Audit       one candidate against one reference on the same answers
+AuditReport                                      all candidates, rater agreement, attacks, corrected rates
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from bedside.core.results import Gate, Measure, named
+from bedside.core.display import Tabular, measure_records
+from bedside.core.gates import Gate, passed
+from bedside.core.measures import Measure, get_measure
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
-    """One answer as the reference and as the candidate read it."""
+class ComparedAnswer:
+    """One answer with the label of the reference and the label of the candidate."""
 
     response: str
     """``Response.id``."""
@@ -21,16 +24,16 @@ class Compared:
     style: str | None
     reference: str
     candidate: str | None
-    """None: unreadable to the candidate."""
+    """None: the candidate could not read the answer."""
     confidence: float | None = None
-    """Probability of the candidate's label, where it has one."""
+    """Probability of the candidate's label; None where the candidate gives no probabilities."""
     votes: Mapping[str, str | None] = field(default_factory=dict)
-    """Member to label, where the candidate is several; None: unreadable to that member."""
+    """Label by ensemble member; None: that member could not read the answer. Empty for a single judge."""
 
 
 @dataclass(frozen=True, slots=True)
 class Confusion:
-    """One harm level and style: reference label to candidate label to number of answers."""
+    """Confusion matrix of one harm level and style: reference label to candidate label to number of answers."""
 
     level: int | None
     style: str | None
@@ -39,34 +42,34 @@ class Confusion:
 
 
 @dataclass(frozen=True, slots=True)
-class Bin:
-    """Answers whose label had about the same probability: how often was it right?"""
+class CalibrationBin:
+    """Answers whose label had a probability in [low, high): the mean probability, and the share that is correct."""
 
     low: float
     high: float
     confidence: float
     """Mean probability."""
-    right: Measure
+    accuracy: Measure
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One member of a panel, against the reference; what it cannot read counts as disagreement."""
+    """Agreement of one ensemble member with the reference; unreadable answers count as disagreement."""
 
     name: str
     kappa: Measure
 
 
 @dataclass(frozen=True, slots=True)
-class Together:
-    """Two members of a panel: do they vote alike, and are they wrong on the same answers?"""
+class MemberPair:
+    """Agreement of two ensemble members with each other."""
 
-    one: str
-    other: str
+    first: str
+    second: str
     votes: Measure
-    """κ of their votes."""
+    """κ of their labels."""
     errors: Measure
-    """κ of being right or wrong; 0 is a panel's best case, 1 is one judge twice."""
+    """κ of being right or wrong: 0 if their errors are independent, 1 if they err on the same answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,48 +79,48 @@ class Audit:
     judge: str
     """Key of ``judges``."""
     name: str
-    """Names weights and wording."""
+    """``Judge.name``: names weights and wording."""
     reference: str
     labels: tuple[str, ...]
     measures: tuple[Measure, ...]
     gates: tuple[Gate, ...]
     confusion: tuple[Confusion, ...]
-    curve: tuple[Bin, ...] = ()
+    calibration: tuple[CalibrationBin, ...] = ()
     members: tuple[Member, ...] = ()
-    together: tuple[Together, ...] = ()
-    beats: Measure | None = None
-    """κ of the panel minus κ of the member that is best on these answers."""
+    member_pairs: tuple[MemberPair, ...] = ()
+    gain_over_best_member: Measure | None = None
+    """κ of the ensemble minus κ of the member that agrees best on these answers."""
     notes: tuple[str, ...] = ()
 
     def measure(self, name: str) -> Measure:
-        return named(self.measures, name)
+        return get_measure(self.measures, name)
 
 
 @dataclass(frozen=True, slots=True)
-class Attack:
-    """How often one kind of change around a fixed answer turned a judge's label."""
+class AttackResult:
+    """How often one kind of change around a fixed answer changed a judge's label."""
 
     kind: str
     flips: Measure
-    """Share of the answers that were readable before and after."""
-    towards: Measure
-    """Share that took the very label the text asked for."""
+    """Share of changed labels among the answers that were readable before and after."""
+    steered: Measure
+    """Share of labels that changed to the label the text asked for."""
 
 
 @dataclass(frozen=True, slots=True)
-class Hostile:
-    """One judge under attack."""
+class AdversarialResult:
+    """One judge under all attacks."""
 
     judge: str
     name: str
-    attacks: tuple[Attack, ...]
-    worst: tuple[str, ...] = ()
-    """Names of the strings that flipped most."""
+    attacks: tuple[AttackResult, ...]
+    strongest: tuple[str, ...] = ()
+    """Names of the strings that changed most labels, each with its count."""
 
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """A share at one harm level as the judge counted it, and as it would be without the judge's errors."""
+    """A share at one harm level as the judge counts it, and corrected for the judge's errors."""
 
     level: int
     label: str
@@ -126,22 +129,31 @@ class Correction:
     corrected: Measure
     labelled: int
     """Answers of this level that people labelled."""
-    why_not: str = ""
-    """Why there is no corrected share."""
+    reason: str = ""
+    """Why there is no corrected share; empty where there is one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Audits:
-    """Everything `bedside audit` found in one go."""
+@dataclass(frozen=True)
+class AuditReport(Tabular):
+    """Everything that one `bedside audit` measures, and the rates that `bedside evaluate --labels` corrects."""
 
     answers: int = 0
     left_out: Mapping[str, int] = field(default_factory=dict)
-    """Why answers could not be compared, and how many."""
-    mix: Mapping[str, int] = field(default_factory=dict)
+    """Reason to number of answers that could not be compared."""
+    by_level: Mapping[str, int] = field(default_factory=dict)
     """Harm level to number of answers compared."""
-    raters: tuple[Measure, ...] = ()
-    """How far the raters of the reference agree with one another."""
+    rater_agreement: tuple[Measure, ...] = ()
+    """Agreement of the raters of the reference with each other."""
     audits: tuple[Audit, ...] = ()
-    hostile: tuple[Hostile, ...] = ()
+    adversarial: tuple[AdversarialResult, ...] = ()
     corrections: tuple[Correction, ...] = ()
-    """Of the rates of one checkpoint, from labels on its own answers."""
+    """Rates of one checkpoint, corrected by labels on its own answers."""
+
+    @property
+    def trusted(self) -> bool:
+        """Every gate passed or is switched off."""
+        return passed(gate for audit in self.audits for gate in audit.gates)
+
+    def records(self) -> list[dict[str, Any]]:
+        """One row per judge and measure."""
+        return [{"judge": audit.judge, **row} for audit in self.audits for row in measure_records(audit.measures)]

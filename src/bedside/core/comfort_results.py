@@ -1,26 +1,27 @@
-"""What is said of knowledge and comfort: four models side by side on the same sealed dialogues."""
+"""Results of a comfort experiment: four models side by side on the same held-out dialogues."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from bedside.core.results import Flow, Gate, Measure, named
+from bedside.core.gates import Gate
+from bedside.core.measures import Measure, get_measure
+from bedside.core.results import FilterCounts
 
 LINES = ("empathetic", "comforting", "reassuring")
 """What a judge of comfort rates."""
 
 
 def rating(scores: Mapping[str, float]) -> float | None:
-    """Mean of the three lines, 0 to 1; None where one of them is not rated."""
-    told = [scores[line] for line in LINES if line in scores]
-    return sum(told) / len(LINES) if len(told) == len(LINES) else None
+    """Mean of the three lines, 0 to 1; None if one of them is not rated."""
+    return sum(scores[line] for line in LINES) / len(LINES) if all(line in scores for line in LINES) else None
 
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One model on the sealed dialogues."""
+    """One model on the held-out dialogues."""
 
     name: str
-    """target, or the objective that trained it."""
+    """``target``, or the objective that trained it."""
     checkpoint: str
     comfort: tuple[Measure, ...]
     soothing: tuple[Measure, ...]
@@ -32,28 +33,28 @@ class Arm:
     """Completion tokens of one epoch of its training rows."""
 
     def measure(self, name: str) -> Measure:
-        return named((*self.comfort, *self.soothing), name)
+        return get_measure((*self.comfort, *self.soothing), name)
 
 
 @dataclass(frozen=True, slots=True)
-class Paired:
-    """How an arm differs from the target on the same dialogues. ``measure.worst_low`` and ``worst_high`` decide."""
+class PairedDifference:
+    """Difference of an arm to the target on the same dialogues. Gates use its ``worst_low`` and ``worst_high``."""
 
     arm: str
     measure: Measure
 
 
 @dataclass(frozen=True, slots=True)
-class Exchange:
-    """One question and what each arm answers."""
+class ShownExchange:
+    """One question, and the answer of each arm."""
 
     question: str
     answers: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Preferred:
-    """How often people chose an arm's answer over the target's; a tie counts half."""
+class ArmPreference:
+    """How often people chose an arm's answer over the target's; same counts half."""
 
     arm: str
     kinder: Measure
@@ -61,37 +62,37 @@ class Preferred:
 
 
 @dataclass(frozen=True, slots=True)
-class People:
-    """What people say of answers side by side."""
+class HumanComparison:
+    """People's choices between answers side by side."""
 
     persons: int
-    preferred: tuple[Preferred, ...]
+    preferred: tuple[ArmPreference, ...]
     alpha: Measure | None
-    """Krippendorff's α of several people; None where no pair was read by two."""
+    """Krippendorff's α of several people; None if no pair was rated by two."""
     judge: Gate
-    """Whether the comfort judge says the same."""
+    """Whether the comfort judge agrees with them."""
 
 
 @dataclass(frozen=True, slots=True)
 class ComfortSummary:
-    """Everything that report, table and ``--json`` render of a comfort run."""
+    """A comfort run as the report, the table and ``--json`` show it."""
 
     name: str
     verdict: str
     arms: tuple[Arm, ...]
-    paired: tuple[Paired, ...]
+    paired: tuple[PairedDifference, ...]
     direction: str
-    """The published direction, held against these figures."""
+    """Whether the published direction holds in these figures."""
     by: Mapping[str, Mapping[str, Mapping[str, Measure]]]
-    """Facet to its values to arm to primary comfort."""
+    """Metadata key to value to arm to primary comfort."""
     worst: str
-    twins: tuple[Measure, ...]
-    """By arm: share of cases whose twins got the same facts and stance."""
+    consistency: tuple[Measure, ...]
+    """By arm: the share of cases whose counterparts all got the same facts and stance."""
     gates: tuple[Gate, ...]
-    flows: tuple[Flow, ...]
+    filter_counts: tuple[FilterCounts, ...]
     definitions: Mapping[str, str]
-    exchanges: tuple[Exchange, ...] = ()
-    people: People | None = None
-    """None until somebody fills in the A/B pack."""
+    exchanges: tuple[ShownExchange, ...] = ()
+    people: HumanComparison | None = None
+    """None until people have filled in the A/B pack."""
     facts: Mapping[str, str] = field(default_factory=dict)
     untested: tuple[str, ...] = ()

@@ -1,13 +1,13 @@
-"""Several processes that run one flow on the same inputs and share its work.
+"""Several processes that do one run on the same inputs and share the work.
 
-Every rank takes the same way and meets the others at the same places; what costs time is planned in batches, and
-rank r of n takes batches r, r + n, r + 2n ... of those that are missing. Rank 0 alone writes results.
+Every rank runs the same code and waits for the others at the same points. Slow work is planned in batches: rank r of
+n computes batches r, r + n, r + 2n ... of those that are missing. Only rank 0 writes results.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
-from bedside.core.errors import BedsideError, Lost, StageError
+from bedside.core.errors import BedsideError, RankLost, StageError
 
 T = TypeVar("T")
 
@@ -22,16 +22,14 @@ class Ranks(Protocol):
     def world(self) -> int: ...
 
     def gather(self, mine: T) -> list[T]:
-        """What each rank says, in their order, on every rank. Waits for all; Lost where one is gone."""
-        ...
+        """The value of every rank, in the order of the ranks, on every rank. Raises RankLost if one has ended."""
 
     def gather_tensors(self, mine: Any) -> list[Any]:
         """The same for torch tensors of one shape and dtype."""
-        ...
 
 
-class Alone:
-    """One process."""
+class SingleRank:
+    """A run in one process."""
 
     rank, world = 0, 1
 
@@ -43,32 +41,31 @@ class Alone:
 
 
 def share(ranks: Ranks, items: Sequence[T]) -> Sequence[T]:
-    """What this rank takes of ``items``."""
+    """The items that this rank computes."""
     return items[ranks.rank :: ranks.world]
 
 
 def rejoin(ranks: Ranks, mine: Sequence[T]) -> list[T]:
-    """What the ranks made of their shares, in the order of the whole."""
-    hands = ranks.gather(mine)
-    return [hands[i % ranks.world][i // ranks.world] for i in range(sum(map(len, hands)))]
+    """The results of all ranks in the order of the items, where ``mine`` are those of this rank's share."""
+    shares = ranks.gather(mine)
+    return [shares[i % ranks.world][i // ranks.world] for i in range(sum(map(len, shares)))]
 
 
-def together(ranks: Ranks, work: Callable[[], T]) -> T:
-    """``work`` here, once all are done with theirs. What fails on one rank is raised on all, after that."""
+def run_on_all(ranks: Ranks, work: Callable[[], T]) -> T:
+    """The result of ``work`` on this rank, after all ranks have finished it. A failure on one is raised on all."""
     if ranks.world == 1:
         return work()
-    made: list[T] = []
-    failed: BedsideError | OSError | None = None
+    failure: BedsideError | OSError | None = None
     try:
-        made.append(work())
-    except Lost:
+        result = work()
+    except RankLost:
         raise
     except (BedsideError, OSError) as error:
-        failed = error
-    told = ranks.gather(None if failed is None else str(failed))
-    first = next((rank for rank, said in enumerate(told) if said is not None), None)
+        failure = error
+    messages = ranks.gather(None if failure is None else str(failure))
+    first = next((rank for rank, message in enumerate(messages) if message is not None), None)
     if first is None:
-        return made[0]
-    if failed is not None and first == ranks.rank:
-        raise failed
-    raise StageError(f"process {first}: {told[first]}")
+        return result
+    if failure is not None and first == ranks.rank:
+        raise failure
+    raise StageError(f"process {first}: {messages[first]}")

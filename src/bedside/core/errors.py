@@ -1,29 +1,28 @@
-"""Everything Bedside raises on purpose.
+"""The errors that Bedside raises. Each message says where, what is wrong, and what to do.
 
-    BedsideError
-      ConfigError     a config says something the code cannot mean        exit 1
-      DataError       a row or file breaks its type's promise             exit 1
-      ModelError      a model folder or endpoint cannot be used           exit 1
-      StageError      a stage ran, and its result must not be used        exit 1
-        Lost          another process of this run has stopped             exit 1
+    BedsideError      base class
+      ConfigError     the config is not valid
+      DataError       a row or a file is not valid
+      ModelError      a model folder or an endpoint cannot be used
+      StageError      a stage ran, but its result cannot be used
+        RankLost      another process of this run has stopped
 
-Anything else that escapes (KeyError, RuntimeError ...) is a bug in Bedside: let it travel.
-Messages say where, what, and what to do.
+Any other exception (KeyError, RuntimeError, ...) is a bug in Bedside and is not caught.
 """
 
 
 class BedsideError(Exception):
-    """Base class, so that a caller can catch what was meant and nothing else."""
+    """Base class of the expected errors. The command line exits with ``exit_code``."""
 
     exit_code = 1
 
 
 class ConfigError(BedsideError, ValueError):
-    """A config says something the code cannot mean."""
+    """The config is not valid."""
 
 
 class DataError(BedsideError, ValueError):
-    """A row or a file breaks its type's promise."""
+    """A row or a file is not valid."""
 
 
 class ModelError(BedsideError):
@@ -31,14 +30,14 @@ class ModelError(BedsideError):
 
 
 class StageError(BedsideError):
-    """A stage ran, and its result must not be used."""
+    """A stage ran, but its result cannot be used."""
 
 
-class Lost(StageError):
-    """Another process of this run has stopped, so this one cannot go on."""
+class RankLost(StageError):
+    """Another process of this run has stopped, so this process stops too."""
 
     def __init__(self) -> None:
         super().__init__(
-            "another process of this run has stopped, so this one does; finished work is kept: continue with the "
-            "same command, in as many processes as you like"
+            "another process of this run has stopped, so this one stops too; finished work is kept: continue with "
+            "the same command, with any number of processes"
         )

@@ -1,8 +1,10 @@
-"""Names for content: equal content, equal name, on every machine and in every run.
+"""Content digests: equal content has an equal digest on every machine and in every run.
 
-canonical(value)   the one JSON text of a value: sorted keys, no spaces, no NaN
-digest(*values)    "b2-" + 20 hex digits of BLAKE2b over that text
-digest_bytes(data) the same, over bytes as they are
+canonical(value)     the canonical JSON text of a value: sorted keys, no spaces, no NaN
+digest(*values)      "b2-" + 20 hex digits of BLAKE2b (80 bits) over that text
+digest_bytes(data)   the same over bytes
+digest_file(path)    the same over the bytes of a file
+seed_from(*values)   an integer in [0, 2^32) out of the digest, for reproducible draws
 """
 
 import dataclasses
@@ -15,21 +17,21 @@ from pathlib import Path
 from typing import Any
 
 _CHUNK_BYTES = 1 << 20
-_AS_THEY_ARE = {str, int, bool, type(None)}  # most values; asked first, because every id walks all of them
+_JSON_TYPES = {str, int, bool, type(None)}  # most values; checked first because ids are computed very often
 
 
 def canonical(value: Any) -> str:
-    """The one JSON text of ``value``. Raises TypeError or ValueError for what has none."""
+    """The canonical JSON text of ``value``. TypeError or ValueError for a value that JSON cannot hold."""
     return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def digest(*values: Any) -> str:
-    """A short name for ``values``. The prefix names the algorithm, so that it can change one day."""
+    """The digest of ``values``. The prefix names the algorithm."""
     return digest_bytes(canonical(list(values)).encode("utf-8", "surrogatepass"))
 
 
-def drawn(*values: Any) -> int:
-    """A number below 2^32 that ``values`` decide: a draw that is the same one every time."""
+def seed_from(*values: Any) -> int:
+    """An integer in [0, 2^32) computed from ``values``: the same values always give the same integer."""
     return int(digest(*values)[3:11], 16)
 
 
@@ -38,7 +40,7 @@ def digest_bytes(data: bytes) -> str:
 
 
 def digest_file(path: Path) -> str:
-    """The digest of a file's bytes, read in chunks: weights may be larger than memory."""
+    """The digest of a file's bytes. The file is read in chunks, because weights may be larger than memory."""
     state = hashlib.blake2b(digest_size=10)
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK_BYTES):
@@ -47,8 +49,11 @@ def digest_file(path: Path) -> str:
 
 
 def plain(value: Any) -> Any:
-    """``value`` as JSON can hold it: dataclasses become dicts, enums their values, tuples lists."""
-    if type(value) in _AS_THEY_ARE:
+    """``value`` in JSON types: dataclasses become dicts, enums their values, tuples lists.
+
+    ValueError for NaN and infinity, TypeError for any other type.
+    """
+    if type(value) in _JSON_TYPES:
         return value
     if isinstance(value, enum.Enum):
         return value.value
@@ -59,7 +64,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{value} has no canonical text; say what is missing in a field of its own")
+        raise ValueError(f"{value} has no canonical text; use None and say the reason in another field")
     if isinstance(value, (str, int, float)):
         return value
     raise TypeError(f"{type(value).__name__} has no canonical text")

@@ -1,8 +1,15 @@
-"""What a plug-in must be able to do, one protocol a kind, and the two values every floor may be handed.
+"""The protocols of the plug-ins, one a kind, and the values that every room may use: launch, machine, progress.
 
-A plug-in is registered as a frozen config class whose fields are its whole configuration. Its
-``open(launch, **opened)`` does the work (weights, connections) and returns an object of the protocol below;
-fields that are themselves plug-ins arrive opened, by field name.
+A plug-in is registered as a frozen config class. Its fields are its whole configuration. Its method
+``open(launch, **opened)`` loads weights or opens connections and returns an object of a protocol below. Fields that
+are plug-ins themselves arrive opened, by field name.
+
+An opened model or judge that calls endpoints declares them, so that the run sends several rows at once and can say
+whether the endpoints work:
+
+    endpoints: tuple[Endpoint, ...]    itself, or those of its model or members
+
+A plug-in without this attribute counts as one that calls none.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,12 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from bedside.core.results import Measure
+from bedside.core.measures import Measure
 from bedside.core.types import (
     Checkpoint,
     Completion,
     Conversation,
-    Judged,
+    JudgedResponse,
     Preference,
     Prompt,
     Response,
@@ -44,19 +51,17 @@ class Machine:
 
 
 class Progress(Protocol):
-    """Told what is going on; decides what a person sees of it."""
+    """Receives the progress of a run and decides what a person sees of it."""
 
     def step(self, stage: str, done: int, total: int) -> None:
         """``done`` of ``total`` units of ``stage`` are on disk."""
-        ...
 
     def say(self, line: str) -> None:
         """One sentence for a person."""
-        ...
 
 
-class Silent:
-    """The progress of somebody who does not want to hear of it."""
+class SilentProgress:
+    """Shows nothing."""
 
     def step(self, stage: str, done: int, total: int) -> None:
         pass
@@ -67,217 +72,215 @@ class Silent:
 
 @dataclass(frozen=True, slots=True)
 class LabelScore:
-    """How a model weighs the labels it was offered for one conversation."""
+    """The probabilities that a model gives to the labels of one closed question."""
 
     logprobs: tuple[float, ...]
-    """One a label, nats, renormalised over the labels: their exponentials sum to 1."""
+    """One a label, in nats, renormalised over the labels: their exponentials sum to 1."""
     mass: float
-    """Raw probability of all labels together, 0 to 1. Low mass: the model wanted to say something else."""
+    """Raw probability of all labels together, 0 to 1. A low mass means that the model prefers other words."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One label that a model answered a closed question with, or the reason why there is none."""
+    """The label with which a model answers a closed question, or the reason why it has none."""
 
     label: str | None
     unreadable: str = ""
-    """Why no label can be read. Empty exactly when there is one."""
+    """Why no label can be read. Empty if and only if there is a label."""
     score: LabelScore | None = None
-    """How it weighed all labels, where it shows that."""
+    """The probabilities of all labels, where the model shows them."""
 
     def __post_init__(self) -> None:
         if (self.label is None) != bool(self.unreadable):
-            raise ValueError("a choice has a label or a reason for having none: never both, never neither")
+            raise ValueError("a choice has either a label or a reason why it has none")
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What an endpoint did when it was asked for one of two words that nobody can guess."""
+    """What an endpoint does when it must answer with one of two random words."""
 
     where: str
-    """Host and model: what a person calls this endpoint."""
+    """Host and model."""
     constraint: Literal["enforced", "ignored", "unsupported"]
-    """enforced: it answered one of them. ignored: it answered something else. unsupported: it refused to be asked."""
+    """enforced: it answers one of the words. ignored: it answers something else. unsupported: it rejects it."""
     logprobs: bool
     """It shows the probabilities of its tokens."""
     note: str = ""
-    """What a person should know beside: a key that travels unencrypted, a price that nobody gave."""
+    """A warning, such as a key that travels unencrypted."""
 
 
 @runtime_checkable
 class Generator(Protocol):
-    """Answers conversations."""
+    """A model that answers conversations."""
 
     checkpoint: Checkpoint
 
     def generate(self, conversations: Sequence[Conversation], sampling: Sampling) -> list[Completion]:
         """One completion a conversation, in the same order."""
-        ...
 
 
 @runtime_checkable
 class Scorer(Protocol):
-    """Weighs the labels of a closed question."""
+    """A model that gives the probabilities of the labels of a closed question."""
 
     checkpoint: Checkpoint
     context: int
-    """Most tokens a rendered conversation and its completion may have together."""
+    """Maximum number of tokens of a rendered conversation and its completion together."""
 
     def lengths(self, conversations: Sequence[Conversation]) -> list[int]:
-        """Tokens of each rendered conversation."""
-        ...
+        """The number of tokens of each rendered conversation."""
 
     def score(self, conversations: Sequence[Conversation], labels: Sequence[str]) -> list[LabelScore]:
         """One score a conversation, in the same order. Labels must have distinct first tokens."""
-        ...
 
 
 @runtime_checkable
 class Chooser(Protocol):
-    """Answers closed questions with one of their labels; may show how it weighed them all."""
+    """A model that answers a closed question with one of its labels, with or without their probabilities."""
 
     checkpoint: Checkpoint
     context: int
     decoding: str
-    """What decides the choice beside checkpoint, question and labels."""
+    """The settings that decide the choice, besides checkpoint, question and labels."""
     repeatable: bool
-    """The same question gets the same choice, so that a choice may be kept."""
+    """The same question always gets the same choice, so a choice may be cached."""
 
     def lengths(self, conversations: Sequence[Conversation]) -> list[int]:
-        """At most this many tokens in each conversation."""
-        ...
+        """An upper bound on the number of tokens of each conversation."""
 
     def choose(self, conversations: Sequence[Conversation], labels: Sequence[str]) -> list[Choice]:
-        """One choice a conversation, in the same order. What cannot be read is unreadable, never a guess."""
-        ...
+        """One choice a conversation, in the same order. A reply that cannot be read is unreadable, never a guess."""
 
 
 @runtime_checkable
 class Endpoint(Protocol):
-    """A model behind an address. Each row is a unit of work of its own, several at once."""
+    """A model behind an address. Rows are sent one by one, several at once."""
 
-    concurrency: int
-    """Calls in flight at most."""
+    @property
+    def where(self) -> str:
+        """Host and model."""
+
+    @property
+    def concurrency(self) -> int:
+        """Maximum number of calls in flight."""
 
     def probe(self) -> Probe:
-        """What the endpoint can do. ModelError where it cannot be reached or used."""
-        ...
+        """What the endpoint can do. Raises ModelError if it cannot be reached or used."""
 
 
 @runtime_checkable
-class Memory(Protocol):
-    """Readings kept between runs. What ``asked`` and ``answered`` say decides who finds them again."""
+class UsesEndpoints(Protocol):
+    """A model or judge that declares which endpoints it calls; empty for one that runs here alone."""
 
-    bits: str
-    """What decides the float bits of a model that runs here: part of the name of a judge that does."""
-    local: bool
-    """Readings of such a model are kept, too."""
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]: ...
 
-    def recall(self, judge: str, asked: Conversation, answered: str) -> Mapping[str, Any] | None:
-        """The reading that ``judge`` gave this exchange before; None where there is none."""
-        ...
 
-    def keep(self, judge: str, asked: Conversation, answered: str, reading: Mapping[str, Any]) -> None:
-        """Keep one. Only what is complete, readable and would come out the same again."""
-        ...
+def declared_endpoints(*opened: object) -> tuple[Endpoint, ...]:
+    """The endpoints that these opened plug-ins declare, each once. A plug-in that declares nothing has none."""
+    every = (endpoint for item in opened if isinstance(item, UsesEndpoints) for endpoint in item.endpoints)
+    return tuple({id(endpoint): endpoint for endpoint in every}.values())
+
+
+@runtime_checkable
+class JudgementCache(Protocol):
+    """Judgements kept between runs, found again by judge, conversation and answer."""
+
+    numerics: str
+    """What decides the float bits of a model that runs here. It is part of that model's name in the cache."""
+    includes_local: bool
+    """Judgements of models that run here are kept too, not only those of endpoints."""
+
+    def recall(self, judge: str, conversation: Conversation, answer: str) -> Mapping[str, Any] | None:
+        """The judgement that ``judge`` gave of this exchange in an earlier run, or None."""
+
+    def keep(self, judge: str, conversation: Conversation, answer: str, judgement: Mapping[str, Any]) -> None:
+        """Keep one judgement. It must be complete, readable and repeatable."""
 
 
 @runtime_checkable
 class Policy(Generator, Scorer, Protocol):
-    """A local model that adapters can be put on and trained."""
+    """A local model that takes adapters and can be trained."""
 
     renderer: Any
     """``bedside.training.chat_template.Renderer``: turns to token ids."""
 
     def with_adapter(self, folder: Path | None, checkpoint: Checkpoint) -> "Policy":
-        """The same base under another adapter; None is the target as given."""
-        ...
+        """The same base under another adapter. None stands for the target without an adapter."""
 
     def module(self) -> Any:
-        """The torch module with this policy's adapter in place, ready to compute log-probabilities."""
-        ...
+        """The torch module with this policy's adapter active, ready to compute log-probabilities."""
 
     def trainable(self, lora: Any, seed: int) -> Any:
-        """The torch module with this policy's adapter (a fresh one where it has none) ready to be trained."""
-        ...
+        """The torch module with this policy's adapter, or a new one, ready to be trained."""
 
     def save_adapter(self, folder: Path) -> str:
-        """Write the adapter that was trained last as a PEFT folder; returns its digest."""
-        ...
+        """Write the adapter that was trained last as a PEFT folder, and return its digest."""
 
     def export(self, folder: Path, to: Path) -> None:
-        """Copy the adapter in ``folder`` to ``to``, so that PEFT loads it on what the user has."""
-        ...
+        """Copy the adapter in ``folder`` to ``to``, so that PEFT loads it on the user's own model."""
 
     def kl_to_target(self, exchanges: Sequence[Any]) -> list[float]:
-        """KL(this policy || target as given) of each exchange, nats per completion token, exact over the vocabulary."""
-        ...
+        """KL(this policy || target) of each exchange, nats per completion token, exact over the vocabulary."""
 
 
 @runtime_checkable
 class Judge(Protocol):
-    """Reads responses."""
+    """Gives verdicts of responses. A judge that calls endpoints also declares ``endpoints``."""
 
     name: str
 
     def judge(self, responses: Sequence[Response]) -> list[Verdict]:
-        """One verdict a response, in the same order. What cannot be read is unreadable, never a guess."""
-        ...
+        """One verdict a response, in the same order. A response that cannot be judged is unreadable, never a guess."""
 
 
 @runtime_checkable
-class ByOrder(Protocol):
-    """A judge that is offered its labels in several orders, and can say what each order alone would give."""
+class LabelOrderJudge(Protocol):
+    """A judge that asks with its labels in several orders, and can give the verdict of each order alone."""
 
-    def by_order(self, responses: Sequence[Response]) -> list[list[Verdict]]:
-        """For each response a verdict an order, the same orders every time; no order is averaged with another."""
-        ...
+    def judge_by_order(self, responses: Sequence[Response]) -> list[list[Verdict]]:
+        """For each response one verdict an order, without averaging. The orders are the same for every response."""
 
 
 @runtime_checkable
-class TwoClasses(Protocol):
-    """A judge, or experts, who tell accept from everything else and no more: refuse stands for not accept."""
+class TwoClassJudge(Protocol):
+    """A judge that may know two classes only: accept, and refuse for everything that is not accept."""
 
     two_classes: bool
 
 
 @runtime_checkable
 class Dataset(Protocol):
-    """Reads prompts."""
+    """A source of prompts."""
 
     def read(self) -> Iterable[Prompt]:
-        """All prompts in the order of the source. Raises DataError with file and row."""
-        ...
+        """All prompts in the order of the source. Raises DataError that names file and row."""
 
 
 @runtime_checkable
 class Metric(Protocol):
-    """Turns judged responses into measures."""
+    """Computes measures of judged responses."""
 
-    def measure(self, rows: Sequence[Judged]) -> list[Measure]:
-        """Measures with n, unreadable count and interval, always the same names in the same order."""
-        ...
+    def measure(self, rows: Sequence[JudgedResponse]) -> list[Measure]:
+        """Measures with n, unreadable count and interval. Names and order are always the same."""
 
     def definitions(self) -> Mapping[str, str]:
-        """Name of each measure to one sentence that defines it, with the constants filled in."""
-        ...
+        """One sentence for each measure name that defines it, with the constants filled in."""
 
 
-Reads = Literal["thumbs", "pairs", "dialogues"]
+PreferenceFormat = Literal["unpaired", "pairs", "demonstrations"]
 
 
 @runtime_checkable
 class Objective(Protocol):
-    """A loss. Works on ``Scores`` of the engine, torch tensors; see ``bedside.training.scores``."""
+    """A loss on torch tensors, ``bedside.training.scores.Scores``."""
 
-    reads: Reads
+    reads: PreferenceFormat
     needs_reference: bool
     needs_mismatch: bool
 
-    def fitted(self, rows: Sequence[Preference]) -> "Objective":
-        """The objective with what depends on the whole data settled, such as class weights."""
-        ...
+    def for_data(self, rows: Sequence[Preference]) -> "Objective":
+        """The objective with everything that depends on the whole data computed, such as class weights."""
 
     def loss(self, scores: Any) -> Any:
         """Loss of every row, shape (B,), nats."""
-        ...

@@ -1,9 +1,19 @@
-"""The nouns. Stages read and write rows of these; what is said about rows stands in ``reports``.
+"""The rows of Bedside. Each stage reads rows of one type and writes rows of the next.
 
-    Prompt --generate--> Response --judge--> Verdict --prefer--> Thumb | Pair --train--> Checkpoint
+    Prompt              what a patient asks, and how harmful it is to answer
+      ▼ generate        GenerationRequest in, Completion out
+    Response            one answer, and which model gave it
+      ▼ judge
+    Verdict             what one judge says of one answer: a stance, or why it has none
+    JudgedResponse      both together: what metrics read
+      ▼ build preferences
+    Demonstration, PreferencePair, UnpairedPreference      training rows of SFT, DPO and KTO
+      ▼ train
+    Checkpoint          a base model, with or without a trained adapter
 
-A value is frozen, checks its own promise when it is made, and survives a round trip through one line
-of JSON. An ``id`` is a digest of what the value says, so rows made on two machines merge by id alone.
+Every type is a frozen dataclass, checks its values when it is created (DataError), and can be written as one line
+of JSON and read back equal. An ``id`` is a digest of the content, so equal rows of two machines have equal ids.
+What is measured on rows (``Measure``, ``Gate``, reports) is in ``core/results.py``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,37 +27,21 @@ from bedside.core.hashing import digest
 Role = Literal["system", "user", "assistant"]
 ROLES = ("system", "user", "assistant")
 HARM_LEVELS = (0, 1, 2, 3)
-
-
-class Stance(StrEnum):
-    """What an answer does with the request. Tone is not stance: warnings and empathy do not change it."""
-
-    ACCEPT = "accept"
-    """Gives what was asked, also when it adds warnings, urgency advice or empathy."""
-    CAUTION = "caution"
-    """Withholds or redirects part of what was asked."""
-    REFUSE = "refuse"
-    """Gives none of it."""
-
-
-STANCES = tuple(stance.value for stance in Stance)
-TWO = (Stance.ACCEPT.value, "not_accept")
-"""Labels of a set that tells accept from everything else and no more."""
-UNREADABLE = "unreadable"
+"""0 harmless, 1, 2, 3 severe: how much harm an answer that does what is asked could do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn."""
+    """One turn of a conversation: who speaks, and the text."""
 
     role: Role
     text: str
 
     def __post_init__(self) -> None:
         if self.role not in ROLES:
-            raise DataError(f"role is {self.role!r}; a turn is by one of {', '.join(ROLES)}")
-        if not self.text.isascii() and any("\ud800" <= sign <= "\udfff" for sign in self.text):
-            raise DataError("the text holds half a surrogate pair, which no tokenizer reads; save it as UTF-8")
+            raise DataError(f"role is {self.role!r}; it must be one of {', '.join(ROLES)}")
+        if not self.text.isascii() and any("\ud800" <= character <= "\udfff" for character in self.text):
+            raise DataError("the text contains a lone surrogate, which no tokenizer reads; save it as UTF-8")
 
 
 Conversation = tuple[Message, ...]
@@ -55,20 +49,23 @@ Conversation = tuple[Message, ...]
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What a patient asks. ``harm`` is 0 harmless to 3 severe, or None where nobody has labelled it."""
+    """What a patient asks: a conversation that ends with the patient's turn, and what is known about it."""
 
     messages: Conversation
     harm: int | None = None
+    """Harm level, 0 (harmless) to 3 (severe). None: not labelled."""
     principle: str | None = None
+    """The ethical principle that the request offends."""
     style: str | None = None
+    """How the request is put: direct, role play, ..."""
     group: str | None = None
-    """Rows of one group never stand in two of train, valid and test; intervals count groups."""
+    """Related prompts share a group. A group is in one of train, valid and test only; intervals count groups."""
     source: str | None = None
-    """The collection this prompt came from."""
-    facets: Mapping[str, str] = field(default_factory=dict)
-    """Whatever else splits patients: specialty, age band, emotion."""
+    """The collection that the prompt comes from."""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    """Further attributes that divide prompts into subgroups: specialty, age band, emotion, ..."""
     reference: str | None = None
-    """A good answer, where one is known."""
+    """A good answer, if one is known."""
 
     def __post_init__(self) -> None:
         if not self.messages or self.messages[-1].role != "user":
@@ -80,11 +77,12 @@ class Prompt:
 
     @property
     def id(self) -> str:
+        """Digest of the messages alone: labels do not change it."""
         return digest(self.messages)
 
     @property
     def level(self) -> int:
-        """Its harm. DataError where nobody has labelled it."""
+        """``harm`` as a number. DataError if the prompt is not labelled."""
         if self.harm is None:
             raise DataError(
                 f"prompt {self.id} has no harm level, so no stance is right or wrong for it; label it 0 to 3"
@@ -93,18 +91,36 @@ class Prompt:
 
     @property
     def cluster(self) -> str:
-        """What intervals count it by: its group, or itself where it has none."""
+        """The sampling cluster for intervals: the group, or the prompt's own id if it has none."""
         return self.group or self.id
 
     @property
     def text(self) -> str:
-        """The last turn: what is being asked now."""
+        """The last turn: the current question."""
         return self.messages[-1].text
+
+
+class Stance(StrEnum):
+    """What an answer does with the request. Tone does not matter: warnings and empathy do not change the stance."""
+
+    ACCEPT = "accept"
+    """Gives what was asked, with or without warnings, urgent advice or empathy."""
+    CAUTION = "caution"
+    """Withholds or redirects part of what was asked."""
+    REFUSE = "refuse"
+    """Gives none of it."""
+
+
+STANCES = tuple(stance.value for stance in Stance)
+BINARY_STANCES = (Stance.ACCEPT.value, "not_accept")
+"""The labels where raters only decided between accept and everything else."""
+UNREADABLE = "unreadable"
+"""Label, in tables of labels, of a verdict without a stance."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How answers are drawn. Temperature 0 is greedy."""
+    """Decoding settings. Temperature 0 is greedy decoding."""
 
     max_new_tokens: int = 256
     temperature: float = 0.0
@@ -117,40 +133,42 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """A prompt to answer, and what is put around it: nothing leaves the model to itself."""
+class GenerationRequest:
+    """A prompt to answer, with the instructions that are added to it."""
 
     prompt: Prompt
     stance: Stance | None = None
-    """The stance to steer to."""
+    """The stance that a steering instruction asks for. None: no steering."""
     system: str | None = None
-    """A system turn to put first."""
+    """Text of a system turn that is put first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What a model wrote: the text a person reads, and the very token ids it was made of."""
+    """The text that a model generated, and the token ids it consists of."""
 
     text: str
     ids: tuple[int, ...] = ()
-    """Token ids as sampled, end of turn included; empty where the model has none to show."""
+    """Token ids as sampled, including the end-of-turn token. Empty if the model does not show them."""
     finished: bool = True
-    """False when the length limit cut it."""
+    """False if the length limit cut the text off."""
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One answer, and exactly which checkpoint and sampling gave it."""
+    """One answer to a prompt, with the checkpoint and the sampling that produced it."""
 
     prompt: Prompt
     text: str
     checkpoint: str
+    """``Checkpoint.id``."""
     sampling: Sampling = Sampling()
     sample: int = 0
+    """Number of this answer among several answers to the same prompt, from 0."""
     ids: tuple[int, ...] = ()
     finished: bool = True
     steered: Stance | None = None
-    """The stance a steering instruction asked for. The instruction itself is not part of ``prompt``."""
+    """The stance that a steering instruction asked for. The instruction itself is not part of ``prompt``."""
 
     @property
     def id(self) -> str:
@@ -159,36 +177,36 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What ONE judge made of one response: a stance, or the reason why there is none."""
+    """What one judge says of one response: a stance, scores, or the reason why there is neither."""
 
     response: str
     """``Response.id``."""
     judge: str
     stance: Stance | None = None
     unreadable: str = ""
-    """Why there is no reading. Empty exactly when there is one."""
+    """Why the judge gave no stance and no score. Empty if it gave one."""
     probabilities: Mapping[str, float] = field(default_factory=dict)
-    """Stance to probability, summing to 1, where the judge has them."""
+    """Probability of each stance, summing to 1, if the judge gives them."""
     scores: Mapping[str, float] = field(default_factory=dict)
-    """Ratings in [0, 1] beside the stance."""
+    """Further ratings by name, each in [0, 1]."""
     votes: Mapping[str, str] = field(default_factory=dict)
-    """Who said what, where the judge is several: a stance, or the reason why there was none."""
+    """For a judge that combines several: rater to stance, or to the reason why the rater gave none."""
 
     def __post_init__(self) -> None:
         if (self.stance is None and not self.scores) != bool(self.unreadable):
-            raise DataError("a verdict has a reading or a reason for having none: never both, never neither")
+            raise DataError("a verdict has either a reading or a reason for having none")
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """A response and its verdict: what a metric reads."""
+class JudgedResponse:
+    """A response with its verdict. Metrics read these rows."""
 
     response: Response
     verdict: Verdict
 
     def __post_init__(self) -> None:
         if self.response.id != self.verdict.response:
-            raise DataError(f"verdict of {self.verdict.response} stands beside response {self.response.id}")
+            raise DataError(f"the verdict is about response {self.verdict.response}, not {self.response.id}")
 
     @property
     def prompt(self) -> Prompt:
@@ -200,23 +218,29 @@ class Judged:
 
 
 Origin = Literal["observed", "conditional", "given"]
-"""observed: the policy's own answer. conditional: asked for by steering, verified by the judge. given: a file's."""
+"""Where a training text comes from.
+
+    observed      the policy's own answer, without steering
+    conditional   generated under a steering instruction, with the stance confirmed by the judge
+    given         read from a file
+"""
 
 
 @dataclass(frozen=True, slots=True)
-class Thumb:
-    """One answer, wanted or not: what KTO learns from."""
+class UnpairedPreference:
+    """One answer and whether it is desirable: a training row of KTO."""
 
     prompt: Prompt
     text: str
-    wanted: bool
+    label: bool
+    """True: desirable."""
     ids: tuple[int, ...] = ()
     origin: Origin = "given"
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """Two answers to one prompt, the better one named: what DPO learns from."""
+class PreferencePair:
+    """Two answers to one prompt, one of them preferred: a training row of DPO."""
 
     prompt: Prompt
     chosen: str
@@ -228,56 +252,59 @@ class Pair:
 
     def __post_init__(self) -> None:
         if self.chosen == self.rejected:
-            raise DataError("a pair of equal answers teaches nothing")
+            raise DataError("chosen and rejected are identical; remove the row")
 
 
 @dataclass(frozen=True, slots=True)
-class Dialogue:
-    """A patient's question and the answer to imitate: what SFT learns from."""
+class Demonstration:
+    """A prompt with an answer to imitate: a training row of SFT."""
 
     prompt: Prompt
     answer: str
     ids: tuple[int, ...] = ()
     emotion: str | None = None
+    """What the patient feels, if the dialogue was rewritten."""
     provenance: str | None = None
+    """Who wrote the answer: the name of the rewriter, or an ``Origin``."""
 
     def __post_init__(self) -> None:
         if not self.answer.strip():
-            raise DataError("the answer of a dialogue is empty")
+            raise DataError("the answer of a demonstration is empty")
 
 
-Preference = Thumb | Pair | Dialogue
+Preference = UnpairedPreference | PreferencePair | Demonstration
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
-    """The same rows as SFT, DPO and KTO read them."""
+class PreferenceData:
+    """Training data in the three forms that SFT, DPO and KTO read."""
 
-    dialogues: Sequence[Dialogue]
-    pairs: Sequence[Pair]
-    thumbs: Sequence[Thumb]
+    demonstrations: Sequence[Demonstration]
+    pairs: Sequence[PreferencePair]
+    unpaired: Sequence[UnpairedPreference]
 
     def rows(self, reads: str) -> Sequence[Preference]:
-        """Rows of the kind an objective reads: dialogues, pairs or thumbs."""
-        found: Sequence[Preference] = getattr(self, reads)
-        return found
+        """The rows that an objective ``reads``: ``demonstrations``, ``pairs`` or ``unpaired``."""
+        rows: Sequence[Preference] = getattr(self, reads)
+        return rows
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A policy: a base, and perhaps an adapter that was trained on it."""
+    """A policy: a base model, with or without an adapter trained on it."""
 
     base: str
     """Digest of the base model's files."""
     adapter: str | None = None
-    """Digest of the adapter's weights and config; None is the target as given."""
+    """Digest of the adapter's weights and config. None: the base model as it is."""
     path: str | None = None
     """Folder of the adapter, relative to the run."""
     objective: str | None = None
+    """What the adapter was trained with: sft, dpo, kto."""
     learned_from: str | None = None
     """Digest of the training rows."""
     reference: str | None = None
-    """Id of the checkpoint whose log-probabilities were the reference."""
+    """Id of the checkpoint that gave the reference log-probabilities."""
 
     @property
     def id(self) -> str:

@@ -1,8 +1,8 @@
 """CARES-18K: harmful and harmless medical requests at four harm levels, asked in four styles.
 
-Columns ``principle_index, generation_model, harmful_level, method, base_prompt, prompt`` are read as they
-are. Rows that ask the same thing in other words share ``base_prompt``, so that is their group. By default it
-is read from the Hugging Face hub; ``path`` may be another hub id, a file or a folder with those columns.
+Columns: ``principle_index, generation_model, harmful_level, method, base_prompt, prompt``. Rows with the same
+``base_prompt`` ask the same thing in different words, so they form a group. By default the data set is read from the
+Hugging Face hub; ``path`` may be another hub id, or a file or folder with these columns.
 """
 
 from functools import partial
@@ -12,8 +12,8 @@ from pydantic import Field
 
 from bedside.config.plugins import Plugin, register
 from bedside.core.protocols import Launch
-from bedside.data.io import anywhere
-from bedside.data.prompts import Reading, TablePrompts, Unlabelled
+from bedside.data.io import rows_or_hub_rows
+from bedside.data.prompts import ReadOptions, TablePrompts, Unlabelled
 
 
 @register("dataset", "cares")
@@ -26,10 +26,10 @@ class Cares(Plugin):
     revision: str | None = None
     """Branch, tag or commit on the hub."""
     split: str | None = None
-    """The hub's split, the files of a folder that are named after it, or what the column ``split`` says."""
+    """Only this split of the hub, the files of a folder that are named after it, or this value of column ``split``."""
     unlabelled: Unlabelled = "error"
     """A row without a harm level is an error, is skipped, or is kept without one."""
 
     def open(self, launch: Launch, **opened: Any) -> TablePrompts:
-        read = partial(anywhere, self.path, revision=self.revision, split=self.split)
-        return TablePrompts(self.path, read, Reading(self.split, self.unlabelled))
+        read = partial(rows_or_hub_rows, self.path, revision=self.revision, split=self.split)
+        return TablePrompts(self.path, read, ReadOptions(self.split, self.unlabelled))

@@ -1,9 +1,9 @@
-"""What in a text may say who somebody is, as far as patterns find it.
+"""Finds text that may identify a person, by patterns.
 
-    email  phone  url  ip address  social security number  record number  date  street  postcode
+    email  phone  url  ip address  social security number  record number  date  street  long number
 
-Names are not found by patterns, nor is anything said in plain words: a text in which this finds nothing is
-not de-identified. A date or a long number may be harmless; this errs on the side of showing it.
+Patterns do not find names, nor identifying facts in plain words: a text without matches is not thereby de-identified. A
+date or a long number may be harmless; it is reported in any case.
 """
 
 import re
@@ -28,34 +28,34 @@ KINDS = {
 _PATTERNS = {kind: re.compile(pattern) for kind, pattern in KINDS.items()}
 
 
-def found(text: str) -> list[tuple[str, str]]:
-    """Kind and match of everything that looks like an identifier, in the order of KINDS."""
+def find_identifiers(text: str) -> list[tuple[str, str]]:
+    """Kind and matched text of everything that looks like an identifier, in the order of KINDS."""
     return [(kind, match[0]) for kind, pattern in _PATTERNS.items() for match in pattern.finditer(text)]
 
 
-def count(texts: Iterable[str]) -> dict[str, int]:
-    """How many texts hold each kind, kinds without any left out."""
-    kinds = Counter(kind for text in texts for kind in {kind for kind, _ in found(text)})
+def count_identified(texts: Iterable[str]) -> dict[str, int]:
+    """Number of texts with each kind of identifier; kinds that do not occur are left out."""
+    kinds = Counter(kind for text in texts for kind in {kind for kind, _ in find_identifiers(text)})
     return {kind: kinds[kind] for kind in KINDS if kinds[kind]}
 
 
-def scrubbed(text: str, found_in_it: Iterable[tuple[str, str]]) -> str:
-    """``text`` with each match replaced by its kind, the longest first: ``[EMAIL]``."""
-    for kind, match in sorted(found_in_it, key=lambda one: -len(one[1])):
+def scrub(text: str, identifiers: Iterable[tuple[str, str]]) -> str:
+    """``text`` with each identifier replaced by its kind, such as ``[EMAIL]``, the longest first."""
+    for kind, match in sorted(identifiers, key=lambda identifier: -len(identifier[1])):
         text = text.replace(match, f"[{kind.upper()}]")
     return text
 
 
-def named() -> Callable[[str], list[tuple[str, str]]]:
-    """A ``found`` that also looks for names, by Microsoft's presidio. DataError where it is not installed."""
+def identifier_finder_with_names() -> Callable[[str], list[tuple[str, str]]]:
+    """A ``find_identifiers`` that also finds names, with Microsoft's presidio. DataError if it is not installed."""
     try:
         from presidio_analyzer import AnalyzerEngine
     except ImportError:
         raise DataError("names: true needs presidio; pip install 'bedside[phi]', or set names: false") from None
     engine = AnalyzerEngine()
 
-    def both(text: str) -> list[tuple[str, str]]:
-        seen = engine.analyze(text=text, language="en", entities=["PERSON", "LOCATION"])
-        return found(text) + [(r.entity_type.lower(), text[r.start : r.end]) for r in seen]
+    def find(text: str) -> list[tuple[str, str]]:
+        names = engine.analyze(text=text, language="en", entities=["PERSON", "LOCATION"])
+        return find_identifiers(text) + [(name.entity_type.lower(), text[name.start : name.end]) for name in names]
 
-    return both
+    return find

@@ -1,11 +1,16 @@
-"""Rows of a file or of a hub data set, each with the place a person can find it at; and files written whole.
+"""Reads rows of any data file, each with the place where a person finds it, and writes files atomically.
 
     for where, row in rows("data/prompts.jsonl"):
         ("prompts.jsonl, row 4183", {"prompt": "...", "harm": 3})
 
-JSONL, CSV, Parquet, a folder of one of them, or a Hugging Face id. The row of a JSONL or CSV file is the
-line an editor shows; of Parquet and hub rows it is counted from 1. Parquet needs pyarrow and a hub id needs
-datasets: ``pip install 'bedside[hf]'``. Nothing is loaded until a row is asked for.
+    rows                 a JSONL, CSV or Parquet file, or a folder of them
+    hub_rows             a Hugging Face data set
+    rows_or_hub_rows     either of the two
+    write_text, write_json, write_jsonl
+
+In JSONL and CSV the row number is the line number in an editor. In Parquet and on the hub rows are counted from 1.
+Parquet needs pyarrow and the hub needs datasets: ``pip install 'bedside[hf]'``. Rows are read lazily. What the columns
+mean is in ``data/prompts.py`` and ``data/responses.py``.
 """
 
 import codecs
@@ -24,6 +29,7 @@ from bedside.core.hashing import canonical, plain
 
 Format = Literal["jsonl", "csv", "parquet"]
 Row = tuple[str, dict[str, Any]]
+"""The place of a row, such as "prompts.jsonl, row 4183", and its columns."""
 
 FORMATS: dict[str, Format] = {
     ".jsonl": "jsonl",
@@ -41,43 +47,46 @@ def rows(
     format: Format | None = None,
     split: str | None = None,
 ) -> Iterator[Row]:
-    """Rows of a file, or of the files of a folder: those named after ``split``, or all if none is.
+    """The rows of a file, or of the files of a folder. DataError with file and row.
 
-    A row of a file named after ``split`` says so in its column ``split``, unless that says something else.
+    Of a folder, only the files named after ``split`` are read, if there are any. Their rows get ``split`` as column
+    ``split``, unless they have that column.
     """
     path = Path(source)
     return _folder(path, format, split) if path.is_dir() else _file(path, path.name, format)
 
 
 def hub_rows(source: str, *, revision: str | None = None, split: str | None = None) -> Iterator[Row]:
-    """Rows of a Hugging Face data set, one split of it or all, each with its split in a column."""
+    """The rows of a Hugging Face data set, of one split or all, each with its split in a column. DataError."""
     try:
         import datasets
     except ImportError:
         raise DataError(f"{source}: reading from the hub needs datasets; {_INSTALL}") from None
     try:
-        found = datasets.load_dataset(source, revision=revision, split=split)
+        loaded = datasets.load_dataset(source, revision=revision, split=split)
     except (OSError, ValueError, RuntimeError) as error:
         cause = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(
             f"{source}: cannot be read from the hub ({cause}); "
             "correct the id, revision and split, or download it and give its folder as `path`"
         ) from None
-    parts: Mapping[str, Any] = found if isinstance(found, Mapping) else {split or "all": found}
+    parts: Mapping[str, Any] = loaded if isinstance(loaded, Mapping) else {split or "all": loaded}
     for name, part in parts.items():
         for number, row in enumerate(part, start=1):
             yield f"{source}/{name}, row {number}", {"split": name, **row}
 
 
-def anywhere(source: str, *, revision: str | None, split: str | None, format: Format | None = None) -> Iterator[Row]:
-    """Rows of the file, folder or Hugging Face id ``source``."""
+def rows_or_hub_rows(
+    source: str, *, revision: str | None, split: str | None, format: Format | None = None
+) -> Iterator[Row]:
+    """The rows of the file, folder or Hugging Face id ``source``."""
     if is_hub_id(source):
         return hub_rows(source, revision=revision, split=split)
     return rows(source, format=format, split=split)
 
 
 def is_hub_id(source: str) -> bool:
-    """``owner/name`` that is nothing on this disk and does not end like a file of ours."""
+    """True for ``owner/name`` that does not exist on this disk and has no ending of a data file."""
     owner, slash, name = source.partition("/")
     plain = bool(owner and slash and name) and "/" not in name and owner not in (".", "..", "~")
     here = Path(source).exists() or Path(owner).is_dir()
@@ -85,7 +94,7 @@ def is_hub_id(source: str) -> bool:
 
 
 def write_text(path: Path, text: str) -> None:
-    """All of the file or none of it: a draft beside it, forced to disk, renamed into place."""
+    """Writes a file atomically: to a draft in the same folder, flushed to disk, then renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.draft")
     try:
@@ -95,15 +104,15 @@ def write_text(path: Path, text: str) -> None:
             os.fsync(file.fileno())
         draft.replace(path)
     except OSError as error:
-        error.filename = str(path)  # nobody looks for a draft
+        error.filename = str(path)  # the draft's name would tell the user nothing
         raise
     finally:
         draft.unlink(missing_ok=True)
-    _remember(path.parent)
+    _sync_folder(path.parent)
 
 
 def whole_lines(path: Path) -> list[bytes]:
-    """Lines of a file that is appended to; none where it is not there. Half a last line, of a crash, is cut off."""
+    """The complete lines of a file that is appended to; [] if there is none. A half-written last line is cut off."""
     data = path.read_bytes() if path.is_file() else b""
     whole = data[: data.rfind(b"\n") + 1]
     if whole != data:
@@ -112,12 +121,12 @@ def whole_lines(path: Path) -> list[bytes]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """One JSON text that a person can read, whole or not at all."""
+    """Writes indented JSON atomically."""
     write_text(path, json.dumps(plain(value), indent=1, ensure_ascii=False) + "\n")
 
 
-def csv_signs(path: Path) -> tuple[str, str]:
-    """The mark at the start and the delimiter of a CSV, as whoever saved it has them; "" and "," of anything else."""
+def csv_dialect(path: Path) -> tuple[str, str]:
+    """The byte order mark and the delimiter of a CSV file; "" and "," if ``path`` is not one."""
     if path.suffix.lower() != ".csv" or not path.is_file():
         return "", ","
     text = path.read_bytes().decode("utf-8")
@@ -126,12 +135,12 @@ def csv_signs(path: Path) -> tuple[str, str]:
 
 
 def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
-    """One canonical line of JSON a row, whole or not at all."""
+    """Writes one line of canonical JSON for each row, atomically."""
     write_text(path, "".join(canonical(row) + "\n" for row in rows))
 
 
-def _remember(folder: Path) -> None:
-    """Force the folder's own entry to disk, where the system can: a rename lives there."""
+def _sync_folder(folder: Path) -> None:
+    """Flushes the folder's entries to disk, if the system can: this makes a rename durable."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -142,7 +151,8 @@ def _remember(folder: Path) -> None:
 
 def _file(path: Path, name: str, format: Format | None) -> Iterator[Row]:
     if not path.is_file():
-        raise DataError(f"{path}: there is no such file{_from_here(path)}; correct the path")
+        folder = "" if path.is_absolute() else f" in {Path.cwd()}, the folder that paths are relative to"
+        raise DataError(f"{path}: there is no such file{folder}; correct the path")
     format = format or _format_of(path)
     if path.stat().st_size == 0:
         raise DataError(f"{path}: is empty; give it rows, or name another file")
@@ -155,11 +165,6 @@ def _file(path: Path, name: str, format: Format | None) -> Iterator[Row]:
         raise DataError(f"{path}: has no rows; give it rows, or name another file")
 
 
-def _from_here(path: Path) -> str:
-    """The folder that ``path`` counts from."""
-    return "" if path.is_absolute() else f" in {Path.cwd()}, from where paths count"
-
-
 def _format_of(path: Path) -> Format:
     try:
         return FORMATS[path.suffix.lower()]
@@ -169,15 +174,15 @@ def _format_of(path: Path) -> Format:
 
 
 def _folder(folder: Path, format: Format | None, split: str | None) -> Iterator[Row]:
-    """The files of the folder by name; only those named after ``split``, if there are any."""
+    """The rows of the files in ``folder``, by name; only those named after ``split``, if there are any."""
     files = [f for f in sorted(folder.rglob("*")) if f.suffix.lower() in FORMATS and f.is_file()]
     named = [file for file in files if split and _is_named(file.relative_to(folder), split)]
     if not files:
         raise DataError(f"{folder}: holds no file that ends in {', '.join(FORMATS)}; correct the path")
-    said = {"split": split} if named else {}
+    split_column = {"split": split} if named else {}
     for file in named or files:
         for where, row in _file(file, file.relative_to(folder).as_posix(), format):
-            yield where, {**said, **row}
+            yield where, {**split_column, **row}
 
 
 def _is_named(file: Path, split: str) -> bool:
@@ -187,7 +192,7 @@ def _is_named(file: Path, split: str) -> bool:
 
 
 def _lines(path: Path, name: str) -> Iterator[tuple[str, str]]:
-    """Place and text of every line. An editor breaks lines at \\n alone, and so do we."""
+    """Place and text of every line. Lines end at \\n only, as in an editor. DataError if a line is not UTF-8."""
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             where = f"{name}, row {number}"
@@ -218,7 +223,7 @@ def _jsonl(path: Path, name: str) -> Iterator[Row]:
 
 
 def _csv(path: Path, name: str) -> Iterator[Row]:
-    """Rows under the header line. An empty cell is a value nobody gave: None. A row of them is no row."""
+    """The rows below the header line. An empty cell is None, and a row of empty cells is skipped."""
     text = "".join(line for _, line in _lines(path, name))
     reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=_delimiter(text))
     header: list[str] = []
@@ -237,14 +242,14 @@ def _csv(path: Path, name: str) -> Iterator[Row]:
 
 
 def _delimiter(text: str) -> str:
-    """Comma, semicolon or tab: what parts the header into most cells. Spreadsheets write what their country does."""
+    """Comma, semicolon or tab: what splits the header into most cells. Spreadsheets follow their locale."""
     if text.startswith("sep=") and text[4:5] not in ("", "\r", "\n", '"'):
         return text[4]
-    return max(",;\t", key=lambda sign: _cells_of_header(text, sign))
+    return max(",;\t", key=lambda delimiter: _header_cells(text, delimiter))
 
 
-def _cells_of_header(text: str, delimiter: str) -> int:
-    """0 where it is no CSV: whoever reads on says why."""
+def _header_cells(text: str, delimiter: str) -> int:
+    """Number of cells in the header; 0 if it is not valid CSV, which is reported later."""
     try:
         return len(next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), []))
     except csv.Error:
@@ -252,13 +257,13 @@ def _cells_of_header(text: str, delimiter: str) -> int:
 
 
 def _header(cells: list[str], where: str) -> list[str]:
-    """Names of the columns, without the nameless ones that a spreadsheet leaves at the end."""
+    """The names of the columns, without the nameless columns that a spreadsheet leaves at the end."""
     names = [cell.strip() for cell in cells]
     while names[-1] == "":
         names.pop()
-    twice = sorted({name for name in names if name and names.count(name) > 1})
-    if twice:
-        raise DataError(f"{where}: column {twice[0]!r} stands twice in the header; rename one")
+    duplicates = sorted({name for name in names if name and names.count(name) > 1})
+    if duplicates:
+        raise DataError(f"{where}: column {duplicates[0]!r} is twice in the header; rename one")
     return names
 
 
@@ -270,7 +275,7 @@ def _cells(header: list[str], cells: list[str], where: str) -> dict[str, Any]:
         raise DataError(f"{where}: has {len(cells)} cells under {len(header)} columns; {cure}")
     for key, cell in zip(header, cells, strict=True):
         if not key and cell.strip():
-            raise DataError(f"{where}: {_shown(cell)} stands in a column without a name; name it in the header")
+            raise DataError(f"{where}: {_shown(cell)} is in a column without a name; name it in the header")
     return {key: cell or None for key, cell in zip(header, cells, strict=True) if key}
 
 
@@ -288,7 +293,7 @@ def _parquet(path: Path, name: str) -> Iterator[Row]:
                     number += 1
                     yield f"{name}, row {number}", row
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError, OverflowError) as error:
-        if getattr(error, "errno", None):  # the disk's word, not the format's
+        if getattr(error, "errno", None):  # a disk error, not a format error
             raise
         cause = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"{path}: is not readable Parquet ({cause}); write it again") from None

@@ -3,7 +3,7 @@
     {kind: jsonl, path: data/train.jsonl}
     {kind: jsonl, path: exports/tickets.csv, columns: {prompt: message, harm: risk}, unlabelled: skip}
 
-Which columns are understood stands in ``bedside.data.prompts``.
+The columns are those of ``data/prompts.py``.
 """
 
 from typing import Annotated, Any
@@ -14,13 +14,13 @@ from bedside.config import validation_messages
 from bedside.config.plugins import Plugin, register
 from bedside.core.protocols import Launch
 from bedside.data.io import Format, rows
-from bedside.data.prompts import COLUMNS, Reading, TablePrompts, Unlabelled
+from bedside.data.prompts import COLUMNS, ReadOptions, TablePrompts, Unlabelled
 
 
-def _ours(columns: dict[str, str]) -> dict[str, str]:
+def _known_columns(columns: dict[str, str]) -> dict[str, str]:
     for name in columns:
         if name not in COLUMNS:
-            raise ValueError(f"there is nothing to read as {name!r}; {validation_messages.nearest(name, COLUMNS)}")
+            raise ValueError(f"there is nothing to read as {name!r}; {validation_messages.did_you_mean(name, COLUMNS)}")
     return columns
 
 
@@ -32,14 +32,14 @@ class Jsonl(Plugin):
     path: str = Field(min_length=1)
     """File or folder."""
     split: str | None = None
-    """Only the files of a folder that are named after it, or the rows whose column ``split`` says it."""
+    """Only the files of a folder that are named after it, or the rows with this value in column ``split``."""
     format: Format | None = None
-    """jsonl, csv or parquet; unset: what the file's ending says."""
+    """jsonl, csv or parquet; unset: by the file's ending."""
     unlabelled: Unlabelled = "error"
-    """A row without a harm level is an error, is skipped, is kept without one, or takes what was proposed."""
-    columns: Annotated[dict[str, str], AfterValidator(_ours)] = Field(default_factory=dict)
-    """What we call a column, to the name it has in the file: {prompt: message, harm: risk}."""
+    """A row without a harm level is an error, is skipped, is kept without one, or takes its proposed level."""
+    columns: Annotated[dict[str, str], AfterValidator(_known_columns)] = Field(default_factory=dict)
+    """Our name of a column to its name in the file: {prompt: message, harm: risk}."""
 
     def open(self, launch: Launch, **opened: Any) -> TablePrompts:
-        reading = Reading(self.split, self.unlabelled, self.columns)
-        return TablePrompts(self.path, lambda: rows(self.path, format=self.format, split=self.split), reading)
+        options = ReadOptions(self.split, self.unlabelled, self.columns)
+        return TablePrompts(self.path, lambda: rows(self.path, format=self.format, split=self.split), options)

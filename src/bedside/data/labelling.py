@@ -1,16 +1,18 @@
-"""Harm levels for prompts that have none: a bag of words proposes, people confirm.
+"""Harm levels for prompts that have none: a classifier proposes them, people confirm them (`bedside label`).
 
-    propose   level and principle of each unlabelled prompt, learned from labelled ones, with a probability
-    audit     the same on labelled prompts it did not see: five folds, groups kept whole, quadratic kappa
+    propose    writes a file of proposals: harm level and principle of each unlabelled prompt, with a probability
+    confirm    asks a person for the level of each row of that file and records who confirmed it
 
-A proposal is no label. It enters no rate until somebody confirms it, or the report says that nobody did.
+The classifier (``stats/tfidf.py``) learns from labelled prompts. Its agreement with their labels is estimated by
+5-fold cross-validation with groups kept whole, as Cohen's κ with quadratic weights.
 
-`bedside label`: levels proposed into a file, and confirmed there or in the terminal.
+A proposal is not a label: it enters no rate until a person confirms it, or the report says that it is unconfirmed. In
+the file, ``harm`` stays empty until then:
 
     prompt, harm, harm_proposed, harm_probability, principle, principle_proposed, group, confirmed_by, ...
 
-``harm`` stays empty until a person fills it. The file is written after every answer, so nothing is lost. A CSV is
-written with the delimiter and the mark of the one it came from, so that the same spreadsheet opens it.
+``confirm`` writes the file after every answer, so no work is lost. A CSV keeps the delimiter and the byte order mark
+of the file it comes from, so that the same spreadsheet program opens it.
 """
 
 import csv
@@ -23,123 +25,77 @@ from typing import Any
 
 import numpy as np
 
+from bedside.core.display import Tabular
 from bedside.core.errors import DataError
 from bedside.core.types import HARM_LEVELS, Prompt
-from bedside.data import io as tables
+from bedside.data import io as data_io
 from bedside.data import splits
-from bedside.data.prompts import FORMULA, PROPOSED, Reading, TablePrompts
+from bedside.data.prompts import FORMULA_STARTS, PROPOSED, ReadOptions, TablePrompts
 from bedside.stats import tfidf
 from bedside.stats.agreement import Agreement, Ratings, quadratic_kappa
 
 FOLDS = 5
 LEVELS = tuple(str(level) for level in HARM_LEVELS)
+ENDINGS = (".csv", ".jsonl", ".ndjson")
+"""Files that proposals can be written to."""
 
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """What a program would say of a prompt."""
+    """The labels that the classifier proposes for one prompt."""
 
     prompt: Prompt
     harm: int
     probability: float
-    """Of this level among all levels, 0 to 1."""
+    """Of this harm level, 0 to 1."""
     principle: str | None
 
 
-def proposals(labelled: Sequence[Prompt], unlabelled: Sequence[Prompt], seed: int) -> list[Proposal]:
-    """One a prompt, the least certain first: there a person's minute is worth most."""
-    if not unlabelled:
-        return []
-    texts = [_said(prompt) for prompt in unlabelled]
-    reader = _reader(labelled, seed)
-    shares = reader.predict_proba(texts)
-    principles = _principles(labelled, texts, seed)
-    best = shares.argmax(axis=1)
-    made = [
-        Proposal(p, int(reader.classes_[k]), float(row[k]), principle)
-        for p, row, k, principle in zip(unlabelled, shares, best, principles, strict=True)
-    ]
-    return sorted(made, key=lambda proposal: proposal.probability)
-
-
-def audit(labelled: Sequence[Prompt], seed: int) -> Agreement:
-    """How far proposals agree with people, on prompts that were held out. Value None: too little to tell."""
-    groups = [prompt.cluster for prompt in labelled]
-    people, proposed = [], []
-    for fold in _folds(groups, seed):
-        held = [p for p, g in zip(labelled, groups, strict=True) if g in fold]
-        rest = [p for p, g in zip(labelled, groups, strict=True) if g not in fold]
-        if held and len({p.harm for p in rest}) > 1:
-            people += held
-            proposed += [str(level) for level in _reader(rest, seed).predict([_said(p) for p in held])]
-    if not people:
-        return Agreement(None, 0)
-    told = tuple(str(p.harm) for p in people)
-    return quadratic_kappa(Ratings(told, tuple(proposed), tuple(p.cluster for p in people), LEVELS))
-
-
-def _reader(labelled: Sequence[Prompt], seed: int) -> tfidf.Reader:
-    levels = [prompt.harm for prompt in labelled]
-    if len(set(levels)) < 2:
-        raise DataError(
-            f"{len(levels)} labelled prompts of {len(set(levels))} harm levels are too little to learn from; "
-            "label some of two levels by hand first"
-        )
-    return tfidf.fitted([_said(prompt) for prompt in labelled], levels, seed)
-
-
-def _principles(labelled: Sequence[Prompt], texts: Sequence[str], seed: int) -> Sequence[str | None]:
-    known = [prompt for prompt in labelled if prompt.principle is not None]
-    if len({prompt.principle for prompt in known}) < 2:
-        return [None] * len(texts)
-    reader = tfidf.fitted([_said(p) for p in known], [p.principle for p in known], seed)
-    return [str(principle) for principle in reader.predict(texts)]
-
-
-def _folds(groups: Sequence[str], seed: int) -> list[set[str]]:
-    names = np.random.default_rng(seed).permutation(sorted(set(groups)))
-    return [set(names[start::FOLDS]) for start in range(FOLDS)]
-
-
-def _said(prompt: Prompt) -> str:
-    return "\n".join(message.text for message in prompt.messages)
-
-
-ENDINGS = (".csv", ".jsonl", ".ndjson")
-
-
-@dataclass(frozen=True, slots=True)
-class Proposed:
-    """What was written, and how far to trust it."""
+@dataclass(frozen=True)
+class LabellingResult(Tabular):
+    """How many proposals were written, and how reliable they are."""
 
     rows: int
     labelled: int
+    """Labelled prompts that the classifier learned from."""
     agreement: Agreement
+    """Cross-validated agreement with their labels."""
+
+    def records(self) -> list[dict[str, Any]]:
+        """One row: how many, and the quadratic κ with people on prompts held out."""
+        kappa = self.agreement
+        counts = {"proposals": self.rows, "labelled": self.labelled}
+        return [counts | {"kappa": kappa.value, "low": kappa.low, "high": kappa.high, "n": kappa.n}]
 
 
-def propose(prompts: Path, learn_from: Path | None, out: Path, seed: int) -> Proposed:
-    """Proposals for the unlabelled prompts of ``prompts``, least certain first, written to ``out``."""
-    read = splits.group(_read(prompts))
-    labelled = [p for p in (_read(learn_from) if learn_from else read) if p.harm is not None]
+def propose(prompts: Path, learn_from: Path | None, out: Path, seed: int) -> LabellingResult:
+    """Writes proposals for the unlabelled rows of ``prompts`` to ``out``, the least certain first.
+
+    The classifier learns from the labelled rows of ``learn_from``, or of ``prompts`` itself. DataError if ``out``
+    exists, or if there are too few labelled prompts.
+    """
+    everything = splits.group(_read_prompts(prompts))
+    labelled = [p for p in (_read_prompts(learn_from) if learn_from else everything) if p.harm is not None]
     _check_ending(out)
-    made = proposals(labelled, [p for p in read if p.harm is None], seed)
+    proposals = propose_labels(labelled, [p for p in everything if p.harm is None], seed)
     if out.exists():
-        raise DataError(f"{out} is there already and may hold somebody's work; confirm it with --confirm, or move it")
-    _write(out, [_row(proposal) for proposal in made], like=prompts)
-    return Proposed(len(made), len(labelled), audit(splits.group(labelled), seed))
+        raise DataError(f"{out} already exists and may hold somebody's work; confirm it with --confirm, or move it")
+    _write(out, [_row(proposal) for proposal in proposals], like=prompts)
+    return LabellingResult(len(proposals), len(labelled), cross_validated_agreement(splits.group(labelled), seed))
 
 
-def confirm(file: Path, by: str, answer: Callable[[dict[str, Any], int], str | None]) -> int:
-    """Asks ``answer`` for each row without a level until it gives None; returns how many were confirmed.
+def confirm(file: Path, by: str, ask: Callable[[dict[str, Any], int], str | None]) -> int:
+    """Calls ``ask`` for each row without a harm level until it returns None; returns how many rows were confirmed.
 
-    ``answer`` sees the row and how many are left, and gives 0 to 3, "" for what was proposed, or "s" to skip.
+    ``ask`` gets the row and the number of rows left. It returns a level "0" to "3", "" to confirm the proposal, or "s"
+    to skip the row. ``by`` is recorded as ``confirmed_by``.
     """
     _check_ending(file)
-    rows = [_whole(where, dict(row)) for where, row in tables.rows(file)]
-    confirmed = 0
+    rows = [_proposal_row(where, dict(row)) for where, row in data_io.rows(file)]
     open_rows = [row for row in rows if row.get("harm") in (None, "")]
+    confirmed = 0
     for left, row in zip(range(len(open_rows), 0, -1), open_rows, strict=True):
-        level = answer(row, left)
+        level = ask(row, left)
         if level is None:
             break
         if level != "s":
@@ -149,28 +105,83 @@ def confirm(file: Path, by: str, answer: Callable[[dict[str, Any], int], str | N
     return confirmed
 
 
+def propose_labels(labelled: Sequence[Prompt], unlabelled: Sequence[Prompt], seed: int) -> list[Proposal]:
+    """One proposal for each unlabelled prompt, the least certain first: there a person's check is worth most."""
+    if not unlabelled:
+        return []
+    texts = [_text(prompt) for prompt in unlabelled]
+    classifier = _fit_harm(labelled, seed)
+    probability_BK = classifier.predict_proba(texts)
+    proposals = [
+        Proposal(prompt, int(classifier.classes_[best]), float(probability_K[best]), principle)
+        for prompt, probability_K, best, principle in zip(
+            unlabelled, probability_BK, probability_BK.argmax(axis=1), _principles(labelled, texts, seed), strict=True
+        )
+    ]
+    return sorted(proposals, key=lambda proposal: proposal.probability)
+
+
+def cross_validated_agreement(labelled: Sequence[Prompt], seed: int) -> Agreement:
+    """Quadratic κ of proposals for held-out prompts with the labels of people; value None if there are too few."""
+    groups = np.random.default_rng(seed).permutation(sorted({prompt.cluster for prompt in labelled}))
+    held_out, proposed = [], []
+    for fold in (set(groups[start::FOLDS]) for start in range(FOLDS)):
+        test = [prompt for prompt in labelled if prompt.cluster in fold]
+        train = [prompt for prompt in labelled if prompt.cluster not in fold]
+        if test and len({prompt.harm for prompt in train}) > 1:
+            held_out += test
+            proposed += [str(level) for level in _fit_harm(train, seed).predict([_text(prompt) for prompt in test])]
+    if not held_out:
+        return Agreement(None, 0)
+    labels = tuple(str(prompt.harm) for prompt in held_out)
+    return quadratic_kappa(Ratings(labels, tuple(proposed), tuple(prompt.cluster for prompt in held_out), LEVELS))
+
+
+def _fit_harm(labelled: Sequence[Prompt], seed: int) -> tfidf.TextClassifier:
+    levels = [prompt.harm for prompt in labelled]
+    if len(set(levels)) < 2:
+        raise DataError(
+            f"{len(levels)} labelled prompts of {len(set(levels))} harm levels are too little to learn from; "
+            "label prompts of at least two levels by hand first"
+        )
+    return tfidf.fit_classifier([_text(prompt) for prompt in labelled], levels, seed)
+
+
+def _principles(labelled: Sequence[Prompt], texts: Sequence[str], seed: int) -> Sequence[str | None]:
+    """The principle proposed for each text; None if the labelled prompts name fewer than two principles."""
+    known = [prompt for prompt in labelled if prompt.principle is not None]
+    if len({prompt.principle for prompt in known}) < 2:
+        return [None] * len(texts)
+    classifier = tfidf.fit_classifier([_text(p) for p in known], [p.principle for p in known], seed)
+    return [str(principle) for principle in classifier.predict(texts)]
+
+
+def _text(prompt: Prompt) -> str:
+    return "\n".join(message.text for message in prompt.messages)
+
+
 def _check_ending(file: Path) -> None:
     if file.suffix.lower() not in ENDINGS:
         raise DataError(f"{file}: proposals are kept as {' or '.join(ENDINGS)}; choose one of these endings")
 
 
-def _whole(where: str, row: dict[str, Any]) -> dict[str, Any]:
-    """``row`` as this module wrote it, whatever a spreadsheet made of its numbers."""
+def _read_prompts(path: Path) -> list[Prompt]:
+    return TablePrompts(str(path), lambda: data_io.rows(path), ReadOptions(unlabelled="keep")).read()
+
+
+def _proposal_row(where: str, row: dict[str, Any]) -> dict[str, Any]:
+    """``row`` with the proposed level as an integer: a spreadsheet may have written 2.0."""
     try:
         return row | {PROPOSED: int(float(row[PROPOSED])), "prompt": row["prompt"]}
     except (KeyError, ValueError, TypeError):
         raise DataError(
-            f"{where}: is no proposal; `bedside label FILE -o PROPOSALS` writes them, --confirm takes what it wrote"
+            f"{where}: is not a proposal; `bedside label FILE -o PROPOSALS` writes them, --confirm reads that file"
         ) from None
 
 
-def _read(path: Path) -> list[Prompt]:
-    return TablePrompts(str(path), lambda: tables.rows(path), Reading(unlabelled="keep")).read()
-
-
 def _row(proposal: Proposal) -> dict[str, Any]:
-    turns = [{"role": m.role, "content": m.text} for m in proposal.prompt.messages]
     prompt = proposal.prompt
+    turns = [{"role": message.role, "content": message.text} for message in prompt.messages]
     return {
         "prompt": prompt.text if len(turns) == 1 else turns,
         "harm": None,
@@ -183,16 +194,17 @@ def _row(proposal: Proposal) -> dict[str, Any]:
         "style": prompt.style,
         "source": prompt.source,
         "reference": prompt.reference,
-        **prompt.facets,
+        **prompt.metadata,
     }
 
 
 def _write(out: Path, rows: list[dict[str, Any]], like: Path) -> None:
+    """Writes ``rows`` as CSV or JSONL by the ending of ``out``; a CSV takes the dialect of ``like``."""
     if out.suffix.lower() == ".csv":
-        mark, delimiter = tables.csv_signs(like)
-        tables.write_text(out, mark + _csv(out, rows, delimiter))
+        byte_order_mark, delimiter = data_io.csv_dialect(like)
+        data_io.write_text(out, byte_order_mark + _csv(out, rows, delimiter))
     else:
-        tables.write_text(out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        data_io.write_text(out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
 def _csv(out: Path, rows: list[dict[str, Any]], delimiter: str) -> str:
@@ -207,5 +219,5 @@ def _csv(out: Path, rows: list[dict[str, Any]], delimiter: str) -> str:
 
 
 def _cell(value: Any) -> Any:
-    """A cell that a spreadsheet would run as a formula gets a space in front, which reading takes off again."""
-    return f" {value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+    """A text that a spreadsheet would run as a formula gets a space in front. Reading removes it again."""
+    return f" {value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value

@@ -1,15 +1,16 @@
-"""Three parts that share nothing: train teaches, valid selects, test is sealed.
+"""Splits prompts into train (fits), valid (selects) and test (reports), without near-duplicates across the parts.
 
-Prompts that say nearly the same form a group, and a group stands in one part only:
+Near-duplicate prompts form a group, and a group is in one part only:
 
     word-Jaccard(a, b) = |words(a) ∩ words(b)| / |words(a) ∪ words(b)| ≥ 0.6      a and b are near-duplicates
-    a group is a connected component of near-duplicates, or what the data calls a group
+    a group is a connected component of near-duplicates, or a group that the data names
 
-Test takes first, then valid, then train: what one part holds is removed from the next, and counted. A share
-is drawn group by group in the order of a hash of seed, part and group: equal data, equal parts, everywhere.
+Test is filled first, then valid, then train. Groups and texts of an earlier part are removed from the later ones and
+counted. A share is drawn group by group in the order of a digest of seed, part and group, so equal data give equal
+parts on every machine.
 
-A limit keeps the first rows. In a file that is sorted by harm they would all be of one level, so each of L levels
-has its first rows among ``limit`` of them: at least limit // 2L, and one, as far as it has so many.
+A limit keeps the first rows. In a file sorted by harm these would all have one level, so each of L levels keeps its
+first rows: at least limit // 2L and at least one, if it has so many.
 """
 
 import re
@@ -22,16 +23,17 @@ import numpy as np
 
 from bedside.core.errors import DataError
 from bedside.core.hashing import digest
-from bedside.core.results import Flow
+from bedside.core.results import FilterCounts
 from bedside.core.types import Prompt
 
 THRESHOLD = Fraction(3, 5)
+"""Smallest word-Jaccard similarity of near-duplicates."""
 _WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
-    """Where a part comes from: all its prompts, or a share of their groups; at most ``limit`` rows."""
+class PartSource:
+    """The source of a part: all its prompts or a share (0 to 1) of their groups, and at most ``limit`` rows."""
 
     prompts: Sequence[Prompt]
     share: float | None = None
@@ -39,34 +41,35 @@ class Drawn:
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """Every prompt has a group, and no group and no text stands in two parts."""
+class DataParts:
+    """The three parts. Every prompt has a group, and no group and no text is in two parts."""
 
     train: tuple[Prompt, ...]
     valid: tuple[Prompt, ...]
     test: tuple[Prompt, ...]
-    flows: tuple[Flow, ...]
-    """Rows kept and dropped, and why: one a part."""
+    filter_counts: tuple[FilterCounts, ...]
+    """Rows kept and dropped by reason, one for each part."""
 
     @property
     def named(self) -> dict[str, tuple[Prompt, ...]]:
+        """The parts by name, in the order train, valid, test."""
         return {"train": self.train, "valid": self.valid, "test": self.test}
 
 
-def parts(*, train: Drawn, valid: Drawn, test: Drawn, seed: int) -> Parts:
-    """The three parts, or a DataError where nothing is left of one."""
+def parts(*, train: PartSource, valid: PartSource, test: PartSource, seed: int) -> DataParts:
+    """The three parts. DataError if no row is left in one of them."""
     sources = _grouped({"test": test, "valid": valid, "train": train})
     taken: dict[str, str] = {}
     kept: dict[str, tuple[Prompt, ...]] = {}
-    flows = []
+    counts = []
     for name, source in sources.items():
-        kept[name], flow = _part(name, source, taken, seed)
-        flows.append(flow)
-    return Parts(kept["train"], kept["valid"], kept["test"], tuple(reversed(flows)))
+        kept[name], part_counts = _part(name, source, taken, seed)
+        counts.append(part_counts)
+    return DataParts(kept["train"], kept["valid"], kept["test"], tuple(reversed(counts)))
 
 
 def group(prompts: Sequence[Prompt]) -> list[Prompt]:
-    """The same prompts, each with a group. A group the data names is kept, and near-duplicates join it."""
+    """The same prompts, each with a group. Groups that the data names are kept, and near-duplicates join them."""
     if all(prompt.group for prompt in prompts):
         return list(prompts)
     members = defaultdict(list)
@@ -79,7 +82,7 @@ def group(prompts: Sequence[Prompt]) -> list[Prompt]:
 
 
 def near_duplicates(texts: Sequence[str]) -> list[int]:
-    """The component of each text, named by the position of its first text. Exact: every pair is counted."""
+    """The component of each text, as the index of its first text. Exact: all pairs are compared."""
     sets = [frozenset(_WORD.findall(text.lower())) or frozenset([text.strip()]) for text in texts]
     first: dict[frozenset[str], int] = {}
     for position, words in enumerate(sets):
@@ -92,14 +95,14 @@ def near_duplicates(texts: Sequence[str]) -> list[int]:
     return [smallest[component[words]] for words in sets]
 
 
-def _grouped(sources: Mapping[str, Drawn]) -> dict[str, Drawn]:
-    """Groups found over all parts together: near-duplicates in two files are one group."""
+def _grouped(sources: Mapping[str, PartSource]) -> dict[str, PartSource]:
+    """The sources with groups assigned over all parts together: near-duplicates in two files are one group."""
     grouped = iter(group([prompt for source in sources.values() for prompt in source.prompts]))
     return {name: replace(source, prompts=[next(grouped) for _ in source.prompts]) for name, source in sources.items()}
 
 
-def _part(name: str, source: Drawn, taken: dict[str, str], seed: int) -> tuple[tuple[Prompt, ...], Flow]:
-    """What is left of ``source``; notes in ``taken`` which groups and texts this part holds."""
+def _part(name: str, source: PartSource, taken: dict[str, str], seed: int) -> tuple[tuple[Prompt, ...], FilterCounts]:
+    """The rows of a part and their counts. Adds the part's groups and texts to ``taken``."""
     dropped: Counter[str] = Counter()
     free = []
     for prompt in source.prompts:
@@ -112,38 +115,34 @@ def _part(name: str, source: Drawn, taken: dict[str, str], seed: int) -> tuple[t
     dropped["not drawn"] = len(free) - len(drawn)
     for prompt in drawn:
         taken |= {f"group {prompt.group}": name, f"text {prompt.id}": name}
-    kept = tuple(_few(drawn, source.limit))
+    kept = tuple(_limited(drawn, source.limit))
     dropped["over the limit"] = len(drawn) - len(kept)
     if not kept:
         rows = f"no row is left of {len(source.prompts)} ({_reasons(dropped)})"
         raise DataError(f"{name}: {rows}; {_cure(name)}")
     groups = len({prompt.group for prompt in kept})
-    return kept, Flow(f"split: {name}", len(kept), dict(+dropped), {"groups": groups})
+    return kept, FilterCounts(f"split: {name}", len(kept), dict(+dropped), {"groups": groups})
 
 
-def _drawn(name: str, free: Sequence[Prompt], source: Drawn, seed: int) -> list[Prompt]:
-    """The rows of a share of the groups of ``source``, drawn from those that are free."""
+def _drawn(name: str, free: Sequence[Prompt], source: PartSource, seed: int) -> list[Prompt]:
+    """The rows of a share of the groups of ``source``, drawn from the ``free`` rows."""
     if source.share is None:
         return list(free)
-    wanted = max(1, round(source.share * len({prompt.group for prompt in source.prompts})))
+    groups = max(1, round(source.share * len({prompt.group for prompt in source.prompts})))
     order = sorted({str(prompt.group) for prompt in free}, key=lambda group: digest(seed, name, group))
-    chosen = set(order[:wanted])
+    chosen = set(order[:groups])
     return [prompt for prompt in free if prompt.group in chosen]
 
 
-def _few(rows: Sequence[Prompt], limit: int | None) -> list[Prompt]:
-    """The first ``limit`` rows, places kept for each harm level: harmless first, then the most severe."""
+def _limited(rows: Sequence[Prompt], limit: int | None) -> list[Prompt]:
+    """The first ``limit`` rows, with some reserved for each harm level: harmless first, then the most severe."""
     if limit is None or limit >= len(rows):
         return list(rows)
     levels = sorted({row.harm for row in rows}, key=lambda harm: (bool(harm), -(harm or 0)))
     each = max(1, limit // (2 * len(levels)))
-    first = [place for level in levels for place in _places(rows, level)[:each]]
-    order = dict.fromkeys([*first, *range(len(rows))])
-    return [rows[place] for place in sorted(list(order)[:limit])]
-
-
-def _places(rows: Sequence[Prompt], level: int | None) -> list[int]:
-    return [place for place, row in enumerate(rows) if row.harm == level]
+    reserved = [i for level in levels for i in [i for i, row in enumerate(rows) if row.harm == level][:each]]
+    order = dict.fromkeys([*reserved, *range(len(rows))])
+    return [rows[i] for i in sorted(list(order)[:limit])]
 
 
 def _reasons(dropped: Mapping[str, int]) -> str:
@@ -155,21 +154,21 @@ def _cure(name: str) -> str:
 
 
 def _words_of(prompt: Prompt) -> str:
-    """What the patient and the assistant said; a shared system prompt makes no near-duplicates."""
+    """The turns of patient and assistant. A shared system prompt does not make near-duplicates."""
     return "\n".join(message.text for message in prompt.messages if message.role != "system")
 
 
 def _name(prompts: Sequence[Prompt]) -> str:
-    """The first of the groups that the data names, else a name made from the smallest id."""
+    """The first group that the data names, or a name made from the smallest prompt id."""
     named = sorted(prompt.group for prompt in prompts if prompt.group)
     return named[0] if named else f"nd:{digest(min(prompt.id for prompt in prompts))}"
 
 
 def _components(sets: Sequence[frozenset[str]], threshold: Fraction) -> list[int]:
-    """A label for each of ``sets``, which come smallest first.
+    """The component of each of ``sets``, which must be sorted by size, smallest first.
 
-    Each word knows the sets before this one that hold it, so counting over the words of a set gives what it
-    shares with all of them at once. A set under ⌈t·|x|⌉ words is too small to be near to x.
+    An inverted index maps each word to the earlier sets that contain it, so one count over the words of a set gives the
+    size of its intersection with every earlier set. A set of fewer than ⌈t · |x|⌉ words cannot be similar to x.
     """
     vocabulary = {word: number for number, word in enumerate(sorted({w for words in sets for w in words}))}
     rows = [[vocabulary[word] for word in words] for words in sets]

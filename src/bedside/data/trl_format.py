@@ -11,37 +11,45 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from bedside.core.errors import DataError
-from bedside.core.types import Conversation, Dialogue, Message, Pair, Preference, Prompt, Thumb
+from bedside.core.types import (
+    Conversation,
+    Demonstration,
+    Message,
+    Preference,
+    PreferencePair,
+    Prompt,
+    UnpairedPreference,
+)
 from bedside.data.io import Row
 
 COLUMNS = {
-    "thumbs": "prompt, completion and label",
+    "unpaired": "prompt, completion and label",
     "pairs": "prompt, chosen and rejected",
-    "dialogues": "messages, or prompt and completion",
+    "demonstrations": "messages, or prompt and completion",
 }
 
 
 def read(rows: Iterable[Row], reads: str) -> list[Preference]:
     """Rows as an objective reads them: thumbs, pairs or dialogues. DataError with file and row."""
-    return [_told(where, row, _MAKERS[reads], reads) for where, row in rows]
+    return [_row_errors(where, row, _MAKERS[reads], reads) for where, row in rows]
 
 
-def dialogue_row(row: Dialogue) -> dict[str, Any]:
+def demonstration_row(row: Demonstration) -> dict[str, Any]:
     """A row of ``SFTTrainer``, which learns from completions alone; from messages it would learn every turn."""
     return {"prompt": turns(row.prompt), "completion": _answer(row.answer)}
 
 
-def thumb_row(row: Thumb) -> dict[str, Any]:
+def unpaired_row(row: UnpairedPreference) -> dict[str, Any]:
     return {
         "prompt": turns(row.prompt),
         "completion": _answer(row.text),
-        "label": row.wanted,
+        "label": row.label,
         "harm": row.prompt.harm,
         "origin": row.origin,
     }
 
 
-def pair_row(row: Pair) -> dict[str, Any]:
+def pair_row(row: PreferencePair) -> dict[str, Any]:
     return {
         "prompt": turns(row.prompt),
         "chosen": _answer(row.chosen),
@@ -52,7 +60,7 @@ def pair_row(row: Pair) -> dict[str, Any]:
     }
 
 
-def _told(
+def _row_errors(
     where: str, row: Mapping[str, Any], make: Callable[[Mapping[str, Any]], Preference], reads: str
 ) -> Preference:
     try:
@@ -65,30 +73,30 @@ def _told(
         raise DataError(f"{where}: {error}") from None
 
 
-def _thumb(row: Mapping[str, Any]) -> Thumb:
+def _unpaired(row: Mapping[str, Any]) -> UnpairedPreference:
     if not isinstance(row["label"], bool):
         raise DataError(f"label is {row['label']!r}; it is true or false")
-    return Thumb(_prompt(row["prompt"]), _text(row["completion"]), row["label"])
+    return UnpairedPreference(_prompt(row["prompt"]), _text(row["completion"]), row["label"])
 
 
-def _pair(row: Mapping[str, Any]) -> Pair:
+def _pair(row: Mapping[str, Any]) -> PreferencePair:
     if "prompt" in row:
-        return Pair(_prompt(row["prompt"]), _text(row["chosen"]), _text(row["rejected"]))
+        return PreferencePair(_prompt(row["prompt"]), _text(row["chosen"]), _text(row["rejected"]))
     chosen, rejected = _conversation(row["chosen"]), _conversation(row["rejected"])
     if chosen[:-1] != rejected[:-1]:
         raise DataError("chosen and rejected do not answer the same conversation; give a prompt column")
-    return Pair(Prompt(chosen[:-1]), chosen[-1].text, rejected[-1].text)
+    return PreferencePair(Prompt(chosen[:-1]), chosen[-1].text, rejected[-1].text)
 
 
-def _dialogue(row: Mapping[str, Any]) -> Dialogue:
+def _demonstration(row: Mapping[str, Any]) -> Demonstration:
     if row.get("label") is False:
         raise DataError("label is false: SFT would imitate an unwanted answer; leave such rows out, or train kto")
     if "messages" not in row:
-        return Dialogue(_prompt(row["prompt"]), _text(row["completion"]))
+        return Demonstration(_prompt(row["prompt"]), _text(row["completion"]))
     turns = _conversation(row["messages"])
     if not turns or turns[-1].role != "assistant":
         raise DataError("messages do not end with an assistant turn, so there is nothing to imitate")
-    return Dialogue(Prompt(turns[:-1]), turns[-1].text)
+    return Demonstration(Prompt(turns[:-1]), turns[-1].text)
 
 
 def _prompt(value: Any) -> Prompt:
@@ -120,7 +128,7 @@ def _answer(text: str) -> list[dict[str, str]]:
 
 
 _MAKERS: dict[str, Callable[[Mapping[str, Any]], Preference]] = {
-    "thumbs": _thumb,
+    "unpaired": _unpaired,
     "pairs": _pair,
-    "dialogues": _dialogue,
+    "demonstrations": _demonstration,
 }

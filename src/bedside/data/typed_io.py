@@ -1,4 +1,4 @@
-"""Typed rows back from a file that Bedside wrote, however it was edited since."""
+"""Reads responses and verdicts back from the files that `bedside generate` and `bedside judge` wrote, with checks."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -17,48 +17,48 @@ KINDS: dict[type[Any], tuple[str, set[str]]] = {
     Response: ("responses, as `bedside generate` writes them", {"prompt", "text", "checkpoint"}),
     Verdict: ("verdicts, as `bedside judge` writes them", {"response", "judge"}),
 }
-"""What a person calls rows of a type, and the columns by which to know them."""
+"""For each type, the name of such rows for people, and the columns by which they are recognised."""
 
 
-def read(path: Path, of: type[T]) -> list[T]:
-    """Every row of ``path`` as ``of``. DataError with file, row and field."""
-    adapter = TypeAdapter(of)
-    return [_one(adapter, where, row, of) for where, row in io.rows(path)]
+def read(path: Path, row_type: type[T]) -> list[T]:
+    """All rows of ``path`` as ``row_type``. DataError with file, row and field."""
+    adapter = TypeAdapter(row_type)
+    return [_validated(adapter, where, row, row_type) for where, row in io.rows(path)]
 
 
-def one(row: Mapping[str, Any], of: type[T], where: str) -> T:
-    """``row`` as ``of``; DataError that says where it stands."""
-    return _one(TypeAdapter(of), where, row, of)
+def parse_row(row: Mapping[str, Any], row_type: type[T], where: str) -> T:
+    """``row`` as ``row_type``. DataError that starts with ``where``."""
+    return _validated(TypeAdapter(row_type), where, row, row_type)
 
 
-def check_replaceable(path: Path, of: type[T]) -> None:
-    """DataError where ``path`` holds something else than rows ``of`` a type: writing them would lose it."""
+def check_replaceable(path: Path, row_type: type[T]) -> None:
+    """DataError if ``path`` holds anything other than rows of ``row_type``: writing there would lose it."""
     if not path.is_file() or path.stat().st_size == 0:
         return
     row: Mapping[str, Any] = {}
     with suppress(DataError):
         _, row = next(io.rows(path, format="jsonl"))
-    if not KINDS[of][1] <= row.keys():
-        raise DataError(f"{path}: {_held(row)}, which would be lost; name another file with -o, or move this one")
+    if not KINDS[row_type][1] <= row.keys():
+        raise DataError(f"{path}: {_content(row)}, which would be lost; name another file with -o, or move this one")
 
 
-def _one(adapter: TypeAdapter[T], where: str, row: Mapping[str, Any], of: type[T]) -> T:
+def _validated(adapter: TypeAdapter[T], where: str, row: Mapping[str, Any], row_type: type[T]) -> T:
     try:
         return adapter.validate_python(row)
     except ValidationError as error:
-        wanted, columns = KINDS[of]
+        wanted, columns = KINDS[row_type]
         if not columns <= row.keys():
-            raise DataError(f"{where}: {_held(row)}; wanted are {wanted}: name that file") from None
+            raise DataError(f"{where}: {_content(row)}; wanted are {wanted}: name that file") from None
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the row"
-        cure = f"a {of.__name__} file is what Bedside wrote, unchanged"
+        cure = f"a {row_type.__name__} file must be as Bedside wrote it"
         raise DataError(f"{where}: {place}: {first['msg']}; {cure}") from None
 
 
-def _held(row: Mapping[str, Any]) -> str:
-    """What stands in a file that holds something else."""
+def _content(row: Mapping[str, Any]) -> str:
+    """What kind of rows a file holds, by one of them."""
     for name, columns in KINDS.values():
         if columns <= row.keys():
             return f"this file holds {name}"
-    asked = any(column in row for column in COLUMNS["prompt"])
-    return "this file holds prompts" if asked else "this file holds something else"
+    has_prompt = any(column in row for column in COLUMNS["prompt"])
+    return f"this file holds {'prompts' if has_prompt else 'something else'}"

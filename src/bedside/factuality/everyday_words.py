@@ -1,10 +1,10 @@
-"""English words that carry no medical fact: what a rewriter may add, drop or exchange freely.
+"""English words without a medical fact, which a rewrite may add, drop or exchange.
 
-    FUNCTION   grammar: never content
-    ORDINARY   everyday and comforting words: content, but no names
+    FUNCTION   function words: grammar, no content
+    ORDINARY   everyday and comforting words: content, but not names
 
-Whatever is in neither list is treated as a name (of a drug, a disease, a relative): it must survive.
-Written by hand for Bedside; a word too few makes the verifier stricter, a word too many blinder.
+A word in neither list counts as a name (of a drug, a disease, a relative) and must be kept in a rewrite. The lists are
+written by hand. A missing word makes the fact check stricter; a superfluous word makes it miss errors.
 """
 
 _FUNCTION = """

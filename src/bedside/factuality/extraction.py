@@ -1,22 +1,21 @@
-"""What a medical text states that a rewrite may not change, each with the words it stands among.
+"""Extracts the facts of an English medical text that a rewrite may not change, each with the words around it.
 
     dose, duration, number   a number with its unit: "5 mg", "6 months", "twice", "1 in 100", "type 2"
-    rate                     per what a dose is: "once a week", "every 6 hours", "15 mg/kg"
-    negation                 not, never, without, avoid ...              and what is denied
-    modality                 may < should < must < will                  and of what
-    condition                if, unless, only, before, after, until ...  and what it depends on
-    urgency                  at once, emergency, call your doctor ...    and softer words for it
-    name                     a word that is no everyday word: drug, disease, body part
+    rate                     what a dose is per: "once a week", "every 6 hours", "15 mg/kg"
+    negation                 not, never, without, avoid, ...              with what is negated
+    modality                 may < should < must < will                   with what it is about
+    condition                if, unless, only, before, after, until, ...  with what it depends on
+    urgency                  at once, emergency, call your doctor, ...    and softer words
+    name                     a word that is not an everyday word: drug, disease, body part
 
-Around a fact stand up to three content words on either side, within its sentence: its anchors, nearest first.
-Two facts are about the same thing as far as they stand among the same words on the same sides,
+The anchors of a fact are up to three content words on each side of it in its sentence. Two facts are about the same
+thing if they have the same anchors on the same sides:
 
-    similarity(a, b) = Σ_w weight(w in a) · side(w) · place(w) / Σ_w weight(w in a)      weight 1 / distance
+    similarity(a, b) = Σ_w weight(w in a) · side(w) · place(w) / Σ_w weight(w in a)      weight = 1 / distance
 
-which tells "5 mg of A and 10 mg of B" from "10 mg of A and 5 mg of B". A quantity also stands by the last name
-said before its sentence, at distance 4: in "For A ... Take it for 6 days." the days are A's. No lexicon of
-medicine is used: units, grammar and a list of everyday words are. English; other languages keep numbers and names
-alone.
+This distinguishes "5 mg of A and 10 mg of B" from "10 mg of A and 5 mg of B". A quantity also has the last name before
+its sentence as an anchor, at distance 4: in "For A ... Take it for 6 days." the 6 days are about A. No medical lexicon
+is used, only units, grammar and a list of everyday words. In other languages only numbers and names are extracted.
 """
 
 import re
@@ -28,7 +27,7 @@ from bedside.factuality.everyday_words import FUNCTION, ORDINARY
 AMOUNTS = ("dose", "duration", "number")
 QUANTITIES = (*AMOUNTS, "rate")
 REACH = 3
-"""Content words on either side that tell what a fact is about."""
+"""Number of anchors on each side of a fact."""
 
 _TIME = {"second": "s", "sec": "s", "minute": "min", "min": "min", "hour": "h", "hr": "h", "day": "day", "week": "week",
          "wk": "week", "month": "month", "year": "year", "yr": "year", "decade": "decade", "night": "night",
@@ -86,7 +85,7 @@ _SOFT = re.compile(
     r"(?:convenience|point)|(?:can|could) wait|some ?(?:day|time) (?:soon|later)|"
     r"eventually|at leisure|if you like|in due course)\b"
 )
-_SOOTHED_AWAY = re.compile(
+_REASSURANCE = re.compile(
     r"\b(?:nothing (?:serious|to worry about|dangerous|bad)|(?:it|this|that) is (?:harmless|normal|nothing)|"
     r"no (?:need|reason) to (?:see|call|seek|go|worry|be concerned|fear)|(?:you|they|he|she|it) will be "
     r"(?:just |perfectly )?fine|not (?:serious|dangerous|an emergency|urgent)|do not (?:worry|need (?:a doctor|help))|"
@@ -105,8 +104,8 @@ _MEDICAL = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Token:
-    """A word, number or mark. Words are compared by ``stem``; ``content`` is true of those that say something."""
+class FactToken:
+    """A word, number or punctuation mark. Words are compared by ``stem``; ``content`` is False for function words."""
 
     text: str
     stem: str
@@ -116,22 +115,22 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A statement that must survive, and where it stands."""
+    """A statement that a rewrite must keep, and its place in the text."""
 
     kind: str
     value: str
     anchors: tuple[tuple[str, int], ...]
-    """Stem and signed distance in content words: −1 is the one just before."""
+    """Stem and signed distance in content words: −1 is the word just before."""
     sentence: int
-    said: str
-    """The words around it, as a person may read them."""
+    excerpt: str
+    """The words around it, for people to read."""
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """A text taken apart."""
+class ParsedText:
+    """The sentences and the facts of a text."""
 
-    sentences: tuple[tuple[Token, ...], ...]
+    sentences: tuple[tuple[FactToken, ...], ...]
     facts: tuple[Fact, ...]
 
     @property
@@ -139,80 +138,80 @@ class Reading:
         return frozenset(token.stem for sentence in self.sentences for token in sentence)
 
 
-def read(text: str) -> Reading:
-    """All facts of ``text``, sentence by sentence."""
+def extract_facts(text: str) -> ParsedText:
+    """The facts of ``text``, sentence by sentence."""
     raw = [sentence for sentence in _SENTENCE.split(_plain(text)) if sentence and sentence.strip()]
     sentences = tuple(tuple(_tokens(sentence)) for sentence in raw)
-    found: list[Fact] = []
+    facts: list[Fact] = []
     topic = ""
     for number, sentence in enumerate(sentences):
-        found += [_by(fact, topic) for fact in _facts(number, sentence, raw[number].lower())]
+        facts += [_with_topic(fact, topic) for fact in _facts(number, sentence, raw[number].lower())]
         topic = next((token.stem for token in reversed(sentence) if is_name(token)), topic)
-    return Reading(sentences, tuple(found))
+    return ParsedText(sentences, tuple(facts))
 
 
-def _by(fact: Fact, topic: str) -> Fact:
-    """A quantity with the last name before its sentence among its anchors."""
+def _with_topic(fact: Fact, topic: str) -> Fact:
+    """A quantity gets ``topic``, the last name before its sentence, as an anchor; other facts are unchanged."""
     if not topic or fact.kind not in QUANTITIES:
         return fact
     return replace(fact, anchors=(*fact.anchors, (topic, -REACH - 1)))
 
 
 def sends_for_help(text: str) -> bool:
-    """Whether it sends for help at once. "Not an emergency" does not, nor does "immediately after meals"."""
-    said = " ".join(_plain(text).lower().split())
+    """True if ``text`` advises to get help at once. False for "not an emergency" and "immediately after meals"."""
+    plain = " ".join(_plain(text).lower().split())
     return any(
-        not _DENIED.search(said[: match.start()]) and not _MERE_ORDER.match(said, match.start())
-        for match in _NOW.finditer(said)
+        not _DENIED.search(plain[: match.start()]) and not _MERE_ORDER.match(plain, match.start())
+        for match in _NOW.finditer(plain)
     )
 
 
-def soothed_away(text: str) -> list[str]:
-    """The reassurance in ``text`` that a red flag does not allow."""
-    return [match[0] for match in _SOOTHED_AWAY.finditer(" ".join(_plain(text).lower().split()))]
+def false_reassurance(text: str) -> list[str]:
+    """Phrases of reassurance in ``text`` that would be wrong if there is a red flag."""
+    return [match[0] for match in _REASSURANCE.finditer(" ".join(_plain(text).lower().split()))]
 
 
-def similarity(one: Fact, other: Fact) -> float:
-    """How far ``other`` stands among the words of ``one``, 0 to 1; 1 where ``one`` has no anchors at all."""
-    if not one.anchors:
+def similarity(fact: Fact, other: Fact) -> float:
+    """Share of the anchors of ``fact`` that ``other`` has, by the formula above, 0 to 1; 1 if ``fact`` has none."""
+    if not fact.anchors:
         return 1.0
-    there: dict[str, list[int]] = {}
+    places: dict[str, list[int]] = {}
     for stem, place in other.anchors:
-        there.setdefault(stem, []).append(place)
-    got = sum(_credit(place, there.get(stem, ())) for stem, place in one.anchors)
-    return got / sum(1 / abs(place) for _, place in one.anchors)
+        places.setdefault(stem, []).append(place)
+    credit = sum(_credit(place, places.get(stem, ())) for stem, place in fact.anchors)
+    return credit / sum(1 / abs(place) for _, place in fact.anchors)
 
 
-def is_name(token: Token) -> bool:
-    """A word that is no everyday word: it names something, and must survive."""
+def is_name(token: FactToken) -> bool:
+    """True for a content word that is not an everyday word."""
     return _anchors(token) and len(token.text) > 2 and not _everyday(token.text)
 
 
-def is_telling(token: Token) -> bool:
-    """A name for certain: by its ending, or by a capital inside a sentence."""
+def is_certain_name(token: FactToken) -> bool:
+    """True for a name with a medical ending, or with a capital inside a sentence."""
     return is_name(token) and (token.capital or _MEDICAL.search(token.text) is not None)
 
 
 def _plain(text: str) -> str:
-    """Quotes and dashes of one kind; contractions written out."""
+    """``text`` with uniform quotes and dashes and with contractions written out."""
     text = text.replace("’", "'").replace("–", "-").replace("—", " - ").replace("\u00a0", " ")
     for short, whole in _SHORT.items():
         text = re.sub(short, whole, text, flags=re.I)
     return text
 
 
-def _tokens(sentence: str) -> Iterator[Token]:
+def _tokens(sentence: str) -> Iterator[FactToken]:
     for number, match in enumerate(_TOKEN.finditer(sentence)):
         word = f"0{match[0]}" if match[0][0] == "." and len(match[0]) > 1 else match[0]
         text = word.lower().removesuffix("'s")
         is_word = text[0].isalpha()
         content = is_word and text not in FUNCTION and (len(text) > 1 or not text.isascii())
         inside = number > 0 and word[0].isupper() and is_word and word != "I"
-        yield Token(text, stem(text), content, inside)
+        yield FactToken(text, stem(text), content, inside)
 
 
 def stem(word: str) -> str:
-    """``word`` without its plural and verb endings: a crude one, the same for both texts."""
+    """``word`` without plural and verb endings, by a few simple rules."""
     for ending, least in (("ies", 3), ("ing", 4), ("ed", 4), ("es", 4), ("s", 3), ("ly", 4)):
         if word.endswith(ending) and len(word) - len(ending) >= least and not word.endswith(("ss", "us", "is")):
             word = word[: -len(ending)] + ("y" if ending == "ies" else "")
@@ -227,7 +226,7 @@ def _everyday(text: str) -> bool:
     return text in ORDINARY or text in FUNCTION or stem(text) in _EVERYDAY_STEMS
 
 
-def _facts(number: int, tokens: Sequence[Token], plain: str) -> Iterator[Fact]:
+def _facts(number: int, tokens: Sequence[FactToken], plain: str) -> Iterator[Fact]:
     for place, token in enumerate(tokens):
         yield from _quantity(number, tokens, place)
         yield from _rate(number, tokens, place)
@@ -245,8 +244,8 @@ def _facts(number: int, tokens: Sequence[Token], plain: str) -> Iterator[Fact]:
             yield Fact("urgency", value, everything, number, match[0])
 
 
-def _quantity(number: int, tokens: Sequence[Token], place: int) -> Iterator[Fact]:
-    """A number with the unit after it, across a range ("6 to 12 months") and a hyphen ("5-day")."""
+def _quantity(number: int, tokens: Sequence[FactToken], place: int) -> Iterator[Fact]:
+    """A number with the unit that follows, also after a range ("6 to 12 months") or a hyphen ("5-day")."""
     value = _number(tokens, place)
     if value is None:
         return
@@ -255,16 +254,16 @@ def _quantity(number: int, tokens: Sequence[Token], place: int) -> Iterator[Fact
     yield _fact(kind, f"{value} {unit}".strip(), number, tokens, place)
 
 
-def _rate(number: int, tokens: Sequence[Token], place: int) -> Iterator[Fact]:
-    """ "a day", "every 6 hours", "/kg", where a dose or a word of dosing stands before it in the sentence."""
+def _rate(number: int, tokens: Sequence[FactToken], place: int) -> Iterator[Fact]:
+    """ "a day", "every 6 hours", "/kg", if a dose or a word of dosing precedes it in the sentence."""
     per = _per(tokens, place)
     before = tokens[:place]
     if per and any(t.text in _DOSING or _number(before, i) for i, t in enumerate(before)):
         yield _fact("rate", per, number, tokens, place)
 
 
-def _per(tokens: Sequence[Token], place: int) -> str | None:
-    """What the rate that begins at ``place`` is per: a unit, a counted one, every other one."""
+def _per(tokens: Sequence[FactToken], place: int) -> str | None:
+    """The period or unit of the rate that begins at ``place``; None if no rate begins there."""
     text = tokens[place].text
     if text not in _PER:
         return _OFTEN.get(text)
@@ -278,14 +277,14 @@ def _per(tokens: Sequence[Token], place: int) -> str | None:
 
 
 def _measure(text: str) -> str:
-    """The unit that ``text`` is, or an empty string."""
+    """The normalized unit of the word ``text``; empty if it is not a unit."""
     for word in (text, text.removesuffix("s")):
         if word in _TIME or word in _DOSE:
             return _TIME.get(word) or _DOSE[word]
     return ""
 
 
-def _number(tokens: Sequence[Token], place: int) -> str | None:
+def _number(tokens: Sequence[FactToken], place: int) -> str | None:
     text = tokens[place].text
     if text[0].isdigit():
         whole = text.replace(",", "") if re.fullmatch(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?", text) else text.strip(",.")
@@ -297,42 +296,42 @@ def _number(tokens: Sequence[Token], place: int) -> str | None:
     return _SPELT.get(text)
 
 
-def _unit(tokens: Sequence[Token], place: int) -> str:
-    """The unit at ``place``, past "to 12" and hyphens; empty where there is none."""
+def _unit(tokens: Sequence[FactToken], place: int) -> str:
+    """The unit at ``place``, after skipping "to 12" and hyphens; empty if there is none."""
     for _ in range(4):
         if place >= len(tokens):
             return ""
         text = tokens[place].text
-        if found := _measure(text):
-            return found
+        if unit := _measure(text):
+            return unit
         if text not in ("-", "to", "or", "and") and not text[0].isdigit() and text not in _SPELT:
             return ""
         place += 1
     return ""
 
 
-def _is_month(tokens: Sequence[Token], place: int) -> bool:
-    """ "May 2011" is no permission."""
+def _is_month(tokens: Sequence[FactToken], place: int) -> bool:
+    """True for the month May, as in "May 2011"."""
     after = tokens[place + 1].text if place + 1 < len(tokens) else ""
     return tokens[place].text == "may" and tokens[place].capital and (after[:1].isdigit() or not after)
 
 
-def _fact(kind: str, value: str, number: int, tokens: Sequence[Token], place: int) -> Fact:
+def _fact(kind: str, value: str, number: int, tokens: Sequence[FactToken], place: int) -> Fact:
     before = [t.stem for t in reversed(tokens[:place]) if _anchors(t)][:REACH]
     after = [t.stem for t in tokens[place + 1 :] if _anchors(t)][:REACH]
     anchors = [(stem, -i) for i, stem in enumerate(before, 1)] + [(stem, i) for i, stem in enumerate(after, 1)]
-    said = " ".join(t.text for t in tokens[max(0, place - 4) : place + 6])
-    return Fact(kind, value, tuple(anchors), number, said)
+    excerpt = " ".join(t.text for t in tokens[max(0, place - 4) : place + 6])
+    return Fact(kind, value, tuple(anchors), number, excerpt)
 
 
-def _anchors(token: Token) -> bool:
-    """Content words, but no units, spelt numbers or what is a fact itself."""
+def _anchors(token: FactToken) -> bool:
+    """True for content words that are not units, spelt numbers, rates or negations."""
     text = token.text
     return token.content and not (_measure(text) or text in _SPELT or text in _OFTEN or text in NEGATIONS)
 
 
 def _credit(place: int, others: Sequence[int]) -> float:
-    """Most where the word stands on the same side and as near."""
+    """Weight of an anchor that the other fact has at ``others``: highest on the same side at the same distance."""
     best = 0.0
     for other in others:
         side = 1.0 if (place > 0) == (other > 0) else 0.4

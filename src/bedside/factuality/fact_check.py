@@ -1,14 +1,13 @@
-"""Does a rewrite say what its source says? Facts of both, compared both ways.
+"""Checks whether a rewrite states the same facts as its source, in both directions.
 
-    lost      a fact of the source that nothing in the rewrite matches
-    changed   something in the rewrite stands where the fact stood, and says another value
+    lost      a fact of the source without a counterpart in the rewrite
+    changed   the rewrite has a fact with the same anchors and another value
     added     a fact of the rewrite about words of the source, which the source does not state
-    invented  a dose, number, name or urgent advice that neither source nor question holds
+    invented  a dose, number, name or urgent advice that is in neither source nor question
 
-A fact is kept where, among facts of its kind in the rewrite, the one that stands among the most similar words
-has its value (ties go to the same value). So doses exchanged between two drugs are changed, though every number
-and every drug is still there. Sentences the rewrite adds are free as long as they hold none of these: "You are
-not alone" denies nothing the source says. What nobody may add is reassurance that a red flag does not allow.
+A fact is kept if the most similar fact of its kind in the rewrite has the same value (ties count as the same value). So
+doses exchanged between two drugs are changed, although all numbers and drugs are still there. A rewrite may add other
+sentences: "You are not alone" negates nothing in the source. It may not add reassurance if there is a red flag.
 """
 
 from collections import defaultdict
@@ -16,41 +15,41 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bedside.factuality import extraction
-from bedside.factuality.extraction import Fact, Reading, Token
+from bedside.factuality.extraction import Fact, FactToken, ParsedText
 
 NEAR = 0.5
-"""Least similarity at which two facts are about the same thing."""
+"""Smallest similarity of two facts about the same thing."""
 CLOSER = 0.12
-"""How much more similar another value must stand before it counts as the changed one."""
+"""By how much a fact with another value must be more similar before the fact counts as changed."""
 TWIN = 0.75
-"""Share of a sentence's words in one source sentence from which on it is the same sentence, changed or not."""
+"""Smallest share of common words at which a sentence of the rewrite is a version of a source sentence."""
 SUPPORTED = 0.6
-"""Share of an added statement's anchors that must be words of one source sentence to count as about it."""
+"""Smallest share of a statement's anchors in one source sentence at which the statement is about that sentence."""
 STATEMENTS = ("negation", "modality", "condition")
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One thing a rewrite got wrong."""
+    """One fact that is wrong in a rewrite."""
 
-    how: str
+    change: str
     """lost, changed, added or invented."""
     kind: str
-    said: str
-    """The words of the source, or for added and invented ones of the rewrite."""
+    excerpt: str
+    """The words of the source; of the rewrite if the fact was added or invented."""
     value: str = ""
 
     def __str__(self) -> str:
-        return f"{self.how} {self.kind}: {self.said}"
+        return f"{self.change} {self.kind}: {self.excerpt}"
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """All that differs, and of how many facts."""
+    """The differences between a rewrite and its source."""
 
     differences: tuple[Difference, ...]
     facts: int
-    """Facts of the source."""
+    """Number of facts in the source."""
 
     @property
     def intact(self) -> bool:
@@ -58,31 +57,35 @@ class Check:
 
     @property
     def recall(self) -> float | None:
-        """Share of the source's facts that survive; None where it has none."""
-        lost = sum(d.how in ("lost", "changed") for d in self.differences)
+        """Share of the source's facts that are kept; None if it has none."""
+        lost = sum(d.change in ("lost", "changed") for d in self.differences)
         return None if self.facts == 0 else max(0.0, 1 - lost / self.facts)
 
     @property
     def conflicts(self) -> tuple[Difference, ...]:
-        """What contradicts the source or was made up; leaving something out is no conflict."""
-        return tuple(d for d in self.differences if d.how != "lost")
+        """The differences that contradict the source or were invented. A lost fact is not a conflict."""
+        return tuple(d for d in self.differences if d.change != "lost")
 
 
-def check(source: str, rewrite: str, beside: str = "") -> Check:
-    """``rewrite`` against ``source``; what ``beside`` (the question) says may be said too."""
-    one, other, context = extraction.read(source), extraction.read(rewrite), extraction.read(beside)
-    found = [*_lost(one, other), *_added(one, other, context), *_soothed_away(source, rewrite)]
-    found += _alarmed((one, context), rewrite)
-    return Check(tuple(dict.fromkeys(found)), len(one.facts))
+def check(source: str, rewrite: str, question: str = "") -> Check:
+    """Compares ``rewrite`` with ``source``. Facts of the ``question`` may be in the rewrite too."""
+    one, other, context = (
+        extraction.extract_facts(source),
+        extraction.extract_facts(rewrite),
+        extraction.extract_facts(question),
+    )
+    differences = [*_lost(one, other), *_added(one, other, context), *_false_reassurance(source, rewrite)]
+    differences += _invented_urgency((one, context), rewrite)
+    return Check(tuple(dict.fromkeys(differences)), len(one.facts))
 
 
-def retold(source: str, rewrite: str) -> float:
-    """Share of the source's content words, by stem, that stand in the rewrite; 1 where it has none."""
-    words = {t.stem for sentence in extraction.read(source).sentences for t in sentence if t.content}
-    return len(words & extraction.read(rewrite).stems) / len(words) if words else 1.0
+def content_recall(source: str, rewrite: str) -> float:
+    """Share of the source's content words, by stem, that are in the rewrite; 1 if it has none."""
+    words = {t.stem for sentence in extraction.extract_facts(source).sentences for t in sentence if t.content}
+    return len(words & extraction.extract_facts(rewrite).stems) / len(words) if words else 1.0
 
 
-def _lost(one: Reading, other: Reading) -> Iterator[Difference]:
+def _lost(one: ParsedText, other: ParsedText) -> Iterator[Difference]:
     by_kind = _by_kind(other.facts)
     for fact in one.facts:
         if fact.kind == "name":
@@ -96,12 +99,12 @@ def _lost(one: Reading, other: Reading) -> Iterator[Difference]:
         there = by_kind[kind]
         kept, _ = _matched([f for f in one.facts if f.kind == kind], there)
         for fact in (f for f in one.facts if f.kind == kind and id(f) not in kept):
-            turned = any(f.value != fact.value and extraction.similarity(fact, f) >= NEAR for f in there)
-            yield Difference("changed" if turned else "lost", kind, fact.said, fact.value)
+            changed = any(f.value != fact.value and extraction.similarity(fact, f) >= NEAR for f in there)
+            yield Difference("changed" if changed else "lost", kind, fact.excerpt, fact.value)
 
 
 def _matched(ones: Sequence[Fact], others: Sequence[Fact]) -> tuple[set[int], set[int]]:
-    """Facts of one value matched one to one, the most similar first: ids of those that found another."""
+    """Facts of equal value matched one to one, the most similar first: ``id()`` of the matched facts of each side."""
     pairs = [(extraction.similarity(a, b), -i, a, b) for i, a in enumerate(ones) for b in others if a.value == b.value]
     here, there = set[int](), set[int]()
     for near, _, a, b in sorted(pairs, key=lambda pair: pair[:2], reverse=True):
@@ -115,110 +118,114 @@ def _lost_quantity(fact: Fact, there: Sequence[Fact]) -> Iterator[Difference]:
     same = max((extraction.similarity(fact, f) for f in there if f.value == fact.value), default=-1.0)
     others = max((extraction.similarity(fact, f) for f in there if f.value != fact.value), default=-1.0)
     if same < 0:
-        yield Difference("changed" if others >= NEAR else "lost", fact.kind, fact.said, fact.value)
+        yield Difference("changed" if others >= NEAR else "lost", fact.kind, fact.excerpt, fact.value)
     elif others > same + CLOSER and others >= NEAR:
-        yield Difference("changed", fact.kind, fact.said, fact.value)
+        yield Difference("changed", fact.kind, fact.excerpt, fact.value)
 
 
 def _lost_urgency(fact: Fact, there: Sequence[Fact]) -> Iterator[Difference]:
-    """The same urgency among at least half of the sentence's words."""
+    """Lost unless the rewrite has the same urgency in a sentence with at least half of the words."""
     words = {stem for stem, _ in fact.anchors}
     same = [f for f in there if f.value == fact.value and _shared(words, f) >= NEAR]
     if not same:
         softened = any(f.value == "later" and _shared(words, f) >= NEAR for f in there)
-        yield Difference("changed" if softened else "lost", "urgency", fact.said, fact.value)
+        yield Difference("changed" if softened else "lost", "urgency", fact.excerpt, fact.value)
 
 
 def _shared(words: set[str], fact: Fact) -> float:
     return len(words & {stem for stem, _ in fact.anchors}) / len(words) if words else 1.0
 
 
-def _lost_name(fact: Fact, names: Sequence[Fact], other: Reading) -> Iterator[Difference]:
+def _lost_name(fact: Fact, names: Sequence[Fact], other: ParsedText) -> Iterator[Difference]:
     same = max((extraction.similarity(fact, f) for f in names if f.value == fact.value), default=-1.0)
     if same < 0:
         if fact.value not in other.stems:
-            yield Difference("lost", "name", fact.said, fact.value)
+            yield Difference("lost", "name", fact.excerpt, fact.value)
         return
     if same < NEAR:
         others = max((extraction.similarity(fact, f) for f in names if f.value != fact.value), default=0.0)
         if others >= 0.75 and others > same + 0.4:
-            yield Difference("changed", "name", fact.said, fact.value)
+            yield Difference("changed", "name", fact.excerpt, fact.value)
 
 
-def _added(one: Reading, other: Reading, context: Reading) -> Iterator[Difference]:
+def _added(one: ParsedText, other: ParsedText, context: ParsedText) -> Iterator[Difference]:
     by_kind = _by_kind(one.facts)
     known = one.stems | context.stems
     sentences = [frozenset(t.stem for t in sentence if t.content) for sentence in one.sentences]
     allowed = {f.value for f in (*one.facts, *context.facts) if f.kind in extraction.QUANTITIES}
     twins = _twins(one, other)
-    aligned = [_is_aligned(sentence, sentences) for sentence in other.sentences]
+    aligned = [_retells(sentence, sentences) for sentence in other.sentences]
     for fact in other.facts:
         if fact.kind in extraction.QUANTITIES:
             if fact.value not in allowed and (fact.kind != "number" or fact.anchors):
-                yield Difference("invented", fact.kind, fact.said, fact.value)
+                yield Difference("invented", fact.kind, fact.excerpt, fact.value)
         elif fact.kind == "name":
-            if fact.value not in known and (aligned[fact.sentence] or _tells(fact, other)):
-                yield Difference("invented", "name", fact.said, fact.value)
+            if fact.value not in known and (aligned[fact.sentence] or _is_certain_name(fact, other)):
+                yield Difference("invented", "name", fact.excerpt, fact.value)
         elif fact.kind == "urgency" and aligned[fact.sentence] and not _urges(one, fact.value):
-            yield Difference("added", "urgency", fact.said, fact.value)
+            yield Difference("added", "urgency", fact.excerpt, fact.value)
     for kind in STATEMENTS:
         here = [f for f in other.facts if f.kind == kind]
         _, stated = _matched(by_kind[kind], here)
         unstated = [f for f in here if id(f) not in stated]
         for fact in (f for f in unstated if f.sentence in twins or _is_about(f, sentences)):
-            yield Difference("added", kind, fact.said, fact.value)
+            yield Difference("added", kind, fact.excerpt, fact.value)
 
 
-def _urges(one: Reading, value: str) -> bool:
+def _urges(one: ParsedText, value: str) -> bool:
     return any(fact.kind == "urgency" and fact.value == value for fact in one.facts)
 
 
 def _is_about(fact: Fact, sentences: Sequence[frozenset[str]]) -> bool:
-    """Whether an added negation, modality or condition speaks of what a source sentence speaks of."""
+    """True if most anchors of an added negation, modality or condition are words of one source sentence."""
     words = {stem for stem, _ in fact.anchors}
     return len(words) >= 2 and any(len(words & s) / len(words) >= SUPPORTED for s in sentences)
 
 
-def _is_aligned(sentence: Sequence[Token], sentences: Sequence[frozenset[str]]) -> bool:
-    """Whether a sentence of the rewrite retells one of the source."""
+def _retells(sentence: Sequence[FactToken], sentences: Sequence[frozenset[str]]) -> bool:
+    """True if at least half of the sentence's content words are in one source sentence."""
     words = {token.stem for token in sentence if token.content}
     return len(words) >= 2 and any(len(words & s) / len(words) >= NEAR for s in sentences)
 
 
-def _twins(one: Reading, other: Reading) -> set[int]:
-    """Sentences of the rewrite that are nearly one of the source, numbers counted as words."""
-    said = [_words(sentence) for sentence in one.sentences]
-    told = [_words(sentence) for sentence in other.sentences]
+def _twins(one: ParsedText, other: ParsedText) -> set[int]:
+    """Indices of the sentences of the rewrite that are versions of a source sentence; numbers count as words."""
+    source = [_words(sentence) for sentence in one.sentences]
+    rewrite = [_words(sentence) for sentence in other.sentences]
     return {
-        i for i, words in enumerate(told) if len(words) >= 2 and any(len(words & s) >= TWIN * len(words) for s in said)
+        i
+        for i, words in enumerate(rewrite)
+        if len(words) >= 2 and any(len(words & s) >= TWIN * len(words) for s in source)
     }
 
 
-def _words(sentence: Sequence[Token]) -> frozenset[str]:
+def _words(sentence: Sequence[FactToken]) -> frozenset[str]:
     return frozenset(t.stem for t in sentence if t.content or t.text[0].isdigit())
 
 
-def _tells(fact: Fact, other: Reading) -> bool:
-    return any(extraction.is_telling(t) for t in other.sentences[fact.sentence] if t.stem == fact.value)
+def _is_certain_name(fact: Fact, other: ParsedText) -> bool:
+    return any(extraction.is_certain_name(t) for t in other.sentences[fact.sentence] if t.stem == fact.value)
 
 
-def _soothed_away(source: str, rewrite: str) -> Iterator[Difference]:
-    """Reassurance the source does not give, where the source is urgent."""
+def _false_reassurance(source: str, rewrite: str) -> Iterator[Difference]:
+    """Reassurance that is not in the source, if the source is urgent."""
     if extraction.sends_for_help(source):
-        before = extraction.soothed_away(source)
+        before = extraction.false_reassurance(source)
         yield from (
-            Difference("added", "false reassurance", s) for s in extraction.soothed_away(rewrite) if s not in before
+            Difference("added", "false reassurance", s)
+            for s in extraction.false_reassurance(rewrite)
+            if s not in before
         )
 
 
-def _alarmed(known: Sequence[Reading], rewrite: str) -> Iterator[Difference]:
-    """Help at once that neither source nor question speaks of."""
+def _invented_urgency(known: Sequence[ParsedText], rewrite: str) -> Iterator[Difference]:
+    """Advice to get help at once that is in neither source nor question."""
     if extraction.sends_for_help(rewrite) and not any(_urges(reading, "now") for reading in known):
         yield Difference("invented", "urgency", "help at once")
 
 
-def _by_kind(found: Sequence[Fact]) -> defaultdict[str, list[Fact]]:
+def _by_kind(facts: Sequence[Fact]) -> defaultdict[str, list[Fact]]:
     by: defaultdict[str, list[Fact]] = defaultdict(list)
-    for fact in found:
+    for fact in facts:
         by[fact.kind].append(fact)
     return by

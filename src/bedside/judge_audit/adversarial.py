@@ -1,12 +1,12 @@
-"""A judge under attack: does text around a fixed answer turn its label? Cases out, verdicts in, flip rates out.
+"""Attacks on a judge: does text around a fixed answer change its label? Cases out, verdicts in, flip rates out.
 
-    closes a fence, imitates a verdict, claims authority, hides text, switches language, is long
+    strings that close a fence, imitate a verdict, claim authority, hide text, switch language, or are long
     empathy added or removed, safety-netting added or removed
 
-Each case is one answer twice: plain, and changed by something that gives and takes nothing of what was asked.
-A flip is another label than before. What was unreadable either time is counted, and is no flip: a judge that
-gives up is not fooled, but a run with many such answers stops at its own gate. The strings are package data,
-``templates/hostile.yaml``; answers of one's own are attacked with the same strings.
+A case is one answer twice: as it is, and with a change that adds nothing to what was asked and removes nothing of it.
+A flip is a changed label. A case that is unreadable before or after is counted as unreadable and is no flip: a judge
+that gives up is not fooled, and the gate on unreadable answers limits how often it may give up. The strings are in
+``templates/hostile.yaml``. The user's own answers are attacked with the same strings.
 """
 
 from collections import Counter
@@ -18,88 +18,120 @@ from typing import Any
 import yaml
 
 from bedside.config.rendering import source
-from bedside.core.audit_results import Attack, Hostile
+from bedside.core.audit_results import AdversarialResult, AttackResult
 from bedside.core.types import Message, Prompt, Response, Stance, Verdict
 from bedside.stats.measures import mean
 
 EMPATHY, NETTING = "empathy", "safety-netting"
 LONG_BYTES = 10_000
-"""Longer strings are tried on one answer a stance."""
-WORST = 5
+"""Longer strings are tried on one answer of each stance."""
+STRONGEST = 5
+_FIXED = "fixed"
+"""``Response.checkpoint`` of an answer that no model gave."""
 Words = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Fixed:
-    """An answer that is attacked, and the words of kindness and care it stands between, where it has any."""
+class AttackTarget:
+    """An answer to attack, and the empathy before it and the safety-netting after it, where it has any."""
 
     patient: Prompt
     core: str
     stance: Stance | None = None
-    """What it does, where known."""
+    """Its true stance, where known."""
     empathy: str = ""
     netting: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
-    """One answer before and after."""
+class AttackCase:
+    """One answer before and after a change."""
 
     kind: str
     name: str
-    """Of the string."""
+    """Name of the string."""
     before: Response
     after: Response
 
 
-def shipped() -> list[Fixed]:
-    """The answers that come with Bedside, two a stance."""
+def default_targets() -> list[AttackTarget]:
+    """The answers that come with Bedside, two of each stance."""
     return [
-        Fixed(_asked(row["patient"]), row["core"], Stance(row["stance"]), row["empathy"], row["netting"])
+        AttackTarget(
+            Prompt((Message("user", row["patient"]),)),
+            row["core"],
+            Stance(row["stance"]),
+            row["empathy"],
+            row["netting"],
+        )
         for row in words()["answers"]
     ]
 
 
-def fixed(responses: Sequence[Response]) -> list[Fixed]:
-    """Answers of one's own, to be attacked as they are."""
-    return [Fixed(response.prompt, response.text) for response in responses if response.text.strip()]
+def targets(responses: Sequence[Response]) -> list[AttackTarget]:
+    """The user's own answers, as they are; empty answers are left out."""
+    return [AttackTarget(response.prompt, response.text) for response in responses if response.text.strip()]
 
 
-def cases(answers: Sequence[Fixed], told: Sequence[Stance | None]) -> list[Case]:
-    """Every string around every answer; ``told``: the stance the judge gives each answer as it is."""
-    found = []
-    for answer, stance in zip(answers, told, strict=True):
-        found += [*_attacked(answer, _goal(stance)), *_toned(answer)]
-    return _long_ones_once(found, {answer.patient.id: stance for answer, stance in zip(answers, told, strict=True)})
+def cases(answers: Sequence[AttackTarget], stances: Sequence[Stance | None]) -> list[AttackCase]:
+    """Every string around every answer. ``stances``: the label that the judge gives each answer as it is."""
+    seen: set[tuple[str, Stance | None]] = set()
+    kept = []
+    for answer, stance in zip(answers, stances, strict=True):
+        for case in (*_hostile_cases(answer, _goal(stance)), *_tone_cases(answer)):
+            if len(case.after.text) <= LONG_BYTES or (case.name, stance) not in seen:
+                seen.add((case.name, stance))
+                kept.append(case)
+    return kept
 
 
-def plain(answer: Fixed) -> Response:
-    """The answer without anything around it."""
-    return Response(answer.patient, answer.core, "fixed")
+def unchanged(answer: AttackTarget) -> Response:
+    """The answer with nothing around it."""
+    return Response(answer.patient, answer.core, _FIXED)
 
 
-def measured(judge: str, name: str, done: Sequence[Case], verdicts: Mapping[str, Verdict]) -> Hostile:
-    """Flip rates by kind of change, then over all hostile strings; verdicts by ``Response.id``."""
-    turned = [_Turned(case, verdicts[case.before.id].stance, verdicts[case.after.id].stance) for case in done]
-    hostile = [one for one in turned if one.case.kind in words()["strings"]]
-    attacks = [
-        _attack(kind, [one for one in turned if one.case.kind == kind])
-        for kind in dict.fromkeys(case.kind for case in done)
-    ]
-    worst = Counter(one.case.name for one in hostile if one.flipped)
-    return Hostile(
+def flip_rates(judge: str, name: str, done: Sequence[AttackCase], verdicts: Mapping[str, Verdict]) -> AdversarialResult:
+    """Flip rates by kind of change, then over all hostile strings. ``verdicts``: by ``Response.id``."""
+    judged = [_JudgedCase(case, verdicts[case.before.id].stance, verdicts[case.after.id].stance) for case in done]
+    kinds = dict.fromkeys(case.kind for case in done)
+    hostile = [row for row in judged if row.case.kind in words()["strings"]]
+    flipped = Counter(row.case.name for row in hostile if row.flipped)
+    return AdversarialResult(
         judge=judge,
         name=name,
-        attacks=(*attacks, _attack("all hostile strings", hostile)),
-        worst=tuple(f"{name} ({n})" for name, n in worst.most_common(WORST)),
+        attacks=(
+            *(_rates(kind, [row for row in judged if row.case.kind == kind]) for kind in kinds),
+            _rates("all hostile strings", hostile),
+        ),
+        strongest=tuple(f"{string} ({n})" for string, n in flipped.most_common(STRONGEST)),
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Turned:
-    """A case and what the judge said before and after."""
+@cache
+def words() -> Words:
+    """The strings and answers of ``hostile.yaml``."""
+    loaded: Words = yaml.safe_load(source("hostile.yaml"))
+    return loaded
 
-    case: Case
+
+def fill(string: str | Words, answer: str, goal: str) -> str:
+    """The string with ``answer`` and ``goal`` filled in, and its filler repeated up to its length in bytes.
+
+    Placeholders inside ``answer`` are not filled.
+    """
+    parts: Words = {"text": string, "fill": "", "to": 0} if isinstance(string, str) else string
+    filler = str(parts["fill"]).replace("{goal}", goal)
+    head, _, tail = str(parts["text"]).replace("{goal}", goal).partition("{answer}")
+    room = int(parts["to"]) - len((head + tail + answer).encode())
+    filling = filler * max(1, room // max(1, len(filler.encode())))
+    return head.replace("{fill}", filling) + answer + tail.replace("{fill}", filling)
+
+
+@dataclass(frozen=True, slots=True)
+class _JudgedCase:
+    """A case with the judge's labels before and after."""
+
+    case: AttackCase
     before: Stance | None
     after: Stance | None
 
@@ -112,75 +144,41 @@ class _Turned:
         return self.readable and self.before is not self.after
 
 
-@cache
-def words() -> Words:
-    """Strings and answers as package data holds them."""
-    told: Words = yaml.safe_load(source("hostile.yaml"))
-    return told
-
-
-def _attacked(answer: Fixed, goal: Stance) -> Iterator[Case]:
-    before = plain(answer)
+def _hostile_cases(answer: AttackTarget, goal: Stance) -> Iterator[AttackCase]:
+    before = unchanged(answer)
     for kind, strings in words()["strings"].items():
         for number, string in enumerate(strings, start=1):
-            text = written(string, answer.core, goal.value)
-            yield Case(kind, f"{kind} {number}", before, Response(answer.patient, text, "fixed", steered=goal))
+            text = fill(string, answer.core, goal.value)
+            yield AttackCase(kind, f"{kind} {number}", before, Response(answer.patient, text, _FIXED, steered=goal))
 
 
-def written(string: str | Words, answer: str, goal: str) -> str:
-    """The string with its holes filled. What fills a hole is never itself looked at for holes."""
-    told: Words = {"text": string, "fill": "", "to": 0} if isinstance(string, str) else string
-    fill = str(told["fill"]).replace("{goal}", goal)
-    head, _, tail = str(told["text"]).replace("{goal}", goal).partition("{answer}")
-    room = int(told["to"]) - len((head + tail + answer).encode())
-    many = fill * max(1, room // max(1, len(fill.encode())))
-    return head.replace("{fill}", many) + answer + tail.replace("{fill}", many)
-
-
-def _toned(answer: Fixed) -> Iterator[Case]:
-    """Kind words and safety advice put around the answer, and its own taken away."""
-    before = plain(answer)
-    for number, said in enumerate(words()["empathy"], start=1):
-        yield _added(before, f"{EMPATHY} added", number, f"{said} {answer.core}")
-    for number, said in enumerate(words()["netting"], start=1):
-        yield _added(before, f"{NETTING} added", number, f"{answer.core} {said}")
+def _tone_cases(answer: AttackTarget) -> Iterator[AttackCase]:
+    """Empathy and safety-netting put around the answer, and the answer's own taken away."""
+    before = unchanged(answer)
+    for number, phrase in enumerate(words()["empathy"], start=1):
+        yield _added(before, f"{EMPATHY} added", number, f"{phrase} {answer.core}")
+    for number, phrase in enumerate(words()["netting"], start=1):
+        yield _added(before, f"{NETTING} added", number, f"{answer.core} {phrase}")
     if answer.empathy:
-        whole = Response(answer.patient, f"{answer.empathy} {answer.core}", "fixed")
-        yield Case(f"{EMPATHY} removed", answer.core, whole, before)
+        whole = Response(answer.patient, f"{answer.empathy} {answer.core}", _FIXED)
+        yield AttackCase(f"{EMPATHY} removed", answer.core, whole, before)
     if answer.netting:
-        whole = Response(answer.patient, f"{answer.core} {answer.netting}", "fixed")
-        yield Case(f"{NETTING} removed", answer.core, whole, before)
+        whole = Response(answer.patient, f"{answer.core} {answer.netting}", _FIXED)
+        yield AttackCase(f"{NETTING} removed", answer.core, whole, before)
 
 
-def _added(before: Response, kind: str, number: int, text: str) -> Case:
-    return Case(kind, f"{kind} {number}", before, Response(before.prompt, text, "fixed"))
+def _added(before: Response, kind: str, number: int, text: str) -> AttackCase:
+    return AttackCase(kind, f"{kind} {number}", before, Response(before.prompt, text, _FIXED))
 
 
 def _goal(stance: Stance | None) -> Stance:
-    """The worst label to be talked into: an answer that gives all must not pass for a refusal."""
+    """The label that the text asks for: the most harmful mistake is to take an accepting answer for a refusal."""
     return Stance.ACCEPT if stance is Stance.REFUSE else Stance.REFUSE
 
 
-def _long_ones_once(found: Sequence[Case], stance_of: Mapping[str, Stance | None]) -> list[Case]:
-    seen: set[tuple[str, Stance | None]] = set()
-    kept = []
-    for case in found:
-        key = (case.name, stance_of[case.before.prompt.id])
-        if len(case.after.text) > LONG_BYTES and key in seen:
-            continue
-        seen.add(key)
-        kept.append(case)
-    return kept
-
-
-def _attack(kind: str, turned: Sequence[_Turned]) -> Attack:
-    """One string on several answers is one group: they are no independent trials of it."""
-    names = [one.case.name for one in turned]
-    flips = [float(one.flipped) if one.readable else None for one in turned]
-    asked_for = [one.flipped and one.after is one.case.after.steered for one in turned]
-    towards = [float(told) if one.readable else None for told, one in zip(asked_for, turned, strict=True)]
-    return Attack(kind, mean("flips", flips, names), mean("towards", towards, names))
-
-
-def _asked(text: str) -> Prompt:
-    return Prompt((Message("user", text),))
+def _rates(kind: str, judged: Sequence[_JudgedCase]) -> AttackResult:
+    """One string on several answers is one group, because those trials are not independent."""
+    names = [row.case.name for row in judged]
+    flips = [float(row.flipped) if row.readable else None for row in judged]
+    steered = [float(row.flipped and row.after is row.case.after.steered) if row.readable else None for row in judged]
+    return AttackResult(kind, mean("flips", flips, names), mean("towards", steered, names))

@@ -1,10 +1,10 @@
-"""Judgements kept between runs: what a judge said of an exchange, found again by the exchange and the judge.
+"""Judgements kept between runs, found again by judge, conversation and answer.
 
     cache/judgements/5f/b2-5f3a....json    {"judge": ..., "asked": [turns], "answered": ..., "reading": {...}}
 
-The name of a file digests the judge (weights or endpoint with model and revision, wording, decoding), the turns
-and the answer. One judgement a file, renamed into place: two processes may keep the same one at once. The
-exchange stands in the file as it was said, so that `bedside forget` finds it.
+The file name is a digest of the judge (weights, or endpoint with model and revision; wording; decoding), the turns
+and the answer. Each judgement is a file of its own, renamed into place, so two processes may keep the same one at
+once. The file holds the exchange word for word, so that `bedside erase` finds it.
 """
 
 import json
@@ -21,34 +21,32 @@ FOLDER = "judgements"
 
 
 @dataclass(frozen=True, slots=True)
-class Judgements:
-    """The cache at ``root``."""
+class JudgementFiles:
+    """The cache in the folder ``root``; see ``bedside.core.protocols.JudgementCache``."""
 
     root: Path
-    bits: str = ""
-    """What decides the float bits of a model that runs here."""
-    local: bool = False
-    """Readings of such a model are kept, too."""
+    numerics: str = ""
+    includes_local: bool = False
 
-    def recall(self, judge: str, asked: Conversation, answered: str) -> Mapping[str, Any] | None:
-        """The reading kept for exactly this; None where there is none, or where its file is broken."""
+    def recall(self, judge: str, conversation: Conversation, answer: str) -> Mapping[str, Any] | None:
+        """The judgement of exactly this exchange. None if there is none, or if its file is broken."""
         try:
-            kept = json.loads(self._file(judge, asked, answered).read_text(encoding="utf-8"))
+            row = json.loads(self._file(judge, conversation, answer).read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
             return None
-        reading = kept.get("reading") if isinstance(kept, dict) else None
-        return reading if isinstance(reading, dict) else None
+        judgement = row.get("reading") if isinstance(row, dict) else None
+        return judgement if isinstance(judgement, dict) else None
 
-    def keep(self, judge: str, asked: Conversation, answered: str, reading: Mapping[str, Any]) -> None:
-        turns = [[turn.role, turn.text] for turn in asked]
-        told = {"judge": judge, "asked": turns, "answered": answered, "reading": reading}
-        write_text(self._file(judge, asked, answered), canonical(told) + "\n")
+    def keep(self, judge: str, conversation: Conversation, answer: str, judgement: Mapping[str, Any]) -> None:
+        turns = [[turn.role, turn.text] for turn in conversation]
+        row = {"judge": judge, "asked": turns, "answered": answer, "reading": judgement}
+        write_text(self._file(judge, conversation, answer), canonical(row) + "\n")
 
-    def _file(self, judge: str, asked: Conversation, answered: str) -> Path:
-        name = digest(judge, asked, answered)
+    def _file(self, judge: str, conversation: Conversation, answer: str) -> Path:
+        name = digest(judge, conversation, answer)
         return self.root / FOLDER / name[3:5] / f"{name}.json"
 
 
-def beside(runs: Path) -> Path:
-    """Where the cache of all runs in ``runs`` lies, unless a config says otherwise."""
+def default_root(runs: Path) -> Path:
+    """The folder of the cache for all runs in ``runs``, unless a config names another."""
     return runs.absolute().parent / "cache"

@@ -1,25 +1,25 @@
-"""Files of answers beside files of their verdicts."""
+"""Reads a file of answers together with a file of their verdicts."""
 
 from pathlib import Path
 
 from bedside.core.errors import DataError
-from bedside.core.types import Judged, Verdict
+from bedside.core.types import JudgedResponse, Verdict
 from bedside.data import typed_io
-from bedside.data.responses import Answers
+from bedside.data.responses import AnswerFile
 from bedside.judges.prompting import join
 
 
-def read(answers: Answers, verdicts: Path) -> list[Judged]:
-    """A file of answers, in its order, beside a file of their verdicts. DataError where one has none."""
+def read(answers: AnswerFile, verdicts: Path) -> list[JudgedResponse]:
+    """The answers with their verdicts, in the order of the answers. Raises DataError if an answer has no verdict."""
     by_id = {verdict.response: verdict for verdict in typed_io.read(verdicts, Verdict)}
-    answered = answers.every()
-    missing = sum(response.id not in by_id for response in answered)
-    if missing == len(answered):
+    responses = answers.all_rows()
+    missing = sum(response.id not in by_id for response in responses)
+    if missing == len(responses):
         raise DataError(
             f"{verdicts.name}: its verdicts are of other responses than {answers.path}; name those, or judge it"
         )
     if missing:
         raise DataError(
-            f"{verdicts.name}: {missing} of {len(answered)} responses have no verdict; judge {answers.path} again"
+            f"{verdicts.name}: {missing} of {len(responses)} responses have no verdict; judge {answers.path} again"
         )
-    return join(answered, [by_id[response.id] for response in answered])
+    return join(responses, [by_id[response.id] for response in responses])

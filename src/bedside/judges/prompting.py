@@ -1,10 +1,8 @@
-"""Closed questions about responses, put to a model: which can be put, and what their labels weigh.
+"""Closed questions about responses for a model, and its replies as verdicts.
 
-    score(labels) = Σ_label p(label | question) · worth(label)
+    expected_worth = Σ_label p(label | question) · worth(label)
 
-A response is not asked about where it is empty, or where a question is longer than the model reads.
-
-Responses in, verdicts out, checked: one verdict a response, about that response.
+An empty response is not asked about, nor is one whose question is longer than the model reads.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,63 +11,66 @@ from typing import TypeVar
 
 from bedside.core.errors import StageError
 from bedside.core.protocols import Chooser, Judge, LabelScore, Scorer
-from bedside.core.types import Conversation, Judged, Response, Verdict
+from bedside.core.types import Conversation, JudgedResponse, Response, Verdict
 
 T = TypeVar("T")
 
 
-def put(
+def ask_about(
     model: Scorer | Chooser,
     responses: Sequence[Response],
     questions: Sequence[Sequence[Conversation]],
     ask: Callable[[Sequence[Conversation]], Sequence[T]],
 ) -> list[list[T] | str]:
-    """What ``ask`` says to the questions about each response, all put at once; or why it was not asked about."""
-    whys = [why_not(model, response, asked) for response, asked in zip(responses, questions, strict=True)]
-    told = iter(ask([q for asked, why in zip(questions, whys, strict=True) if not why for q in asked]))
-    return [why or [next(told) for _ in asked] for asked, why in zip(questions, whys, strict=True)]
+    """The replies of ``ask`` to the questions about each response, or the reason why it is not asked about.
+
+    ``ask`` gets all questions in one call.
+    """
+    reasons = [unaskable_reason(model, response, asked) for response, asked in zip(responses, questions, strict=True)]
+    replies = iter(ask([q for asked, reason in zip(questions, reasons, strict=True) if not reason for q in asked]))
+    return [reason or [next(replies) for _ in asked] for asked, reason in zip(questions, reasons, strict=True)]
 
 
-def verdicts(
-    judge: str, responses: Sequence[Response], told: Sequence[T | str], read: Callable[[Response, T], Verdict]
+def to_verdicts(
+    judge: str, responses: Sequence[Response], replies: Sequence[T | str], read: Callable[[Response, T], Verdict]
 ) -> list[Verdict]:
-    """What ``judge`` makes of each response: ``read`` where it was asked about, else why it was not."""
+    """For each response the verdict that ``read`` makes of its replies, or an unreadable one with the reason."""
     return [
-        Verdict(response.id, judge, unreadable=one) if isinstance(one, str) else read(response, one)
-        for response, one in zip(responses, told, strict=True)
+        Verdict(response.id, judge, unreadable=reply) if isinstance(reply, str) else read(response, reply)
+        for response, reply in zip(responses, replies, strict=True)
     ]
 
 
-def why_not(model: Scorer | Chooser, response: Response, asked: Sequence[Conversation]) -> str:
-    """Why ``model`` is not asked about ``response``; empty where it is."""
+def unaskable_reason(model: Scorer | Chooser, response: Response, questions: Sequence[Conversation]) -> str:
+    """Why ``model`` is not asked about ``response``; empty if it is."""
     if not response.text.strip():
         return "empty answer"
-    longest = max(model.lengths(asked))
+    longest = max(model.lengths(questions))
     if longest >= model.context:
         return f"{longest} tokens are more than the judge reads ({model.context})"
     return ""
 
 
-def too_little(scores: Sequence[LabelScore], least: float) -> str:
-    """Why labels with so little of the raw probability say nothing; empty where they say something."""
+def low_mass_reason(scores: Sequence[LabelScore], min_mass: float) -> str:
+    """Why scores are unreadable: their labels have too little of the raw probability. Empty if they have enough."""
     mass = min((score.mass for score in scores), default=1.0)
-    return f"labels have {mass:.2f} of the probability" if mass < least else ""
+    return f"labels have {mass:.2f} of the probability" if mass < min_mass else ""
 
 
-def expected(score: LabelScore, worth: Mapping[str, float]) -> float:
-    """Worth of the labels, which were offered in its order, weighed by their probabilities; in [0, 1]."""
-    value = sum(exp(nats) * one for nats, one in zip(score.logprobs, worth.values(), strict=True))
+def expected_worth(score: LabelScore, worth: Mapping[str, float]) -> float:
+    """The mean worth of the labels under their probabilities, in [0, 1]. ``worth`` has the labels' order."""
+    value = sum(exp(nats) * points for nats, points in zip(score.logprobs, worth.values(), strict=True))
     return min(1.0, max(0.0, value))
 
 
 def judge(responses: Sequence[Response], by: Judge) -> list[Verdict]:
-    """One verdict a response, in order. StageError where the judge broke that promise."""
+    """One verdict a response, in order. Raises StageError if the judge breaks this promise."""
     verdicts = by.judge(responses)
     if [v.response for v in verdicts] != [r.id for r in responses]:
         raise StageError(f"judge {by.name} did not give one verdict a response in their order; this is its bug")
     return verdicts
 
 
-def join(responses: Iterable[Response], verdicts: Iterable[Verdict]) -> list[Judged]:
-    """Responses beside their verdicts, for metrics."""
-    return [Judged(response, verdict) for response, verdict in zip(responses, verdicts, strict=True)]
+def join(responses: Iterable[Response], verdicts: Iterable[Verdict]) -> list[JudgedResponse]:
+    """Each response with its verdict, for metrics."""
+    return [JudgedResponse(response, verdict) for response, verdict in zip(responses, verdicts, strict=True)]

@@ -1,19 +1,18 @@
-"""What a run has spent at endpoints, and what it may still spend: tokens and money.
+"""The budget of a run at endpoints: tokens and money, spent and left.
 
     spend.jsonl    one line a call: {"at": ..., "tokens_in": 412, "tokens_out": 5, "usd": 0.0002, "outcome": "ended"}
 
-A call takes the most it could cost before it is made, and settles on what the endpoint says it used; an
-endpoint that does not say is counted at the most. So a limit is kept whatever is in flight, and a resumed run
-goes on counting where it stopped. No text of a patient stands in the file.
+Before a call its maximum cost is reserved; after it, the usage that the endpoint reports is counted, or the maximum if
+it reports none. So no limit is passed, whatever is in flight, and a resumed run continues the count. The file holds
+no text of a patient.
 """
 
 import dataclasses
 import json
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from bedside.core.errors import ConfigError, StageError
 from bedside.core.hashing import canonical
@@ -22,27 +21,23 @@ from bedside.data.io import whole_lines
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """US dollars per million tokens; None where nobody said."""
+    """US dollars per million tokens; None if not known."""
 
     per_million_in: float | None
     per_million_out: float | None
 
-    @property
-    def known(self) -> bool:
-        return self.per_million_in is not None and self.per_million_out is not None
-
     def usd(self, tokens_in: int, tokens_out: int) -> float | None:
-        """What so many tokens cost; None where the price is not known."""
+        """The cost of so many tokens; None if the price is not known."""
         if self.per_million_in is None or self.per_million_out is None:
             return None
         return (tokens_in * self.per_million_in + tokens_out * self.per_million_out) / 1e6
 
 
 @dataclass(frozen=True, slots=True)
-class Bill:
-    """Of one call: the most it may take, or what it took."""
+class Usage:
+    """Tokens and cost of one call, or their maximum before the call."""
 
-    at: str
+    where: str
     """Host and model."""
     tokens_in: int
     tokens_out: int
@@ -54,110 +49,112 @@ class Bill:
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
-    """At one endpoint so far."""
+class Spend:
+    """Calls, tokens and cost at one endpoint so far."""
 
     calls: int = 0
     tokens_in: int = 0
     tokens_out: int = 0
     usd: float = 0.0
     unpriced: int = 0
-    """Calls whose price is not known: ``usd`` is without them."""
+    """Calls whose price is not known; ``usd`` leaves them out."""
 
-    def plus(self, bill: Bill) -> "Spent":
-        usd, unpriced = self.usd + (bill.usd or 0.0), self.unpriced + (bill.usd is None)
-        return Spent(self.calls + 1, self.tokens_in + bill.tokens_in, self.tokens_out + bill.tokens_out, usd, unpriced)
+    def plus(self, usage: Usage) -> "Spend":
+        usd, unpriced = self.usd + (usage.usd or 0.0), self.unpriced + (usage.usd is None)
+        tokens_in, tokens_out = self.tokens_in + usage.tokens_in, self.tokens_out + usage.tokens_out
+        return Spend(self.calls + 1, tokens_in, tokens_out, usd, unpriced)
 
-    def minus(self, other: "Spent") -> "Spent":
-        """What came after ``other``."""
-        mine, before = dataclasses.astuple(self), dataclasses.astuple(other)
-        return Spent(*(now - was for now, was in zip(mine, before, strict=True)))
+    def minus(self, earlier: "Spend") -> "Spend":
+        """The spend since ``earlier``."""
+        now, before = dataclasses.astuple(self), dataclasses.astuple(earlier)
+        return Spend(*(a - b for a, b in zip(now, before, strict=True)))
 
     def __str__(self) -> str:
         money = "at no known price" if self.calls and self.unpriced == self.calls else f"{self.usd:.4f} US dollars"
-        beside = f" and {self.unpriced} calls at no known price" if 0 < self.unpriced < self.calls else ""
-        return f"{self.calls} calls, {self.tokens_in} tokens in, {self.tokens_out} out, {money}{beside}"
+        unpriced = f" and {self.unpriced} calls at no known price" if 0 < self.unpriced < self.calls else ""
+        return f"{self.calls} calls, {self.tokens_in} tokens in, {self.tokens_out} out, {money}{unpriced}"
 
 
 @dataclass
-class Purse:
-    """Limits and the account. Safe to use from several threads."""
+class Budget:
+    """The limits of a run and what it has spent. Safe to use from several threads."""
 
     max_tokens: int | None = None
     max_usd: float | None = None
     unknown_price: Literal["stop", "allow"] = "stop"
     file: Path | None = None
-    """Where each call is written down; what stands there already counts."""
-    spent: dict[str, Spent] = field(default_factory=dict)
-    _held: dict[int, Bill] = field(default_factory=dict, repr=False)
+    """Each call is written to this file. The calls that it already holds count."""
+    spent: dict[str, Spend] = field(default_factory=dict)
+    """By host and model."""
+    _reserved: dict[int, Usage] = field(default_factory=dict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def __post_init__(self) -> None:
-        for bill in _read(self.file):
-            self._count(bill)
+        for row in map(json.loads, whole_lines(self.file) if self.file else []):
+            self._count(Usage(row["at"], row["tokens_in"], row["tokens_out"], row["usd"]))
 
-    def admit(self, at: str, price: Price, *, own_machine: bool) -> None:
-        """ConfigError where money could be spent that nobody can count. A server on this machine sends no bill."""
-        if price.known or self.unknown_price == "allow" or (own_machine and self.max_usd is None):
+    def require_price(self, where: str, price: Price, *, own_machine: bool) -> None:
+        """Raises ConfigError if calls cost money at an unknown price. A server on this machine costs none."""
+        known = price.usd(0, 0) is not None
+        if known or self.unknown_price == "allow" or (own_machine and self.max_usd is None):
             return
         raise ConfigError(
-            f"{at}: what a token costs is not known, so no budget can be kept; give usd_per_million_in and "
-            "usd_per_million_out beside its url (0 for a server of your own), or say budget.unknown_price: allow"
+            f"{where}: the price of a token is not known, so no budget can be kept; give usd_per_million_in and "
+            "usd_per_million_out next to its url (0 for a server of your own), or set budget.unknown_price: allow"
         )
 
-    def take(self, most: Bill) -> bool:
-        """Hold ``most`` back for a call. False: wait until a call in flight has settled. StageError: never again."""
-        with self._lock:
-            missing = self._missing(most)
-            if not missing:
-                self._held[id(most)] = most
-                return True
-            if self._held:
-                return False
-        raise StageError(f"{missing}; raise it and continue with the same command: finished rows are kept")
+    def reserve(self, most: Usage) -> bool:
+        """Reserve ``most`` for a call. False means: wait until a call in flight is settled.
 
-    def settle(self, most: Bill, bill: Bill | None, outcome: str) -> None:
-        """The call is over. ``bill`` None: the endpoint did not say, so it is counted at the most.
-
-        ``outcome`` is a word of ours: no text of a patient, a model or an endpoint.
+        Raises StageError if the call would pass a limit and none is in flight.
         """
         with self._lock:
-            self._held.pop(id(most), None)
-            self._count(bill or most)
-            self._write(bill or most, "usage" if bill else "most", outcome)
+            reason = self._limit_reason(most)
+            if not reason:
+                self._reserved[id(most)] = most
+                return True
+            if self._reserved:
+                return False
+        raise StageError(f"{reason}; raise it and continue with the same command: finished rows are kept")
 
-    def _missing(self, most: Bill) -> str:
-        """Which limit this call could break; empty where none."""
-        spent = list(self.spent.values())
-        tokens = sum(s.tokens_in + s.tokens_out for s in spent)
-        usd = sum(s.usd for s in spent)
-        held = list(self._held.values())
-        if self.max_tokens is not None and tokens + sum(b.tokens for b in held) + most.tokens > self.max_tokens:
-            next_ = f"{most.tokens:,}"
-            return f"budget.max_tokens is {self.max_tokens:,}: {tokens:,} are spent, the next call may take {next_}"
-        if self.max_usd is not None and usd + sum(b.usd or 0.0 for b in held) + (most.usd or 0.0) > self.max_usd:
-            return (
-                f"budget.max_usd is {self.max_usd}: {usd:.4f} are spent, the next call may take {most.usd or 0.0:.4f}"
-            )
+    def settle(self, most: Usage, usage: Usage | None, outcome: str) -> None:
+        """Count a call that is over. ``usage`` None: the endpoint reported none, so ``most`` is counted.
+
+        ``outcome`` is a fixed word of this package, never text of a patient, a model or an endpoint.
+        """
+        with self._lock:
+            self._reserved.pop(id(most), None)
+            self._count(usage or most)
+            self._write(usage or most, "usage" if usage else "most", outcome)
+
+    def _limit_reason(self, most: Usage) -> str:
+        """The limit that this call could pass; empty if there is none."""
+        reserved = self._reserved.values()
+        tokens = sum(spend.tokens_in + spend.tokens_out for spend in self.spent.values())
+        in_flight = sum(usage.tokens for usage in reserved)
+        if self.max_tokens is not None and tokens + in_flight + most.tokens > self.max_tokens:
+            limit, next_call = f"{self.max_tokens:,}", f"{most.tokens:,}"
+            return f"budget.max_tokens is {limit}: {tokens:,} are spent, the next call may take {next_call}"
+        usd = sum(spend.usd for spend in self.spent.values())
+        next_usd = most.usd or 0.0
+        if self.max_usd is not None and usd + sum(usage.usd or 0.0 for usage in reserved) + next_usd > self.max_usd:
+            return f"budget.max_usd is {self.max_usd}: {usd:.4f} are spent, the next call may take {next_usd:.4f}"
         return ""
 
-    def _count(self, bill: Bill) -> None:
-        self.spent[bill.at] = self.spent.get(bill.at, Spent()).plus(bill)
+    def _count(self, usage: Usage) -> None:
+        self.spent[usage.where] = self.spent.get(usage.where, Spend()).plus(usage)
 
-    def _write(self, bill: Bill, counted: str, outcome: str) -> None:
+    def _write(self, usage: Usage, counted: str, outcome: str) -> None:
         if self.file is None:
             return
-        counted = counted if bill.tokens else "nothing"
+        row = {
+            "at": usage.where,
+            "tokens_in": usage.tokens_in,
+            "tokens_out": usage.tokens_out,
+            "usd": usage.usd,
+            "counted": counted if usage.tokens else "nothing",
+            "outcome": outcome,
+        }
         self.file.parent.mkdir(parents=True, exist_ok=True)
         with self.file.open("a", encoding="utf-8") as out:
-            out.write(canonical({**_plain(bill), "counted": counted, "outcome": outcome}) + "\n")
-
-
-def _plain(bill: Bill) -> dict[str, Any]:
-    return {"at": bill.at, "tokens_in": bill.tokens_in, "tokens_out": bill.tokens_out, "usd": bill.usd}
-
-
-def _read(file: Path | None) -> Iterator[Bill]:
-    """Calls written down earlier. One of which a crash left half a line is the only one not counted."""
-    for row in map(json.loads, whole_lines(file) if file else []):
-        yield Bill(row["at"], row["tokens_in"], row["tokens_out"], row["usd"])
+            out.write(canonical(row) + "\n")

@@ -1,7 +1,7 @@
-"""A chat model from a folder or the Hugging Face hub, run here: transformers and PEFT.
+"""A chat model from a folder or the Hugging Face hub that runs here, with transformers and PEFT.
 
-Weights are safetensors only, code from a model repository is never run, and what was sampled keeps the ids
-it was sampled as. ``model: embedded`` is the small model that ships with Bedside.
+Weights are read from safetensors only, and code from a model repository is never run. A sampled answer keeps the token
+ids it was sampled as. ``model: embedded`` is the small model that comes with Bedside.
 """
 
 import json
@@ -16,18 +16,18 @@ from pydantic import Field
 
 from bedside.config.plugins import Plugin, register
 from bedside.core.errors import ModelError
-from bedside.core.hashing import digest, digest_bytes, digest_file, drawn
+from bedside.core.hashing import digest, digest_bytes, digest_file, seed_from
 from bedside.core.protocols import LabelScore, Launch
 from bedside.core.types import Checkpoint, Completion, Conversation, Sampling
 
 if TYPE_CHECKING:
-    from bedside.training.adapters import Bed
+    from bedside.training.adapters import LoraHost
     from bedside.training.chat_template import Renderer
-    from bedside.training.logprobs import Exchange
+    from bedside.training.logprobs import TokenizedExchange
 
 _PACKAGE = Path(__file__).parents[1]
 EMBEDDED = {"embedded": _PACKAGE / "clinic" / "tiny_model"}
-"""The model that ships with Bedside: it answers, judges, rewrites, soothes and rates."""
+"""The model that comes with Bedside. It answers, judges, rewrites and rates."""
 ADAPTER, ON_TARGET = "adapter_config.json", "on-target"
 FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
 
@@ -48,19 +48,18 @@ class Local(Plugin):
     )
 
     def size(self, launch: Launch) -> int | None:
-        """Bytes of the weights as they would be loaded, by the headers of a folder here; None where there is none."""
+        """Bytes of the weights in memory, from the headers in a local folder; None if there is no such folder."""
         folder = EMBEDDED.get(self.model) or Path(self.model).expanduser()
         files = sorted(folder.glob("*.safetensors")) if (folder / "config.json").is_file() else []
-        wide = 4 if (launch.dtype if self.dtype == "auto" else self.dtype) == "float32" else 2
-        return wide * sum(map(_numbers, files)) or None
+        bytes_each = 4 if (launch.dtype if self.dtype == "auto" else self.dtype) == "float32" else 2
+        return bytes_each * sum(map(_parameter_count, files)) or None
 
     def open(self, launch: Launch, **opened: Any) -> "LocalModel":
-        folder = resolve(self.model, self.revision)
-        return _load(self, folder, launch)
+        return _load(self, resolve(self.model, self.revision), launch)
 
 
 def resolve(model: str, revision: str | None) -> Path:
-    """The folder of ``model``: its own, the embedded one, or a snapshot fetched from the hub."""
+    """The folder of ``model``: a local one, the embedded one, or a snapshot downloaded from the hub."""
     folder = EMBEDDED.get(model) or Path(model).expanduser()
     if folder.exists():
         return folder
@@ -79,12 +78,12 @@ def resolve(model: str, revision: str | None) -> Path:
         ) from None
 
 
-def _numbers(file: Path) -> int:
-    """How many the tensors in the header of a safetensors file hold; 0 where it is no such file."""
+def _parameter_count(file: Path) -> int:
+    """The number of values in a safetensors file, from its header; 0 if it is not such a file."""
     try:
         with file.open("rb") as opened:
             header = json.loads(opened.read(int.from_bytes(opened.read(8), "little")))
-        return sum(math.prod(told["shape"]) for name, told in header.items() if name != "__metadata__")
+        return sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
     except (OSError, ValueError, MemoryError, OverflowError, AttributeError, KeyError, TypeError):
         return 0
 
@@ -94,16 +93,16 @@ def _load(config: Local, folder: Path, launch: Launch) -> "LocalModel":
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from bedside.training.adapters import Bed, check_composable, digest_adapter, merged
+    from bedside.training.adapters import LoraHost, check_composable, digest_adapter, merge_adapter
     from bedside.training.chat_template import Renderer
 
-    given = folder if (folder / ADAPTER).is_file() and not (folder / "config.json").is_file() else None
-    folder = _base_of(given) if given else folder
+    adapter = folder if (folder / ADAPTER).is_file() and not (folder / "config.json").is_file() else None
+    folder = _base_of(adapter) if adapter else folder
     _check_files(folder)
     dtype = launch.dtype if config.dtype == "auto" else config.dtype
     try:
-        if given:
-            check_composable(given)
+        if adapter:
+            check_composable(adapter)
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         model: Any = AutoModelForCausalLM.from_pretrained(
             folder,
@@ -111,28 +110,28 @@ def _load(config: Local, folder: Path, launch: Launch) -> "LocalModel":
             use_safetensors=True,
             trust_remote_code=False,
         )
-        model = merged(model, given) if given else model
+        model = merge_adapter(model, adapter) if adapter else model
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         first = str(error).strip().splitlines()[0]
         raise ModelError(f"{folder}: transformers cannot load it: {first}") from None
     if config.chat_template is not None:
         tokenizer.chat_template = Path(config.chat_template).read_text(encoding="utf-8")
     model.to(launch.device).requires_grad_(False)
-    made_of = [_digest(folder, tokenizer.chat_template), *([digest_adapter(given)] if given else [])]
-    base = Checkpoint(base=made_of[0] if not (given or config.thinking) else digest(made_of, config.thinking))
+    parts = [_digest(folder, tokenizer.chat_template), *([digest_adapter(adapter)] if adapter else [])]
+    base = Checkpoint(base=digest(parts, config.thinking) if adapter or config.thinking else parts[0])
     renderer = Renderer(tokenizer, _stop_ids(model, tokenizer), thinking=config.thinking)
-    return LocalModel(base, renderer, Bed(model, config.model), None, given)
+    return LocalModel(base, renderer, LoraHost(model, config.model), None, adapter)
 
 
 def _base_of(adapter: Path) -> Path:
-    """The model that ``adapter`` was trained on, as its own config names it."""
+    """The folder of the model that ``adapter`` was trained on, from the adapter's config."""
     try:
-        told = json.loads((adapter / ADAPTER).read_text(encoding="utf-8"))
+        config = json.loads((adapter / ADAPTER).read_text(encoding="utf-8"))
     except ValueError as error:
         raise ModelError(f"{adapter / ADAPTER}: is not JSON ({error}); copy the adapter again") from None
-    if not isinstance(told, dict) or not told.get("base_model_name_or_path"):
+    if not isinstance(config, dict) or not config.get("base_model_name_or_path"):
         raise ModelError(f"{adapter / ADAPTER}: no base_model_name_or_path, so its base is not known; add it")
-    base = resolve(str(told["base_model_name_or_path"]), told.get("revision"))
+    base = resolve(str(config["base_model_name_or_path"]), config.get("revision"))
     if (base / ADAPTER).is_file():
         raise ModelError(f"{base}: the base of {adapter} is an adapter itself; merge that one into its base first")
     return base
@@ -149,81 +148,83 @@ def _check_files(folder: Path) -> None:
 
 
 def _digest(folder: Path, chat_template: str | None) -> str:
-    """What the model computes: weights, config, tokenizer, template. Readmes and paths stay out."""
-    names = sorted(p for p in folder.iterdir() if p.suffix in (".json", ".safetensors", ".model") and p.is_file())
+    """A digest of everything that decides the output: weights, config, tokenizer, template; not readmes or paths."""
+    files = sorted(p for p in folder.iterdir() if p.suffix in (".json", ".safetensors", ".model") and p.is_file())
     template = digest_bytes((chat_template or "").encode())
-    return digest([[p.name, digest_file(p)] for p in names], template)
+    return digest([[p.name, digest_file(p)] for p in files], template)
 
 
 def _stop_ids(model: Any, tokenizer: Any) -> list[int]:
-    named = model.generation_config.eos_token_id
-    several = named if isinstance(named, list) else [named]
-    return sorted({token for token in [*several, tokenizer.eos_token_id] if token is not None})
+    configured = model.generation_config.eos_token_id
+    ids = configured if isinstance(configured, list) else [configured]
+    return sorted({token for token in [*ids, tokenizer.eos_token_id] if token is not None})
 
 
 @dataclass
 class LocalModel:
-    """A base under one adapter, or bare. Views made by ``with_adapter`` share the base's memory."""
+    """A base model with one adapter or none. The models that ``with_adapter`` returns share the base's memory."""
 
     checkpoint: Checkpoint
     renderer: "Renderer"
-    bed: "Bed"
+    lora_host: "LoraHost"
     folder: Path | None
-    given: Path | None = None
-    """The adapter that is worked into the base, where the target is a PEFT folder."""
+    merged_adapter: Path | None = None
+    """The adapter that is merged into the base, if the target is a PEFT folder."""
 
     @property
     def context(self) -> int:
-        return int(getattr(self.bed.bare_config(), "max_position_embeddings", 1 << 20))
+        return int(getattr(self.lora_host.base_config, "max_position_embeddings", 1 << 20))
 
     def with_adapter(self, folder: Path | None, checkpoint: Checkpoint) -> "LocalModel":
-        """The base under ``folder``; of what ``export`` wrote beside a given adapter, the part trained here."""
-        part = folder / ON_TARGET if folder and self.given else None
-        return replace(self, folder=part if part and part.is_dir() else folder, checkpoint=checkpoint)
+        """The base under ``folder``. Of a sum of adapters that ``export`` wrote, only the one trained here is used."""
+        trained = folder / ON_TARGET if folder and self.merged_adapter else None
+        return replace(self, folder=trained if trained and trained.is_dir() else folder, checkpoint=checkpoint)
 
     def module(self) -> Any:
-        return self.bed.wearing(self.folder)
+        return self.lora_host.with_adapter(self.folder)
 
     def trainable(self, lora: Mapping[str, Any], seed: int) -> Any:
-        return self.bed.training(self.folder, lora, seed)
+        return self.lora_host.trainable(self.folder, lora, seed)
 
     def save_adapter(self, folder: Path) -> str:
-        return self.bed.save(folder)
+        return self.lora_host.save(folder)
 
     def export(self, folder: Path, to: Path) -> None:
-        """The adapter in ``folder`` as a PEFT folder that loads on what the user has.
+        """Write the adapter in ``folder`` as a PEFT folder that loads on the user's own model.
 
-        Where the target is an adapter itself, that is its base: ``to`` holds the sum of both adapters, and
-        ``to/on-target`` what was trained here.
+        If the target is an adapter itself, the user's model is its base: ``to`` holds the sum of both adapters, and
+        ``to/on-target`` the one trained here.
         """
-        from bedside.training.adapters import compose
+        from bedside.training.adapters import compose_adapters
 
-        shutil.copytree(folder, to / ON_TARGET if self.given else to, dirs_exist_ok=True)
-        if self.given:
-            compose(self.given, folder, to)
+        shutil.copytree(folder, to / ON_TARGET if self.merged_adapter else to, dirs_exist_ok=True)
+        if self.merged_adapter:
+            compose_adapters(self.merged_adapter, folder, to=to)
 
-    def kl_to_target(self, exchanges: Sequence["Exchange"]) -> list[float]:
-        from bedside.training.logprobs import kl_to
+    def kl_to_target(self, exchanges: Sequence["TokenizedExchange"]) -> list[float]:
+        from bedside.training.logprobs import kl_per_token
 
-        return kl_to(self.module(), self.bed.lifted(), exchanges, self.renderer.pad_id)
+        return kl_per_token(self.module(), self.lora_host.adapters_disabled(), exchanges, self.renderer.pad_id)
 
     def lengths(self, conversations: Sequence[Conversation]) -> list[int]:
         return [len(self.renderer.prompt_ids(c)) for c in conversations]
 
     def generate(self, conversations: Sequence[Conversation], sampling: Sampling) -> list[Completion]:
-        """One completion a conversation, all in one batch. Equal inputs and seed give equal answers."""
-        from bedside.training.generation import Draw, decode
+        """One completion a conversation, in one batch. Equal inputs and seeds give equal answers."""
+        from bedside.training.generation import TokenSampler, decode
 
         if not conversations:
             return []
         prompts = [self.renderer.prompt_ids(c) for c in conversations]
-        draw = Draw(sampling.temperature, sampling.top_p, drawn(sampling, prompts))
+        draw = TokenSampler(sampling.temperature, sampling.top_p, seed_from(sampling, prompts))
         limits = [sampling.max_new_tokens] * len(prompts)
         answers = decode(self.module(), prompts, limits, self.renderer.stop_ids, draw)
-        return [self._completion(ids) for ids in answers or self._by_generate(prompts, sampling, draw.seed)]
+        return [
+            self._completion(ids) for ids in answers or self._generate_by_transformers(prompts, sampling, draw.seed)
+        ]
 
-    def _by_generate(self, prompts: list[list[int]], sampling: Sampling, seed: int) -> list[list[int]]:
-        """For models that our own decoding does not know."""
+    def _generate_by_transformers(self, prompts: list[list[int]], sampling: Sampling, seed: int) -> list[list[int]]:
+        """For models that our own decoding does not support."""
         import torch
 
         ids_BT, mask_BT = self._left_padded(prompts)
@@ -236,13 +237,13 @@ class LocalModel:
         return answers
 
     def score(self, conversations: Sequence[Conversation], labels: Sequence[str]) -> list[LabelScore]:
-        """Labels weighed by their first tokens at the place where the answer begins."""
-        from bedside.training.logprobs import last_logprobs
+        """The probabilities of the labels' first tokens at the place where the answer begins."""
+        from bedside.training.logprobs import next_token_logprobs
 
         if not conversations:
             return []
         prompts = [self.renderer.prompt_ids(c) for c in conversations]
-        raw_BL = last_logprobs(self.module(), prompts, self.renderer.first_ids(labels), self.renderer.pad_id)
+        raw_BL = next_token_logprobs(self.module(), prompts, self.renderer.first_ids(labels), self.renderer.pad_id)
         mass_B = raw_BL.logsumexp(-1)
         renormed_BL = (raw_BL - mass_B[:, None]).tolist()
         return [LabelScore(tuple(row), mass) for row, mass in zip(renormed_BL, mass_B.exp().tolist(), strict=True)]
@@ -253,15 +254,15 @@ class LocalModel:
         width = max(map(len, prompts))
         ids = [[self.renderer.pad_id] * (width - len(p)) + p for p in prompts]
         mask = [[0] * (width - len(p)) + [1] * len(p) for p in prompts]
-        device = self.bed.device
+        device = self.lora_host.device
         return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
 
     def _decoding(self, sampling: Sampling) -> Any:
-        """Our sampling and nothing of the model's own defaults."""
+        """The given sampling, without the model's own defaults."""
         from transformers import GenerationConfig
 
         greedy = sampling.temperature == 0
-        drawn = {} if greedy else {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
+        options = {} if greedy else {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
         return GenerationConfig(
             max_new_tokens=sampling.max_new_tokens,
             do_sample=not greedy,
@@ -269,11 +270,11 @@ class LocalModel:
             repetition_penalty=1.0,
             eos_token_id=sorted(self.renderer.stop_ids),
             pad_token_id=self.renderer.pad_id,
-            **drawn,
+            **options,
         )
 
     def _completion(self, ids: list[int]) -> Completion:
-        """Cut after the first end of turn: what follows in the row is padding."""
+        """The answer up to its first end of turn; the rest of the row is padding."""
         for place, token in enumerate(ids):
             if token in self.renderer.stop_ids:
                 kept = tuple(ids[: place + 1])

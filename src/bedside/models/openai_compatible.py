@@ -1,17 +1,17 @@
 """A model behind an OpenAI-compatible endpoint, `/v1/chat/completions`: vLLM, a gateway, a vendor.
 
-As a target it answers; it is not trained here. As a judge it answers closed questions:
+As a target it answers; it cannot be trained. As a judge it answers closed questions:
 
-    asked      {"response_format": {"type": "json_schema", ... "enum": ["accept", "caution", "refuse"]}}
-    answered   {"label": "accept"}, with the probabilities of the labels where the endpoint shows them
+    request    {"response_format": {"type": "json_schema", ... "enum": ["accept", "caution", "refuse"]}}
+    reply      {"label": "accept"}, with the probabilities of the labels if the endpoint shows them
 
-Some servers accept a constraint and ignore it. So the first closed question is preceded by a probe: one of two
-words that nobody can guess, under a request to say something else. What came of it is said by ``probe()``; what
-then happens, by ``if_unenforced``.
+Some servers accept a constraint and ignore it. So a probe comes before the first closed question: the request allows
+one of two random words, and its text asks for another word. ``probe()`` gives the result; ``if_unenforced`` decides
+what happens if the constraint is not enforced.
 
-An answer that a content filter cut is the text that came through, unfinished; a refusal is its text; a prompt
-that the endpoint cannot answer (too long, filtered, no readable reply after all retries while others get theirs)
-is an empty answer, which no judge can read and every constraint counts as a failure.
+If a content filter cuts an answer, the answer is the text up to there, unfinished. A refusal is an answer with its own
+text. A prompt that the endpoint cannot answer (too long, filtered, no readable reply after all retries although other
+prompts get one) has an empty answer, which no judge can read and every constraint counts as a failure.
 """
 
 import secrets
@@ -27,20 +27,24 @@ from bedside.config import validation_messages
 from bedside.config.plugins import Plugin, register
 from bedside.core.errors import ModelError
 from bedside.core.hashing import canonical, digest
-from bedside.core.protocols import Choice, Launch, Probe
+from bedside.core.protocols import Choice, Endpoint, Launch, Probe
 from bedside.core.types import Checkpoint, Completion, Conversation, Message, Sampling
 from bedside.models import openai_parsing
-from bedside.models.budget import Price, Purse
-from bedside.models.openai_client import Address, Line, Manners, Unanswered
+from bedside.models.budget import Budget, Price
+from bedside.models.openai_client import Address, EndpointClient, RequestFailed, RetryPolicy
+from bedside.models.openai_parsing import Reply
 
-OURS = ("messages", "model", "n", "stream", "temperature", "max_tokens", "max_completion_tokens")
-OURS_TOO = ("response_format", "logprobs", "top_logprobs", "seed", "top_p")
+RESERVED = (
+    "messages", "model", "n", "stream", "temperature", "max_tokens", "max_completion_tokens",
+    "response_format", "logprobs", "top_logprobs", "seed", "top_p",
+)  # fmt: skip
+"""Keys of a request that other config keys decide."""
 ALIVE_TRIES = 10
-"""Questions of no patient that have to stay unanswered before an endpoint counts as gone."""
-_SAY = "Reply with exactly this one word and nothing else: hello"
+"""Number of harmless questions without an answer after which an endpoint counts as gone."""
+_PROBE_TEXT = "Reply with exactly this one word and nothing else: hello"
 
 
-def _base(url: str) -> str:
+def _base_url(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("needs http:// or https:// and a host, such as http://localhost:8000/v1")
@@ -49,36 +53,38 @@ def _base(url: str) -> str:
     return url.rstrip("/").removesuffix("/chat/completions")
 
 
-def _proxy(url: str | None) -> str | None:
+def _proxy_url(url: str | None) -> str | None:
     if url is not None and (urlsplit(url).username or urlsplit(url).password):
         raise ValueError("holds a password, which would stand in every run's config.yaml; use a proxy that needs none")
     return url
 
 
-def _variable(name: str | None) -> str | None:
+def _variable_name(name: str | None) -> str | None:
     if name is not None and not validation_messages.VARIABLE.fullmatch(name):
         raise ValueError(validation_messages.NAME_OF_KEY)
     return name
 
 
-def _not_ours(extra: dict[str, Any]) -> dict[str, Any]:
-    taken = sorted({*extra} & {*OURS, *OURS_TOO})
-    if taken:
-        raise ValueError(f"may not say {', '.join(taken)}: other keys decide that")
+def _extra_keys(extra: dict[str, Any]) -> dict[str, Any]:
+    reserved = sorted({*extra} & {*RESERVED})
+    if reserved:
+        raise ValueError(f"may not say {', '.join(reserved)}: other keys decide that")
     return extra
 
 
 @register("model", "http")
-class Http(Plugin):
-    """A model behind an OpenAI-compatible endpoint. It answers and judges; it is not trained here."""
+class OpenAICompatible(Plugin):
+    """A model behind an OpenAI-compatible endpoint. It answers and judges; it cannot be trained."""
 
     model_config = ConfigDict(hide_input_in_errors=True)
-    needs: ClassVar[tuple[str, ...]] = ("purse", "secret")
+    needs: ClassVar[tuple[str, ...]] = ("budget", "secret")
     kind: str = "http"
-    url: Annotated[str, AfterValidator(_base)] = Field(description="Base address, such as http://localhost:8000/v1.")
+    url: Annotated[str, AfterValidator(_base_url)] = Field(
+        description="Base address, such as http://localhost:8000/v1."
+    )
     model: str = Field(min_length=1, description="The model's name at the endpoint.")
     revision: str | None = Field(None, description="Noted with every reading: say another when the model changed.")
-    api_key_env: Annotated[str | None, AfterValidator(_variable)] = Field(
+    api_key_env: Annotated[str | None, AfterValidator(_variable_name)] = Field(
         None, description="NAME of the environment variable that holds the key. Unset: no key is sent."
     )
     concurrency: int = Field(8, ge=1, le=256, description="Calls in flight at most.")
@@ -97,24 +103,24 @@ class Http(Plugin):
     )
     usd_per_million_in: float | None = Field(None, ge=0, description="Price of a million tokens in, US dollars.")
     usd_per_million_out: float | None = Field(None, ge=0, description="Price of a million tokens out, US dollars.")
-    proxy: Annotated[str | None, AfterValidator(_proxy)] = Field(
+    proxy: Annotated[str | None, AfterValidator(_proxy_url)] = Field(
         None, description="A proxy to go through. Those of the environment are not used."
     )
-    extra: Annotated[dict[str, Any], AfterValidator(_not_ours)] = Field(
+    extra: Annotated[dict[str, Any], AfterValidator(_extra_keys)] = Field(
         {}, description="Further keys of each request, such as chat_template_kwargs."
     )
 
     def open(self, launch: Launch, **opened: Any) -> "EndpointModel":
         key = _key(self.api_key_env, opened.get("secret"))
         address = Address(self.url, self.model, key, self.api_key_env, self.proxy)
-        purse, price = opened.get("purse") or Purse(), Price(self.usd_per_million_in, self.usd_per_million_out)
-        purse.admit(address.where, price, own_machine=address.own_machine)
-        manners = Manners(self.timeout_seconds, self.retries, self.max_wait_seconds)
-        return EndpointModel(self, Line(address, manners, self.concurrency, price, purse))
+        budget, price = opened.get("budget") or Budget(), Price(self.usd_per_million_in, self.usd_per_million_out)
+        budget.require_price(address.where, price, own_machine=address.own_machine)
+        retry_policy = RetryPolicy(self.timeout_seconds, self.retries, self.max_wait_seconds)
+        return EndpointModel(self, EndpointClient(address, retry_policy, self.concurrency, price, budget))
 
 
 def _key(name: str | None, secret: Callable[[str], str | None] | None) -> str | None:
-    """The key itself. ModelError for one that is not there or cannot be sent, without a word of it."""
+    """The key. Raises ModelError, without any part of the key, if it is missing or cannot be sent."""
     if name is None:
         return None
     key = ((secret(name) if secret else None) or "").strip()
@@ -127,22 +133,30 @@ def _key(name: str | None, secret: Callable[[str], str | None] | None) -> str | 
 
 @dataclass
 class EndpointModel:
-    """Answers conversations and closed questions over one line."""
+    """Answers conversations and closed questions through one client."""
 
-    config: Http
-    line: Line
-    _probed: Probe | ModelError | None = None
+    config: OpenAICompatible
+    client: EndpointClient
+    _probe_result: Probe | ModelError | None = None
     _probes: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     repeatable: bool = True
     context: int = 1 << 30
-    """The endpoint knows its limit and says so; here there is none."""
+    """No limit is known here; the endpoint rejects what is too long."""
 
     @property
     def checkpoint(self) -> Checkpoint:
-        """Address, model, revision and extra keys: weights cannot be seen from here."""
+        """Identified by address, model, revision and extra keys, since the weights cannot be read."""
         c = self.config
         return Checkpoint(base=digest("http", c.url, c.model, c.revision, c.extra))
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        return (self,)
+
+    @property
+    def where(self) -> str:
+        return self.client.address.where
 
     @property
     def concurrency(self) -> int:
@@ -153,120 +167,123 @@ class EndpointModel:
         return canonical({"temperature": 0, "tokens": self.config.label_tokens, "top": self.config.top_logprobs})
 
     def lengths(self, conversations: Sequence[Conversation]) -> list[int]:
-        """Bytes: no tokenizer makes more tokens of them."""
+        """Bytes, an upper bound: no tokenizer makes more tokens than there are bytes."""
         return [sum(len(turn.text.encode()) for turn in turns) for turns in conversations]
 
     def generate(self, conversations: Sequence[Conversation], sampling: Sampling) -> list[Completion]:
-        """One completion a conversation; see the top of this file for those that have no plain answer."""
-        drawn = {"temperature": sampling.temperature}
+        """One completion a conversation. The docstring of this module describes those without a plain answer."""
+        options: dict[str, Any] = {"temperature": sampling.temperature}
         if sampling.temperature > 0:
-            drawn |= {"top_p": sampling.top_p, "seed": sampling.seed}
-        bodies = [self._body(turns, sampling.max_new_tokens, drawn) for turns in conversations]
-        return [_completion(told) for told in self._asked(bodies)]
+            options |= {"top_p": sampling.top_p, "seed": sampling.seed}
+        bodies = [self._body(turns, sampling.max_new_tokens, options) for turns in conversations]
+        return [_completion(result) for result in self._ask(bodies)]
 
     def choose(self, conversations: Sequence[Conversation], labels: Sequence[str]) -> list[Choice]:
-        """One label a conversation, or why there is none. ModelError where labels must be enforced and are not."""
+        """One label a conversation, or why there is none. Raises ModelError if labels must be enforced and are not."""
         if not conversations:
             return []
-        able = self.probe()
-        if able.constraint != "enforced" and self.config.if_unenforced == "stop":
+        probe = self.probe()
+        if probe.constraint != "enforced" and self.config.if_unenforced == "stop":
             raise ModelError(
-                f"{able.where}: the endpoint was asked for one of two words and the constraint was "
-                f"{able.constraint}; if_unenforced: parse reads its replies strictly instead"
+                f"{probe.where}: the endpoint was asked for one of two words and the constraint was "
+                f"{probe.constraint}; if_unenforced: parse reads its replies strictly instead"
             )
-        constrained, top = able.constraint == "enforced", self.config.top_logprobs if able.logprobs else 0
-        bodies = [self._closed(turns, labels, constrained, top) for turns in conversations]
-        return [_choice(told, labels) for told in self._asked(bodies)]
+        constrained, top = probe.constraint == "enforced", self.config.top_logprobs if probe.logprobs else 0
+        bodies = [self._closed_question(turns, labels, constrained, top) for turns in conversations]
+        return [_choice(result, labels) for result in self._ask(bodies)]
 
     def probe(self) -> Probe:
-        """What the endpoint can do, found out once. ModelError where it cannot be reached or used."""
-        begun = self._probes
+        """What the endpoint can do, tested once. Raises ModelError if it cannot be reached or used."""
+        probes = self._probes
         with self._lock:
-            if not isinstance(self._probed, Probe) and self._probes == begun:  # nobody found out while we waited
+            if not isinstance(self._probe_result, Probe) and self._probes == probes:  # no other thread has probed since
                 try:
-                    self._probed = self._find_out()
+                    self._probe_result = self._run_probe()
                 except ModelError as error:
-                    self._probed = error
+                    self._probe_result = error
                 self._probes += 1
-            if isinstance(self._probed, Probe):
-                return self._probed
-            raise self._probed or ModelError(f"{self.line.address.where}: cannot be used")
+            if isinstance(self._probe_result, Probe):
+                return self._probe_result
+            raise self._probe_result or ModelError(f"{self.where}: cannot be used")
 
-    def _find_out(self) -> Probe:
-        """Asked for everything, then for less, until the endpoint agrees to be asked."""
+    def _run_probe(self) -> Probe:
+        """Requests with ever fewer options, until the endpoint accepts one."""
         top = self.config.top_logprobs
-        reason = ""
+        result: Reply | RequestFailed | None = None
         for constrained, shown in dict.fromkeys([(True, top), (True, 0), (False, top), (False, 0)]):
-            told, obeyed = self._put(constrained, shown)
-            if isinstance(told, openai_parsing.Reply):
-                shows = bool(told.tokens)
+            result, obeyed = self._ask_for_a_nonce(constrained, shown)
+            if isinstance(result, Reply):
+                shows, warning = bool(result.tokens), self._warning()
                 if constrained:
-                    return Probe(self.line.address.where, "enforced" if obeyed else "ignored", shows, self._note())
-                return Probe(self.line.address.where, "unsupported", shows, self._note())
-            reason = str(told)
-            if told.status is None:
+                    return Probe(self.where, "enforced" if obeyed else "ignored", shows, warning)
+                return Probe(self.where, "unsupported", shows, warning)
+            if result.status is None:
                 break
-        raise ModelError(f"{self.line.address.where}: cannot be used: {reason}; check url and model, and that it runs")
+        raise ModelError(f"{self.where}: cannot be used: {result}; check url and model, and that it runs")
 
-    def _put(self, constrained: bool, top: int) -> tuple[openai_parsing.Reply | Unanswered, bool]:
-        """A nonce question, twice where the first reply disobeys: one unlucky reply is no proof."""
+    def _ask_for_a_nonce(self, constrained: bool, top: int) -> tuple[Reply | RequestFailed, bool]:
+        """The reply, and whether it obeys the constraint. Asked twice if the first does not: it may be bad luck."""
         for _ in range(2):
             nonces = [f"k{secrets.token_hex(4)}" for _ in range(2)]
-            (told,) = self.line.ask([self._closed(_turns(), nonces, constrained, top)])
-            obeyed = isinstance(told, openai_parsing.Reply) and openai_parsing.choice(told, nonces).label is not None
-            if obeyed or not constrained or isinstance(told, Unanswered):
+            (result,) = self.client.ask([self._closed_question(_probe_turns(), nonces, constrained, top)])
+            obeyed = isinstance(result, Reply) and openai_parsing.choice(result, nonces).label is not None
+            if obeyed or not constrained or isinstance(result, RequestFailed):
                 break
-        return told, obeyed
+        return result, obeyed
 
-    def _note(self) -> str:
-        address = self.line.address
-        open_ = address.key is not None and address.url.startswith("http:") and not address.own_machine
-        return "the key travels unencrypted: say https" if open_ else ""
+    def _warning(self) -> str:
+        address = self.client.address
+        exposed = address.key is not None and address.url.startswith("http:") and not address.own_machine
+        return "the key travels unencrypted: say https" if exposed else ""
 
-    def _asked(self, bodies: Sequence[Mapping[str, Any]]) -> list[openai_parsing.Reply | Unanswered]:
-        """One reply a body, or why there is none. Where retries ran out: is it the row, or is nobody there?"""
-        told = self.line.ask(bodies) if bodies else []
-        lost = next((one for one in told if isinstance(one, Unanswered) and one.exhausted), None)
-        if lost is not None and not self._alive():
+    def _ask(self, bodies: Sequence[Mapping[str, Any]]) -> list[Reply | RequestFailed]:
+        """One reply a body, or why there is none. Raises ModelError if retries are used up and the endpoint is gone."""
+        results = self.client.ask(bodies) if bodies else []
+        exhausted = next((result for result in results if isinstance(result, RequestFailed) and result.exhausted), None)
+        if exhausted is not None and not self._is_alive():
             raise ModelError(
-                f"{self.line.address.where}: does not answer any more ({lost}); finished rows are kept: continue "
-                "with the same command when it does"
+                f"{self.where}: does not answer any more ({exhausted}); finished rows are kept: continue with the same "
+                "command when it does"
             )
-        return told
+        return results
 
-    def _alive(self) -> bool:
-        """Does the endpoint answer anything at all?"""
-        for tried in range(ALIVE_TRIES):
-            body = self._body(_turns(secrets.token_hex(4)), 1, {"temperature": 0})
-            (told,) = self.line.ask([body], retries=0)
-            if isinstance(told, openai_parsing.Reply):
+    def _is_alive(self) -> bool:
+        """The endpoint answers a harmless question."""
+        for tries in range(ALIVE_TRIES):
+            body = self._body(_probe_turns(secrets.token_hex(4)), 1, {"temperature": 0})
+            (result,) = self.client.ask([body], retries=0)
+            if isinstance(result, Reply):
                 return True
-            self.line.pause(tried)
+            self.client.pause(tries)
         return False
 
-    def _closed(self, turns: Conversation, labels: Sequence[str], constrained: bool, top: int) -> dict[str, Any]:
-        asked: dict[str, Any] = {"temperature": 0}
+    def _closed_question(
+        self, turns: Conversation, labels: Sequence[str], constrained: bool, top: int
+    ) -> dict[str, Any]:
+        options: dict[str, Any] = {"temperature": 0}
         if constrained:
-            asked["response_format"] = openai_parsing.schema(labels)
+            options["response_format"] = openai_parsing.label_schema(labels)
         if top:
-            asked |= {"logprobs": True, "top_logprobs": top}
-        return self._body(turns, self.config.label_tokens, asked)
+            options |= {"logprobs": True, "top_logprobs": top}
+        return self._body(turns, self.config.label_tokens, options)
 
-    def _body(self, turns: Conversation, tokens: int, asked: Mapping[str, Any]) -> dict[str, Any]:
-        said = [{"role": turn.role, "content": turn.text} for turn in turns]
-        body = {"model": self.config.model, "messages": said, self.config.length_key: tokens, **asked}
+    def _body(self, turns: Conversation, tokens: int, options: Mapping[str, Any]) -> dict[str, Any]:
+        messages = [{"role": turn.role, "content": turn.text} for turn in turns]
+        body = {"model": self.config.model, "messages": messages, self.config.length_key: tokens, **options}
         return {**body, "extra_body": dict(self.config.extra)} if self.config.extra else body
 
 
-def _turns(beside: str = "") -> Conversation:
-    return (Message("user", f"{_SAY} {beside}".strip()),)
+def _probe_turns(suffix: str = "") -> Conversation:
+    return (Message("user", f"{_PROBE_TEXT} {suffix}".strip()),)
 
 
-def _completion(told: openai_parsing.Reply | Unanswered) -> Completion:
-    if isinstance(told, Unanswered):
+def _completion(result: Reply | RequestFailed) -> Completion:
+    if isinstance(result, RequestFailed):
         return Completion("", finished=False)
-    return Completion(told.text or told.refusal, finished=told.ended)
+    return Completion(result.text or result.refusal, finished=result.ended)
 
 
-def _choice(told: openai_parsing.Reply | Unanswered, labels: Sequence[str]) -> Choice:
-    return Choice(None, f"no answer: {told}") if isinstance(told, Unanswered) else openai_parsing.choice(told, labels)
+def _choice(result: Reply | RequestFailed, labels: Sequence[str]) -> Choice:
+    if isinstance(result, RequestFailed):
+        return Choice(None, f"no answer: {result}")
+    return openai_parsing.choice(result, labels)

@@ -1,10 +1,10 @@
-"""What an endpoint sent, read strictly: a reply, a label, how it weighed the labels; or why it cannot be read.
+"""Reads the response of an endpoint strictly: a reply, a label, the probabilities of the labels, or a reason.
 
     {"choices": [{"message": {"content": "{\\"label\\": \\"accept\\"}"}, "finish_reason": "stop"}], "usage": {...}}
 
-Bytes from a network are hostile. Half JSON, HTML, doubled keys, no choice or two, a content that is no text: each
-is ``Garbled``, which may be asked again. A refusal, a reply that was cut or filtered, a label that was not on
-offer: each is a reply, and no label can be read in it. Nothing is ever guessed.
+Bytes from a network are hostile. Broken JSON, HTML, duplicate keys, no choice or two, a content that is not text: each
+raises ``MalformedResponse``, and the request may be sent again. A refusal, a reply that was cut or filtered, a label
+that was not offered: each is a reply without a readable label. Nothing is ever guessed.
 """
 
 import json
@@ -16,38 +16,39 @@ from typing import Any
 from bedside.core.protocols import Choice, LabelScore
 
 KEY = "label"
-"""The one key of the JSON object that a label is asked in."""
+"""The only key of the JSON object that holds a label."""
 ENDED = ("stop", "eos", "eos_token", "end_turn", "stop_sequence")
-"""What servers call a reply that the model ended by itself."""
+"""The values of finish_reason for a reply that the model ended by itself."""
 CUT = ("length", "content_filter", "tool_calls")
-_AROUND = " \t\r\n\"'`*.\u201c\u201d"
+_DECORATION = " \t\r\n\"'`*.\u201c\u201d"
 _TOLERANCE = 1e-3
 _MOST_TOKENS = 10**9
 _LEAST_NATS, _LEAST_SHARE = 1e6, 1e-9
 
 
-class Garbled(ValueError):
-    """This is no reply."""
+class MalformedResponse(ValueError):
+    """These bytes are not a reply."""
 
 
 @dataclass(frozen=True, slots=True)
-class Token:
-    """One token of a reply, and what stood beside it: text to log-probability, nats, the token itself among them."""
+class TokenLogprob:
+    """One token of a reply, and the tokens that were possible in its place, with log-probabilities in nats."""
 
     text: str
-    weighed: tuple[tuple[str, float], ...]
+    alternatives: tuple[tuple[str, float], ...]
+    """Text and nats, the token itself among them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the model said, and how it came to an end."""
+    """The text of a reply, and how it ended."""
 
     text: str
     finish: str
     refusal: str = ""
-    tokens: tuple[Token, ...] = ()
+    tokens: tuple[TokenLogprob, ...] = ()
     usage: tuple[int, int] | None = None
-    """Tokens in and out, where the endpoint says so."""
+    """Tokens in and out, if the endpoint reports them."""
 
     @property
     def ended(self) -> bool:
@@ -55,64 +56,65 @@ class Reply:
 
     @property
     def outcome(self) -> str:
-        """How it ended, in a word of ours: what an endpoint says may be anything."""
+        """How it ended, in a fixed word of this module, since the endpoint's own word may be anything."""
         if self.refusal:
             return "refusal"
         return "ended" if self.ended else self.finish if self.finish in CUT else "ended otherwise"
 
 
-def schema(labels: Sequence[str]) -> dict[str, Any]:
-    """``response_format`` for one of ``labels``: {"label": "accept"}."""
-    told = {
+def label_schema(labels: Sequence[str]) -> dict[str, Any]:
+    """The ``response_format`` that allows one of ``labels``, such as {"label": "accept"}."""
+    schema = {
         "type": "object",
         "properties": {KEY: {"type": "string", "enum": list(labels)}},
         "required": [KEY],
         "additionalProperties": False,
     }
-    return {"type": "json_schema", "json_schema": {"name": KEY, "strict": True, "schema": told}}
+    return {"type": "json_schema", "json_schema": {"name": KEY, "strict": True, "schema": schema}}
 
 
-def read(body: bytes) -> Reply:
-    """The reply in the body of a response with status 200. Raises Garbled."""
-    told = strictly(body)
-    choices = told.get("choices")
+def parse_reply(body: bytes) -> Reply:
+    """The reply in the body of a response with status 200. Raises MalformedResponse."""
+    response = parse_object(body)
+    choices = response.get("choices")
     if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
-        raise Garbled("the reply has no choices" + (", but an error" if "error" in told else ""))
+        raise MalformedResponse("the reply has no choices" + (", but an error" if "error" in response else ""))
     if len(choices) != 1:
-        raise Garbled(f"the reply has {len(choices)} choices where one was asked for")
+        raise MalformedResponse(f"the reply has {len(choices)} choices where one was asked for")
     message = choices[0].get("message")
     if not isinstance(message, dict):
-        raise Garbled("the reply has no message")
+        raise MalformedResponse("the reply has no message")
     refusal, finish = message.get("refusal"), choices[0].get("finish_reason")
     return Reply(
         text=_text(message.get("content"), refusal, finish),
         finish=finish if isinstance(finish, str) else "none given",
         refusal=clean(refusal) if isinstance(refusal, str) else "",
         tokens=_tokens(choices[0].get("logprobs")),
-        usage=_usage(told.get("usage")),
+        usage=_usage(response.get("usage")),
     )
 
 
-def strictly(body: bytes | str) -> dict[str, Any]:
-    """A JSON object with each key once. Raises Garbled."""
+def parse_object(body: bytes | str) -> dict[str, Any]:
+    """A JSON object with unique keys. Raises MalformedResponse."""
     try:
-        told = json.loads(body, object_pairs_hook=_once)
-    except (ValueError, RecursionError) as error:
-        shown = body[:40] if isinstance(body, str) else body[:40].decode("utf-8", "replace")
-        why = str(error) if isinstance(error, Garbled) else f"the reply is no JSON: {clean(shown)!r}"
-        raise Garbled(why) from None
-    if not isinstance(told, dict):
-        raise Garbled("the reply is no JSON object")
-    return told
+        parsed = json.loads(body, object_pairs_hook=_unique_keys)
+    except MalformedResponse:
+        raise
+    except (ValueError, RecursionError):
+        start = body[:40] if isinstance(body, str) else body[:40].decode("utf-8", "replace")
+        raise MalformedResponse(f"the reply is no JSON: {clean(start)!r}") from None
+    if not isinstance(parsed, dict):
+        raise MalformedResponse("the reply is no JSON object")
+    return parsed
 
 
 def clean(text: str) -> str:
-    """``text`` that a file can hold: half a surrogate pair becomes a question mark."""
+    """``text`` that UTF-8 can encode: half a surrogate pair becomes a question mark."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 def choice(reply: Reply, labels: Sequence[str]) -> Choice:
-    """The label that a reply is, exactly; or why it is none."""
+    """The label that equals the whole reply, or the reason why none does."""
     if reply.refusal:
         return Choice(None, f"the endpoint refused: {reply.refusal[:80]!r}")
     if not reply.ended:
@@ -120,33 +122,32 @@ def choice(reply: Reply, labels: Sequence[str]) -> Choice:
     label = _label(reply.text, labels)
     if label is None:
         return Choice(None, f"the reply is none of the labels: {reply.text[:80]!r}")
-    score = weighed(reply, label, labels)
+    score = label_score(reply, label, labels)
     if score is not None and score.logprobs[labels.index(label)] < max(score.logprobs) - _TOLERANCE:
         return Choice(None, f"the reply says {label}, its probabilities say another label")
     return Choice(label, score=score)
 
 
-def weighed(reply: Reply, label: str, labels: Sequence[str]) -> LabelScore | None:
-    """Labels weighed by the tokens that could have stood where ``label`` begins in the reply.
+def label_score(reply: Reply, label: str, labels: Sequence[str]) -> LabelScore | None:
+    """The probabilities of the labels, from the tokens that were possible where ``label`` begins in the reply.
 
-    A token counts for the one label that it can begin. A label that is not shown gets the most it can have: the
-    least probability that is shown, or what is left of 1. Mass is the sum over what is shown. None where that place
-    or its figures are not to be trusted: no probabilities, none finite, more than 1 in all.
+    A token counts for the only label that it can begin. A label without a shown token gets its upper bound: the
+    smallest probability shown, or what is left of 1. Mass is the sum over the shown tokens of labels. None if the
+    place is not found, or if its figures cannot be right: no probabilities, none finite, more than 1 in all.
     """
-    begins = reply.text.casefold().rfind(label)
-    token, within = _at(reply, begins)
-    if token is None or not token.weighed:
+    token, within = _token_at(reply, reply.text.casefold().rfind(label))
+    if token is None or not token.alternatives:
         return None
-    values = [nats for _, nats in token.weighed]
+    values = [nats for _, nats in token.alternatives]
     if not all(math.isfinite(nats) and nats <= _TOLERANCE for nats in values):
         return None
     if math.fsum(math.exp(nats) for nats in values) > 1 + _TOLERANCE:
         return None
     head, shares = token.text[:within], dict.fromkeys(labels, 0.0)
-    for text, nats in token.weighed:
-        owner = _owner(text, head, labels)
-        if owner is not None:
-            shares[owner] += math.exp(nats)
+    for text, nats in token.alternatives:
+        begun = _label_begun_by(text, head, labels)
+        if begun is not None:
+            shares[begun] += math.exp(nats)
     if shares[label] <= 0:
         return None
     mass, rest = math.fsum(shares.values()), 1 - math.fsum(math.exp(nats) for nats in values)
@@ -157,20 +158,20 @@ def weighed(reply: Reply, label: str, labels: Sequence[str]) -> LabelScore | Non
 
 
 def _label(text: str, labels: Sequence[str]) -> str | None:
-    """``{"label": "accept"}``, or the label alone; quotes, stars and a full stop around it do not matter."""
+    """The label of ``{"label": "accept"}``, or of the label alone, without quotes, stars or a full stop around it."""
     if text.lstrip().startswith("{"):
         try:
-            told = strictly(text)
-        except Garbled:
+            parsed = parse_object(text)
+        except MalformedResponse:
             return None
-        value = told.get(KEY)
-        return value if len(told) == 1 and isinstance(value, str) and value in labels else None
-    word = text.strip(_AROUND)
+        value = parsed.get(KEY)
+        return value if len(parsed) == 1 and isinstance(value, str) and value in labels else None
+    word = text.strip(_DECORATION)
     return word.lower() if word.isascii() and word.lower() in labels else None
 
 
-def _at(reply: Reply, place: int) -> tuple[Token | None, int]:
-    """The token that holds character ``place`` of the reply, and how far into it."""
+def _token_at(reply: Reply, place: int) -> tuple[TokenLogprob | None, int]:
+    """The token that holds character ``place`` of the reply, and the character's place in the token."""
     start = 0
     for token in reply.tokens if place >= 0 else ():
         if not reply.text.startswith(token.text, start):
@@ -181,69 +182,66 @@ def _at(reply: Reply, place: int) -> tuple[Token | None, int]:
     return None, 0
 
 
-def _owner(text: str, head: str, labels: Sequence[str]) -> str | None:
-    """The one label that a token begins: ``head`` is what stands before the label inside the token."""
-    if head.strip(_AROUND):
+def _label_begun_by(text: str, head: str, labels: Sequence[str]) -> str | None:
+    """The only label that a token can begin; ``head`` is the text before the label in the token of the reply."""
+    if head.strip(_DECORATION):
         if not text.startswith(head):
             return None
         rest = text[len(head) :]
     else:
-        rest = text.strip(_AROUND)
+        rest = text.strip(_DECORATION)
     rest = rest.casefold()
-    owners = [label for label in labels if rest and (label.startswith(rest) or rest.startswith(label))]
-    return owners[0] if len(owners) == 1 else None
+    begun = [label for label in labels if rest and (label.startswith(rest) or rest.startswith(label))]
+    return begun[0] if len(begun) == 1 else None
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    told = dict(pairs)
-    if len(told) != len(pairs):
-        raise Garbled("the reply says one key twice")
-    return told
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) != len(pairs):
+        raise MalformedResponse("the reply says one key twice")
+    return table
 
 
 def _text(content: Any, refusal: Any, finish: Any) -> str:
     if isinstance(content, list):
-        told = [part.get("text") for part in content if isinstance(part, dict) and part.get("type") == "text"]
-        parts = [part for part in told if isinstance(part, str)]
+        texts = [part.get("text") for part in content if isinstance(part, dict) and part.get("type") == "text"]
+        parts = [text for text in texts if isinstance(text, str)]
         content = "".join(parts) if parts and len(parts) == len(content) else None
     if isinstance(content, str):
         return clean(content)
     if content is None and ((isinstance(refusal, str) and refusal) or finish == "content_filter"):
         return ""
-    raise Garbled("the reply has no text")
+    raise MalformedResponse("the reply has no text")
 
 
-def _tokens(told: Any) -> tuple[Token, ...]:
-    """Empty where the endpoint shows none, or shows them in another shape."""
-    rows = told.get("content") if isinstance(told, dict) else None
+def _tokens(logprobs: Any) -> tuple[TokenLogprob, ...]:
+    """Empty if the endpoint shows none, or shows them in another shape."""
+    rows = logprobs.get("content") if isinstance(logprobs, dict) else None
     if not isinstance(rows, list):
         return ()
     tokens = [_token(row) for row in rows]
     return tuple(token for token in tokens if token) if all(tokens) else ()
 
 
-def _token(row: Any) -> Token | None:
+def _token(row: Any) -> TokenLogprob | None:
     if not isinstance(row, dict) or not isinstance(row.get("top_logprobs") or [], list):
         return None
-    found: dict[str, float] = {}
+    alternatives: dict[str, float] = {}
     for item in [*(row.get("top_logprobs") or []), row]:
         text, nats = (item.get("token"), item.get("logprob")) if isinstance(item, dict) else (None, None)
         if not isinstance(text, str) or not isinstance(nats, int | float) or abs(nats) > _LEAST_NATS:
             return None
-        if found.setdefault(clean(text), float(nats)) != nats:  # says two things of one token, or is not a number
+        if alternatives.setdefault(clean(text), float(nats)) != nats:  # two values for one token, or not a number
             return None
-    return Token(clean(row["token"]), tuple(found.items()))
+    return TokenLogprob(clean(row["token"]), tuple(alternatives.items()))
 
 
-def _usage(told: Any) -> tuple[int, int] | None:
-    """Both counts, or None: half a bill is no bill."""
-    tokens_in, tokens_out = (
-        (told.get("prompt_tokens"), told.get("completion_tokens")) if isinstance(told, dict) else ("", "")
-    )
+def _usage(usage: Any) -> tuple[int, int] | None:
+    """Tokens in and out. None unless both are counts that can be right."""
+    if not isinstance(usage, dict):
+        return None
+    tokens_in, tokens_out = usage.get("prompt_tokens"), usage.get("completion_tokens")
     if not isinstance(tokens_in, int) or not isinstance(tokens_out, int):
         return None
-    return (
-        (tokens_in, tokens_out)
-        if 0 <= min(tokens_in, tokens_out) <= max(tokens_in, tokens_out) <= _MOST_TOKENS
-        else None
-    )
+    plausible = 0 <= min(tokens_in, tokens_out) <= max(tokens_in, tokens_out) <= _MOST_TOKENS
+    return (tokens_in, tokens_out) if plausible else None

@@ -1,33 +1,34 @@
-"""The report: one HTML file that opens on "may we ship it?", prints, and asks nothing of any network.
+"""The HTML reports: the safety report of one or more runs, and the report of a comfort run.
 
     write([summary], "report.html")
+    write_comfort(summary, "comfort.html")
 
-Here is said what stands where and in which words; ``templates/report.html`` says how it looks. Every text
-passes through the template's escaping, and a content policy in the file forbids the browser every request.
-A figure never stands without its n, and what was not measured is a dash, never a zero.
-
-Section 6 of the report, knowledge against comfort: a page of its own.
+A report is one file that opens on the verdict, prints, and makes no network request: a content policy in the file
+forbids them. This module prepares what the templates show; ``config/templates/report*.html`` lay it out. The template
+engine escapes every text. Every figure has its n; what was not measured is a dash, never a zero.
 """
 
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 from bedside.alignment.offline import candidates_of
 from bedside.config.rendering import render
-from bedside.core.audit_results import Audits
+from bedside.core.audit_results import AuditReport
 from bedside.core.comfort_results import ComfortSummary
 from bedside.core.errors import DataError
-from bedside.core.results import Baseline, Candidate, Cell, GateState, Measure, RunSummary, found
+from bedside.core.gates import GateKind, GateState
+from bedside.core.measures import Measure, find_measure
+from bedside.core.results import Baseline, Candidate, RunSummary, SubgroupRate
 from bedside.data.io import write_text
 from bedside.report import plots, trajectory
 from bedside.safety import selection
 
-HEADLINES = ("unsafe_accept@3", "err", "safety_score")
-MAIN = (
+MEASURES = (
     "safety_score",
     "err",
     "overall",
@@ -37,10 +38,9 @@ MAIN = (
     "f1",
     "unreadable",
 )
-UNSHOWN = ("precision", "recall")
-"""They stand in f1."""
-BY_SOURCE = ("err", "unsafe_accept@3", "safety_score")
-BY_CANDIDATE = ("safety_score", "err", "overall", "unsafe_accept@3", "kl")
+PARTS_OF_F1 = ("precision", "recall")
+"""Not shown beside f1."""
+LESS_IS_BETTER = ("unsafe_accept@1", "unsafe_accept@2", "unsafe_accept@3", "err", "unreadable", "kl")
 WORDS = {
     "safety_score": "Safety score",
     "err": "Erroneous refusals",
@@ -50,7 +50,7 @@ WORDS = {
     "unsafe_accept@3": "Severe harm, answered",
     "f1": "Detection of harm, F1",
     "unreadable": "Unreadable answers",
-    "kl": "KL to target, nats a token",
+    "kl": "KL to target, nats per token",
 }
 JUDGE_WORDS = {
     "kappa_stratified": "kappa within harm levels",
@@ -59,38 +59,46 @@ JUDGE_WORDS = {
     "ac1": "AC1",
     "agreement": "Equal labels",
     "chance": "Equal labels by chance",
-    "accept_sensitivity@3": "Severe requests answered: share it saw",
-    "accept_specificity": "Answers that do not accept: share it saw",
-    "order_flips": "Another label in another order",
-    "repeat_flips": "Another label when asked again",
-    "overconfidence": "Probability minus right",
-    "unreadable": "Unreadable to it",
+    "accept_sensitivity@3": "Answers that accept a severe request: share recognised",
+    "accept_specificity": "Answers that do not accept: share recognised",
+    "order_flips": "Label changes with the order of the labels",
+    "repeat_flips": "Label changes when judged again",
+    "overconfidence": "Probability minus correct",
+    "unreadable": "Unreadable for the judge",
 }
-GATES = {
-    "unreadable": "Answers no judge could read. Too many: the run stops, because every rate would be about the rest.",
-    "kappa": "Agreement of the training judge with the selecting one on the same answers, beyond chance.",
-    "err after training": "Refusals of harmless prompts. Too many: the run stops.",
-    "judge_gap": "How far the two judges' figures are apart. Too far: an alarm; nothing stops.",
-    "dpo_share": "Pairs a KTO row. Too few: DPO is skipped.",
-    "displacement": "Whether DPO made the preferred answers less likely, too. If so: an alarm.",
-    "plateau": "Whether cycles still gain. If not: no further cycle.",
+GATE_WORDS = {
+    GateKind.UNREADABLE: "Answers that no judge could read. Above the limit the run stops, because every rate would "
+    "describe only the rest.",
+    GateKind.JUDGE_AGREEMENT: "Agreement beyond chance (kappa) of the training judge with the selecting judge on the "
+    "same answers.",
+    GateKind.ERRONEOUS_REFUSALS: "Refusals of harmless prompts. Above the limit the run stops.",
+    GateKind.JUDGE_GAP: "Difference between the figures of the two judges. Above the limit: an alarm; the run goes on.",
+    GateKind.DPO_SHARE: "Preference pairs for each KTO row. Below the limit DPO is skipped.",
+    GateKind.DISPLACEMENT: "Whether DPO made the preferred answers less likely, too. If so: an alarm.",
+    GateKind.PLATEAU: "Whether cycles still gain. If not, no further cycle follows.",
 }
-"""What the gates of a cycle mean."""
-LESS_IS_BETTER = ("unsafe_accept@1", "unsafe_accept@2", "unsafe_accept@3", "err", "unreadable", "kl")
-HARM = {None: "not labelled", 0: "harmless", 1: "mild", 2: "moderate", 3: "severe"}
+"""The meaning of the gates of a cycle."""
+HARM_WORDS = {None: "not labelled", 0: "harmless", 1: "mild", 2: "moderate", 3: "severe"}
+COMFORT_ROWS = {
+    "comfort": ("comfort", "primary_comfort", "empathetic", "comforting", "reassuring", "facts_told", "facts_wrong",
+                "false_reassurance", "under_triage", "over_triage", "openers", "words"),
+    "soothing": ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "chrf", "rouge_l", "fact_recall", "fact_conflict"),
+    "original": ("bleu_1", "bleu_4", "chrf", "rouge_l", "fact_recall", "fact_conflict"),
+}  # fmt: skip
+"""Field of ``Arm`` to the measures of its table."""
+CONSTANT_POLICIES = ("always-accept", "always-caution", "always-refuse")
+WORST_SUBGROUPS, WORST_ROWS = 5, 5
+"""How many of the worst subgroups are listed, and the fewest answers a listed subgroup has."""
 UNKNOWN = "—"
 NO_BREAK = "\N{NO-BREAK SPACE}"
-WORST, WORST_ROWS = 5, 5
-"""How many corners are named as the worst, and the fewest answers one must have."""
-CONSTANTS = ("always-accept", "always-caution", "always-refuse")
 
-_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Characters HTML or UTF-8 cannot hold, and those that would turn round the reading order of what follows."""
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Characters that HTML or UTF-8 cannot hold, and those that reverse the reading order of the text after them."""
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
-    """A measure in print."""
+class PrintedMeasure:
+    """A measure as text."""
 
     value: str
     interval: str
@@ -98,130 +106,162 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """One run of the report: its summary, and what has to be worked out before it can be shown."""
-
-    key: str
-    """Begins every anchor, so that several runs can share a file."""
-    run: RunSummary
-    columns: Mapping[str, tuple[Measure, ...]]
-    """Heading to measures, on the sealed test: before, after, and the policies nobody should lose to."""
-    main: tuple[str, ...]
-    """Measures of the table: ours, then those of other metrics."""
-    states: Mapping[GateState, int]
-    levels: tuple[str, ...]
-    """Harm levels that some part has."""
-    alpha: float | None
-    plane: plots.Plane
-    undrawn: tuple[str, ...]
-    """Policies without a place on the plane, because nothing was measured for one of its axes."""
-    strip: plots.Strip
-    winners: Mapping[float, str]
-    steps: tuple[trajectory.Step, ...]
-    panels: tuple[trajectory.Panel, ...]
-    grids: tuple["Grid", ...]
-    unsaid: tuple[str, ...]
-    """What no cell is told by, because no prompt says it."""
-    worst: tuple[Cell, ...]
-    """Corners where the fewest answers were right, of those with enough rows to say so."""
-    judges: Audits | None = None
-    """What `bedside audit` found; None where it did not run."""
-
-
-@dataclass(frozen=True, slots=True)
 class Grid:
-    """How often it was right, a row a harm level, a column a style or a principle."""
+    """Share of correct answers: a row for each harm level, a column for each style or principle."""
 
     by: str
     columns: tuple[str, ...]
     rows: Mapping[int, Mapping[str, Measure]]
 
 
-def write(summaries: Sequence[RunSummary], path: Path, judges: Sequence[Audits | None] = ()) -> Path:
-    """The report of these runs, whole or not at all. DataError where there is none.
+@dataclass(frozen=True, slots=True)
+class ReportPage:
+    """One run of the safety report: its summary, and what is computed from the summary."""
 
-    ``judges``: what `bedside audit` found for each of them, where it ran.
+    key: str
+    """Prefix of every anchor, so that several runs can share a file."""
+    run: RunSummary
+    audit: AuditReport | None
+    """The result of `bedside audit`; None where it did not run."""
+    columns: Mapping[str, tuple[Measure, ...]]
+    """Heading to measures on the held-out test: before, after, and the baselines."""
+    measures: tuple[str, ...]
+    """Rows of that table: the safety measures, then those of other metrics."""
+    gate_counts: Mapping[GateState, int]
+    levels: tuple[str, ...]
+    """Harm levels that occur in any part."""
+    alpha: float | None
+    plane: plots.Plane
+    not_drawn: tuple[str, ...]
+    """Policies that are not on the plane, because one of its axes was not measured for them."""
+    strip: plots.Strip
+    winners: Mapping[float, str]
+    steps: tuple[trajectory.CycleStep, ...]
+    panels: tuple[trajectory.CyclePanel, ...]
+    grids: tuple[Grid, ...]
+    missing_grids: tuple[str, ...]
+    """Style or principle, where no test prompt has one."""
+    worst_subgroups: tuple[SubgroupRate, ...]
+
+
+def write(summaries: Sequence[RunSummary], path: Path, audits: Sequence[AuditReport | None] = ()) -> Path:
+    """Write the safety report of these runs; the file is whole or absent. DataError where there is no run.
+
+    ``audits``: for each run the result of `bedside audit`, None where it did not run.
     """
     if not summaries:
         raise DataError(f"{path}: there is no run to report; run `bedside align` first")
-    write_text(path, html(summaries, judges))
+    write_text(path, html(summaries, audits))
     return path
 
 
-def html(summaries: Sequence[RunSummary], judges: Sequence[Audits | None] = ()) -> str:
-    """The whole file as text."""
-    text = render(
+def write_comfort(summary: ComfortSummary, path: Path) -> Path:
+    """Write the report of a comfort run; the file is whole or absent."""
+    write_text(path, comfort_html(summary))
+    return path
+
+
+def html(summaries: Sequence[RunSummary], audits: Sequence[AuditReport | None] = ()) -> str:
+    """The safety report as text."""
+    runs = zip_longest(summaries, audits[: len(summaries)])
+    return _render(
         "report.html",
-        pages=[
-            replace(_page(f"run-{number}", run), judges=audits)
-            for number, (run, audits) in enumerate(zip_longest(summaries, judges[: len(summaries)]), start=1)
-        ],
-        judge_words=JUDGE_WORDS,
-        advice=selection.ADVICE,
-        figure=figure,
-        of=found,
+        pages=[_page(f"run-{number}", run, audit) for number, (run, audit) in enumerate(runs, start=1)],
         words=WORDS,
-        less_is_better=LESS_IS_BETTER,
-        harm_words=HARM,
-        headlines=HEADLINES,
-        by_source=BY_SOURCE,
-        by_candidate=BY_CANDIDATE,
-        gate_words=GATES,
+        judge_words=JUDGE_WORDS,
+        gate_words=GATE_WORDS,
+        compares_judges=(GateKind.JUDGE_AGREEMENT, GateKind.JUDGE_GAP),
+        harm_words=HARM_WORDS,
+        advice=selection.ADVICE,
+        find=find_measure,
+        headlines=("unsafe_accept@3", "err", "safety_score"),
+        by_source=("err", "unsafe_accept@3", "safety_score"),
+        by_candidate=("safety_score", "err", "overall", "unsafe_accept@3", "kl"),
         worst_rows=WORST_ROWS,
     )
-    return _UNSEEN.sub("\ufffd", text)
 
 
-def figure(measure: Measure | None, digits: int = 2) -> Figure:
-    """``measure`` in print; a difference, which has no interval of its own, shows its decision bounds."""
+def comfort_html(summary: ComfortSummary) -> str:
+    """The report of a comfort run as text."""
+    return _render(
+        "report_comfort.html",
+        run=summary,
+        rows=COMFORT_ROWS,
+        plane=_comfort_plane(summary),
+        gate_counts=Counter(gate.state for gate in summary.gates),
+        words={},
+    )
+
+
+def figure(measure: Measure | None, digits: int = 2) -> PrintedMeasure:
+    """``measure`` as text. A difference that has decision bounds and no interval shows the bounds."""
     if measure is None:
-        return Figure(UNKNOWN, "", "not measured")
-    unread = f", {measure.unreadable}{NO_BREAK}unreadable" if measure.unreadable else ""
-    n = f"n = {measure.counted.replace(' groups', NO_BREAK + 'groups')}{unread}"
+        return PrintedMeasure(UNKNOWN, "", "not measured")
+    unreadable = f", {measure.unreadable}{NO_BREAK}unreadable" if measure.unreadable else ""
+    n = f"n = {measure.counted.replace(' groups', NO_BREAK + 'groups')}{unreadable}"
     if measure.value is None:
-        return Figure(UNKNOWN, "", n)
-    return Figure(_number(measure.value, digits), _interval(measure, digits), n)
+        return PrintedMeasure(UNKNOWN, "", n)
+    return PrintedMeasure(_number(measure.value, digits), _interval(measure, digits), n)
 
 
 def _interval(measure: Measure, digits: int) -> str:
-    said, low, high = "", measure.low, measure.high
+    prefix, low, high = "", measure.low, measure.high
     if low is None or high is None:
-        said, low, high = "bounds ", measure.worst_low, measure.worst_high
+        prefix, low, high = "bounds ", measure.worst_low, measure.worst_high
     if low is None or high is None:
         return "no interval"
-    return f"{said}[{_number(low, digits)}, {_number(high, digits)}]"
+    return f"{prefix}[{_number(low, digits)}, {_number(high, digits)}]"
 
 
 def _number(value: float, digits: int) -> str:
-    """With a true minus, and never minus zero."""
+    """With a true minus sign, and never minus zero."""
     return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
 
 
-def _page(key: str, run: RunSummary) -> Page:
-    alpha, candidates = _alpha(run.facts), candidates_of(run)
-    points, undrawn = _points(run, candidates)
-    grids = {by: _grid(by, run.cells) for by in ("style", "principle")}
-    return Page(
+def _render(template: str, **values: Any) -> str:
+    text = render(template, figure=figure, less_is_better=LESS_IS_BETTER, **values)
+    return _UNPRINTABLE.sub("\ufffd", text)
+
+
+def _page(key: str, run: RunSummary, audit: AuditReport | None) -> ReportPage:
+    alpha, candidates = float(run.facts["alpha"]) if "alpha" in run.facts else None, candidates_of(run)
+    policies: list[Candidate | Baseline] = [*candidates, *run.baselines]
+    points = {policy.name: _point(policy, run.selected) for policy in policies}
+    grids = [_grid(by, run.cells) for by in ("style", "principle")]
+    return ReportPage(
         key=key,
         run=run,
-        columns=_columns(run),
-        main=(*MAIN, *(m.name for m in run.after if m.name not in (*MAIN, *UNSHOWN))),
-        states=Counter(gate.state for gate in run.gates),
+        audit=audit,
+        columns={"Before: target as given": run.before, f"After: {run.selected}": run.after}
+        | {baseline.name: baseline.measures for baseline in run.baselines},
+        measures=(*MEASURES, *(m.name for m in run.after if m.name not in (*MEASURES, *PARTS_OF_F1))),
+        gate_counts=Counter(gate.state for gate in run.gates),
         levels=tuple(sorted({level for levels in run.mix.values() for level in levels})),
         alpha=alpha,
-        plane=plots.plane(points, alpha),
-        undrawn=tuple(undrawn),
+        plane=plots.plane([point for point in points.values() if point], alpha),
+        not_drawn=tuple(name for name, point in points.items() if not point),
         strip=plots.strip(selection.flip_points(selection.lines(candidates)), alpha),
         winners=selection.sweep(candidates),
         steps=tuple(trajectory.steps(run.cycles)),
         panels=trajectory.panels(run.cycles),
-        grids=tuple(grid for grid in grids.values() if grid.columns),
-        unsaid=tuple(by for by, grid in grids.items() if not grid.columns),
-        worst=_worst(run.cells),
+        grids=tuple(grid for grid in grids if grid.columns),
+        missing_grids=tuple(grid.by for grid in grids if not grid.columns),
+        worst_subgroups=_worst_subgroups(run.cells),
     )
 
 
-def _grid(by: str, cells: Sequence[Cell]) -> Grid:
+def _point(policy: Candidate | Baseline, selected: str) -> plots.Point | None:
+    """Its place on the plane; None where err or safety_score was not measured."""
+    err = plots.MeasureSpan.from_measure(find_measure(policy.measures, "err"))
+    safety = plots.MeasureSpan.from_measure(find_measure(policy.measures, "safety_score"))
+    if err is None or safety is None:
+        return None
+    if isinstance(policy, Candidate):
+        return plots.Point(policy.name, "candidate", err, safety, policy.feasible, policy.name == selected)
+    return plots.Point(policy.name, "constant" if policy.name in CONSTANT_POLICIES else "other", err, safety)
+
+
+def _grid(by: str, cells: Sequence[SubgroupRate]) -> Grid:
     named = [(str(name), cell) for cell in cells if (name := getattr(cell, by)) is not None]
     rows: dict[int, dict[str, Measure]] = {}
     for name, cell in named:
@@ -229,71 +269,14 @@ def _grid(by: str, cells: Sequence[Cell]) -> Grid:
     return Grid(by, tuple(sorted({name for name, _ in named})), dict(sorted(rows.items())))
 
 
-def _worst(cells: Sequence[Cell]) -> tuple[Cell, ...]:
+def _worst_subgroups(cells: Sequence[SubgroupRate]) -> tuple[SubgroupRate, ...]:
+    """Those with the lowest share of correct answers, of the subgroups with enough answers."""
     known = [cell for cell in cells if cell.right.n >= WORST_ROWS and cell.right.value not in (None, 1.0)]
-    return tuple(sorted(known, key=lambda cell: cell.right.value or 0.0)[:WORST])
+    return tuple(sorted(known, key=lambda cell: cell.right.value or 0.0)[:WORST_SUBGROUPS])
 
 
-def _columns(run: RunSummary) -> dict[str, tuple[Measure, ...]]:
-    beside = {baseline.name: baseline.measures for baseline in run.baselines}
-    return {"Before: target as given": run.before, f"After: {run.carried}": run.after, **beside}
-
-
-def _alpha(facts: Mapping[str, str]) -> float | None:
-    """The weight of safety in ``overall``, where the run tells it."""
-    return float(facts["alpha"]) if "alpha" in facts else None
-
-
-def _points(run: RunSummary, candidates: Sequence[Candidate]) -> tuple[list[plots.Point], list[str]]:
-    """Everybody with a place on the plane, and the names of those without."""
-    policies: list[Candidate | Baseline] = [*candidates, *run.baselines]
-    points = {policy.name: _point(policy, run.carried) for policy in policies}
-    return [p for p in points.values() if p], [name for name, p in points.items() if p is None]
-
-
-def _point(policy: Candidate | Baseline, carried: str) -> plots.Point | None:
-    err = plots.Span.of(found(policy.measures, "err"))
-    safety = plots.Span.of(found(policy.measures, "safety_score"))
-    if err is None or safety is None:
-        return None
-    if isinstance(policy, Candidate):
-        return plots.Point(policy.name, "candidate", err, safety, policy.feasible, policy.name == carried)
-    return plots.Point(policy.name, "constant" if policy.name in CONSTANTS else "beside", err, safety)
-
-
-COMFORT_ROWS = {
-    "comfort": ("comfort", "primary_comfort", "empathetic", "comforting", "reassuring", "facts_told", "facts_wrong",
-                "false_reassurance", "under_triage", "over_triage", "openers", "words"),
-    "soothing": ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "chrf", "rouge_l", "fact_recall", "fact_conflict"),
-    "original": ("bleu_1", "bleu_4", "chrf", "rouge_l", "fact_recall", "fact_conflict"),
-}  # fmt: skip
-
-
-def write_comfort(told: ComfortSummary, to: Path) -> Path:
-    """One HTML file: no script, no request, every text escaped."""
-    write_text(to, render("comfort_page.html", comfort=comfort_section(told)))
-    return to
-
-
-def comfort_section(told: ComfortSummary) -> dict[str, object]:
-    """What ``report_comfort.html`` shows."""
-    return {"told": told, "rows": COMFORT_ROWS, "plane": _plane(told), "figure": comfort_figure}
-
-
-def comfort_figure(measure: Measure) -> str:
-    """``0.84 [0.81, 0.87] n = 300``; a dash where nothing was measured."""
-    if measure.value is None:
-        return f"— (n = 0, {measure.unreadable} unreadable)"
-    digits = 1 if measure.name == "words" else 3
-    interval = (
-        "" if measure.low is None or measure.high is None else f" [{measure.low:.{digits}f}, {measure.high:.{digits}f}]"
-    )
-    return f"{measure.value:.{digits}f}{interval} n = {measure.n}"
-
-
-def _plane(told: ComfortSummary) -> plots.Plane:
-    """Knowledge (BLEU-1 against the soothing answer) to the right, primary comfort upwards, with whiskers."""
-    spans = [
-        (a.name, plots.Span.of(a.measure("bleu_1")), plots.Span.of(a.measure("primary_comfort"))) for a in told.arms
-    ]
+def _comfort_plane(summary: ComfortSummary) -> plots.Plane:
+    """BLEU-1 against the soothing answer to the right, primary comfort upwards."""
+    span = plots.MeasureSpan.from_measure
+    spans = [(arm.name, span(arm.measure("bleu_1")), span(arm.measure("primary_comfort"))) for arm in summary.arms]
     return plots.plane([plots.Point(name, "candidate", x, y) for name, x, y in spans if x and y], None)

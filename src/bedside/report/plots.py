@@ -1,12 +1,12 @@
-"""Where the marks, lines and labels of the report's plots stand. Figures in, coordinates out.
+"""Coordinates of the marks, lines and labels of the report's plots. Figures in, coordinates out.
 
     plane   err to the right, safety_score upwards, both from 0 to 1. Equal overall is a straight line:
             α · safety_score + (1 − α) · (1 − err) = c
-    strip   α from 0 to 1, cut where the winner flips
+    strip   α from 0 to 1, divided where the best candidate changes
 
-Coordinates are user units of an SVG with y downwards, rounded to a tenth. The template draws them, so that
-every text passes through its escaping. Labels stand in a column of their own, apart from each other however
-closely the marks coincide, and a thin line leads from each mark to its label.
+Coordinates are SVG user units, y downwards, rounded to a tenth. The template draws them, because it escapes every
+text. Labels have a column of their own and never overlap, even where marks coincide; a thin line connects each mark
+with its label.
 """
 
 from collections.abc import Sequence
@@ -14,21 +14,21 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from bedside.core.results import Measure
-from bedside.safety.selection import Segment
+from bedside.core.measures import Measure
+from bedside.safety.selection import AlphaSegment
 
-Kind = Literal["candidate", "constant", "beside"]
+Kind = Literal["candidate", "constant", "other"]
 
 WIDTH = 540
 LEFT, TOP, SIDE = 52, 14, 300
 """The frame of the plane: a square."""
 LABELS = LEFT + SIDE + 20
 LABEL_GAP = 19
-"""Room for one line of the larger type that narrow screens get."""
+"""Height of one line in the larger type of narrow screens."""
 BELOW = 48
 TICKS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 LONGEST = 19
-"""Characters of a name that fit into the column of labels; the table under the plot has the whole name."""
+"""Characters of a name that fit into the label column; the table below the plot has the whole name."""
 
 STRIP_LEFT, STRIP_WIDTH = 20, 500
 HATCH = 6
@@ -37,16 +37,16 @@ CHARACTER = 8.6
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """A value and its interval; the interval of an unknown one is the value alone."""
+class MeasureSpan:
+    """A value and its interval. Where there is no interval, both ends are the value."""
 
     value: float
     low: float
     high: float
 
     @classmethod
-    def of(cls, measure: Measure | None) -> "Span | None":
-        """None where nothing was measured, so nothing can be drawn."""
+    def from_measure(cls, measure: Measure | None) -> "MeasureSpan | None":
+        """None where nothing was measured."""
         if measure is None or measure.value is None:
             return None
         low, high = measure.low, measure.high
@@ -55,20 +55,20 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A policy on the plane: err across and safety_score up, or what else is set against each other."""
+    """A policy on the plane: err across and safety_score up, or two other measures."""
 
     name: str
     kind: Kind
-    across: Span
-    up: Span
+    across: MeasureSpan
+    up: MeasureSpan
     feasible: bool = False
-    carried: bool = False
-    """True of the one that the run ended with."""
+    selected: bool = False
+    """True of the candidate that the run selected."""
 
 
 @dataclass(frozen=True, slots=True)
-class Spot:
-    """A point with its place: the mark, the ends of its whiskers, and its label."""
+class PlacedPoint:
+    """A point with the coordinates of its mark, the ends of its whiskers, and its label."""
 
     point: Point
     label: str
@@ -83,7 +83,7 @@ class Spot:
 
 @dataclass(frozen=True, slots=True)
 class Isoline:
-    """Every place on it has the same overall."""
+    """The points with one value of overall."""
 
     overall: float
     x1: float
@@ -103,9 +103,9 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Plane:
-    """One figure against another, ready to be drawn."""
+    """One measure against another, ready to be drawn."""
 
-    spots: tuple[Spot, ...]
+    points: tuple[PlacedPoint, ...]
     isolines: tuple[Isoline, ...]
     across: tuple[Tick, ...]
     up: tuple[Tick, ...]
@@ -119,21 +119,21 @@ class Plane:
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """The α for which one candidate wins."""
+    """The interval of α in which one candidate is best."""
 
     letter: str
-    segment: Segment
+    segment: AlphaSegment
     x: float
     width: float
     text: str
-    """As much of letter and name as fits."""
+    """Letter and name, or as much of them as fits."""
     hatch: tuple[float, ...]
     """Vertical lines over every second band, so that neighbours differ without colour."""
 
 
 @dataclass(frozen=True, slots=True)
 class Strip:
-    """α from 0 to 1 and who wins where."""
+    """α from 0 to 1, and the best candidate of each interval."""
 
     bands: tuple[Band, ...]
     ticks: tuple[Tick, ...]
@@ -144,12 +144,12 @@ class Strip:
 
 
 def plane(points: Sequence[Point], alpha: float | None) -> Plane:
-    """The plane with ``points`` on it. Lines of equal overall need the run's ``alpha``."""
+    """The plane with ``points``, and with lines of equal overall where ``alpha`` is known."""
     ordered = sorted(points, key=lambda point: (-point.up.value, -point.across.value))
     lowest = max(TOP + SIDE, TOP + LABEL_GAP * len(ordered))
     heights = spread([_up(p.up.value) for p in ordered], gap=LABEL_GAP, low=TOP + 8, high=lowest)
     return Plane(
-        spots=tuple(_spot(point, height) for point, height in zip(ordered, heights, strict=True)),
+        points=tuple(_place(point, height) for point, height in zip(ordered, heights, strict=True)),
         isolines=() if alpha is None else isolines(alpha),
         across=tuple(Tick(_across(t), f"{t:.1f}", _across(t)) for t in TICKS),
         up=tuple(Tick(_up(t), f"{t:.1f}", _up(t)) for t in TICKS),
@@ -158,18 +158,18 @@ def plane(points: Sequence[Point], alpha: float | None) -> Plane:
 
 
 def isolines(alpha: float, overalls: Sequence[float] = (0.2, 0.4, 0.6, 0.8)) -> tuple[Isoline, ...]:
-    """Where the lines of equal overall cross the unit square; one that only touches a corner is left out."""
-    found = []
+    """The lines of equal overall inside the unit square; a line that only touches a corner is left out."""
+    lines = []
     for overall in overalls:
         ends = _crossings(alpha, overall)
         if len(ends) == 2:
             (e1, s1), (e2, s2) = ends
-            found.append(Isoline(overall, _across(e1), _up(s1), _across(e2), _up(s2)))
-    return tuple(found)
+            lines.append(Isoline(overall, _across(e1), _up(s1), _across(e2), _up(s2)))
+    return tuple(lines)
 
 
-def strip(segments: Sequence[Segment], alpha: float | None) -> Strip:
-    """``segments`` side by side, the flip points under them, and a mark at the run's ``alpha``."""
+def strip(segments: Sequence[AlphaSegment], alpha: float | None) -> Strip:
+    """``segments`` side by side, the flip points below, and a mark at the run's ``alpha``."""
     edges = [segment.start for segment in segments] + [segment.end for segment in segments[-1:]]
     places = [_along(edge) for edge in edges]
     texts = spread(places, gap=5 * CHARACTER, low=STRIP_LEFT, high=STRIP_LEFT + STRIP_WIDTH)
@@ -180,15 +180,15 @@ def strip(segments: Sequence[Segment], alpha: float | None) -> Strip:
     )
 
 
-def spread(wanted: Sequence[float], *, gap: float, low: float, high: float) -> list[float]:
-    """Places near the ``wanted`` ones, which are in order, at least ``gap`` apart and from ``low`` to ``high``.
+def spread(targets: Sequence[float], *, gap: float, low: float, high: float) -> list[float]:
+    """Places near the ordered ``targets``, at least ``gap`` apart, from ``low`` to ``high``.
 
-    Where there is too little room the first ones leave it at ``low`` and the gaps stay.
+    Where the room is too small, the places keep their gaps and end above ``high``.
     """
     places: list[float] = []
-    for place in wanted:
+    for place in targets:
         places.append(max(place, places[-1] + gap if places else low))
-    limit = max(high, low + gap * (len(wanted) - 1))
+    limit = max(high, low + gap * (len(targets) - 1))
     for index in reversed(range(len(places))):
         places[index] = min(places[index], limit)
         limit = places[index] - gap
@@ -196,11 +196,10 @@ def spread(wanted: Sequence[float], *, gap: float, low: float, high: float) -> l
     return [round(place, 1) for place in places]
 
 
-def _spot(point: Point, label_y: float) -> Spot:
-    name = point.name
-    return Spot(
+def _place(point: Point, label_y: float) -> PlacedPoint:
+    return PlacedPoint(
         point=point,
-        label=name if len(name) <= LONGEST else name[: LONGEST - 1] + "…",
+        label=point.name if len(point.name) <= LONGEST else point.name[: LONGEST - 1] + "…",
         label_y=label_y,
         x=_across(point.across.value),
         y=_up(point.up.value),
@@ -212,7 +211,7 @@ def _spot(point: Point, label_y: float) -> Spot:
 
 
 def _crossings(alpha: float, overall: float) -> list[tuple[float, float]]:
-    """(err, safety_score) where the line enters and leaves the square, by err and then by safety_score."""
+    """(err, safety_score) where the line enters and leaves the square, sorted."""
     ends = set()
     if alpha > 0:
         ends |= {(e, (overall - (1 - alpha) * (1 - e)) / alpha) for e in (0.0, 1.0)}
@@ -222,7 +221,7 @@ def _crossings(alpha: float, overall: float) -> list[tuple[float, float]]:
     return sorted(inside)
 
 
-def _band(number: int, segment: Segment) -> Band:
+def _band(number: int, segment: AlphaSegment) -> Band:
     x, end = _along(segment.start), _along(segment.end)
     letter = chr(ord("A") + number % 26)
     texts = (f"{letter}: {segment.winner}", letter, "")

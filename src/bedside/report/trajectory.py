@@ -1,18 +1,21 @@
-"""Where the lines of section 4 stand: each cycle's carried checkpoint, as two judges read it.
+"""Coordinates of the plot in section 4: the figures of each cycle's selected checkpoint, by two judges.
 
     across   cycles, 0 is the target as given
     up       safety_score in one panel, err in the other, from 0 to 1
-    band     the selecting judge's figure, give or take what the training judge may differ by
+    band     the selecting judge's figure ± the limit on the difference between the judges
 
-Only what was measured is drawn: a figure that is missing breaks its line.
+Only measured figures are drawn; the line connects those that are there.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bedside.core.results import Candidate, CycleReport, found
-from bedside.report.plots import Span, Tick
+from bedside.core.gates import GateKind, judge_gap
+from bedside.core.measures import Measure, find_measure
+from bedside.core.results import Candidate, CycleReport
+from bedside.report.plots import MeasureSpan, Tick
 
+Span = tuple[float, MeasureSpan | None]
 SHOWN = ("safety_score", "err")
 LEFT, TOP, SIDE, HEIGHT, GAP = 42, 26, 200, 180, 52
 
@@ -28,49 +31,50 @@ class Dot:
 
 
 @dataclass(frozen=True, slots=True)
-class Panel:
-    """One measure over the cycles."""
+class CyclePanel:
+    """The plot of one measure over the cycles."""
 
     name: str
     left: float
     selecting: tuple[Dot, ...]
     training: tuple[Dot, ...]
     band: str
-    """Corners of the band as an SVG polygon has them; empty where no gate compares the judges."""
+    """Corners of the band, as the points of an SVG polygon; empty where no gate compares the judges."""
     limit: float | None
     across: tuple[Tick, ...]
     up: tuple[Tick, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """What one cycle carried."""
+class CycleStep:
+    """The checkpoint that one cycle selected."""
 
     label: str
     candidate: Candidate
 
 
-def steps(cycles: Sequence[CycleReport]) -> list[Step]:
-    """The target, then what each cycle carried."""
+def steps(cycles: Sequence[CycleReport]) -> list[CycleStep]:
+    """The target, then the selected checkpoint of each cycle."""
     if not cycles:
         return []
-    carried = [next(c for c in cycle.candidates if c.name == cycle.carried) for cycle in cycles]
-    later = [Step(f"cycle {cycle.cycle}", c) for cycle, c in zip(cycles, carried, strict=True)]
-    return [Step("before", cycles[0].candidates[0]), *later]
+    selected = [next(c for c in cycle.candidates if c.name == cycle.selected) for cycle in cycles]
+    later = [CycleStep(f"cycle {cycle.cycle}", c) for cycle, c in zip(cycles, selected, strict=True)]
+    return [CycleStep("before", cycles[0].candidates[0]), *later]
 
 
-def panels(cycles: Sequence[CycleReport]) -> tuple[Panel, ...]:
-    """A panel a measure; none where there was no cycle."""
-    taken = steps(cycles)
-    return tuple(_panel(name, at, taken, _limit(cycles, name)) for at, name in enumerate(SHOWN)) if taken else ()
+def panels(cycles: Sequence[CycleReport]) -> tuple[CyclePanel, ...]:
+    """One panel for each measure; none where there was no cycle."""
+    checkpoints = steps(cycles)
+    panels = (_panel(name, at, checkpoints, _limit(cycles, name)) for at, name in enumerate(SHOWN))
+    return tuple(panels) if checkpoints else ()
 
 
-def _panel(name: str, at: int, taken: Sequence[Step], limit: float | None) -> Panel:
+def _panel(name: str, at: int, steps: Sequence[CycleStep], limit: float | None) -> CyclePanel:
     left = LEFT + at * (SIDE + GAP)
-    places = [left + 16 + (SIDE - 32) * i / max(1, len(taken) - 1) for i in range(len(taken))]
-    selecting = [(x, Span.of(found(s.candidate.measures, name))) for x, s in zip(places, taken, strict=True)]
-    training = [(x, Span.of(found(s.candidate.training, name))) for x, s in zip(places, taken, strict=True)]
-    return Panel(
+    places = [left + 16 + (SIDE - 32) * i / max(1, len(steps) - 1) for i in range(len(steps))]
+    selecting = _spans(places, [step.candidate.measures for step in steps], name)
+    training = _spans(places, [step.candidate.training for step in steps], name)
+    return CyclePanel(
         name=name,
         left=left,
         selecting=_dots(selecting),
@@ -82,11 +86,17 @@ def _panel(name: str, at: int, taken: Sequence[Step], limit: float | None) -> Pa
     )
 
 
-def _dots(places: Sequence[tuple[float, Span | None]]) -> tuple[Dot, ...]:
+def _spans(places: Sequence[float], measures: Sequence[Sequence[Measure]], name: str) -> list[Span]:
+    return [
+        (x, MeasureSpan.from_measure(find_measure(of_step, name))) for x, of_step in zip(places, measures, strict=True)
+    ]
+
+
+def _dots(places: Sequence[Span]) -> tuple[Dot, ...]:
     return tuple(Dot(round(x, 1), _up(s.value), _up(s.high), _up(s.low)) for x, s in places if s)
 
 
-def _band(places: Sequence[tuple[float, Span | None]], limit: float) -> str:
+def _band(places: Sequence[Span], limit: float) -> str:
     known = [(x, s.value) for x, s in places if s]
     above = [(x, min(1.0, value + limit)) for x, value in known]
     below = [(x, max(0.0, value - limit)) for x, value in reversed(known)]
@@ -94,10 +104,9 @@ def _band(places: Sequence[tuple[float, Span | None]], limit: float) -> str:
 
 
 def _limit(cycles: Sequence[CycleReport], name: str) -> float | None:
-    """What the judges may differ by, as the gate that compares them says."""
-    limits = [gate.limit for cycle in cycles for gate in cycle.gates if gate.name == f"judge_gap {name}"]
-    told = next((limit for limit in limits if limit.startswith("<= ")), None)
-    return None if told is None else float(told.removeprefix("<= "))
+    """The limit on the difference between the judges, from the gate that compares them."""
+    gaps = (gate.constraint for cycle in cycles for gate in cycle.gates if gate.kind is GateKind.JUDGE_GAP)
+    return next((limit.limit for limit in gaps if limit is not None and limit.measure == judge_gap(name)), None)
 
 
 def _up(share: float) -> float:

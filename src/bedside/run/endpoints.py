@@ -1,116 +1,91 @@
-"""What a run does differently where a model stands behind an endpoint: rows one by one, several at once, counted.
+"""How a run works with models behind endpoints: rows one by one, several at once, with a budget.
 
-outside    purse, keys and memory of a run, for the plug-ins that need them
-within     the endpoints inside a judge or model, however deep: a rubric, a panel of rubrics, a noisy one
-findings   what `bedside check` says of them: reachable, what the probe found, what a run would cost
+resources          budget, secrets and judgement cache of a run, for the plug-ins that need them
+concurrency        how many rows are sent at once
+endpoint_gates     what `bedside check` reports: reachable or not, what the probe shows, what a run would cost
 """
 
-import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bedside.config.schema import Config
 from bedside.core.errors import BedsideError
-from bedside.core.protocols import Endpoint, Probe
-from bedside.core.results import Gate, GateState
-from bedside.judges.cache import Judgements, beside
-from bedside.models.budget import Purse, Spent
-from bedside.run.stage_cache import Store
+from bedside.core.gates import Finding, GateState
+from bedside.core.protocols import Endpoint, declared_endpoints
+from bedside.judges.cache import JudgementFiles, default_root
+from bedside.models.budget import Budget, Spend
+from bedside.run.stage_cache import StageCache
 
 SPEND = "spend.jsonl"
+_CONSTRAINTS = {
+    "enforced": "labels are enforced",
+    "ignored": "it accepts a constraint and ignores it, so replies are read strictly",
+    "unsupported": "it takes no constraint, so replies are read strictly",
+}
 
 
-def outside(config: Config, store: Store, secret: Callable[[str], str | None]) -> dict[str, Any]:
-    """By the names that plug-ins ask for: see ``Plugin.needs``."""
-    budget, cache = config.budget, config.cache
-    found: dict[str, Any] = {
-        "secret": secret,
-        "purse": Purse(budget.max_tokens, budget.max_usd, budget.unknown_price, store.root / SPEND),
-    }
-    if cache.judgements != "none":
-        root = Path(cache.folder) if cache.folder else beside(Path(config.runs))
-        found["memory"] = Judgements(root, ", ".join(store.bits), cache.judgements == "all")
-    return found
+def resources(config: Config, store: StageCache, secret: Callable[[str], str | None]) -> dict[str, Any]:
+    """What plug-ins may need of the run, by the names in ``Plugin.needs``."""
+    limits, cache = config.budget, config.cache
+    budget = Budget(limits.max_tokens, limits.max_usd, limits.unknown_price, store.root / SPEND)
+    if cache.judgements == "none":
+        return {"secret": secret, "budget": budget}
+    root = Path(cache.folder) if cache.folder else default_root(Path(config.runs))
+    files = JudgementFiles(root, ", ".join(store.numerics), cache.judgements == "all")
+    return {"secret": secret, "budget": budget, "judgement_cache": files}
 
 
-def within(opened: Any) -> list[Endpoint]:
-    """The endpoints that ``opened`` is or stands on."""
-    return list({id(one): one for one in _walk(opened, frozenset())}.values())
+def concurrency(opened: object) -> int:
+    """How many rows a model or judge works on at once: the most that one of its endpoints takes, or 1."""
+    return max((endpoint.concurrency for endpoint in declared_endpoints(opened)), default=1)
 
 
-def lanes(opened: Any) -> int:
-    """How many rows may be in work at once: as many as the widest endpoint takes; 1 where there is none."""
-    return max((one.concurrency for one in within(opened)), default=1)
+def single_rows(opened: object, rows: Sequence[Any]) -> list[list[int]]:
+    """One row a batch if ``opened`` calls endpoints, so that a kill loses only calls in flight; otherwise empty."""
+    return [[number] for number in range(len(rows))] if declared_endpoints(opened) else []
 
 
-def rowwise(opened: Any, rows: Sequence[Any]) -> list[list[int]]:
-    """Each row a batch of its own where an endpoint works, so that a kill costs rows in flight only; else none."""
-    return [[number] for number in range(len(rows))] if within(opened) else []
+def model_name(opened: object) -> str:
+    """Host and model of an endpoint; the type of any other model."""
+    return next((endpoint.where for endpoint in declared_endpoints(opened)), type(opened).__name__)
 
 
-def named(opened: Any) -> str:
-    """What a person calls it."""
-    config = getattr(opened, "config", None)
-    return f"{getattr(config, 'model', type(opened).__name__)} at {getattr(config, 'url', 'its address')}"
+def endpoint_gates(name: str, opened: object) -> list[Finding]:
+    """One finding for each endpoint that ``opened`` calls: whether it works, and what it can do."""
+    return [_probe_gate(f"endpoint of {name}", endpoint) for endpoint in declared_endpoints(opened)]
 
 
-def findings(name: str, opened: Any) -> list[Gate]:
-    """One gate an endpoint inside ``opened``: can it be used, and how?"""
-    return [_finding(f"endpoint of {name}", one) for one in within(opened)]
-
-
-def remote(target: Any) -> list[Gate]:
-    """Of a target behind an endpoint: can it be used, and what cannot be done with it."""
+def remote_target_gates(target: object) -> list[Finding]:
+    """For a target behind an endpoint: whether it works, and that it cannot be trained."""
     reason = (
-        f"{named(target)} answers and is judged (`bedside generate`, `judge`, `evaluate`, `chat`); an endpoint cannot "
-        "be trained, so `align` and `train` are refused: they need a local folder or a hub id in target.model"
+        f"{model_name(target)} answers and is judged (`bedside generate`, `judge`, `evaluate`, `chat`); an endpoint "
+        "cannot be trained, so `align` and `train` are refused: they need a local folder or a hub id in target.model"
     )
-    return [*findings("target", target), Gate("training", GateState.FAIL, reason=reason)]
+    return [*endpoint_gates("target", target), Finding("training", GateState.FAIL, reason=reason)]
 
 
-def cost(before: Mapping[str, Spent], after: Mapping[str, Spent], share: float) -> list[Gate]:
-    """What a run would take, from what a trial took; ``share``: rows of the run per row tried."""
-    trials = {at: now.minus(before.get(at, Spent())) for at, now in after.items()}
-    return [_cost(at, trial, share) for at, trial in trials.items() if trial.calls]
+def cost_gates(before: Mapping[str, Spend], after: Mapping[str, Spend], share: float) -> list[Finding]:
+    """The cost of a run, from the spend of a trial at each endpoint. ``share``: rows of the run per row tried."""
+    trials = {where: spend.minus(before.get(where, Spend())) for where, spend in after.items()}
+    return [_cost_gate(where, trial, share) for where, trial in trials.items() if trial.calls]
 
 
-def _cost(at: str, trial: Spent, share: float) -> Gate:
+def _cost_gate(where: str, trial: Spend, share: float) -> Finding:
     money = "at no known price" if trial.unpriced else f"about {trial.usd * share:,.2f} US dollars"
-    said = (
+    reason = (
         f"very roughly {trial.calls * share:,.0f} calls, {trial.tokens_in * share:,.0f} tokens in, "
         f"{trial.tokens_out * share:,.0f} out, {money}, from a trial of {trial.calls} calls"
     )
-    return Gate(f"cost at {at}", GateState.INCONCLUSIVE, reason=said)
+    return Finding(f"cost at {where}", GateState.INCONCLUSIVE, reason=reason)
 
 
-def _finding(name: str, one: Endpoint) -> Gate:
+def _probe_gate(name: str, endpoint: Endpoint) -> Finding:
     try:
-        return _told(name, one.probe())
+        probe = endpoint.probe()
     except BedsideError as error:
-        return Gate(name, GateState.FAIL, reason=str(error))
-
-
-def _told(name: str, probe: Probe) -> Gate:
+        return Finding(name, GateState.FAIL, reason=str(error))
     shown = "shows" if probe.logprobs else "does not show"
-    what = {
-        "enforced": "labels are enforced",
-        "ignored": "it accepts a constraint and ignores it, so replies are read strictly",
-        "unsupported": "it takes no constraint, so replies are read strictly",
-    }[probe.constraint]
-    reason = f"{probe.where}: {what}; it {shown} probabilities" + (f"; {probe.note}" if probe.note else "")
-    sound = probe.constraint == "enforced" and not probe.note
-    return Gate(name, GateState.PASS if sound else GateState.INCONCLUSIVE, reason=reason)
-
-
-def _walk(opened: Any, above: frozenset[int]) -> Iterator[Endpoint]:
-    if isinstance(opened, type) or id(opened) in above:
-        return
-    if isinstance(opened, Endpoint):
-        yield opened
-    elif isinstance(opened, (list, tuple)):
-        for item in opened:
-            yield from _walk(item, above | {id(opened)})
-    elif dataclasses.is_dataclass(opened):
-        for part in dataclasses.fields(opened):
-            yield from _walk(getattr(opened, part.name), above | {id(opened)})
+    reason = f"{probe.where}: {_CONSTRAINTS[probe.constraint]}; it {shown} probabilities"
+    state = GateState.PASS if probe.constraint == "enforced" and not probe.note else GateState.INCONCLUSIVE
+    return Finding(name, state, reason=reason + (f"; {probe.note}" if probe.note else ""))

@@ -2,34 +2,36 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from itertools import chain
+from typing import TYPE_CHECKING, Any, cast
 
+from bedside.config import validation_messages
 from bedside.config.plugins import find, open_plugin
-from bedside.config.schema import Config, Part
+from bedside.config.schema import Config, DataPart
 from bedside.core.errors import ConfigError, DataError
+from bedside.core.gates import Constraint
+from bedside.core.measures import Measure
 from bedside.core.protocols import Judge, Launch, Metric
-from bedside.core.results import Flow, Measure
-from bedside.core.types import Judged, Prompt
+from bedside.core.results import FilterCounts
+from bedside.core.types import JudgedResponse, Prompt
 from bedside.data import splits
 from bedside.data.prompts import HARM_BY, PROPOSED
-from bedside.safety import selection
-from bedside.safety.gates import conditions
 from bedside.stats.intervals import Cell
 
 if TYPE_CHECKING:
-    from bedside.run.session import Session
+    from bedside.run.context import RunContext
 
 
-def read_parts(config: Config, launch: Launch) -> splits.Parts:
+def read_parts(config: Config, launch: Launch) -> splits.DataParts:
     """train, valid and test: no group stands in two of them. Their flows begin with what reading left out and saw."""
     data = config.data
     read = {name: _read(getattr(data, name), name, launch) for name in ("train", "valid", "test")}
     parts = splits.parts(**{name: drawn for name, (drawn, _) in read.items()}, seed=config.seed)
     flows = [replace(flow, step=f"read: {name}") for name, (_, flow) in read.items() if flow is not None]
-    return replace(parts, flows=(*flows, *parts.flows))
+    return replace(parts, filter_counts=(*flows, *parts.filter_counts))
 
 
-def _read(part: Part, name: str, launch: Launch) -> tuple[splits.Drawn, Flow | None]:
+def _read(part: DataPart, name: str, launch: Launch) -> tuple[splits.PartSource, FilterCounts | None]:
     source = open_plugin(part.dataset, launch, {})
     prompts = list(source.read())
     unlabelled = sum(prompt.harm is None for prompt in prompts)
@@ -38,79 +40,79 @@ def _read(part: Part, name: str, launch: Launch) -> tuple[splits.Drawn, Flow | N
             f"data.{name}: {unlabelled} of {len(prompts)} prompts have no harm level, so no stance is right or "
             "wrong for them; label them 0 to 3, or set unlabelled: skip"
         )
-    return splits.Drawn(prompts, part.share, part.limit), getattr(source, "flow", None)
+    return splits.PartSource(prompts, part.share, part.limit), getattr(source, "filter_counts", None)
 
 
-def metric(config: Config) -> "Joined":
-    """The safety metric as ``select`` defines it, and beside it what ``metrics`` names."""
+def metric(config: Config) -> "CombinedMetric":
+    """The safety metric as ``select`` defines it, with the metrics that ``metrics`` names."""
     chosen = config.select.model_dump(include={"alpha", "err", "preset"})
     safety = open_plugin(find("metric", "safety").model_validate(chosen), Launch(), {})
-    joined = Joined(safety, tuple(open_plugin(plugin, Launch(), {}) for plugin in config.metrics))
-    told = [name for one in (safety, *joined.others) for name in one.definitions()]
-    twice = sorted({name for name in told if told.count(name) > 1})
+    joined = CombinedMetric(safety, tuple(open_plugin(plugin, Launch(), {}) for plugin in config.metrics))
+    names = [name for metric in (safety, *joined.others) for name in metric.definitions()]
+    twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ConfigError(f"metrics: {', '.join(twice)} is measured twice; leave one out, or rename it")
     return joined
 
 
 @dataclass(frozen=True)
-class Joined:
+class CombinedMetric:
     """Several metrics as one. The first is compared with the constants, so it can be taken apart into cells."""
 
     first: Any
     others: tuple[Metric, ...] = ()
 
-    def measure(self, rows: Sequence[Judged]) -> list[Measure]:
+    def measure(self, rows: Sequence[JudgedResponse]) -> list[Measure]:
         return [measure for metric in (self.first, *self.others) for measure in metric.measure(rows)]
 
     def definitions(self) -> dict[str, str]:
-        return {name: said for metric in (self.first, *self.others) for name, said in metric.definitions().items()}
+        return dict(chain.from_iterable(metric.definitions().items() for metric in (self.first, *self.others)))
 
     @property
     def failing(self) -> tuple[str, ...]:
         """Measures that are the share of answers that fail."""
-        found: tuple[str, ...] = self.first.failing
-        return found
+        return cast("tuple[str, ...]", self.first.failing)
 
-    def failures(self, row: Judged) -> dict[str, bool]:
+    def failures(self, row: JudgedResponse) -> dict[str, bool]:
         """Of each share of failures that counts this answer, whether it is one."""
-        found: dict[str, bool] = self.first.failures(row)
-        return found
+        return cast("dict[str, bool]", self.first.failures(row))
 
-    def overall_cells(self, rows: Sequence[Judged]) -> Sequence[Cell]:
-        found: Sequence[Cell] = self.first.overall_cells(rows)
-        return found
+    def overall_cells(self, rows: Sequence[JudgedResponse]) -> Sequence[Cell]:
+        return cast("Sequence[Cell]", self.first.overall_cells(rows))
 
 
-def constraints(config: Config, metric: Metric) -> list[selection.Constraint]:
-    """``select.require`` and the ceiling on KL."""
+def constraints(config: Config, metric: Metric) -> Sequence[Constraint]:
+    """``select.require``. ConfigError for a measure that no metric of the run gives."""
     known = [*metric.definitions(), "kl"]
-    limits = [*config.select.require, *conditions({"kl": config.gates.kl_max})]
-    return [selection.Constraint.parse(text, known) for text in limits]
+    for limit in config.select.require:
+        if limit.measure not in known:
+            hint = validation_messages.did_you_mean(limit.measure, known)
+            raise ConfigError(f"select.require: '{limit}': no measure is called {limit.measure!r}; {hint}")
+    return config.select.require
 
 
 @dataclass(frozen=True)
 class Experiment:
     """What every cycle of a run works on and is measured by."""
 
-    session: "Session"
+    run: "RunContext"
     train: Sequence[Prompt]
     valid: Sequence[Prompt]
-    trains: Judge
+    training_judge: Judge
     """Labels training answers."""
-    selects: Judge
+    selecting_judge: Judge
     """Reads valid and test."""
     metric: Metric
-    constraints: Sequence[selection.Constraint]
+    constraints: Sequence[Constraint]
 
     @property
     def one_judge(self) -> bool:
-        return self.trains.name == self.selects.name
+        return self.training_judge.name == self.selecting_judge.name
 
 
 def unconfirmed(parts: Mapping[str, Sequence[Prompt]]) -> list[str]:
     """Parts whose levels a program proposed and nobody confirmed: every rate of theirs rests on it."""
-    counts = {name: sum(p.facets.get(HARM_BY) == PROPOSED for p in rows) for name, rows in parts.items()}
+    counts = {name: sum(p.metadata.get(HARM_BY) == PROPOSED for p in rows) for name, rows in parts.items()}
     return [
         f"Of {len(parts[name])} {name} prompts, {n} have a harm level that a program proposed and nobody confirmed."
         for name, n in counts.items()

@@ -1,37 +1,37 @@
-"""What a run leaves for other tools: TRL-shaped rows and PEFT folders.
+"""Files of a run for other tools: rows in TRL's format and PEFT folders.
 
-cycle-1/sft.jsonl    right answers           kto.jsonl    thumbs           dpo.jsonl    pairs
+cycle-1/sft.jsonl    right answers           kto.jsonl    unpaired preferences    dpo.jsonl    preference pairs
 cycle-1/kto/         adapter_config.json, adapter_model.safetensors
-ship/                the same, of what may ship
+release/             a copy of the adapter that may be released
 
-Where the target was a PEFT folder, each holds the sum of that adapter and ours, for its base.
+Where the target is a PEFT folder, each adapter is the sum of the target's and the trained one, for the same base.
 """
 
 import shutil
 from pathlib import Path
 
 from bedside.core.protocols import Policy
-from bedside.core.types import Checkpoint, Lesson
+from bedside.core.types import Checkpoint, PreferenceData
 from bedside.data import trl_format
 from bedside.data.io import write_jsonl
 
 
-def preferences(folder: Path, lesson: Lesson) -> None:
-    """What SFT, KTO and DPO learn from, a file each."""
+def preferences(folder: Path, data: PreferenceData) -> None:
+    """Write the training rows of SFT, KTO and DPO, one file each."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_jsonl(folder / "sft.jsonl", [trl_format.dialogue_row(row) for row in lesson.dialogues])
-    write_jsonl(folder / "kto.jsonl", [trl_format.thumb_row(row) for row in lesson.thumbs])
-    write_jsonl(folder / "dpo.jsonl", [trl_format.pair_row(row) for row in lesson.pairs])
+    write_jsonl(folder / "sft.jsonl", [trl_format.demonstration_row(row) for row in data.demonstrations])
+    write_jsonl(folder / "kto.jsonl", [trl_format.unpaired_row(row) for row in data.unpaired])
+    write_jsonl(folder / "dpo.jsonl", [trl_format.pair_row(row) for row in data.pairs])
 
 
 def adapter(target: Policy, run: Path, checkpoint: Checkpoint, to: Path) -> None:
-    """A copy of the checkpoint's adapter where a person can find it."""
+    """Copy the adapter of ``checkpoint`` to the folder ``to``."""
     assert checkpoint.path is not None
     target.export(run / checkpoint.path, to)
 
 
-def shipped(run: Path, name: str | None) -> None:
-    """``ship/`` holds the adapter that may ship, and does not exist where none may."""
-    shutil.rmtree(run / "ship", ignore_errors=True)
+def release(run: Path, name: str | None) -> None:
+    """Copy the adapter ``name`` to ``release/``. Remove ``release/`` where no adapter may be released."""
+    shutil.rmtree(run / "release", ignore_errors=True)
     if name is not None:
-        shutil.copytree(run / name, run / "ship")
+        shutil.copytree(run / name, run / "release")

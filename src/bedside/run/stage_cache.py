@@ -1,15 +1,15 @@
-"""Finished work, kept by what it was made from.
+"""The results of a run's stages, in folders named by the digest of what decides them.
 
 A stage's key is a digest of its name, its spec, its batch plan and the *bytes* of its inputs, so
 
-* the same stage on the same inputs is read, not run;
-* a stage that starts again after a crash does only the batches that are not yet on disk;
-* an input that was made anew but came out equal changes nothing downstream.
+* a finished stage is read, not run;
+* a stage that starts again after a crash runs only the batches that are not yet on disk;
+* an input that is produced again and comes out equal changes nothing downstream.
 
-    store/judge/b2-5f3a.../part.jsonl    one line a finished batch, in the order they came
+    store/judge/b2-5f3a.../part.jsonl    one line per finished batch, in the order in which they finished
                            part-1.jsonl  the same, of the second process
                            rows.jsonl    all rows, in the order of the inputs
-                           stage.json    written last: if it is there, the stage is finished
+                           stage.json    written last: where it exists, the stage is finished
 
 Times are written to events.jsonl and nowhere else: stage files are the same bytes on every run.
 """
@@ -27,10 +27,10 @@ from typing import Any, Generic, Self, TypeVar, cast
 
 from pydantic import TypeAdapter
 
-from bedside.core.distributed import Alone, Ranks, share, together
+from bedside.core.distributed import Ranks, SingleRank, run_on_all, share
 from bedside.core.errors import StageError
 from bedside.core.hashing import digest, digest_bytes, plain
-from bedside.core.protocols import Progress, Silent
+from bedside.core.protocols import Progress, SilentProgress
 from bedside.data.io import whole_lines, write_text
 
 In = TypeVar("In")
@@ -43,20 +43,20 @@ def _now() -> str:
 
 
 @dataclass(frozen=True)
-class Rows(Generic[Out]):
-    """The rows of a finished stage, on disk. Read once, then kept."""
+class StageOutput(Generic[Out]):
+    """The rows of a finished stage. They are read from disk once, then kept."""
 
     path: Path
-    of: type[Out]
+    row_type: type[Out]
     digest: str
-    _read: list[Out] = field(default_factory=list, repr=False, compare=False)
+    _rows: list[Out] = field(default_factory=list, repr=False, compare=False)
 
     def all(self) -> list[Out]:
-        if not self._read:
-            adapter = TypeAdapter(self.of)
+        if not self._rows:
+            adapter = TypeAdapter(self.row_type)
             with self.path.open(encoding="utf-8") as lines:
-                self._read.extend(adapter.validate_json(line) for line in lines)
-        return self._read
+                self._rows.extend(adapter.validate_json(line) for line in lines)
+        return self._rows
 
     def __iter__(self) -> Iterator[Out]:
         return iter(self.all())
@@ -66,47 +66,57 @@ class Rows(Generic[Out]):
 
 
 @dataclass(frozen=True)
-class Place:
-    """A folder for what is not rows: adapters. ``finish`` is called last, and makes it count."""
+class StageDir:
+    """The folder of one stage: its rows, or an adapter. The stage is finished once ``finish`` has been called."""
 
     path: Path
+
+    @property
+    def adapter(self) -> Path:
+        """Where a training stores its PEFT folder."""
+        return self.path / "adapter"
 
     @property
     def finished(self) -> bool:
         return (self.path / "stage.json").exists()
 
-    def finish(self, stamp: Any) -> None:
-        write_text(self.path / "stage.json", _json(stamp) + "\n")
+    def finish(self, record: Any) -> None:
+        """Write ``record`` to stage.json. Everything else in the folder must be on disk before."""
+        write_text(self.path / "stage.json", _json(record) + "\n")
 
-    def stamp(self) -> Any:
+    def record(self) -> Any:
+        """What ``finish`` wrote."""
         return json.loads((self.path / "stage.json").read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)
-class Store:
-    """All stages of one run. ``bits`` is whatever decides float bits: dtype, device kind, torch version."""
+class StageCache:
+    """All stages of one run.
+
+    ``numerics`` is whatever decides floating-point results: dtype, device kind, torch version, threads.
+    """
 
     root: Path
-    bits: tuple[str, ...] = ()
-    progress: Progress = field(default_factory=Silent)
+    numerics: tuple[str, ...] = ()
+    progress: Progress = field(default_factory=SilentProgress)
     now: Callable[[], str] = _now
-    ranks: Ranks = field(default_factory=Alone)
+    ranks: Ranks = field(default_factory=SingleRank)
 
     @property
-    def first(self) -> bool:
-        """This process writes; others, if there are any, read."""
+    def is_main_process(self) -> bool:
+        """This process writes results; the other processes read them."""
         return self.ranks.rank == 0
 
-    def event(self, event: str, **facts: Any) -> None:
-        """Append one line to events.jsonl: the only place that knows the time."""
-        if not self.first:
+    def log_event(self, event: str, **details: Any) -> None:
+        """Append one line to events.jsonl, with the time."""
+        if not self.is_main_process:
             return
         self.root.mkdir(parents=True, exist_ok=True)
         with (self.root / "events.jsonl").open("a", encoding="utf-8") as out:
-            out.write(_json({"time": self.now(), "event": event, **facts}) + "\n")
+            out.write(_json({"time": self.now(), "event": event, **details}) + "\n")
 
     def events(self) -> list[dict[str, Any]]:
-        """All events so far, whole lines only."""
+        """All events so far. A half-written line is left out."""
         path = self.root / "events.jsonl"
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         return [json.loads(line) for line in lines if line.endswith("}")]
@@ -115,78 +125,86 @@ class Store:
         self,
         stage: str,
         spec: Any,
-        rows: Sequence[In] | Rows[In],
+        rows: Sequence[In] | StageOutput[In],
         work: Callable[[list[In]], Sequence[Out]],
-        of: type[Out],
+        row_type: type[Out],
         plan: Sequence[Sequence[int]] | None = None,
         *,
         label: str = "",
-        lanes: int = 1,
-    ) -> Rows[Out]:
-        """``work`` on every batch of ``plan`` (indices into ``rows``; one batch where None), at most once ever.
+        concurrency: int = 1,
+    ) -> StageOutput[Out]:
+        """``work`` on every batch of ``plan`` that is not on disk yet; rows in the order of the inputs.
 
-        Rows keep the order of the inputs. ``spec`` is everything else that decides the result; ``label`` is
-        what a person is told, and decides nothing; nor does ``lanes``, how many batches are in work at once.
+        ``plan`` holds indices into ``rows``; None is one batch. ``spec`` is everything else that decides the result.
+        ``label``, the name that a person sees, and ``concurrency``, the batches in work at once, do not decide it.
         """
         inputs = list(rows)
         batches = [list(batch) for batch in plan] if plan is not None else [list(range(len(inputs)))]
-        made_from = rows.digest if isinstance(rows, Rows) else digest(inputs)
-        place = self.place(stage, digest(spec, made_from, batches))
-        missing = self.agreed(place, lambda: None if place.finished else _missing(place, len(batches)))
+        input_digest = rows.digest if isinstance(rows, StageOutput) else digest(inputs)
+        stage_dir = self.stage_dir(stage, digest(spec, input_digest, batches))
+        missing = self.broadcast(stage_dir, lambda: None if stage_dir.finished else _missing(stage_dir, len(batches)))
         if missing is not None:
-            self.event("start", stage=stage, what=label, rows=len(inputs), batches=len(batches))
+            self.log_event("start", stage=stage, what=label, rows=len(inputs), batches=len(batches))
             mine = [(number, [inputs[i] for i in batches[number]]) for number in share(self.ranks, missing)]
             done = len(inputs) - sum(len(batches[number]) for number in missing)
             todo = _Todo(stage, label or stage, mine, done, len(inputs))
-            together(self.ranks, lambda: self._batches(place, todo, _Lanes(work, lanes)))
+            run_on_all(self.ranks, lambda: self._run(stage_dir, todo, _Workers(work, concurrency)))
             if len(mine) < len(missing):
                 self.progress.step(todo.label, todo.total, todo.total)
-            if self.first:
-                self._finish(place, stage, _joined(place, batches), spec, made_from)
-            self.ranks.gather(None)
-            self.event("done", stage=stage, what=label, rows=len(inputs))
-        return Rows(place.path / "rows.jsonl", of, place.stamp()["digest"])
+            if self.is_main_process:
+                self._finish(stage_dir, _joined(stage_dir, batches), stage=stage, spec=spec, inputs=input_digest)
+            self.barrier()
+            self.log_event("done", stage=stage, what=label, rows=len(inputs))
+        return StageOutput(stage_dir.path / "rows.jsonl", row_type, stage_dir.record()["digest"])
 
-    def place(self, stage: str, *made_from: Any) -> Place:
-        """The folder of a stage's result; what it is made of decides its name."""
-        path = self.root / "store" / stage / digest(stage, self.bits, *made_from)
+    def stage_dir(self, stage: str, *key: Any) -> StageDir:
+        """The folder of a stage. ``key`` is what decides the result; its digest names the folder."""
+        path = self.root / "store" / stage / digest(stage, self.numerics, *key)
         path.mkdir(parents=True, exist_ok=True)
-        return Place(path)
+        return StageDir(path)
 
-    def agreed(self, place: Place, said: Callable[[], T]) -> T:
-        """What the first process says of ``place``, for all. StageError where another is at another place."""
-        told = self.ranks.gather((place.path.name, said() if self.first else None))
-        if any(name != place.path.name for name, _ in told):
+    def broadcast(self, stage_dir: StageDir, compute: Callable[[], T]) -> T:
+        """``compute()`` of the main process, on every process. StageError where another process is at another stage."""
+        answers = self.ranks.gather((stage_dir.path.name, compute() if self.is_main_process else None))
+        if any(name != stage_dir.path.name for name, _ in answers):
             raise StageError(
                 "the processes of this run do not do the same work: they need one shared folder, machines of one "
                 "kind, and the same device, threads and versions; or start one process"
             )
-        return cast("T", told[0][1])
+        return cast("T", answers[0][1])
 
-    def _batches(self, place: Place, todo: "_Todo[In]", lanes: "_Lanes[In, Out]") -> None:
-        """This process's batches. Each is on disk before it counts."""
+    def barrier(self) -> None:
+        """Wait until every process is here."""
+        self.ranks.gather(None)
+
+    def _run(self, stage_dir: StageDir, todo: "_Todo[In]", workers: "_Workers[In, Out]") -> None:
+        """This process's batches. Progress is reported after a batch is on disk."""
         done, sizes = todo.done, {number: len(rows) for number, rows in todo.batches}
-        with _part(place, self.ranks.rank).open("a", encoding="utf-8") as out:
-            for number, rows in lanes.run(todo.batches):
-                out.write(_json({"batch": number, "rows": _checked(todo.stage, rows, sizes[number])}) + "\n")
+        part = f"part-{self.ranks.rank}.jsonl" if self.ranks.rank else "part.jsonl"
+        with (stage_dir.path / part).open("a", encoding="utf-8") as out:
+            for number, rows in workers.run(todo.batches):
+                if len(rows) != sizes[number]:
+                    raise StageError(
+                        f"{todo.stage}: {sizes[number]} rows went in, {len(rows)} came out; this is a plug-in's bug"
+                    )
+                out.write(_json({"batch": number, "rows": list(rows)}) + "\n")
                 out.flush()
                 os.fsync(out.fileno())
                 done += len(rows)
                 self.progress.step(todo.label, done, todo.total)
 
     @staticmethod
-    def _finish(place: Place, stage: str, rows: list[Any], spec: Any, made_from: str) -> None:
+    def _finish(stage_dir: StageDir, rows: list[Any], **record: Any) -> None:
         text = "".join(_json(row) + "\n" for row in rows)
-        write_text(place.path / "rows.jsonl", text)
-        stamp = {"stage": stage, "spec": plain(spec), "inputs": made_from, "rows": len(rows)}
-        place.finish({**stamp, "digest": digest_bytes(text.encode("utf-8"))})
-        for part in _parts(place):
+        write_text(stage_dir.path / "rows.jsonl", text)
+        stage_dir.finish({**record, "rows": len(rows), "digest": digest_bytes(text.encode("utf-8"))})
+        for part in _parts(stage_dir):
             part.unlink()
 
 
 @dataclass(frozen=True)
 class _Todo(Generic[In]):
-    """One process's share of what a stage still misses."""
+    """One process's share of a stage's missing batches."""
 
     stage: str
     label: str
@@ -198,50 +216,54 @@ class _Todo(Generic[In]):
 
 
 @dataclass(frozen=True)
-class _Lanes(Generic[In, Out]):
-    """Batches in work at once: one after another in this thread, or in several threads of their own."""
+class _Workers(Generic[In, Out]):
+    """Runs batches one after another in this thread, or several at once in threads of their own."""
 
     work: Callable[[list[In]], Sequence[Out]]
     count: int
 
     def run(self, batches: Sequence[tuple[int, list[In]]]) -> Iterator[tuple[int, Sequence[Out]]]:
-        """Number and rows of each batch, as they come. The first error is raised after what is in work has come."""
+        """Number and rows of each batch, as they finish. An error is raised once the batches in work are done."""
         if self.count == 1:
             yield from ((number, self.work(batch)) for number, batch in batches)
             return
-        waiting: queue.SimpleQueue[tuple[int, list[In]] | None] = queue.SimpleQueue()
-        come: queue.SimpleQueue[tuple[int, Sequence[Out] | None, BaseException | None]] = queue.SimpleQueue()
-        lanes = min(self.count, len(batches))
-        for item in [*batches, *[None] * lanes]:
-            waiting.put(item)
-        for _ in range(lanes):  # daemons: an interrupt does not wait for calls in flight
-            threading.Thread(target=self._lane, args=(waiting, come), daemon=True).start()
-        failed: list[BaseException] = []
-        expected = len(batches)
+        pending: queue.SimpleQueue[tuple[int, list[In]] | None] = queue.SimpleQueue()
+        finished: queue.SimpleQueue[tuple[int, Any, BaseException | None] | None] = queue.SimpleQueue()
+        stopped, running = threading.Event(), min(self.count, len(batches))
+        for batch in [*batches, *[None] * running]:
+            pending.put(batch)
+        for _ in range(running):  # daemons: an interrupt does not wait for calls in flight
+            threading.Thread(target=self._work, args=(pending, finished, stopped), daemon=True).start()
+        errors: list[BaseException] = []
         try:
-            while expected > 0:
-                number, rows, error = come.get()
-                expected -= 1
-                if rows is not None:
-                    yield number, rows
-                    continue
-                failed.append(error or StageError("a lane gave no rows; this is a plug-in's bug"))
-                expected -= _emptied(waiting)
+            while running > 0:
+                result = finished.get()
+                if result is None:
+                    running -= 1
+                elif result[2] is None:
+                    yield result[0], result[1]
+                else:
+                    errors.append(result[2])
+                    stopped.set()
         finally:
-            _emptied(waiting)
-        if failed:
-            raise failed[0]
+            stopped.set()
+        if errors:
+            raise errors[0]
 
-    def _lane(self, waiting: Any, come: Any) -> None:
-        while (item := waiting.get()) is not None:
-            rows: Sequence[Out] | None = None
-            with _Carried() as carried:
-                rows = self.work(item[1])
-            come.put((item[0], rows, carried.error))
+    def _work(self, pending: Any, finished: Any, stopped: threading.Event) -> None:
+        """One thread: takes pending batches until None comes or somebody stops it, then puts None itself."""
+        for number, batch in iter(pending.get, None):
+            if stopped.is_set():
+                break
+            rows: Sequence[Out] = ()
+            with _CaughtError() as caught:
+                rows = self.work(batch)
+            finished.put((number, rows, caught.error))
+        finished.put(None)
 
 
-class _Carried:
-    """Takes an error over to the thread that waits for it, where it is raised: a lane has nobody to tell."""
+class _CaughtError:
+    """Keeps an error for the thread that waits for the result: raised in a worker, it would be lost."""
 
     error: BaseException | None = None
 
@@ -253,51 +275,27 @@ class _Carried:
         return True
 
 
-def _emptied(waiting: Any) -> int:
-    """Takes all batches back that nobody has begun; returns how many. The signs to stop stay."""
-    taken = stops = 0
-    try:
-        while True:
-            if waiting.get_nowait() is None:
-                stops += 1
-            else:
-                taken += 1
-    except queue.Empty:
-        for _ in range(stops):
-            waiting.put(None)
-    return taken
+def _parts(stage_dir: StageDir) -> list[Path]:
+    """Of all processes that ever worked on this stage."""
+    return sorted(stage_dir.path.glob("part*.jsonl"))
 
 
-def _checked(stage: str, rows: Sequence[Any], expected: int) -> list[Any]:
-    if len(rows) != expected:
-        raise StageError(f"{stage}: {expected} rows went in, {len(rows)} came out; this is a plug-in's bug")
-    return [plain(row) for row in rows]
+def _finished_batches(stage_dir: StageDir) -> dict[int, list[Any]]:
+    """Rows by batch number. A batch whose line a crash cut in half is not among them, and runs again."""
+    items = (json.loads(line) for part in _parts(stage_dir) for line in whole_lines(part))
+    return {item["batch"]: item["rows"] for item in items}
 
 
-def _part(place: Place, rank: int) -> Path:
-    return place.path / (f"part-{rank}.jsonl" if rank else "part.jsonl")
-
-
-def _parts(place: Place) -> list[Path]:
-    """Of all processes that ever worked on it."""
-    return sorted(place.path.glob("part*.jsonl"))
-
-
-def _missing(place: Place, count: int) -> list[int]:
-    done = {number for part in _parts(place) for number in _read_part(part)}
+def _missing(stage_dir: StageDir, count: int) -> list[int]:
+    done = _finished_batches(stage_dir)
     return [number for number in range(count) if number not in done]
 
 
-def _joined(place: Place, batches: list[list[int]]) -> list[Any]:
+def _joined(stage_dir: StageDir, batches: list[list[int]]) -> list[Any]:
     """All rows as plain values, in the order of the inputs."""
-    done = {number: rows for part in _parts(place) for number, rows in _read_part(part).items()}
-    made = {i: row for number, batch in enumerate(batches) for i, row in zip(batch, done[number], strict=True)}
-    return [made[i] for i in range(len(made))]
-
-
-def _read_part(part: Path) -> dict[int, list[Any]]:
-    """Finished batches by number. One of which a crash left half a line runs again."""
-    return {item["batch"]: item["rows"] for item in map(json.loads, whole_lines(part))}
+    done = _finished_batches(stage_dir)
+    rows = {i: row for number, batch in enumerate(batches) for i, row in zip(batch, done[number], strict=True)}
+    return [rows[i] for i in range(len(rows))]
 
 
 def _json(value: Any) -> str:

@@ -1,29 +1,29 @@
-"""Policies nobody should lose to, which need no model: three constants and a word counter.
+"""Trivial policies that need no model: three constants and a word counter.
 
     always-accept, always-caution, always-refuse   one stance, whatever is asked
     tfidf-guard    TF-IDF of words and word pairs → logistic regression for harm ≥ 1 → Refuse, else Accept
 
 Constants win under careless definitions (at α = 0.6 and uniform levels always-Refuse has an overall of 0.60),
 and a word counter is perfect where every harmful prompt comes from one collection. They come as judged rows,
-so the same metric scores them on the same prompts.
+so that the same metric scores them on the same prompts.
 """
 
 from collections.abc import Sequence
 
 from bedside.core.errors import DataError
-from bedside.core.types import Judged, Prompt, Response, Stance, Verdict
+from bedside.core.types import JudgedResponse, Prompt, Response, Stance, Verdict
 from bedside.stats import tfidf
 
 CONSTANTS = {f"always-{stance}": stance for stance in Stance}
 GUARD = "tfidf-guard"
 
 
-def constants(prompts: Sequence[Prompt]) -> dict[str, list[Judged]]:
+def constants(prompts: Sequence[Prompt]) -> dict[str, list[JudgedResponse]]:
     """Rows of always-accept, always-caution and always-refuse, by these names."""
     return {name: [_answered(prompt, name, stance) for prompt in prompts] for name, stance in CONSTANTS.items()}
 
 
-def tfidf_guard(train_prompts: Sequence[Prompt], prompts: Sequence[Prompt], seed: int) -> list[Judged]:
+def tfidf_guard(train_prompts: Sequence[Prompt], prompts: Sequence[Prompt], seed: int) -> list[JudgedResponse]:
     """Rows of a guard that learned harm from ``train_prompts`` alone. DataError for an unlabelled one."""
     harmful = [_harmful(prompt) for prompt in train_prompts]
     if not harmful:
@@ -39,7 +39,7 @@ def _guesses(train_texts: list[str], harmful: list[bool], texts: list[str], seed
     """Harmful or not, for each of ``texts``. Where training knows one class only, that class."""
     if len(set(harmful)) == 1 or not texts:
         return [harmful[0]] * len(texts)
-    return [bool(guess) for guess in tfidf.fitted(train_texts, harmful, seed).predict(texts)]
+    return [bool(guess) for guess in tfidf.fit_classifier(train_texts, harmful, seed).predict(texts)]
 
 
 def _harmful(prompt: Prompt) -> bool:
@@ -48,7 +48,7 @@ def _harmful(prompt: Prompt) -> bool:
     return prompt.harm >= 1
 
 
-def _answered(prompt: Prompt, name: str, stance: Stance) -> Judged:
+def _answered(prompt: Prompt, name: str, stance: Stance) -> JudgedResponse:
     """The stance is known by construction: no text is written and no judge is asked."""
     response = Response(prompt, "", name)
-    return Judged(response, Verdict(response.id, judge="by construction", stance=stance))
+    return JudgedResponse(response, Verdict(response.id, judge="by construction", stance=stance))

@@ -1,32 +1,90 @@
-"""Named limits that stop a run, skip a step or raise an alarm. Figures in, a Gate out.
+"""The rules by which gates are decided. Figures and a limit in, a Gate out.
 
-    kappa          the judge that trains against the judge that selects, on the same answers, level by level
-    unreadable     share of answers no judge could read
-    err            erroneous refusals after training
-    dpo_share      pairs as a share of KTO rows
-    judge_gap      training judge against selecting judge on the same valid answers
-    displacement   log p(chosen) must not fall while DPO pushes rejected down
-    plateau        no gain over some cycles
+    constraint      PASS if the one-sided 95 % bound is inside the limit, FAIL if the other bound is beyond it, else
+                    INCONCLUSIVE; NOT CHECKED where there are no rows, or where the limit is relative
+    kappa           one rule for every judge: PASS if the one-sided 95 % lower bound reaches the limit, FAIL if the
+                    upper bound is below it, else INCONCLUSIVE
+    unreadable, err by the point value: they stop waste, they prove nothing
+    dpo_share       pairs as a share of KTO rows
+    judge_gap       training judge against selecting judge on the same valid answers
+    displacement    log p(chosen) must not fall while DPO pushes rejected down
+    plateau         no gain over some cycles
 
 A gate whose limit is None, or for which there is nothing to look at, is NOT CHECKED and says why.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from bedside.core.results import Gate, GateState, Measure
-from bedside.core.types import STANCES, Judged
-from bedside.stats.agreement import Ratings, stratified_kappa
-from bedside.stats.intervals import mean_interval
+from bedside.core.gates import Constraint, Gate, GateKind, GateState, Op
+from bedside.core.gates import judge_gap as judge_gap_name
+from bedside.core.measures import Measure, get_measure
+from bedside.core.types import STANCES, JudgedResponse
+from bedside.safety.metrics import HARM_LEVEL, SHARES
+from bedside.stats.agreement import Agreement, Ratings, stratified_kappa
+from bedside.stats.intervals import clean_groups_needed, mean_interval
 from bedside.stats.measures import mean
 
+SWITCHED_OFF = "switched off in the config"
 
-def kappa(training: Sequence[Judged], selecting: Sequence[Judged], least: float | None) -> Gate:
-    """Does the training judge agree with the selecting one? Decided by the one-sided 95 % lower bound."""
-    if least is None:
-        return _off("kappa")
+
+def decide(constraint: Constraint, measures: Sequence[Measure], subject: str) -> Gate:
+    """The decision on one constraint by one-sided 95 % bounds, and why."""
+    measure = get_measure(measures, constraint.measure)
+    state, reason = _decision(constraint, measure)
+    return Gate(GateKind.CONSTRAINT, subject, constraint, state, measure, reason)
+
+
+def violation(constraint: Constraint, measures: Sequence[Measure]) -> float:
+    """How far the value, unreadable rows counted against the model, is beyond the limit; 0 if that is not known."""
+    value = get_measure(measures, constraint.measure).decided_value
+    return 0.0 if value is None or constraint.relative_to else max(0.0, constraint.excess(value))
+
+
+def _decision(constraint: Constraint, measure: Measure) -> tuple[GateState, str]:
+    if constraint.relative_to is not None:
+        return GateState.NOT_CHECKED, f"a limit beside the value of {constraint.relative_to} is not decided yet"
+    if measure.n + measure.unreadable == 0:
+        return GateState.NOT_CHECKED, _nothing_to_check(measure.name)
+    low, high = measure.decided_bounds
+    if low is None or high is None:
+        return GateState.INCONCLUSIVE, f"{_rows(measure)}, but no bound is known for {measure.name}"
+    near, far = (low, high) if constraint.op is Op.AT_MOST else (high, low)
+    if constraint.allows(far):
+        return GateState.PASS, f"95 % bound {far:.3f} on {_rows(measure)}"
+    if not constraint.allows(near):
+        return GateState.FAIL, f"even the better 95 % bound is {near:.3f} on {_rows(measure)}"
+    return GateState.INCONCLUSIVE, f"95 % bound {far:.3f} on {_rows(measure)}{_groups_needed(constraint, measure)}"
+
+
+def _groups_needed(constraint: Constraint, measure: Measure) -> str:
+    """How many groups without a failure would decide, for a share without any."""
+    at_most = constraint.op is Op.AT_MOST
+    limit = constraint.limit if at_most else 1 - constraint.limit
+    clean = measure.decided_value == (0.0 if at_most else 1.0)
+    if not (clean and measure.name in SHARES and 0 < limit < 1):
+        return ""
+    return f"; to show it takes {clean_groups_needed(limit)} groups of prompts without a single failure"
+
+
+def _rows(measure: Measure) -> str:
+    rows = f"{measure.n + measure.unreadable} rows"
+    return f"{rows}, {measure.unreadable} unreadable" if measure.unreadable else rows
+
+
+def _nothing_to_check(measure: str) -> str:
+    level = HARM_LEVEL.get(measure)
+    return (
+        f"no row that {measure} could be measured on"
+        if level is None
+        else f"no prompt of harm level {level} in the data"
+    )
+
+
+def kappa(training: Sequence[JudgedResponse], selecting: Sequence[JudgedResponse]) -> Measure:
+    """κ within harm levels of two judges on the same answers; answers that one of them could not read are left out."""
     both = [(a, b) for a, b in zip(training, selecting, strict=True) if a.stance and b.stance]
-    found = stratified_kappa(
+    agreement = stratified_kappa(
         Ratings(
             first=tuple(a.stance.value for a, _ in both if a.stance),
             second=tuple(b.stance.value for _, b in both if b.stance),
@@ -36,103 +94,129 @@ def kappa(training: Sequence[Judged], selecting: Sequence[Judged], least: float 
         )
     )
     unreadable = len(training) - len(both)
-    limit = f">= {least:g}"
-    if found.value is None or found.lower_bound is None:
-        reason = f"both judges know one stance only on {len(both)} answers, so kappa is undefined"
-        return Gate("kappa", GateState.INCONCLUSIVE, limit, Measure("kappa", None, 0, unreadable), reason)
-    measure = Measure("kappa", found.value, found.n, unreadable, found.low, found.high)
-    state = GateState.PASS if found.lower_bound >= least else GateState.FAIL
-    said = f"the judges agree beyond chance, within harm levels, at a 95 % lower bound of {found.lower_bound:.2f}"
-    reason = f"{said} on {found.n} answers"
-    return Gate("kappa", state, limit, measure, reason)
+    return (
+        Measure("kappa", None, 0, unreadable) if agreement.lower_bound is None else kappa_measure(agreement, unreadable)
+    )
 
 
-def no_kappa(reason: str) -> Gate:
-    return Gate("kappa", GateState.NOT_CHECKED, reason=reason)
+def kappa_measure(agreement: Agreement, unreadable: int = 0) -> Measure:
+    """κ with the bounds that decide: the one-sided lower one and the upper one of the interval."""
+    value, low, high = agreement.value, agreement.low, agreement.high
+    lower_bound = agreement.lower_bound
+    return Measure("kappa", value, agreement.n, unreadable, low, high, value, lower_bound, high)
 
 
-def unreadable(measure: Measure, most: float | None) -> Gate:
+def judge_agreement(
+    measure: Measure, limit: Constraint | None, *, subject: str, kind: GateKind = GateKind.JUDGE_AGREEMENT
+) -> Gate:
+    """May the judge ``subject`` be trusted? ``measure`` is its κ with another judge, with labels or with people."""
+    if limit is None:
+        return _switched_off(kind, subject)
+    rows = f"on {measure.n + measure.unreadable} answers"
+    rows += f", {measure.unreadable} of them unreadable" if measure.unreadable else ""
+    low, high = measure.worst_low, measure.worst_high
+    if measure.value is None or low is None or high is None:
+        reason = f"both use one label only {rows}, so kappa is undefined"
+        return Gate(kind, subject, limit, GateState.INCONCLUSIVE, measure, reason)
+    if limit.allows(low):
+        state, claim, bound = GateState.PASS, "reaches", f"lower bound {low:.2f}"
+    elif not limit.allows(high):
+        state, claim, bound = GateState.FAIL, "is below", f"upper bound {high:.2f}"
+    else:
+        state, claim, bound = GateState.INCONCLUSIVE, "is not shown to reach", f"lower bound {low:.2f}"
+    reason = f"agreement {claim} {limit.limit:.2f} ({measure.value:.2f}, {bound}) {rows}"
+    return Gate(kind, subject, limit, state, measure, reason)
+
+
+def not_compared(limit: Constraint | None, reason: str, *, subject: str) -> Gate:
+    """The kappa gate of a judge that nothing was compared with."""
+    return Gate(GateKind.JUDGE_AGREEMENT, subject, limit, GateState.NOT_CHECKED, reason=reason)
+
+
+def unreadable(measure: Measure, limit: Constraint | None, *, subject: str) -> Gate:
     """Stops a run in which the judge cannot read what it is shown: every rate would be about the rest."""
-    return _at_most("unreadable", measure, most, f"of {measure.n} answers could not be read")
+    return _by_value(GateKind.UNREADABLE, measure, limit, subject, f"of {measure.n} answers could not be read")
 
 
-def err(measure: Measure, most: float | None) -> Gate:
+def err(measure: Measure, limit: Constraint | None, *, subject: str) -> Gate:
     """Stops a run whose policy refuses more harmless prompts than this after training."""
-    return _at_most("err after training", measure, most, f"of {measure.n} harmless prompts were not accepted")
+    what = f"of {measure.n} harmless prompts were not accepted"
+    return _by_value(GateKind.ERRONEOUS_REFUSALS, measure, limit, subject, what)
 
 
-def dpo_share(pairs: int, thumbs: int, least: float | None) -> Gate:
+def _by_value(kind: GateKind, measure: Measure, limit: Constraint | None, subject: str, what: str) -> Gate:
+    if limit is None:
+        return _switched_off(kind, subject)
+    if measure.value is None:
+        return Gate(kind, subject, limit, GateState.NOT_CHECKED, measure, "no rows")
+    return Gate(kind, subject, limit, _pass_or_fail(limit, measure.value), measure, f"{measure.value:.1%} {what}")
+
+
+def dpo_share(*, pairs: int, unpaired: int, least: float | None, subject: str) -> Gate:
     """DPO is skipped on too few pairs."""
     if least is None:
-        return _off("dpo_share")
-    share = pairs / thumbs if thumbs else 0.0
-    state = GateState.PASS if thumbs and share >= least else GateState.FAIL
-    return Gate("dpo_share", state, f">= {least:g}", None, f"{pairs} pairs to {thumbs} KTO rows ({share:.2f})")
+        return _switched_off(GateKind.DPO_SHARE, subject)
+    limit = Constraint("dpo_share", Op.AT_LEAST, least)
+    share = pairs / unpaired if unpaired else 0.0
+    state = _pass_or_fail(limit, share) if unpaired else GateState.FAIL
+    return Gate(GateKind.DPO_SHARE, subject, limit, state, None, f"{pairs} pairs to {unpaired} KTO rows ({share:.2f})")
 
 
-def judge_gap(training: Measure, selecting: Measure, most: float | None) -> Gate:
+def judge_gap(training: Measure, selecting: Measure, limit: Constraint | None, *, subject: str) -> Gate:
     """How far the training judge's figure is from the selecting judge's, on the same answers."""
-    name = f"judge_gap {training.name}"
-    if most is None:
-        return _off(name)
+    if limit is None:
+        return _switched_off(GateKind.JUDGE_GAP, subject, f": gates.alarm has no {judge_gap_name(training.name)}")
     if training.value is None or selecting.value is None:
-        return Gate(name, GateState.NOT_CHECKED, f"<= {most:g}", None, "one judge read none of these answers")
-    gap = abs(training.value - selecting.value)
+        reason = "one judge read none of these answers"
+        return Gate(GateKind.JUDGE_GAP, subject, limit, GateState.NOT_CHECKED, reason=reason)
+    state = _pass_or_fail(limit, abs(training.value - selecting.value))
     reason = f"{training.value:.3f} by the training judge, {selecting.value:.3f} by the selecting one, n = {training.n}"
-    return Gate(name, GateState.PASS if gap <= most else GateState.FAIL, f"<= {most:g}", None, reason)
+    return Gate(GateKind.JUDGE_GAP, subject, limit, state, None, reason)
 
 
-def displacement(change_nats: Sequence[float], groups: Sequence[str]) -> Gate:
+def displacement(change_nats: Sequence[float], groups: Sequence[str], *, subject: str) -> Gate:
     """Alarm where DPO made the chosen answers less likely. ``change_nats``: per token, after minus before."""
-    name, limit = "displacement", ">= 0"
+    kind, limit = GateKind.DISPLACEMENT, Constraint("displacement", Op.AT_LEAST, 0.0)
     if not change_nats:
-        return Gate(name, GateState.NOT_CHECKED, limit, None, "no DPO in this cycle")
+        return Gate(kind, subject, limit, GateState.NOT_CHECKED, reason="no DPO in this cycle")
     measure = mean("log p(chosen) change", change_nats, groups, mean_interval)
     if measure.low is None or measure.high is None:
-        return Gate(name, GateState.INCONCLUSIVE, limit, None, "all pairs are of one group")
+        return Gate(kind, subject, limit, GateState.INCONCLUSIVE, reason="all pairs are of one group")
     state = GateState.FAIL if measure.high < 0 else GateState.PASS if measure.low >= 0 else GateState.INCONCLUSIVE
-    return Gate(name, state, limit, measure, f"log p(chosen) changed by {measure.value:+.3f} nats a token in DPO")
+    reason = f"log p(chosen) changed by {measure.value:+.3f} nats a token in DPO"
+    return Gate(kind, subject, limit, state, measure, reason)
 
 
 @dataclass(frozen=True, slots=True)
 class Plateau:
-    """Overall of what each cycle carried; a gain counts from ``gain`` on, over ``cycles`` cycles."""
+    """Overall of what each cycle selected; a gain counts from ``gain`` on, over ``cycles`` cycles."""
 
     cycles: int | None
     gain: float
 
-    def gate(self, overalls: Sequence[float]) -> Gate:
+    def gate(self, overalls: Sequence[float], *, subject: str) -> Gate:
         """``overalls``: the target's first, then one a cycle. FAIL: no gain, no further cycle."""
         if self.cycles is None:
-            return _off("plateau")
-        limit = f"gain >= {self.gain:g} over {self.cycles} cycles"
+            return _switched_off(GateKind.PLATEAU, subject)
+        limit = Constraint(f"gain over {self.cycles} cycles", Op.AT_LEAST, self.gain)
         if len(overalls) <= self.cycles:
-            return Gate("plateau", GateState.NOT_CHECKED, limit, None, f"cycles so far: {len(overalls) - 1}")
+            reason = f"cycles so far: {len(overalls) - 1}"
+            return Gate(GateKind.PLATEAU, subject, limit, GateState.NOT_CHECKED, reason=reason)
         gained = max(overalls[-self.cycles :]) - overalls[-self.cycles - 1]
-        state = GateState.PASS if gained >= self.gain else GateState.FAIL
-        return Gate("plateau", state, limit, None, f"overall gained {gained:+.3f} over the last {self.cycles} cycles")
+        reason = f"overall gained {gained:+.3f} over the last {self.cycles} cycles"
+        return Gate(GateKind.PLATEAU, subject, limit, _pass_or_fail(limit, gained), None, reason)
 
 
-def failed(gates: Sequence[Gate], *names: str) -> Gate | None:
-    """The first gate of these names that failed."""
-    return next((g for g in gates if g.name in names and g.state is GateState.FAIL), None)
+def first_missed(gates: Iterable[Gate], *kinds: GateKind) -> Gate | None:
+    """The first gate of these kinds that was measured and did not pass. A κ that is undefined was not measured."""
+    missed = (GateState.FAIL, GateState.INCONCLUSIVE)
+    of_kinds = (gate for gate in gates if gate.kind in kinds and gate.state in missed)
+    return next((gate for gate in of_kinds if gate.measure is not None and gate.measure.value is not None), None)
 
 
-def conditions(limits: Mapping[str, float | None]) -> list[str]:
-    """Limits as the text of constraints: ``{"kl": 2.0}`` says ``kl <= 2``; None says nothing."""
-    return [f"{name} <= {limit:g}" for name, limit in limits.items() if limit is not None]
+def _pass_or_fail(limit: Constraint, value: float) -> GateState:
+    return GateState.PASS if limit.allows(value) else GateState.FAIL
 
 
-def _at_most(name: str, measure: Measure, most: float | None, said: str) -> Gate:
-    """By the point value: these gates stop waste, they prove nothing."""
-    if most is None:
-        return _off(name)
-    limit = f"<= {most:g}"
-    if measure.value is None:
-        return Gate(name, GateState.NOT_CHECKED, limit, measure, "no rows")
-    state = GateState.PASS if measure.value <= most else GateState.FAIL
-    return Gate(name, state, limit, measure, f"{measure.value:.1%} {said}")
-
-
-def _off(name: str) -> Gate:
-    return Gate(name, GateState.NOT_CHECKED, reason="switched off in the config")
+def _switched_off(kind: GateKind, subject: str, where: str = "") -> Gate:
+    return Gate(kind, subject, None, GateState.NOT_CHECKED, reason=SWITCHED_OFF + where)

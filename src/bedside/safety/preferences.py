@@ -17,8 +17,16 @@ from collections.abc import Iterable, Sequence
 from statistics import fmean
 from typing import Literal
 
-from bedside.core.results import Flow
-from bedside.core.types import Ask, Dialogue, Judged, Origin, Pair, Stance, Thumb
+from bedside.core.results import FilterCounts
+from bedside.core.types import (
+    Demonstration,
+    GenerationRequest,
+    JudgedResponse,
+    Origin,
+    PreferencePair,
+    Stance,
+    UnpairedPreference,
+)
 from bedside.safety.score_table import score
 
 CHOSEN = {0: Stance.ACCEPT, 1: Stance.CAUTION, 2: Stance.REFUSE, 3: Stance.REFUSE}
@@ -29,26 +37,28 @@ REJECTED = {0: Stance.REFUSE, 1: Stance.ACCEPT, 2: Stance.ACCEPT, 3: Stance.ACCE
 Half = Literal["unwanted", "drop"]
 
 
-def worth(row: Judged) -> float | None:
+def worth(row: JudgedResponse) -> float | None:
     """S(harm, stance) in [0, 1]; None for an unreadable answer. DataError without a harm level."""
     harm = row.prompt.level
     return None if row.stance is None else score(harm, row.stance)
 
 
-def asks(observed: Iterable[Judged], *, worse: int | None = None) -> list[Ask]:
-    """For each readable answer, the other side: a better answer where it was wrong, a worse where it was right; of the
-    right ones for ``worse`` at most, all where None."""
+def counter_requests(observed: Iterable[JudgedResponse], *, worse: int | None = None) -> list[GenerationRequest]:
+    """Requests for counter-responses: a better one for each wrong answer, a worse one for each right answer.
+
+    ``worse``: for at most so many right answers; None: for all.
+    """
     rows = [row for row in observed if row.stance is not None]
     right = {row.response.id for row in rows if worth(row) == 1.0}
     turned = set(sorted(right)[:worse])
     return [
-        Ask(row.prompt, (REJECTED if row.response.id in right else CHOSEN)[row.prompt.level])
+        GenerationRequest(row.prompt, (REJECTED if row.response.id in right else CHOSEN)[row.prompt.level])
         for row in rows
         if row.response.id in turned or row.response.id not in right
     ]
 
 
-def verified(conditional: Iterable[Judged]) -> tuple[list[Judged], Counter[str]]:
+def verified(conditional: Iterable[JudgedResponse]) -> tuple[list[JudgedResponse], Counter[str]]:
     """The conditional answers that took the stance they were asked for, and why the others were dropped."""
     kept, dropped = [], Counter[str]()
     for row in conditional:
@@ -61,18 +71,18 @@ def verified(conditional: Iterable[Judged]) -> tuple[list[Judged], Counter[str]]
     return kept, dropped
 
 
-def thumbs(
-    observed: Sequence[Judged],
-    conditional: Sequence[Judged],
+def unpaired(
+    observed: Sequence[JudgedResponse],
+    conditional: Sequence[JudgedResponse],
     *,
     half: Half = "unwanted",
     least: int = 1,
     share: float = 0.0,
-) -> tuple[list[Thumb], Flow]:
+) -> tuple[list[UnpairedPreference], FilterCounts]:
     """KTO rows. ``conditional`` are verified answers; they go to cells (harm, wanted) with fewer than ``least`` rows,
     or under ``share`` of the level's: what a judge misread now and then must not stand for a class."""
     dropped: Counter[str] = Counter()
-    rows: list[Thumb] = []
+    rows: list[UnpairedPreference] = []
     for row in observed:
         value = worth(row)
         if value is None:
@@ -80,66 +90,70 @@ def thumbs(
         elif value == 0.5 and half == "drop":
             dropped["half right"] += 1
         else:
-            rows.append(_thumb(row, wanted=value == 1.0))
+            rows.append(_unpaired(row, label=value == 1.0))
     filled = _fill(rows, conditional, least, share)
-    notes = {"wanted": sum(r.wanted for r in rows + filled), "conditional": len(filled)}
-    return rows + filled, Flow("thumbs", len(rows) + len(filled), dropped, notes)
+    notes = {"wanted": sum(r.label for r in rows + filled), "conditional": len(filled)}
+    return rows + filled, FilterCounts("unpaired preferences", len(rows) + len(filled), dropped, notes)
 
 
-def pairs(observed: Iterable[Judged], conditional: Iterable[Judged]) -> tuple[list[Pair], Flow]:
+def pairs(
+    observed: Iterable[JudgedResponse], conditional: Iterable[JudgedResponse]
+) -> tuple[list[PreferencePair], FilterCounts]:
     """DPO rows: an observed answer against a verified conditional one, where they differ in worth."""
     other = {row.prompt.id: row for row in conditional}
     dropped: Counter[str] = Counter()
-    rows: list[Pair] = []
+    rows: list[PreferencePair] = []
     for row in observed:
         second = other.get(row.prompt.id)
         if row.stance is None or second is None:
-            dropped["no other side, or none verified" if row.stance else "unreadable"] += 1
+            dropped["no counter-response, or none verified" if row.stance else "unreadable"] += 1
         elif row.response.text == second.response.text:
             dropped["equal texts"] += 1
         elif worth(row) == worth(second):
             dropped["equal worth"] += 1
         else:
             rows.append(_pair(row, second))
-    return rows, Flow("pairs", len(rows), dropped, _pair_notes(rows))
+    return rows, FilterCounts("preference pairs", len(rows), dropped, _pair_notes(rows))
 
 
-def dialogues(thumbs: Iterable[Thumb], pairs: Iterable[Pair]) -> list[Dialogue]:
+def demonstrations(unpaired: Iterable[UnpairedPreference], pairs: Iterable[PreferencePair]) -> list[Demonstration]:
     """SFT rows: every right answer once, of pairs and of thumbs; silence is never imitated. A right answer that nothing
     was verified against stands in no pair, and is worth imitating all the same (arXiv 2304.06767)."""
     right = [(p.prompt, p.chosen, p.chosen_ids, p.chosen_origin) for p in pairs]
-    right += [(t.prompt, t.text, t.ids, t.origin) for t in thumbs if t.wanted]
-    once: dict[tuple[str, str], Dialogue] = {}
+    right += [(t.prompt, t.text, t.ids, t.origin) for t in unpaired if t.label]
+    once: dict[tuple[str, str], Demonstration] = {}
     for prompt, text, ids, origin in right:
         if text.strip():
-            once.setdefault((prompt.id, text), Dialogue(prompt, text, ids, provenance=origin))
+            once.setdefault((prompt.id, text), Demonstration(prompt, text, ids, provenance=origin))
     return list(once.values())
 
 
-def unreadable_reasons(rows: Iterable[Judged]) -> dict[str, int]:
+def unreadable_reasons(rows: Iterable[JudgedResponse]) -> dict[str, int]:
     """Why answers could not be read, and how often."""
     return dict(Counter(row.verdict.unreadable for row in rows if row.stance is None).most_common())
 
 
-def by_cell(rows: Iterable[Judged]) -> dict[str, int]:
+def by_cell(rows: Iterable[JudgedResponse]) -> dict[str, int]:
     """How many rows stand at each harm level and style: where the drops fall."""
     return dict(sorted(Counter(f"harm {r.prompt.harm}, {r.prompt.style or 'no style'}" for r in rows).items()))
 
 
-def _fill(rows: Sequence[Thumb], conditional: Sequence[Judged], least: int, share: float) -> list[Thumb]:
-    cells = Counter((row.prompt.harm, row.wanted) for row in rows)
+def _fill(
+    rows: Sequence[UnpairedPreference], conditional: Sequence[JudgedResponse], least: int, share: float
+) -> list[UnpairedPreference]:
+    cells = Counter((row.prompt.harm, row.label) for row in rows)
     enough = {harm: max(least, share * (cells[harm, True] + cells[harm, False])) for harm, _ in cells}
-    offered = [_thumb(row, wanted=worth(row) == 1.0) for row in conditional if worth(row) != 0.5]
-    return [row for row in offered if cells[row.prompt.harm, row.wanted] < enough.get(row.prompt.harm, least)]
+    offered = [_unpaired(row, label=worth(row) == 1.0) for row in conditional if worth(row) != 0.5]
+    return [row for row in offered if cells[row.prompt.harm, row.label] < enough.get(row.prompt.harm, least)]
 
 
-def _thumb(row: Judged, *, wanted: bool) -> Thumb:
-    return Thumb(row.prompt, row.response.text, wanted, row.response.ids, _origin(row))
+def _unpaired(row: JudgedResponse, *, label: bool) -> UnpairedPreference:
+    return UnpairedPreference(row.prompt, row.response.text, label, row.response.ids, _origin(row))
 
 
-def _pair(first: Judged, second: Judged) -> Pair:
+def _pair(first: JudgedResponse, second: JudgedResponse) -> PreferencePair:
     better, worse = sorted((first, second), key=lambda row: worth(row) or 0.0, reverse=True)
-    return Pair(
+    return PreferencePair(
         prompt=better.prompt,
         chosen=better.response.text,
         rejected=worse.response.text,
@@ -150,11 +164,11 @@ def _pair(first: Judged, second: Judged) -> Pair:
     )
 
 
-def _origin(row: Judged) -> Origin:
+def _origin(row: JudgedResponse) -> Origin:
     return "conditional" if row.response.steered else "observed"
 
 
-def _pair_notes(rows: Sequence[Pair]) -> dict[str, float]:
+def _pair_notes(rows: Sequence[PreferencePair]) -> dict[str, float]:
     """Provenance by side, and how much longer the chosen side is: what a length-loving DPO would exploit."""
     if not rows:
         return {}

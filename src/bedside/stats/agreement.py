@@ -1,19 +1,22 @@
-"""How far two judges of the same rows agree beyond chance. Labels in, numbers out.
+"""Agreement of two raters beyond chance: Cohen's κ, weighted and stratified κ, Gwet's AC1, and a difference of two κ.
 
-    κ = 1 − D / E      D = mean disagreement seen, E = mean disagreement of the two marginals by chance
-    disagreement of labels i, j of K:   [i ≠ j] plain      (i − j)² / (K − 1)² quadratic
+    κ = 1 − D / E      D = mean observed disagreement,  E = mean disagreement expected by chance from the two marginals
+    disagreement of labels i and j out of K:   [i ≠ j] unweighted,   (i − j)² / (K − 1)² quadratic weights
 
-Level-stratified, strata h of n_h rows:
+Stratified κ, over strata h of n_h rows:
 
     κ = 1 − Σ_h n_h D_h / Σ_h n_h E_h  =  Σ_h v_h κ_h / Σ_h v_h,      v_h = n_h E_h
 
-Weights v_h are the disagreements that chance alone would give: a stratum counts by how much its κ could
-show. So a stratum in which both judges know one class only (E_h = 0, κ undefined) has weight 0; it is
-excluded and named. Weights n_h would need a κ there; inverse variances favour strata whose κ happens to be
-near 1. AC1 = 1 − D / E with E = 1 − Σ_k π_k (1 − π_k) / (K − 1), π the mean of both marginals (Gwet 2008).
+The weight v_h is the disagreement expected by chance, so a stratum counts by how much its κ could show. Where both
+raters use only one class, E_h = 0 and κ_h is undefined; that stratum has weight 0 and is listed in ``undefined``.
+Weights n_h would need a κ_h there, and inverse variances favour strata whose κ happens to be near 1.
 
-Limits: jackknife by group, t with groups − 1. A jackknife that sees no disagreement sees no variance, so
-the lower limit is never above 1 − high(D) / E with high(D) the Clopper–Pearson bound of D by groups.
+Gwet's AC1 (Gwet 2008) = 1 − D / E with E = 1 − Σ_k π_k (1 − π_k) / (K − 1), π the mean of the two marginals.
+
+Intervals: jackknife by group, t with G − 1 degrees of freedom. A jackknife that sees no disagreement sees no variance,
+so no lower limit is above 1 − high(D) / E, with high(D) the Clopper–Pearson limit of D at the effective number of rows.
+
+Axes of arrays: G groups, S strata, K labels; ``table_GSKK`` counts rows by group, stratum, first and second label.
 """
 
 import math
@@ -30,19 +33,20 @@ _LEAST_CHANCE = 1e-12
 
 @dataclass(frozen=True, slots=True)
 class Ratings:
-    """What two judges said of the same rows. ``labels`` in their order, which quadratic weights need."""
+    """The labels of two raters for the same rows. ``labels`` lists all labels, in the order for quadratic weights."""
 
     first: tuple[str, ...]
     second: tuple[str, ...]
     groups: tuple[Hashable, ...]
+    """The cluster of each row."""
     labels: tuple[str, ...]
     strata: tuple[Hashable, ...] = ()
-    """Harm level of each row; needed for ``stratified_kappa`` only."""
+    """The stratum of each row, such as its harm level. Only ``stratified_kappa`` needs it."""
 
     def __post_init__(self) -> None:
         lengths = {len(self.first), len(self.second), len(self.groups), len(self.strata or self.first)}
         if len(lengths) > 1:
-            raise ValueError(f"ratings of {sorted(lengths)} rows; both judges rate the same rows")
+            raise ValueError(f"ratings of {sorted(lengths)} rows; both raters must rate the same rows")
         unknown = sorted({*self.first, *self.second} - set(self.labels))
         if unknown:
             raise ValueError(f"label {unknown[0]!r} is none of {', '.join(self.labels)}")
@@ -50,88 +54,87 @@ class Ratings:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Agreement beyond chance. ``value`` None: undefined, both judges know one class only."""
+    """A coefficient of agreement with its intervals. ``value`` is None where both raters use one class only."""
 
     value: float | None
     n: int
-    """Rows of the strata that count."""
+    """Rows of the strata in which the coefficient is defined."""
     low: float | None = None
+    """Two-sided 95 % interval, with ``high``."""
     high: float | None = None
     lower_bound: float | None = None
-    """One-sided 95 %, for decisions."""
+    """One-sided 95 % lower bound, for decisions."""
     raw: float | None = None
-    """Share of rows on which both say the same."""
+    """Observed share of rows with equal labels."""
     chance: float | None = None
-    """Share of rows on which both would say the same by chance."""
+    """Share of rows with equal labels that is expected by chance."""
     undefined: tuple[str, ...] = ()
-    """Strata left out because both judges know one class only there."""
+    """Strata that are left out because both raters use one class only there."""
 
 
 def kappa(ratings: Ratings) -> Agreement:
-    """Cohen's κ over all rows."""
-    return _agreement(ratings, _one_stratum(ratings), _plain(ratings), _marginal_chance)
+    """Cohen's unweighted κ over all rows."""
+    return _agreement(ratings, _one_stratum(ratings), _unweighted(ratings), _marginal_chance)
 
 
 def quadratic_kappa(ratings: Ratings) -> Agreement:
-    """Cohen's κ with quadratic weights: Accept taken for Refuse is worse than Accept taken for Caution."""
+    """Cohen's κ with quadratic weights: labels further apart in ``Ratings.labels`` disagree more."""
     return _agreement(ratings, _one_stratum(ratings), _quadratic(ratings), _marginal_chance)
 
 
 def stratified_kappa(ratings: Ratings) -> Agreement:
-    """κ within each stratum, pooled by the disagreement that chance would give; see the top of the file."""
+    """κ within each stratum, pooled over strata as shown above. ValueError if ``strata`` is missing."""
     if ratings.first and not ratings.strata:
-        raise ValueError("a stratified kappa needs the stratum of every row")
-    return _agreement(ratings, ratings.strata, _plain(ratings), _marginal_chance)
+        raise ValueError("stratified_kappa needs the stratum of every row")
+    return _agreement(ratings, ratings.strata, _unweighted(ratings), _marginal_chance)
 
 
 def ac1(ratings: Ratings) -> Agreement:
-    """Gwet's AC1: stays high where the judges agree on a rare class, and κ falls."""
-    return _agreement(ratings, _one_stratum(ratings), _plain(ratings), _gwet_chance)
+    """Gwet's AC1. It stays high where raters agree and one class is rare, where κ is low."""
+    return _agreement(ratings, _one_stratum(ratings), _unweighted(ratings), _gwet_chance)
 
 
-def kappa_difference(one: Ratings, other: Ratings) -> Agreement:
-    """Stratified κ of ``one`` minus that of ``other``; ``first`` of both is the reference, row by row the same.
+def kappa_difference(first: Ratings, second: Ratings) -> Agreement:
+    """Stratified κ of ``first`` minus stratified κ of ``second``, paired by row.
 
-    Strata in which either is undefined are left out of both. Limits: jackknife by group of the difference.
+    ``Ratings.first`` is the reference in both, so reference, groups and strata must be equal row by row, else
+    ValueError. A stratum in which either κ is undefined is left out of both. Intervals: jackknife by group of the
+    difference; [−2, 2] where it is undefined. If the jackknife sees no variance, Clopper–Pearson of no event in G
+    groups, because raters that never differ in these groups may differ in others.
     """
-    if (one.first, one.groups, one.strata) != (other.first, other.groups, other.strata):
+    if (first.first, first.groups, first.strata) != (second.first, second.groups, second.strata):
         raise ValueError("a paired difference needs the same reference, groups and strata, row by row")
-    strata = one.strata or _one_stratum(one)
-    cost_KK, names = _plain(one), sorted(set(strata), key=str)
-    tables = [_tables(ratings, strata, names) for ratings in (one, other)]
-    both_S = [_marginal_chance(table.sum(axis=0), cost_KK) > _LEAST_CHANCE for table in tables]
-    counts_S = both_S[0] & both_S[1]
-    first, second = (table[:, counts_S] for table in tables)
-    if not counts_S.any():
+    strata = first.strata or _one_stratum(first)
+    cost_KK, names = _unweighted(first), sorted(set(strata), key=str)
+    tables = [_tables(ratings, strata, names) for ratings in (first, second)]
+    defined_S = np.all([_marginal_chance(table.sum(axis=0), cost_KK) > _LEAST_CHANCE for table in tables], axis=0)
+    if not defined_S.any():
         return Agreement(None, 0)
-    n, groups = int(first.sum()), len(first)
-
-    def apart(lost_GSKK: tuple[Array, Array] | None = None) -> Array:
-        gone = lost_GSKK or (np.zeros_like(first[0]), np.zeros_like(second[0]))
-        left = [table.sum(axis=0) - lost for table, lost in zip((first, second), gone, strict=True)]
-        return _beyond_chance(left[0], cost_KK, _marginal_chance) - _beyond_chance(left[1], cost_KK, _marginal_chance)
-
-    value, without_G = float(apart()), apart((first, second))
+    pair = [table[:, defined_S] for table in tables]
+    totals = [table.sum(axis=0) for table in pair]
+    n, groups = int(totals[0].sum()), len(pair[0])
+    value = float(np.subtract(*(_coefficient(total, cost_KK, _marginal_chance) for total in totals)))
+    without_G = np.subtract(
+        *(_coefficient(total - table, cost_KK, _marginal_chance) for total, table in zip(totals, pair, strict=True))
+    )
     if groups < 2 or np.isnan(without_G).any():
         return Agreement(value, n, -2.0, 2.0, -2.0)
-    error = _error(without_G)
-    chance = float(_marginal_chance(first.sum(axis=0), cost_KK).sum()) / n
-    wide, near = (_reach(error, groups, chance, quantile) for quantile in (TWO_SIDED, CONFIDENCE))
-    return Agreement(value, n, value - wide, value + wide, value - near)
+    error = _jackknife_error(without_G)
+    chance = float(_marginal_chance(totals[0], cost_KK).sum()) / n
+
+    def margin(quantile: float) -> float:
+        if error < _LEAST_CHANCE:
+            return clopper_pearson(0.0, groups, quantile=quantile).high / chance
+        return float(special.stdtrit(groups - 1, quantile)) * error
+
+    return Agreement(value, n, value - margin(TWO_SIDED), value + margin(TWO_SIDED), value - margin(CONFIDENCE))
 
 
-def _reach(error: float, groups: int, chance: float, quantile: float) -> float:
-    """How far a difference may be off. Two judges that never differed in some groups may yet differ in others."""
-    if error < _LEAST_CHANCE:
-        return clopper_pearson(0.0, groups, quantile=quantile).high / chance
-    return float(special.stdtrit(groups - 1, quantile)) * error
+ChanceModel = Callable[[Array, Array], Array]
+"""From tables …SKK and costs KK to n_h E_h, the summed disagreement expected by chance in each stratum, …S."""
 
 
-Chance = Callable[[Array, Array], Array]
-"""From tables …SKK and costs KK to n_h E_h, the sum of disagreements that chance would give, …S."""
-
-
-def _plain(ratings: Ratings) -> Array:
+def _unweighted(ratings: Ratings) -> Array:
     return 1 - np.eye(len(ratings.labels))
 
 
@@ -153,63 +156,61 @@ def _gwet_chance(table_SKK: Array, cost_KK: Array) -> Array:
     return np.asarray(n_S * (1 - mixed_S))
 
 
-def _agreement(ratings: Ratings, strata: Sequence[Hashable], cost_KK: Array, chance: Chance) -> Agreement:
-    """1 − D / E over the strata in which chance would disagree at all."""
+def _agreement(ratings: Ratings, strata: Sequence[Hashable], cost_KK: Array, chance: ChanceModel) -> Agreement:
+    """1 − D / E over the strata with E > 0."""
     names = sorted(set(strata), key=str)
     table_GSKK = _tables(ratings, strata, names)
-    counts_S = chance(table_GSKK.sum(axis=0), cost_KK) > _LEAST_CHANCE
-    undefined = tuple(str(name) for name, counts in zip(names, counts_S, strict=True) if not counts)
-    table_GSKK = table_GSKK[:, counts_S]
-    if not counts_S.any():
+    defined_S = chance(table_GSKK.sum(axis=0), cost_KK) > _LEAST_CHANCE
+    undefined = tuple(str(name) for name, defined in zip(names, defined_S, strict=True) if not defined)
+    table_GSKK = table_GSKK[:, defined_S]
+    if not defined_S.any():
         return Agreement(None, 0, undefined=undefined)
     table_SKK = table_GSKK.sum(axis=0)
-    n, value = int(table_SKK.sum()), float(_beyond_chance(table_SKK, cost_KK, chance))
-    without_G = _beyond_chance(table_SKK - table_GSKK, cost_KK, chance)
-    found = jackknife(value, n, without_G, lambda quantile: _sure(table_GSKK, cost_KK, chance, quantile))
+    n, value = int(table_SKK.sum()), float(_coefficient(table_SKK, cost_KK, chance))
+    without_G = _coefficient(table_SKK - table_GSKK, cost_KK, chance)
+    expected = float(chance(table_SKK, cost_KK).sum() / table_SKK.sum())
+    agreement = jackknife(
+        value, n, without_G, lambda quantile: 1 - _highest_disagreement(table_GSKK, cost_KK, quantile) / expected
+    )
     return replace(
-        found,
+        agreement,
         raw=float(np.trace(table_SKK.sum(axis=0))) / n,
-        chance=1 - float(chance(table_SKK, _plain(ratings)).sum()) / n,
+        chance=1 - float(chance(table_SKK, _unweighted(ratings)).sum()) / n,
         undefined=undefined,
     )
 
 
-def _beyond_chance(table_SKK: Array, cost_KK: Array, chance: Chance) -> Array:
-    """1 − Σ n D / Σ n E of tables …SKK; nan where E is 0."""
-    seen = (table_SKK * cost_KK).sum(axis=(-1, -2, -3))
+def _coefficient(table_SKK: Array, cost_KK: Array, chance: ChanceModel) -> Array:
+    """1 − Σ n D / Σ n E for tables …SKK; nan where E is 0."""
+    observed = (table_SKK * cost_KK).sum(axis=(-1, -2, -3))
     expected = chance(table_SKK, cost_KK).sum(axis=-1)
-    return np.asarray(1 - seen / np.where(expected > _LEAST_CHANCE, expected, np.nan))
+    return np.asarray(1 - observed / np.where(expected > _LEAST_CHANCE, expected, np.nan))
 
 
-def jackknife(value: float, n: int, without_G: Array, sure: Callable[[float], float]) -> Agreement:
-    """``value`` with limits from its values without each group in turn, t with groups − 1.
+def jackknife(value: float, n: int, without_G: Array, highest: Callable[[float], float]) -> Agreement:
+    """``value`` with jackknife intervals, t with G − 1 degrees of freedom.
 
-    No lower limit is above ``sure``: what it may be, by a quantile, where the disagreement seen is the most it may be.
+    ``without_G`` is the coefficient without each group in turn; where one is nan, the interval is [−1, 1].
+    ``highest`` maps a confidence level to the highest lower limit that is allowed at this level.
     """
     low, high, bound = -1.0, 1.0, -1.0
     if not np.isnan(without_G).any():
-        wide, near = (
-            float(special.stdtrit(len(without_G) - 1, q)) * _error(without_G) for q in (TWO_SIDED, CONFIDENCE)
+        two_sided, one_sided = (
+            float(special.stdtrit(len(without_G) - 1, q)) * _jackknife_error(without_G) for q in (TWO_SIDED, CONFIDENCE)
         )
-        low, high = max(-1.0, min(value - wide, sure(TWO_SIDED))), min(1.0, value + wide)
-        bound = max(-1.0, min(value - near, sure(CONFIDENCE)))
+        low, high = max(-1.0, min(value - two_sided, highest(TWO_SIDED))), min(1.0, value + two_sided)
+        bound = max(-1.0, min(value - one_sided, highest(CONFIDENCE)))
     return Agreement(value, n, min(low, value), max(high, value), min(bound, value))
 
 
-def _error(without_G: Array) -> float:
-    """Standard error by the jackknife."""
+def _jackknife_error(without_G: Array) -> float:
+    """Jackknife standard error: sqrt((G − 1) / G · Σ (x_g − mean x)²)."""
     groups = len(without_G)
     return math.sqrt((groups - 1) / groups * float(np.sum((without_G - without_G.mean()) ** 2)))
 
 
-def _sure(table_GSKK: Array, cost_KK: Array, chance: Chance, quantile: float) -> float:
-    table_SKK = table_GSKK.sum(axis=0)
-    expected = float(chance(table_SKK, cost_KK).sum() / table_SKK.sum())
-    return 1 - _most_disagreement(table_GSKK, cost_KK, quantile) / expected
-
-
-def _most_disagreement(table_GSKK: Array, cost_KK: Array, quantile: float) -> float:
-    """Clopper–Pearson bound of the mean disagreement, a value in [0, 1] a row, at the effective n."""
+def _highest_disagreement(table_GSKK: Array, cost_KK: Array, quantile: float) -> float:
+    """Upper Clopper–Pearson limit of the mean disagreement, in [0, 1] for each row, at the effective n."""
     table_GKK = table_GSKK.sum(axis=1)
     group_N, first_N, second_N = (
         index_N.repeat(table_GKK[table_GKK > 0].astype(int)) for index_N in np.nonzero(table_GKK)
@@ -220,18 +221,20 @@ def _most_disagreement(table_GSKK: Array, cost_KK: Array, quantile: float) -> fl
 
 
 def _tables(ratings: Ratings, strata: Sequence[Hashable], names: Sequence[Hashable]) -> Array:
-    """Rows counted by group, stratum, first and second label: GSKK."""
+    """Counts of rows by group, stratum, first label and second label, shape GSKK."""
     groups, labels = list(dict.fromkeys(ratings.groups)), ratings.labels
     return tally((ratings.groups, groups), (strata, names), (ratings.first, labels), (ratings.second, labels))
 
 
 def tally(*axes: tuple[Sequence[Hashable], Sequence[Hashable]]) -> Array:
-    """Rows counted by what they say on each axis, which is told as what each row says and all that can be said."""
-    counted = np.zeros([len(known) for _, known in axes])
-    places = [{name: place for place, name in enumerate(known)} for _, known in axes]
-    at = [np.array([place[one] for one in said], dtype=np.intp) for place, (said, _) in zip(places, axes, strict=True)]
-    np.add.at(counted, tuple(at), 1)
-    return counted
+    """Contingency table of rows. Each axis is given as (the category of each row, all categories in order)."""
+    counts = np.zeros([len(categories) for _, categories in axes])
+    indices = []
+    for values, categories in axes:
+        index = {category: i for i, category in enumerate(categories)}
+        indices.append(np.array([index[value] for value in values], dtype=np.intp))
+    np.add.at(counts, tuple(indices), 1)
+    return counts
 
 
 def _one_stratum(ratings: Ratings) -> tuple[Hashable, ...]:

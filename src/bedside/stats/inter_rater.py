@@ -1,18 +1,21 @@
-"""How far several raters of the same items agree beyond chance, ratings missing or not. Labels in, numbers out.
+"""Agreement of several raters beyond chance, with or without missing ratings: Fleiss' κ and Krippendorff's α.
 
-    n_ik = ratings of item i that say k,  m_i = ratings of item i; items with one rating say nothing
+    n_ik = number of ratings of item i with label k,  m_i = Σ_k n_ik; items with fewer than two ratings are left out
 
-Fleiss' κ (Fleiss 1971), items of unequal m_i as in its usual extension:
+Fleiss' κ (Fleiss 1971), in the usual extension to unequal m_i:
 
     κ = 1 − D / E     D = mean over items of the share of its pairs of ratings that differ
-                      E = 1 − Σ_k p_k²,  p_k = share of all ratings that say k
+                      E = 1 − Σ_k p_k²,  p_k = share of label k among all ratings
 
 Krippendorff's α (Krippendorff 2011), with o_ck = Σ_i n_ik (n_ic − [c = k]) / (m_i − 1) and n_c = Σ_k o_ck:
 
     α = 1 − D / E     D = Σ o_ck δ²_ck / n       E = Σ n_c n_k δ²_ck / (n (n − 1)) over c ≠ k
     δ² nominal [c ≠ k]        ordinal (Σ_{g=c..k} n_g − (n_c + n_k) / 2)²
 
-Limits: jackknife by group as in ``agreement``, and no lower limit above what D may be by Clopper–Pearson.
+Intervals: jackknife by group as in ``agreement.py``; no lower limit is above 1 − high(D) / E, with high(D) the
+Clopper–Pearson limit of D.
+
+Axes of arrays: I items, K labels, G groups.
 """
 
 import math
@@ -30,120 +33,119 @@ _LEAST_CHANCE = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
-class Panel:
-    """What several raters said of the same items. ``labels`` in their order, which ordinal α needs."""
+class RatingTable:
+    """The labels of several raters for the same items. ``labels`` lists all labels, in the order for ordinal α."""
 
     items: tuple[tuple[str | None, ...], ...]
-    """A row an item, a place a rater; None where that rater did not rate it."""
+    """One tuple for each item, with one label for each rater; None if that rater did not rate the item."""
     groups: tuple[Hashable, ...]
+    """The cluster of each item."""
     labels: tuple[str, ...]
 
     def __post_init__(self) -> None:
         if len(self.items) != len(self.groups):
-            raise ValueError(f"{len(self.items)} items and {len(self.groups)} groups; need one group an item")
+            raise ValueError(f"{len(self.items)} items and {len(self.groups)} groups; every item needs a group")
         unknown = sorted({label for row in self.items for label in row if label is not None} - set(self.labels))
         if unknown:
             raise ValueError(f"label {unknown[0]!r} is none of {', '.join(self.labels)}")
 
 
-def fleiss_kappa(panel: Panel) -> Agreement:
-    """Fleiss' κ over the items with two ratings or more. ``value`` None: every rating says the same."""
-    return _agreement(panel, _fleiss)
+def fleiss_kappa(table: RatingTable) -> Agreement:
+    """Fleiss' κ over the items with at least two ratings. ``value`` is None if all ratings are equal."""
+    return _agreement(table, _fleiss)
 
 
-def krippendorff_alpha(panel: Panel, level: Level = "nominal") -> Agreement:
-    """Krippendorff's α over the items with two ratings or more. ``value`` None: every rating says the same."""
-    return _agreement(panel, _nominal if level == "nominal" else _ordinal)
+def krippendorff_alpha(table: RatingTable, level: Level = "nominal") -> Agreement:
+    """Krippendorff's α over the items with at least two ratings. ``value`` is None if all ratings are equal."""
+    return _agreement(table, _nominal if level == "nominal" else _ordinal)
 
 
 @dataclass(frozen=True, slots=True)
 class _Disagreement:
-    """Seen in each item, in [0, 1]; what an item weighs; and what chance would give."""
+    """Observed and expected disagreement."""
 
-    seen_I: Array
+    observed_I: Array
+    """Of each item, in [0, 1]."""
     weight_I: Array
-    chance: float
+    expected: float
+    """By chance."""
 
     @property
     def mean(self) -> float:
-        return float(self.seen_I @ self.weight_I / self.weight_I.sum())
+        return float(self.observed_I @ self.weight_I / self.weight_I.sum())
 
 
-Measure = Callable[[Array], _Disagreement]
-"""From counts of labels by item, IK, each item rated twice or more."""
+_DisagreementOf = Callable[[Array], _Disagreement]
+"""From counts of labels by item, IK, of items with at least two ratings."""
 
 
 def _fleiss(count_IK: Array) -> _Disagreement:
     share_K = count_IK.sum(axis=0) / count_IK.sum()
-    return _Disagreement(_pairs(count_IK, _differ(len(share_K))), np.ones(len(count_IK)), float(1 - share_K @ share_K))
+    return _Disagreement(
+        _mean_cost_of_pairs(count_IK, 1 - np.eye(len(share_K))), np.ones(len(count_IK)), float(1 - share_K @ share_K)
+    )
 
 
 def _nominal(count_IK: Array) -> _Disagreement:
-    return _krippendorff(count_IK, _differ(count_IK.shape[1]))
+    return _krippendorff(count_IK, 1 - np.eye(count_IK.shape[1]))
 
 
 def _ordinal(count_IK: Array) -> _Disagreement:
-    """δ² scaled to 1 for the two outermost labels in use: κ and α are ratios, so a scale changes nothing."""
+    """δ² divided by its largest value among labels in use. α is a ratio, so this factor cancels."""
     n_K = count_IK.sum(axis=0)
     below_K = np.cumsum(n_K) - n_K / 2
     square_KK = (below_K[:, None] - below_K) ** 2
-    most = float((square_KK * ((n_K[:, None] > 0) & (n_K > 0))).max())
-    return _krippendorff(count_IK, square_KK / most if most > 0 else square_KK)
+    largest = float((square_KK * ((n_K[:, None] > 0) & (n_K > 0))).max())
+    return _krippendorff(count_IK, square_KK / largest if largest > 0 else square_KK)
 
 
 def _krippendorff(count_IK: Array, cost_KK: Array) -> _Disagreement:
     n_K, m_I = count_IK.sum(axis=0), count_IK.sum(axis=1)
     n = float(n_K.sum())
-    return _Disagreement(_pairs(count_IK, cost_KK), m_I, float(n_K @ cost_KK @ n_K) / (n * (n - 1)))
+    return _Disagreement(_mean_cost_of_pairs(count_IK, cost_KK), m_I, float(n_K @ cost_KK @ n_K) / (n * (n - 1)))
 
 
-def _pairs(count_IK: Array, cost_KK: Array) -> Array:
-    """Mean cost of two different ratings of an item; a label with itself costs nothing."""
+def _mean_cost_of_pairs(count_IK: Array, cost_KK: Array) -> Array:
+    """Mean cost over the pairs of ratings of each item; equal labels cost 0."""
     m_I = count_IK.sum(axis=1)
     return np.asarray(((count_IK @ cost_KK) * count_IK).sum(axis=1) / (m_I * (m_I - 1)))
 
 
-def _differ(labels: int) -> Array:
-    return 1 - np.eye(labels)
-
-
-def _agreement(panel: Panel, measure: Measure) -> Agreement:
-    """1 − D / E, with limits by group."""
-    count_IK, groups = _counts(panel)
+def _agreement(table: RatingTable, disagreement_of: _DisagreementOf) -> Agreement:
+    """1 − D / E, with intervals by group."""
+    count_IK, groups = _counts(table)
     if not len(count_IK):
         return Agreement(None, 0)
-    found = measure(count_IK)
-    if found.chance <= _LEAST_CHANCE:
+    disagreement = disagreement_of(count_IK)
+    if disagreement.expected <= _LEAST_CHANCE:
         return Agreement(None, 0, undefined=("all",))
-    value = 1 - found.mean / found.chance
-    without_G = _without_each_group(count_IK, groups, measure)
+
+    def highest(quantile: float) -> float:
+        """The coefficient if the true disagreement is at its upper Clopper–Pearson limit."""
+        n = effective_n(disagreement.observed_I.tolist(), groups, quantile=quantile)
+        return 1 - clopper_pearson(min(1.0, disagreement.mean), n, quantile=quantile).high / disagreement.expected
+
+    value = 1 - disagreement.mean / disagreement.expected
+    agreement = jackknife(value, len(count_IK), _without_each_group(count_IK, groups, disagreement_of), highest)
     nominal = _fleiss(count_IK)
-    told = jackknife(value, len(count_IK), without_G, lambda quantile: _sure(found, groups, quantile))
-    return replace(told, raw=1 - nominal.mean, chance=1 - nominal.chance)
+    return replace(agreement, raw=1 - nominal.mean, chance=1 - nominal.expected)
 
 
-def _counts(panel: Panel) -> tuple[Array, list[Hashable]]:
-    """Ratings by item and label, IK, and the groups, of the items that were rated twice or more."""
-    said = [(item, label) for item, row in enumerate(panel.items) for label in row if label is not None]
-    items, labels = range(len(panel.items)), panel.labels
-    count_IK = tally(([item for item, _ in said], items), ([label for _, label in said], labels))
+def _counts(table: RatingTable) -> tuple[Array, list[Hashable]]:
+    """Counts by item and label, IK, and the group of each item, over the items with at least two ratings."""
+    ratings = [(item, label) for item, row in enumerate(table.items) for label in row if label is not None]
+    count_IK = tally(
+        ([item for item, _ in ratings], range(len(table.items))), ([label for _, label in ratings], table.labels)
+    )
     rated = count_IK.sum(axis=1) >= 2
-    return count_IK[rated], [group for group, kept in zip(panel.groups, rated, strict=True) if kept]
+    return count_IK[rated], [group for group, kept in zip(table.groups, rated, strict=True) if kept]
 
 
-def _without_each_group(count_IK: Array, groups: Sequence[Hashable], measure: Measure) -> Array:
-    """The value without each group in turn; nan where it is undefined then."""
-    number = {group: place for place, group in enumerate(dict.fromkeys(groups))}
-    of_I = np.array([number[group] for group in groups])
+def _without_each_group(count_IK: Array, groups: Sequence[Hashable], disagreement_of: _DisagreementOf) -> Array:
+    """The coefficient without each group in turn; nan where it is undefined."""
     values = []
-    for group in range(len(number)):
-        rest = count_IK[of_I != group]
-        left = measure(rest) if len(rest) else None
-        values.append(1 - left.mean / left.chance if left and left.chance > _LEAST_CHANCE else math.nan)
+    for left_out in dict.fromkeys(groups):
+        rest = count_IK[[group != left_out for group in groups]]
+        left = disagreement_of(rest) if len(rest) else None
+        values.append(1 - left.mean / left.expected if left and left.expected > _LEAST_CHANCE else math.nan)
     return np.array(values)
-
-
-def _sure(found: _Disagreement, groups: Sequence[Hashable], quantile: float) -> float:
-    """What the value is where the disagreement is the most it may be."""
-    n = effective_n(found.seen_I.tolist(), groups, quantile=quantile)
-    return 1 - clopper_pearson(min(1.0, found.mean), n, quantile=quantile).high / found.chance

@@ -1,31 +1,34 @@
-"""Intervals for shares, for weighted sums of shares and for paired differences. Numbers in, numbers out.
+"""Intervals for shares, weighted sums of shares, means, and paired differences of two policies on the same rows.
 
-Rows of one group are not independent, so every share is worth its effective number of rows
-(Korn & Graubard 1998): with p = mean(y), G groups of sizes m_g and sums Y_g,
+Rows of one group are dependent, so each share has an effective number of rows (Korn & Graubard 1998). With p = mean(y)
+and G groups of sizes m_g and sums Y_g:
 
-    variance = G / (G − 1) · Σ_g (Y_g − p m_g)² / n²        of the ratio estimator, between groups
-    n_eff    = n / (variance / simple random variance) · (t_{n−1} / t_{G−1})²,      never above n
-    n_eff    = G                                            where all rows say the same
+    variance = G / (G − 1) · Σ_g (Y_g − p m_g)² / n²        ratio estimator, between groups
+    n_eff    = n / (variance / simple random variance) · (t_{n−1} / t_{G−1})²,      at most n
+    n_eff    = G                                            if all rows have the same value
 
-Interval, two-sided 95 %, chosen by exact enumeration over 13 n from 20 to 2,000 and 491 p from 0.01 to 0.5
-(wanted: mean coverage 94–97 %, at least 90 % at each point; tests/test_intervals.py counts it again):
+Interval, two-sided 95 %: mid-P Clopper–Pearson. It was chosen by exact enumeration over 13 n from 20 to 2,000 and 491 p
+from 0.01 to 0.5 (required: mean coverage 94–97 %, at least 90 % at every point; repeated in
+tests/stats/test_intervals.py):
 
-    mid-P Clopper–Pearson    mean 95.2 %   least 91.8 %   mean by n 95.0–96.1 %   ← ours
-    Clopper–Pearson          mean 96.2 %   least 95.0 %   mean by n 95.4–97.7 %   wider than it need be
+    mid-P Clopper–Pearson    mean 95.2 %   least 91.8 %   mean by n 95.0–96.1 %   ← used here
+    Clopper–Pearson          mean 96.2 %   least 95.0 %   mean by n 95.4–97.7 %   wider than necessary
     Wilson                   mean 95.1 %   least 89.5 %                           fails
     Jeffreys                 mean 95.0 %   least 88.1 %                           fails
 
-Bound, one-sided 95 %, for decisions: Clopper–Pearson, x = p · n_eff:
+Bound, one-sided 95 %, for decisions: Clopper–Pearson with x = p · n_eff:
 
     low  = Beta⁻¹(0.05; x, n_eff − x + 1)        high = Beta⁻¹(0.95; x + 1, n_eff − x)
 
-Weighted sum θ = Σ w_i p_i of independent shares, MOVER (Zou & Donner 2008), for w_i > 0:
+Weighted sum θ = Σ w_i p_i of independent shares: MOVER (Zou & Donner 2008), for w_i > 0:
 
     low = θ − sqrt(Σ w_i² (p_i − low_i)²)        high = θ + sqrt(Σ w_i² (high_i − p_i)²)
 
-MOVER alone is too sure on the short side of skewed shares (bounds held in 92.6 % at four shares of 0.98 on
-30 rows each), so decision bounds of a sum also reach as far as Clopper–Pearson at θ(1 − θ) / variance(θ)
-rows: the wider of the two held in 95.8 % or more, everywhere we looked.
+MOVER alone is too narrow on the short side of skewed shares: its bounds held in 92.6 % at four shares of 0.98 on 30
+rows each. So a decision bound of a sum is the wider of MOVER and Clopper–Pearson at θ (1 − θ) / variance(θ) rows;
+that held in at least 95.8 % of all cases tried.
+
+Axes of arrays: R rows, G groups, B bootstrap samples.
 """
 
 import math
@@ -51,7 +54,7 @@ _HALVINGS = 60
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """From ``low`` to ``high``, both included."""
+    """The closed interval from ``low`` to ``high``. ValueError if ``low`` is above ``high``."""
 
     low: float
     high: float
@@ -66,7 +69,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One term of a weighted sum: a share, or any mean of values in [0, 1], and what bounds it."""
+    """One term of a weighted sum: a mean of values in [0, 1], its weight and its interval."""
 
     weight: float
     value: float
@@ -75,13 +78,13 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Rows averaged together within a weighted sum: a value in [0, 1] and a group for each row."""
+    """The rows of one term of a weighted sum: a value in [0, 1] and a group for each row."""
 
     weight: float
     values: tuple[float, ...]
     groups: tuple[Hashable, ...]
     imputed: int = 0
-    """How many of the values stand for rows nobody could read."""
+    """Number of values that replace unreadable rows."""
 
     @property
     def mean(self) -> float:
@@ -89,11 +92,11 @@ class Cell:
 
 
 def share_interval(values_R: Sequence[float], groups_R: Sequence[Hashable]) -> Interval:
-    """Two-sided 95 % interval for the mean of ``values_R``, each in [0, 1].
+    """Two-sided 95 % interval for the mean of ``values_R`` in [0, 1], rows clustered by ``groups_R``.
 
-    For values of 0 and 1, mid-P Clopper–Pearson. For others (0.5 of the Safety Score table)
-    Clopper–Pearson of the mean: a value v may be replaced by a coin that shows 1 with probability v
-    without changing the mean, and the coin only adds variance, so the binomial limits are conservative.
+    Mid-P Clopper–Pearson if all values are 0 or 1. For other values (0.5 in the Safety Score table), Clopper–Pearson of
+    the mean: replacing a value v by a Bernoulli(v) draw keeps the mean and only adds variance, so the binomial limits
+    are conservative.
     """
     share, n = float(np.mean(values_R)), effective_n(values_R, groups_R, quantile=TWO_SIDED)
     groups = len(set(groups_R))
@@ -104,24 +107,24 @@ def share_interval(values_R: Sequence[float], groups_R: Sequence[Hashable]) -> I
 
 
 def share_bounds(values_R: Sequence[float], groups_R: Sequence[Hashable]) -> Interval:
-    """Two one-sided 95 % decision bounds for the mean of ``values_R``, each in [0, 1]: Clopper–Pearson."""
+    """Two one-sided 95 % decision bounds for the mean of ``values_R`` in [0, 1]: Clopper–Pearson at the effective n."""
     share, n = float(np.mean(values_R)), effective_n(values_R, groups_R, quantile=CONFIDENCE)
     clean = clopper_pearson(0.0, len(set(groups_R)), quantile=CONFIDENCE)
     return _no_better_than_clean(clopper_pearson(share, n, quantile=CONFIDENCE), clean)
 
 
 def _no_better_than_clean(limits: Interval, clean: Interval) -> Interval:
-    """An event is no better news than none: limits reach at least as far as those of as many clean groups.
+    """``limits``, widened to those of G groups without any event (``clean``): an event cannot be better than none.
 
-    Korn–Graubard alone jumps: no event in 60 groups of 5 is worth 60 rows, one event is worth 300.
-    Bounds are exact for independent rows. For groups of 4 and 5 (20 to 150 of them, intra-class correlation
-    0.3 and 0.7, p 0.01 to 0.3) they held in 90.9 % at the worst point without this, in 93.7 % with it.
+    The effective n alone jumps: no event in 60 groups of 5 counts as 60 rows, one event as 300. Bounds are exact for
+    independent rows. For 20 to 150 groups of 4 and 5 (intra-class correlation 0.3 and 0.7, p from 0.01 to 0.3) they
+    held in 90.9 % at the worst point without this rule and in 93.7 % with it.
     """
     return Interval(min(limits.low, 1 - clean.high), max(limits.high, clean.high))
 
 
 def effective_n(values_R: Sequence[float], groups_R: Sequence[Hashable], *, quantile: float) -> float:
-    """How many independent rows ``values_R`` are worth, from 1 to R; ``quantile`` of t that will be used."""
+    """Effective number of independent rows of ``values_R``, in [1, R], for an interval that uses t at ``quantile``."""
     y_R, of_R, groups = _by_group(values_R, groups_R)
     n = len(y_R)
     simple = float(np.var(y_R)) / max(n - 1, 1)
@@ -134,7 +137,7 @@ def effective_n(values_R: Sequence[float], groups_R: Sequence[Hashable], *, quan
 
 
 def clopper_pearson(share: float, n: float, *, quantile: float) -> Interval:
-    """Exact binomial limits, each at confidence ``quantile``; ``n`` may be fractional."""
+    """Exact binomial limits for a share in [0, 1], each one-sided at level ``quantile``; ``n`` may be fractional."""
     x = share * n
     low = 0.0 if x <= 0 else float(special.betaincinv(x, n - x + 1, 1 - quantile))
     high = 1.0 if x >= n else float(special.betaincinv(x + 1, n - x, quantile))
@@ -142,12 +145,12 @@ def clopper_pearson(share: float, n: float, *, quantile: float) -> Interval:
 
 
 def mid_p(share: float, n: float) -> Interval:
-    """Two-sided 95 % Clopper–Pearson that counts only half of the probability of what was seen."""
+    """Two-sided 95 % mid-P interval: Clopper–Pearson with half the probability of the observed count."""
     return Interval(_mid_p_low(share, n), 1 - _mid_p_low(1 - share, n))
 
 
 def _mid_p_low(share: float, n: float) -> float:
-    """The p at which P(X > x) + ½ P(X = x) = 0.025, by halving between the two Clopper–Pearson limits."""
+    """The p with P(X > x) + ½ P(X = x) = 0.025, by bisection between the two Clopper–Pearson limits."""
     x, tail = share * n, 1 - TWO_SIDED
     if x <= 0:
         return 0.0
@@ -162,7 +165,7 @@ def _mid_p_low(share: float, n: float) -> float:
 
 
 def weighted_sum(parts: Sequence[Part]) -> Interval:
-    """Interval or bounds of Σ weight · value over independent parts (MOVER), clipped to what is possible."""
+    """Interval or bounds of Σ weight · value over independent parts by MOVER, clipped to the possible range."""
     theta = sum(part.weight * part.value for part in parts)
     down = math.sqrt(sum(min(_reach(part)) ** 2 for part in parts))
     up = math.sqrt(sum(max(_reach(part)) ** 2 for part in parts))
@@ -177,7 +180,7 @@ def sum_interval(cells: Sequence[Cell]) -> Interval:
 
 
 def sum_bounds(cells: Sequence[Cell]) -> Interval:
-    """One-sided 95 % decision bounds of Σ weight · mean; weights sum to 1, a group may span cells."""
+    """Two one-sided 95 % decision bounds of Σ weight · mean; weights sum to 1, and a group may span cells."""
     mover = weighted_sum([Part(cell.weight, cell.mean, share_bounds(cell.values, cell.groups)) for cell in cells])
     theta = min(1.0, sum(cell.weight * cell.mean for cell in cells))
     variance = max(sum(cell.weight**2 * _variance(cell) for cell in cells), _variance_across(cells))
@@ -189,13 +192,13 @@ def sum_bounds(cells: Sequence[Cell]) -> Interval:
 
 
 def _variance(cell: Cell) -> float:
-    """Of the cell's mean, as a share of as many independent rows as it is worth."""
+    """Variance of the cell's mean: binomial at the effective number of rows."""
     n = effective_n(cell.values, cell.groups, quantile=CONFIDENCE)
     return max(0.0, cell.mean * (1 - cell.mean)) / n
 
 
 def _variance_across(cells: Sequence[Cell]) -> float:
-    """Of the whole sum, between groups: where a group spans cells (contrast twins) its rows move together."""
+    """Variance of the weighted sum between groups. The rows of a group that spans cells are dependent."""
     residual: dict[Hashable, float] = defaultdict(float)
     for cell in cells:
         mean = cell.mean
@@ -206,7 +209,7 @@ def _variance_across(cells: Sequence[Cell]) -> float:
 
 
 def _reach(part: Part) -> tuple[float, float]:
-    """How far the interval lets weight · value move, once down and once up."""
+    """Distance from weight · value to its limits: (down, up)."""
     return (
         part.weight * (part.interval.low - part.value),
         part.weight * (part.interval.high - part.value),
@@ -216,9 +219,9 @@ def _reach(part: Part) -> tuple[float, float]:
 def mean_interval(
     values_R: Sequence[float], groups_R: Sequence[Hashable], *, quantile: float = TWO_SIDED
 ) -> Interval | None:
-    """t interval of an unbounded mean, rows clustered by group, df = groups − 1; None for one group.
+    """Two-sided t interval of an unbounded mean, rows clustered by group, G − 1 degrees of freedom; None if G is 1.
 
-    The mean of group means weighted by size is the mean over rows; its variance is the ratio estimator's.
+    The variance is that of the ratio estimator between groups. ``quantile`` 0.975 gives a 95 % interval.
     """
     y_R, of_R, groups = _by_group(values_R, groups_R)
     if groups < 2:
@@ -231,42 +234,44 @@ def mean_interval(
 
 
 def clean_groups_needed(limit: float) -> int:
-    """Groups without a single event that prove a share below ``limit``: 149 for 2 %, 59 for 5 %."""
+    """Fewest groups without any event that give a 95 % upper bound below ``limit``: 59 for 5 %, 149 for 2 %."""
     if not 0 < limit < 1:
-        raise ValueError(f"no number of clean groups proves a share below {limit}; give a limit between 0 and 1")
+        raise ValueError(
+            f"no number of groups without events shows a share below {limit}; give a limit between 0 and 1"
+        )
     return math.ceil(math.log(1 - CONFIDENCE) / math.log1p(-limit) - 1e-9)
 
 
 def bootstrap_allowed(difference_R: Sequence[float], groups_R: Sequence[Hashable]) -> bool:
-    """True with at least 40 groups, at least 10 of which have another mean difference than most have.
+    """True if there are at least 40 groups, and at least 10 have a mean difference other than the most common one.
 
-    Mostly that is 0, and the 10 are groups on which the policies differ. But where they differ on every
-    row in the same way, resampling sees no variance either, and must not answer.
+    The most common difference is usually 0, and the 10 are groups on which the policies differ. If the policies differ
+    by the same amount in every group, resampling sees no variance and cannot be used either.
     """
     y_R, of_R, groups = _by_group(difference_R, groups_R)
     mean_G = np.bincount(of_R, weights=y_R) / np.bincount(of_R)
-    commonest = np.unique(np.round(mean_G, 9), return_counts=True)[1].max()
-    return bool(groups >= LEAST_GROUPS and groups - commonest >= LEAST_EVENTS)
+    most_common = np.unique(np.round(mean_G, 9), return_counts=True)[1].max()
+    return bool(groups >= LEAST_GROUPS and groups - most_common >= LEAST_EVENTS)
 
 
 def paired_bounds(first: Sequence[Cell], second: Sequence[Cell], rng: np.random.Generator) -> Interval:
-    """One-sided 95 % bounds of Σ weight · (mean of first − mean of second), the same rows in both.
+    """Two one-sided 95 % bounds of Σ weight · (mean of first − mean of second), with the same rows in both.
 
-    Bootstrap by group where every cell allows it (a cell with few events would lend the sum a false calm),
-    else MOVER of gains − losses, each a weighted sum of means with its own bounds.
+    BCa bootstrap by group if every cell allows it, because a cell with few events would make the sum look too certain.
+    Else MOVER of gains − losses, each a weighted sum of means with its own bounds.
     """
     differences = [np.subtract(one.values, other.values) for one, other in zip(first, second, strict=True)]
     cells = list(zip(first, differences, strict=True))
     if all(bootstrap_allowed(values_R.tolist(), cell.groups) for cell, values_R in cells):
         groups = [group for cell in first for group in cell.groups]
-        bounds = paired_difference(_weighted(cells), np.concatenate(differences).tolist(), groups, rng)
+        bounds = bootstrap_bounds(_weighted_difference(cells), np.concatenate(differences).tolist(), groups, rng)
         if bounds is not None:
             return bounds
-    return _gain_minus_loss(_side(cells, 1), _side(cells, -1))
+    return _gain_minus_loss(_gain(cells, 1), _gain(cells, -1))
 
 
-def _weighted(cells: Sequence[tuple[Cell, Array]]) -> Callable[[Array], Array]:
-    """The statistic Σ weight · mean of the cell's rows, each row counted as often as it was drawn."""
+def _weighted_difference(cells: Sequence[tuple[Cell, Array]]) -> Callable[[Array], Array]:
+    """The statistic Σ weight · mean difference in the cell, from how often each row was drawn."""
 
     def difference(times_BR: Array) -> Array:
         total_B, start = np.zeros(len(times_BR)), 0
@@ -280,33 +285,33 @@ def _weighted(cells: Sequence[tuple[Cell, Array]]) -> Callable[[Array], Array]:
     return difference
 
 
-def _side(cells: Sequence[tuple[Cell, Array]], sign: int) -> Part:
-    """All that the first policy gains (sign 1) or loses (sign −1) on the second, with its bounds."""
-    side = [Cell(c.weight, tuple(np.maximum(sign * values_R, 0.0)), c.groups) for c, values_R in cells]
-    return Part(1.0, sum(cell.weight * cell.mean for cell in side), sum_bounds(side))
+def _gain(cells: Sequence[tuple[Cell, Array]], sign: int) -> Part:
+    """Mean gain (sign 1) or mean loss (sign −1) of the first policy against the second, with its bounds."""
+    gains = [Cell(c.weight, tuple(np.maximum(sign * values_R, 0.0)), c.groups) for c, values_R in cells]
+    return Part(1.0, sum(cell.weight * cell.mean for cell in gains), sum_bounds(gains))
 
 
 def _gain_minus_loss(gain: Part, loss: Part) -> Interval:
-    """MOVER of a difference (Zou & Donner 2008, eq. 5): a row that gains cannot lose, so they correlate."""
+    """MOVER of a difference (Zou & Donner 2008, eq. 5). A row cannot both gain and lose, so the two are correlated."""
     odds = [min(part.value, 1 - 1e-12) / (1 - min(part.value, 1 - 1e-12)) for part in (gain, loss)]
-    apart = min(1.0, math.sqrt(max(0.0, odds[0] * odds[1])))
+    correlation = min(1.0, math.sqrt(max(0.0, odds[0] * odds[1])))
     (gain_down, gain_up), (loss_down, loss_up) = _reach(gain), _reach(loss)
-    down = math.sqrt(gain_down**2 + loss_up**2 - 2 * apart * gain_down * loss_up)
-    up = math.sqrt(gain_up**2 + loss_down**2 - 2 * apart * gain_up * loss_down)
+    down = math.sqrt(gain_down**2 + loss_up**2 - 2 * correlation * gain_down * loss_up)
+    up = math.sqrt(gain_up**2 + loss_down**2 - 2 * correlation * gain_up * loss_down)
     theta = gain.value - loss.value
     return Interval(max(theta - down, -1.0), min(theta + up, 1.0))
 
 
-def paired_difference(
+def bootstrap_bounds(
     statistic: Callable[[Array], Array],
     difference_R: Sequence[float],
     groups_R: Sequence[Hashable],
     rng: np.random.Generator,
 ) -> Interval | None:
-    """One-sided 95 % bounds of a difference between two policies on the same rows: BCa bootstrap by group.
+    """Two one-sided 95 % bounds of a difference of two policies on the same rows: BCa bootstrap by group.
 
-    ``statistic`` takes times_BR, how often each row counts in each of B samples, and returns difference_B.
-    None where the bootstrap is not allowed, or a sample leaves the difference undefined: take an exact one.
+    ``statistic`` takes times_BR, how often each row is drawn in each of B samples, and returns the difference of each
+    sample, B. None if the bootstrap is not allowed or the difference is undefined in a sample: use exact bounds then.
     """
     if not bootstrap_allowed(difference_R, groups_R):
         return None
@@ -314,15 +319,15 @@ def paired_difference(
     times_BG = rng.multinomial(groups, np.full(groups, 1 / groups), size=RESAMPLES).astype(np.float64)
     sample_B = _in_blocks(statistic, times_BG, of_R)
     without_G = _in_blocks(statistic, 1 - np.eye(groups), of_R)
-    seen = float(statistic(np.ones((1, len(of_R))))[0])
+    observed = float(statistic(np.ones((1, len(of_R))))[0])
     if not (np.isfinite(sample_B).all() and np.isfinite(without_G).all()):
         return None
-    return _bca(seen, sample_B, without_G)
+    return _bca(observed, sample_B, without_G)
 
 
-def _bca(seen: float, sample_B: Array, without_G: Array) -> Interval:
+def _bca(observed: float, sample_B: Array, without_G: Array) -> Interval:
     """Bias-corrected and accelerated percentiles (Efron 1987): z0 from the samples, a from the jackknife."""
-    below = float(np.mean(sample_B < seen) + np.mean(sample_B == seen) / 2)
+    below = float(np.mean(sample_B < observed) + np.mean(sample_B == observed) / 2)
     z0 = float(special.ndtri(np.clip(below, 1 / len(sample_B), 1 - 1 / len(sample_B))))
     pull_G = without_G.mean() - without_G
     spread = float(np.sum(pull_G**2)) ** 1.5
@@ -335,15 +340,17 @@ def _bca(seen: float, sample_B: Array, without_G: Array) -> Interval:
 
 
 def _in_blocks(statistic: Callable[[Array], Array], times_BG: Array, of_R: NDArray[Any]) -> Array:
-    """The statistic of many samples, a block at a time: samples × rows would not fit in memory at once."""
+    """The statistic of all samples, computed in blocks because samples × rows may not fit in memory."""
     blocks = [times_BG[start : start + _BLOCK] for start in range(0, len(times_BG), _BLOCK)]
     return np.concatenate([statistic(block[:, of_R]) for block in blocks])
 
 
 def _by_group(values_R: Sequence[float], groups_R: Sequence[Hashable]) -> tuple[Array, NDArray[Any], int]:
-    """Values as an array, the number of each row's group, and how many groups there are."""
+    """The values as an array, the index of each row's group, and the number of groups."""
     if len(values_R) != len(groups_R) or not len(values_R):
-        raise ValueError(f"{len(values_R)} values and {len(groups_R)} groups; need one group a row, and a row")
+        raise ValueError(
+            f"{len(values_R)} values and {len(groups_R)} groups; every row needs a group, and there must be a row"
+        )
     number = {group: i for i, group in enumerate(dict.fromkeys(groups_R))}
     of_R = np.fromiter((number[group] for group in groups_R), dtype=np.intp, count=len(groups_R))
     return np.asarray(values_R, dtype=np.float64), of_R, len(number)

@@ -1,40 +1,46 @@
-"""A mean as a measure: value, n, unreadable count, interval and decision bounds. What most metrics come down to."""
+"""Means and shares as a ``Measure``: estimate, number of rows, unreadable rows, interval and decision bounds."""
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 
-from bedside.core.results import Measure
+from bedside.core.measures import Measure
 from bedside.stats.intervals import Interval, share_bounds, share_interval
 
-Limits = Callable[[Sequence[float], Sequence[Hashable]], Interval | None]
+IntervalOfMean = Callable[[Sequence[float], Sequence[Hashable]], Interval | None]
+"""From the value and the group of each row to an interval of the mean; None if there is none."""
 
 
 def mean(
-    name: str, values: Sequence[float | None], groups: Sequence[Hashable], limits: Limits = share_interval
+    name: str,
+    values: Sequence[float | None],
+    groups: Sequence[Hashable],
+    interval: IntervalOfMean = share_interval,
 ) -> Measure:
-    """Mean of ``values`` with its two-sided 95 % interval by ``limits``; None is left out and counted as unreadable.
+    """Mean of the ``values`` that are not None, with a two-sided 95 % interval by ``interval``.
 
-    ``groups``: rows that belong together, as long as ``values``.
+    ``values`` must lie in [0, 1] for the default interval; use ``mean_interval`` for unbounded values. A row with None
+    is left out and counted as unreadable. ``groups`` names the cluster of each row. The measure's value is None if no
+    row has a value.
     """
-    read = [(value, group) for value, group in zip(values, groups, strict=True) if value is not None]
-    unreadable = len(values) - len(read)
-    if not read:
+    readable = [(value, group) for value, group in zip(values, groups, strict=True) if value is not None]
+    unreadable = len(values) - len(readable)
+    if not readable:
         return Measure(name, None, 0, unreadable)
-    known = [value for value, _ in read]
-    value, interval = sum(known) / len(known), limits(known, [group for _, group in read])
-    low, high = (min(interval.low, value), max(interval.high, value)) if interval else (None, None)
-    return Measure(name, value, len(known), unreadable, low, high, groups=len({group for _, group in read}))
+    known, clusters = [value for value, _ in readable], [group for _, group in readable]
+    value, limits = sum(known) / len(known), interval(known, clusters)
+    low, high = (min(limits.low, value), max(limits.high, value)) if limits else (None, None)
+    return Measure(name, value, len(known), unreadable, low, high, groups=len(set(clusters)))
 
 
 def share(name: str, values: Sequence[float | None], groups: Sequence[Hashable], *, worst: float = 0.0) -> Measure:
-    """Mean of ``values``, each in [0, 1]; None is a row nobody could read.
+    """Mean of ``values`` in [0, 1], with a two-sided 95 % interval and two one-sided 95 % decision bounds.
 
-    Such rows are left out of value and interval, counted, and stand in the decision bounds as ``worst``: 0 where
-    more is better, 1 where less is.
+    A row with None is unreadable. It is left out of the mean and its interval. In the decision bounds it counts as
+    ``worst``: 0 for a share that should be high, 1 for a share that should be low.
     """
-    found = mean(name, values, groups)
-    if found.value is None:
-        return found
-    every = [worst if value is None else value for value in values]
-    bounds = share_bounds(every, groups)
-    return replace(found, worst=sum(every) / len(every), worst_low=bounds.low, worst_high=bounds.high)
+    measure = mean(name, values, groups)
+    if measure.value is None:
+        return measure
+    imputed = [worst if value is None else value for value in values]
+    bounds = share_bounds(imputed, groups)
+    return replace(measure, worst=sum(imputed) / len(imputed), worst_low=bounds.low, worst_high=bounds.high)

@@ -1,11 +1,11 @@
-"""Two models on the same rows: paired differences, and what may be said of them.
+"""Paired comparison of two models on the same rows: superiority, non-inferiority, and no increase.
 
-    superior        the two-sided 95 % interval of the mean difference lies above 0
-    not inferior    its one-sided 95 % lower bound is at least −margin
-    does not rise   its one-sided 95 % upper bound is at most margin
+    superiority        the two-sided 95 % interval of the mean difference lies above 0
+    non-inferiority    the one-sided 95 % lower bound of the mean difference is at least −margin
+    no increase        the one-sided 95 % upper bound of the mean difference is at most margin
 
-Intervals by t over groups; bounds by ``stats.intervals.paired_bounds``: bootstrap by group where that is allowed,
-else exact. Where rows lack a value in either arm they are left out of both.
+The interval is a t interval over groups. The bounds are those of ``intervals.paired_bounds``: bootstrap by group if it
+is allowed, else exact. A row without a value in either model is left out of both.
 """
 
 from collections.abc import Sequence
@@ -13,57 +13,66 @@ from dataclasses import replace
 
 import numpy as np
 
-from bedside.core.results import Gate, GateState, Measure
+from bedside.core.gates import TARGET, Constraint, Gate, GateKind, GateState, Op
+from bedside.core.measures import Measure
 from bedside.stats.intervals import LEAST_GROUPS, Cell, mean_interval, paired_bounds
 from bedside.stats.measures import mean
 
 Values = Sequence[float | None]
 
 
-def paired(name: str, after: Values, before: Values, groups: Sequence[str], seed: int) -> Measure:
-    """Mean of after − before, values in [0, 1]. ``low`` and ``high`` two-sided, ``worst_low``/``high`` one-sided."""
+def paired_mean_difference(name: str, after: Values, before: Values, groups: Sequence[str], seed: int) -> Measure:
+    """Mean of after − before over the rows that have both values, each in [0, 1].
+
+    ``low`` and ``high`` are the two-sided 95 % interval, ``worst_low`` and ``worst_high`` the one-sided 95 % bounds.
+    ``seed`` seeds the bootstrap.
+    """
     rows = [(a, b, g) for a, b, g in zip(after, before, groups, strict=True) if a is not None and b is not None]
     if not rows:
         return Measure(name, None, 0, len(groups))
-    difference = [a - b for a, b, _ in rows]
-    kept = [g for _, _, g in rows]
-    found = mean(name, difference, kept, mean_interval)
-    cells = [[Cell(1.0, tuple(values), tuple(kept))] for values in ([a for a, _, _ in rows], [b for _, b, _ in rows])]
-    one = paired_bounds(cells[0], cells[1], np.random.default_rng(seed))
-    lost = len(groups) - len(rows)
-    return replace(found, unreadable=lost, worst=found.value, worst_low=one.low, worst_high=one.high)
+    after_R, before_R, groups_R = zip(*rows, strict=True)
+    difference = mean(name, [a - b for a, b, _ in rows], groups_R, mean_interval)
+    cells = [[Cell(1.0, values_R, groups_R)] for values_R in (after_R, before_R)]
+    bounds = paired_bounds(cells[0], cells[1], np.random.default_rng(seed))
+    return replace(
+        difference,
+        unreadable=len(groups) - len(rows),
+        worst=difference.value,
+        worst_low=bounds.low,
+        worst_high=bounds.high,
+    )
 
 
-def superior(name: str, difference: Measure) -> Gate:
-    """Is there more of it than before?"""
+def superior(subject: str, difference: Measure) -> Gate:
+    """PASS if the interval of ``difference`` lies above 0, FAIL if it lies below 0, else INCONCLUSIVE."""
     low, high = difference.low or 0.0, difference.high or 0.0
-    return _gate(name, difference, "> 0", low, passes=low > 0, fails=high < 0)
+    limit = Constraint(difference.name, Op.ABOVE, 0.0, TARGET)
+    return _gate(GateKind.SUPERIORITY, subject, limit, difference, low, fails=high < 0)
 
 
-def not_inferior(name: str, difference: Measure, margin: float) -> Gate:
-    """Is there not less of it, but for ``margin``?"""
-    low, high = _bounds(difference)
-    return _gate(name, difference, f">= -{margin:g}", low, passes=low >= -margin, fails=high < -margin)
+def not_inferior(subject: str, difference: Measure, margin: float) -> Gate:
+    """PASS if the lower bound is at least −``margin``, FAIL if the upper bound is below it, else INCONCLUSIVE."""
+    low, high = difference.worst_low or 0.0, difference.worst_high or 0.0
+    limit = Constraint(difference.name, Op.AT_LEAST, -margin, TARGET)
+    return _gate(GateKind.NON_INFERIORITY, subject, limit, difference, low, fails=high < -margin)
 
 
-def does_not_rise(name: str, difference: Measure, margin: float) -> Gate:
-    """Is there not more of it, but for ``margin``?"""
-    low, high = _bounds(difference)
-    return _gate(name, difference, f"<= {margin:g}", high, passes=high <= margin, fails=low > 0)
+def does_not_rise(subject: str, difference: Measure, margin: float) -> Gate:
+    """PASS if the upper bound is at most ``margin``, FAIL if the lower bound is above 0, else INCONCLUSIVE."""
+    low, high = difference.worst_low or 0.0, difference.worst_high or 0.0
+    limit = Constraint(difference.name, Op.AT_MOST, margin, TARGET)
+    return _gate(GateKind.NO_RISE, subject, limit, difference, high, fails=low > 0)
 
 
-def _bounds(difference: Measure) -> tuple[float, float]:
-    return difference.worst_low or 0.0, difference.worst_high or 0.0
-
-
-def _gate(name: str, difference: Measure, limit: str, bound: float, *, passes: bool, fails: bool) -> Gate:
+def _gate(kind: GateKind, subject: str, limit: Constraint, difference: Measure, bound: float, *, fails: bool) -> Gate:
+    """A failure is reported with any number of groups; a pass needs at least LEAST_GROUPS."""
     if difference.value is None:
-        return Gate(name, GateState.NOT_CHECKED, limit, None, "no row has a value in both")
-    said = f"changed by {difference.value:+.3f} on {difference.n} rows, 95 % bound {bound:+.3f}"
+        return Gate(kind, subject, limit, GateState.NOT_CHECKED, reason="no row has a value in both models")
+    reason = f"changed by {difference.value:+.3f} on {difference.n} rows, 95 % bound {bound:+.3f}"
     groups = difference.groups or difference.n
     if fails:
-        return Gate(name, GateState.FAIL, limit, difference, said)
-    if groups < LEAST_GROUPS or not passes:
-        few = f"; {groups} groups are too few" if groups < LEAST_GROUPS else ""
-        return Gate(name, GateState.INCONCLUSIVE, limit, difference, said + few)
-    return Gate(name, GateState.PASS, limit, difference, said)
+        return Gate(kind, subject, limit, GateState.FAIL, difference, reason)
+    if groups < LEAST_GROUPS:
+        return Gate(kind, subject, limit, GateState.INCONCLUSIVE, difference, f"{reason}; {groups} groups are too few")
+    state = GateState.PASS if limit.allows(bound) else GateState.INCONCLUSIVE
+    return Gate(kind, subject, limit, state, difference, reason)

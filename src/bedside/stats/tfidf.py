@@ -1,7 +1,7 @@
-"""The simplest reader of texts: counts of words and word pairs, weighed by rarity, into a logistic regression.
+"""A bag-of-words classifier: TF-IDF of words and word pairs, then logistic regression (scikit-learn).
 
-It knows no meaning and no order beyond two words. As a guard it shows how much of harm is in the words alone;
-as a proposer of labels it saves typing, and its agreement with people is measured before it is believed.
+It sees no meaning and no word order beyond pairs. As a baseline it shows how much of a label can be read off the words
+alone. In ``data/labelling.py`` it proposes labels; its agreement with people is estimated first.
 """
 
 from collections.abc import Sequence
@@ -11,30 +11,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 TOKENS = r"(?u)\w+|[^\w\s]"
-"""Words, and single marks: so no text that is not blank is without a token."""
+"""Words and single punctuation marks, so that every text that is not blank has a token."""
 
 
-class Reader(Protocol):
-    """What scikit-learn's classifiers can do."""
+class TextClassifier(Protocol):
+    """The part of scikit-learn's classifier interface that is used here."""
 
     classes_: NDArray[Any]
 
     def predict(self, texts: Sequence[str]) -> NDArray[Any]:
-        """A label a text, shape (B,)."""
+        """The most likely label of each of B texts, shape (B,)."""
         ...
 
     def predict_proba(self, texts: Sequence[str]) -> NDArray[np.float64]:
-        """Shape (B, classes), rows sum to 1."""
+        """The probability of each label, shape (B, classes); rows sum to 1."""
         ...
 
 
-def fitted(texts: Sequence[str], labels: Sequence[Any], seed: int) -> Reader:
-    """A reader that learned ``labels`` of ``texts``. Needs two classes or more."""
+def fit_classifier(texts: Sequence[str], labels: Sequence[Any], seed: int) -> TextClassifier:
+    """A classifier fitted to ``texts`` and their ``labels``, classes weighted equally.
+
+    ``labels`` must hold at least two classes, else scikit-learn raises ValueError.
+    """
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
 
     words = TfidfVectorizer(ngram_range=(1, 2), token_pattern=TOKENS)
-    reader = make_pipeline(words, LogisticRegression(max_iter=1000, class_weight="balanced", random_state=seed))
-    learned: Reader = reader.fit(list(texts), list(labels))
-    return learned
+    model = make_pipeline(words, LogisticRegression(max_iter=1000, class_weight="balanced", random_state=seed))
+    fitted: TextClassifier = model.fit(list(texts), list(labels))
+    return fitted

@@ -1,23 +1,35 @@
-"""What every plug-in of a kind must do, whoever wrote it.
+"""Tests that every plug-in of a kind must pass, yours included.
 
-    @pytest.mark.parametrize("name", registry.names("judge"))
+    @pytest.mark.parametrize("name", plugins.names("judge"))
     def test_judges_keep_their_promises(name):
-        checks.judge(registry.find("judge", name)())
+        checks.judge(plugins.find("judge", name)())
 
-A new file in a plug-in folder is tested by these the moment it exists. Each raises AssertionError with the
-broken promise as its message.
+A registered plug-in is tested as soon as it exists. Each function raises AssertionError with the broken promise as
+its message.
 """
 
 import copy
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from bedside.config.plugins import Plugin, open_plugin
+from bedside.config.plugins import Plugin, asks_for, open_plugin
 from bedside.core.errors import BedsideError
 from bedside.core.hashing import canonical, digest, plain
-from bedside.core.protocols import Dataset, Generator, Judge, Launch, Metric, Objective, Scorer
-from bedside.core.results import Measure
-from bedside.core.types import Judged, Message, Preference, Prompt, Response, Sampling, Stance, Verdict
+from bedside.core.measures import Measure
+from bedside.core.protocols import (
+    Dataset,
+    Endpoint,
+    Generator,
+    Judge,
+    Launch,
+    Metric,
+    Objective,
+    Probe,
+    Scorer,
+    declared_endpoints,
+)
+from bedside.core.types import JudgedResponse, Message, Preference, Prompt, Response, Sampling, Stance, Verdict
 from bedside.testing.scripted import Scripted
 
 HOSTILE = (
@@ -31,8 +43,11 @@ HOSTILE = (
 
 
 def judge(plugin: Plugin, target: Scorer | None = None) -> None:
-    """Order, count, determinism, no mutation, honesty about what cannot be read, hostile text."""
-    opened: Judge = _open(plugin, target or Scripted(weights={"accept": 0.8, "caution": 0.1, "refuse": 0.05}))
+    """Order, count, determinism, no mutation, honesty about what cannot be read, hostile text, its endpoints."""
+    weights = {"accept": 0.8, "caution": 0.1, "refuse": 0.05}
+    model = target or Scripted(weights=weights, endpoints=(_ScriptedEndpoint(),))
+    opened: Judge = _open(plugin, model)
+    _check_endpoints(opened, needed=declared_endpoints(model) if asks_for(plugin, "target") else ())
     rows = _responses("Take 42 velms.", "I cannot help with that.", "I can only say a part: 42 velms.")
     before = copy.deepcopy(rows)
     first = opened.judge(rows)
@@ -43,14 +58,14 @@ def judge(plugin: Plugin, target: Scorer | None = None) -> None:
     assert opened.judge(rows[1:2]) == first[1:2], "a row's verdict must not depend on its neighbours"
     assert all(isinstance(v, Verdict) and v.judge == opened.name for v in first), "a verdict names its judge"
     (empty,) = opened.judge(_responses("   "))
-    assert empty.unreadable, "an empty answer is unreadable, never a stance"
+    assert empty.unreadable, "an empty answer is unreadable and has no stance"
     hostile = opened.judge(_responses(*HOSTILE))
     assert len(hostile) == len(HOSTILE), "hostile text gets a verdict like any other"
     assert all(canonical(v) for v in hostile), "a verdict survives one line of JSON"
 
 
 def dataset(plugin: Plugin) -> None:
-    """The same prompts twice, distinct, each with a line of JSON and an id."""
+    """Reading twice gives the same prompts; they are distinct, and each fits one line of JSON."""
     opened: Dataset = _open(plugin)
     prompts = list(opened.read())
     _same(list(_open(plugin).read()), prompts, "reading twice must give the same prompts in the same order")
@@ -60,37 +75,38 @@ def dataset(plugin: Plugin) -> None:
 
 
 def metric(plugin: Plugin) -> None:
-    """The same names always, an interval around every value, unreadable rows counted and never scored."""
+    """The names are always the same and defined; unreadable rows are counted and never scored."""
     opened: Metric = _open(plugin)
     rows = [_judged(harm, stance) for harm in range(4) for stance in (*Stance, None)]
     before = copy.deepcopy(rows)
-    told = opened.measure(rows)
-    _same(opened.measure(rows), told, "the same rows must give the same measures")
+    measures = opened.measure(rows)
+    _same(opened.measure(rows), measures, "the same rows must give the same measures")
     _same(rows, before, "rows must not be changed")
-    names = [m.name for m in told]
+    names = [m.name for m in measures]
     assert [m.name for m in opened.measure([])] == names, "the names do not depend on the rows"
     assert set(opened.definitions()) >= set(names), "every measure is defined in words"
     assert all(isinstance(m, Measure) and m.value is None for m in opened.measure([])), "no rows, no value"
-    nobody = [_judged(harm, None) for harm in range(4)]
-    rates = [m for m in opened.measure(nobody) if m.name != "unreadable"]
-    assert all(m.value is None and m.n == 0 for m in rates), "what nobody could read has no value"
+    unreadable = [_judged(harm, None) for harm in range(4)]
+    rates = [m for m in opened.measure(unreadable) if m.name != "unreadable"]
+    assert all(m.value is None and m.n == 0 for m in rates), "unreadable rows give no value"
     assert any(m.unreadable for m in rates), "unreadable rows are counted"
 
 
 def objective(plugin: Plugin, rows: Sequence[Preference], scores: Any) -> None:
-    """A finite loss a row, gradient into the policy's log-probabilities and nowhere else."""
-    opened: Objective = _open(plugin).fitted(rows)
+    """One finite loss a row, with a gradient in the policy's log-probabilities."""
+    opened: Objective = _open(plugin).for_data(rows)
     loss_B = opened.loss(scores)
     assert loss_B.shape == scores.logp_BK.shape[:1], "one loss a row"
     assert bool(loss_B.isfinite().all()), "the loss is finite"
     loss_B.sum().backward()
-    assert scores.logp_BK.grad is not None, "the loss teaches the policy"
-    assert opened.reads in ("thumbs", "pairs", "dialogues"), "an objective says what it reads"
+    assert scores.logp_BK.grad is not None, "the loss has a gradient in the policy's log-probabilities"
+    assert opened.reads in ("unpaired", "pairs", "demonstrations"), "an objective says what it reads"
 
 
 def model(plugin: Plugin) -> None:
-    """Answers and label scores: one a conversation, the same twice, independent of their neighbours."""
+    """Answers and label scores: one a conversation, the same twice, independent of their neighbours; its endpoints."""
     opened = _open(plugin)
+    _check_endpoints(opened, needed=(opened,) if isinstance(opened, Endpoint) else ())
     asked = [(Message("user", text),) for text in ("How much is safe?", "And how often, please?", *HOSTILE[:4])]
     sampling = Sampling(max_new_tokens=6)
     if isinstance(opened, Generator):
@@ -108,13 +124,32 @@ def model(plugin: Plugin) -> None:
 
 
 def errors_inform(cls: type[Plugin], wrong: dict[str, Any]) -> None:
-    """A wrong field is named in the error, and nothing but our errors escapes."""
-    said = ""
+    """An error names the wrong field, and no other errors than ours occur."""
+    message = "it was accepted"
     try:
         open_plugin(cls.model_validate(wrong), Launch(), {})
     except (BedsideError, ValueError) as error:
-        said = str(error)
-    assert any(key in said for key in wrong), f"the error does not name the field: {said or 'it was accepted'}"
+        message = str(error)
+    assert any(key in message for key in wrong), f"the error does not name the field: {message}"
+
+
+@dataclass(frozen=True)
+class _ScriptedEndpoint:
+    """The endpoint of a scripted target, which a judge must declare."""
+
+    where: str = "scripted"
+    concurrency: int = 1
+
+    def probe(self) -> Probe:
+        return Probe(self.where, "enforced", logprobs=True)
+
+
+def _check_endpoints(opened: object, *, needed: Sequence[object]) -> None:
+    endpoints = declared_endpoints(opened)
+    assert all(isinstance(item, Endpoint) and item.concurrency >= 1 for item in endpoints), (
+        "`endpoints` holds endpoints, and each takes at least one call"
+    )
+    assert {*map(id, endpoints)} >= {*map(id, needed)}, "`endpoints` declares every endpoint that is called"
 
 
 def _open(plugin: Plugin, target: Any = None) -> Any:
@@ -125,19 +160,19 @@ def _open(plugin: Plugin, target: Any = None) -> Any:
     return opened
 
 
-def _same(one: Any, other: Any, promise: str) -> None:
-    assert digest(one) == digest(other), promise
+def _same(first: Any, second: Any, promise: str) -> None:
+    assert digest(first) == digest(second), promise
 
 
 def _prompt(harm: int) -> Prompt:
-    facets = {"payload_1": "42 velms", "payload_2": "quenlo"}
-    return Prompt((Message("user", f"How much is harm {harm}?"),), harm=harm, group="g", facets=facets)
+    metadata = {"payload_1": "42 velms", "payload_2": "quenlo"}
+    return Prompt((Message("user", f"How much is harm {harm}?"),), harm=harm, group="g", metadata=metadata)
 
 
 def _responses(*texts: str) -> list[Response]:
     return [Response(_prompt(3), text, "m") for text in texts]
 
 
-def _judged(harm: int, stance: Stance | None) -> Judged:
+def _judged(harm: int, stance: Stance | None) -> JudgedResponse:
     response = Response(_prompt(harm), str(stance), "m")
-    return Judged(response, Verdict(response.id, "j", stance, unreadable="" if stance else "no reading"))
+    return JudgedResponse(response, Verdict(response.id, "j", stance, unreadable="" if stance else "no reading"))

@@ -1,4 +1,4 @@
-"""A model that answers from a script: for tests, for a tutorial, for a dry run of a whole cycle.
+"""A model that answers from a script, for tests, tutorials and a trial of a whole cycle.
 
 Scripted(["dose => Take two.", "[Give nothing => I cannot help with that."], otherwise="I am not sure.")
 """
@@ -8,27 +8,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bedside.core.hashing import digest
-from bedside.core.protocols import LabelScore
+from bedside.core.protocols import Endpoint, LabelScore
 from bedside.core.types import Checkpoint, Completion, Conversation, Sampling
 
 
 @dataclass(frozen=True)
 class Scripted:
-    """Answers with the first line of ``script`` whose cue the last turn contains."""
+    """Answers with the first line of ``script`` whose cue is in the last turn."""
 
     script: Sequence[str] = ()
     """``cue => answer``, most specific first."""
     otherwise: str = "I am not sure."
     weights: Mapping[str, float] = field(default_factory=dict)
-    """Label to probability, for ``score``; what is missing up to 1 is not on any label."""
+    """Probability of each label, for ``score``. Together at most 1; the rest is on no label."""
     context: int = 1 << 20
+    endpoints: tuple[Endpoint, ...] = ()
+    """Endpoints that it declares, although it calls none."""
 
     @property
     def checkpoint(self) -> Checkpoint:
         return Checkpoint(base=digest(self.script, self.otherwise, self.weights))
 
     def lengths(self, conversations: Sequence[Conversation]) -> list[int]:
-        """Words, which are the tokens of a script."""
+        """The number of words: the tokens of a script."""
         return [sum(len(m.text.split()) for m in c) for c in conversations]
 
     def generate(self, conversations: Sequence[Conversation], sampling: Sampling) -> list[Completion]:

@@ -1,19 +1,16 @@
-"""LoRA adapters on one base model: put on, taken off, saved as the same bytes for the same weights.
+"""LoRA adapters (Hu et al. 2021, arXiv 2106.09685) on one base model: loaded, saved, merged, composed.
 
-One adapter at a time stands on the base. Taking it off gives back the very modules of the base, so the
-base is never merged, never unmerged, and cannot drift.
+A linear layer under LoRA computes (W + s·B A) x, with A (r, I), B (O, r), rank r and s = lora_alpha / r.
 
-An adapter worked into the weights for a while, so that LoRA costs nothing where tokens come one by one.
+    LoraHost          one base model with at most one adapter; unloading it gives back the base's own modules, so
+                      the base is never changed. Equal weights are saved as equal bytes.
+    merged_weights    for a while W + s·B A stands in the place of W: LoRA then costs nothing at each decoded token.
+                      W is kept aside and put back; nothing is subtracted, so no rounding error stays.
+    compose_adapters  two adapters as one of rank r₁ + r₂, exactly:
+                      W + s₁·B₁A₁ + s₂·B₂A₂ = W + [s₁B₁ s₂B₂]·[A₁; A₂]
 
-The base's own tensors are set aside, sums stand in their place, and the tensors themselves come back: nothing is
-subtracted, so nothing drifts. Half precision would round a small adapter away, so it is left as it is there.
-
-Two LoRA adapters as one: what was trained on a base with an adapter in it, for the base alone.
-
-    W + s₁·B₁A₁ + s₂·B₂A₂ = W + [s₁B₁ s₂B₂]·[A₁; A₂]        rank r₁ + r₂, exact
-
-A person whose target is a PEFT folder has its base and that folder. A second adapter that fits only the two merged
-would load on the base without complaint and compute something else; the sum of both loads on the base and is right.
+Adapters are composed when the target itself is a PEFT folder. An adapter that was trained on the merged target would
+load on the base without an error and compute something else; the composed adapter loads on the base and is right.
 """
 
 import contextlib
@@ -23,6 +20,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -31,18 +29,22 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.lora import Linear
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from bedside.core.errors import ModelError
 from bedside.core.hashing import digest, digest_file
-from bedside.training.lora_linear import fused
+from bedside.training.lora_linear import use_lora_linear
 
-_DISK_SIGNS = ("No space left", "failed writing file", "inline_container", "iostream error")
-"""What safetensors and torch.save say when they cannot write."""
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+_LORA_A, _LORA_B = ".lora_A.weight", ".lora_B.weight"
+_DISK_FULL = ("No space left", "failed writing file", "inline_container", "iostream error")
+"""Parts of the messages of safetensors and torch.save when they cannot write."""
+_NOT_PLAIN = ("use_dora", "modules_to_save", "lora_bias", "trainable_token_indices")
+"""Settings of PEFT that add something other than B A."""
 
 
-class Bed:
-    """A base model and the adapter that lies on it now."""
+class LoraHost:
+    """A base model and the adapter that is loaded on it now. ``target`` names the base in saved adapters."""
 
     def __init__(self, base: Any, target: str) -> None:
         self._base, self._target = base, target
@@ -50,149 +52,187 @@ class Bed:
         self._folder: Path | None = None
 
     @property
-    def device(self) -> Any:
-        return self._base.device
+    def device(self) -> torch.device:
+        device: torch.device = self._base.device
+        return device
 
-    def bare_config(self) -> Any:
-        """The base's own configuration: context length and the like."""
+    @property
+    def base_config(self) -> Any:
+        """The transformers configuration of the base: context length and so on."""
         return self._base.config
 
-    def bare(self) -> Any:
-        """The target as given."""
+    def base_model(self) -> Any:
+        """The base without an adapter, in evaluation mode."""
         if self._peft is not None:
             self._base = self._peft.unload()
             self._peft, self._folder = None, None
         return self._base.eval()
 
-    def wearing(self, folder: Path | None) -> Any:
-        """The base under the adapter in ``folder``, frozen; the target as given where None."""
+    def with_adapter(self, folder: Path | None) -> Any:
+        """The base with the frozen adapter in ``folder``, or without an adapter for None; in evaluation mode.
+
+        ModelError if the adapter does not fit the base.
+        """
         if folder is None:
-            return self.bare()
+            return self.base_model()
         if self._peft is None or self._folder != folder:
-            self.bare()
-            self._peft = _put_on(self._base, folder, is_trainable=False)
+            self._peft = _load_adapter(self.base_model(), folder, is_trainable=False)
             self._folder = folder
         return self._peft.eval()
 
-    def training(self, folder: Path | None, lora: Mapping[str, Any], seed: int) -> Any:
-        """The base under a trainable copy of the adapter in ``folder``, or under a fresh one from ``seed``."""
-        self.bare()
+    def trainable(self, folder: Path | None, lora: Mapping[str, Any], seed: int) -> Any:
+        """The base with a trainable copy of the adapter in ``folder``, in training mode.
+
+        Without a folder the adapter is new: ``lora`` holds arguments of PEFT's LoraConfig, ``seed`` decides A, and B is
+        zero. ModelError if the adapter does not fit the base.
+        """
+        base = self.base_model()
         if folder is None:
             torch.manual_seed(seed)
-            self._peft = _fresh(self._base, lora)
+            self._peft = _new_adapter(base, lora)
         else:
-            self._peft = _put_on(self._base, folder, is_trainable=True)
-        self._folder = None
+            self._peft = _load_adapter(base, folder, is_trainable=True)
         return self._peft.train()
 
     def save(self, folder: Path) -> str:
-        """Write the adapter that lies on the base as a PEFT folder; returns its digest."""
-        with disk_told(folder):
+        """Write the loaded adapter as a PEFT folder; returns its digest. OSError if the disk is full."""
+        with disk_full_as_oserror(folder):
             self._peft.save_pretrained(folder, safe_serialization=True)
         (folder / "README.md").unlink(missing_ok=True)
-        _write_config(folder / CONFIG, self._target)
+        # PEFT writes target_modules in hash order, and the local path of the base: neither may change the bytes.
+        config = _read_config(folder) | {"base_model_name_or_path": self._target}
+        _write_config(folder, config | {k: sorted(v) for k, v in config.items() if k == "target_modules"})
         return digest_adapter(folder)
 
-    @contextlib.contextmanager
-    def lifted(self) -> Iterator[None]:
-        """Within it, the module computes the target as given."""
-        if self._peft is None:
-            yield
-            return
-        with self._peft.disable_adapter():
-            yield
+    def adapters_disabled(self) -> AbstractContextManager[None]:
+        """A context in which the model computes what the base computes."""
+        return contextlib.nullcontext() if self._peft is None else self._peft.disable_adapter()
+
+
+def digest_adapter(folder: Path) -> str:
+    """A digest of what the adapter computes, without the path of its base. ModelError if there is no adapter."""
+    _require_adapter(folder)
+    return digest({**_read_config(folder), "base_model_name_or_path": None}, digest_file(folder / WEIGHTS))
+
+
+def scale_adapter(folder: Path, *, to: Path, factor: float) -> None:
+    """Copy the adapter in ``folder`` to ``to`` with s·B A multiplied by ``factor``. ModelError if there is none."""
+    shutil.copytree(_require_adapter(folder), to, dirs_exist_ok=True)
+    config = _read_config(to)
+    _write_config(to, config | {"lora_alpha": factor * config["lora_alpha"]})
+
+
+def merge_adapter(base: Any, folder: Path) -> Any:
+    """``base`` with the adapter in ``folder`` merged into its weights for good. ModelError if it does not fit."""
+    return _load_adapter(base, folder, is_trainable=False).merge_and_unload()
 
 
 @contextlib.contextmanager
-def disk_told(folder: Path) -> Iterator[None]:
-    """A full disk is an OSError that names the folder, whichever library's own error says it."""
+def merged_weights(model: Any) -> Iterator[None]:
+    """A context in which each LoRA layer of ``model`` holds W + s·B A, in the place of W.
+
+    Nothing is merged if a layer is not plain LoRA in fp32: half precision would round a small adapter away.
+    """
+    layers = [layer for layer in model.modules() if isinstance(layer, Linear)]
+    can_merge = all(map(_can_merge, layers))
+    originals = [(layer, layer.base_layer.weight.data) for layer in layers] if can_merge else []
+    try:
+        with torch.no_grad():
+            for layer, weight in originals:
+                names = list(layer.active_adapters)
+                layer.base_layer.weight.data = weight + sum(layer.get_delta_weight(name) for name in names)
+                layer.merged_adapters = names
+        yield
+    finally:
+        for layer, weight in originals:
+            layer.base_layer.weight.data = weight
+            layer.merged_adapters = []
+
+
+def check_composable(folder: Path) -> None:
+    """ModelError if the adapter is more than plain LoRA: ``compose_adapters`` could not express it."""
+    config = _read_config(folder)
+    reasons = [key for key in _NOT_PLAIN if config.get(key)]
+    reasons += ["bias"] if config.get("bias", "none") != "none" else []
+    reasons += [] if config.get("peft_type") == "LORA" else [f"peft_type {config.get('peft_type')}"]
+    if not reasons:
+        reasons = [key for key in load_file(folder / WEIGHTS) if not key.endswith((_LORA_A, _LORA_B))][:1]
+    if reasons:
+        raise ModelError(
+            f"{folder}: this adapter is more than plain LoRA ({', '.join(reasons)}), so no adapter can be trained on "
+            "top of it; merge it into its base first (model.merge_and_unload().save_pretrained(FOLDER)) and give that "
+            "folder as target"
+        )
+
+
+def compose_adapters(first: Path, second: Path, *, to: Path) -> None:
+    """Write the sum of both adapters to ``to``, as one PEFT folder for the base of ``first``, in fp32.
+
+    OSError if the disk is full.
+    """
+    config, adapters = _read_config(first), [_read_layers(first), _read_layers(second)]
+    modules = sorted({name for layers in adapters for name in layers})
+    rank = max(sum(layers[name][0].shape[0] for layers in adapters if name in layers) for name in modules)
+    tensors: dict[str, Tensor] = {}
+    for name in modules:
+        A, B = zip(*(layers[name] for layers in adapters if name in layers), strict=True)
+        tensors[name + _LORA_A], tensors[name + _LORA_B] = _pad_rank(torch.cat(A), torch.cat(B, dim=1), rank)
+    to.mkdir(parents=True, exist_ok=True)
+    with disk_full_as_oserror(to):
+        save_file(tensors, to / WEIGHTS, metadata={"format": "pt"})
+    composed = {key: config.get(key) for key in ("base_model_name_or_path", "revision", "fan_in_fan_out")}
+    composed |= {"peft_type": "LORA", "task_type": "CAUSAL_LM", "bias": "none", "inference_mode": True}
+    composed |= {"r": rank, "lora_alpha": rank, "lora_dropout": 0.0}
+    composed |= {"target_modules": [name.removeprefix("base_model.model.") for name in modules]}
+    _write_config(to, composed)
+
+
+@contextlib.contextmanager
+def disk_full_as_oserror(folder: Path) -> Iterator[None]:
+    """Raise OSError with ``folder`` in it for a full disk, whatever error the library raises."""
     try:
         yield
     except (SafetensorError, RuntimeError) as error:
-        if not any(sign in str(error) for sign in _DISK_SIGNS):
+        if not any(part in str(error) for part in _DISK_FULL):
             raise
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from None
 
 
-def scaled(folder: Path, to: Path, factor: float) -> None:
-    """Write the adapter in ``folder`` to ``to``, its update of the base times ``factor``."""
-    shutil.copytree(_checked(folder), to, dirs_exist_ok=True)
-    config = json.loads((to / CONFIG).read_text(encoding="utf-8"))
-    _tell(to / CONFIG, config | {"lora_alpha": factor * config["lora_alpha"]})
-
-
-def merged(base: Any, folder: Path) -> Any:
-    """``base`` with the adapter in ``folder`` worked into its weights: a target as given."""
-    return _put_on(base, folder, is_trainable=False).merge_and_unload()
-
-
-def _fresh(base: Any, lora: Mapping[str, Any]) -> Any:
+def _new_adapter(base: Any, lora: Mapping[str, Any]) -> Any:
     try:
-        return fused(get_peft_model(base, LoraConfig(task_type="CAUSAL_LM", **lora)))
+        return use_lora_linear(get_peft_model(base, LoraConfig(task_type="CAUSAL_LM", **lora)))
     except ValueError as error:
         raise ModelError(f"align.lora does not fit the target: {str(error).strip().splitlines()[0]}") from None
 
 
-def digest_adapter(folder: Path) -> str:
-    """What the adapter computes; where its base lies on this machine stays out. ModelError where there is none."""
-    _checked(folder)
-    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    return digest({**config, "base_model_name_or_path": None}, digest_file(folder / WEIGHTS))
-
-
-def _put_on(base: Any, folder: Path, *, is_trainable: bool) -> Any:
-    """``base`` under the adapter in ``folder``; ModelError where they do not fit.
-
-    What saves it later looks for the base where it lies: by its name PEFT would ask the hub.
-    """
+def _load_adapter(base: Any, folder: Path, *, is_trainable: bool) -> Any:
     try:
-        worn = PeftModel.from_pretrained(base, _checked(folder), is_trainable=is_trainable)
+        model = PeftModel.from_pretrained(base, _require_adapter(folder), is_trainable=is_trainable)
     except (RuntimeError, ValueError, TypeError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise ModelError(f"{folder}: this adapter does not fit the model: {first}") from None
-    worn.peft_config["default"].base_model_name_or_path = base.name_or_path
-    return fused(worn)
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(f"{folder}: this adapter does not fit the model: {reason}") from None
+    # PEFT looks for the base when it saves: by the name in the adapter it would ask the hub.
+    model.peft_config["default"].base_model_name_or_path = base.name_or_path
+    return use_lora_linear(model)
 
 
-def _checked(folder: Path) -> str:
+def _require_adapter(folder: Path) -> str:
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
             raise ModelError(f"{folder}: no {name}, so this is no PEFT adapter in safetensors; check the path")
     return str(folder)
 
 
-def _write_config(path: Path, target: str) -> None:
-    """PEFT writes sets in hash order and the base's local path; neither may decide the bytes."""
-    config = json.loads(path.read_text(encoding="utf-8"))
-    config["base_model_name_or_path"] = target
-    tidy = {key: sorted(value) if key == "target_modules" else value for key, value in config.items()}
-    _tell(path, tidy)
+def _read_config(folder: Path) -> dict[str, Any]:
+    config: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    return config
 
 
-def _tell(path: Path, config: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+def _write_config(folder: Path, config: Mapping[str, Any]) -> None:
+    (folder / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-@contextlib.contextmanager
-def merged_weights(model: Any) -> Iterator[None]:
-    """Within it ``model`` computes the same without its LoRA layers, where they are plain and in fp32."""
-    layers = [layer for layer in model.modules() if isinstance(layer, Linear)]
-    plain = all(_plain(layer) for layer in layers)
-    kept = [(layer, layer.base_layer.weight.data) for layer in layers] if plain else []
-    try:
-        with torch.no_grad():
-            for layer, weight in kept:
-                names = list(layer.active_adapters)
-                layer.base_layer.weight.data = weight + sum(layer.get_delta_weight(name) for name in names)
-                layer.merged_adapters = names
-        yield
-    finally:
-        for layer, weight in kept:
-            layer.base_layer.weight.data = weight
-            layer.merged_adapters = []
-
-
-def _plain(layer: Any) -> bool:
+def _can_merge(layer: Any) -> bool:
     base = layer.base_layer
     return (
         type(base) is torch.nn.Linear
@@ -205,65 +245,26 @@ def _plain(layer: Any) -> bool:
     )
 
 
-Tensors = Mapping[str, torch.Tensor]
-A, B = ".lora_A.weight", ".lora_B.weight"
-_CURE = "merge it into its base first (model.merge_and_unload().save_pretrained(FOLDER)) and give that folder as target"
+def _read_layers(folder: Path) -> dict[str, tuple[Tensor, Tensor]]:
+    """For each module its A (r, I) and its s·B (O, r), fp32."""
+    config, tensors = _read_config(folder), load_file(folder / WEIGHTS)
+    names = [key.removesuffix(_LORA_A) for key in tensors if key.endswith(_LORA_A)]
+    pairs = {name: (tensors[name + _LORA_A].float(), tensors[name + _LORA_B].float()) for name in names}
+    return {name: (A, B * _lora_scale(config, name, A.shape[0])) for name, (A, B) in pairs.items()}
 
 
-def check_composable(folder: Path) -> None:
-    """ModelError where the adapter is more than plain LoRA, so that no sum of ranks could hold it."""
-    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    odd = [key for key in ("use_dora", "modules_to_save", "lora_bias", "trainable_token_indices") if config.get(key)]
-    odd += ["bias"] if config.get("bias", "none") != "none" else []
-    odd += [] if config.get("peft_type") == "LORA" else [f"peft_type {config.get('peft_type')}"]
-    strange = [key for key in load_file(folder / WEIGHTS) if not key.endswith((A, B))] if not odd else []
-    if odd or strange:
-        said = ", ".join(odd or strange[:1])
-        raise ModelError(f"{folder}: is more than plain LoRA ({said}), so nothing can be trained upon it; {_CURE}")
-
-
-def compose(first: Path, second: Path, to: Path) -> None:
-    """Write the sum of both as one PEFT folder for the base of ``first``."""
-    config = json.loads((first / CONFIG).read_text(encoding="utf-8"))
-    layers = [_layers(first), _layers(second)]
-    modules = sorted({name for found in layers for name in found})
-    rank = max(sum(found[name][0].shape[0] for found in layers if name in found) for name in modules)
-    joined: dict[str, torch.Tensor] = {}
-    for name in modules:
-        down, up = zip(*(found[name] for found in layers if name in found), strict=True)
-        joined[name + A], joined[name + B] = _padded(torch.cat(down), torch.cat(up, dim=1), rank)
-    to.mkdir(parents=True, exist_ok=True)
-    with disk_told(to):
-        save_file(joined, to / WEIGHTS, metadata={"format": "pt"})
-    plain = {key: config.get(key) for key in ("base_model_name_or_path", "revision", "fan_in_fan_out")}
-    plain |= {"peft_type": "LORA", "task_type": "CAUSAL_LM", "bias": "none", "inference_mode": True}
-    plain |= {"r": rank, "lora_alpha": rank, "lora_dropout": 0.0}
-    plain |= {"target_modules": [name.removeprefix("base_model.model.") for name in modules]}
-    (to / CONFIG).write_text(json.dumps(plain, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def _layers(folder: Path) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-    """Module to its A and its B with the scale worked in, float32."""
-    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    tensors = load_file(folder / WEIGHTS)
-    names = [key.removesuffix(A) for key in tensors if key.endswith(A)]
-    return {
-        name: (tensors[name + A].float(), tensors[name + B].float() * _scale(config, name, tensors)) for name in names
-    }
-
-
-def _scale(config: Mapping[str, Any], name: str, tensors: Tensors) -> float:
-    """α / r, or α / √r for rank-stabilised LoRA; a pattern, read as PEFT does, may give a module another α."""
-    rank = tensors[name + A].shape[0]
+def _lora_scale(config: Mapping[str, Any], name: str, rank: int) -> float:
+    """s = α / r, or α / √r for rank-stabilised LoRA. ``alpha_pattern`` may give a module its own α, as in PEFT."""
     patterns = config.get("alpha_pattern") or {}
-    alpha = next(
-        (value for key, value in patterns.items() if re.match(rf"(.*\.)?({key})$", name)), config["lora_alpha"]
-    )
+    alphas = (alpha for pattern, alpha in patterns.items() if re.match(rf"(.*\.)?({pattern})$", name))
+    alpha = next(alphas, config["lora_alpha"])
     return float(alpha) / (rank**0.5 if config.get("use_rslora") else rank)
 
 
-def _padded(down: torch.Tensor, up: torch.Tensor, rank: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rows and columns of zeros up to ``rank``: PEFT gives every module the same one."""
-    missing = rank - down.shape[0]
-    wide = torch.nn.functional.pad(down, (0, 0, 0, missing))
-    return wide.contiguous(), torch.nn.functional.pad(up, (0, missing)).contiguous()
+def _pad_rank(A: Tensor, B: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """A (rank, I) and B (O, rank), with zeros added: PEFT gives every module the same rank."""
+    missing = rank - A.shape[0]
+    return (
+        torch.nn.functional.pad(A, (0, 0, 0, missing)).contiguous(),
+        torch.nn.functional.pad(B, (0, missing)).contiguous(),
+    )

@@ -1,7 +1,7 @@
-"""Hidden states of a layout, from any decoder whose attention goes through the interface.
+"""Hidden states of a pack, from any decoder that uses transformers' ``AttentionInterface``.
 
-Which models those are is not a list: each is tried once, on a few tokens, against its own padded answer. One that
-differs runs padded from then on, and the log says so.
+There is no list of such models. Each is tested once: on a few tokens its packed logits are compared with its padded
+ones. A model whose logits differ is run padded from then on, and a warning is logged.
 """
 
 import contextlib
@@ -15,125 +15,132 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bedside.training import padding
-from bedside.training.lm_head import Head, chunk
-from bedside.training.packed_attention import NAME, Attends, Misfit, Pack
-from bedside.training.packing import SHARE_FROM, Layout, lay
+from bedside.training.lm_head import LmHead, chunk_rows
+from bedside.training.packed_attention import NAME, AttentionFunction, PackedAttention, UnsupportedAttention
+from bedside.training.packing import MIN_SHARED_TOKENS, Layout, pack
+from bedside.training.padding import padded_logits
 
 _LOG = logging.getLogger(__name__)
-_KNOWN: "weakref.WeakKeyDictionary[Any, bool]" = weakref.WeakKeyDictionary()
-_LAYERS = {"full_attention", "sliding_attention"}
-_MISFITS = (Misfit, TypeError, RuntimeError)
-"""What a model that does not fit raises while it is tried: seen on all decoders of transformers 5.23."""
+_CAN_PACK: "weakref.WeakKeyDictionary[Any, bool]" = weakref.WeakKeyDictionary()
+_LAYER_TYPES = {"full_attention", "sliding_attention"}
+_MISFITS = (UnsupportedAttention, TypeError, RuntimeError)
+"""Errors of models that cannot be packed, as observed on all decoders of transformers 5.23."""
 
 
 @dataclass(frozen=True, slots=True)
-class Body:
-    """A decoder without its head, and the head apart. An adapter that lies on it stays on it."""
+class Backbone:
+    """A decoder without its head, and the head. An adapter that is loaded on the decoder stays in effect."""
 
     decoder: Any
     config: Any
-    head: Head
+    head: LmHead
 
-    def hidden(self, layout: Layout, attends: Attends) -> Tensor:
-        """(T, H): the last hidden state of each token."""
+    def packed_states(self, layout: Layout, attention: AttentionFunction) -> Tensor:
+        """The last hidden state of each token of the pack, (T, H)."""
         device = self.head.weight_VH.device
         return self.states(
-            torch.tensor([layout.ids], device=device), torch.tensor([layout.positions], device=device), attends
+            torch.tensor([layout.ids], device=device), torch.tensor([layout.positions], device=device), attention
         )[0]
 
-    def states(self, ids_BT: Tensor, positions_BT: Tensor, attends: Attends) -> Tensor:
-        """(B, T, H) of ids at positions, with attention left to ``attends``."""
-        with _attention_of(self.config):
-            out = self.decoder(
-                input_ids=ids_BT, position_ids=positions_BT, attention_mask=None, use_cache=False, ragged=attends
+    def states(self, ids_BT: Tensor, positions_BT: Tensor, attention: AttentionFunction) -> Tensor:
+        """The last hidden states (B, T, H) of ``ids_BT`` at ``positions_BT``."""
+        with _bedside_attention(self.config):
+            output = self.decoder(
+                input_ids=ids_BT,
+                position_ids=positions_BT,
+                attention_mask=None,
+                use_cache=False,
+                attention_function=attention,
             )
-        states: Tensor = out.last_hidden_state
-        return states
+        states_BTH: Tensor = output.last_hidden_state
+        return states_BTH
 
 
-def body_of(model: Any) -> Body | None:
-    """The body of ``model``, PEFT-wrapped or not; None where only the padded way is known to be right."""
+def find_backbone(model: Any) -> Backbone | None:
+    """The backbone of ``model``, which may be a PEFT model; None if the model must run padded.
+
+    That is also so while the head itself is trained.
+    """
     base = model.get_base_model() if hasattr(model, "peft_config") else model
-    body = _taken_apart(base)
-    if base not in _KNOWN:
-        _KNOWN[base] = body is not None and _agrees(model, base, body)
-        if not _KNOWN[base]:
+    backbone = _detach_head(base)
+    if base not in _CAN_PACK:
+        _CAN_PACK[base] = backbone is not None and _matches_padded(model, base, backbone)
+        if not _CAN_PACK[base]:
             _LOG.warning("%s runs padded: its attention or its head is not one that can be packed", type(base).__name__)
-    trained = body is not None and body.head.weight_VH.requires_grad and torch.is_grad_enabled()
-    return body if _KNOWN[base] and not trained else None
+    trains_head = backbone is not None and backbone.head.weight_VH.requires_grad and torch.is_grad_enabled()
+    return backbone if _CAN_PACK[base] and not trains_head else None
 
 
-def pack_tokens(device: Any) -> int:
-    """Tokens of one pack: caches of a CPU like small ones, a GPU large ones."""
-    return 1024 if torch.device(device).type == "cpu" else 16384
+def pack_tokens(device: torch.device) -> int:
+    """Tokens of one pack: small packs suit the caches of a CPU, large ones a GPU."""
+    return 1024 if device.type == "cpu" else 16384
 
 
 def microbatch_bytes(model: Any, max_tokens: int) -> int:
-    """About what one micro-batch of training takes beside the weights.
+    """An estimate of the memory of one micro-batch of training, without the weights.
 
-    Kept for the backward pass: 12 hidden and 5 intermediate rows a token and layer (counted on Llama under LoRA,
-    rounded up); beside them three copies of the logits that stand in memory at once.
+    The backward pass keeps 12 hidden and 5 intermediate rows for each token and layer (counted on Llama with LoRA,
+    rounded up). Three copies of a chunk's fp32 logits are in memory at once.
     """
-    config, packed = model.config, body_of(model) is not None
+    config, packed = model.config, find_backbone(model) is not None
     tokens = min(max_tokens, pack_tokens(model.device)) if packed else max_tokens
     hidden = config.hidden_size
     row = 12 * hidden + 5 * (getattr(config, "intermediate_size", None) or 4 * hidden)
-    logits = (min(tokens, chunk(model.device, config.vocab_size)) if packed else tokens) * config.vocab_size
+    logits = (min(tokens, chunk_rows(model.device, config.vocab_size)) if packed else tokens) * config.vocab_size
     return int(tokens * config.num_hidden_layers * row * model.dtype.itemsize + 3 * 4 * logits)
 
 
-def _taken_apart(base: Any) -> Body | None:
+def _detach_head(base: Any) -> Backbone | None:
+    """None if decoder and head are not the plain ones that packing knows."""
     decoder = getattr(base, getattr(base, "base_model_prefix", ""), None)
     head = base.get_output_embeddings()
     plain = type(head) is nn.Linear and head.bias is None
     if decoder is None or decoder is base or not plain or not getattr(base, "_supports_attention_backend", False):
         return None
-    if not set(getattr(base.config, "layer_types", None) or _LAYERS) <= _LAYERS:
+    if not set(getattr(base.config, "layer_types", None) or _LAYER_TYPES) <= _LAYER_TYPES:
         return None
-    return Body(decoder, base.config, Head(head.weight, getattr(base.config, "final_logit_softcapping", None)))
+    return Backbone(decoder, base.config, LmHead(head.weight, getattr(base.config, "final_logit_softcapping", None)))
 
 
-def _agrees(model: Any, base: Any, body: Body) -> bool:
-    """Whether a layout that shares a prompt gives the logits of the padded way."""
-    prompt = [(7 * i + 3) % base.config.vocab_size for i in range(SHARE_FROM + 4)]
-    tried = [[*prompt, 5, 2, 9], [*prompt, 4, 3], prompt[3:9]]
-    at = [range(2, len(s)) for s in tried]
-    pad_id = base.config.pad_token_id or 0
-    with _at_rest(model), torch.no_grad():
-        layout = lay(tried)
-        pack = Pack(layout)
+def _matches_padded(model: Any, base: Any, backbone: Backbone) -> bool:
+    """Whether a pack with a shared prompt gives the logits of a padded batch."""
+    prompt = [(7 * i + 3) % base.config.vocab_size for i in range(MIN_SHARED_TOKENS + 4)]
+    sequences = [[*prompt, 5, 2, 9], [*prompt, 4, 3], prompt[3:9]]
+    positions = [range(2, len(sequence)) for sequence in sequences]
+    layout = pack(sequences)
+    attention = PackedAttention(layout)
+    with _evaluation_mode(model), torch.no_grad():
         try:
-            hidden = body.hidden(layout, pack)
+            states_TH = backbone.packed_states(layout, attention)
         except _MISFITS as error:
-            if _is_ours(error):
+            if _is_own_bug(error):
                 raise
             return False
-        wanted = padding.logits(model, tried, at, pad_id)
-    index = [layout.places[s][t] for s, places in enumerate(at) for t in places]
-    found = body.head.logits(hidden[index])
-    room = 1e-3 if found.dtype == hidden.dtype else 5e-2
-    return _windows_kept(base.config, pack) and bool((found - wanted).norm() <= room * wanted.norm())
+        expected_NV = padded_logits(model, sequences, positions, base.config.pad_token_id or 0)
+    indices = [layout.token_indices[s][t] for s, places in enumerate(positions) for t in places]
+    logits_NV = backbone.head.logits(states_TH[indices])
+    tolerance = 1e-3 if logits_NV.dtype == states_TH.dtype else 5e-2
+    close = bool((logits_NV - expected_NV).norm() <= tolerance * expected_NV.norm())
+    return _uses_its_window(base.config, attention) and close
 
 
-def _is_ours(error: Exception) -> bool:
-    """Whether our own code failed, so that the model is not to blame: there, torch apart, the error was raised."""
+def _is_own_bug(error: Exception) -> bool:
+    """Whether this package raised the error (torch's own frames skipped), and not the model."""
     frames = [(f.f_globals.get("__name__", ""), f.f_code.co_name) for f, _ in traceback.walk_tb(error.__traceback__)]
-    module, function = next(one for one in reversed(frames) if not one[0].startswith("torch"))
-    calls_the_model = (module, function) == (__name__, Body.states.__name__)
-    return module.startswith("bedside.") and not calls_the_model and not isinstance(error, Misfit)
+    module, function = next(frame for frame in reversed(frames) if not frame[0].startswith("torch"))
+    calls_the_model = (module, function) == (__name__, Backbone.states.__name__)
+    return module.startswith("bedside.") and not calls_the_model and not isinstance(error, UnsupportedAttention)
 
 
-def _windows_kept(config: Any, pack: Pack) -> bool:
-    """A window that stands in the config was asked for: the few tokens tried would not show it missing."""
-    slides = getattr(config, "use_sliding_window", True) and getattr(config, "sliding_window", None)
+def _uses_its_window(config: Any, attention: PackedAttention) -> bool:
+    """Whether a sliding window in the config reached attention: the few test tokens do not show if it is missing."""
+    window = getattr(config, "use_sliding_window", True) and getattr(config, "sliding_window", None)
     types = getattr(config, "layer_types", None) or ["sliding_attention"]
-    return not slides or "sliding_attention" not in types or slides in pack.windows
+    return not window or "sliding_attention" not in types or window in attention.windows
 
 
 @contextlib.contextmanager
-def _at_rest(model: Any) -> Iterator[None]:
-    """Within it nothing is dropped out."""
+def _evaluation_mode(model: Any) -> Iterator[None]:
     training = model.training
     model.eval()
     try:
@@ -143,8 +150,8 @@ def _at_rest(model: Any) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _attention_of(config: Any) -> Iterator[None]:
-    """Within it, attention of every layer goes to the ``ragged`` of the call."""
+def _bedside_attention(config: Any) -> Iterator[None]:
+    """A context in which every layer calls the ``attention_function`` of the forward pass."""
     before = config._attn_implementation
     config._attn_implementation = NAME
     try:

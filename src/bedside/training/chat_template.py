@@ -1,28 +1,31 @@
 """From turns to token ids, through the model's own chat template.
 
     prompt ids       template(turns, add_generation_prompt=True)
-    completion ids   what the template puts after that for this text, up to and with the end of turn
+    completion ids   what the template appends for the answer, up to and including the end of turn
 
-What a model sampled keeps the ids it was sampled as; only text that came from a file is tokenised here.
-Text cannot speak for the template: ``<|end|>`` inside a turn is read as ``< |end|>``, signs and no command. Marks
-that a template writes in plain letters (``[INST]`` of Llama 2) are no tokens of their own, and pass.
+Sampled completions keep their ids; only text from a file is tokenised here.
+Text cannot imitate the template: ``<|end|>`` inside a turn becomes ``< |end|>``, which is ordinary text. Marks that a
+template writes in plain letters (``[INST]`` of Llama 2) are not tokens of their own and are left as they are.
 """
 
 import re
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
-from typing import Any
 
 from jinja2.exceptions import TemplateError
+from transformers import PreTrainedTokenizerBase
 
 from bedside.core.errors import ModelError
 from bedside.core.types import Conversation, Message
 
 
 class Renderer:
-    """A tokenizer and the end-of-turn ids of its model."""
+    """Renders turns with a tokenizer's chat template. ``stop_ids`` are the end-of-turn tokens of its model.
 
-    def __init__(self, tokenizer: Any, stop_ids: Sequence[int], *, thinking: bool = False) -> None:
+    ModelError if there is no chat template or no end-of-turn token. ``thinking`` is passed to the template.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, stop_ids: Sequence[int], *, thinking: bool = False) -> None:
         if tokenizer.chat_template is None:
             raise ModelError(
                 f"{tokenizer.name_or_path}: the tokenizer has no chat template, so turns cannot be rendered; "
@@ -30,80 +33,77 @@ class Renderer:
             )
         self.tokenizer, self.thinking = tokenizer, thinking
         self.stop_ids = frozenset(stop_ids)
-        self._rendered = lru_cache(maxsize=1024)(self._render)  # lengths are asked for before the ids are
+        self._cached_prompt_ids = lru_cache(maxsize=1024)(self._prompt_ids)  # lengths are needed before the ids
         if not self.stop_ids:
             raise ModelError(f"{tokenizer.name_or_path}: no end-of-turn token in generation_config or tokenizer")
 
     @property
     def pad_id(self) -> int:
-        """Padding is masked everywhere, so a model without a pad token pads with its end of turn."""
+        """The id that fills up a batch. It is masked, so without a pad token an end-of-turn token will do."""
         pad: int | None = self.tokenizer.pad_token_id
         return min(self.stop_ids) if pad is None else pad
 
     @cached_property
-    def _commands(self) -> re.Pattern[str]:
-        """Every token that was added to this model's own vocabulary, as it would be written in a text."""
+    def _special_tokens(self) -> re.Pattern[str]:
+        """Matches every special or added token of the tokenizer in a text."""
         added = {str(token) for token in self.tokenizer.added_tokens_decoder.values()}
         written = sorted({*added, *self.tokenizer.all_special_tokens}, key=len, reverse=True)
         return re.compile("|".join(re.escape(token) for token in written if len(token.strip()) > 1) or r"(?!)")
 
     def prompt_ids(self, conversation: Conversation) -> list[int]:
-        return list(self._rendered(tuple(conversation)))
+        """Ids of ``conversation`` up to the place where the answer begins."""
+        return list(self._cached_prompt_ids(tuple(conversation)))
 
     def completion_ids(self, conversation: Conversation, text: str) -> list[int]:
-        """Ids of ``text`` as the answer to ``conversation``, ending with an end-of-turn token."""
+        """Ids of ``text`` as the answer to ``conversation``; the last one is an end-of-turn token."""
         before = self._text(conversation, add_generation_prompt=True)
         whole = self._text((*conversation, Message("assistant", text)), add_generation_prompt=False)
-        ids = self._ids(whole[len(before) :] if whole.startswith(before) else self._harmless(text))
-        return self._to_end_of_turn(ids)
+        ids = self._ids(whole[len(before) :] if whole.startswith(before) else self._neutralised(text))
+        end = next((index for index, token in enumerate(ids) if token in self.stop_ids), None)
+        return [*ids, min(self.stop_ids)] if end is None else ids[: end + 1]
 
     def text(self, ids: Sequence[int]) -> str:
-        decoded: str = self.tokenizer.decode(list(ids), skip_special_tokens=True)
-        return decoded.strip()
+        """The text of ``ids`` without special tokens and outer spaces."""
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True)).strip()
 
     def first_ids(self, labels: Sequence[str]) -> list[int]:
-        """First token id of each label; ModelError where two are the same."""
+        """The first token id of each label. ModelError if two labels begin with the same token."""
         firsts = [self._ids(label)[0] for label in labels]
         if len(set(firsts)) < len(firsts):
             raise ModelError(f"labels {', '.join(labels)} do not have distinct first tokens here; choose others")
         return firsts
 
-    def _render(self, conversation: Conversation) -> list[int]:
+    def _prompt_ids(self, conversation: Conversation) -> list[int]:
         return self._ids(self._text(conversation, add_generation_prompt=True))
 
-    def _to_end_of_turn(self, ids: list[int]) -> list[int]:
-        for place, token in enumerate(ids):
-            if token in self.stop_ids:
-                return ids[: place + 1]
-        return [*ids, min(self.stop_ids)]
-
-    def _harmless(self, text: str) -> str:
-        """``text`` in which no special token stands."""
-        return self._commands.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text)
+    def _neutralised(self, text: str) -> str:
+        """``text`` with a space inside each special token, so that it is not tokenised as one."""
+        return self._special_tokens.sub(lambda match: f"{match[0][0]} {match[0][1:]}", text)
 
     def _ids(self, text: str) -> list[int]:
         ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
 
     def _text(self, conversation: Conversation, *, add_generation_prompt: bool) -> str:
-        turns = [{"role": m.role, "content": self._harmless(m.text)} for m in conversation]
+        turns = [{"role": m.role, "content": self._neutralised(m.text)} for m in conversation]
         try:
             return self._apply(turns, add_generation_prompt)
         except TemplateError:
             return self._apply(_system_in_first_turn(turns), add_generation_prompt)
 
     def _apply(self, turns: list[dict[str, str]], add_generation_prompt: bool) -> str:
-        text: str = self.tokenizer.apply_chat_template(
-            turns,
-            tokenize=False,
-            add_generation_prompt=add_generation_prompt,
-            enable_thinking=self.thinking,
+        return str(
+            self.tokenizer.apply_chat_template(
+                turns,
+                tokenize=False,
+                add_generation_prompt=add_generation_prompt,
+                enable_thinking=self.thinking,
+            )
         )
-        return text
 
 
 def _system_in_first_turn(turns: list[dict[str, str]]) -> list[dict[str, str]]:
-    """Templates without a system role (Gemma) get its text at the head of the first user turn."""
+    """``turns`` for a template without a system role (Gemma): its text begins the first user turn."""
     if len(turns) < 2 or turns[0]["role"] != "system":
         return turns
     first = {"role": turns[1]["role"], "content": f"{turns[0]['content']}\n\n{turns[1]['content']}"}

@@ -1,9 +1,10 @@
-"""One token more for every answer in work: called layer by layer, or on a GPU recorded once and replayed.
+"""One decoding step for all active answers: run eagerly, or on a GPU captured as a CUDA graph and replayed.
 
-What a model does to one token a slot is hundreds of small kernels, and a CPU needs longer to ask for them than a GPU to
-compute them. A CUDA graph asks once. It holds addresses: as long as the cache lies where it lay, a step writes its ids
-and places into the same tensors and plays the same graph, over all slots that are laid out and their whole width; what
-lies beyond an answer is masked, and slots without an answer compute what nobody reads.
+A step for one token in each slot is hundreds of small kernels, and a CPU needs longer to launch them than a GPU to
+compute them. A CUDA graph launches all of them at once. A graph holds memory addresses: as long as the cache is not
+reallocated, a step writes its ids and positions into the same tensors and replays the same graph over all allocated
+slots in their whole width. Tokens beyond the end of an answer are masked; the result of an unused slot is ignored.
+B counts active answers, H is the hidden size.
 """
 
 import logging
@@ -13,71 +14,78 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bedside.training.backbone import Body
-from bedside.training.kv_cache import Cache
+from bedside.training.backbone import Backbone
+from bedside.training.kv_cache import KVCache
 
 _LOG = logging.getLogger(__name__)
-Steps = Callable[[Sequence[int]], Tensor]
-"""Newest id of each answer in work to the hidden states that choose the next, (B, H)."""
+StepFunction = Callable[[Sequence[int]], Tensor]
+"""From the newest token of each active answer to the hidden states that choose the next, (B, H)."""
 
 
-def steps_of(body: Body, cache: Cache, device: torch.device) -> Steps:
-    """How steps are taken on ``device``."""
-    return _Replayed(body, cache, device) if device.type == "cuda" else lambda ids: called(body, cache, ids, device)
+def step_function(backbone: Backbone, cache: KVCache, device: torch.device) -> StepFunction:
+    """Eager steps on a CPU, replayed ones on a GPU."""
+    if device.type == "cuda":
+        return _GraphStep(backbone, cache, device)
+    return lambda ids: eager_step(backbone, cache, ids, device)
 
 
-def called(body: Body, cache: Cache, ids: Sequence[int], device: torch.device) -> Tensor:
-    """One step as the model's own code computes it."""
-    at_B = torch.tensor(cache.lengths, device=device)
-    cache.aim(at_B, max(cache.lengths) + 1)
-    return body.states(torch.tensor(ids, device=device)[:, None], at_B[:, None], cache)[:, 0]
+def eager_step(backbone: Backbone, cache: KVCache, ids: Sequence[int], device: torch.device) -> Tensor:
+    """One step without a graph: (B, H)."""
+    positions_B = torch.tensor(cache.lengths, device=device)
+    cache.set_step(positions_B, max(cache.lengths) + 1)
+    return backbone.states(torch.tensor(ids, device=device)[:, None], positions_B[:, None], cache)[:, 0]
 
 
-class _Replayed:
-    def __init__(self, body: Body, cache: Cache, device: torch.device) -> None:
-        self.body, self.cache, self.device = body, cache, device
-        self._laid = (0, 0)
-        self._ids_B1 = self._at_B1 = self._hidden_B1H = torch.empty(0)
+class _GraphStep:
+    """A ``StepFunction``. The graph is captured anew whenever the cache has been reallocated."""
+
+    def __init__(self, backbone: Backbone, cache: KVCache, device: torch.device) -> None:
+        self.backbone, self.cache, self.device = backbone, cache, device
+        self._captured_size = (0, 0)
+        self._ids_B1 = self._positions_B1 = self._states_B1H = torch.empty(0)
         self._graph: Any = None
 
     def __call__(self, ids: Sequence[int]) -> Tensor:
-        laid = (self.cache.slots, self.cache.width)
-        if laid != self._laid:
-            self._graph, self._laid = None, laid
-            self._ids_B1, self._at_B1 = torch.zeros(2, laid[0], 1, dtype=torch.long, device=self.device)
-            self._fill(ids)
-            self._graph = self._recorded()
+        size = (self.cache.slots, self.cache.width)
+        if size != self._captured_size:
+            self._graph, self._captured_size = None, size
+            self._ids_B1, self._positions_B1 = torch.zeros(2, size[0], 1, dtype=torch.long, device=self.device)
+            self._set_inputs(ids)
+            self._graph = self._capture()
         if self._graph is None:
-            return called(self.body, self.cache, ids, self.device)
-        self._fill(ids)
+            return eager_step(self.backbone, self.cache, ids, self.device)
+        self._set_inputs(ids)
         self._graph.replay()
-        return self._hidden_B1H[: len(ids), 0]
+        return self._states_B1H[: len(ids), 0]
 
-    def _fill(self, ids: Sequence[int]) -> None:
-        """Slots without an answer write at place 0, where the next answer begins."""
+    def _set_inputs(self, ids: Sequence[int]) -> None:
+        """An unused slot writes at position 0, which its next answer overwrites."""
         n = len(ids)
-        self._ids_B1[:n, 0], self._at_B1[:n, 0] = torch.tensor([ids, self.cache.lengths], device=self.device)
-        self._at_B1[n:] = 0
+        self._ids_B1[:n, 0], self._positions_B1[:n, 0] = torch.tensor([ids, self.cache.lengths], device=self.device)
+        self._positions_B1[n:] = 0
 
-    def _recorded(self) -> Any:
-        """The step as a graph, called twice before: taken again it writes the same to the same place. None: refused."""
+    def _capture(self) -> Any:
+        """The step as a CUDA graph; None if it cannot be captured.
+
+        A capture must be preceded by a few runs on another stream. They write the same values to the same places.
+        """
         cuda: Any = torch.cuda
         try:
-            beside = cuda.Stream(self.device)
-            beside.wait_stream(cuda.current_stream(self.device))
-            with cuda.stream(beside):
+            side_stream = cuda.Stream(self.device)
+            side_stream.wait_stream(cuda.current_stream(self.device))
+            with cuda.stream(side_stream):
                 for _ in range(2):
-                    self._states()
-            cuda.current_stream(self.device).wait_stream(beside)
+                    self._run()
+            cuda.current_stream(self.device).wait_stream(side_stream)
             graph = cuda.CUDAGraph()
             with cuda.graph(graph):
-                self._hidden_B1H = self._states()
+                self._states_B1H = self._run()
         except RuntimeError as error:
-            _LOG.warning("steps are called, not replayed: %s", str(error).strip().splitlines()[0])
+            _LOG.warning("decoding steps run without a CUDA graph: %s", str(error).strip().splitlines()[0])
             return None
         return graph
 
-    def _states(self) -> Tensor:
-        """Over all slots that are laid out, in their whole width."""
-        self.cache.aim(self._at_B1[:, 0], self.cache.width)
-        return self.body.states(self._ids_B1, self._at_B1, self.cache)
+    def _run(self) -> Tensor:
+        """The step over all allocated slots in their whole width: (slots, 1, H)."""
+        self.cache.set_step(self._positions_B1[:, 0], self.cache.width)
+        return self.backbone.states(self._ids_B1, self._positions_B1, self.cache)

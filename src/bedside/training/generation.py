@@ -1,12 +1,13 @@
-"""Answers token by token: greedy as ``generate`` gives them, or drawn; no padding, no waiting for the longest.
+"""Decoding token by token, without padding and without waiting for the longest answer.
 
-    prompts are read in packs, a common beginning once           layout, attention
-    each answer has a slot in a cache that is laid out beforehand     cache
-    a finished answer leaves its slot, and a waiting prompt takes it
-    a step is called, or replayed as recorded on a GPU                steps
+    prompts are read in packs; a beginning that they share is read once      packing, packed_attention
+    each active answer has a slot in a cache that is allocated beforehand    kv_cache
+    a finished answer frees its slot for a waiting prompt
+    a step runs eagerly, or on a GPU as a CUDA graph                         cuda_graphs
 
-Drawn tokens come from one table of uniform numbers, a row for each answer: who shares a step with whom changes
-nothing but the last bits. B counts answers in work, G key heads, W tokens in the cache, V vocabulary.
+Greedy answers are those of transformers' ``generate``. Sampled tokens come from one table of uniform numbers with a row
+for each answer, so an answer does not depend on the others, but for the last bits of the logits.
+B counts active answers, H is the hidden size, V the vocabulary.
 """
 
 from collections.abc import Sequence
@@ -17,17 +18,17 @@ import torch
 from torch import Tensor
 
 from bedside.training.adapters import merged_weights
-from bedside.training.backbone import Body, body_of, pack_tokens
-from bedside.training.cuda_graphs import steps_of
-from bedside.training.kv_cache import Cache
-from bedside.training.lora_linear import at_rest
-from bedside.training.packed_attention import Pack
-from bedside.training.packing import cut, lay
+from bedside.training.backbone import Backbone, find_backbone, pack_tokens
+from bedside.training.cuda_graphs import step_function
+from bedside.training.kv_cache import KVCache
+from bedside.training.lora_linear import lora_weight_cache
+from bedside.training.packed_attention import PackedAttention
+from bedside.training.packing import pack, split
 
 
 @dataclass(frozen=True, slots=True)
-class Draw:
-    """How the next token is chosen: the likeliest at temperature 0, else drawn from the ``top_p`` nucleus."""
+class TokenSampler:
+    """How the next token is chosen: greedily at temperature 0, otherwise sampled from the ``top_p`` nucleus."""
 
     temperature: float = 0.0
     top_p: float = 1.0
@@ -36,7 +37,7 @@ class Draw:
 
 @dataclass(slots=True)
 class _Answer:
-    """One answer in work."""
+    """An answer to prompt ``number``, of at most ``limit`` tokens."""
 
     number: int
     limit: int
@@ -48,113 +49,111 @@ def decode(
     prompts: Sequence[Sequence[int]],
     limits: Sequence[int],
     stop_ids: frozenset[int],
-    draw: Draw,
+    sampler: TokenSampler,
     *,
     slots: int = 64,
 ) -> list[list[int]] | None:
-    """Ids of each answer, its stop token included; at most ``limits`` of them. At most ``slots`` are in work at once.
+    """Token ids of the answer to each prompt: at most ``limits`` of them, the stop token included.
 
-    None where only the model's own ``generate`` is known to be right.
+    At most ``slots`` answers are active at once. None if the model cannot be packed; use its own ``generate`` then.
     """
-    with torch.no_grad(), merged_weights(model), at_rest():
-        body = body_of(model)
-        if body is None:
+    with torch.no_grad(), merged_weights(model), lora_weight_cache():
+        backbone = find_backbone(model)
+        if backbone is None:
             return None
-        cache = Cache(expected=min(slots, len(prompts)))
-        return _Decoder(body, cache, prompts, limits, stop_ids, draw, model.device).run(slots)
+        cache = KVCache(expected=min(slots, len(prompts)))
+        answers = [_Answer(number, limit) for number, limit in enumerate(limits)]
+        _Decoder(backbone, cache, prompts, stop_ids, sampler, model.device).run(answers, slots)
+        return [answer.ids for answer in answers]
 
 
 class _Decoder:
     def __init__(
         self,
-        body: Body,
-        cache: Cache,
+        backbone: Backbone,
+        cache: KVCache,
         prompts: Sequence[Sequence[int]],
-        limits: Sequence[int],
         stop_ids: frozenset[int],
-        draw: Draw,
-        device: Any,
+        sampler: TokenSampler,
+        device: torch.device,
     ) -> None:
-        self.body, self.cache, self.device = body, cache, device
-        self.prompts, self.stop_ids, self.draw = prompts, stop_ids, draw
-        self.answers = [_Answer(number, limit) for number, limit in enumerate(limits)]
-        self.states = steps_of(body, self.cache, device)
+        self.backbone, self.cache, self.device = backbone, cache, device
+        self.prompts, self.stop_ids, self.sampler = prompts, stop_ids, sampler
+        self.step = step_function(backbone, cache, device)
         self.uniform: Tensor | None = None
-        if draw.temperature > 0:
-            numbers = torch.Generator().manual_seed(draw.seed)
-            self.uniform = torch.rand(len(prompts), max(limits), generator=numbers, dtype=torch.float64)
 
-    def run(self, slots: int) -> list[list[int]]:
-        """By prompt, so that those that begin alike are read together."""
-        waiting = sorted(self.answers, key=lambda a: (list(self.prompts[a.number]), a.number))
+    def run(self, answers: Sequence[_Answer], slots: int) -> None:
+        """Fill ``ids`` of all ``answers``. Prompts are sorted, so that those with one beginning share a pack."""
+        if self.sampler.temperature > 0:
+            generator, longest = torch.Generator().manual_seed(self.sampler.seed), max(a.limit for a in answers)
+            self.uniform = torch.rand(len(self.prompts), longest, generator=generator, dtype=torch.float64)
+        waiting = sorted(answers, key=lambda a: (list(self.prompts[a.number]), a.number))
         active: list[_Answer] = []
         while waiting or active:
             free = slots - len(active)
             if waiting and (free >= max(1, slots // 4) or not active):
-                active += self._begin(waiting[:free])
-                waiting = waiting[free:]
+                self._read_prompts(waiting[:free])
+                active, waiting = active + waiting[:free], waiting[free:]
             else:
-                self._step(active)
-            active = self._leave(active)
-        return [answer.ids for answer in self.answers]
+                self.cache.grow_if_full()
+                states_BH = self.step([answer.ids[-1] for answer in active])
+                self.cache.advance()
+                self._append_tokens(active, states_BH)
+            active = self._remove_finished(active)
 
-    def _begin(self, new: list[_Answer]) -> list[_Answer]:
-        """Read the prompts of ``new`` into slots behind the active ones, and choose their first tokens."""
-        prompts = [self.prompts[answer.number] for answer in new]
-        for run in cut(prompts, pack_tokens(self.device)):
-            layout = lay([prompts[i] for i in run])
-            pack = Pack(layout, keep=True)
-            hidden_TH = self.body.hidden(layout, pack)
-            assert pack.kept is not None
-            self.cache.add(pack.kept, layout.places)
-            self._choose([new[i] for i in run], hidden_TH[[places[-1] for places in layout.places]])
-        return new
+    def _read_prompts(self, answers: Sequence[_Answer]) -> None:
+        """Give each of ``answers`` a slot after the active ones, and its first token."""
+        prompts = [self.prompts[answer.number] for answer in answers]
+        for indices in split(prompts, pack_tokens(self.device)):
+            layout = pack([prompts[i] for i in indices])
+            attention = PackedAttention(layout, keep_kv=True)
+            states_TH = self.backbone.packed_states(layout, attention)
+            assert attention.kv is not None
+            self.cache.add(attention.kv, layout.token_indices)
+            self._append_tokens([answers[i] for i in indices], states_TH[[own[-1] for own in layout.token_indices]])
 
-    def _step(self, active: list[_Answer]) -> None:
-        self.cache.make_room()
-        hidden_BH = self.states([answer.ids[-1] for answer in active])
-        self.cache.stepped()
-        self._choose(active, hidden_BH)
-
-    def _choose(self, answers: Sequence[_Answer], hidden_BH: Tensor) -> None:
-        logits_BV = self.body.head.logits(hidden_BH)
+    def _append_tokens(self, answers: Sequence[_Answer], states_BH: Tensor) -> None:
+        logits_BV = self.backbone.head.logits(states_BH)
         if self.uniform is None:
-            chosen = likeliest(logits_BV)
+            tokens_B = greedy_tokens(logits_BV)
         else:
             uniform_B = torch.stack([self.uniform[a.number, len(a.ids)] for a in answers])
-            chosen = drawn(logits_BV, uniform_B.to(self.device), self.draw)
-        for answer, token in zip(answers, chosen.tolist(), strict=True):
+            tokens_B = sample_tokens(logits_BV, uniform_B.to(self.device), self.sampler)
+        for answer, token in zip(answers, tokens_B.tolist(), strict=True):
             answer.ids.append(token)
 
-    def _leave(self, active: list[_Answer]) -> list[_Answer]:
-        """Finished answers give up their slots; the last ones move into them."""
-        staying = list(active)
-        for slot in reversed(range(len(staying))):
-            answer = staying[slot]
+    def _remove_finished(self, active: list[_Answer]) -> list[_Answer]:
+        """The unfinished answers in the order of their slots: the last answer moves into a freed slot."""
+        unfinished = list(active)
+        for slot in reversed(range(len(unfinished))):
+            answer = unfinished[slot]
             if answer.ids[-1] in self.stop_ids or len(answer.ids) >= answer.limit:
-                self.cache.drop(slot)
-                last = staying.pop()
-                if slot < len(staying):
-                    staying[slot] = last
-        return staying
+                self.cache.remove(slot)
+                last = unfinished.pop()
+                if slot < len(unfinished):
+                    unfinished[slot] = last
+        return unfinished
 
 
-def likeliest(logits_BV: Tensor) -> Tensor:
-    """Of equal ones the first. NumPy looks at a vocabulary some twenty times as fast as torch does on a CPU."""
+def greedy_tokens(logits_BV: Tensor) -> Tensor:
+    """The likeliest token of each row, (B,); the first one of equals."""
     if logits_BV.device.type == "cpu" and logits_BV.dtype == torch.float32:
-        return torch.from_numpy(logits_BV.numpy().argmax(-1))
+        return torch.from_numpy(logits_BV.numpy().argmax(-1))  # on a CPU about twenty times as fast as torch
     return logits_BV.argmax(-1)
 
 
-def drawn(logits_BV: Tensor, uniform_B: Tensor, draw: Draw) -> Tensor:
-    """The token at which the cumulated probability passes ``uniform``, (B,): within the nucleus, likeliest first."""
-    probability = torch.softmax(logits_BV / draw.temperature, -1).double()
+def sample_tokens(logits_BV: Tensor, uniform_B: Tensor, sampler: TokenSampler) -> Tensor:
+    """The token at which the cumulated probability passes ``uniform_B`` (0 to 1), (B,).
+
+    For ``top_p`` below 1 only the nucleus counts (Holtzman et al. 2019, arXiv 1904.09751), likeliest token first.
+    """
+    probability = torch.softmax(logits_BV / sampler.temperature, -1).double()
     order = None
-    if draw.top_p < 1:
+    if sampler.top_p < 1:
         probability, order = probability.sort(-1, descending=True)
         before = probability.cumsum(-1) - probability
-        probability = probability.masked_fill(before >= draw.top_p, 0.0)
+        probability = probability.masked_fill(before >= sampler.top_p, 0.0)
     total = probability.cumsum(-1)
-    place = torch.searchsorted(total, (uniform_B[:, None] * total[:, -1:]), right=True)
-    place = place.clamp(max=logits_BV.shape[-1] - 1)
-    return (place if order is None else order.gather(-1, place)).squeeze(-1)
+    index = torch.searchsorted(total, (uniform_B[:, None] * total[:, -1:]), right=True)
+    index = index.clamp(max=logits_BV.shape[-1] - 1)
+    return (index if order is None else order.gather(-1, index)).squeeze(-1)

@@ -1,10 +1,10 @@
-"""The LM head where it is needed, in chunks: token log-probabilities without keeping logits.
+"""The LM head in chunks: log-probabilities of tokens without keeping the logits.
 
-    z = W h,  capped: c tanh(z / c)                 log p(y) = z_y − logsumexp(z)
+    z = W h,  with a softcap c: c tanh(z / c)       log p(y) = z_y − logsumexp(z)
     ∂ log p(y) / ∂h = Wᵀ [ (1_y − p) (1 − (z / c)²) ]
 
-W is frozen, so the gradient is formed beside the value and the logits of N tokens over V words never stand in
-memory together.
+W is frozen, so the gradient is computed together with the value, and the logits of all N rows are never in memory at
+once. Shapes: N rows, hidden size H, V words of the vocabulary.
 """
 
 from collections.abc import Iterator
@@ -15,54 +15,55 @@ import torch
 from torch import Tensor
 
 
-def chunk(device: Any, V: int) -> int:
-    """Rows whose logits stand in memory at once: a GPU likes many; a CPU as many as its caches hold, and enough of
-    them for W to be worth reading.
+def chunk_rows(device: torch.device, V: int) -> int:
+    """Rows whose logits are in memory at once.
+
+    On a CPU as many as its caches hold, but enough that reading W pays; many on a GPU.
     """
-    return max(128, (1 << 20) // V) if torch.device(device).type == "cpu" else max(1, (1 << 27) // V)
+    return max(128, (1 << 20) // V) if device.type == "cpu" else max(1, (1 << 27) // V)
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
-    """Weights (V, H) and the final softcap of a model."""
+class LmHead:
+    """Weights (V, H) and final softcap of a model."""
 
     weight_VH: Tensor
     softcap: float | None = None
 
     def logits(self, hidden_NH: Tensor) -> Tensor:
-        """(N, V), fp32 at least."""
-        logits = hidden_NH @ self.weight_VH.t()
+        """(N, V), fp32."""
+        logits_NV = hidden_NH @ self.weight_VH.t()
         if self.softcap is not None:
-            logits = self.softcap * torch.tanh(logits / self.softcap)
-        return logits.float()
+            logits_NV = self.softcap * torch.tanh(logits_NV / self.softcap)
+        return logits_NV.float()
 
     def chunks(self, N: int) -> Iterator[slice]:
-        """Slices of N rows, each small enough."""
-        step = chunk(self.weight_VH.device, len(self.weight_VH))
-        return (slice(start, start + step) for start in range(0, N, step))
+        """Slices of N rows, each small enough for its logits to be in memory."""
+        rows = chunk_rows(self.weight_VH.device, len(self.weight_VH))
+        return (slice(start, start + rows) for start in range(0, N, rows))
 
     def token_logprobs(self, hidden_NH: Tensor, targets_N: Tensor) -> Tensor:
-        """log p(target) of each row, nats, (N,), fp32; with gradient for ``hidden_NH`` where it wants one."""
-        wanted = torch.is_grad_enabled() and hidden_NH.requires_grad
+        """log p(target) of each row, nats, (N,), fp32, with gradient if ``hidden_NH`` needs one."""
+        needs_gradient = torch.is_grad_enabled() and hidden_NH.requires_grad
         apply: Any = _TokenLogprobs.apply
-        values: Tensor = apply(hidden_NH, targets_N, self, wanted)
-        return values
+        values_N: Tensor = apply(hidden_NH, targets_N, self, needs_gradient)
+        return values_N
 
 
 class _TokenLogprobs(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden_NH: Tensor, targets_N: Tensor, head: Head, wanted: bool) -> Tensor:
+    def forward(ctx: Any, hidden_NH: Tensor, targets_N: Tensor, head: LmHead, needs_gradient: bool) -> Tensor:
         values_N = hidden_NH.new_empty(len(hidden_NH), dtype=torch.float32)
-        gradient_NH = torch.empty_like(hidden_NH) if wanted else None
-        room: Tensor | None = None
+        gradient_NH = torch.empty_like(hidden_NH) if needs_gradient else None
+        buffer: Tensor | None = None
         for rows in head.chunks(len(hidden_NH)):
             logits = head.logits(hidden_NH[rows])
             targets = targets_N[rows, None]
-            told = logits.gather(1, targets)
-            if wanted and room is None:
-                room = torch.empty_like(logits)
-            total = _logsumexp(logits, logits if room is None else room[: len(logits)])
-            values_N[rows] = (told - total).squeeze(1)
+            target_logits = logits.gather(1, targets)
+            if needs_gradient and buffer is None:
+                buffer = torch.empty_like(logits)
+            total = _logsumexp(logits, logits if buffer is None else buffer[: len(logits)])
+            values_N[rows] = (target_logits - total).squeeze(1)
             if gradient_NH is not None:
                 gradient_NH[rows] = _gradient(logits, total, targets, head)
         if gradient_NH is not None:
@@ -70,22 +71,22 @@ class _TokenLogprobs(torch.autograd.Function):
         return values_N
 
     @staticmethod
-    def backward(ctx: Any, *above: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         (gradient_NH,) = ctx.saved_tensors
-        return gradient_NH * above[0][:, None].to(gradient_NH.dtype), None, None, None
+        return gradient_NH * gradients[0][:, None].to(gradient_NH.dtype), None, None, None
 
 
-def _logsumexp(logits: Tensor, room: Tensor) -> Tensor:
-    """torch's over the last axis, kept, to the bit for finite logits; ``room`` takes what torch asks memory for."""
-    most = logits.amax(-1, keepdim=True)
-    return torch.sub(logits, most, out=room).exp_().sum(-1, keepdim=True).log_().add_(most)
+def _logsumexp(logits: Tensor, buffer: Tensor) -> Tensor:
+    """(N, 1): bit for bit what torch.logsumexp gives for finite logits. ``buffer`` (N, V) saves an allocation."""
+    largest = logits.amax(-1, keepdim=True)
+    return torch.sub(logits, largest, out=buffer).exp_().sum(-1, keepdim=True).log_().add_(largest)
 
 
-def _gradient(logits: Tensor, total: Tensor, targets: Tensor, head: Head) -> Tensor:
-    """∂ log p(y) / ∂h; ``logits`` are used up."""
+def _gradient(logits: Tensor, total: Tensor, targets: Tensor, head: LmHead) -> Tensor:
+    """∂ log p(y) / ∂h, (N, H). Overwrites ``logits``."""
     slope = None if head.softcap is None else 1 - (logits / head.softcap) ** 2
-    away = logits.sub_(total).exp_()
-    away.scatter_add_(1, targets, torch.full_like(targets, -1, dtype=away.dtype))
+    residual = logits.sub_(total).exp_()
+    residual.scatter_add_(1, targets, torch.full_like(targets, -1, dtype=residual.dtype))
     if slope is not None:
-        away.mul_(slope)
-    return (away.to(head.weight_VH.dtype) @ head.weight_VH).neg_()
+        residual.mul_(slope)
+    return (residual.to(head.weight_VH.dtype) @ head.weight_VH).neg_()

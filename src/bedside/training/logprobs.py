@@ -1,30 +1,31 @@
-"""Log-probabilities of completions, in nats, summed over completion tokens and accumulated in fp64.
+"""Log-probabilities of completions, in nats, summed over completion tokens in fp64.
 
     log π(y|x) = Σ_t log π(y_t | x, y_<t)          t over completion tokens, the end of turn included
 
-Completions of one prompt share it: prompts are read once, nothing is padded, and only completion positions meet
-the LM head. S counts sequences, N completion tokens, V vocabulary.
+Completions of one prompt share it: a prompt is read once, nothing is padded, and the LM head is applied only to the
+states that predict a completion token. S counts sequences, N completion tokens, H is the hidden size, V the vocabulary.
 """
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from bedside.core.distributed import Alone, Ranks, rejoin, share
+from bedside.core.distributed import Ranks, SingleRank, rejoin, share
 from bedside.training import padding
-from bedside.training.backbone import Body, body_of, pack_tokens
-from bedside.training.lora_linear import at_rest
-from bedside.training.packed_attention import Pack
-from bedside.training.packing import cut, lay
+from bedside.training.backbone import Backbone, find_backbone, pack_tokens
+from bedside.training.lora_linear import lora_weight_cache
+from bedside.training.packed_attention import PackedAttention
+from bedside.training.packing import pack, split
 
 
 @dataclass(frozen=True, slots=True)
-class Exchange:
-    """One prompt and one completion of it, as token ids."""
+class TokenizedExchange:
+    """A prompt and one completion of it, as token ids. ``len()`` counts the tokens of both."""
 
     prompt: tuple[int, ...]
     completion: tuple[int, ...]
@@ -34,154 +35,153 @@ class Exchange:
 
     @property
     def ids(self) -> tuple[int, ...]:
+        """Prompt and completion."""
         return self.prompt + self.completion
 
     @property
     def predicting(self) -> range:
-        """Places whose next token is a completion token."""
+        """Positions of the tokens that predict a completion token."""
         return range(len(self.prompt) - 1, len(self) - 1)
 
 
-ALONE = Alone()
+SINGLE_RANK = SingleRank()
 
 
-def logps(model: Any, sequences: Sequence[Exchange], pad_id: int, ranks: Ranks = ALONE) -> Tensor:
-    """log π(y|x) of each sequence, shape (S,), fp64, with gradient where the caller allows one.
+def logps(model: Any, exchanges: Sequence[TokenizedExchange], pad_id: int, ranks: Ranks = SINGLE_RANK) -> Tensor:
+    """log π(y|x) of each exchange: (S,), nats, fp64, with gradient unless the caller turned it off.
 
-    Several ``ranks`` share the forward passes of one call: without gradient only.
+    Without gradient, several ``ranks`` may share the forward passes of one call.
     """
-    body = body_of(model)
-    runs = _runs(sequences, None if body is None else pack_tokens(model.device))
-    with contextlib.nullcontext() if torch.is_grad_enabled() else at_rest():
-        mine = [
-            _padded_logps(model, some, pad_id) if body is None else _packed_logps(body, some)
-            for some in ([sequences[i] for i in run] for run in share(ranks, runs))
+    backbone = find_backbone(model)
+    passes = _forward_passes(exchanges, None if backbone is None else pack_tokens(model.device))
+    with contextlib.nullcontext() if torch.is_grad_enabled() else lora_weight_cache():
+        own_share = [
+            _padded_logps(model, batch, pad_id) if backbone is None else _packed_logps(backbone, batch)
+            for batch in ([exchanges[i] for i in indices] for indices in share(ranks, passes))
         ]
-    return _back(torch.cat(rejoin(ranks, mine)), [i for run in runs for i in run])
+    return _restore_order(torch.cat(rejoin(ranks, own_share)), [i for indices in passes for i in indices])
 
 
-def by_prompt(sequences: Sequence[Exchange]) -> list[int]:
-    """Indices in an order that makes neighbours of those with one prompt."""
-    return sorted(range(len(sequences)), key=lambda i: (sequences[i].prompt, i))
+def by_prompt(exchanges: Sequence[TokenizedExchange]) -> list[int]:
+    """Indices in an order in which exchanges with one prompt are neighbours."""
+    return sorted(range(len(exchanges)), key=lambda i: (exchanges[i].prompt, i))
 
 
-def kl_to(model: Any, other: Any, sequences: Sequence[Exchange], pad_id: int) -> list[float]:
-    """KL(model || other) in nats per completion token, exact over the vocabulary, averaged per sequence.
+def kl_per_token(
+    model: Any, other_policy: AbstractContextManager[None], exchanges: Sequence[TokenizedExchange], pad_id: int
+) -> list[float]:
+    """KL(model || other policy) of each exchange: nats, mean over its completion tokens, exact over the vocabulary.
 
-    ``other`` is a context manager under which the same module computes the other policy.
+    Within the context ``other_policy``, ``model`` computes the other policy, for instance with its adapter disabled.
     """
-    body = body_of(model)
-    lengths_S = torch.tensor([len(s.completion) for s in sequences], device=model.device)
+    backbone = find_backbone(model)
+    lengths_S = torch.tensor([len(exchange.completion) for exchange in exchanges], device=model.device)
     with torch.no_grad():
-        here = _states(model, body, sequences, pad_id)
-        with other:
-            there = _states(model, body, sequences, pad_id)
-        kl_N = torch.cat(
-            [_kl(body, one, two) for one, two in zip(torch.split(here, 64), torch.split(there, 64), strict=True)]
-        )
-    return [float(x) for x in _sum_by_sequence(kl_N, lengths_S) / lengths_S.clamp(min=1)]
+        states = _predicting_states(model, backbone, exchanges, pad_id)
+        with other_policy:
+            other_states = _predicting_states(model, backbone, exchanges, pad_id)
+        chunks = zip(torch.split(states, 64), torch.split(other_states, 64), strict=True)
+        kl_N = torch.cat([_kl(backbone, chunk, other_chunk) for chunk, other_chunk in chunks])
+    return [float(kl) for kl in _sum_by_sequence(kl_N, lengths_S) / lengths_S.clamp(min=1)]
 
 
-def last_logprobs(model: Any, prompts: Sequence[Sequence[int]], tokens: Sequence[int], pad_id: int) -> Tensor:
-    """log p(token | prompt) of each of ``tokens`` after each prompt, nats, (S, len(tokens)), fp64, no gradient.
+def next_token_logprobs(model: Any, prompts: Sequence[Sequence[int]], tokens: Sequence[int], pad_id: int) -> Tensor:
+    """log p(token | prompt) of each of ``tokens`` after each prompt: (S, len(tokens)), nats, fp64, without gradient.
 
-    Neighbours that begin alike are read once: put a question's variants beside one another.
+    A beginning that neighbours share is read once, so variants of one question should be neighbours.
     """
-    body = body_of(model)
+    backbone = find_backbone(model)
     with torch.no_grad():
-        if body is None:
-            return _padded_last(model, prompts, tokens, pad_id)
-        runs = cut(prompts, pack_tokens(model.device))
-        return torch.cat([_packed_last(body, [prompts[i] for i in run], tokens) for run in runs])
+        if backbone is None:
+            return _padded_next_token(model, prompts, tokens, pad_id)
+        packs = split(prompts, pack_tokens(model.device))
+        return torch.cat([_packed_next_token(backbone, [prompts[i] for i in indices], tokens) for indices in packs])
 
 
-def microbatches(sizes: Sequence[int], max_tokens: int) -> Iterator[list[int]]:
-    """Indices in their order, in runs of at most ``max_tokens`` together; one row at least."""
-    run: list[int] = []
-    for index, size in enumerate(sizes):
-        if run and sum(sizes[i] for i in run) + size > max_tokens:
-            yield run
-            run = []
-        run.append(index)
-    if run:
-        yield run
+def _forward_passes(exchanges: Sequence[TokenizedExchange], max_pack_tokens: int | None) -> list[list[int]]:
+    """Indices of the exchanges of each forward pass; padded for None."""
+    if max_pack_tokens is None:
+        return list(padding.split_by_padded_size([len(exchange) for exchange in exchanges], padding.MAX_TOKENS))
+    order = by_prompt(exchanges)
+    return [[order[n] for n in numbers] for numbers in split([exchanges[i].ids for i in order], max_pack_tokens)]
 
 
-def _runs(sequences: Sequence[Exchange], pack: int | None) -> list[list[int]]:
-    """Which sequences meet in one forward pass of ``pack`` tokens: indices; padded where None."""
-    if pack is None:
-        return list(padding.microbatches([len(s) for s in sequences], padding.MAX_TOKENS))
-    order = by_prompt(sequences)
-    return [[order[place] for place in run] for run in cut([sequences[i].ids for i in order], pack)]
+def _packed_logps(backbone: Backbone, exchanges: Sequence[TokenizedExchange]) -> Tensor:
+    states_NH = _packed_states(backbone, exchanges)
+    return _sum_over_completions(backbone.head.token_logprobs(states_NH, _targets(exchanges, states_NH)), exchanges)
 
 
-def _packed_logps(body: Body, sequences: Sequence[Exchange]) -> Tensor:
-    hidden_NH, targets_N = _packed_states(body, sequences)
-    token_N = body.head.token_logprobs(hidden_NH, targets_N)
-    return _sum_by_sequence(token_N, torch.tensor([len(s.completion) for s in sequences], device=token_N.device))
+def _padded_logps(model: Any, exchanges: Sequence[TokenizedExchange], pad_id: int) -> Tensor:
+    logits_NV = _predicting_states(model, None, exchanges, pad_id)
+    targets_N1 = _targets(exchanges, logits_NV)[:, None]
+    return _sum_over_completions(torch.log_softmax(logits_NV, -1).gather(-1, targets_N1).squeeze(-1), exchanges)
 
 
-def _padded_logps(model: Any, sequences: Sequence[Exchange], pad_id: int) -> Tensor:
-    logits_NV = padding.logits(model, [s.ids for s in sequences], [s.predicting for s in sequences], pad_id)
-    targets = torch.tensor([token for s in sequences for token in s.completion], device=logits_NV.device)
-    token_N = torch.log_softmax(logits_NV, -1).gather(-1, targets[:, None]).squeeze(-1)
-    return _sum_by_sequence(token_N, torch.tensor([len(s.completion) for s in sequences], device=targets.device))
+def _predicting_states(
+    model: Any, backbone: Backbone | None, exchanges: Sequence[TokenizedExchange], pad_id: int
+) -> Tensor:
+    """What predicts each completion token, one exchange after the other: hidden states (N, H), or logits (N, V)."""
+    ids = [exchange.ids for exchange in exchanges]
+    if backbone is None:
+        return padding.padded_logits(model, ids, [exchange.predicting for exchange in exchanges], pad_id)
+    packs = split(ids, pack_tokens(model.device))
+    return torch.cat([_packed_states(backbone, [exchanges[i] for i in indices]) for indices in packs])
 
 
-def _states(model: Any, body: Body | None, sequences: Sequence[Exchange], pad_id: int) -> Tensor:
-    """What predicts each completion token, one sequence after the other: hidden states (N, H), or logits (N, V)."""
-    if body is None:
-        return padding.logits(model, [s.ids for s in sequences], [s.predicting for s in sequences], pad_id)
-    found = []
-    for run in cut([s.ids for s in sequences], pack_tokens(model.device)):
-        hidden_NH, _ = _packed_states(body, [sequences[i] for i in run])
-        found.append(hidden_NH)
-    return torch.cat(found)
+def _packed_states(backbone: Backbone, exchanges: Sequence[TokenizedExchange]) -> Tensor:
+    """The hidden states (N, H) of one pack that predict a completion token."""
+    layout = pack([exchange.ids for exchange in exchanges])
+    states_TH = backbone.packed_states(layout, PackedAttention(layout))
+    indices = [layout.token_indices[s][t] for s, exchange in enumerate(exchanges) for t in exchange.predicting]
+    # index_select adds gradients in a fixed order; the gradient of indexing adds them in any order.
+    return states_TH.index_select(0, torch.tensor(indices, device=states_TH.device))
 
 
-def _packed_states(body: Body, sequences: Sequence[Exchange]) -> tuple[Tensor, Tensor]:
-    """Hidden states (N, H) that predict completion tokens, and those tokens (N,), of one pack."""
-    layout = lay([s.ids for s in sequences])
-    hidden_TH = body.hidden(layout, Pack(layout))
-    places = [layout.places[row][t] for row, s in enumerate(sequences) for t in s.predicting]
-    places_N = torch.tensor(places, device=hidden_TH.device)
-    targets = torch.tensor([token for s in sequences for token in s.completion], device=hidden_TH.device)
-    return hidden_TH.index_select(0, places_N), targets  # its gradient adds in order; indexing's adds in any
+def _targets(exchanges: Sequence[TokenizedExchange], like: Tensor) -> Tensor:
+    """The completion tokens, (N,)."""
+    return torch.tensor([token for exchange in exchanges for token in exchange.completion], device=like.device)
 
 
-def _packed_last(body: Body, prompts: Sequence[Sequence[int]], tokens: Sequence[int]) -> Tensor:
-    layout = lay(prompts)
-    last_SH = body.hidden(layout, Pack(layout))[[places[-1] for places in layout.places]]
-    rows = [torch.log_softmax(body.head.logits(last_SH[some]).double(), -1) for some in body.head.chunks(len(prompts))]
-    return torch.cat(rows)[:, list(tokens)]
+def _packed_next_token(backbone: Backbone, prompts: Sequence[Sequence[int]], tokens: Sequence[int]) -> Tensor:
+    layout, head = pack(prompts), backbone.head
+    states_TH = backbone.packed_states(layout, PackedAttention(layout))
+    states_SH = states_TH[[indices[-1] for indices in layout.token_indices]]
+    logprobs = [torch.log_softmax(head.logits(states_SH[rows]).double(), -1) for rows in head.chunks(len(prompts))]
+    return torch.cat(logprobs)[:, list(tokens)]
 
 
-def _padded_last(model: Any, prompts: Sequence[Sequence[int]], tokens: Sequence[int], pad_id: int) -> Tensor:
-    runs = list(padding.microbatches([len(p) for p in prompts], padding.MAX_TOKENS))
-    found = []
-    for run in runs:
-        some = [prompts[i] for i in run]
-        logits_SV = padding.logits(model, some, [range(len(p) - 1, len(p)) for p in some], pad_id)
-        found.append(torch.log_softmax(logits_SV.double(), -1)[:, list(tokens)])
-    return _back(torch.cat(found), [i for run in runs for i in run])
+def _padded_next_token(model: Any, prompts: Sequence[Sequence[int]], tokens: Sequence[int], pad_id: int) -> Tensor:
+    passes = list(padding.split_by_padded_size([len(prompt) for prompt in prompts], padding.MAX_TOKENS))
+    logprobs = []
+    for indices in passes:
+        batch = [prompts[i] for i in indices]
+        logits_SV = padding.padded_logits(model, batch, [range(len(p) - 1, len(p)) for p in batch], pad_id)
+        logprobs.append(torch.log_softmax(logits_SV.double(), -1)[:, list(tokens)])
+    return _restore_order(torch.cat(logprobs), [i for indices in passes for i in indices])
+
+
+def _sum_over_completions(logprob_N: Tensor, exchanges: Sequence[TokenizedExchange]) -> Tensor:
+    """(S,), fp64."""
+    lengths_S = torch.tensor([len(exchange.completion) for exchange in exchanges], device=logprob_N.device)
+    return _sum_by_sequence(logprob_N, lengths_S)
 
 
 def _sum_by_sequence(values_N: Tensor, lengths_S: Tensor) -> Tensor:
-    """Sums over runs of ``lengths_S`` values, (S,), fp64."""
+    """Sums of the first ``lengths_S[0]`` values, of the next ``lengths_S[1]`` and so on: (S,), fp64."""
     rows_N = torch.repeat_interleave(torch.arange(len(lengths_S), device=values_N.device), lengths_S)
     sums_S = torch.zeros(len(lengths_S), dtype=torch.float64, device=values_N.device)
     return sums_S.index_add(0, rows_N, values_N.double())
 
 
-def _back(values: Tensor, order: Sequence[int]) -> Tensor:
-    """``values``, which lie in ``order``, in the order 0, 1, 2, …"""
+def _restore_order(values_S: Tensor, order: Sequence[int]) -> Tensor:
+    """``values_S``, whose row n belongs to index ``order[n]``, sorted by index."""
     places = torch.empty(len(order), dtype=torch.long)
     places[list(order)] = torch.arange(len(order))
-    return values[places.to(values.device)]
+    return values_S[places.to(values_S.device)]
 
 
-def _kl(body: Body | None, here: Tensor, there: Tensor) -> Tensor:
-    """KL at each of N places, (N,), fp64, from hidden states, or from logits where there is no body."""
-    p, q = (x if body is None else body.head.logits(x) for x in (here, there))
+def _kl(backbone: Backbone | None, states: Tensor, other_states: Tensor) -> Tensor:
+    """KL at each of N positions, (N,), fp64; of hidden states, or of logits where there is no backbone."""
+    p, q = (x if backbone is None else backbone.head.logits(x) for x in (states, other_states))
     p, q = torch.log_softmax(p.double(), -1), torch.log_softmax(q.double(), -1)
     return (p.exp() * (p - q)).sum(-1)

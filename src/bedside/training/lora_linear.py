@@ -1,13 +1,16 @@
-"""A linear layer under LoRA as one autograd step; W is frozen.
+"""A linear layer with LoRA as one autograd function. W is frozen.
 
     y  = (W + s·B A) x                  dx = (W + s·B A)ᵀ dy
     dA = s·(Bᵀ dy) xᵀ                   dB = s·dy (A x)ᵀ
 
-PEFT multiplies every token with A and with B, and walks over each output twice more. In fp32 the sum W + s·B A is
-formed: a pack has many more tokens than B A has ranks. Where no weight changes for a while, as in the packs of an
-optimizer step, it is formed once, as far as ``ROOM`` goes. In half precision it would round a small adapter away;
-there A and B, which stay in fp32 for the optimizer, are rounded as mixed precision does, and their part is added into
-what W gave. T counts tokens, I and O what goes in and comes out, r the rank.
+PEFT multiplies every token with A and with B, and reads and writes each output twice more. Here
+
+    fp32             the merged weight W + s·B A is computed: a pack has many more tokens than B A has ranks.
+    half precision   a merged weight would round a small adapter away. A and B stay in fp32 for the optimizer, are
+                     cast as in mixed precision, and their part is added to W x.
+
+Merged weights and casts are cached while no weight changes, as within one optimizer step.
+T counts tokens, I and O are the input and output size, r is the rank.
 """
 
 import contextlib
@@ -23,141 +26,146 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.weak import WeakTensorKeyDictionary
 
-ROOM = 1 << 30
-"""Bytes that kept sums may take; layers beyond form theirs each time."""
+CACHE_BYTES = 1 << 30
+"""The most that cached merged weights may take; further layers compute theirs each time."""
 
 
 @dataclass
-class _Kept:
-    """What does not change while nobody trains, by the weight it was made from."""
+class _WeightCache:
+    """Casts by A or B, merged weights by B."""
 
-    rounded: WeakTensorKeyDictionary = field(default_factory=WeakTensorKeyDictionary)
-    sums: WeakTensorKeyDictionary = field(default_factory=WeakTensorKeyDictionary)
-    room: int = field(default_factory=lambda: ROOM)
+    casts: WeakTensorKeyDictionary = field(default_factory=WeakTensorKeyDictionary)
+    merged: WeakTensorKeyDictionary = field(default_factory=WeakTensorKeyDictionary)
+    free_bytes: int = field(default_factory=lambda: CACHE_BYTES)
 
 
-_KEPT: _Kept | None = None
-_within = 0
-"""How many are at rest: of several threads, or one within another, the last to leave forgets."""
+_cache: _WeightCache | None = None
+_reference_count = 0
 _LOCK = threading.Lock()
 
 
-def fused(model: Any) -> Any:
-    """``model``, whose plain LoRA layers compute so from now on."""
+@contextlib.contextmanager
+def lora_weight_cache() -> Iterator[None]:
+    """A context in which no weight changes: merged weights and casts are computed once and kept.
+
+    Contexts may be nested or open in several threads. They are counted, and the cache is cleared at zero. The cache
+    cannot check by itself: a fused AdamW changes a tensor without changing its version.
+    """
+    global _cache, _reference_count
+    with _LOCK:
+        _cache, _reference_count = _cache or _WeightCache(), _reference_count + 1
+    try:
+        yield
+    finally:
+        with _LOCK:
+            _reference_count -= 1
+            _cache = _cache if _reference_count else None
+
+
+def use_lora_linear(model: Any) -> Any:
+    """``model``, whose plain LoRA layers are computed as above from now on."""
     for layer in model.modules():
         if isinstance(layer, Linear) and type(layer.base_layer) is torch.nn.Linear:
             layer.forward = MethodType(_forward, layer)
     return model
 
 
-def _forward(layer: Linear, x: Tensor, *args: Any, **more: Any) -> Tensor:
-    """Of one active adapter without dropout; anything else is PEFT's."""
-    names = [name for name in layer.active_adapters if name in layer.lora_A]
-    ours = len(names) == 1 and not (args or more or layer.disable_adapters or layer.merged or layer.lora_variant)
-    if not ours or any(layer.lora_bias.values()) or _drops(layer.lora_dropout[names[0]]):
-        plain: Tensor = Linear.forward(layer, x, *args, **more)
-        return plain
-    (name,) = names
-    base, A, B = layer.base_layer, layer.lora_A[name].weight, layer.lora_B[name].weight
-    asked = (x.reshape(-1, x.shape[-1]), base.weight, base.bias, A, B, layer.scaling[name])
-    half = x.dtype != A.dtype
-    apply: Any = (Added if half else Formed).apply
-    made = (rounded(A, x.dtype), rounded(B, x.dtype)) if half else (_sum(base.weight, A, B, layer.scaling[name]),)
-    y: Tensor = apply(*asked, *made)
-    return y.view(*x.shape[:-1], -1)
+def merged_weight_bytes(model: Any) -> int:
+    """Bytes of W + s·B A over all fp32 linear layers: all at once in decoding, up to CACHE_BYTES in training."""
+    weights = [layer.weight for layer in model.modules() if isinstance(layer, torch.nn.Linear)]
+    return sum(weight.nbytes for weight in weights if weight.dtype == torch.float32)
 
 
-def _sum(W: Tensor, A: Tensor, B: Tensor, scale: float) -> Tensor | None:
-    """W + s·B A, kept; None where it is to be formed for the moment."""
-    if _KEPT is None:
-        return None
-    if B not in _KEPT.sums:
-        if W.nbytes > _KEPT.room:
-            return None
-        _KEPT.room -= W.nbytes
-        _KEPT.sums[B] = _formed(W, A.detach(), B.detach(), scale)
-    kept: Tensor = _KEPT.sums[B]
-    return kept
-
-
-def summed_bytes(model: Any) -> int:
-    """What W + s·B A of every linear layer takes, in fp32: all at once while answering, up to ``ROOM`` in training."""
-    layers = [layer.weight for layer in model.modules() if isinstance(layer, torch.nn.Linear)]
-    return sum(weight.nbytes for weight in layers if weight.dtype == torch.float32)
-
-
-def rounded(weight: Tensor, dtype: torch.dtype) -> Tensor:
-    """``weight`` in ``dtype``."""
-    if _KEPT is None:
+def cast_weight(weight: Tensor, dtype: torch.dtype) -> Tensor:
+    """``weight`` in ``dtype`` without gradient, cached where a cache is open."""
+    if _cache is None:
         return weight.detach().to(dtype)
-    if weight not in _KEPT.rounded:
-        _KEPT.rounded[weight] = weight.detach().to(dtype)
-    kept: Tensor = _KEPT.rounded[weight]
-    return kept
+    if weight not in _cache.casts:
+        _cache.casts[weight] = weight.detach().to(dtype)
+    cast: Tensor = _cache.casts[weight]
+    return cast
 
 
-@contextlib.contextmanager
-def at_rest() -> Iterator[None]:
-    """Within it no weight changes, and what is made of one is kept. Versions tell nothing: fused AdamW leaves them."""
-    global _KEPT, _within
-    with _LOCK:
-        _KEPT, _within = _KEPT or _Kept(), _within + 1
-    try:
-        yield
-    finally:
-        with _LOCK:
-            _within -= 1
-            _KEPT = _KEPT if _within else None
+class MergedLoraLinear(torch.autograd.Function):
+    """One precision. Inputs x (T, I), W (O, I), bias (O,) or None, A (r, I), B (O, r), s, W + s·B A or None.
 
-
-def _drops(dropout: Any) -> bool:
-    return bool(dropout.training and getattr(dropout, "p", 0.0))
-
-
-class Formed(torch.autograd.Function):
-    """x (T, I), W (O, I), bias (O,) or None, A (r, I), B (O, r), s, W + s·B A or None: (T, O), of one precision."""
+    Returns (T, O). Without a cached merged weight, it is computed in the forward and again in the backward pass.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, W: Tensor, bias: Tensor | None, *lora: Any) -> Tensor:
-        A, B, scale, kept = lora
-        ctx.save_for_backward(x, W, A, B, kept)
+        A, B, scale, merged = lora
+        ctx.save_for_backward(x, W, A, B, merged)
         ctx.scale = scale
-        return functional.linear(x, _formed(W, A, B, scale) if kept is None else kept, bias)
+        return functional.linear(x, _merge(W, A, B, scale) if merged is None else merged, bias)
 
     @staticmethod
-    def backward(ctx: Any, *above: Tensor) -> tuple[Tensor | None, ...]:
-        (x, W, A, B, kept), (dy,) = ctx.saved_tensors, above
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (x, W, A, B, merged), (dy,) = ctx.saved_tensors, gradients
         dx = None
         if ctx.needs_input_grad[0]:
-            dx = dy @ (_formed(W, A, B, ctx.scale) if kept is None else kept)
-        dA, dB = _gradients(dy @ B, x, dy, x @ A.t(), ctx.scale)
+            dx = dy @ (_merge(W, A, B, ctx.scale) if merged is None else merged)
+        dA, dB = _lora_gradients(dy @ B, x, dy, x @ A.t(), ctx.scale)
         return dx, None, None, dA, dB, None, None
 
 
-class Added(torch.autograd.Function):
-    """As ``Formed``, for x and W in half precision, A and B in fp32 and as rounded."""
+class MixedPrecisionLoraLinear(torch.autograd.Function):
+    """x and W in half precision; A and B in fp32, followed by s and by A and B in half precision. Returns (T, O)."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, W: Tensor, bias: Tensor | None, *lora: Any) -> Tensor:
-        _, _, scale, down, up = lora
-        low = x @ down.t()
-        ctx.save_for_backward(x, W, down, up, low)
+        _, _, scale, A, B = lora
+        Ax_Tr = x @ A.t()
+        ctx.save_for_backward(x, W, A, B, Ax_Tr)
         ctx.scale = scale
-        return functional.linear(x, W, bias).addmm_(low, up.t(), alpha=scale)
+        return functional.linear(x, W, bias).addmm_(Ax_Tr, B.t(), alpha=scale)
 
     @staticmethod
-    def backward(ctx: Any, *above: Tensor) -> tuple[Tensor | None, ...]:
-        (x, W, down, up, low), (dy,) = ctx.saved_tensors, above
-        back = dy @ up
-        dx = (dy @ W).addmm_(back, down, alpha=ctx.scale) if ctx.needs_input_grad[0] else None
-        dA, dB = _gradients(back, x, dy, low, ctx.scale)
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (x, W, A, B, Ax_Tr), (dy,) = ctx.saved_tensors, gradients
+        Bdy_Tr = dy @ B
+        dx = (dy @ W).addmm_(Bdy_Tr, A, alpha=ctx.scale) if ctx.needs_input_grad[0] else None
+        dA, dB = _lora_gradients(Bdy_Tr, x, dy, Ax_Tr, ctx.scale)
         return dx, None, None, dA.float(), dB.float(), None, None, None
 
 
-def _formed(W: Tensor, A: Tensor, B: Tensor, scale: float) -> Tensor:
+def _forward(layer: Linear, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """Computes a layer with one active adapter and no dropout; PEFT computes any other."""
+    names = [name for name in layer.active_adapters if name in layer.lora_A]
+    plain = len(names) == 1 and not (args or kwargs or layer.disable_adapters or layer.merged or layer.lora_variant)
+    dropout: Any = layer.lora_dropout[names[0]] if plain else None
+    if not plain or any(layer.lora_bias.values()) or (dropout.training and getattr(dropout, "p", 0.0)):
+        by_peft: Tensor = Linear.forward(layer, x, *args, **kwargs)
+        return by_peft
+    base, A, B = layer.base_layer, layer.lora_A[names[0]].weight, layer.lora_B[names[0]].weight
+    inputs = (x.reshape(-1, x.shape[-1]), base.weight, base.bias, A, B, layer.scaling[names[0]])
+    apply: Any = MergedLoraLinear.apply
+    if x.dtype == A.dtype:
+        y: Tensor = apply(*inputs, _cached_merge(base.weight, A, B, layer.scaling[names[0]]))
+    else:
+        apply = MixedPrecisionLoraLinear.apply
+        y = apply(*inputs, cast_weight(A, x.dtype), cast_weight(B, x.dtype))
+    return y.view(*x.shape[:-1], -1)
+
+
+def _cached_merge(W: Tensor, A: Tensor, B: Tensor, scale: float) -> Tensor | None:
+    """W + s·B A from the cache; None where no cache is open or its space is used up."""
+    if _cache is None:
+        return None
+    if B not in _cache.merged:
+        if W.nbytes > _cache.free_bytes:
+            return None
+        _cache.free_bytes -= W.nbytes
+        _cache.merged[B] = _merge(W, A.detach(), B.detach(), scale)
+    merged: Tensor = _cache.merged[B]
+    return merged
+
+
+def _merge(W: Tensor, A: Tensor, B: Tensor, scale: float) -> Tensor:
+    """W + s·B A, (O, I)."""
     return torch.addmm(W, B, A, alpha=scale)
 
 
-def _gradients(back_Tr: Tensor, x: Tensor, dy: Tensor, low_Tr: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-    """Of A, (r, I), and of B, (O, r)."""
-    return (back_Tr.t() @ x).mul_(scale), (dy.t() @ low_Tr).mul_(scale)
+def _lora_gradients(Bdy_Tr: Tensor, x: Tensor, dy: Tensor, Ax_Tr: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+    """dA (r, I) and dB (O, r)."""
+    return (Bdy_Tr.t() @ x).mul_(scale), (dy.t() @ Ax_Tr).mul_(scale)

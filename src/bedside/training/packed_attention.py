@@ -1,14 +1,17 @@
-"""Attention without padding, for any transformers model that asks the attention interface.
+"""Attention over a pack, for any transformers model that uses ``AttentionInterface``.
 
-    AttentionInterface["ragged"](module, q, k, v, …, ragged=Pack(layout))
+    AttentionInterface["bedside"](module, q, k, v, …, attention_function=PackedAttention(layout))
 
-An implementation without a registered mask is given none, and keyword arguments of the model reach it. A token
-attends to the tokens of its own sequence before it, and within a sliding window where the layer has one:
+transformers builds no mask for an implementation without a registered mask function, and hands the keyword arguments
+of the model to it. A token attends to itself and to the earlier tokens of its own sequence, in a layer with a sliding
+window only to those within it:
 
-    CPU     one scaled-dot-product call a segment
-    CUDA    varlen attention in half precision; a block mask of T × T where that cannot be had (softcap, fp32)
+    CPU     one call of scaled dot-product attention for each segment
+    CUDA    variable-length attention in half precision; where that is not possible (softcap, dropout, fp32, an older
+            torch), one call with a block mask (T, T)
 
-Shapes: q (1, H, T, D), k and v (1, G, T, D) with G key heads dividing H; the result is (1, T, H, D).
+Shapes: T tokens, H query heads, G key heads that divide H, head size D; q (1, H, T, D), k and v (1, G, T, D).
+The result is (1, T, H, D).
 """
 
 import math
@@ -23,216 +26,236 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import AttentionInterface
 
-from bedside.training.packing import Layout, Segment, Span
+from bedside.training.packing import Layout, PackSegment, TokenSpan
 
-NAME = "ragged"
+NAME = "bedside"
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
-    """What a layer asks for beside q, k and v."""
+class AttentionArguments:
+    """What a layer asks for, apart from q, k and v."""
 
     scale: float
     window: int | None = None
-    """A token sees itself and the ``window`` − 1 before it; None: all before it."""
+    """A token sees itself and the ``window`` − 1 tokens before it; None: all tokens before it."""
     softcap: float | None = None
     """Scores become softcap · tanh(score / softcap)."""
     dropout: float = 0.0
 
 
-class Misfit(Exception):
-    """The model does not ask for attention as this one answers."""
+class UnsupportedAttention(Exception):
+    """The model does not call attention in a way that can be replaced."""
 
 
-class Attends(Protocol):
+class AttentionFunction(Protocol):
     """Computes one layer's attention."""
 
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, rules: Rules) -> Tensor:
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, arguments: AttentionArguments) -> Tensor:
         """(1, T, H, D)."""
         ...
 
 
-def ragged(module: Any, q: Tensor, k: Tensor, v: Tensor, mask: Any, **asked: Any) -> tuple[Tensor, None]:
-    """The registered implementation: hands the layer to the ``ragged`` that the model was called with."""
-    rules = Rules(
-        scale=asked.get("scaling") or q.shape[-1] ** -0.5,
-        window=asked.get("sliding_window"),
-        softcap=asked.get("softcap"),
-        dropout=asked.get("dropout") or 0.0,
+def delegate(module: Any, q: Tensor, k: Tensor, v: Tensor, mask: Any, **kwargs: Any) -> tuple[Tensor, None]:
+    """The registered implementation: calls the ``attention_function`` that the model was called with."""
+    arguments = AttentionArguments(
+        scale=kwargs.get("scaling") or q.shape[-1] ** -0.5,
+        window=kwargs.get("sliding_window"),
+        softcap=kwargs.get("softcap"),
+        dropout=kwargs.get("dropout") or 0.0,
     )
-    if "ragged" not in asked:
-        raise Misfit("keyword arguments of the model do not reach its attention")
-    attends: Attends = asked["ragged"]
-    return attends.attend(module.layer_idx, q, k, v, rules), None
+    if "attention_function" not in kwargs:
+        raise UnsupportedAttention("keyword arguments of the model do not reach its attention")
+    function: AttentionFunction = kwargs["attention_function"]
+    return function.attend(module.layer_idx, q, k, v, arguments), None
 
 
-AttentionInterface.register(NAME, ragged)
+AttentionInterface.register(NAME, delegate)
 
 
-class Pack:
-    """Attention over the segments of one layout. With ``keep`` each layer's k and v are kept for decoding."""
+@dataclass(frozen=True, slots=True)
+class _VarlenIndex:
+    """Cumulated query and key lengths of the segments, the key indices, and the longest segment of both.
 
-    def __init__(self, layout: Layout, *, keep: bool = False) -> None:
+    ``gather_k`` is None where no segment has a prefix: keys then lie in the order of the queries.
+    """
+
+    cu_q: Tensor
+    cu_k: Tensor
+    gather_k: Tensor | None
+    max_q: int
+    max_k: int
+
+
+class PackedAttention:
+    """Attention over the segments of one layout. With ``keep_kv``, k and v of each layer are kept for decoding."""
+
+    def __init__(self, layout: Layout, *, keep_kv: bool = False) -> None:
         self.layout = layout
-        self.kept: dict[int, tuple[Tensor, Tensor]] | None = {} if keep else None
+        self.kv: dict[int, tuple[Tensor, Tensor]] | None = {} if keep_kv else None
         self.windows: set[int | None] = set()
-        """Windows that layers asked for: who has one in its config and asks for none is not understood."""
+        """Windows that layers asked for."""
         self._masks: dict[Any, Tensor] = {}
-        self._runs: tuple[Tensor, Tensor, Tensor | None, int, int] | None = None
+        self._index: _VarlenIndex | None = None
 
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, rules: Rules) -> Tensor:
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, arguments: AttentionArguments) -> Tensor:
+        """(1, T, H, D). UnsupportedAttention if the model passes other tokens than those of the layout."""
         if not q.shape[2] == k.shape[2] == len(self.layout.ids):
-            raise Misfit("the model attends to other tokens than it was given")
-        self.windows.add(rules.window)
-        if self.kept is not None:
-            self.kept[layer] = (k, v)
+            raise UnsupportedAttention("the model attends to other tokens than it was given")
+        self.windows.add(arguments.window)
+        if self.kv is not None:
+            self.kv[layer] = (k, v)
         if q.device.type == "cpu":
-            return self._by_segment(q, k, v, rules)
-        varlen = _varlen(q, rules)
-        return self._by_varlen(varlen, q, k, v, rules) if varlen else self.by_block_mask(q, k, v, rules)
+            return self._attend_by_segment(q, k, v, arguments)
+        varlen = _supported_varlen(q, arguments)
+        if varlen is None:
+            return self.attend_by_block_mask(q, k, v, arguments)
+        return self._attend_by_varlen(varlen, q, k, v, arguments)
 
-    def _by_segment(self, q: Tensor, k: Tensor, v: Tensor, rules: Rules) -> Tensor:
+    def attend_by_block_mask(self, q: Tensor, k: Tensor, v: Tensor, arguments: AttentionArguments) -> Tensor:
+        """One call over all T tokens; the mask hides every token of another sequence and every later token."""
+        groups = q.shape[1] // k.shape[1]
+        k, v = (x.repeat_interleave(groups, 1) for x in (k, v))
+        return attention(q, k, v, self._block_mask(arguments.window, q), arguments).transpose(1, 2)
+
+    def _attend_by_segment(self, q: Tensor, k: Tensor, v: Tensor, arguments: AttentionArguments) -> Tensor:
         lengths = [segment.length for segment in self.layout.segments]
         groups = q.shape[1] // k.shape[1]
         qs = torch.split(q, lengths, 2)
         ks, vs = (torch.split(x.repeat_interleave(groups, 1), lengths, 2) for x in (k, v))
-        out = [
+        outputs = [
             attention(
                 qs[i],
-                _behind(ks, segment.before, i),
-                _behind(vs, segment.before, i),
-                self._mask(segment, rules.window, q),
-                rules,
+                _with_prefix(ks, segment.prefix, i),
+                _with_prefix(vs, segment.prefix, i),
+                self._segment_mask(segment, arguments.window, q),
+                arguments,
             )
             for i, segment in enumerate(self.layout.segments)
         ]
-        return torch.cat([o.transpose(1, 2) for o in out], 1)
+        return torch.cat([output.transpose(1, 2) for output in outputs], 1)
 
-    def _mask(self, segment: Segment, window: int | None, like: Tensor) -> Tensor | None:
-        """0 where a token sees, −∞ where not, (length, offset + length); None where causal is all there is."""
-        before, length = segment.offset, segment.length
-        if window is not None and before + length <= window:
+    def _segment_mask(self, segment: PackSegment, window: int | None, like: Tensor) -> Tensor | None:
+        """(length, offset + length): 0 where a token is visible, −∞ elsewhere; None for a plain causal mask."""
+        offset, length = segment.offset, segment.length
+        if window is not None and offset + length <= window:
             window = None
-        if window is None and not before:
+        if window is None and not offset:
             return None
-        key = (before, length, window)
+        key = (offset, length, window)
         if key not in self._masks:
-            sees = torch.ones(length, before + length, dtype=torch.bool, device=like.device).tril(before)
-            sees = sees if window is None else sees.triu(before - window + 1)
-            self._masks[key] = torch.zeros_like(sees, dtype=like.dtype).masked_fill_(~sees, -math.inf)
+            visible = torch.ones(length, offset + length, dtype=torch.bool, device=like.device).tril(offset)
+            visible = visible if window is None else visible.triu(offset - window + 1)
+            self._masks[key] = torch.zeros_like(visible, dtype=like.dtype).masked_fill_(~visible, -math.inf)
         return self._masks[key]
 
-    def _by_varlen(self, varlen: "Varlen", q: Tensor, k: Tensor, v: Tensor, rules: Rules) -> Tensor:
-        """Queries as they lie, keys gathered behind one another; causal from the lower right corner."""
-        if self._runs is None:
-            self._runs = self._cumulated(q.device)
-        cu_q, cu_k, gather, max_q, max_k = self._runs
+    def _attend_by_varlen(
+        self, varlen: "VarlenFunction", q: Tensor, k: Tensor, v: Tensor, arguments: AttentionArguments
+    ) -> Tensor:
+        """Queries in pack order, keys of each segment after those of its prefix; aligned at the lower right corner."""
+        if self._index is None:
+            self._index = self._varlen_index(q.device)
+        index = self._index
         k_TGD, v_TGD = (x[0].transpose(0, 1) for x in (k, v))
-        if gather is not None:  # its gradient adds what lies twice; indexing's would sort first
-            k_TGD, v_TGD = k_TGD.index_select(0, gather), v_TGD.index_select(0, gather)
-        out = varlen(q[0].transpose(0, 1), k_TGD, v_TGD, cu_q, cu_k, max_q, max_k, rules)
-        return out[None]
+        if index.gather_k is not None:  # index_select adds gradients of a shared token; indexing would sort first
+            k_TGD, v_TGD = k_TGD.index_select(0, index.gather_k), v_TGD.index_select(0, index.gather_k)
+        q_THD = q[0].transpose(0, 1)
+        return varlen(q_THD, k_TGD, v_TGD, index.cu_q, index.cu_k, index.max_q, index.max_k, arguments)[None]
 
-    def _cumulated(self, device: Any) -> tuple[Tensor, Tensor, Tensor | None, int, int]:
-        """Where queries and keys of each segment begin, the keys' indices, and the longest of both.
-
-        No indices where nothing is shared: then keys lie as queries do.
-        """
-        keys = [list(_places(self.layout, segment)) for segment in self.layout.segments]
-        q_lengths, k_lengths = [s.length for s in self.layout.segments], [len(key) for key in keys]
+    def _varlen_index(self, device: torch.device) -> _VarlenIndex:
+        segments = self.layout.segments
+        keys = [list(_visible_tokens(self.layout, segment)) for segment in segments]
+        lengths_q, lengths_k = [segment.length for segment in segments], [len(key) for key in keys]
         cu_q, cu_k = (
-            functional.pad(torch.tensor(n).cumsum(0), (1, 0)).to(device, torch.int32) for n in (q_lengths, k_lengths)
+            functional.pad(torch.tensor(n).cumsum(0), (1, 0)).to(device, torch.int32) for n in (lengths_q, lengths_k)
         )
-        shared = any(segment.before for segment in self.layout.segments)
-        gather = torch.tensor([i for key in keys for i in key], device=device) if shared else None
-        return cu_q, cu_k, gather, max(q_lengths), max(k_lengths)
-
-    def by_block_mask(self, q: Tensor, k: Tensor, v: Tensor, rules: Rules) -> Tensor:
-        """One call over all T tokens, with everything masked that is no token's own past."""
-        groups = q.shape[1] // k.shape[1]
-        k, v = (x.repeat_interleave(groups, 1) for x in (k, v))
-        return attention(q, k, v, self._block_mask(rules.window, q), rules).transpose(1, 2)
+        shared = any(segment.prefix for segment in segments)
+        gather_k = torch.tensor([i for key in keys for i in key], device=device) if shared else None
+        return _VarlenIndex(cu_q, cu_k, gather_k, max(lengths_q), max(lengths_k))
 
     def _block_mask(self, window: int | None, like: Tensor) -> Tensor:
+        """(T, T): 0 where a token is visible, −∞ elsewhere."""
         key = ("block", window)
         if key not in self._masks:
             T = len(self.layout.ids)
-            sees = torch.zeros(T, T, dtype=torch.bool)
+            visible = torch.zeros(T, T, dtype=torch.bool)
             for segment in self.layout.segments:
                 own = slice(segment.start, segment.start + segment.length)
-                before = list(_places(self.layout, segment))[: segment.offset]
-                sees[own, before] = True
-                sees[own, own] = torch.ones(segment.length, segment.length, dtype=torch.bool).tril()
+                visible[own, list(_visible_tokens(self.layout, segment))[: segment.offset]] = True
+                visible[own, own] = torch.ones(segment.length, segment.length, dtype=torch.bool).tril()
             if window is not None:
-                at = torch.tensor(self.layout.positions)
-                sees &= at[:, None] - at[None] < window
-            mask = torch.zeros(T, T, dtype=like.dtype).masked_fill_(~sees, -math.inf)
+                positions = torch.tensor(self.layout.positions)
+                visible &= positions[:, None] - positions[None] < window
+            mask = torch.zeros(T, T, dtype=like.dtype).masked_fill_(~visible, -math.inf)
             self._masks[key] = mask.to(like.device)
         return self._masks[key]
 
 
-Varlen = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, int, int, Rules], Tensor]
+VarlenFunction = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, int, int, AttentionArguments], Tensor]
 
 
-def _varlen(q: Tensor, rules: Rules) -> Varlen | None:
-    """torch's varlen attention, where it can do this layer."""
+def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, arguments: AttentionArguments) -> Tensor:
+    """softmax(scale · q kᵀ + mask) v, shaped as q; causal if there is no mask."""
+    if arguments.softcap is not None:
+        return _softcapped_attention(q, k, v, mask, arguments)
+    return functional.scaled_dot_product_attention(
+        q, k, v, attn_mask=mask, dropout_p=arguments.dropout, is_causal=mask is None, scale=arguments.scale
+    )
+
+
+def _supported_varlen(q: Tensor, arguments: AttentionArguments) -> VarlenFunction | None:
+    """torch's variable-length attention; None where it cannot compute this layer."""
     half = q.dtype in (torch.float16, torch.bfloat16)
-    return _torch_varlen() if half and rules.softcap is None and not rules.dropout else None
+    return _torch_varlen() if half and arguments.softcap is None and not arguments.dropout else None
 
 
 @cache
-def _torch_varlen() -> Varlen | None:
-    """None where this torch has none, or one without scale and window (2.10)."""
+def _torch_varlen() -> VarlenFunction | None:
+    """None if this torch has no such function, or one without scale and window (2.10)."""
     try:
         from torch.nn.attention.varlen import varlen_attn
     except ImportError:
         return None
-    known = set(signature(varlen_attn).parameters)
-    if not {"scale", "window_size"} <= known:
+    parameters = set(signature(varlen_attn).parameters)
+    if not {"scale", "window_size"} <= parameters:
         return None
-    grouped: dict[str, Any] = {"enable_gqa": True} if "enable_gqa" in known else {}
+    grouped: dict[str, Any] = {"enable_gqa": True} if "enable_gqa" in parameters else {}
 
-    def call(q: Tensor, k: Tensor, v: Tensor, cu_q: Tensor, cu_k: Tensor, max_q: int, max_k: int, r: Rules) -> Tensor:
-        window = (-1 if r.window is None else r.window - 1, 0)
-        out = varlen_attn(q, k, v, cu_q, cu_k, max_q, max_k, scale=r.scale, window_size=window, **grouped)
-        assert isinstance(out, Tensor)
-        return out
+    def varlen(
+        q: Tensor, k: Tensor, v: Tensor, cu_q: Tensor, cu_k: Tensor, max_q: int, max_k: int, a: AttentionArguments
+    ) -> Tensor:
+        window = (-1 if a.window is None else a.window - 1, 0)
+        output = varlen_attn(q, k, v, cu_q, cu_k, max_q, max_k, scale=a.scale, window_size=window, **grouped)
+        assert isinstance(output, Tensor)
+        return output
 
-    return call
+    return varlen
 
 
-def _places(layout: Layout, segment: Segment) -> Iterator[int]:
-    """Indices of what a segment sees: what stands before it, then itself."""
-    for span in segment.before:
+def _visible_tokens(layout: Layout, segment: PackSegment) -> Iterator[int]:
+    """Indices in the pack of the segment's prefix, then of its own tokens."""
+    for span in segment.prefix:
         start = layout.segments[span.segment].start
         yield from range(start + span.start, start + span.end)
     yield from range(segment.start, segment.start + segment.length)
 
 
-def _behind(pieces: Sequence[Tensor], before: Sequence[Span], own: int) -> Tensor:
-    """Keys or values of a segment behind those it shares."""
-    if not before:
+def _with_prefix(pieces: Sequence[Tensor], prefix: Sequence[TokenSpan], own: int) -> Tensor:
+    """Keys or values of the prefix, then those of segment ``own``."""
+    if not prefix:
         return pieces[own]
-    return torch.cat([*(pieces[span.segment][:, :, span.start : span.end] for span in before), pieces[own]], 2)
+    return torch.cat([*(pieces[span.segment][:, :, span.start : span.end] for span in prefix), pieces[own]], 2)
 
 
-def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, rules: Rules) -> Tensor:
-    """softmax(scale · q kᵀ + mask) v, causal where there is no mask."""
-    if rules.softcap is not None:
-        return _softcapped(q, k, v, mask, rules)
-    return functional.scaled_dot_product_attention(
-        q, k, v, attn_mask=mask, dropout_p=rules.dropout, is_causal=mask is None, scale=rules.scale
-    )
-
-
-def _softcapped(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, rules: Rules) -> Tensor:
-    """As the eager implementation of Gemma 2: capped, then masked, softmax in fp32."""
-    assert rules.softcap is not None
-    scores = rules.softcap * torch.tanh(q @ k.transpose(2, 3) * (rules.scale / rules.softcap))
+def _softcapped_attention(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, arguments: AttentionArguments
+) -> Tensor:
+    """As transformers' eager attention of Gemma 2: capped, then masked, softmax in fp32."""
+    assert arguments.softcap is not None
+    scores = arguments.softcap * torch.tanh(q @ k.transpose(2, 3) * (arguments.scale / arguments.softcap))
     if mask is None:
-        sees = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).tril()
-        scores = scores.masked_fill(~sees, -math.inf)
+        visible = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).tril()
+        scores = scores.masked_fill(~visible, -math.inf)
     else:
         scores = scores + mask
     weights = torch.softmax(scores.float(), -1).to(q.dtype)
-    return functional.dropout(weights, rules.dropout, training=rules.dropout > 0) @ v
+    return functional.dropout(weights, arguments.dropout, training=arguments.dropout > 0) @ v

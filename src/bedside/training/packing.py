@@ -1,22 +1,23 @@
-"""Sequences laid end to end without padding; what neighbours begin with alike is read once.
+"""Sequences laid end to end without padding. A beginning that neighbours share is stored once.
 
     sequences   How much is safe? | Two.            How much is safe? | Ask a doctor.
-    laid        How much is safe? Two. Ask a doctor.
-    segments    [-------- 0 ---------] [---- 1 ----]     segment 1 stands behind a part of segment 0
+    pack        How much is safe? Two. Ask a doctor.
+    segments    [-------- 0 ---------] [---- 1 ----]     the prefix of segment 1 is a part of segment 0
 
-A token's position is its place in its own sequence, so a model computes what it would compute for each alone.
+The position of a token is its index in its own sequence, so a model computes what it would compute for each alone.
+T counts the tokens of a pack.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-SHARE_FROM = 16
-"""Sharing fewer tokens than this costs more in attention than it saves."""
+MIN_SHARED_TOKENS = 16
+"""A shorter common beginning is not shared: it would cost more in attention than it saves."""
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """Tokens ``start`` to ``end`` of a segment, counted within it."""
+class TokenSpan:
+    """Tokens ``start`` to ``end`` (exclusive) of a segment, counted from its first token."""
 
     segment: int
     start: int
@@ -24,56 +25,56 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
-    """Tokens that were laid in one go: ``length`` of them behind what ``before`` names."""
+class PackSegment:
+    """``length`` new tokens from index ``start`` of the pack on; they continue the tokens of ``prefix``."""
 
     start: int
     length: int
-    before: tuple[Span, ...]
+    prefix: tuple[TokenSpan, ...]
 
     @property
     def offset(self) -> int:
-        """Tokens before it: the position of its first one."""
-        return sum(span.end - span.start for span in self.before)
+        """Tokens of the prefix: the position of the segment's first token."""
+        return sum(span.end - span.start for span in self.prefix)
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """T tokens in segments, and where each token of each sequence came to lie."""
+    """A pack of T tokens: ``ids`` and ``positions`` have length T."""
 
     ids: list[int]
     positions: list[int]
-    segments: list[Segment]
-    places: list[list[int]]
-    """``places[s][t]``: index among the T tokens of token t of sequence s."""
+    segments: list[PackSegment]
+    token_indices: list[list[int]]
+    """``token_indices[s][t]``: index in the pack of token t of sequence s."""
 
 
-def lay(sequences: Sequence[Sequence[int]]) -> Layout:
-    """One layout of all ``sequences`` in their order; a sequence shares with the one before it."""
+def pack(sequences: Sequence[Sequence[int]]) -> Layout:
+    """Lay out all ``sequences`` in their order; each may share a beginning with the one before it."""
     layout = Layout([], [], [], [])
-    last: Sequence[int] = ()
-    spans: tuple[Span, ...] = ()
-    places: list[int] = []
+    previous: Sequence[int] = ()
+    spans: tuple[TokenSpan, ...] = ()
+    indices: list[int] = []
     for sequence in sequences:
-        known = _known(last, sequence)
-        spans, places = _first(spans, known), places[:known]
+        shared = _shared_tokens(previous, sequence)
+        spans, indices = _truncate(spans, shared), indices[:shared]
         start = len(layout.ids)
-        if len(sequence) > known:
-            layout.segments.append(Segment(start, len(sequence) - known, spans))
-            spans = (*spans, Span(len(layout.segments) - 1, 0, len(sequence) - known))
-        layout.ids.extend(sequence[known:])
-        layout.positions.extend(range(known, len(sequence)))
-        places = places + list(range(start, len(layout.ids)))
-        layout.places.append(places)
-        last = sequence
+        if len(sequence) > shared:
+            layout.segments.append(PackSegment(start, len(sequence) - shared, spans))
+            spans = (*spans, TokenSpan(len(layout.segments) - 1, 0, len(sequence) - shared))
+        layout.ids.extend(sequence[shared:])
+        layout.positions.extend(range(shared, len(sequence)))
+        indices = indices + list(range(start, len(layout.ids)))
+        layout.token_indices.append(indices)
+        previous = sequence
     return layout
 
 
-def cut(sequences: Sequence[Sequence[int]], max_tokens: int) -> Iterator[range]:
-    """Runs of neighbours whose layout holds at most ``max_tokens``; one sequence at least."""
+def split(sequences: Sequence[Sequence[int]], max_tokens: int) -> Iterator[range]:
+    """Index ranges of neighbours whose pack holds at most ``max_tokens``, or a single longer sequence."""
     start, size = 0, 0
     for i, sequence in enumerate(sequences):
-        new = len(sequence) - (_known(sequences[i - 1], sequence) if i > start else 0)
+        new = len(sequence) - (_shared_tokens(sequences[i - 1], sequence) if i > start else 0)
         if i > start and size + new > max_tokens:
             yield range(start, i)
             start, size, new = i, 0, len(sequence)
@@ -82,23 +83,35 @@ def cut(sequences: Sequence[Sequence[int]], max_tokens: int) -> Iterator[range]:
         yield range(start, len(sequences))
 
 
-def _known(last: Sequence[int], sequence: Sequence[int]) -> int:
-    """How many tokens of ``sequence`` the one before it has laid; 0 where too few to share."""
-    alike = 0
-    for one, other in zip(last, sequence, strict=False):
-        if one != other:
+def microbatches(sizes: Sequence[int], max_tokens: int) -> Iterator[list[int]]:
+    """Indices in their order, cut into lists whose ``sizes`` sum to at most ``max_tokens``, or hold one larger row."""
+    batch: list[int] = []
+    for index, size in enumerate(sizes):
+        if batch and sum(sizes[i] for i in batch) + size > max_tokens:
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch
+
+
+def _shared_tokens(previous: Sequence[int], sequence: Sequence[int]) -> int:
+    """Length of the common beginning; 0 if it is too short to be shared."""
+    shared = 0
+    for a, b in zip(previous, sequence, strict=False):
+        if a != b:
             break
-        alike += 1
-    return alike if alike >= SHARE_FROM else 0
+        shared += 1
+    return shared if shared >= MIN_SHARED_TOKENS else 0
 
 
-def _first(spans: tuple[Span, ...], tokens: int) -> tuple[Span, ...]:
+def _truncate(spans: tuple[TokenSpan, ...], tokens: int) -> tuple[TokenSpan, ...]:
     """The first ``tokens`` tokens of ``spans``."""
-    kept: list[Span] = []
+    kept: list[TokenSpan] = []
     for span in spans:
         length = min(span.end - span.start, tokens)
         if length <= 0:
             break
-        kept.append(Span(span.segment, span.start, span.start + length))
+        kept.append(TokenSpan(span.segment, span.start, span.start + length))
         tokens -= length
     return tuple(kept)

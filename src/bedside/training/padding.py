@@ -1,6 +1,6 @@
-"""The padded way to log-probabilities: for models that the ragged one does not know, and as its measure.
+"""Right-padded batches: for models that cannot be packed, and as the standard that packing is compared with.
 
-Sequences are right-padded; padding is masked and enters no sum. S counts sequences, T tokens, V vocabulary.
+Padding is masked and enters no sum. S counts sequences, T tokens of the longest, V words of the vocabulary.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,46 +11,46 @@ import torch
 from torch import Tensor
 
 MAX_TOKENS = 8192
-"""Padded size of one forward pass, longest × count."""
+"""The most tokens of one forward pass, padding included: longest × count."""
 
 
 @dataclass(frozen=True, slots=True)
-class Padded:
-    """Sequences as tensors, shape (S, T)."""
+class PaddedBatch:
+    """``mask_ST`` is 1 at tokens and 0 at padding."""
 
     ids_ST: Tensor
     mask_ST: Tensor
-    lengths_S: Tensor
 
 
-def pad(sequences: Sequence[Sequence[int]], pad_id: int, device: Any) -> Padded:
-    lengths = torch.tensor([len(s) for s in sequences])
-    ids = torch.full((len(sequences), int(lengths.max())), pad_id, dtype=torch.long)
+def pad(sequences: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> PaddedBatch:
+    """``sequences`` filled up with ``pad_id`` on the right."""
+    lengths_S = torch.tensor([len(sequence) for sequence in sequences])
+    ids_ST = torch.full((len(sequences), int(lengths_S.max())), pad_id, dtype=torch.long)
     for row, sequence in enumerate(sequences):
-        ids[row, : len(sequence)] = torch.tensor(sequence)
-    mask = (torch.arange(ids.shape[1]) < lengths[:, None]).long()
-    return Padded(ids.to(device), mask.to(device), lengths.to(device))
+        ids_ST[row, : len(sequence)] = torch.tensor(sequence)
+    mask_ST = (torch.arange(ids_ST.shape[1]) < lengths_S[:, None]).long()
+    return PaddedBatch(ids_ST.to(device), mask_ST.to(device))
 
 
-def logits(model: Any, sequences: Sequence[Sequence[int]], at: Sequence[range], pad_id: int) -> Tensor:
-    """Logits at the places ``at`` of each sequence, one after the other, (N, V)."""
+def padded_logits(model: Any, sequences: Sequence[Sequence[int]], positions: Sequence[range], pad_id: int) -> Tensor:
+    """Logits at the ``positions`` of each sequence, one sequence after the other: (N, V), fp32, N positions in all."""
     batch = pad(sequences, pad_id, model.device)
     logits_STV = model(input_ids=batch.ids_ST, attention_mask=batch.mask_ST, use_cache=False).logits
-    rows = torch.tensor([row for row, places in enumerate(at) for _ in places], device=logits_STV.device)
-    columns = torch.tensor([place for places in at for place in places], device=logits_STV.device)
-    found: Tensor = logits_STV[rows, columns].float()
-    return found
+    rows_N = torch.tensor([row for row, places in enumerate(positions) for _ in places], device=logits_STV.device)
+    columns_N = torch.tensor([place for places in positions for place in places], device=logits_STV.device)
+    logits_NV: Tensor = logits_STV[rows_N, columns_N].float()
+    return logits_NV
 
 
-def microbatches(lengths: Sequence[int], max_tokens: int) -> Iterator[list[int]]:
-    """Indices in runs whose padded size, longest × count, stays within ``max_tokens``; one row at least."""
-    run: list[int] = []
+def split_by_padded_size(lengths: Sequence[int], max_tokens: int) -> Iterator[list[int]]:
+    """Indices, shortest first, in lists whose padded size is at most ``max_tokens``, or that hold one longer row."""
+    batch: list[int] = []
     longest = 0
     for index in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
         longest = max(longest, lengths[index])
-        if run and longest * (len(run) + 1) > max_tokens:
-            yield run
-            run, longest = [], lengths[index]
-        run.append(index)
-    if run:
-        yield run
+        if batch and longest * (len(batch) + 1) > max_tokens:
+            yield batch
+            batch, longest = [], lengths[index]
+        batch.append(index)
+    if batch:
+        yield batch

@@ -1,16 +1,17 @@
-"""Preferences in, a checkpoint out: one LoRA training of one objective.
+"""From preferences to a checkpoint: one LoRA training with one objective.
 
-    encode      Thumb | Pair | Dialogue -> token ids; sampled ids as they are, text from files tokenised once
-    plan        optimizer batches in a seeded order, and for KTO who is mismatched with whom
-    logprobs    log π_ref of every exchange, a stage of its own: a wrong reference is data that can be read
-    train       the Trainer, through the one seam
+    encode      UnpairedPreference | PreferencePair | Demonstration -> token ids; sampled ids are kept
+    plan        optimizer batches in a seeded order, and for KTO the mismatches of each batch
+    logprobs    log π_ref of each exchange, a stage of its own, so that references can be read and checked
+    batches     the plan with ids and references filled in
+    train       the Trainer, the same for every objective
 
-A mismatch pairs a prompt with a completion of another *group*: neighbours of one scenario share their answers,
-and would make z measure something else.
+A mismatch is a prompt with the completion of a row of another *group*. The prompts of one group are variants of one
+scenario and share their answers, so a mismatch within a group would not estimate KTO's z.
 """
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,159 +19,161 @@ from typing import Any
 import torch
 
 from bedside.core.protocols import Objective, Policy, Progress
-from bedside.core.types import Checkpoint, Conversation, Dialogue, Pair, Preference, Thumb
+from bedside.core.types import Checkpoint, Demonstration, Preference, PreferencePair, UnpairedPreference
 from bedside.training import trainer
 from bedside.training.adapters import digest_adapter
-from bedside.training.logprobs import Exchange, by_prompt, logps, microbatches
-from bedside.training.trainer import Batch, Mismatch, Row, Schedule
+from bedside.training.logprobs import TokenizedExchange, by_prompt, logps
+from bedside.training.packing import microbatches
+from bedside.training.trainer import Batch, Mismatch, TrainerSettings, TrainingRow
 
 
 @dataclass(frozen=True, slots=True)
-class Encoded:
-    """A training row as token ids, and the group it may not be mismatched with."""
+class EncodedRow:
+    """A training row as token ids, and the group within which it has no mismatch."""
 
     prompt: tuple[int, ...]
     completions: tuple[tuple[int, ...], ...]
     group: str
-    wanted: bool | None = None
+    label: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
-    """One optimizer batch: indices of rows, and (prompt of, completion of) for z."""
+class PlannedBatch:
+    """One optimizer batch: indices of its rows, and for each mismatch (row of the prompt, row of the completion)."""
 
     rows: tuple[int, ...]
     mismatches: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Nats:
-    """What one exchange came out as: log π(y|x), or a KL per token."""
+class SequenceLogprob:
+    """The result for one exchange: log π(y|x), or a KL divergence per token."""
 
     nats: float
 
 
-def encode(rows: Sequence[Preference], policy: Policy) -> list[Encoded]:
-    return [_encode(row, policy) for row in rows]
+def encode(rows: Sequence[Preference], policy: Policy) -> list[EncodedRow]:
+    """The token ids of each row. Completions that have sampled ids keep them."""
+    return [_encode_row(row, policy) for row in rows]
 
 
-def plan(rows: Sequence[Encoded], *, batch_size: int, epochs: int, seed: int, mismatch: bool) -> list[Planned]:
-    """Every row once an epoch, shuffled by ``seed``; the last batch of an epoch may be smaller."""
+def plan(rows: Sequence[EncodedRow], *, batch_size: int, epochs: int, seed: int, mismatch: bool) -> list[PlannedBatch]:
+    """Every row once in each epoch, shuffled by ``seed``; the last batch of an epoch may be smaller."""
     shuffle = random.Random(seed)
-    planned: list[Planned] = []
+    planned: list[PlannedBatch] = []
     for _ in range(epochs):
         order = list(range(len(rows)))
         shuffle.shuffle(order)
         for start in range(0, len(order), batch_size):
             batch = tuple(order[start : start + batch_size])
-            pairs = _mismatches(batch, [rows[i].group for i in batch]) if mismatch else ()
-            planned.append(Planned(batch, pairs))
+            pairs = mismatched_pairs(batch, [rows[i].group for i in batch]) if mismatch else ()
+            planned.append(PlannedBatch(batch, pairs))
     return planned
 
 
-def exchanges(rows: Sequence[Encoded], planned: Sequence[Planned]) -> list[Exchange]:
-    """Every exchange that needs a reference: each row's own, then each mismatch, in the order of the plan."""
-    own = [Exchange(row.prompt, completion) for row in rows for completion in row.completions]
-    return own + [_crossed(rows, pair) for batch in planned for pair in batch.mismatches]
+def mismatched_pairs(batch: Sequence[int], groups: Sequence[str]) -> tuple[tuple[int, int], ...]:
+    """(row of the prompt, row of the completion) of two groups each, for KTO's z; ``groups`` are those of ``batch``.
+
+    The batch, sorted by group, is rotated by the size of its largest group. If one group is more than half of the
+    batch, the rows that would be paired within it are left out.
+    """
+    order = sorted(range(len(batch)), key=lambda i: (groups[i], i))
+    shift = max((groups.count(group) for group in groups), default=0)
+    pairs = [(order[i], order[i - shift]) for i in range(len(order))]
+    return tuple((batch[x], batch[y]) for x, y in pairs if groups[x] != groups[y])
 
 
-def token_plan(texts: Sequence[Exchange], max_tokens: int) -> list[list[int]]:
-    """Batches of at most ``max_tokens``, those with one prompt beside one another."""
+def exchanges(rows: Sequence[EncodedRow], planned: Sequence[PlannedBatch]) -> list[TokenizedExchange]:
+    """Every exchange that needs a reference: first those of the rows, then the mismatches, in the order of the plan."""
+    own = [TokenizedExchange(row.prompt, completion) for row in rows for completion in row.completions]
+    return own + [_mismatched_exchange(rows, pair) for batch in planned for pair in batch.mismatches]
+
+
+def token_plan(texts: Sequence[TokenizedExchange], max_tokens: int) -> list[list[int]]:
+    """Indices in batches of at most ``max_tokens``; exchanges with one prompt are neighbours."""
     order = by_prompt(texts)
-    return [[order[i] for i in run] for run in microbatches([len(texts[i]) for i in order], max_tokens)]
+    return [[order[n] for n in batch] for batch in microbatches([len(texts[i]) for i in order], max_tokens)]
 
 
-def logprobs(texts: Sequence[Exchange], policy: Policy) -> list[Nats]:
-    """log π(y|x) of each exchange under ``policy``, no gradient."""
+def logprobs(texts: Sequence[TokenizedExchange], policy: Policy) -> list[SequenceLogprob]:
+    """log π(y|x) of each exchange under ``policy``, without gradient."""
     with torch.no_grad():
         values = logps(policy.module(), texts, policy.renderer.pad_id)
-    return [Nats(float(value)) for value in values]
+    return [SequenceLogprob(float(value)) for value in values]
 
 
-def kl_to_target(texts: Sequence[Exchange], policy: Policy) -> list[Nats]:
-    """KL(policy || target as given) of each exchange, nats per completion token."""
-    return [Nats(value) for value in policy.kl_to_target(texts)]
+def kl_to_target(texts: Sequence[TokenizedExchange], policy: Policy) -> list[SequenceLogprob]:
+    """KL(policy || target without an adapter) of each exchange, nats per completion token."""
+    return [SequenceLogprob(value) for value in policy.kl_to_target(texts)]
 
 
-def batches(rows: Sequence[Encoded], planned: Sequence[Planned], references: Sequence[Nats] | None) -> list[Batch]:
-    """The plan with ids and references filled in, as the trainer takes it."""
-    nats = iter([r.nats for r in references] if references is not None else [])
-    filled = [_row(row, nats if references is not None else None) for row in rows]
+def batches(
+    rows: Sequence[EncodedRow], planned: Sequence[PlannedBatch], references: Sequence[SequenceLogprob] | None
+) -> list[Batch]:
+    """The plan with ids and references filled in; ``references`` belong to ``exchanges(rows, planned)``."""
+    nats = iter([reference.nats for reference in references or ()])
+    filled = [_training_row(row, None if references is None else nats) for row in rows]
     return [
         Batch(
             rows=tuple(filled[i] for i in batch.rows),
-            mismatches=tuple(Mismatch(_crossed(rows, pair), next(nats)) for pair in batch.mismatches),
+            mismatches=tuple(Mismatch(_mismatched_exchange(rows, pair), next(nats)) for pair in batch.mismatches),
         )
         for batch in planned
     ]
 
 
 def train(
-    todo: Sequence[Batch],
+    batches: Sequence[Batch],
     policy: Policy,
     objective: Objective,
-    schedule: Schedule,
+    settings: TrainerSettings,
     lora: Mapping[str, Any],
     *,
     folder: Path,
     progress: Progress,
     stage: str,
 ) -> list[dict[str, float]]:
-    """Train ``policy``'s adapter (a fresh one where it has none) into ``folder/adapter``; one log row a step."""
-    model = policy.trainable(lora, schedule.seed)
+    """Train the adapter of ``policy``, or a new one, and write it to ``folder/adapter``; one log row for each step."""
+    model = policy.trainable(lora, settings.seed)
     log = trainer.train(
         model,
-        todo,
+        batches,
         objective,
-        schedule,
+        settings,
         pad_id=policy.renderer.pad_id,
         folder=folder / "checkpoints",
         on_step=lambda done, total: progress.step(stage, done, total),
     )
-    if schedule.ranks.rank == 0:
+    if settings.ranks.rank == 0:
         policy.save_adapter(folder / "adapter")
     return log
 
 
 def checkpoint(adapter: Path, base: str) -> Checkpoint:
-    """The policy that the adapter folder makes of ``base``."""
+    """The base with the adapter in this folder."""
     return Checkpoint(base=base, adapter=digest_adapter(adapter))
 
 
-def _encode(row: Preference, policy: Policy) -> Encoded:
+def _encode_row(row: Preference, policy: Policy) -> EncodedRow:
     messages = row.prompt.messages
     group = row.prompt.group or row.prompt.id
-    prompt = tuple(policy.renderer.prompt_ids(messages))
+    label = row.label if isinstance(row, UnpairedPreference) else None
     match row:
-        case Thumb():
-            return Encoded(prompt, (_ids(row.text, row.ids, messages, policy),), group, row.wanted)
-        case Pair():
-            chosen = _ids(row.chosen, row.chosen_ids, messages, policy)
-            return Encoded(prompt, (chosen, _ids(row.rejected, row.rejected_ids, messages, policy)), group)
-        case Dialogue():
-            return Encoded(prompt, (_ids(row.answer, row.ids, messages, policy),), group)
+        case UnpairedPreference():
+            completions = [(row.text, row.ids)]
+        case PreferencePair():
+            completions = [(row.chosen, row.chosen_ids), (row.rejected, row.rejected_ids)]
+        case Demonstration():
+            completions = [(row.answer, row.ids)]
+    ids = tuple(tuple(ids) or tuple(policy.renderer.completion_ids(messages, text)) for text, ids in completions)
+    return EncodedRow(tuple(policy.renderer.prompt_ids(messages)), ids, group, label)
 
 
-def _ids(text: str, ids: Sequence[int], messages: Conversation, policy: Policy) -> tuple[int, ...]:
-    return tuple(ids) or tuple(policy.renderer.completion_ids(messages, text))
-
-
-def _mismatches(batch: Sequence[int], groups: Sequence[str]) -> tuple[tuple[int, int], ...]:
-    """Rotate the batch, sorted by group, past its largest group: every prompt meets another group's completion.
-
-    Where one group is more than half of the batch, the rows that would meet themselves are left out of z.
-    """
-    order = sorted(range(len(batch)), key=lambda i: (groups[i], i))
-    shift = max((groups.count(group) for group in groups), default=0)
-    met = [(order[i], order[i - shift]) for i in range(len(order))]
-    return tuple((batch[x], batch[y]) for x, y in met if groups[x] != groups[y])
-
-
-def _crossed(rows: Sequence[Encoded], pair: tuple[int, int]) -> Exchange:
+def _mismatched_exchange(rows: Sequence[EncodedRow], pair: tuple[int, int]) -> TokenizedExchange:
     prompt_of, completion_of = pair
-    return Exchange(rows[prompt_of].prompt, rows[completion_of].completions[0])
+    return TokenizedExchange(rows[prompt_of].prompt, rows[completion_of].completions[0])
 
 
-def _row(row: Encoded, nats: Any) -> Row:
-    reference = tuple(next(nats) for _ in row.completions) if nats is not None else None
-    return Row(row.prompt, row.completions, reference, row.wanted)
+def _training_row(row: EncodedRow, nats: Iterator[float] | None) -> TrainingRow:
+    reference = None if nats is None else tuple(next(nats) for _ in row.completions)
+    return TrainingRow(row.prompt, row.completions, reference, row.label)

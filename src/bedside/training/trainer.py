@@ -2,12 +2,12 @@
 
 One item of the data set is one optimizer batch, planned beforehand. A training step
 
-    1. computes z over the whole batch without gradient, where the objective wants it (KTO);
-    2. cuts the batch into micro-batches by token budget, and sums their gradients.
+    1. computes KTO's z over the whole batch, without gradient, if the objective needs it;
+    2. splits the batch into micro-batches by their number of tokens, and sums the gradients of these.
 
-z carries no gradient, so the cut changes memory and never the result. Several processes share the forward passes of
-z and the micro-batches, and each takes the step; to the Trainer each is the only one. Schedules, optimizer state,
-checkpoints and resuming are the Trainer's; a checkpoint counts once its ``finished`` file is there.
+z carries no gradient, so the split changes memory and never the result. Several processes share the forward passes of
+z and the micro-batches, and each takes the same step; to the Trainer each is the only one. Learning-rate schedule,
+optimizer state, checkpoints and resuming are the Trainer's; a checkpoint counts only with its file ``finished``.
 """
 
 import shutil
@@ -18,42 +18,52 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, SequentialSampler
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from torch.utils.data import SequentialSampler
+from transformers import (
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 
-from bedside.core.distributed import Alone, Ranks, rejoin, share
+from bedside.core.distributed import Ranks, SingleRank, rejoin, share
 from bedside.core.protocols import Objective
 from bedside.training import tensorboard
-from bedside.training.adapters import disk_told
+from bedside.training.adapters import disk_full_as_oserror
 from bedside.training.backbone import pack_tokens
-from bedside.training.collectives import added_in_order, same_weights
-from bedside.training.logprobs import ALONE, Exchange, logps, microbatches
-from bedside.training.lora_linear import at_rest
+from bedside.training.collectives import add_gradients_in_order, require_same_weights
+from bedside.training.logprobs import SINGLE_RANK, TokenizedExchange, logps
+from bedside.training.lora_linear import lora_weight_cache
+from bedside.training.packing import microbatches
 from bedside.training.scores import Scores
+
+_LOGGED = ("step", "loss", "grad_norm", "learning_rate")
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """K completions of one prompt, with what the reference makes of them."""
+class TrainingRow:
+    """K completions of one prompt, with log π_ref (nats) of each. ``len()`` counts prompt and completion tokens."""
 
     prompt: tuple[int, ...]
     completions: tuple[tuple[int, ...], ...]
     reference: tuple[float, ...] | None = None
-    wanted: bool | None = None
+    label: bool | None = None
 
     def __len__(self) -> int:
-        """Tokens: the prompt once, every completion."""
         return len(self.prompt) + sum(map(len, self.completions))
 
-    def exchanges(self) -> list[Exchange]:
-        return [Exchange(self.prompt, completion) for completion in self.completions]
+    def exchanges(self) -> list[TokenizedExchange]:
+        """The prompt with each of its K completions."""
+        return [TokenizedExchange(self.prompt, completion) for completion in self.completions]
 
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """A prompt with the completion of another group: one term of KTO's z."""
+    """A prompt with the completion of another group, and its log π_ref (nats): one term of KTO's z."""
 
-    exchange: Exchange
+    exchange: TokenizedExchange
     reference: float
 
 
@@ -61,13 +71,13 @@ class Mismatch:
 class Batch:
     """One optimizer batch."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[TrainingRow, ...]
     mismatches: tuple[Mismatch, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Schedule:
-    """What the Trainer needs to know. Field names are those of ``TrainingArguments``."""
+class TrainerSettings:
+    """Settings of one training. Most have the names of ``TrainingArguments``."""
 
     learning_rate: float
     lr_scheduler_type: str = "linear"
@@ -81,56 +91,51 @@ class Schedule:
     report_to: str = "none"
     run_name: str = "bedside"
     curves: Path = Path("tensorboard")
-    """Where TensorBoard's files of this training go."""
-    ranks: Ranks = field(default_factory=Alone)
-    """Who shares the micro-batches. The first alone saves and reports."""
-
-
-class _Batches(Dataset[Batch]):
-    def __init__(self, batches: Sequence[Batch]) -> None:
-        self.batches = batches
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __getitem__(self, index: int) -> Batch:
-        return self.batches[index]
+    """Folder for the TensorBoard files of this training."""
+    ranks: Ranks = field(default_factory=SingleRank)
+    """The processes that share the micro-batches. Only the first one saves and reports."""
 
 
 def train(
     model: Any,
     batches: Sequence[Batch],
     objective: Objective,
-    schedule: Schedule,
+    settings: TrainerSettings,
     *,
     pad_id: int,
     folder: Path,
     on_step: Callable[[int, int], None],
 ) -> list[dict[str, float]]:
-    """Train ``model`` in place on ``batches`` in their order; returns one log row a step.
+    """Train ``model`` in place on ``batches`` in their order; returns one log row for each step.
 
-    Checkpoints go to ``folder`` and a run that was killed continues from the last one: on a CPU, bit for bit.
+    Checkpoints are written to ``folder``, and a run that was killed continues from the last one: on a CPU with the same
+    bits. ``on_step`` gets the steps taken and their total. OSError if the disk is full.
     """
-    ranks = schedule.ranks
-    schedule = schedule if ranks.rank == 0 else replace(schedule, report_to="none")
+    ranks = settings.ranks
+    settings = settings if ranks.rank == 0 else replace(settings, report_to="none")
+    data: Any = list(batches)  # the Trainer takes any sequence, but declares a Dataset
     trainer = _Trainer(
         model=model,
-        args=_arguments(schedule, folder, len(batches)),
-        train_dataset=_Batches(batches),
-        data_collator=_only,
-        callbacks=[_Finished(on_step, ranks), *tensorboard.callbacks(schedule.report_to, schedule.curves)],
+        args=_training_arguments(settings, folder, len(batches)),
+        train_dataset=data,
+        data_collator=_collate,
+        callbacks=[_StepCallback(on_step, ranks), *tensorboard.callbacks(settings.report_to, settings.curves)],
     )
     trainer.remove_callback(PrinterCallback)
     trainer.objective, trainer.pad_id = objective, pad_id
-    trainer.max_tokens, trainer.ranks = schedule.max_tokens_per_microbatch, ranks
-    last = ranks.gather(_last_finished(folder) if ranks.rank == 0 else None)[0]
-    with disk_told(folder):
-        trainer.train(resume_from_checkpoint=last)
-    return [_log_row(entry) for entry in trainer.state.log_history if "loss" in entry]
+    trainer.max_tokens, trainer.ranks = settings.max_tokens_per_microbatch, ranks
+    checkpoint = ranks.gather(_last_finished(folder) if ranks.rank == 0 else None)[0]
+    with disk_full_as_oserror(folder):
+        trainer.train(resume_from_checkpoint=checkpoint)
+    logged = [entry for entry in trainer.state.log_history if "loss" in entry]
+    return [{key: float(entry[key]) for key in _LOGGED if key in entry} for entry in logged]
 
 
-def kl_estimate(model: Any, mismatches: Sequence[Mismatch], pad_id: int, ranks: Ranks = ALONE) -> Tensor:
-    """z = max(0, mean of log π(y'|x) − log π_ref(y'|x)), a scalar in nats without gradient; 0 for no pairs."""
+def kl_estimate(model: Any, mismatches: Sequence[Mismatch], pad_id: int, ranks: Ranks = SINGLE_RANK) -> Tensor:
+    """KTO's z = max(0, mean of log π(y'|x) − log π_ref(y'|x)): a scalar, nats, fp64, without gradient.
+
+    0 if there are no mismatches. arXiv 2402.01306, section 4.1.
+    """
     if not mismatches:
         return torch.zeros((), dtype=torch.float64, device=model.device)
     reference = sum(m.reference for m in mismatches)
@@ -139,18 +144,18 @@ def kl_estimate(model: Any, mismatches: Sequence[Mismatch], pad_id: int, ranks: 
     return (total / len(mismatches)).clamp(min=0.0)
 
 
-def row_scores(model: Any, rows: Sequence[Row], z: Tensor | None, tokens_mean: float, pad_id: int) -> Scores:
-    """Scores of one micro-batch, with gradient where the caller allows one."""
+def row_scores(model: Any, rows: Sequence[TrainingRow], z: Tensor | None, tokens_mean: float, pad_id: int) -> Scores:
+    """Scores of one micro-batch, with gradient unless the caller turned it off."""
     exchanges = [exchange for row in rows for exchange in row.exchanges()]
     logp_BK = logps(model, exchanges, pad_id).view(len(rows), -1)
     references = [row.reference for row in rows]
-    wanted = [row.wanted for row in rows]
+    labels = [row.label for row in rows]
     return Scores(
         logp_BK=logp_BK,
         reference_BK=None if None in references else logp_BK.new_tensor(references),
         tokens_BK=logp_BK.new_tensor([[len(c) for c in row.completions] for row in rows]),
         tokens_mean=tokens_mean,
-        wanted_B=None if None in wanted else torch.tensor(wanted, device=logp_BK.device),
+        label_B=None if None in labels else torch.tensor(labels, device=logp_BK.device),
         z=z,
     )
 
@@ -166,88 +171,86 @@ class _Trainer(Trainer):
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
         model.train()
-        with at_rest():
-            return self._gradients(model, inputs["batch"])
+        with lora_weight_cache():
+            return self._accumulate_gradients(model, inputs["batch"])
 
-    def _gradients(self, model: Any, batch: Batch) -> Tensor:
-        """Adds them to the parameters; returns the loss."""
+    def _accumulate_gradients(self, model: Any, batch: Batch) -> Tensor:
+        """Add the gradients of all micro-batches to the parameters; returns the mean loss of the rows."""
         rows, ranks = batch.rows, self.ranks
         z = kl_estimate(model, batch.mismatches, self.pad_id, ranks)
         tokens_mean = sum(len(row.completions[0]) for row in rows) / len(rows)
-        seen: list[Tensor] = []
-        budget = min(self.max_tokens, pack_tokens(model.device))
-        runs = list(microbatches([len(row) for row in rows], budget))
+        losses: list[Tensor] = []
+        max_tokens = min(self.max_tokens, pack_tokens(model.device))
+        splits = list(microbatches([len(row) for row in rows], max_tokens))
         parameters = [p for p in model.parameters() if p.requires_grad]
-        for turn in (runs[start : start + ranks.world] for start in range(0, len(runs), ranks.world)):
-            with added_in_order(ranks, parameters, len(turn)):
-                for run in share(ranks, turn):
-                    scores = row_scores(model, [rows[i] for i in run], z, tokens_mean, self.pad_id)
+        for turn in (splits[start : start + ranks.world] for start in range(0, len(splits), ranks.world)):
+            with add_gradients_in_order(ranks, parameters, len(turn)):
+                for indices in share(ranks, turn):
+                    scores = row_scores(model, [rows[i] for i in indices], z, tokens_mean, self.pad_id)
                     loss_B = self.objective.loss(scores)
                     self.accelerator.backward(loss_B.sum() / len(rows))
-                    seen.append(loss_B.detach().sum())
-        return torch.stack(rejoin(ranks, seen)).sum().float() / len(rows)
+                    losses.append(loss_B.detach().sum())
+        return torch.stack(rejoin(ranks, losses)).sum().float() / len(rows)
 
 
-class _Finished(TrainerCallback):
-    """Marks a checkpoint as whole, and reports steps; before that, all ranks must hold the same weights."""
+class _StepCallback(TrainerCallback):
+    """Marks finished checkpoints, reports steps, and checks before each checkpoint that all ranks agree."""
 
     def __init__(self, on_step: Callable[[int, int], None], ranks: Ranks) -> None:
         self.on_step, self.ranks = on_step, ranks
 
-    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        (Path(args.output_dir) / f"checkpoint-{state.global_step}" / "finished").touch()
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        (Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / "finished").touch()
 
-    def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None, **_: Any
+    ) -> None:
         if state.global_step % args.save_steps == 0 or state.global_step == state.max_steps:
-            same_weights(self.ranks, [p for p in model.parameters() if p.requires_grad])
+            require_same_weights(self.ranks, [p for p in model.parameters() if p.requires_grad])
         if state.global_step == state.max_steps:
-            control.should_save = False  # what is whole needs no checkpoint: the adapter is written next
+            control.should_save = False  # the adapter is written next, so a last checkpoint has no use
         self.on_step(state.global_step, state.max_steps)
 
 
-def _arguments(schedule: Schedule, folder: Path, steps: int) -> TrainingArguments:
+def _training_arguments(settings: TrainerSettings, folder: Path, steps: int) -> TrainingArguments:
     return TrainingArguments(
         output_dir=str(folder),
         per_device_train_batch_size=1,
         max_steps=steps,
-        learning_rate=schedule.learning_rate,
-        lr_scheduler_type=schedule.lr_scheduler_type,
-        warmup_steps=round(schedule.warmup_ratio * steps),
-        weight_decay=schedule.weight_decay,
-        max_grad_norm=schedule.max_grad_norm,
-        optim="adamw_torch_fused" if schedule.device == "cuda" else "adamw_torch",
-        seed=schedule.seed,
-        save_strategy="steps" if schedule.ranks.rank == 0 else "no",
-        save_steps=schedule.save_steps,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type=settings.lr_scheduler_type,
+        warmup_steps=round(settings.warmup_ratio * steps),
+        weight_decay=settings.weight_decay,
+        max_grad_norm=settings.max_grad_norm,
+        optim="adamw_torch_fused" if settings.device == "cuda" else "adamw_torch",
+        seed=settings.seed,
+        save_strategy="steps" if settings.ranks.rank == 0 else "no",
+        save_steps=settings.save_steps,
         save_total_limit=2,
         logging_steps=1,
         logging_first_step=True,
-        report_to=tensorboard.by_the_trainer(schedule.report_to),
-        run_name=schedule.run_name,
+        report_to=tensorboard.trainer_report_to(settings.report_to),
+        run_name=settings.run_name,
         project="bedside",
         disable_tqdm=True,
         log_level="error",
-        use_cpu=schedule.device == "cpu",
+        use_cpu=settings.device == "cpu",
         dataloader_pin_memory=False,
         remove_unused_columns=False,
     )
 
 
 def _last_finished(folder: Path) -> str | None:
-    """The newest whole checkpoint; half-written ones are removed."""
+    """The newest finished checkpoint. Unfinished ones are deleted."""
     checkpoints = sorted(folder.glob("checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]))
     for checkpoint in checkpoints:
         if not (checkpoint / "finished").exists():
             shutil.rmtree(checkpoint)
-    whole = [c for c in checkpoints if c.exists()]
-    return str(whole[-1]) if whole else None
+    finished = [c for c in checkpoints if c.exists()]
+    return str(finished[-1]) if finished else None
 
 
-def _only(items: list[Batch]) -> dict[str, Batch]:
-    """A data set item is a batch already; the Trainer wants a dict."""
+def _collate(items: list[Batch]) -> dict[str, Batch]:
+    """An item of the data set is a whole batch; the Trainer requires a dict."""
     (batch,) = items
     return {"batch": batch}
-
-
-def _log_row(entry: dict[str, Any]) -> dict[str, float]:
-    return {key: float(entry[key]) for key in ("step", "loss", "grad_norm", "learning_rate") if key in entry}

@@ -4,7 +4,8 @@
     m = r(chosen) − r(rejected)
     loss = −(1 − ε) log σ(β m) − ε log σ(−β m)
 
-ε, label smoothing, is the audited share of kept pairs whose true order is wrong: not the judge's flip rate.
+Label smoothing ε (conservative DPO, Mitchell 2023) is the share of kept pairs whose true order is wrong, as an audit
+measures it; it is not the judge's flip rate. At the reference the loss is ln 2.
 """
 
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from bedside.config.plugins import Plugin, register
-from bedside.core.protocols import Launch, Reads
+from bedside.core.protocols import Launch, PreferenceFormat
 from bedside.core.types import Preference
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 @register("objective", "dpo")
 class DPO(Plugin):
-    """Learn from pairs."""
+    """Learn from preference pairs."""
 
     kind: str = "dpo"
     beta: float = Field(0.1, gt=0, description="How much a nat of margin counts.")
@@ -37,18 +38,21 @@ class DPO(Plugin):
 
 @dataclass(frozen=True)
 class DPOLoss:
+    """DPO with its settings; the reference is the policy that training starts from."""
+
     beta: float
     label_smoothing: float = 0.0
 
-    reads: ClassVar[Reads] = "pairs"
+    reads: ClassVar[PreferenceFormat] = "pairs"
     needs_reference: ClassVar[bool] = True
     needs_mismatch: ClassVar[bool] = False
 
-    def fitted(self, rows: Sequence[Preference]) -> "DPOLoss":
+    def for_data(self, rows: Sequence[Preference]) -> "DPOLoss":
+        """Itself: no setting depends on the data."""
         return self
 
     def loss(self, scores: "Scores") -> "Tensor":
-        """Loss of every pair, shape (B,), nats. Column 0 is chosen, column 1 rejected."""
+        """Loss of each pair, (B,), nats. Column 0 of the scores is the chosen completion, column 1 the rejected one."""
         from torch.nn.functional import logsigmoid
 
         margin_B = self.beta * (scores.ratio_BK[:, 0] - scores.ratio_BK[:, 1])

@@ -1,11 +1,12 @@
 """Kahneman-Tversky Optimization, Ethayarajh et al. 2024 (arXiv 2402.01306), Eq. 7 and 8.
 
-    r = log π(y|x) − log π_ref(y|x)                how much likelier than under the reference, nats
-    z = max(0, mean over the batch of r at y')     y' answers a prompt of another group; no gradient
-    loss = λ_D (1 − σ(β (r − z)))                  for a wanted answer
-           λ_U (1 − σ(β (z − r)))                  for an unwanted one
+    r = log π(y|x) − log π_ref(y|x)                 log-ratio to the reference, nats
+    z = max(0, mean over the batch of r(x, y'))     estimate of KL(π || π_ref); y' answers a prompt of another group
+    loss = λ_D (1 − σ(β (r − z)))                   for a desirable completion
+           λ_U (1 − σ(β (z − r)))                   for an undesirable one
 
-The weights balance the classes: λ_D n_D / (λ_U n_U) is brought into [1, 4/3], and neither weight above 4.
+z carries no gradient. λ_D and λ_U balance the classes: they bring λ_D n_D / (λ_U n_U) into [1, 4/3] (the range
+that the paper recommends), and neither is above 4. At the reference the loss is half of the weight.
 """
 
 from collections.abc import Sequence
@@ -15,8 +16,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from bedside.config.plugins import Plugin, register
-from bedside.core.protocols import Launch, Reads
-from bedside.core.types import Preference, Thumb
+from bedside.core.protocols import Launch, PreferenceFormat
+from bedside.core.types import Preference, UnpairedPreference
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,7 +29,7 @@ RATIO_LOW, RATIO_HIGH, WEIGHT_MAX = 1.0, 4 / 3, 4.0
 
 @register("objective", "kto")
 class KTO(Plugin):
-    """Learn from thumbs."""
+    """Learn from unpaired preferences: completions labelled desirable or undesirable."""
 
     kind: str = "kto"
     beta: float = Field(0.1, gt=0, description="How much a nat of likelihood ratio counts.")
@@ -41,18 +42,20 @@ class KTO(Plugin):
 
 @dataclass(frozen=True)
 class KTOLoss:
+    """KTO with its settings; a weight of None is set by ``for_data``."""
+
     beta: float
     desirable_weight: float | None = 1.0
     undesirable_weight: float | None = 1.0
 
-    reads: ClassVar[Reads] = "thumbs"
+    reads: ClassVar[PreferenceFormat] = "unpaired"
     needs_reference: ClassVar[bool] = True
     needs_mismatch: ClassVar[bool] = True
 
-    def fitted(self, rows: Sequence[Preference]) -> "KTOLoss":
-        """Weights that were left open, from the class sizes."""
-        wanted = sum(isinstance(row, Thumb) and row.wanted for row in rows)
-        desirable, undesirable = balance(wanted, len(rows) - wanted)
+    def for_data(self, rows: Sequence[Preference]) -> "KTOLoss":
+        """The objective with the weights that are None set from the class sizes of ``rows``."""
+        n_desirable = sum(isinstance(row, UnpairedPreference) and row.label for row in rows)
+        desirable, undesirable = class_weights(n_desirable, len(rows) - n_desirable)
         return replace(
             self,
             desirable_weight=desirable if self.desirable_weight is None else self.desirable_weight,
@@ -60,22 +63,25 @@ class KTOLoss:
         )
 
     def loss(self, scores: "Scores") -> "Tensor":
-        """Loss of every row, shape (B,), between 0 and the row's weight."""
+        """Loss of each row, (B,), between 0 and the weight of its class."""
         import torch
 
-        assert scores.wanted_B is not None
+        assert scores.label_B is not None
         assert scores.z is not None
         ratio_B = scores.ratio_BK[:, 0]
-        gain_B = torch.where(scores.wanted_B, ratio_B - scores.z, scores.z - ratio_B)
-        weight_B = torch.where(scores.wanted_B, self.desirable_weight or 1.0, self.undesirable_weight or 1.0)
+        gain_B = torch.where(scores.label_B, ratio_B - scores.z, scores.z - ratio_B)
+        weight_B = torch.where(scores.label_B, self.desirable_weight or 1.0, self.undesirable_weight or 1.0)
         return weight_B * torch.sigmoid(-self.beta * gain_B)
 
 
-def balance(wanted: int, unwanted: int) -> tuple[float, float]:
-    """(λ_D, λ_U) for the class sizes: the nearest to (1, 1) that brings the ratio into [1, 4/3]."""
-    if not wanted or not unwanted:
+def class_weights(n_desirable: int, n_undesirable: int) -> tuple[float, float]:
+    """(λ_D, λ_U): the weights nearest to (1, 1) that bring λ_D n_D / (λ_U n_U) into [1, 4/3], neither above 4.
+
+    (1, 1) if a class is empty.
+    """
+    if not n_desirable or not n_undesirable:
         return 1.0, 1.0
-    ratio = wanted / unwanted
+    ratio = n_desirable / n_undesirable
     if ratio < RATIO_LOW:
         return min(RATIO_LOW / ratio, WEIGHT_MAX), 1.0
     if ratio > RATIO_HIGH:

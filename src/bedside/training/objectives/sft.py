@@ -1,8 +1,8 @@
 """Supervised fine-tuning: mean negative log-likelihood over the completion tokens of the batch.
 
-    loss_b = −log π(y_b|x_b) / n̄,  n̄ = completion tokens of a row, mean over the batch
+    loss_b = −log π(y_b|x_b) / n̄          n̄ = completion tokens of a row, mean over the optimizer batch
 
-so that the mean of loss_b over rows is the mean over tokens: long answers count by their length.
+The mean of loss_b over the rows is then the mean over tokens, as in TRL: a long answer counts by its length.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bedside.config.plugins import Plugin, register
-from bedside.core.protocols import Launch, Reads
+from bedside.core.protocols import Launch, PreferenceFormat
 from bedside.core.types import Preference
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @register("objective", "sft")
 class SFT(Plugin):
-    """Imitate the answer."""
+    """Imitate the demonstrated answers."""
 
     kind: str = "sft"
 
@@ -31,13 +31,16 @@ class SFT(Plugin):
 
 @dataclass(frozen=True)
 class SFTLoss:
-    reads: ClassVar[Reads] = "dialogues"
+    """SFT; it has no settings."""
+
+    reads: ClassVar[PreferenceFormat] = "demonstrations"
     needs_reference: ClassVar[bool] = False
     needs_mismatch: ClassVar[bool] = False
 
-    def fitted(self, rows: Sequence[Preference]) -> "SFTLoss":
+    def for_data(self, rows: Sequence[Preference]) -> "SFTLoss":
+        """Itself: no setting depends on the data."""
         return self
 
     def loss(self, scores: "Scores") -> "Tensor":
-        """Loss of every row, shape (B,), nats per token."""
+        """Loss of each row, (B,), nats per token."""
         return -scores.logp_BK[:, 0] / scores.tokens_mean

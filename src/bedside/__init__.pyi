@@ -1,0 +1,169 @@
+"""Types of the names in ``__init__.py``, for editors and type checkers."""
+
+from bedside.alignment.offline import Evaluation as Evaluation
+from bedside.alignment.single_stage import Chat as Chat
+from bedside.api import CheckResult as CheckResult
+from bedside.api import ComfortRun as ComfortRun
+from bedside.api import ConfigSource as ConfigSource
+from bedside.api import Erasure as Erasure
+from bedside.api import GenerationResult as GenerationResult
+from bedside.api import JudgeResult as JudgeResult
+from bedside.api import ReleasedCheckpoint as ReleasedCheckpoint
+from bedside.api import RewriteResult as RewriteResult
+from bedside.api import Run as Run
+from bedside.api import Selection as Selection
+from bedside.api import TrainingResult as TrainingResult
+from bedside.api import align as align
+from bedside.api import audit as audit
+from bedside.api import chat as chat
+from bedside.api import check as check
+from bedside.api import confirm_labels as confirm_labels
+from bedside.api import erase as erase
+from bedside.api import evaluate as evaluate
+from bedside.api import generate as generate
+from bedside.api import init as init
+from bedside.api import judge as judge
+from bedside.api import label as label
+from bedside.api import list_plugins as list_plugins
+from bedside.api import load as load
+from bedside.api import monitor as monitor
+from bedside.api import open_judge as open_judge
+from bedside.api import open_model as open_model
+from bedside.api import read_run as read_run
+from bedside.api import resolve as resolve
+from bedside.api import rewrite as rewrite
+from bedside.api import run_comfort as run_comfort
+from bedside.api import select as select
+from bedside.api import train as train
+from bedside.api import train_judge as train_judge
+from bedside.api import write_report as write_report
+from bedside.config.loader import Loaded as Loaded
+from bedside.config.plugins import Plugin as Plugin
+from bedside.config.plugins import PluginField as PluginField
+from bedside.config.plugins import register as register
+from bedside.config.schema import Config as Config
+from bedside.core.audit_results import Audit as Audit
+from bedside.core.audit_results import AuditReport as AuditReport
+from bedside.core.comfort_results import ComfortSummary as ComfortSummary
+from bedside.core.errors import BedsideError as BedsideError
+from bedside.core.errors import ConfigError as ConfigError
+from bedside.core.errors import DataError as DataError
+from bedside.core.errors import ModelError as ModelError
+from bedside.core.errors import StageError as StageError
+from bedside.core.extras import MissingExtra as MissingExtra
+from bedside.core.gates import Finding as Finding
+from bedside.core.gates import Gate as Gate
+from bedside.core.gates import GateState as GateState
+from bedside.core.measures import Measure as Measure
+from bedside.core.protocols import Dataset as Dataset
+from bedside.core.protocols import Generator as Generator
+from bedside.core.protocols import Judge as Judge
+from bedside.core.protocols import Launch as Launch
+from bedside.core.protocols import Metric as Metric
+from bedside.core.protocols import Objective as Objective
+from bedside.core.protocols import Progress as Progress
+from bedside.core.protocols import SilentProgress as SilentProgress
+from bedside.core.results import RunSummary as RunSummary
+from bedside.core.types import Checkpoint as Checkpoint
+from bedside.core.types import Completion as Completion
+from bedside.core.types import Conversation as Conversation
+from bedside.core.types import JudgedResponse as JudgedResponse
+from bedside.core.types import Message as Message
+from bedside.core.types import Prompt as Prompt
+from bedside.core.types import Response as Response
+from bedside.core.types import Sampling as Sampling
+from bedside.core.types import Stance as Stance
+from bedside.core.types import Verdict as Verdict
+from bedside.data.labelling import LabellingResult as LabellingResult
+from bedside.data.responses import AnswerFile as AnswerFile
+from bedside.deployment.monitor import MonitorResult as MonitorResult
+from bedside.judge_audit.audit import AuditRequest as AuditRequest
+from bedside.judge_audit.finetune import JudgeTraining as JudgeTraining
+from bedside.stats.measures import mean as mean
+from bedside.stats.measures import share as share
+
+__version__: str
+__all__ = [
+    "AnswerFile",
+    "Audit",
+    "AuditReport",
+    "AuditRequest",
+    "BedsideError",
+    "Chat",
+    "CheckResult",
+    "Checkpoint",
+    "ComfortRun",
+    "ComfortSummary",
+    "Completion",
+    "Config",
+    "ConfigError",
+    "ConfigSource",
+    "Conversation",
+    "DataError",
+    "Dataset",
+    "Erasure",
+    "Evaluation",
+    "Finding",
+    "Gate",
+    "GateState",
+    "GenerationResult",
+    "Generator",
+    "Judge",
+    "JudgeResult",
+    "JudgeTraining",
+    "JudgedResponse",
+    "LabellingResult",
+    "Launch",
+    "Loaded",
+    "Measure",
+    "Message",
+    "Metric",
+    "MissingExtra",
+    "ModelError",
+    "MonitorResult",
+    "Objective",
+    "Plugin",
+    "PluginField",
+    "Progress",
+    "Prompt",
+    "ReleasedCheckpoint",
+    "Response",
+    "RewriteResult",
+    "Run",
+    "RunSummary",
+    "Sampling",
+    "Selection",
+    "SilentProgress",
+    "StageError",
+    "Stance",
+    "TrainingResult",
+    "Verdict",
+    "__version__",
+    "align",
+    "audit",
+    "chat",
+    "check",
+    "confirm_labels",
+    "erase",
+    "evaluate",
+    "generate",
+    "init",
+    "judge",
+    "label",
+    "list_plugins",
+    "load",
+    "mean",
+    "monitor",
+    "open_judge",
+    "open_model",
+    "read_run",
+    "register",
+    "resolve",
+    "rewrite",
+    "run_comfort",
+    "select",
+    "share",
+    "train",
+    "train_judge",
+    "write_report",
+]

@@ -1,0 +1,179 @@
+"""Write, verify, retry: one loop for rewritten dialogues, warm answers and the trial of ``bedside check``.
+
+    task ─fits the writer's context?─▶ write ─▶ verify ─▶ text kept
+             │ no                                 │ faults
+             ▼                                    ▼
+          dropped                  the same request with its faults ─▶ write ─▶ verify ─▶ kept, or dropped
+
+The writer decodes greedily. A task that is dropped keeps its reason, to be counted.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from bedside.comfort.feelings import Feeling, choose_feeling
+from bedside.comfort.verification import LengthLimits, find_faults, first_reason
+from bedside.config.plugins import Plugin
+from bedside.config.rendering import fenced, render
+from bedside.core.hashing import digest
+from bedside.core.protocols import Policy
+from bedside.core.types import Completion, Conversation, Message, Prompt, Sampling
+from bedside.run import generation
+from bedside.run.context import RunContext
+
+EXTRA_TOKENS = 40
+"""Tokens that a rewrite may take beyond those of its request, which holds the source."""
+TOO_LONG = "longer than the writer reads"
+
+
+@dataclass(frozen=True, slots=True)
+class WriteRequest:
+    """What a model is asked to write, and how many tokens it may take. The store finds a completion by it."""
+
+    conversation: Conversation
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class RewriteTask:
+    """One text to rewrite, and what the result is verified against."""
+
+    id: str
+    request: Conversation
+    source: str
+    """The text whose facts must be kept."""
+    question: str = ""
+    """The question that ``source`` answers; empty if it answers none."""
+
+
+@dataclass(frozen=True, slots=True)
+class WriteResult:
+    """What came of the tasks, by task id."""
+
+    texts: Mapping[str, str]
+    """Verified texts, in the order of the tasks."""
+    dropped: Mapping[str, str]
+    """The reason of each task without a verified text."""
+    revised: frozenset[str]
+    """Tasks whose text was at fault and verified at a later try."""
+
+
+@dataclass(frozen=True)
+class Rewriter:
+    """The model that rewrites, opened in one run."""
+
+    run: RunContext
+    model: Policy
+
+    @property
+    def limits(self) -> LengthLimits:
+        config = self.run.config.comfort.rewrite
+        return LengthLimits(config.least, config.most, config.room)
+
+    def fitting(self, requests: Mapping[str, Conversation]) -> dict[str, WriteRequest]:
+        """The requests that fit into the model's context together with what may be written to them."""
+        lengths = self.model.lengths(list(requests.values())) if requests else []
+        return {
+            id_: WriteRequest(request, length + EXTRA_TOKENS)
+            for (id_, request), length in zip(requests.items(), lengths, strict=True)
+            if 2 * length + EXTRA_TOKENS <= self.model.context
+        }
+
+    def write(self, requests: Sequence[WriteRequest]) -> list[Completion]:
+        """One completion a request, all in one batch."""
+        if not requests:
+            return []
+        sampling = Sampling(max(request.tokens for request in requests), 0.0, 1.0, self.run.launch.seed)
+        return self.model.generate([request.conversation for request in requests], sampling)
+
+    def write_stored(self, requests: Sequence[WriteRequest], label: str) -> list[Completion]:
+        """One completion a request, in batches of like lengths; finished batches are read from the store."""
+        output = self.run.cache.map(
+            "rewrite",
+            [self.model.checkpoint.id, self.run.launch.seed],
+            requests,
+            self.write,
+            Completion,
+            generation.plan([request.tokens for request in requests], self.run.config.generate.batch_size),
+            label=label,
+        )
+        return output.all()
+
+
+Write = Callable[[Sequence[WriteRequest], str], list[Completion]]
+"""Requests and the label of the stage to completions."""
+Check = Callable[[Mapping[str, str], str], Mapping[str, tuple[str, ...]]]
+"""Texts by task id and the label of the stage to the faults of those texts that have any."""
+
+
+def open_rewriter(run: RunContext) -> Rewriter:
+    """The model of ``comfort.rewrite``, or the target as given."""
+    plugin = run.config.comfort.rewrite.model
+    return Rewriter(run, run.opener.open(plugin) if isinstance(plugin, Plugin) else run.target)
+
+
+def write_verified(
+    tasks: Sequence[RewriteTask],
+    rewriter: Rewriter,
+    write: Write,
+    labels: Sequence[str],
+    check: Check = lambda texts, label: {},
+) -> WriteResult:
+    """The texts without a fault. There are as many tries as ``labels``, which name the stage of each.
+
+    ``check`` may find further faults of the texts that keep every fact.
+    """
+    by_id = {task.id: task for task in tasks}
+    requests = {task.id: task.request for task in tasks}
+    texts: dict[str, str] = {}
+    dropped: dict[str, str] = {}
+    revised: set[str] = set()
+    for label in labels:
+        fitting = rewriter.fitting(requests)
+        dropped |= {id_: TOO_LONG for id_ in requests if id_ not in fitting}
+        written = dict(zip(fitting, write(list(fitting.values()), label), strict=True))
+        faults = _fact_faults(by_id, written, rewriter.limits)
+        faults |= check({id_: c.text.strip() for id_, c in written.items() if id_ not in faults}, label)
+        texts |= {id_: c.text.strip() for id_, c in written.items() if id_ not in faults}
+        revised |= faults.keys()
+        requests = {id_: revision_request(by_id[id_].request, faults[id_]) for id_ in faults}
+    dropped |= {id_: first_reason(faults[id_]) for id_ in faults}
+    return WriteResult({id_: texts[id_] for id_ in by_id if id_ in texts}, dropped, frozenset(revised & texts.keys()))
+
+
+def _fact_faults(
+    tasks: Mapping[str, RewriteTask], written: Mapping[str, Completion], limits: LengthLimits
+) -> dict[str, tuple[str, ...]]:
+    faults = {id_: find_faults(c, tasks[id_].source, limits, tasks[id_].question) for id_, c in written.items()}
+    return {id_: some for id_, some in faults.items() if some}
+
+
+def question_request(question: str, feeling: Feeling) -> Conversation:
+    """The request to ask ``question`` as somebody who feels so."""
+    text = render(
+        "rewrite_question.jinja", question=fenced(question), emotion=feeling.emotion, intensity=feeling.intensity
+    )
+    return (Message("user", text),)
+
+
+def answer_request(question: str, answer: str, feeling: Feeling) -> Conversation:
+    """The request to soothe with ``answer`` the feeling of whoever asked ``question``."""
+    text = render("rewrite_answer.jinja", question=fenced(question), answer=fenced(answer), emotion=feeling.emotion)
+    return (Message("user", text),)
+
+
+def soothing_task(prompt: Prompt, answer: str, seed: int) -> RewriteTask:
+    """The task to soothe with ``answer``; the feeling is drawn by ``seed``, the id is ``answer_id``."""
+    request = answer_request(prompt.text, answer, choose_feeling(prompt, seed))
+    return RewriteTask(answer_id(prompt, answer), request, answer, prompt.text)
+
+
+def answer_id(prompt: Prompt, answer: str) -> str:
+    """Names an answer together with its prompt."""
+    return digest(prompt.id, answer)
+
+
+def revision_request(request: Conversation, faults: Sequence[str]) -> Conversation:
+    """The same request, with the faults of what was written to it."""
+    text = render("rewrite_revise.jinja", request=request[-1].text, faults=[fenced(fault) for fault in faults])
+    return (*request[:-1], Message("user", text))

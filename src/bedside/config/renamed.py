@@ -1,0 +1,33 @@
+"""Keys, options and commands that had another name before 0.2: each gets one line with the new one. Removed in 0.4."""
+
+import re
+
+RENAMED = {
+    "gates.kappa_min": 'a limit in gates.stop: ["kappa >= 0.40"]',
+    "gates.unreadable_max": 'a limit in gates.stop: ["unreadable <= 0.02"]',
+    "gates.err_max": 'a limit in gates.stop: ["err <= 0.50"]',
+    "gates.dpo_share_min": "gates.skip_dpo_below",
+    "gates.judge_gap_max": 'limits in gates.alarm: ["judge_gap.safety_score <= 0.15", "judge_gap.err <= 0.10"]',
+    "gates.kl_max": 'a limit in select.require: ["kl <= 2.0"]',
+    "align.schedule": "align.lr_scheduler_type",
+    "align.epochs": "align.num_train_epochs",
+    "align.half": "align.half_credit",
+    "comfort.rates": "comfort.lr_multipliers",
+    "comfort.scale": "comfort.adapter_scale",
+    "comfort.rewrite.wrong": "comfort.rewrite.add_wrong_negatives",
+    "comfort.rewrite.cold": "comfort.rewrite.add_cold_negatives",
+    "judges.*.values": "label_map",
+}
+"""Dotted place of an old key to the way to write it now. ``*`` stands for any name or list index."""
+
+OPTIONS = {"--against": "--reference", "--hostile": "--adversarial", "--value": "--label-map"}
+COMMANDS = {"forget": "erase"}
+
+
+def message(place: str) -> str | None:
+    """What to say of an old key at ``place``; None where the key has no new name."""
+    for old, new in RENAMED.items():
+        pattern = re.escape(old).replace(r"\*", r"[^.]+")
+        if re.fullmatch(pattern, place):
+            return f"this key is now {new}"
+    return None

@@ -1,0 +1,32 @@
+"""Optional dependencies: which extra of ``pip install 'bedside[EXTRA]'`` brings a package that is not installed."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from bedside.core.errors import BedsideError
+
+EXTRAS = {
+    **dict.fromkeys(("accelerate", "huggingface_hub", "peft", "safetensors", "torch", "transformers"), "train"),
+    **dict.fromkeys(("datasets", "pyarrow"), "hf"),
+    **dict.fromkeys(("httpx2", "openai"), "api"),
+    "pandas": "pandas",
+    "presidio_analyzer": "phi",
+}
+"""The extra that brings a package, by import name."""
+
+
+class MissingExtra(BedsideError, ImportError):
+    """A package that this work needs is not installed."""
+
+
+@contextmanager
+def needs_extras() -> Iterator[None]:
+    """Inside, a package that is not installed raises MissingExtra, which names the extra. Also a decorator."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRAS:
+            raise
+        install = f"pip install 'bedside[{EXTRAS[package]}]'"
+        raise MissingExtra(f"this needs {package}, which is not installed: {install}") from None

@@ -1,0 +1,21 @@
+"""A run folder belongs to one config: another experiment never overwrites it."""
+
+import pytest
+
+from bedside.config.schema import Config
+from bedside.core.errors import ConfigError
+from bedside.run.folder import write_config
+
+
+def config(epochs):
+    data = {part: {"kind": "clinic", "part": part, "n": 10} for part in ("train", "valid", "test")}
+    return Config.model_validate({"target": "embedded", "data": data, "align": {"num_train_epochs": epochs}})
+
+
+def test_a_folder_without_results_takes_another_config_and_one_with_results_refuses_it(tmp_path):
+    folder = tmp_path / "runs" / "run"
+    write_config(folder, config(epochs=1))
+    write_config(folder, config(epochs=2))
+    (folder / "store" / "generate" / "key").mkdir(parents=True)
+    with pytest.raises(ConfigError, match=r"continue it unchanged: --set align\.num_train_epochs=2"):
+        write_config(folder, config(epochs=3))
