@@ -101,7 +101,7 @@ class TrainableJudge(Protocol):
         """The question about it, once in each order of the labels."""
         ...
 
-    def why_not(self, response: Response) -> str:
+    def unaskable_reason(self, response: Response) -> str:
         """Why no question is asked about it; empty where one is."""
         ...
 
@@ -241,7 +241,7 @@ def _labelled_answers(
     for response, prompt, verdict in zip(responses, grouped, experts.judge(responses), strict=True):
         if verdict.stance is None:
             dropped[verdict.unreadable.split(":")[0]] += 1
-        elif base.why_not(response):
+        elif base.unaskable_reason(response):
             dropped["longer than the model reads"] += 1
         else:
             rows.append(LabelledAnswer(replace(response, prompt=prompt), verdict.stance))
