@@ -169,7 +169,7 @@ def test_a_comfort_judge_tuned_on_epitome(evidence, tmp_path):
         pytest.skip("no ../shared/data here")
     rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     train, test = epitome_parts(rows)
-    s = opened_run(tmp_path, "run=epitome", "align.epochs=1")
+    s = opened_run(tmp_path, "run=epitome", "align.num_train_epochs=1")
     asker = ComfortJudge(s.target, lines=tuple(EPITOME.items()))
     lessons = [Demonstration(Prompt(asker.ask(response(r), line)), LABELS[r[line]]) for r in train for line in EPITOME]
     step = TrainingStep.model_validate({"kind": "sft", "learning_rate": 1e-3})

@@ -108,7 +108,9 @@ def test_what_people_filled_in_is_never_written_over(tmp_path):
     pack.write_text(filled)
     flow.comfort(opened_run(tmp_path, "comfort.train=[{kind: sft, learning_rate: 1.0e-3}]"))
     assert pack.read_text() == filled, "the same answers: the same pack"
-    flow.comfort(opened_run(tmp_path, "comfort.train=[{kind: sft, learning_rate: 2.0e-3}]", "comfort.adapter_scale=0.5"))
+    flow.comfort(
+        opened_run(tmp_path, "comfort.train=[{kind: sft, learning_rate: 2.0e-3}]", "comfort.adapter_scale=0.5")
+    )
     assert (opened.folder / "ab-1" / "pack.jsonl").read_text() == filled, "others: the old one stands beside"
 
 
@@ -159,7 +161,9 @@ def test_comfort_where_both_are_right_counts_zeros():
 
 
 def test_rates_are_chosen_on_valid(tmp_path):
-    opened = opened_run(tmp_path, "comfort.lr_multipliers=[0.5, 1.0]", "comfort.train=[{kind: sft, learning_rate: 1.0e-3}]")
+    opened = opened_run(
+        tmp_path, "comfort.lr_multipliers=[0.5, 1.0]", "comfort.train=[{kind: sft, learning_rate: 1.0e-3}]"
+    )
     told = flow.comfort(opened)
     assert told.arms[1].learning_rate in (0.0005, 0.001)
     assert any(e["event"] == "start" and "valid" in str(e.get("what")) for e in opened.cache.events())
@@ -167,7 +171,9 @@ def test_rates_are_chosen_on_valid(tmp_path):
 
 def test_part_of_the_way_is_another_policy_of_the_same_training(tmp_path):
     sft = "comfort.train=[{kind: sft, learning_rate: 1.0e-3}]"
-    whole, part = (flow.comfort(opened_run(tmp_path, sft, f"comfort.adapter_scale={scale}")).arms[1] for scale in (1.0, 0.5))
+    whole, part = (
+        flow.comfort(opened_run(tmp_path, sft, f"comfort.adapter_scale={scale}")).arms[1] for scale in (1.0, 0.5)
+    )
     opened = opened_run(tmp_path, sft)
     trainings = [e["what"] for e in opened.cache.events() if e["event"] == "start" and e["stage"] == "train"]
     assert trainings == [*trainings[:2], "sft at 0.001"], "the second run trains nothing anew"
@@ -190,8 +196,9 @@ def test_the_shared_sft_has_a_learning_rate_of_its_own_or_that_of_the_compared_o
             seen.append((step.learning_rate, start))
             return start + 1
 
-        session = SimpleNamespace(config=SimpleNamespace(comfort=told), target=target, trained=trained)
-        return flow._shared_start(SimpleNamespace(run=session), SimpleNamespace(demonstrations=[])), seen
+        stages = SimpleNamespace(trained=trained)
+        run = SimpleNamespace(config=SimpleNamespace(comfort=told), target=target, stages=stages)
+        return flow._shared_start(SimpleNamespace(run=run), SimpleNamespace(demonstrations=[])), seen
 
     sft = {"kind": "sft", "learning_rate": 5e-4}
     assert begun(ComfortConfig(start="base", train=[sft])) == (0, [])
