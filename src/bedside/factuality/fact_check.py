@@ -153,7 +153,7 @@ def _added(one: ParsedText, other: ParsedText, context: ParsedText) -> Iterator[
     known = one.stems | context.stems
     sentences = [frozenset(t.stem for t in sentence if t.content) for sentence in one.sentences]
     allowed = {f.value for f in (*one.facts, *context.facts) if f.kind in extraction.QUANTITIES}
-    twins = _twins(one, other)
+    paired = _paired_sentences(one, other)
     aligned = [_retells(sentence, sentences) for sentence in other.sentences]
     for fact in other.facts:
         if fact.kind in extraction.QUANTITIES:
@@ -168,7 +168,7 @@ def _added(one: ParsedText, other: ParsedText, context: ParsedText) -> Iterator[
         here = [f for f in other.facts if f.kind == kind]
         _, stated = _matched(by_kind[kind], here)
         unstated = [f for f in here if id(f) not in stated]
-        for fact in (f for f in unstated if f.sentence in twins or _is_about(f, sentences)):
+        for fact in (f for f in unstated if f.sentence in paired or _is_about(f, sentences)):
             yield Difference("added", kind, fact.excerpt, fact.value)
 
 
@@ -188,7 +188,7 @@ def _retells(sentence: Sequence[FactToken], sentences: Sequence[frozenset[str]])
     return len(words) >= 2 and any(len(words & s) / len(words) >= NEAR for s in sentences)
 
 
-def _twins(one: ParsedText, other: ParsedText) -> set[int]:
+def _paired_sentences(one: ParsedText, other: ParsedText) -> set[int]:
     """Indices of the sentences of the rewrite that are versions of a source sentence; numbers count as words."""
     source = [_words(sentence) for sentence in one.sentences]
     rewrite = [_words(sentence) for sentence in other.sentences]
