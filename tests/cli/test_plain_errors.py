@@ -314,7 +314,7 @@ def test_an_adapter_that_fits_nowhere_is_told_before_training(tmp_path):
 
     opened = open_run(small(tmp_path), SilentProgress())
     with pytest.raises(ModelError, match="align.lora does not fit the target: Target modules"):
-        LoraHost(opened.target.module(), "embedded").training(None, {"r": 2, "target_modules": ["foo"]}, 0)
+        LoraHost(opened.target.module(), "embedded").trainable(None, {"r": 2, "target_modules": ["foo"]}, 0)
     with pytest.raises(ModelError, match=r"no adapter_config\.json"):
         digest_adapter(tmp_path)
 
