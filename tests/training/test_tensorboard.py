@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import sys
 
 import pytest
 from rich.console import Console
@@ -49,6 +50,8 @@ def test_a_package_that_is_not_installed_is_said_before_anything_is_trained(tiny
 def test_a_tracker_that_stops_in_the_middle_is_named_and_no_traceback_is_shown(tmp_path, monkeypatch, capsys):
     (tmp_path / "trackio.py").write_text("def init():\n    raise RuntimeError('No key here.\\nMore of it.')\n")
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(sys.modules, "trackio", None)  # so that what is imported here is forgotten with the test
+    del sys.modules["trackio"]
     with pytest.raises(SystemExit) as ended, environment.clean_exit(Console(stderr=True, width=300)):
         importlib.import_module("trackio").init()
     assert ended.value.code == 1
