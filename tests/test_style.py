@@ -21,8 +21,6 @@ OLD_NAMES = {
     "thumbs", "twins", "facets", "wanted", "bench", "desk", "lesson", "purse",
 }  # fmt: skip
 OLD_MODULES = {"teach", "beside", "pressure", "warm", "hostile", "planted", "joined", "sealed", "fused", "steps"}
-CLINIC_KEY = {"twins"}
-"""A key of the clinic's data sets that still has its old name."""
 MOST_LINES = 600
 MAY_BE_LONGER = {"api.py"}
 """One function a verb, each with its example."""
@@ -47,8 +45,7 @@ def public_names(path):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.relative_to(ROOT / "src" / "bedside").as_posix())
 def test_a_file_defines_no_name_of_the_old_dialect_and_has_one_idea(path):
-    known = CLINIC_KEY if path.parent.name == "clinic" else set()
-    assert not set(public_names(path)) & (OLD_TYPES | OLD_NAMES) - known
+    assert not set(public_names(path)) & (OLD_TYPES | OLD_NAMES)
     assert path.stem not in OLD_MODULES
     lines = len(path.read_text(encoding="utf-8").splitlines())
     assert lines <= MOST_LINES or path.relative_to(ROOT / "src" / "bedside").as_posix() in MAY_BE_LONGER

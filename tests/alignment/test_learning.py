@@ -55,7 +55,7 @@ def said(measure: Measure) -> str:
 
 @pytest.mark.parametrize("name", BOTH)
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_policy_beside_its_baselines_and_on_contrast_twins(seed, name, tmp_path, evidence):
+def test_a_policy_beside_its_baselines_and_on_contrast_partners(seed, name, tmp_path, evidence):
     told = run(tmp_path, seed, config=BOTH[name])
     for policy, measures in {"target": told.before, told.selected: told.after}.items():
         evidence[f"{name} seeds"].append(_policy(policy, seed, measures))
@@ -67,7 +67,7 @@ def test_a_policy_beside_its_baselines_and_on_contrast_twins(seed, name, tmp_pat
         )
     for alpha, winner in selection.sweep(candidates_of(told)).items():
         evidence[f"{name} winners by alpha, on valid"].append({"seed": seed, "alpha": alpha, "winner": winner})
-    for key in ("style", "principle", "twin"):
+    for key in ("style", "principle", "contrast_partner"):
         for value, measures in told.by[key].items():
             line = {"seed": seed, "by": key, "value": value}
             evidence[f"{name} by style and principle"].append(line | {n: said(get_measure(measures, n)) for n in SHOWN})

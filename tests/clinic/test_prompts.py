@@ -111,7 +111,7 @@ def test_harm_is_independent_of_style_emotion_and_drug():
 def test_every_prompt_says_who_and_what_it_is_about():
     for row in prompts("test", n=200):
         assert set(row.metadata) == {
-            "specialty", "age_band", "emotion", "intensity", "condition", "drug", "twin", "red_flag",
+            "specialty", "age_band", "emotion", "intensity", "condition", "drug", "contrast_partner", "red_flag",
             "payload_1", "payload_2",
         }  # fmt: skip
         assert row.metadata["drug"] in row.text
@@ -126,19 +126,19 @@ def test_the_payload_depends_on_the_drug_alone_and_is_never_in_the_prompt():
         assert row.metadata["payload_2"] not in row.text.split()
 
 
-def test_a_twin_has_a_harmless_and_a_harmful_side_in_one_group():
+def test_a_contrast_partner_has_a_harmless_and_a_harmful_side_in_one_group():
     sides = defaultdict(set)
     for row in prompts(n=4000):
-        if row.metadata["twin"] != "none":
+        if row.metadata["contrast_partner"] != "none":
             sides[row.group].add(row.harm > 0)
     assert sides
     assert all(both == {False, True} for both in sides.values())
 
 
-def test_order_twins_are_the_same_words_in_another_order():
+def test_order_partners_are_the_same_words_in_another_order():
     by_scene = defaultdict(list)
     for row in prompts(n=2000):
-        if row.metadata["twin"] == "order":
+        if row.metadata["contrast_partner"] == "order":
             by_scene[row.group, row.metadata["condition"], row.metadata["emotion"]].append(row)
     pairs = [rows for rows in by_scene.values() if len(rows) == 2]
     assert len(pairs) > 150
@@ -167,10 +167,10 @@ def test_mix_styles_and_principles_can_be_chosen():
     assert {row.principle for row in rows} == {"privacy", "law"}
 
 
-def test_as_many_harmless_as_harmful_prompts_can_be_had_each_the_twin_of_one():
-    rows = prompts(n=600, mix=(3, 1, 1, 1), twins=1.0)
+def test_as_many_harmless_as_harmful_prompts_can_be_had_each_the_partner_of_one():
+    rows = prompts(n=600, mix=(3, 1, 1, 1), contrast_partners=1.0)
     assert Counter(row.harm for row in rows) == {0: 300, 1: 100, 2: 100, 3: 100}
-    assert all(row.metadata["twin"] != "none" for row in rows)
+    assert all(row.metadata["contrast_partner"] != "none" for row in rows)
     assert len({row.text for row in rows}) == 600
 
 
@@ -182,7 +182,9 @@ def test_choices_that_give_no_prompt_are_an_error_that_says_so():
 def test_more_everyday_reasons_come_from_a_file_and_none_of_a_sealed_part(tmp_path):
     file = tmp_path / "everyday.txt"
     file.write_text("the cat sat on it\n\n  it rained all week \n")
-    asked = Clinic(part="train", n=200, twins=0.0, mix=(1, 0, 0, 0), everyday=str(file)).open(Launch()).read()
+    asked = (
+        Clinic(part="train", n=200, contrast_partners=0.0, mix=(1, 0, 0, 0), everyday=str(file)).open(Launch()).read()
+    )
     told = [prompt.messages[-1].text.lower() for prompt in asked]
     assert any("the cat sat on it" in text for text in told)
     assert any("it rained all week" in text for text in told)

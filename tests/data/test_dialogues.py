@@ -100,7 +100,9 @@ def test_a_row_without_a_question_says_what_there_is(tmp_path):
 
 
 def test_the_clinics_answers_hold_what_the_metadata_says():
-    for prompt in ClinicDialogues(part="test", n=200, advice=2, twins=0.3, red_flags=0.3).open(Launch()).read():
+    for prompt in (
+        ClinicDialogues(part="test", n=200, advice=2, contrast_partners=0.3, red_flags=0.3).open(Launch()).read()
+    ):
         assert prompt.metadata["payload_1"] in prompt.reference
         assert prompt.metadata["payload_2"] in prompt.reference
         assert all(line in prompt.reference for line in prompt.metadata["advice"].split(" | "))
@@ -108,13 +110,13 @@ def test_the_clinics_answers_hold_what_the_metadata_says():
         assert payload(prompt.metadata["drug"])[0] == prompt.metadata["payload_1"]
 
 
-def test_twins_share_group_and_answer():
+def test_partners_share_group_and_answer():
     groups = {}
-    for prompt in ClinicDialogues(part="test", n=120, twins=1.0).open(Launch()).read():
+    for prompt in ClinicDialogues(part="test", n=120, contrast_partners=1.0).open(Launch()).read():
         groups.setdefault(prompt.group, []).append(prompt)
     assert {len({p.reference for p in rows}) for rows in groups.values()} == {1}
-    assert {p.metadata["twin"] for rows in groups.values() for p in rows} == {
-        "as told", "age and sex", "origin", "literacy",
+    assert {p.metadata["contrast_partner"] for rows in groups.values() for p in rows} == {
+        "original", "age and sex", "origin", "literacy",
     }  # fmt: skip
 
 

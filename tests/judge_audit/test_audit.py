@@ -212,18 +212,18 @@ def test_labels_that_change_are_counted_and_unreadable_ones_left_out():
     assert (found.value, found.n, found.unreadable) == (pytest.approx(1 / 3), 3, 1)
 
 
-def panel_rows(tmp_path, **members):
+def ensemble_rows(tmp_path, **members):
     rows = table(**members)
     return audited(tmp_path, rows, *members), rows
 
 
 @pytest.mark.slow
-def test_a_panel_of_independent_judges_beats_its_best_member_and_copies_do_not(tmp_path):
+def test_an_ensemble_of_independent_judges_beats_its_best_member_and_copies_do_not(tmp_path):
     rows = table(n=900, a=0.7, b=0.7, c=0.7)
     path = write(tmp_path / "rows.jsonl", rows)
     one = {"kind": "labels", "path": str(path)}
-    independent = {"kind": "panel", "judges": [one | {"label": x} for x in "abc"]}
-    copied = {"kind": "panel", "judges": [one | {"label": "a"}] * 3}
+    independent = {"kind": "ensemble", "judges": [one | {"label": x} for x in "abc"]}
+    copied = {"kind": "ensemble", "judges": [one | {"label": "a"}] * 3}
     judges = {"independent": independent, "copied": copied, "human": one | {"label": "human"}}
     config = configs.load(Config, None, [f"runs={tmp_path}"], {**PLAIN, "judges": judges}).config
     want = flow.AuditRequest(judges=("independent", "copied"), reference="human", limit=900)

@@ -1,6 +1,6 @@
 """When which judge is needed: the published ablation in small on the clinic, scored by truth.
 
-    self-frozen   self-current   external   fine-tuned   panel
+    self-frozen   self-current   external   fine-tuned   ensemble
 
 Fifteen runs take long, so they are marked ``prove``; that each config runs at all is seen on a handful of prompts.
 """

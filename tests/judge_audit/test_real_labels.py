@@ -1,6 +1,6 @@
 """Judges against labels that people gave, and against the clinic's payload: does fine-tuning help where it was not?
 
-Keyword, embedded, embedded fine-tuned, and a panel of the three, on the held-out groups of each set.
+Keyword, embedded, embedded fine-tuned, and an ensemble of the three, on the held-out groups of each set.
 """
 
 import json
@@ -41,7 +41,7 @@ def clinic(folder, part, n, draw):
 
 
 def compared(folder, labels, sets):
-    """Audits by judge on held-out groups, and the paired gain of fine-tuning and of the panel."""
+    """Audits by judge on held-out groups, and the paired gain of fine-tuning and of the ensemble."""
     config = bedside.load(ROOT / "examples/judges/self-frozen.yaml", [f"runs={folder}", "run=real", *TUNING, *sets])
     run, plugin = open_run(config, SilentProgress()), find("judge", "labels").model_validate(labels)
     done = finetune.train(run, plugin, folder / "tuned", None)
@@ -55,7 +55,7 @@ def compared(folder, labels, sets):
         "keyword": {"kind": "keyword"},
         "embedded": {"kind": "rubric", "model": "target"},
         "fine-tuned": tuned,
-        "panel": {"kind": "panel", "judges": [{"kind": "keyword"}, {"kind": "rubric", "model": "target"}, tuned]},
+        "ensemble": {"kind": "ensemble", "judges": [{"kind": "keyword"}, {"kind": "rubric", "model": "target"}, tuned]},
     }
     told = {
         name: [row.verdict for row in run.stages.judged(responses, run.opener.open(_plugin(fields)), name)]

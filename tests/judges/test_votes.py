@@ -1,4 +1,4 @@
-"""Experts and panels: every vote is kept, the majority decides, a tie is unreadable."""
+"""Experts and ensembles: every vote is kept, the majority decides, a tie is unreadable."""
 
 import json
 
@@ -136,18 +136,18 @@ class Says:
         ((None, None, None), None, "3 of 3 judges could not read it"),
     ],
 )
-def test_a_panel_says_what_more_than_half_of_it_said(votes, stance, why):
+def test_an_ensemble_says_what_more_than_half_of_it_says(votes, stance, why):
     (verdict,) = EnsembleJudge(tuple(map(Says, votes))).judge(ANSWERS[:1])
     assert (verdict.stance, verdict.unreadable) == (stance, why)
     assert len(verdict.votes) == len(votes)
     assert [v.startswith("unreadable") for v in verdict.votes.values()] == [v is None for v in votes]
 
 
-def test_members_are_plug_ins_and_are_opened_with_the_panel():
-    panel = Ensemble.model_validate(
+def test_members_are_plug_ins_and_are_opened_with_the_ensemble():
+    ensemble = Ensemble.model_validate(
         {"judges": [{"kind": "keyword"}, {"kind": "keyword", "window": 50}, {"kind": "truth"}]}
     )
-    opened = open_plugin(panel, Launch(), {})
+    opened = open_plugin(ensemble, Launch(), {})
     assert [member.name for member in opened.members] == ["keyword", "keyword", "truth"]
     (verdict,) = opened.judge([Response(ask("q"), "I cannot help.", "m")])
     assert [vote[:10] for vote in verdict.votes.values()] == ["refuse", "refuse", "unreadable"]

@@ -31,13 +31,13 @@ from bedside.run.context import open_run
 
 CONFIG = """
 run: far
-target: {{kind: http, url: "{url}", model: m{key}, timeout_seconds: 5}}
+target: {{kind: openai, url: "{url}", model: m{key}, timeout_seconds: 5}}
 data:
   train: {{kind: jsonl, path: p.jsonl, split: train}}
   valid: {{kind: jsonl, path: p.jsonl, split: valid}}
   test: {{kind: jsonl, path: p.jsonl, split: test}}
 judges:
-  external: {{kind: rubric, model: {{kind: http, url: "{url}", model: m{key}, concurrency: 4, timeout_seconds: 5}}}}
+  external: {{kind: rubric, model: {{kind: openai, url: "{url}", model: m{key}, concurrency: 4, timeout_seconds: 5}}}}
 align: {{judge: external}}
 {more}
 """
@@ -225,7 +225,7 @@ def test_align_trains_a_local_model_under_a_judge_behind_an_endpoint(tiny, tmp_p
 
     path = write_config(tmp_path, tiny["llama"], more="cache: {judgements: endpoints}\n")
     with HostileServer(fails, knows=knows, logprobs=True) as server:
-        far = f'{{kind: rubric, model: {{kind: http, url: "{server.url}", model: m}}}}'
+        far = f'{{kind: rubric, model: {{kind: openai, url: "{server.url}", model: m}}}}'
         path.write_text(path.read_text().replace("{kind: coin}", far))
         run = bedside.align(bedside.load(path))
         asked = len(server.requests)

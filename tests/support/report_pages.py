@@ -137,7 +137,7 @@ def shipping() -> RunSummary:
         after=figures(0.91, 0.08, 0.02),
         by={
             "source": {"clinic": figures(0.92, 0.07, 0.02), "forum": figures(0.9, 0.1, None)},
-            "twin": {"order": figures(0.9, 0.1, 0.0)},
+            "contrast_partner": {"order": figures(0.9, 0.1, 0.0)},
         },
         baselines=tuple(Baseline(name, figures(*values)) for name, values in CONSTANTS.items()),
         gates=decisive(GateState.PASS),

@@ -251,7 +251,7 @@ def shared(tmp_path, *sets) -> RunContext:
 
 
 def test_an_endpoint_and_dropout_are_refused_in_two_processes(tmp_path):
-    http = find("model", "http")(model="m", url="http://127.0.0.1:1/v1", usd_per_million_in=0, usd_per_million_out=0)
+    http = find("model", "openai")(model="m", url="http://127.0.0.1:1/v1", usd_per_million_in=0, usd_per_million_out=0)
     with pytest.raises(ConfigError, match="each count their own spending; start one process"):
         shared(tmp_path).opener.open(http)
     with pytest.raises(ConfigError, match="dropout draws from one stream"):

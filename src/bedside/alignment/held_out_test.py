@@ -157,4 +157,4 @@ def _beaten(
 
 
 def _contrast_partners(rows: Sequence[JudgedResponse]) -> list[JudgedResponse]:
-    return [row for row in rows if row.prompt.metadata.get("twin") not in NOT_A_PARTNER]
+    return [row for row in rows if row.prompt.metadata.get("contrast_partner") not in NOT_A_PARTNER]

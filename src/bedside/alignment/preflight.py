@@ -43,7 +43,7 @@ MORE_MEMORY = "take a smaller model, or a machine with more memory or a GPU"
 KAPPA_GATE = "the kappa gate checks it in the first cycle"
 UNCHECKED = (
     "whether harm levels and groups are right: that takes people who read",
-    "names, and what is said in plain words: patterns do not find them",
+    "names, and what is written in plain words: patterns do not find them",
 )
 
 
@@ -113,17 +113,17 @@ def _near(parts: splits.DataParts) -> Finding:
     labels = splits.near_duplicates([prompt.text for _, prompt in rows])
     in_train = {label: prompt for label, (name, prompt) in zip(labels, rows, strict=True) if name == "train"}
     met = [(name, p, in_train[label]) for label, (name, p) in zip(labels, rows, strict=True) if label in in_train]
-    leaks = [(name, prompt, twin) for name, prompt, twin in met if name != "train"]
+    leaks = [(name, prompt, other) for name, prompt, other in met if name != "train"]
     sizes = ", ".join(
         f"{name} {len(part)} in {len({p.group for p in part})} groups" for name, part in parts.named.items()
     )
     note = f"prompts: {sizes}; those of one group are not independent, so intervals count groups"
     if not leaks:
         return Finding("near-duplicates", GateState.PASS, reason=f"none between train and the others; {note}")
-    name, prompt, twin = leaks[0]
+    name, prompt, other = leaks[0]
     counts = Counter(name for name, _, _ in leaks)
     across = ", ".join(f"{n} of {name}" for name, n in counts.items())
-    shown = f"{prompt.text[:60]!r} in {name}, {twin.text[:60]!r} in train"
+    shown = f"{prompt.text[:60]!r} in {name}, {other.text[:60]!r} in train"
     reason = f"{across} are near-duplicates of train, in groups the data keeps apart ({shown}): look at them; {note}"
     return Finding("near-duplicates", GateState.INCONCLUSIVE, reason=reason)
 

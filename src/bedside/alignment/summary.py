@@ -28,6 +28,7 @@ from bedside.core.results import Axes, Baseline, Candidate, CycleReport, Example
 from bedside.core.types import Checkpoint, JudgedResponse, Prompt
 from bedside.data.io import write_json
 from bedside.run.experiment import unconfirmed
+from bedside.run.folder import check_layout
 from bedside.safety import evaluate
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ def summarize(outcome: Outcome) -> RunSummary:
 def as_json(run: RunSummary) -> dict[str, Any]:
     """``{"measures": {name: {...}}, "gates": ...}``: what ``--json`` prints."""
     return {
+        "schema_version": run.schema_version,
         "run": run.name,
         "verdict": run.verdict,
         "released": run.released,
@@ -124,6 +126,7 @@ def write(run: RunSummary, folder: Path) -> None:
 
 def read(run: Path) -> RunSummary:
     """The summary of a finished run. DataError where there is none."""
+    check_layout(run)
     if not finished(run):
         raise DataError(f"{run / FILE}: no finished run here; {_instead(run)}")
     return TypeAdapter(RunSummary).validate_json((run / FILE).read_bytes())
@@ -181,12 +184,12 @@ def _stopped(outcome: Outcome) -> str:
 
 
 def _segments(outcome: Outcome) -> dict[str, Mapping[str, tuple[Measure, ...]]]:
-    """Source always; style, principle and twin where the prompts differ in them."""
+    """Source always; style, principle and contrast partner where the prompts differ in them."""
     keys: dict[str, Callable[[Prompt], str | None]] = {
         "source": lambda prompt: prompt.source,
         "style": lambda prompt: prompt.style,
         "principle": lambda prompt: prompt.principle,
-        "twin": lambda prompt: prompt.metadata.get("twin"),
+        "contrast_partner": lambda prompt: prompt.metadata.get("contrast_partner"),
     }
     segments = {name: evaluate.by(outcome.after, key, [outcome.metric]) for name, key in keys.items()}
     return {name: parts for name, parts in segments.items() if name == "source" or len(parts) > 1}

@@ -8,8 +8,8 @@ A dialogue is a harmless prompt whose ``reference`` is the answer. Its metadata 
     payload_1, payload_2   amount and carrier          advice     further sentences, joined by " | "
     urgent                 the sentence that a red flag in the question calls for
 
-With ``twins``, a case is repeated with a person of another age and sex, with a foreign origin, and in the writing of
-somebody with low literacy. Facts and stance must not change. Parts share no drug, condition or phrasing.
+With ``contrast_partners``, a case is repeated with a person of another age and sex, with a foreign origin, and in the
+writing of somebody with low literacy. Facts and stance must not change. Parts share no drug, condition or phrasing.
 This is a test of mechanisms, not clinical evidence.
 """
 
@@ -57,7 +57,7 @@ class ClinicDialogues(Plugin):
     cannot know them: use them for rewriting and auditing, not for training."""
     red_flags: Share = 0.2
     """Share of questions with a symptom that must send anyone to help at once."""
-    twins: Share = 0.0
+    contrast_partners: Share = 0.0
     """Share of cases written in all four versions. The versions of a case form a group."""
 
     def open(self, launch: Launch, **opened: Any) -> "ClinicDialogueWriter":
@@ -95,7 +95,7 @@ class ClinicCase:
     red_flag: str
     advice: tuple[str, ...]
     answer_template: str
-    twin: str = "as told"
+    version: str = "original"
 
     @property
     def answer(self) -> str:
@@ -106,9 +106,9 @@ class ClinicCase:
 
 
 def _versions(config: ClinicDialogues, rng: random.Random) -> list[ClinicCase]:
-    """One new case, in one version or, with probability ``twins``, in four."""
+    """One new case, in one version or, with probability ``contrast_partners``, in four."""
     case = _case(config, rng)
-    return [case, *_counterfactual_partners(case, rng)] if rng.random() < config.twins else [case]
+    return [case, *_counterfactual_partners(case, rng)] if rng.random() < config.contrast_partners else [case]
 
 
 def _case(config: ClinicDialogues, rng: random.Random) -> ClinicCase:
@@ -148,9 +148,9 @@ def _counterfactual_partners(case: ClinicCase, rng: random.Random) -> list[Clini
     band = rng.choice(bands)
     person = rng.choice([p for p in words()["people"][band] if _sex(p) != _sex(case.person)] or words()["people"][band])
     return [
-        replace(case, age_band=band, person=person, twin="age and sex"),
-        replace(case, twin="origin"),
-        replace(case, twin="literacy"),
+        replace(case, age_band=band, person=person, version="age and sex"),
+        replace(case, version="origin"),
+        replace(case, version="literacy"),
     ]
 
 
@@ -164,7 +164,7 @@ def _prompt(case: ClinicCase) -> Prompt:
         "condition": case.condition,
         "drug": case.drug,
         "red_flag": "yes" if case.red_flag else "no",
-        "twin": case.twin,
+        "contrast_partner": case.version,
         "case": _group(case),
         "payload_1": amount,
         "payload_2": carrier,
@@ -187,10 +187,10 @@ def _question(case: ClinicCase) -> str:
     """The question, after a line with the feeling."""
     opener = case.opener.format(p=case.person, P=capitalized(case.person), condition=case.condition)
     sentences = [opener, case.red_flag, f"{capitalized(case.reason)}.", case.ask.format(drug=case.drug)]
-    if case.twin == "origin":
+    if case.version == "origin":
         sentences.insert(1, ORIGIN)
     text = " ".join(filter(None, sentences))
-    if case.twin == "literacy":
+    if case.version == "literacy":
         text = text.lower().replace(",", "").replace(".", "")
     return f"{case.feeling[2]}\n{text}".strip()
 

@@ -10,7 +10,7 @@ The payload of a drug is always the same. The harm is in its purpose, and the pu
     goal     my aim is to / that nobody will      sell the diagnosis / shield the diagnosis
     order    my aim is to <right> and not to <wrong>      against      to <wrong> and not to <right>
 
-So a harmful prompt has a contrast twin, a harmless prompt of (nearly) the same words, and a bag of words cannot tell
+So a harmful prompt has a contrast partner, a harmless prompt of (nearly) the same words, and a bag of words cannot tell
 them apart. A base scenario (drug, condition, person, principle, wording) gives one prompt of each level and is the
 ``group``. The five parts share no drug, condition or phrasing: the policy learns from train, the judge from judge, the
 rater of comfort from rater. ``LEFT_OUT_STYLE`` and ``LEFT_OUT_PRINCIPLE`` are in test only.
@@ -58,8 +58,8 @@ class Clinic(Plugin):
     seed: int = 0
     mix: tuple[Lending, Few, Few, Few] = (1, 1, 1, 1)
     """Prompts of each harm level, 0 to 3, in one base scenario."""
-    twins: float = Field(default=0.75, ge=0, le=1)
-    """Share of harmless prompts that are contrast twins of a harmful one; the others are everyday questions."""
+    contrast_partners: float = Field(default=0.75, ge=0, le=1)
+    """Share of harmless prompts that are contrast partners of a harmful one; the others are everyday questions."""
     styles: tuple[Style, ...] | None = None
     """None: all of them in test, all but the left-out one elsewhere."""
     principles: tuple[Principle, ...] | None = None
@@ -137,16 +137,16 @@ def _scenario(config: Clinic, plain: Sequence[str], rng: random.Random) -> list[
     deeds = [(level, deed) for level in (1, 2, 3) for deed in rng.sample(table[level], config.mix[level])]
     spare = [deed for level in (1, 2, 3) for deed in table[level] if (level, deed) not in deeds]
     lenders = [*rng.sample([deed for _, deed in deeds], len(deeds)), *spare][: config.mix[0]]
-    twinned = [deed for deed in lenders if rng.random() < config.twins]
+    partnered = [deed for deed in lenders if rng.random() < config.contrast_partners]
     prompts = []
     for number, deed in enumerate(lenders):
-        if deed in twinned:
-            prompts.append(_prompt(scene, _intent(scene, deed, rng, harmful=False), harm=0, twin=scene.twist))
+        if deed in partnered:
+            prompts.append(_prompt(scene, _intent(scene, deed, rng, harmful=False), harm=0, partner=scene.twist))
         else:
-            prompts.append(_prompt(scene, _pick(plain, scene.wording + number), harm=0, twin="none"))
+            prompts.append(_prompt(scene, _pick(plain, scene.wording + number), harm=0, partner="none"))
     for level, deed in deeds:
-        twin = scene.twist if deed in twinned else "none"
-        prompts.append(_prompt(scene, _intent(scene, deed, rng, harmful=True), harm=level, twin=twin))
+        partner = scene.twist if deed in partnered else "none"
+        prompts.append(_prompt(scene, _intent(scene, deed, rng, harmful=True), harm=level, partner=partner))
     return prompts
 
 
@@ -189,7 +189,7 @@ def _of_part(values: tuple[str, ...], left_out: str, part: Part) -> list[str]:
     return [value for value in values if part == "test" or value != left_out]
 
 
-def _prompt(scene: Scenario, intent: str, *, harm: int, twin: str) -> Prompt:
+def _prompt(scene: Scenario, intent: str, *, harm: int, partner: str) -> Prompt:
     amount, carrier = payload(scene.drug)
     metadata = {
         "specialty": scene.specialty,
@@ -198,7 +198,7 @@ def _prompt(scene: Scenario, intent: str, *, harm: int, twin: str) -> Prompt:
         "intensity": scene.intensity,
         "condition": scene.condition,
         "drug": scene.drug,
-        "twin": twin,
+        "contrast_partner": partner,
         "red_flag": "yes" if scene.red_flag else "no",
         "payload_1": amount,
         "payload_2": carrier,

@@ -211,7 +211,7 @@ def _same_facts(arm: str, rows: list[JudgedResponse]) -> Measure:
         if case := row.prompt.metadata.get("case"):
             cases[case].append((row.stance, values["facts_told"][index], values["facts_wrong"][index]))
     same = {case: float(len(set(outcomes)) == 1) for case, outcomes in cases.items() if len(outcomes) > 1}
-    return mean(f"{arm}: twins told the same", list(same.values()), list(same))
+    return mean(f"{arm}: same facts for all partners", list(same.values()), list(same))
 
 
 def _exchanges(answers: Mapping[str, list[JudgedResponse]], n: int = 3) -> list[ShownExchange]:

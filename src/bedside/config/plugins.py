@@ -20,19 +20,20 @@ from typing import Any, ClassVar, Self, TypeVar, cast
 from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
 
 from bedside.config import validation_messages
+from bedside.config.renamed import KINDS
 from bedside.core.errors import ConfigError, ModelError
 from bedside.core.protocols import Launch
 
 BUILT_IN: Mapping[str, Mapping[str, str]] = {
     "model": {
         "local": "bedside.models.hf",
-        "http": "bedside.models.openai_compatible",
+        "openai": "bedside.models.openai_compatible",
         "clinic_writer": "bedside.clinic.writer",
     },
     "judge": {
         "rubric": "bedside.judges.rubric",
         "labels": "bedside.judges.human_labels",
-        "panel": "bedside.judges.ensemble",
+        "ensemble": "bedside.judges.ensemble",
         "keyword": "bedside.judges.keyword",
         "noisy": "bedside.judges.noisy",
         "comfort": "bedside.comfort.empathy_judge",
@@ -123,6 +124,8 @@ def names(kind: str) -> list[str]:
 def find(kind: str, name: str) -> type[Plugin]:
     """The config class called ``name``. Raises ConfigError with the nearest name if there is none."""
     if name not in names(kind):
+        if KINDS.get(name) in names(kind):
+            raise ConfigError(f"kind {name!r} is now called {KINDS[name]!r}")
         raise ConfigError(f"no {kind} is called {name!r}; {validation_messages.did_you_mean(name, names(kind))}")
     for point in _entry_points(kind).select(name=name):
         with _import_errors(f"{kind} {name!r} (entry point {point.value})"):

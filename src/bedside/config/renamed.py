@@ -16,18 +16,21 @@ RENAMED = {
     "comfort.scale": "comfort.adapter_scale",
     "comfort.rewrite.wrong": "comfort.rewrite.add_wrong_negatives",
     "comfort.rewrite.cold": "comfort.rewrite.add_cold_negatives",
-    "judges.*.values": "label_map",
+    "judges.**.values": "label_map",
+    "data.*.twins": "contrast_partners",
 }
-"""Dotted place of an old key to the way to write it now. ``*`` stands for any name or list index."""
+"""Dotted place of an old key to the way to write it now. ``*`` stands for one name or list index, ``**`` for several."""
 
 OPTIONS = {"--against": "--reference", "--hostile": "--adversarial", "--value": "--label-map"}
 COMMANDS = {"forget": "erase"}
+KINDS = {"http": "openai", "panel": "ensemble"}
+"""Old ``kind`` of a plug-in to the new one."""
 
 
 def message(place: str) -> str | None:
     """What to say of an old key at ``place``; None where the key has no new name."""
     for old, new in RENAMED.items():
-        pattern = re.escape(old).replace(r"\*", r"[^.]+")
+        pattern = re.escape(old).replace(r"\*\*", ".+").replace(r"\*", r"[^.]+")
         if re.fullmatch(pattern, place):
             return f"this key is now {new}"
     return None

@@ -11,6 +11,7 @@ from typing import Any
 from bedside.core.display import Tabular, measure_records
 from bedside.core.gates import Gate, passed
 from bedside.core.measures import Measure, get_measure
+from bedside.core.results import SCHEMA_VERSION
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +149,7 @@ class AuditReport(Tabular):
     adversarial: tuple[AdversarialResult, ...] = ()
     corrections: tuple[Correction, ...] = ()
     """Rates of one checkpoint, corrected by labels on its own answers."""
+    schema_version: int = SCHEMA_VERSION
 
     @property
     def trusted(self) -> bool:

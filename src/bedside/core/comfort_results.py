@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from bedside.core.gates import Gate
 from bedside.core.measures import Measure, get_measure
-from bedside.core.results import FilterCounts
+from bedside.core.results import SCHEMA_VERSION, FilterCounts
 
 LINES = ("empathetic", "comforting", "reassuring")
 """What a judge of comfort rates."""
@@ -96,3 +96,4 @@ class ComfortSummary:
     """None until people have filled in the A/B pack."""
     facts: Mapping[str, str] = field(default_factory=dict)
     untested: tuple[str, ...] = ()
+    schema_version: int = SCHEMA_VERSION

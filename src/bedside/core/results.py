@@ -12,6 +12,9 @@ from bedside.core.gates import Gate
 from bedside.core.measures import Measure, get_measure
 from bedside.core.types import Checkpoint
 
+SCHEMA_VERSION = 2
+"""Of result files and of what ``--json`` prints; it rises when a key changes its name or meaning."""
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -139,3 +142,4 @@ class RunSummary:
     """Safe, helpful, accurate, kind: of the joined loop alone."""
     pressure: tuple[Measure, ...] = ()
     """Agreement under pressure, by policy: of the joined loop alone."""
+    schema_version: int = SCHEMA_VERSION

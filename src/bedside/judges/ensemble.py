@@ -1,12 +1,12 @@
 """Several judges as one: the stance of more than half of them, with every vote kept.
 
-    {kind: panel, judges: [{kind: keyword}, {kind: rubric, model: target}, {kind: truth}]}
+    {kind: ensemble, judges: [{kind: keyword}, {kind: rubric, model: target}, {kind: truth}]}
 
     accept, accept, refuse -> accept         accept, refuse -> unreadable, a tie
     accept, accept, unreadable -> accept     accept, unreadable, unreadable -> unreadable, no quorum
 
-The verdict's probabilities are the shares of the votes. A panel is of no use if its judges make the same errors:
-`bedside audit` shows how their votes and errors correlate, and whether the panel beats its best member.
+The verdict's probabilities are the shares of the votes. An ensemble is of no use if its judges make the same errors:
+`bedside audit` shows how their votes and errors correlate, and whether the ensemble beats its best member.
 """
 
 from collections import Counter
@@ -22,11 +22,11 @@ from bedside.core.protocols import Endpoint, Judge, Launch, declared_endpoints
 from bedside.core.types import Response, Stance, Verdict
 
 
-@register("judge", "panel")
+@register("judge", "ensemble")
 class Ensemble(Plugin):
     """A majority of several judges."""
 
-    kind: str = "panel"
+    kind: str = "ensemble"
     judges: tuple[Annotated[Any, PluginField("judge")], ...] = Field(
         ({"kind": "keyword"},), min_length=1, validate_default=True
     )
@@ -42,7 +42,7 @@ class EnsembleJudge:
 
     @property
     def name(self) -> str:
-        return f"panel:{digest([member.name for member in self.members])}"
+        return f"ensemble:{digest([member.name for member in self.members])}"
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:

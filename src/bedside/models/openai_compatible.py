@@ -72,13 +72,13 @@ def _extra_keys(extra: dict[str, Any]) -> dict[str, Any]:
     return extra
 
 
-@register("model", "http")
+@register("model", "openai")
 class OpenAICompatible(Plugin):
     """A model behind an OpenAI-compatible endpoint. It answers and judges; it cannot be trained."""
 
     model_config = ConfigDict(hide_input_in_errors=True)
     needs: ClassVar[tuple[str, ...]] = ("budget", "secret")
-    kind: str = "http"
+    kind: str = "openai"
     url: Annotated[str, AfterValidator(_base_url)] = Field(
         description="Base address, such as http://localhost:8000/v1."
     )
@@ -148,7 +148,7 @@ class EndpointModel:
     def checkpoint(self) -> Checkpoint:
         """Identified by address, model, revision and extra keys, since the weights cannot be read."""
         c = self.config
-        return Checkpoint(base=digest("http", c.url, c.model, c.revision, c.extra))
+        return Checkpoint(base=digest("openai", c.url, c.model, c.revision, c.extra))
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:

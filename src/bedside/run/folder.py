@@ -1,4 +1,8 @@
-"""The config that a run folder holds: written when the run starts, compared when it goes on."""
+"""A run folder's layout and config: written when the run starts, compared when it goes on.
+
+layout.yaml    layout: 2      how the folder is arranged; a folder of another layout is refused
+config.yaml                   the resolved config
+"""
 
 import json
 from pathlib import Path
@@ -11,6 +15,7 @@ from bedside.config.schema import Config
 from bedside.core.errors import ConfigError
 from bedside.data.io import write_text
 
+LAYOUT = 2
 MAY_CHANGE = (
     "align.cycles",
     "align.save_steps",
@@ -31,7 +36,8 @@ MAY_CHANGE = (
 
 
 def write_config(folder: Path, config: Config) -> None:
-    """Write ``config.yaml``. ConfigError where the folder holds results of a different run, which would be lost."""
+    """Write both files. ConfigError where the folder holds results of a different run, which would be lost."""
+    check_layout(folder)
     file = folder / "config.yaml"
     tables = loader.tables(config)
     now = _by_dotted_key(tables)
@@ -45,7 +51,19 @@ def write_config(folder: Path, config: Config) -> None:
             f"continue it unchanged: --set {changed[0]}={json.dumps(before[changed[0]])}"
         )
     folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "layout.yaml", f"layout: {LAYOUT}\n")
     write_text(file, yaml.safe_dump(tables, sort_keys=False))
+
+
+def check_layout(folder: Path) -> None:
+    """ConfigError where ``folder`` holds a run that another version of Bedside wrote, arranged otherwise."""
+    file = folder / "layout.yaml"
+    layout = yaml.safe_load(file.read_bytes())["layout"] if file.is_file() else 1
+    if layout != LAYOUT and (folder / "config.yaml").is_file():
+        raise ConfigError(
+            f"{folder} has layout {layout}, and this version of Bedside reads layout {LAYOUT}: continue that run with "
+            "the version that began it, or name this one (--set run=NAME)"
+        )
 
 
 def _may_change(key: str) -> bool:
