@@ -19,7 +19,7 @@ RENAMED = {
     "judges.**.values": "label_map",
     "data.*.twins": "contrast_partners",
 }
-"""Dotted place of an old key to the way to write it now. ``*`` stands for one name or list index, ``**`` for several."""
+"""Dotted place of an old key to the way to write it now. ``*`` stands for one name or index, ``**`` for several."""
 
 OPTIONS = {"--against": "--reference", "--hostile": "--adversarial", "--value": "--label-map"}
 COMMANDS = {"forget": "erase"}
