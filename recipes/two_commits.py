@@ -1,248 +1,173 @@
-"""Two commits run the cases of two_commits.yaml on this machine; what decides must be the same, to the last bit.
+"""Two commits run the same cases on this machine; what decides must be the same, to the last bit.
 
-python recipes/two_commits.py OLD NEW [--keys renamed.yaml] [--allowed allowed.yaml] [--case demo] [--jobs 2]
+    python recipes/two_commits.py OLD NEW [--names recipes/names_0.1_to_0.2.yaml] [--case demo]
 
-Compared: every number of the result files, losses step by step, adapters byte by byte, answers, stances, what was
-carried; and the states of gates, what ships and exit codes. It exits 1 on any difference; a state that may differ
-stands in ``allowed.yaml`` as it is printed here, under its case: ``demo: {"summary.gates[kl].state": PASS -> FAIL}``.
+Of each case (two_commits.yaml): exit codes, every measure with its bounds, every answer and stance, the states of gates in their
+order, losses step by step, and the bytes of adapters. Exit code 1 on any difference that the file of names does not allow.
+That file says what NEW calls differently:
 
-``renamed.yaml`` says what NEW calls differently; each table may be left out:
-
-    keys:     {align.judge: train.labels}    keys of the config, dotted; a table takes what is below it along
-    values:   {stage-start: stage_start}     words in the config
-    command:  {audit: assess, --against: --reference, bedside: bedside}
-    files:    {summary.json: result.json}    result files, and those that the command line is told to write
-    segments: {candidates: policies, axes.kind: warm, .text: answer}   keys of result files; ".": at the top alone
-    names:    {dpo_share: pair_share}        gates, measures, steps, candidates: whole words of their names
+    keys:     {align.schedule: align.lr_scheduler_type}     dotted keys of the config; null drops one
+    tables:   {gates: {stop: []}}                           what stands at a dotted key instead
+    words:    {--against: --reference, gates.err_max=null: null}   words of a command line; null drops one
+    allowed:  {demo: [...]}                                 differences of gate states, as they are printed here
 """
 
 import argparse
 import hashlib
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
-import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 CASES = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
-GIT = ("git", "-C", str(Path(__file__).parent), "worktree")
-ABSENT = "absent"
-WORDED = ("dropped", "notes", "left_out")
-"""Tables whose keys are sentences: their numbers are compared, sorted."""
-EXACT = ("carried", "before", "after", "before_stance", "after_stance", "answers", "text", "stance")
-"""Keys whose texts decide."""
-WEIGHTS = "adapter_model.safetensors"
-SHOWN = 20  # differences that are printed of one case
-CALLED = ("name", "arm", "step", "label")  # what an item of a list is known by
+BOUNDS = ("value", "n", "unreadable", "low", "high", "worst", "worst_low", "worst_high")
+NO_NAMES: dict[str, Any] = {"keys": {}, "tables": {}, "words": {}, "allowed": {}}
+SHOWN = 10
+"""Differences of one sort that are printed."""
 
 
-@dataclass(frozen=True)
-class Renamed:
-    """What NEW calls differently."""
-
-    keys: Mapping[str, str] = field(default_factory=dict)
-    values: Mapping[str, str] = field(default_factory=dict)
-    command: Mapping[str, str] = field(default_factory=dict)
-    files: Mapping[str, str] = field(default_factory=dict)
-    segments: Mapping[str, str] = field(default_factory=dict)
-    names: Mapping[str, str] = field(default_factory=dict)
-
-    def key(self, dotted: str) -> str:
-        """A key of the config; the nearest table around it that moved takes it along."""
-        parts = dotted.split(".")
-        for end in range(len(parts), 0, -1):
-            if (moved := self.keys.get(".".join(parts[:end]))) is not None:
-                return ".".join([moved, *parts[end:]])
-        return dotted
-
-    def config(self, told: Any, at: str = "") -> Any:
-        """A config, each value at its new place."""
-        if isinstance(told, list):
-            return [self.config(item, at) for item in told]
-        if not isinstance(told, dict):
-            return self.values.get(told, told) if isinstance(told, str) else told
-        made: dict[str, Any] = {}
-        for key, value in _leaves(told):
-            *tables, last = self.key(f"{at}.{key}".strip(".")).removeprefix(f"{self.key(at)}." if at else "").split(".")
-            place = made
-            for table in tables:
-                place = place.setdefault(table, {})
-            place[last] = self.config(value, f"{at}.{key}".strip("."))
-        return made
-
-    def word(self, text: str) -> str:
-        """A word of the command line."""
-        key, equals, value = text.partition("=")
-        if equals:
-            return f"--set={self.key(key)}={self.values.get(value, value)}"
-        return self.command.get(text, self.files.get(text, text))
-
-    def segment(self, path: tuple[str, ...], key: str) -> str:
-        """A key of a result file; what is said of it with more tables around it counts first."""
-        whole = [*path, key]
-        said = [f".{'.'.join(whole)}", *(".".join(whole[start:]) for start in range(len(whole)))]
-        return next((self.segments[one] for one in said if one in self.segments), self.name(key))
-
-    def name(self, text: str) -> str:
-        for old in sorted(self.names, key=len, reverse=True):
-            new = self.names[old].replace("\\", r"\\")
-            text = re.sub(rf"(?<![\w@-]){re.escape(old)}(?![\w@-])", new, text)
-        return text
-
-    def asks(self, *old: str) -> set[str]:
-        """The keys that this recipe asks for, under every name they may have."""
-        return {*old, *(new for said, new in self.segments.items() if said.rpartition(".")[2] in old)}
+def renamed_config(config: Mapping[str, Any], names: Mapping[str, Any]) -> dict[str, Any]:
+    """The config under the names of NEW."""
+    leaves = {names["keys"].get(place, place): value for place, value in _leaves(config)}
+    leaves |= names["tables"]
+    tables: dict[str, Any] = {}
+    for place, value in leaves.items():
+        *path, last = place.split(".")
+        table = tables
+        for key in path:
+            table = table.setdefault(key, {})
+        table[last] = value
+    return tables
 
 
-@dataclass
-class Reader:
-    """What one commit left of one case: place to value. Places are told in NEW's names, whichever commit it is."""
-
-    called: Renamed
-    """How this commit calls the few keys that are asked for."""
-    told: Renamed
-    """From this commit's names to NEW's."""
-    root: Path
-    exact: dict[str, Any] = field(default_factory=dict)
-    states: dict[str, str] = field(default_factory=dict)
-
-    def walk(self, value: Any, place: str, path: tuple[str, ...] = ()) -> None:
-        key = path[-1] if path else ""
-        if isinstance(value, dict) and key in self.called.asks(*WORDED):
-            self.exact[place] = sorted(value.values())
-        elif isinstance(value, dict):
-            for inner, item in value.items():
-                self.walk(item, f"{place}.{self.told.segment(path, inner)}", (*path, inner))
-        elif isinstance(value, list):
-            for label, item in self._labelled(value):
-                self.walk(item, f"{place}[{label}]", path)
-        elif key in self.called.asks("state", "ships"):
-            self.states[place] = self.told.name(str(value))
-        elif key in self.called.asks("carried"):
-            self.exact[place] = self.told.name(value)
-        elif key in self.called.asks("path") and (weights := self.root / str(value) / WEIGHTS).is_file():
-            self.exact[place] = _digest(weights)
-        elif not isinstance(value, str) or {*path} & self.called.asks(*EXACT):
-            self.exact[place] = value
-
-    def _labelled(self, items: list[Any]) -> Iterator[tuple[str, Any]]:
-        """Items under their names; of several of one name the later ones are numbered."""
-        seen: dict[str, int] = {}
-        for number, item in enumerate(items):
-            found = [item[k] for k in item if k in self.called.asks(*CALLED)] if isinstance(item, dict) else []
-            label = self.told.name(str(found[0])) if found else str(number)
-            seen[label] = seen.get(label, 0) + 1
-            yield (label if seen[label] == 1 else f"{label} #{seen[label]}"), item
-
-    def trainings(self, folder: Path) -> None:
-        """Losses of whatever JSON file has a log of steps; and the bytes of all adapters, each once, sorted."""
-        for file in sorted(folder.rglob("*.json")):
-            stamp = json.loads(file.read_text(encoding="utf-8"))
-            for log in [v for k, v in stamp.items() if k in self.called.asks("log")] if isinstance(stamp, dict) else []:
-                named = next((v for k, v in stamp.items() if k in self.called.asks("label")), file.parent.name)
-                losses = [v for step in log for k, v in step.items() if k in self.called.asks("loss")]
-                self.exact[f"losses[{self.told.name(str(named))}]"] = losses
-        for number, digest in enumerate(sorted({_digest(file) for file in folder.rglob(WEIGHTS)})):
-            self.exact[f"adapters[{number}]"] = digest
-
-
-def _digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
-
-
-def _leaves(told: dict[str, Any], at: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in told.items():
+def _leaves(table: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in table.items():
         if isinstance(value, dict) and value:
             yield from _leaves(value, f"{at}{key}.")
         else:
             yield f"{at}{key}", value
 
 
-def ran(case: str, tree: Path, names: Renamed, reader: Reader) -> Reader:
-    """One case of one commit, in a folder of its own. RuntimeError where it ends in an error."""
-    folder, told = reader.root, CASES["cases"][case]
+def renamed_word(word: str, names: Mapping[str, Any]) -> list[str]:
+    """A word of a command line under the names of NEW; ``a.b=c`` becomes a --set."""
+    if word in names["words"]:
+        return [names["words"][word]] if names["words"][word] else []
+    key, equals, value = word.partition("=")
+    return ["--set", f"{names['keys'].get(key, key)}={value}"] if equals else [word]
+
+
+def run_case(case: str, tree: Path, folder: Path, names: Mapping[str, Any]) -> dict[str, Counter[Any] | list[Any]]:
+    """What decides in one case of one commit, by its sort. RuntimeError where a command ends in an error."""
     folder.mkdir(parents=True)
-    (folder / "config.yaml").write_text(yaml.safe_dump(names.config(CASES["config"])), encoding="utf-8")
+    config = renamed_config(CASES["config"], names)
+    (folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     env = {**os.environ, "PYTHONPATH": str(tree / "src"), "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
-    asked = f"import {names.word('bedside')} as found; print(found.__file__)"
-    there = subprocess.run([sys.executable, "-c", asked], cwd=folder, env=env, capture_output=True, text=True).stdout
-    if not Path(there.strip()).is_relative_to(tree):
-        raise RuntimeError(
-            f"{tree.name}: the package comes from {there.strip() or 'nowhere'}, not from src/ of the commit"
-        )
-    for verb, *words in told["commands"]:
-        line = [sys.executable, "-m", *(names.word(word) for word in ("bedside", verb, *words))]
+    codes = []
+    for command in CASES["cases"][case]["commands"]:
+        words = [word for old in command for word in renamed_word(old, names)]
+        line = [sys.executable, "-m", "bedside", *words]
         done = subprocess.run(line, cwd=folder, env=env, capture_output=True, text=True)
         if done.returncode not in (0, 3):
-            raise RuntimeError(f"{case}, {tree.name}: {' '.join(line)}\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
-        reader.states[f"exit code[{verb}]"] = str(done.returncode)
-        (folder / f"{verb}.out").write_text(done.stdout, encoding="utf-8")
-    reader.trainings(folder)
-    for name in told["results"]:
-        (file,) = folder.rglob(names.files.get(name, name))
-        text, reader.root = file.read_text(encoding="utf-8"), file.parent
-        read = [json.loads(line) for line in text.splitlines()] if file.suffix == ".jsonl" else json.loads(text)
-        reader.walk(read, name.partition(".")[0])
-    return reader
+            raise RuntimeError(f"{tree.name}: {' '.join(words)}\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
+        codes.append(done.returncode)
+        (folder / f"{command[0]}.out").write_text(done.stdout, encoding="utf-8")
+    results = [next(folder.rglob(name)) for name in CASES["cases"][case]["results"]]
+    values = [json.loads(line) for file in results for line in _documents(file)]
+    stages = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.rglob("stage.json"))]
+    return {
+        "exit codes": codes,
+        "measures": Counter(measure for value in values for measure in _measures(value)),
+        "answers and stances": Counter(text for value in values for text in _texts(value)),
+        "gate states": [gate["state"] for value in values for gate in _gates(value)],
+        "losses": Counter(step["loss"] for stage in stages for step in stage.get("log", ())),
+        "adapters": Counter(
+            hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.rglob("adapter_model.safetensors")
+        ),
+    }
 
 
-def differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, str]:
-    both = {place: (old.get(place, ABSENT), new.get(place, ABSENT)) for place in {**old, **new}}
-    return {place: f"{one} -> {other}" for place, (one, other) in both.items() if json.dumps(one) != json.dumps(other)}
+def _documents(file: Path) -> list[str]:
+    text = file.read_text(encoding="utf-8")
+    return text.splitlines() if file.suffix == ".jsonl" else [text]
 
 
-def compared(case: str, trees: Mapping[str, Path], names: Renamed, allowed: Mapping[str, str], jobs: int) -> bool:
-    """Whether both commits came to the same; prints a line, and one for each difference."""
-    began, home = time.monotonic(), trees["old"].parent / "runs" / case.replace(" ", "-")
-    with ThreadPoolExecutor(jobs) as pool:
-        old = pool.submit(ran, case, trees["old"], Renamed(), Reader(Renamed(), names, home / "old"))
-        new = pool.submit(ran, case, trees["new"], names, Reader(names, Renamed(), home / "new"))
-        one, other = old.result(), new.result()
-    states = differing(one.states, other.states)
-    gone = tuple(place.removesuffix("state") for place, told in states.items() if ABSENT in told)
-    exact = {place: told for place, told in differing(one.exact, other.exact).items() if not place.startswith(gone)}
-    bad = [place for place, told in states.items() if allowed.get(place) != told]
-    took = f"{time.monotonic() - began:.0f} s"
-    print(f"{case:20}{took:>6}{len(other.exact):9} values, {len(exact)} differ;", end="")
-    print(f"{len(other.states):4} states, {len(states)} differ, {len(bad)} of them not allowed", flush=True)
-    for place, told in [*states.items(), *list(exact.items())[:SHOWN]]:
-        print(f"    {place}: {told[:200]}{' (allowed)' if place in states and place not in bad else ''}")
-    return not exact and not bad
+def _tables(value: Any) -> Iterator[dict[str, Any]]:
+    """Every table in ``value``, in its order."""
+    if isinstance(value, dict):
+        yield value
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _tables(item)
+
+
+def _gates(value: Any) -> list[dict[str, Any]]:
+    return [table for table in _tables(value) if {"state", "reason"} <= table.keys()]
+
+
+def _measures(value: Any) -> Iterator[tuple[Any, ...]]:
+    """Every measure but those that a gate repeats."""
+    inside = {id(table) for gate in _gates(value) for table in _tables(gate)}
+    for table in _tables(value):
+        if {"value", "n"} <= table.keys() and id(table) not in inside:
+            yield tuple(table.get(key) for key in BOUNDS)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    for table in _tables(value):
+        yield from (table[key] for key in ("text", "before", "after", "stance") if isinstance(table.get(key), str))
+
+
+def compare(case: str, trees: Mapping[str, Path], names: Mapping[str, Any]) -> bool:
+    """Whether both commits came to the same; prints a line for each sort, and the differences."""
+    home = trees["old"].parent / "runs" / case.replace(" ", "-")
+    old = run_case(case, trees["old"], home / "old", NO_NAMES)
+    new = run_case(case, trees["new"], home / "new", names)
+    equal = True
+    for sort, before in old.items():
+        after = new[sort]
+        differences = _differences(before, after)
+        allowed = sort == "gate states" and differences == names["allowed"].get(case, [])
+        equal &= not differences or allowed
+        size = after.total() if isinstance(after, Counter) else len(after)
+        print(f"{case}: {size} {sort}, {len(differences)} differ{' (allowed)' if differences and allowed else ''}")
+        for line in differences[:SHOWN]:
+            print(f"    {line}", flush=True)
+    return equal
+
+
+def _differences(old: Any, new: Any) -> list[str]:
+    if isinstance(old, Counter):
+        return [f"only old {item}" for item in (old - new)] + [f"only new {item}" for item in (new - old)]
+    if len(old) != len(new):
+        return [f"{len(old)} -> {len(new)}"]
+    return [f"{at}: {a} -> {b}" for at, (a, b) in enumerate(zip(old, new, strict=True)) if a != b]
 
 
 def main() -> int:
-    said = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    said.add_argument("old")
-    said.add_argument("new")
-    said.add_argument("--keys", type=Path)
-    said.add_argument("--allowed", type=Path)
-    said.add_argument("--case", action="append", choices=CASES["cases"])
-    said.add_argument("--jobs", type=int, choices=(1, 2), default=2, help="commits at work at once")
-    asked = said.parse_args()
-    names = Renamed(**yaml.safe_load(asked.keys.read_text(encoding="utf-8")) if asked.keys else {})
-    allowed = yaml.safe_load(asked.allowed.read_text(encoding="utf-8")) if asked.allowed else {}
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("old")
+    parser.add_argument("new")
+    parser.add_argument("--names", type=Path)
+    parser.add_argument("--case", action="append", choices=CASES["cases"])
+    given = parser.parse_args()
+    names = NO_NAMES | (yaml.safe_load(given.names.read_text(encoding="utf-8")) if given.names else {})
     with tempfile.TemporaryDirectory() as home:
-        trees = {"old": Path(home) / "old", "new": Path(home) / "new"}
+        trees = {side: Path(home) / side for side in ("old", "new")}
+        git = ("git", "-C", str(Path(__file__).parent), "worktree")
         try:
             for side, tree in trees.items():
-                subprocess.run(
-                    ["git", "worktree", "add", "--quiet", "--detach", tree, getattr(asked, side)], check=True
-                )
-            chosen = asked.case or list(CASES["cases"])
-            same = [compared(case, trees, names, allowed.get(case, {}), asked.jobs) for case in chosen]
-            return 0 if all(same) else 1
+                subprocess.run([*git, "add", "--quiet", "--detach", tree, getattr(given, side)], check=True)
+            equal = [compare(case, trees, names) for case in given.case or CASES["cases"]]
         finally:
             for tree in trees.values():
-                subprocess.run([*GIT, "remove", "--force", tree], check=False)
+                subprocess.run([*git, "remove", "--force", tree], check=False)
+    return 0 if all(equal) else 1
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.paths import SUPPORT
+from tests.support.processes import run_python
 
 pytest.importorskip("torch")
 
@@ -211,18 +212,17 @@ def with_coin(coin: Path) -> dict[str, str]:
 
 
 def start(config: Path, coin: Path, *kill: object) -> int:
-    command = [sys.executable, str(KILLER), str(config), *map(str, kill)]
-    done = subprocess.run(command, env=with_coin(coin), capture_output=True, cwd=config.parent)
-    assert done.returncode in (0, -signal.SIGKILL), done.stderr.decode()[-2000:]
+    done = run_python(KILLER, config, *kill, cwd=config.parent, env=with_coin(coin))
+    assert done.returncode in (0, -signal.SIGKILL), done.stderr[-2000:]
     return done.returncode
 
 
 @pytest.fixture(scope="module")
 def calm(tiny, tmp_path_factory):
-    """A run nobody disturbed: what every killed one has to equal."""
+    """A run nobody disturbed, in an interpreter with a hash seed of its own: what every killed one has to equal."""
     root = tmp_path_factory.mktemp("calm")
-    folder = write_coin(root / "coin")
-    assert start(write_config(root, tiny["llama"]), folder) == 0
+    command = [sys.executable, str(KILLER), str(write_config(root, tiny["llama"]))]
+    subprocess.run(command, env=with_coin(write_coin(root / "coin")), cwd=root, capture_output=True, check=True)
     return result_files(root)
 
 
@@ -277,14 +277,8 @@ def test_another_experiment_in_the_same_folder_is_refused_and_more_cycles_are_no
 def test_ctrl_c_says_how_to_go_on_and_the_same_command_ends_with_the_same_bytes(stage, at, calm, tiny, tmp_path):
     folder = write_coin(tmp_path / "coin")
     config = write_config(tmp_path, tiny["llama"])
-    pressed = subprocess.run(
-        [sys.executable, str(SUPPORT / "interrupted_align.py"), str(config), stage, str(at)],
-        env=with_coin(folder),
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        start_new_session=True,
-    )
+    program = SUPPORT / "interrupted_align.py"
+    pressed = run_python(program, config, stage, at, cwd=tmp_path, env=with_coin(folder))
     assert pressed.returncode == 130, pressed.stderr[-2000:]
     assert "continue with the same command" in pressed.stderr
     assert "Traceback" not in pressed.stderr

@@ -2,12 +2,14 @@
 
 import json
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from tests.support.paths import SUPPORT
+from tests.support.processes import run_python, run_together
 
 pytest.importorskip("torch")
 
@@ -23,6 +25,16 @@ def torchrun(config: Path, coin: Path, kill: str = "", verb: str = "align") -> s
     command = [*TORCHRUN, str(SEVERAL), *verb.split(), "-c", str(config)]
     env = {**with_coin(coin), **NO_CARD, **({"KILL": kill} if kill else {})}
     return subprocess.run(command, env=env, capture_output=True, cwd=config.parent, text=True, timeout=600)
+
+
+def two_ranks(config: Path, coin: Path, verb: str = "align") -> list[subprocess.CompletedProcess]:
+    """Both processes that torchrun would start, without torchrun itself."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}
+    env = {**with_coin(coin), **NO_CARD, **meeting, "LOCAL_WORLD_SIZE": "2"}
+    ranks = [env | {"RANK": rank, "LOCAL_RANK": rank} for rank in ("0", "1")]
+    return run_together([((SEVERAL, *verb.split(), "-c", config), rank) for rank in ranks], cwd=config.parent)
 
 
 def said(done) -> list[str]:
@@ -44,8 +56,7 @@ def alone(tiny, tmp_path_factory):
     root = tmp_path_factory.mktemp("alone")
     config = write_small_pieces(root, tiny["llama"])
     env = {**with_coin(write_coin(root / "coin")), **NO_CARD}
-    command = [sys.executable, "-m", "bedside", "align", "-c", str(config)]
-    done = subprocess.run(command, env=env, capture_output=True, cwd=root, text=True)
+    done = run_python("-m", "bedside", "align", "-c", config, cwd=root, env=env)
     assert done.returncode == 3, done.stderr[-2000:]
     return result_files(root)
 
@@ -96,10 +107,10 @@ def killed_and_resumed(kill, resumed_by, alone, tiny, tmp_path) -> dict[str, obj
     assert [line.startswith("error: another process of this run has stopped") for line in said(done)] == [True]
     kept = {p: p.read_bytes() for p in tmp_path.rglob("rows.jsonl")}
     if resumed_by == 2:
-        assert "exitcode  : 3 (pid" in torchrun(config, coin).stderr
+        assert [rank.returncode for rank in two_ranks(config, coin)] == [3, 0], "the first one's counts"
     else:
-        command = [sys.executable, "-m", "bedside", "align", "-c", str(config)]
-        assert subprocess.run(command, env=with_coin(coin), cwd=tmp_path, capture_output=True).returncode == 3
+        alone_again = run_python("-m", "bedside", "align", "-c", config, cwd=tmp_path, env=with_coin(coin))
+        assert alone_again.returncode == 3
     assert all(p.read_bytes() == data for p, data in kept.items())
     return compared(alone, tmp_path)
 
@@ -145,17 +156,17 @@ def test_two_processes_against_one(kill, resumed_by, alone, tiny, tmp_path, evid
     ],
 )
 def test_what_two_processes_cannot_do_is_said_once(verb, line, tiny, tmp_path):
-    done = torchrun(write_config(tmp_path, tiny["llama"]), write_coin(tmp_path / "coin"), verb=verb)
-    assert done.returncode != 0
-    (told,) = said(done)
+    both = two_ranks(write_config(tmp_path, tiny["llama"]), write_coin(tmp_path / "coin"), verb)
+    assert both[0].returncode != 0
+    (told,) = [line for done in both for line in said(done)]
     assert line in told
 
 
 @pytest.mark.slow
 def test_processes_that_cannot_meet_are_refused(tiny, tmp_path):
     env = {**with_coin(write_coin(tmp_path / "coin")), "WORLD_SIZE": "2"}
-    command = [sys.executable, "-m", "bedside", "align", "-c", str(write_config(tmp_path, tiny["llama"]))]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
+    config = write_config(tmp_path, tiny["llama"])
+    done = run_python("-m", "bedside", "align", "-c", config, cwd=tmp_path, env=env)
     assert done.returncode == 1
     assert "2 processes, but did not set RANK, MASTER_ADDR, MASTER_PORT" in done.stderr
 
