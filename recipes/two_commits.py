@@ -2,11 +2,11 @@
 
     python recipes/two_commits.py OLD NEW [--names recipes/names_0.1_to_0.2.yaml] [--case demo]
 
-Of each case (two_commits.yaml): exit codes, every measure with its bounds, every answer and stance, the states of gates in their
-order, losses step by step, and the bytes of adapters. Exit code 1 on any difference that the file of names does not allow.
-That file says what NEW calls differently:
+Of each case (two_commits.yaml): exit codes, every measure with its bounds, every answer and stance, the states of gates
+in their order, losses step by step, and the bytes of adapters. Exit code 1 on any difference that the file of names
+does not allow. That file says what NEW calls differently:
 
-    keys:     {align.schedule: align.lr_scheduler_type}     dotted keys of the config; null drops one
+    keys:     {align.schedule: align.lr_scheduler_type}     dotted keys of the config
     tables:   {gates: {stop: []}}                           what stands at a dotted key instead
     words:    {--against: --reference, gates.err_max=null: null}   words of a command line; null drops one
     allowed:  {demo: [...]}                                 differences of gate states, as they are printed here
@@ -57,8 +57,9 @@ def _leaves(table: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, Any]]
 
 def renamed_word(word: str, names: Mapping[str, Any]) -> list[str]:
     """A word of a command line under the names of NEW; ``a.b=c`` becomes a --set."""
-    if word in names["words"]:
-        return [names["words"][word]] if names["words"][word] else []
+    word = names["words"].get(word, word)
+    if word is None:
+        return []
     key, equals, value = word.partition("=")
     return ["--set", f"{names['keys'].get(key, key)}={value}"] if equals else [word]
 
