@@ -9,12 +9,13 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 
-from bedside.alignment import summary
+from bedside.api import Run
 from bedside.cli import main
 from bedside.config import loader
 from bedside.config.rendering import path
@@ -249,7 +250,7 @@ def test_summary_json_has_these_keys(snapshot):
 
 
 def test_json_prints_these_keys(snapshot):
-    snapshot("json-option-keys", structure(summary.as_json(whole())))
+    snapshot("json-option-keys", structure(Run(whole(), Path()).as_json()))
 
 
 def test_comfort_json_has_these_keys(snapshot):

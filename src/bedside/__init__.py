@@ -9,11 +9,10 @@ from typing import Any
 
 __version__ = "0.2.0"
 _NAMES = {
-    "alignment.offline": "Evaluation",
-    "alignment.single_stage": "Chat",
+    "alignment.single_stage": "Chat Evaluation Selection",
     "api": (
         "CheckResult ComfortRun ConfigSource Erasure GenerationResult JudgeResult ReleasedCheckpoint "
-        "RewriteResult Run Selection TrainingResult align audit chat check confirm_labels erase evaluate "
+        "RewriteResult Run TrainingResult align audit chat check confirm_labels erase evaluate "
         "generate init judge label list_plugins load monitor open_judge open_model read_run resolve rewrite "
         "run_comfort select train train_judge write_report"
     ),

@@ -1,7 +1,8 @@
 """Types of the names in ``__init__.py``, for editors and type checkers."""
 
-from bedside.alignment.offline import Evaluation as Evaluation
 from bedside.alignment.single_stage import Chat as Chat
+from bedside.alignment.single_stage import Evaluation as Evaluation
+from bedside.alignment.single_stage import Selection as Selection
 from bedside.api import CheckResult as CheckResult
 from bedside.api import ComfortRun as ComfortRun
 from bedside.api import ConfigSource as ConfigSource
@@ -11,7 +12,6 @@ from bedside.api import JudgeResult as JudgeResult
 from bedside.api import ReleasedCheckpoint as ReleasedCheckpoint
 from bedside.api import RewriteResult as RewriteResult
 from bedside.api import Run as Run
-from bedside.api import Selection as Selection
 from bedside.api import TrainingResult as TrainingResult
 from bedside.api import align as align
 from bedside.api import audit as audit

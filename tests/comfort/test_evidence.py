@@ -16,7 +16,7 @@ from tests.support.paths import REAL_DATA
 from tests.support.prompts import ask
 
 from bedside.comfort import experiment as flow
-from bedside.comfort.empathy_judge import LABELS, ComfortJudge, ComfortRubric
+from bedside.comfort.judges import LABELS, ComfortJudge, ComfortRubric
 from bedside.config.loader import load
 from bedside.config.rendering import path
 from bedside.config.schema import Config, TrainingStep

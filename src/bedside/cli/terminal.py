@@ -7,20 +7,16 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Column, Table
 
-from bedside.alignment.offline import Evaluation, candidates_of, feasible_winners, paired
+import bedside
 from bedside.core.audit_results import AdversarialResult, Audit, AuditReport, Confusion, Correction
-from bedside.core.comfort_results import ComfortSummary, HumanComparison
+from bedside.core.comfort_results import HumanComparison
 from bedside.core.gates import Finding, Gate, GateState
 from bedside.core.measures import Measure, find_measure, get_measure
 from bedside.core.results import Candidate, RunSummary
-from bedside.safety import selection
 
 if TYPE_CHECKING:
-    from bedside.api import Erasure, RewriteResult, Run, TrainingResult
-    from bedside.config.schema import Config
-    from bedside.data.labelling import LabellingResult
-    from bedside.deployment.monitor import LimitStatus, MonitorResult
-    from bedside.judge_audit.finetune import JudgeTraining
+    from bedside.deployment.monitor import LimitStatus
+    from bedside.safety.selection import AlphaSegment
 
 SHOWN = ("overall", "safety_score", "err", "unsafe_accept@3")
 SHOWN_COMFORT = (
@@ -58,25 +54,26 @@ LETTERS = "A accept, C caution, R refuse, N not accept, U unreadable"
 FIRST_MEASURES = ("kappa_stratified", "kappa", "kappa_quadratic", "ac1", "agreement", "chance")
 
 
-def print_run(console: Console, run: "Run") -> None:
+def print_run(console: Console, run: "bedside.Run") -> None:
     """The selected checkpoint, the target and the baselines on the held-out test; the gates; the verdict."""
-    summary = run.summary
-    console.print(_policies(summary))
-    console.print(f"overall = {summary.definitions['overall']}")
-    print_gates(console, summary.gates)
-    console.print(f"\n{summary.verdict}")
-    console.print(f"report: {run.folder / 'report.html'}")
+    console.print(_policies(run.summary))
+    console.print(f"overall = {run.summary.definitions['overall']}")
+    print_gates(console, run.summary.gates)
+    console.print(f"\n{run.summary.verdict}\nreport: {run.folder / 'report.html'}")
 
 
 def print_example(console: Console, summary: RunSummary) -> None:
     """One answer before and after."""
     for shown in summary.examples[:1]:
-        console.print(f"\nharm {shown.harm}, asked:  {shown.prompt}")
-        console.print(f"before ({shown.before_stance}): {shown.before}")
-        console.print(f"after  ({shown.after_stance}): {shown.after}")
+        console.print(
+            f"\nharm {shown.harm}, asked:  {shown.prompt}",
+            f"before ({shown.before_stance}): {shown.before}",
+            f"after  ({shown.after_stance}): {shown.after}",
+            sep="\n",
+        )
 
 
-def print_evaluation(console: Console, result: Evaluation) -> None:
+def print_evaluation(console: Console, result: "bedside.Evaluation") -> None:
     """The measures, the gates, and the rates corrected by labels if there are any."""
     rows = [(measure.name, interval(measure), measure.counted, str(measure.unreadable)) for measure in result.measures]
     console.print(table("Measures", ("measure", "value [95 % interval]", "n", "unreadable"), rows))
@@ -86,7 +83,7 @@ def print_evaluation(console: Console, result: Evaluation) -> None:
     print_corrections(console, result.corrections)
 
 
-def print_monitoring(console: Console, result: "MonitorResult") -> None:
+def print_monitoring(console: Console, result: "bedside.MonitorResult") -> None:
     """Each limit with the evidence against it, and the limits that are not watched."""
     headings = (Column("limit", overflow="fold"), "rate so far [95 %]", "n", "unread", "evidence", "")
     rows = [
@@ -125,13 +122,16 @@ def _alarm(status: "LimitStatus") -> str:
     return "no alarm" if status.measure.n else "no answer yet"
 
 
-def print_training(console: Console, config: "Config", result: "TrainingResult") -> None:
+def print_training(console: Console, config: "bedside.Config", result: "bedside.TrainingResult") -> None:
     """The target, the number of rows and steps, and the first and the last loss."""
     size, losses = config.align.batch_size, result.losses
-    console.print(f"target: {getattr(config.target, 'model', config.target.kind)}")
-    console.print(f"rows: {result.rows}, epochs: {config.align.num_train_epochs}, steps: {len(losses)}")
     first = f"{losses[0]:.4f} at the first step (n = {min(size, result.rows)})"
-    console.print(f"loss: {first}, {losses[-1]:.4f} at the last (n = {result.rows % size or size})")
+    console.print(
+        f"target: {getattr(config.target, 'model', config.target.kind)}",
+        f"rows: {result.rows}, epochs: {config.align.num_train_epochs}, steps: {len(losses)}",
+        f"loss: {first}, {losses[-1]:.4f} at the last (n = {result.rows % size or size})",
+        sep="\n",
+    )
 
 
 def print_checks(console: Console, findings: Sequence[Finding]) -> None:
@@ -145,16 +145,19 @@ def print_checks(console: Console, findings: Sequence[Finding]) -> None:
     console.print(f"\n{what}; {unsure} marked {look} to look at; what is marked {unseen} was not checked")
 
 
-def print_proposals(console: Console, result: "LabellingResult", out: Path) -> None:
+def print_proposals(console: Console, result: "bedside.LabellingResult", out: Path) -> None:
     """How many levels are proposed, how far they agree with people, and the next step."""
     k = result.agreement
     kappa = "not known" if k.value is None else f"kappa {k.value:.2f} [{k.low:.2f}, {k.high:.2f}], n = {k.n}"
-    console.print(f"wrote {out}: {result.rows} proposals, learned from {result.labelled} labelled prompts")
-    console.print(f"agreement with people on prompts held out, quadratic: {kappa}")
-    console.print(f"no level counts until confirmed: fill the column harm, or `bedside label {out} --confirm NAME`")
+    console.print(
+        f"wrote {out}: {result.rows} proposals, learned from {result.labelled} labelled prompts",
+        f"agreement with people on prompts held out, quadratic: {kappa}",
+        f"no level counts until confirmed: fill the column harm, or `bedside label {out} --confirm NAME`",
+        sep="\n",
+    )
 
 
-def print_erasure(console: Console, erasure: "Erasure") -> None:
+def print_erasure(console: Console, erasure: "bedside.Erasure") -> None:
     """What `bedside erase` erased or would erase, and what only a person can do."""
     would = "would be " if erasure.dry_run else ""
     for result in erasure.results:
@@ -167,7 +170,7 @@ def print_erasure(console: Console, erasure: "Erasure") -> None:
     console.print("Nothing was changed: run it without --dry-run to erase." if erasure.dry_run else UNTOUCHED)
 
 
-def print_rewriting(console: Console, result: "RewriteResult") -> None:
+def print_rewriting(console: Console, result: "bedside.RewriteResult") -> None:
     """How many dialogues each step kept and dropped, with the reasons."""
     for counts in result.filter_counts:
         dropped = ", ".join(f"{n} {reason}" for reason, n in counts.dropped.items() if n) or "none"
@@ -177,7 +180,10 @@ def print_rewriting(console: Console, result: "RewriteResult") -> None:
 
 def print_selection(console: Console, summary: RunSummary) -> None:
     """The candidates on valid, and where along alpha the winner changes."""
-    candidates = candidates_of(summary)
+    from bedside.alignment.single_stage import feasible_winners
+    from bedside.safety import selection
+
+    candidates = summary.candidates
     headings = [Column("candidate"), *(Column(name, min_width=12, overflow="fold") for name in SHOWN)]
     rows = [(f"{c.name}\n{_met(c)}", *(stacked(c.measure(name)) for name in SHOWN)) for c in candidates]
     console.print(table("Candidates on valid", headings, rows, box=None))
@@ -188,14 +194,17 @@ def print_selection(console: Console, summary: RunSummary) -> None:
     for c in candidates:
         states = ", ".join(f"{g.limited} {g.state.value}" for g in selection.constraints_on_valid(summary.gates, c))
         console.print(f"{c.name}, by bounds on valid: {states}")
-    print_gates(console, paired(summary))
+    print_gates(console, summary.paired)
     for alpha, words in selection.ADVICE.items():
         console.print(f"alpha {alpha} suits {words}")
-    console.print("this is advice: decide with clinicians, before you look at the table")
-    console.print(f"selected: {summary.selected}\n{summary.verdict}")
+    console.print(
+        f"this is advice: decide with clinicians, before you look at the table\nselected: {summary.selected}",
+        summary.verdict,
+        sep="\n",
+    )
 
 
-def _winners(console: Console, predicate: str, segments: Iterable[selection.AlphaSegment]) -> None:
+def _winners(console: Console, predicate: str, segments: "Iterable[AlphaSegment]") -> None:
     for segment in segments:
         console.print(f"alpha {segment.start:.3f} to {segment.end:.3f}: {segment.winner} {predicate}")
 
@@ -222,17 +231,14 @@ def _met(candidate: Candidate) -> str:
 
 def _policies(summary: RunSummary) -> Table:
     """One row per policy, one column per measure, on the same held-out prompts."""
-    policies = {"before": summary.before, "after": summary.after}
-    policies |= {baseline.name: baseline.measures for baseline in summary.baselines}
     title = f"Held-out test, 95 % intervals. After: {summary.selected}"
-    headings = ("policy", *(f"{name}\nn = {_counted(get_measure(summary.after, name))}" for name in SHOWN))
-    rows = [(policy, *(_tight(get_measure(measures, name)) for name in SHOWN)) for policy, measures in policies.items()]
+    counts = [get_measure(summary.after, name).counted.replace(" (", "\n(") for name in SHOWN]  # groups below
+    headings = ("policy", *(f"{name}\nn = {counted}" for name, counted in zip(SHOWN, counts, strict=True)))
+    rows = [
+        (policy, *(_tight(get_measure(measures, name)) for name in SHOWN))
+        for policy, measures in summary.policies.items()
+    ]
     return table(title, [Column(heading, no_wrap=True) for heading in headings], rows, box=None, padding=(0, 2, 0, 0))
-
-
-def _counted(measure: Measure) -> str:
-    """n, and on the next line the number of groups if it differs."""
-    return measure.counted.replace(" (", "\n(")
 
 
 def _tight(measure: Measure) -> str:
@@ -256,8 +262,8 @@ def print_gates(console: Console, gates: Iterable[Gate]) -> None:
         console.print(f"{MARKS[gate.state]} {gate.state.value}: {gate.label} ({gate.reason})")
 
 
-def print_audit(console: Console, report: AuditReport) -> None:
-    """The measures with one column per judge; where each judge errs; ensembles; attacks; the gates."""
+def print_audit(console: Console, report: AuditReport, written: str) -> None:
+    """The measures with one column per judge; where each judge errs; ensembles; attacks; the gates; what is written."""
     if report.audits:
         _answers(console, report)
         console.print(_measures(report))
@@ -272,6 +278,7 @@ def print_audit(console: Console, report: AuditReport) -> None:
         for note in audit.notes if audit is report.audits[0] else ():
             console.print(f"note: {note}")
         print_gates(console, audit.gates)
+    console.print(written)
 
 
 def print_corrections(console: Console, corrections: Sequence[Correction]) -> None:
@@ -293,7 +300,7 @@ def print_corrections(console: Console, corrections: Sequence[Correction]) -> No
     console.print(table("Without the judge's errors, from labels on these answers", headings, rows))
 
 
-def print_judge_training(console: Console, training: "JudgeTraining") -> None:
+def print_judge_training(console: Console, training: "bedside.JudgeTraining") -> None:
     """The held-out agreement before and after, and the line for the config."""
     console.print(f"trained on {training.train_rows} labelled answers, held out {training.held_out} of other groups")
     for reason, n in training.dropped.items():
@@ -302,12 +309,15 @@ def print_judge_training(console: Console, training: "JudgeTraining") -> None:
         measure = audit.gates[0].measure or audit.measure("kappa")
         kappa = f"{measure.name} {interval(measure)}, n = {measure.n}, {measure.unreadable} unreadable"
         console.print(f"held out, {name}: {kappa}")
-    console.print(f"gain, paired: {interval(training.gain)}, n = {training.gain.n}")
     plain, scaled = training.log_loss
     losses = f"log loss {plain:.3f} nats an answer without it, {scaled:.3f} with it, on the answers it was fitted on"
-    console.print(f"temperature {training.temperature:.2f}: {losses}")
     adapter = f"{{kind: rubric, adapter: {training.adapter}}}"
-    console.print(f"wrote {training.adapter}; in the config: judges: {{tuned: {adapter}}}")
+    console.print(
+        f"gain, paired: {interval(training.gain)}, n = {training.gain.n}",
+        f"temperature {training.temperature:.2f}: {losses}",
+        f"wrote {training.adapter}; in the config: judges: {{tuned: {adapter}}}",
+        sep="\n",
+    )
 
 
 def _answers(console: Console, report: AuditReport) -> None:
@@ -381,8 +391,9 @@ def _attacks(result: AdversarialResult) -> Table:
     return table(f"{result.judge} under attack: share of labels that changed", headings, rows)
 
 
-def print_comfort(console: Console, summary: ComfortSummary) -> None:
+def print_comfort(console: Console, run: "bedside.ComfortRun") -> None:
     """Four models side by side, the paired differences, the gates, the verdict."""
+    summary = run.summary
     title = f"Held-out dialogues, 95 % intervals, n = {summary.arms[0].measure('comfort').n}"
     headings = [Column(heading, no_wrap=True) for heading in ("measure", *(arm.name for arm in summary.arms))]
     rows = [(name, *(stacked(arm.measure(name)) for arm in summary.arms)) for name in SHOWN_COMFORT]
@@ -393,17 +404,18 @@ def print_comfort(console: Console, summary: ComfortSummary) -> None:
     print_gates(console, summary.gates)
     if summary.people:
         _people(console, summary.people)
-    console.print(f"published direction: {summary.direction}")
-    console.print(f"worst subgroup: {summary.worst}")
-    console.print(f"\n{summary.verdict}")
+    console.print(
+        f"published direction: {summary.direction}\nworst subgroup: {summary.worst}\n\n{summary.verdict}",
+        f"report: {run.page}; answers for people to compare: {run.folder / 'ab'}",
+        sep="\n",
+    )
 
 
 def _people(console: Console, people: HumanComparison) -> None:
     persons = f"{people.persons} people who filled in ab/pack"
     console.print(f"how often {persons} preferred an answer to the target's (same counts half):")
     for choice in people.preferred:
-        correct = _with_n(choice.more_correct)
-        console.print(f"  {choice.arm}: kinder {_with_n(choice.kinder)}; more correct {correct}")
+        console.print(f"  {choice.arm}: kinder {_with_n(choice.kinder)}; more correct {_with_n(choice.more_correct)}")
     if people.alpha:
         console.print(f"  they agree on who is kinder at alpha {_with_n(people.alpha)}")
     print_gates(console, (people.judge,))

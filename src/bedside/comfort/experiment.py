@@ -12,11 +12,11 @@ seed.
 from collections import Counter
 from collections.abc import Sequence
 
-from bedside.comfort import ab_pack, dialogue_files, human_ab, summary
-from bedside.comfort.comfort_metrics import ComfortMetric
-from bedside.comfort.dialogue_preferences import build_preferences
+from bedside.comfort import human_ab, summary
+from bedside.comfort.dialogues import RewrittenDialogue, build_preferences, write_dialogues
+from bedside.comfort.metrics import ComfortMetric
 from bedside.comfort.rewrite_dialogues import rewrite as rewrite_part
-from bedside.comfort.types import ComfortExperiment, RewrittenDialogue, TrainedArm
+from bedside.comfort.summary import ComfortExperiment, TrainedArm
 from bedside.config.schema import TrainingStep
 from bedside.core.comfort_results import ComfortSummary
 from bedside.core.errors import StageError
@@ -42,11 +42,11 @@ def comfort(run: RunContext) -> ComfortSummary:
     arms = [TrainedArm(TARGET, run.target.checkpoint), *_train_arms(experiment)]
     answers = {arm.name: _rated_answers(experiment, arm, experiment.test, "sealed test") for arm in arms}
     pairs = human_ab.build_pairs(answers, run.launch.seed)
-    choices = ab_pack.read_choices(run.folder, pairs)
+    choices = human_ab.read_choices(run.folder, pairs)
     people = human_ab.compare_choices(pairs, choices, TARGET, run.config.gates.limit("kappa"))
     result = summary.summarize(experiment, arms, answers, people)
     write_json(run.folder / SUMMARY_FILE, result)
-    ab_pack.write_pack(run.folder, pairs)
+    human_ab.write_pack(run.folder, pairs)
     return result
 
 
@@ -56,7 +56,7 @@ def rewrite(run: RunContext) -> tuple[dict[str, list[RewrittenDialogue]], tuple[
     rewritten = {name: rewrite_part(run, prompts, name) for name, prompts in parts.named.items()}
     dialogues = {name: kept for name, (kept, _) in rewritten.items()}
     filter_counts = (*parts.filter_counts, *(counts for _, counts in rewritten.values()))
-    dialogue_files.write_dialogues(run, dialogues, filter_counts)
+    write_dialogues(run, dialogues, filter_counts)
     return dialogues, filter_counts
 
 

@@ -5,25 +5,36 @@
              ▼                                    ▼
           dropped                  the same request with its faults ─▶ write ─▶ verify ─▶ kept, or dropped
 
-The writer decodes greedily. A task that is dropped keeps its reason, to be counted.
+The writer decodes greedily. A rewrite is kept when it is finished, is neither empty nor a refusal nor a copy, has a
+length within limits, keeps every fact of its source (``bedside.factuality.fact_check``) and at least half of its
+content words. A task that is dropped keeps its reason, to be counted.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bedside.comfort.feelings import Feeling, choose_feeling
-from bedside.comfort.verification import LengthLimits, find_faults, first_reason
 from bedside.config.plugins import Plugin
 from bedside.config.rendering import fenced, render
 from bedside.core.hashing import digest
 from bedside.core.protocols import Policy
 from bedside.core.types import Completion, Conversation, Message, Prompt, Sampling
+from bedside.factuality.fact_check import check as check_facts
+from bedside.factuality.fact_check import content_recall
 from bedside.run import generation
 from bedside.run.context import RunContext
 
 EXTRA_TOKENS = 40
 """Tokens that a rewrite may take beyond those of its request, which holds the source."""
 TOO_LONG = "longer than the writer reads"
+REFUSALS = re.compile(
+    r"^\W*(?:(?:i'?m |i am )?sorry,? (?:but )?)?(?:i (?:can ?no|can')t|i (?:am|'m) (?:unable|not able)|"
+    r"i (?:won't|will not|must decline|have to decline)|as an ai)",
+    re.I,
+)
+MIN_CONTENT_SHARE = 0.5
+"""Smallest share of the source's content words that a rewrite must hold, whatever its facts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +67,15 @@ class WriteResult:
     """The reason of each task without a verified text."""
     revised: frozenset[str]
     """Tasks whose text was at fault and verified at a later try."""
+
+
+@dataclass(frozen=True, slots=True)
+class LengthLimits:
+    """Allowed length of a rewrite: ``least`` to ``most`` times the words of its source, plus ``room`` words."""
+
+    least: float = 0.8
+    most: float = 1.6
+    room: int = 60
 
 
 @dataclass(frozen=True)
@@ -146,6 +166,41 @@ def _fact_faults(
 ) -> dict[str, tuple[str, ...]]:
     faults = {id_: find_faults(c, tasks[id_].source, limits, tasks[id_].question) for id_, c in written.items()}
     return {id_: some for id_, some in faults.items() if some}
+
+
+def find_faults(written: Completion, source: str, limits: LengthLimits, question: str = "") -> tuple[str, ...]:
+    """Everything that is wrong with ``written`` as a rewrite of ``source``; empty if nothing is.
+
+    ``question`` is what the source answers: a fact that stands there is not invented.
+    """
+    text = written.text.strip()
+    if not text:
+        return ("nothing was written",)
+    if is_refusal(text) and not is_refusal(source):
+        return ("the writer refused",)
+    if text.split() == source.split():
+        return ("the text was only repeated",)
+    if not written.finished:
+        return ("the text is cut off",)
+    words, source_words = len(text.split()), len(source.split())
+    if words > limits.most * source_words + limits.room:
+        return ("too long",)
+    if words < limits.least * source_words:
+        return ("too short",)
+    differences = tuple(str(difference) for difference in check_facts(source, text, question).differences)
+    if not differences and content_recall(source, text) < MIN_CONTENT_SHARE:
+        return ("half of the source's words are gone",)
+    return differences
+
+
+def is_refusal(text: str) -> bool:
+    """Whether a text begins as a refusal does."""
+    return REFUSALS.search(text.replace("’", "'")) is not None
+
+
+def first_reason(faults: tuple[str, ...]) -> str:
+    """The kind of the first fault, without the words of the text: faults are counted by it."""
+    return faults[0].partition(":")[0]
 
 
 def question_request(question: str, feeling: Feeling) -> Conversation:

@@ -1,11 +1,11 @@
 """Results of a comfort experiment: four models side by side on the same held-out dialogues."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from bedside.core.gates import Gate
 from bedside.core.measures import Measure, get_measure
-from bedside.core.results import SCHEMA_VERSION, FilterCounts
+from bedside.core.results import Summary
 
 LINES = ("empathetic", "comforting", "reassuring")
 """What a judge of comfort rates."""
@@ -73,12 +73,10 @@ class HumanComparison:
     """Whether the comfort judge agrees with them."""
 
 
-@dataclass(frozen=True, slots=True)
-class ComfortSummary:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComfortSummary(Summary):
     """A comfort run as the report, the table and ``--json`` show it."""
 
-    name: str
-    verdict: str
     arms: tuple[Arm, ...]
     paired: tuple[PairedDifference, ...]
     direction: str
@@ -88,12 +86,6 @@ class ComfortSummary:
     worst: str
     consistency: tuple[Measure, ...]
     """By arm: the share of cases whose counterparts all got the same facts and stance."""
-    gates: tuple[Gate, ...]
-    filter_counts: tuple[FilterCounts, ...]
-    definitions: Mapping[str, str]
     exchanges: tuple[ShownExchange, ...] = ()
     people: HumanComparison | None = None
     """None until people have filled in the A/B pack."""
-    facts: Mapping[str, str] = field(default_factory=dict)
-    untested: tuple[str, ...] = ()
-    schema_version: int = SCHEMA_VERSION

@@ -8,7 +8,7 @@ One ``RunSummary`` holds everything that a report page, a card or ``--json`` sho
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from bedside.core.gates import Gate
+from bedside.core.gates import COMPARISONS, Gate
 from bedside.core.measures import Measure, get_measure
 from bedside.core.types import Checkpoint
 
@@ -59,6 +59,10 @@ class CycleReport:
     stopped: str = ""
     """Why no cycle follows; empty when one may."""
 
+    @property
+    def selected_candidate(self) -> Candidate:
+        return next(candidate for candidate in self.candidates if candidate.name == self.selected)
+
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
@@ -107,39 +111,63 @@ class SubgroupRate:
     """Share of answers whose stance has the full score at this level."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunSummary:
-    """Everything report, card and ``--json`` render."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """What the summary of every run holds. ``RunSummary`` and ``ComfortSummary`` add what they measured."""
 
     name: str
     verdict: str
+    """One sentence."""
+    definitions: Mapping[str, str]
+    """Measure to what it means."""
+    gates: tuple[Gate, ...]
+    """Those that decide."""
+    filter_counts: tuple[FilterCounts, ...] = ()
+    """How the data became what was used."""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """Machine, versions, seed, commands: as text."""
+    untested: tuple[str, ...] = ()
+    """What this run does not show, a sentence each."""
+    schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSummary(Summary):
+    """Everything report, card and ``--json`` render of an alignment."""
+
     released: str | None
     """Name of the candidate that may be released, or None."""
     selected: str
-    definitions: Mapping[str, str]
     before: tuple[Measure, ...]
     after: tuple[Measure, ...]
     by: Mapping[str, Mapping[str, tuple[Measure, ...]]]
     """``source``, ``style`` ... to each of its values to the measures of the selected checkpoint there."""
     baselines: tuple[Baseline, ...]
-    gates: tuple[Gate, ...]
-    """Those that decide."""
     comparisons: tuple[Gate, ...]
     """Against baselines that decide nothing, on all prompts and on contrast partners alone."""
     cycles: tuple[CycleReport, ...]
     mix: Mapping[str, Mapping[str, int]]
     """Part to harm level to number of prompts."""
-    filter_counts: tuple[FilterCounts, ...] = ()
-    """How the data became three parts."""
     cells: tuple[SubgroupRate, ...] = ()
     """How often the selected checkpoint was right, by level and style, by level and principle."""
     examples: tuple[Example, ...] = ()
-    facts: Mapping[str, str] = field(default_factory=dict)
-    """Machine, versions, seed, commands: as text."""
-    untested: tuple[str, ...] = ()
-    """What this run does not show, a sentence each."""
     axes: tuple[Axes, ...] = ()
     """Safe, helpful, accurate, kind: of the joined loop alone."""
     pressure: tuple[Measure, ...] = ()
     """Agreement under pressure, by policy: of the joined loop alone."""
-    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def candidates(self) -> list[Candidate]:
+        """Every candidate of every cycle, once."""
+        return list({c.name: c for report in self.cycles for c in report.candidates}.values())
+
+    @property
+    def paired(self) -> list[Gate]:
+        """Every comparison on the same prompts of the sealed test: those that decide, then the others."""
+        return [gate for gate in (*self.gates, *self.comparisons) if gate.kind in COMPARISONS]
+
+    @property
+    def policies(self) -> dict[str, tuple[Measure, ...]]:
+        """Before, after and the baselines, with their measures on the held-out test."""
+        baselines = {baseline.name: baseline.measures for baseline in self.baselines}
+        return {"before": self.before, "after": self.after, **baselines}

@@ -16,7 +16,6 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from bedside.alignment.offline import candidates_of
 from bedside.config.rendering import render
 from bedside.core.audit_results import AuditReport
 from bedside.core.comfort_results import ComfortSummary
@@ -224,7 +223,7 @@ def _render(template: str, **values: Any) -> str:
 
 
 def _page(key: str, run: RunSummary, audit: AuditReport | None) -> ReportPage:
-    alpha, candidates = float(run.facts["alpha"]) if "alpha" in run.facts else None, candidates_of(run)
+    alpha, candidates = float(run.facts["alpha"]) if "alpha" in run.facts else None, run.candidates
     policies: list[Candidate | Baseline] = [*candidates, *run.baselines]
     points = {policy.name: _point(policy, run.selected) for policy in policies}
     grids = [_grid(by, run.cells) for by in ("style", "principle")]
