@@ -197,7 +197,6 @@ class Run(Tabular):
     def as_json(self) -> dict[str, Any]:
         """``{"measures": {name: {"value", "n", "groups", "unreadable", "low", "high" ...}}, "gates": ...}``"""
         run = self.summary
-        pressure = {measure.name: measure for measure in run.pressure}
         parts = {
             "schema_version": run.schema_version,
             "run": run.name,
@@ -211,7 +210,7 @@ class Run(Tabular):
             "comparisons": gates_by_name(run.comparisons),
             "stopped": run.cycles[-1].stopped if run.cycles else "",
             "untested": run.untested,
-            **({"axes": {axes.name: axes for axes in run.axes}, "pressure": pressure} if run.axes else {}),
+            **({"axes": {axes.name: axes for axes in run.axes}, "pressure": run.pressure or {}} if run.axes else {}),
         }
         return cast("dict[str, Any]", to_json(parts))
 
