@@ -53,9 +53,10 @@ def offline(config: Config) -> list[Finding]:
         parts = experiment.read_parts(config, Launch(seed=config.seed))
     except BedsideError as error:
         return [Finding("data", GateState.FAIL, reason=str(error)), _judges(config)]
+    doubts = unconfirmed(parts.named)
     return [
         *_parts(parts),
-        *_unconfirmed(parts),
+        *([Finding("levels", GateState.INCONCLUSIVE, reason=" ".join(doubts))] if doubts else []),
         *_identifiers(parts),
         *(_for_comfort(parts) or [*_limits(config, parts), *_classes(config, parts)]),
         _judges(config),
@@ -135,11 +136,6 @@ def weights(config: Config, launch: Launch, machine: Machine) -> list[Finding]:
         return []
     reason = f"the weights take {size / 1e9:,.2f} GB, {machine.memory / 1e9:,.2f} GB are free: "
     return [Finding("memory", GateState.FAIL, reason=reason + MORE_MEMORY)]
-
-
-def _unconfirmed(parts: splits.DataParts) -> list[Finding]:
-    sentences = unconfirmed(parts.named)
-    return [Finding("levels", GateState.INCONCLUSIVE, reason=" ".join(sentences))] if sentences else []
 
 
 def _identifiers(parts: splits.DataParts) -> list[Finding]:
@@ -235,19 +231,14 @@ def _memory(run: RunContext, free: int | None) -> Finding:
 def _disk(run: RunContext, disk: int | None) -> Finding:
     """Adapters dominate: two a stage (result and checkpoint), with two Adam moments in the checkpoint."""
     config = run.config.align
-    adapter = 4 * 2 * sum(_lora_parameters(run, config.lora.r))
+    matrices = (tuple(p.shape) for p in run.target.module().parameters() if p.ndim == 2)
+    adapter = 4 * 2 * sum(config.lora.r * sum(shape) for shape in matrices)  # of every matrix: an upper bound
     needed = config.cycles * len(config.train) * adapter * 5
     size = f"about {needed / 1e6:,.0f} MB for {_cycles(config.cycles)}"
     if disk is None:
         return Finding("disk", GateState.NOT_CHECKED, reason=f"{size}; what is free is not known here")
     free = f"{size}, {disk / 1e6:,.0f} MB free in {Path(run.config.runs).resolve()}"
     return Finding("disk", GateState.PASS if disk > needed else GateState.FAIL, reason=free)
-
-
-def _lora_parameters(run: RunContext, rank: int) -> list[int]:
-    """Of every matrix the adapter could stand beside: rank · (rows + columns) / 2, an upper bound."""
-    shapes = [tuple(p.shape) for p in run.target.module().parameters() if p.ndim == 2]
-    return [rank * sum(shape) for shape in shapes]
 
 
 def _trial(run: RunContext, parts: splits.DataParts) -> list[Finding]:
@@ -261,8 +252,10 @@ def _trial(run: RunContext, parts: splits.DataParts) -> list[Finding]:
     responses, answering = _timed(lambda: generation.generate(requests, policy, run.stages.sampling))
     findings: list[Finding] = []
     judging = 0.0
+    cycle = 2 * (len(parts.train) + len(run.config.align.train) * len(parts.valid))
+    verdicts = run.config.align.cycles * cycle + 4 * len(parts.test)  # the most, of one judge, in a whole run
     for name in dict.fromkeys((run.config.align.judge, run.config.selecting_judge)):
-        judge_findings, seconds = _judge_trial(run, name, responses, _verdicts(run.config, parts))
+        judge_findings, seconds = _judge_trial(run, name, responses, verdicts)
         findings, judging = [*findings, *judge_findings], max(judging, seconds)
     if joint_objective.enabled(run.config):
         harmless = [GenerationRequest(prompt) for prompt in parts.train if not prompt.harm][:TRIAL_ANSWERS]
@@ -287,12 +280,6 @@ def _judge_trial(
         return [*findings, Finding(f"judge {name}", GateState.FAIL, reason=str(error))], 0.0
     cost = endpoints.cost_gates(before, run.opener.spending(), verdicts / len(responses))
     return [*findings, _readable(name, prompting.join(responses, read)), *cost], seconds
-
-
-def _verdicts(config: Config, parts: splits.DataParts) -> int:
-    """Roughly the most verdicts that a whole run needs from one judge."""
-    cycle = 2 * (len(parts.train) + len(config.align.train) * len(parts.valid))
-    return config.align.cycles * cycle + 4 * len(parts.test)
 
 
 def _readable(name: str, rows: Sequence[JudgedResponse]) -> Finding:

@@ -2,21 +2,17 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 from rich.table import Column, Table
 
 import bedside
-from bedside.core.audit_results import AdversarialResult, Audit, AuditReport, Confusion, Correction
+from bedside.core.audit_results import AdversarialResult, Audit, AuditReport, Correction
 from bedside.core.comfort_results import HumanComparison
 from bedside.core.gates import Finding, Gate, GateState
 from bedside.core.measures import Measure, find_measure, get_measure
 from bedside.core.results import Candidate, RunSummary
-
-if TYPE_CHECKING:
-    from bedside.deployment.monitor import LimitStatus
-    from bedside.safety.selection import AlphaSegment
 
 SHOWN = ("overall", "safety_score", "err", "unsafe_accept@3")
 SHOWN_COMFORT = (
@@ -65,11 +61,11 @@ def print_run(console: Console, run: "bedside.Run") -> None:
 def print_example(console: Console, summary: RunSummary) -> None:
     """One answer before and after."""
     for shown in summary.examples[:1]:
-        console.print(
+        print_lines(
+            console,
             f"\nharm {shown.harm}, asked:  {shown.prompt}",
             f"before ({shown.before_stance}): {shown.before}",
             f"after  ({shown.after_stance}): {shown.after}",
-            sep="\n",
         )
 
 
@@ -78,8 +74,7 @@ def print_evaluation(console: Console, result: "bedside.Evaluation") -> None:
     rows = [(measure.name, interval(measure), measure.counted, str(measure.unreadable)) for measure in result.measures]
     console.print(table("Measures", ("measure", "value [95 % interval]", "n", "unreadable"), rows))
     print_gates(console, result.gates)
-    for line in result.unconfirmed:
-        console.print(line)
+    print_lines(console, *result.unconfirmed)
     print_corrections(console, result.corrections)
 
 
@@ -93,7 +88,7 @@ def print_monitoring(console: Console, result: "bedside.MonitorResult") -> None:
             str(status.measure.n),
             str(status.unreadable),
             f"{status.evidence:.3g} of {status.threshold:.0f}",
-            _alarm(status),
+            "ALARM" if status.alarm is not None else "no alarm" if status.measure.n else "no answer yet",
         )
         for status in result.limits
     ]
@@ -107,53 +102,51 @@ def print_monitoring(console: Console, result: "bedside.MonitorResult") -> None:
             console.print(f"? {status.name}: {unread} of {n} could not be read: look at the judge first")
         if status.repeated:
             console.print(f"{status.name}: not counted, since an earlier answer of their group was: {status.repeated}")
-    for line in result.unconfirmed:
-        console.print(line)
+    print_lines(console, *result.unconfirmed)
     if result.unlabelled:
         console.print(f"without a harm level, so that only readability was watched: {result.unlabelled}")
-    for limit in result.not_monitored:
-        console.print(f"not watched, because it is no limit below 1 on a share of answers that fail: {limit}")
-    console.print(f"chance of a false alarm, over the whole life of this log: at most {result.false_alarm:g}")
-
-
-def _alarm(status: "LimitStatus") -> str:
-    if status.alarm is not None:
-        return "ALARM"
-    return "no alarm" if status.measure.n else "no answer yet"
+    unwatched = "not watched, because it is no limit below 1 on a share of answers that fail"
+    print_lines(
+        console,
+        *(f"{unwatched}: {limit}" for limit in result.not_monitored),
+        f"chance of a false alarm, over the whole life of this log: at most {result.false_alarm:g}",
+    )
 
 
 def print_training(console: Console, config: "bedside.Config", result: "bedside.TrainingResult") -> None:
     """The target, the number of rows and steps, and the first and the last loss."""
     size, losses = config.align.batch_size, result.losses
     first = f"{losses[0]:.4f} at the first step (n = {min(size, result.rows)})"
-    console.print(
+    print_lines(
+        console,
         f"target: {getattr(config.target, 'model', config.target.kind)}",
         f"rows: {result.rows}, epochs: {config.align.num_train_epochs}, steps: {len(losses)}",
         f"loss: {first}, {losses[-1]:.4f} at the last (n = {result.rows % size or size})",
-        sep="\n",
     )
 
 
 def print_checks(console: Console, findings: Sequence[Finding]) -> None:
     """One line per check; the last line says what to do."""
-    for finding in findings:
-        console.print(f"{MARKS[finding.state]} {finding.name}: {finding.reason}")
     failed = sum(finding.state is GateState.FAIL for finding in findings)
     unsure = sum(finding.state is GateState.INCONCLUSIVE for finding in findings)
     fail, look, unseen = (MARKS[s] for s in (GateState.FAIL, GateState.INCONCLUSIVE, GateState.NOT_CHECKED))
     what = f"{failed} marked {fail} to mend before a run" if failed else "nothing stands in the way of a run"
-    console.print(f"\n{what}; {unsure} marked {look} to look at; what is marked {unseen} was not checked")
+    print_lines(
+        console,
+        *(f"{MARKS[finding.state]} {finding.name}: {finding.reason}" for finding in findings),
+        f"\n{what}; {unsure} marked {look} to look at; what is marked {unseen} was not checked",
+    )
 
 
 def print_proposals(console: Console, result: "bedside.LabellingResult", out: Path) -> None:
     """How many levels are proposed, how far they agree with people, and the next step."""
     k = result.agreement
     kappa = "not known" if k.value is None else f"kappa {k.value:.2f} [{k.low:.2f}, {k.high:.2f}], n = {k.n}"
-    console.print(
+    print_lines(
+        console,
         f"wrote {out}: {result.rows} proposals, learned from {result.labelled} labelled prompts",
         f"agreement with people on prompts held out, quadratic: {kappa}",
         f"no level counts until confirmed: fill the column harm, or `bedside label {out} --confirm NAME`",
-        sep="\n",
     )
 
 
@@ -165,9 +158,11 @@ def print_erasure(console: Console, erasure: "bedside.Erasure") -> None:
         if result.adapters:
             outcome = f"{would}removed" if result.adapters_removed else f"{would}kept; --adapters removes them"
             console.print(f"  adapters that learned from it, {outcome}: {', '.join(result.adapters)}")
-    if not erasure.results:
-        console.print("no run holds this text")
-    console.print("Nothing was changed: run it without --dry-run to erase." if erasure.dry_run else UNTOUCHED)
+    print_lines(
+        console,
+        *([] if erasure.results else ["no run holds this text"]),
+        "Nothing was changed: run it without --dry-run to erase." if erasure.dry_run else UNTOUCHED,
+    )
 
 
 def print_rewriting(console: Console, result: "bedside.RewriteResult") -> None:
@@ -188,25 +183,22 @@ def print_selection(console: Console, summary: RunSummary) -> None:
     rows = [(f"{c.name}\n{_met(c)}", *(stacked(c.measure(name)) for name in SHOWN)) for c in candidates]
     console.print(table("Candidates on valid", headings, rows, box=None))
     console.print("alpha is the weight of safety: overall = alpha × safety_score + (1 − alpha) × (1 − err)")
-    _winners(console, "has the best overall", selection.flip_points(selection.lines(candidates)))
+    winners = {"has the best overall": selection.flip_points(selection.lines(candidates))}
     if not all(c.feasible for c in candidates):
-        _winners(console, "has the best overall of those that meet every constraint", feasible_winners(candidates))
+        winners["has the best overall of those that meet every constraint"] = feasible_winners(candidates)
+    for predicate, segments in winners.items():
+        print_lines(console, *(f"alpha {s.start:.3f} to {s.end:.3f}: {s.winner} {predicate}" for s in segments))
     for c in candidates:
         states = ", ".join(f"{g.limited} {g.state.value}" for g in selection.constraints_on_valid(summary.gates, c))
         console.print(f"{c.name}, by bounds on valid: {states}")
     print_gates(console, summary.paired)
-    for alpha, words in selection.ADVICE.items():
-        console.print(f"alpha {alpha} suits {words}")
-    console.print(
-        f"this is advice: decide with clinicians, before you look at the table\nselected: {summary.selected}",
+    print_lines(
+        console,
+        *(f"alpha {alpha} suits {words}" for alpha, words in selection.ADVICE.items()),
+        "this is advice: decide with clinicians, before you look at the table",
+        f"selected: {summary.selected}",
         summary.verdict,
-        sep="\n",
     )
-
-
-def _winners(console: Console, predicate: str, segments: "Iterable[AlphaSegment]") -> None:
-    for segment in segments:
-        console.print(f"alpha {segment.start:.3f} to {segment.end:.3f}: {segment.winner} {predicate}")
 
 
 def interval(measure: Measure) -> str:
@@ -256,16 +248,27 @@ def table(title: str, headings: Iterable[str | Column], rows: Iterable[Iterable[
     return rich_table
 
 
+def print_lines(console: Console, *lines: str) -> None:
+    """Nothing where there is no line."""
+    if lines:
+        console.print(*lines, sep="\n")
+
+
 def print_gates(console: Console, gates: Iterable[Gate]) -> None:
     """One line per gate."""
-    for gate in gates:
-        console.print(f"{MARKS[gate.state]} {gate.state.value}: {gate.label} ({gate.reason})")
+    print_lines(console, *(f"{MARKS[gate.state]} {gate.state.value}: {gate.label} ({gate.reason})" for gate in gates))
 
 
 def print_audit(console: Console, report: AuditReport, written: str) -> None:
     """The measures with one column per judge; where each judge errs; ensembles; attacks; the gates; what is written."""
     if report.audits:
-        _answers(console, report)
+        mix = ", ".join(f"{n} of level {level}" for level, n in report.by_level.items())
+        print_lines(
+            console,
+            f"{report.answers} answers, reference {report.audits[0].reference}: {mix}",
+            *(f"left out: {n}, {reason}" for reason, n in report.left_out.items()),
+            *(f"{JUDGE_MEASURES[m.name]}: {interval(m)}, n = {m.n}" for m in report.rater_agreement),
+        )
         console.print(_measures(report))
         for audit in report.audits:
             _confusion(console, audit)
@@ -274,9 +277,8 @@ def print_audit(console: Console, report: AuditReport, written: str) -> None:
         console.print(_attacks(result))
         if result.strongest:
             console.print(f"flipped most: {', '.join(result.strongest)}")
-    for audit in report.audits:
-        for note in audit.notes if audit is report.audits[0] else ():
-            console.print(f"note: {note}")
+    for number, audit in enumerate(report.audits):
+        print_lines(console, *(f"note: {note}" for note in audit.notes if number == 0))
         print_gates(console, audit.gates)
     console.print(written)
 
@@ -302,9 +304,11 @@ def print_corrections(console: Console, corrections: Sequence[Correction]) -> No
 
 def print_judge_training(console: Console, training: "bedside.JudgeTraining") -> None:
     """The held-out agreement before and after, and the line for the config."""
-    console.print(f"trained on {training.train_rows} labelled answers, held out {training.held_out} of other groups")
-    for reason, n in training.dropped.items():
-        console.print(f"left out: {n}, {reason}")
+    print_lines(
+        console,
+        f"trained on {training.train_rows} labelled answers, held out {training.held_out} of other groups",
+        *(f"left out: {n}, {reason}" for reason, n in training.dropped.items()),
+    )
     for name, audit in (("before", training.before), ("after", training.after)):
         measure = audit.gates[0].measure or audit.measure("kappa")
         kappa = f"{measure.name} {interval(measure)}, n = {measure.n}, {measure.unreadable} unreadable"
@@ -312,21 +316,12 @@ def print_judge_training(console: Console, training: "bedside.JudgeTraining") ->
     plain, scaled = training.log_loss
     losses = f"log loss {plain:.3f} nats an answer without it, {scaled:.3f} with it, on the answers it was fitted on"
     adapter = f"{{kind: rubric, adapter: {training.adapter}}}"
-    console.print(
+    print_lines(
+        console,
         f"gain, paired: {interval(training.gain)}, n = {training.gain.n}",
         f"temperature {training.temperature:.2f}: {losses}",
         f"wrote {training.adapter}; in the config: judges: {{tuned: {adapter}}}",
-        sep="\n",
     )
-
-
-def _answers(console: Console, report: AuditReport) -> None:
-    mix = ", ".join(f"{n} of level {level}" for level, n in report.by_level.items())
-    console.print(f"{report.answers} answers, reference {report.audits[0].reference}: {mix}")
-    for reason, n in report.left_out.items():
-        console.print(f"left out: {n}, {reason}")
-    for measure in report.rater_agreement:
-        console.print(f"{JUDGE_MEASURES[measure.name]}: {interval(measure)}, n = {measure.n}")
 
 
 def _measures(report: AuditReport) -> Table:
@@ -351,9 +346,10 @@ def _confusion(console: Console, audit: Audit) -> None:
     labels = [(truth, label) for truth in audit.labels for label in (*audit.labels, "unreadable")]
     shown = [pair for pair in labels if any(cell.counts[pair[0]][pair[1]] for cell in audit.confusion)]
     headings = ("level, style", "kappa", *(f"{truth[0].upper()}›{label[0].upper()}" for truth, label in shown))
+    others = (f"{'–' if cell.level is None else cell.level}, {cell.style or '–'}" for cell in audit.confusion[1:])
     rows = [
-        (_cell_name(cell, audit), interval(cell.kappa), *(str(cell.counts[truth][label]) for truth, label in shown))
-        for cell in audit.confusion
+        (name, interval(cell.kappa), *(str(cell.counts[truth][label]) for truth, label in shown))
+        for name, cell in zip(["all", *others], audit.confusion, strict=False)
     ]
     console.print(table(f"{audit.judge}: reference › judge ({LETTERS})", headings, rows))
     if audit.calibration:
@@ -365,15 +361,9 @@ def _confusion(console: Console, audit: Audit) -> None:
         console.print(table(title, ("probability", "mean", "right", "n"), bins))
 
 
-def _cell_name(cell: Confusion, audit: Audit) -> str:
-    if cell is audit.confusion[0]:
-        return "all"
-    return f"{'–' if cell.level is None else cell.level}, {cell.style or '–'}"
-
-
 def _ensemble(console: Console, audit: Audit) -> None:
-    for member in audit.members:
-        console.print(f"member {member.name}: kappa {interval(member.kappa)}, n = {member.kappa.n}")
+    members = (f"member {m.name}: kappa {interval(m.kappa)}, n = {m.kappa.n}" for m in audit.members)
+    print_lines(console, *members)
     for pair in audit.member_pairs:
         agreement = f"votes {interval(pair.votes)}, errors {interval(pair.errors)}, n = {pair.errors.n}"
         console.print(f"kappa of {pair.first} with {pair.second}: {agreement}")
@@ -404,18 +394,20 @@ def print_comfort(console: Console, run: "bedside.ComfortRun") -> None:
     print_gates(console, summary.gates)
     if summary.people:
         _people(console, summary.people)
-    console.print(
+    print_lines(
+        console,
         f"published direction: {summary.direction}\nworst subgroup: {summary.worst}\n\n{summary.verdict}",
         f"report: {run.page}; answers for people to compare: {run.folder / 'ab'}",
-        sep="\n",
     )
 
 
 def _people(console: Console, people: HumanComparison) -> None:
     persons = f"{people.persons} people who filled in ab/pack"
-    console.print(f"how often {persons} preferred an answer to the target's (same counts half):")
-    for choice in people.preferred:
-        console.print(f"  {choice.arm}: kinder {_with_n(choice.kinder)}; more correct {_with_n(choice.more_correct)}")
+    print_lines(
+        console,
+        f"how often {persons} preferred an answer to the target's (same counts half):",
+        *(f"  {c.arm}: kinder {_with_n(c.kinder)}; more correct {_with_n(c.more_correct)}" for c in people.preferred),
+    )
     if people.alpha:
         console.print(f"  they agree on who is kinder at alpha {_with_n(people.alpha)}")
     print_gates(console, (people.judge,))

@@ -80,16 +80,13 @@ def _open(run: RunContext) -> ComfortExperiment:
 
 def _train_arms(experiment: ComfortExperiment) -> list[TrainedArm]:
     """One arm for each training step, at the learning rate that is best on valid."""
-    run, preferences = experiment.run, _preferences(experiment)
+    run, config = experiment.run, experiment.run.config.comfort.rewrite
+    wrong, cold = config.add_wrong_negatives, config.add_cold_negatives
+    preferences = build_preferences(experiment.train, wrong=wrong, cold=cold)
     budget, start = _count_tokens(run, preferences.demonstrations), _shared_start(experiment, preferences)
     steps = run.config.comfort.train
     rows = [_within_budget(run, preferences.rows(run.opener.open(s.objective).reads), budget) for s in steps]
     return [_best_arm(experiment, step, start, some) for step, some in zip(steps, rows, strict=True)]
-
-
-def _preferences(experiment: ComfortExperiment) -> PreferenceData:
-    config = experiment.run.config.comfort.rewrite
-    return build_preferences(experiment.train, wrong=config.add_wrong_negatives, cold=config.add_cold_negatives)
 
 
 def _shared_start(experiment: ComfortExperiment, preferences: PreferenceData) -> Checkpoint:
@@ -99,17 +96,13 @@ def _shared_start(experiment: ComfortExperiment, preferences: PreferenceData) ->
     if config.start == "base":
         return checkpoint
     step = next((s for s in config.train if s.objective.kind == "sft"), TrainingStep.model_validate({"kind": "sft"}))
-    step = _at_rate(step, config.start_learning_rate or step.learning_rate)
+    step = step.model_copy(update={"learning_rate": config.start_learning_rate or step.learning_rate})
     for number in range(1, config.start_rounds + 1):
         label = f"sft before all three, round {number}"
         checkpoint = run.stages.trained(
             preferences.demonstrations, step, start=checkpoint, reference=checkpoint, label=label
         )
     return checkpoint
-
-
-def _at_rate(step: TrainingStep, learning_rate: float) -> TrainingStep:
-    return step.model_copy(update={"learning_rate": learning_rate})
 
 
 def _best_arm(
@@ -121,7 +114,8 @@ def _best_arm(
     for multiple in config.lr_multipliers:
         rate = step.learning_rate * multiple
         label = f"{step.objective.kind} at {rate:g}"
-        trained = run.stages.trained(rows, _at_rate(step, rate), start=start, reference=start, label=label)
+        at_rate = step.model_copy(update={"learning_rate": rate})
+        trained = run.stages.trained(rows, at_rate, start=start, reference=start, label=label)
         checkpoint = run.stages.scaled(trained, config.adapter_scale)
         arm = TrainedArm(step.objective.kind, checkpoint, rate, _count_tokens(run, rows))
         scored.append((0.0 if len(config.lr_multipliers) == 1 else _primary_comfort_on_valid(experiment, arm), arm))

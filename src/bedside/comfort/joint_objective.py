@@ -102,19 +102,15 @@ def mix_comfort(
     experiment: "Experiment", unpaired: list[UnpairedPreference], pairs: list[PreferencePair], label: str
 ) -> tuple[list[UnpairedPreference], list[PreferencePair], FilterCounts]:
     """The preferences of a cycle with warm answers among them. Answers that are warm already stay as they are."""
-    cold = _cold_answers(experiment, answers_to_warm(unpaired, pairs), label)
+    run, answers = experiment.run, answers_to_warm(unpaired, pairs)
+    responses = [Response(answer.prompt, answer.text, "cycle") for answer in answers]
+    rows = run.stages.judged(responses, run.opener.open(run.config.comfort.judge), f"{label}: kind already?")
+    # from the second cycle on, many of a policy's answers are warm
+    cold = [answer for answer, row in zip(answers, rows, strict=True) if not is_warm(row)]
     result = make_warm(experiment, cold, label)
     new_unpaired, new_pairs, counts = mix_warm_answers(unpaired, pairs, result.texts)
     dropped = Counter(result.dropped.values()).most_common()
     return new_unpaired, new_pairs, replace(counts, dropped=dict(dropped))
-
-
-def _cold_answers(experiment: "Experiment", answers: Sequence[ColdAnswer], label: str) -> list[ColdAnswer]:
-    """Answers that the judge of comfort does not rate as warm: from the second cycle on, many of a policy's are."""
-    judge = experiment.run.opener.open(experiment.run.config.comfort.judge)
-    responses = [Response(answer.prompt, answer.text, "cycle") for answer in answers]
-    rows = experiment.run.stages.judged(responses, judge, f"{label}: kind already?")
-    return [answer for answer, row in zip(answers, rows, strict=True) if not is_warm(row)]
 
 
 def answers_to_warm(unpaired: Sequence[UnpairedPreference], pairs: Sequence[PreferencePair]) -> list[ColdAnswer]:
@@ -267,13 +263,11 @@ def _complement(share: Measure, name: str) -> Measure:
 
 def _on_front(one: Axes, all_axes: Sequence[Axes]) -> bool:
     """No policy is at least as good on all four axes and better on one."""
-    values = _values(one)
-    others = [_values(other) for other in all_axes]
-    return not any(other != values and all(b >= a for a, b in zip(values, other, strict=True)) for other in others)
-
-
-def _values(a: Axes) -> tuple[float, ...]:
-    return tuple(m.value or 0.0 for m in (a.safe, a.helpful, a.accurate, a.kind))
+    mine, *others = [
+        tuple(measure.value or 0.0 for measure in (axes.safe, axes.helpful, axes.accurate, axes.kind))
+        for axes in (one, *all_axes)
+    ]
+    return not any(other != mine and all(b >= a for a, b in zip(mine, other, strict=True)) for other in others)
 
 
 def under_pressure(

@@ -219,7 +219,8 @@ class KnowledgeMetric:
             name: f"Mean sentence BLEU of up to {n}-grams, 0 to 1; {signature(n)}." for n, name in enumerate(BLEU, 1)
         }
         return bleu | {
-            "chrf": f"Mean character F-score, 0 to 1; {_chrf_signature()}.",
+            "chrf": f"Mean character F-score, 0 to 1; sacrebleu nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no|version:"
+            f"{version('sacrebleu')}.",
             "rouge_l": "Mean F1 of the longest common subsequence of tokens, in the tokens of BLEU.",
             "fact_recall": "Mean share of the reference's facts (numbers with units, negations, modality, conditions, "
             "urgency, names) that survive.",
@@ -231,10 +232,6 @@ def signature(order: int) -> str:
     """sacrebleu's signature of this BLEU; the tokenizer is chosen by script."""
     shown = "nrefs:1|case:mixed|eff:yes|tok:13a, zh or char by script|smooth:exp"
     return f"sacrebleu {shown}|version:{version('sacrebleu')}|order:{order}"
-
-
-def _chrf_signature() -> str:
-    return f"sacrebleu nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no|version:{version('sacrebleu')}"
 
 
 def tokenizer(text: str) -> str:

@@ -28,6 +28,7 @@ LEAST_ROWS = 10
 """A subgroup with fewer rows is not named worst."""
 MAX_SUBGROUPS = 12
 """Metadata with more values are not split by."""
+EXCHANGES = 3
 RISES = ("facts_wrong", "false_reassurance", "under_triage", "over_triage")
 TRIAGE = RISES[1:]
 Column = list[float | None]
@@ -82,7 +83,10 @@ def summarize(
         gates=tuple(gates),
         filter_counts=experiment.filter_counts,
         definitions={**KnowledgeMetric().definitions(), **ComfortMetric().definitions()},
-        exchanges=tuple(_exchanges(answers)),
+        exchanges=tuple(
+            ShownExchange(row.prompt.text, {arm: rows[i].response.text for arm, rows in answers.items()})
+            for i, row in enumerate(answers[target][:EXCHANGES])
+        ),
         people=people,
         facts=_facts(experiment),
         untested=_untested(experiment, people),
@@ -235,15 +239,6 @@ def _same_facts(arm: str, rows: list[JudgedResponse]) -> Measure:
             cases[case].append((row.stance, values["facts_told"][index], values["facts_wrong"][index]))
     same = {case: float(len(set(outcomes)) == 1) for case, outcomes in cases.items() if len(outcomes) > 1}
     return mean(f"{arm}: same facts for all partners", list(same.values()), list(same))
-
-
-def _exchanges(answers: Mapping[str, list[JudgedResponse]], n: int = 3) -> list[ShownExchange]:
-    """The first questions, and what each arm answers."""
-    first = next(iter(answers.values()))
-    return [
-        ShownExchange(row.prompt.text, {arm: rows[i].response.text for arm, rows in answers.items()})
-        for i, row in enumerate(first[:n])
-    ]
 
 
 def _facts(experiment: ComfortExperiment) -> dict[str, str]:

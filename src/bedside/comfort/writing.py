@@ -85,11 +85,6 @@ class Rewriter:
     run: RunContext
     model: Policy
 
-    @property
-    def limits(self) -> LengthLimits:
-        config = self.run.config.comfort.rewrite
-        return LengthLimits(config.least, config.most, config.room)
-
     def fitting(self, requests: Mapping[str, Conversation]) -> dict[str, WriteRequest]:
         """The requests that fit into the model's context together with what may be written to them."""
         lengths = self.model.lengths(list(requests.values())) if requests else []
@@ -143,6 +138,8 @@ def write_verified(
 
     ``check`` may find further faults of the texts that keep every fact.
     """
+    config = rewriter.run.config.comfort.rewrite
+    limits = LengthLimits(config.least, config.most, config.room)
     by_id = {task.id: task for task in tasks}
     requests = {task.id: task.request for task in tasks}
     texts: dict[str, str] = {}
@@ -152,7 +149,8 @@ def write_verified(
         fitting = rewriter.fitting(requests)
         dropped |= {id_: TOO_LONG for id_ in requests if id_ not in fitting}
         written = dict(zip(fitting, write(list(fitting.values()), label), strict=True))
-        faults = _fact_faults(by_id, written, rewriter.limits)
+        read = {id_: find_faults(c, by_id[id_].source, limits, by_id[id_].question) for id_, c in written.items()}
+        faults = {id_: some for id_, some in read.items() if some}
         faults |= check({id_: c.text.strip() for id_, c in written.items() if id_ not in faults}, label)
         texts |= {id_: c.text.strip() for id_, c in written.items() if id_ not in faults}
         revised |= faults.keys()
@@ -161,32 +159,23 @@ def write_verified(
     return WriteResult({id_: texts[id_] for id_ in by_id if id_ in texts}, dropped, frozenset(revised & texts.keys()))
 
 
-def _fact_faults(
-    tasks: Mapping[str, RewriteTask], written: Mapping[str, Completion], limits: LengthLimits
-) -> dict[str, tuple[str, ...]]:
-    faults = {id_: find_faults(c, tasks[id_].source, limits, tasks[id_].question) for id_, c in written.items()}
-    return {id_: some for id_, some in faults.items() if some}
-
-
 def find_faults(written: Completion, source: str, limits: LengthLimits, question: str = "") -> tuple[str, ...]:
     """Everything that is wrong with ``written`` as a rewrite of ``source``; empty if nothing is.
 
     ``question`` is what the source answers: a fact that stands there is not invented.
     """
     text = written.text.strip()
-    if not text:
-        return ("nothing was written",)
-    if is_refusal(text) and not is_refusal(source):
-        return ("the writer refused",)
-    if text.split() == source.split():
-        return ("the text was only repeated",)
-    if not written.finished:
-        return ("the text is cut off",)
     words, source_words = len(text.split()), len(source.split())
-    if words > limits.most * source_words + limits.room:
-        return ("too long",)
-    if words < limits.least * source_words:
-        return ("too short",)
+    faults = {
+        "nothing was written": not text,
+        "the writer refused": is_refusal(text) and not is_refusal(source),
+        "the text was only repeated": text.split() == source.split(),
+        "the text is cut off": not written.finished,
+        "too long": words > limits.most * source_words + limits.room,
+        "too short": words < limits.least * source_words,
+    }
+    if first := next((fault for fault, is_there in faults.items() if is_there), None):
+        return (first,)
     differences = tuple(str(difference) for difference in check_facts(source, text, question).differences)
     if not differences and content_recall(source, text) < MIN_CONTENT_SHARE:
         return ("half of the source's words are gone",)

@@ -156,7 +156,18 @@ def write(summaries: Sequence[RunSummary], path: Path, audits: Sequence[AuditRep
 
 def write_comfort(summary: ComfortSummary, path: Path) -> Path:
     """Write the report of a comfort run; the file is whole or absent."""
-    write_text(path, comfort_html(summary))
+    span = plots.MeasureSpan.from_measure
+    spans = [(arm.name, span(arm.measure("bleu_1")), span(arm.measure("primary_comfort"))) for arm in summary.arms]
+    points = [plots.Point(name, "candidate", across, up) for name, across, up in spans if across and up]
+    text = _render(
+        "report_comfort.html",
+        run=summary,
+        rows=COMFORT_ROWS,
+        plane=plots.plane(points, None),
+        gate_counts=Counter(gate.state for gate in summary.gates),
+        words={},
+    )
+    write_text(path, text)
     return path
 
 
@@ -177,18 +188,6 @@ def html(summaries: Sequence[RunSummary], audits: Sequence[AuditReport | None] =
         by_source=("err", "unsafe_accept@3", "safety_score"),
         by_candidate=("safety_score", "err", "overall", "unsafe_accept@3", "kl"),
         worst_rows=WORST_ROWS,
-    )
-
-
-def comfort_html(summary: ComfortSummary) -> str:
-    """The report of a comfort run as text."""
-    return _render(
-        "report_comfort.html",
-        run=summary,
-        rows=COMFORT_ROWS,
-        plane=_comfort_plane(summary),
-        gate_counts=Counter(gate.state for gate in summary.gates),
-        words={},
     )
 
 
@@ -272,10 +271,3 @@ def _worst_subgroups(cells: Sequence[SubgroupRate]) -> tuple[SubgroupRate, ...]:
     """Those with the lowest share of correct answers, of the subgroups with enough answers."""
     known = [cell for cell in cells if cell.right.n >= WORST_ROWS and cell.right.value not in (None, 1.0)]
     return tuple(sorted(known, key=lambda cell: cell.right.value or 0.0)[:WORST_SUBGROUPS])
-
-
-def _comfort_plane(summary: ComfortSummary) -> plots.Plane:
-    """BLEU-1 against the soothing answer to the right, primary comfort upwards."""
-    span = plots.MeasureSpan.from_measure
-    spans = [(arm.name, span(arm.measure("bleu_1")), span(arm.measure("primary_comfort"))) for arm in summary.arms]
-    return plots.plane([plots.Point(name, "candidate", x, y) for name, x, y in spans if x and y], None)

@@ -128,11 +128,6 @@ def judge_agreement(
     return Gate(kind, subject, limit, state, measure, reason)
 
 
-def not_compared(limit: Constraint | None, reason: str, *, subject: str) -> Gate:
-    """The kappa gate of a judge that nothing was compared with."""
-    return Gate(GateKind.JUDGE_AGREEMENT, subject, limit, GateState.NOT_CHECKED, reason=reason)
-
-
 def unreadable(measure: Measure, limit: Constraint | None, *, subject: str) -> Gate:
     """Stops a run in which the judge cannot read what it is shown: every rate would be about the rest."""
     return _by_value(GateKind.UNREADABLE, measure, limit, subject, f"of {measure.n} answers could not be read")
