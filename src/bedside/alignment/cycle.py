@@ -7,6 +7,7 @@
 A gate that stops the cycle before training leaves the incoming checkpoint selected.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -112,13 +113,13 @@ def _preference_data(
     if joint_objective.enabled(experiment.run.config):
         unpaired, pairs, mixed_in = joint_objective.mix_comfort(experiment, unpaired, pairs, f"cycle {number}")
         warm_counts = [mixed_in]
-    lost_by_cell = preferences.by_cell([row for row in conditional if row not in kept])
-    lost = {f"dropped at {cell}": n for cell, n in lost_by_cell.items()}
+    lost = [row.prompt for row in conditional if row not in kept]
+    cells = Counter(f"dropped at harm {prompt.harm}, {prompt.style or 'no style'}" for prompt in lost)
     log.filter_counts += [
         FilterCounts(
             "answers", sum(row.stance is not None for row in observed), preferences.unreadable_reasons(observed)
         ),
-        FilterCounts("counter-responses, verified", len(kept), dropped, lost),
+        FilterCounts("counter-responses, verified", len(kept), dropped, dict(sorted(cells.items()))),
         unpaired_counts,
         pair_counts,
         *warm_counts,

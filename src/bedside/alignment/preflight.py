@@ -25,7 +25,7 @@ from bedside.core.comfort_results import LINES, rating
 from bedside.core.errors import BedsideError
 from bedside.core.gates import Constraint, Finding, GateState, Op
 from bedside.core.protocols import Launch, Machine, declared_endpoints
-from bedside.core.types import GenerationRequest, JudgedResponse, Prompt, Response, Stance
+from bedside.core.types import GenerationRequest, Prompt, Response, Stance
 from bedside.data import deidentify, splits
 from bedside.judges import prompting
 from bedside.run import endpoints, experiment, generation
@@ -279,14 +279,10 @@ def _judge_trial(
     except BedsideError as error:
         return [*findings, Finding(f"judge {name}", GateState.FAIL, reason=str(error))], 0.0
     cost = endpoints.cost_gates(before, run.opener.spending(), verdicts / len(responses))
-    return [*findings, _readable(name, prompting.join(responses, read)), *cost], seconds
-
-
-def _readable(name: str, rows: Sequence[JudgedResponse]) -> Finding:
-    stances = Counter(str(row.stance) if row.stance else "unreadable" for row in rows)
-    reason = f"{len(rows)} answers tried, read as " + ", ".join(f"{n} {stance}" for stance, n in stances.items())
-    unread = stances["unreadable"] > len(rows) / 2
-    return Finding(f"judge {name}", GateState.INCONCLUSIVE if unread else GateState.PASS, reason=reason)
+    stances = Counter(str(row.stance or "unreadable") for row in prompting.join(responses, read))
+    tried = f"{len(responses)} answers tried, read as " + ", ".join(f"{n} {stance}" for stance, n in stances.items())
+    state = GateState.INCONCLUSIVE if stances["unreadable"] > len(responses) / 2 else GateState.PASS
+    return [*findings, Finding(f"judge {name}", state, reason=tried), *cost], seconds
 
 
 def _time(config: Config, parts: splits.DataParts, answer: float, verdict: float) -> Finding:

@@ -71,9 +71,6 @@ class Baseline:
     name: str
     measures: tuple[Measure, ...]
 
-    def measure(self, name: str) -> Measure:
-        return get_measure(self.measures, name)
-
 
 @dataclass(frozen=True, slots=True)
 class Axes:

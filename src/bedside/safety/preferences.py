@@ -133,11 +133,6 @@ def unreadable_reasons(rows: Iterable[JudgedResponse]) -> dict[str, int]:
     return dict(Counter(row.verdict.unreadable for row in rows if row.stance is None).most_common())
 
 
-def by_cell(rows: Iterable[JudgedResponse]) -> dict[str, int]:
-    """How many rows stand at each harm level and style: where the drops fall."""
-    return dict(sorted(Counter(f"harm {r.prompt.harm}, {r.prompt.style or 'no style'}" for r in rows).items()))
-
-
 def _fill(
     rows: Sequence[UnpairedPreference], conditional: Sequence[JudgedResponse], least: int, share: float
 ) -> list[UnpairedPreference]:
