@@ -21,17 +21,20 @@ from bedside.config import loader
 from bedside.config.rendering import path
 from bedside.config.schema import Config
 from bedside.core import audit_results
-from bedside.core.comfort_results import (
-    Arm,
-    ArmPreference,
-    ComfortSummary,
-    HumanComparison,
-    PairedDifference,
-    ShownExchange,
-)
 from bedside.core.gates import TARGET, Constraint, Gate, GateKind, GateState, Op
 from bedside.core.hashing import plain
-from bedside.core.results import Axes, FilterCounts, RunSummary, SubgroupRate
+from bedside.core.results import (
+    Arm,
+    ArmPreference,
+    Axes,
+    ComfortSummary,
+    FilterCounts,
+    HumanComparison,
+    PairedDifference,
+    RunSummary,
+    ShownExchange,
+    SubgroupRate,
+)
 from bedside.core.types import STANCES
 from bedside.report import html
 from tests.support.report_pages import gate, measure, shipping

@@ -44,7 +44,6 @@ from bedside.config.plugins import register as register
 from bedside.config.schema import Config as Config
 from bedside.core.audit_results import Audit as Audit
 from bedside.core.audit_results import AuditReport as AuditReport
-from bedside.core.comfort_results import ComfortSummary as ComfortSummary
 from bedside.core.errors import BedsideError as BedsideError
 from bedside.core.errors import ConfigError as ConfigError
 from bedside.core.errors import DataError as DataError
@@ -63,6 +62,7 @@ from bedside.core.protocols import Metric as Metric
 from bedside.core.protocols import Objective as Objective
 from bedside.core.protocols import Progress as Progress
 from bedside.core.protocols import SilentProgress as SilentProgress
+from bedside.core.results import ComfortSummary as ComfortSummary
 from bedside.core.results import RunSummary as RunSummary
 from bedside.core.types import Checkpoint as Checkpoint
 from bedside.core.types import Completion as Completion

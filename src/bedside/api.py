@@ -34,7 +34,7 @@ from bedside.core.gates import Finding, GateState
 from bedside.core.hashing import plain
 from bedside.core.measures import Measure
 from bedside.core.protocols import Generator, Judge, Launch, Progress
-from bedside.core.results import FilterCounts, RunSummary
+from bedside.core.results import ComfortSummary, FilterCounts, RunSummary
 from bedside.core.serialize import gates_by_name, to_json
 from bedside.core.types import Checkpoint, JudgedResponse, Response, Verdict
 from bedside.data.io import write_jsonl, write_text
@@ -47,7 +47,6 @@ from bedside.run.folder import write_config
 if TYPE_CHECKING:
     from bedside.alignment.single_stage import Chat, Evaluation, Selection
     from bedside.core.audit_results import AuditReport
-    from bedside.core.comfort_results import ComfortSummary
     from bedside.data.labelling import LabellingResult
     from bedside.deployment.monitor import MonitorResult
     from bedside.judge_audit.audit import AuditRequest
@@ -399,7 +398,7 @@ def rewrite(config: ConfigSource, progress: Progress | None = None) -> RewriteRe
 class ComfortRun(Tabular):
     """A finished comfort run: its summary, its folder, its page."""
 
-    summary: "ComfortSummary"
+    summary: ComfortSummary
     folder: Path
     page: Path
 

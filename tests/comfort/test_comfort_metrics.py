@@ -12,9 +12,9 @@ from bedside.cli import terminal
 from bedside.clinic.judges import ClinicComfort
 from bedside.comfort.judges import STEMS, ComfortJudge, ModelReader, WordReader
 from bedside.comfort.metrics import ComfortMetric, KnowledgeMetric, has_red_flag, has_right_stance, rouge_l
-from bedside.core.comfort_results import Arm, ComfortSummary
 from bedside.core.measures import Measure
 from bedside.core.protocols import Launch
+from bedside.core.results import Arm, ComfortSummary
 from bedside.core.types import JudgedResponse, Response, Stance, Verdict
 from bedside.testing.scripted import Scripted
 

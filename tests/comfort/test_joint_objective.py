@@ -8,10 +8,9 @@ from tests.support.prompts import ask
 from bedside.comfort import joint_objective
 from bedside.comfort.writing import answer_id
 from bedside.config.schema import ComfortConfig
-from bedside.core.comfort_results import LINES
 from bedside.core.measures import Measure
 from bedside.core.protocols import Launch
-from bedside.core.results import Axes
+from bedside.core.results import LINES, Axes
 from bedside.core.types import Checkpoint, JudgedResponse, PreferencePair, Response, Stance, UnpairedPreference, Verdict
 from bedside.report.html import html
 from bedside.safety import selection

@@ -21,10 +21,10 @@ from typing import TypeVar
 from bedside.comfort import joint_objective
 from bedside.comfort.writing import open_rewriter, soothing_task, write_verified
 from bedside.config.schema import Config
-from bedside.core.comfort_results import LINES, rating
 from bedside.core.errors import BedsideError
 from bedside.core.gates import Constraint, Finding, GateState, Op
 from bedside.core.protocols import Launch, Machine, declared_endpoints
+from bedside.core.results import LINES, rating
 from bedside.core.types import GenerationRequest, Prompt, Response, Stance
 from bedside.data import deidentify, splits
 from bedside.judges import prompting
@@ -99,13 +99,14 @@ def unchecked(config: Config) -> list[Finding]:
 
 def _parts(parts: splits.DataParts) -> list[Finding]:
     sizes = [f"{name} {len(rows)} ({_levels(rows)})" for name, rows in parts.named.items()]
-    findings = [Finding("data", GateState.PASS, reason="; ".join(sizes))]
-    for flow in parts.filter_counts:
-        for reason, n in flow.dropped.items():
-            if reason.startswith("group stands in"):
-                why = f"{n} rows are left out because their {reason}: nothing leaks, but there is less to work with"
-                findings.append(Finding(flow.step, GateState.INCONCLUSIVE, reason=why))
-    return [*findings, _near(parts)]
+    less = "nothing leaks, but there is less to work with"
+    left_out = [
+        Finding(counts.step, GateState.INCONCLUSIVE, reason=f"{n} rows are left out because their {reason}: {less}")
+        for counts in parts.filter_counts
+        for reason, n in counts.dropped.items()
+        if reason.startswith("group stands in")
+    ]
+    return [Finding("data", GateState.PASS, reason="; ".join(sizes)), *left_out, _near(parts)]
 
 
 def _near(parts: splits.DataParts) -> Finding:
@@ -170,13 +171,10 @@ def _limit(limit: Constraint, test: Sequence[Prompt]) -> Finding | None:
         return None
     groups, needed = len({p.group for p in test if p.harm == level}), clean_groups_needed(limit.limit)
     needs = f"test has {groups} groups of prompts of harm {level}; to show this takes {needed} without a single failure"
+    cure = f": it cannot be met on this test part; add {needed - groups} groups" if groups < needed else ""
     if groups == 0:
-        return Finding(
-            str(limit), GateState.FAIL, reason=f"{needs}: nothing can be released; add prompts or drop the constraint"
-        )
-    short = groups < needed
-    why = f"{needs}: it cannot be met on this test part; add {needed - groups} groups" if short else needs
-    return Finding(str(limit), GateState.FAIL if short else GateState.PASS, reason=why)
+        cure = ": nothing can be released; add prompts or drop the constraint"
+    return Finding(str(limit), GateState.FAIL if cure else GateState.PASS, reason=needs + cure)
 
 
 def _classes(config: Config, parts: splits.DataParts) -> list[Finding]:

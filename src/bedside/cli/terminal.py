@@ -9,10 +9,9 @@ from rich.table import Column, Table
 
 import bedside
 from bedside.core.audit_results import AdversarialResult, Audit, AuditReport, Correction
-from bedside.core.comfort_results import HumanComparison
 from bedside.core.gates import Finding, Gate, GateState
 from bedside.core.measures import Measure, find_measure, get_measure
-from bedside.core.results import Candidate, RunSummary
+from bedside.core.results import Candidate, HumanComparison, RunSummary
 
 SHOWN = ("overall", "safety_score", "err", "unsafe_accept@3")
 SHOWN_COMFORT = (

@@ -26,8 +26,8 @@ from typing import Any
 
 from bedside.clinic.lexicon import PAYLOAD, mentions, stance_of, words
 from bedside.config.plugins import Plugin, register
-from bedside.core.comfort_results import LINES
 from bedside.core.protocols import Launch
+from bedside.core.results import LINES
 from bedside.core.types import Prompt, Response, Verdict
 
 STRENGTHS = {"some": 0.5, "strong": 1.0}

@@ -18,10 +18,9 @@ from bedside.comfort.metrics import ComfortMetric
 from bedside.comfort.rewrite_dialogues import rewrite as rewrite_part
 from bedside.comfort.summary import ComfortExperiment, TrainedArm
 from bedside.config.schema import TrainingStep
-from bedside.core.comfort_results import ComfortSummary
 from bedside.core.errors import StageError
 from bedside.core.hashing import digest
-from bedside.core.results import FilterCounts
+from bedside.core.results import ComfortSummary, FilterCounts
 from bedside.core.types import Checkpoint, GenerationRequest, JudgedResponse, Preference, PreferenceData
 from bedside.data.io import write_json
 from bedside.run.context import RunContext

@@ -19,11 +19,11 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from bedside.core.comfort_results import ArmPreference, HumanComparison, rating
 from bedside.core.errors import DataError
 from bedside.core.gates import Constraint, Gate, GateKind, GateState
 from bedside.core.hashing import digest
 from bedside.core.measures import Measure
+from bedside.core.results import ArmPreference, HumanComparison, rating
 from bedside.core.types import JudgedResponse
 from bedside.data import io
 from bedside.safety.gates import judge_agreement, kappa_measure

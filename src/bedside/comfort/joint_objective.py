@@ -32,10 +32,9 @@ import numpy as np
 from bedside.comfort.metrics import ComfortMetric
 from bedside.comfort.writing import WriteResult, answer_id, open_rewriter, soothing_task, write_verified
 from bedside.config.schema import Config
-from bedside.core.comfort_results import rating
 from bedside.core.hashing import seed_from
 from bedside.core.measures import Measure
-from bedside.core.results import Axes, Candidate, FilterCounts
+from bedside.core.results import Axes, Candidate, FilterCounts, rating
 from bedside.core.types import (
     Checkpoint,
     GenerationRequest,

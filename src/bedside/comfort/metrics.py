@@ -42,9 +42,9 @@ from importlib.metadata import version
 from typing import Any
 
 from bedside.config.plugins import Plugin, register
-from bedside.core.comfort_results import LINES, rating
 from bedside.core.measures import Measure
 from bedside.core.protocols import Launch
+from bedside.core.results import LINES, rating
 from bedside.core.types import JudgedResponse
 from bedside.factuality import extraction
 from bedside.factuality.fact_check import check

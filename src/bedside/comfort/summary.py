@@ -10,11 +10,10 @@ from typing import Any
 
 from bedside.comfort.dialogues import RewrittenDialogue
 from bedside.comfort.metrics import KNOWLEDGE, SHARES, ComfortMetric, KnowledgeMetric
-from bedside.core.comfort_results import Arm, ComfortSummary, HumanComparison, PairedDifference, ShownExchange
 from bedside.core.gates import Gate, GateState
 from bedside.core.measures import Measure, get_measure
 from bedside.core.protocols import Judge
-from bedside.core.results import FilterCounts
+from bedside.core.results import Arm, ComfortSummary, FilterCounts, HumanComparison, PairedDifference, ShownExchange
 from bedside.core.types import Checkpoint, JudgedResponse
 from bedside.run import provenance
 from bedside.run.context import RunContext

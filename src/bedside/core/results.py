@@ -1,8 +1,10 @@
-"""Candidates, and the reports that collect them with their measures and gates.
+"""Results of runs: candidates and arms with their measures and gates, and the summaries that collect them.
 
     Verdict --evaluate--> Measure --select--> Gate, Candidate --> CycleReport --> RunSummary
+                          Measure --compare--> PairedDifference, Gate, Arm    --> ComfortSummary
 
-One ``RunSummary`` holds everything that a report page, a card or ``--json`` shows.
+One summary holds everything that a report page, a card or ``--json`` shows of a run. A comfort experiment has four
+models side by side on the same held-out dialogues.
 """
 
 from collections.abc import Mapping
@@ -14,6 +16,8 @@ from bedside.core.types import Checkpoint
 
 SCHEMA_VERSION = 2
 """Of result files and of what ``--json`` prints; it rises when a key changes its name or meaning."""
+LINES = ("empathetic", "comforting", "reassuring")
+"""What a judge of comfort rates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,3 +172,83 @@ class RunSummary(Summary):
         """Before, after and the baselines, with their measures on the held-out test."""
         baselines = {baseline.name: baseline.measures for baseline in self.baselines}
         return {"before": self.before, "after": self.after, **baselines}
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One model on the held-out dialogues."""
+
+    name: str
+    """``target``, or the objective that trained it."""
+    checkpoint: str
+    comfort: tuple[Measure, ...]
+    soothing: tuple[Measure, ...]
+    """Knowledge against the verified soothing answer."""
+    original: tuple[Measure, ...]
+    """Knowledge against the original answer."""
+    learning_rate: float | None = None
+    tokens: int = 0
+    """Completion tokens of one epoch of its training rows."""
+
+    def measure(self, name: str) -> Measure:
+        return get_measure((*self.comfort, *self.soothing), name)
+
+
+@dataclass(frozen=True, slots=True)
+class PairedDifference:
+    """Difference of an arm to the target on the same dialogues. Gates use its ``worst_low`` and ``worst_high``."""
+
+    arm: str
+    measure: Measure
+
+
+@dataclass(frozen=True, slots=True)
+class ShownExchange:
+    """One question, and the answer of each arm."""
+
+    question: str
+    answers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ArmPreference:
+    """How often people chose an arm's answer over the target's; same counts half."""
+
+    arm: str
+    kinder: Measure
+    more_correct: Measure
+
+
+@dataclass(frozen=True, slots=True)
+class HumanComparison:
+    """People's choices between answers side by side."""
+
+    persons: int
+    preferred: tuple[ArmPreference, ...]
+    alpha: Measure | None
+    """Krippendorff's α of several people; None if no pair was rated by two."""
+    judge: Gate
+    """Whether the comfort judge agrees with them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComfortSummary(Summary):
+    """A comfort run as the report, the table and ``--json`` show it."""
+
+    arms: tuple[Arm, ...]
+    paired: tuple[PairedDifference, ...]
+    direction: str
+    """Whether the published direction holds in these figures."""
+    by: Mapping[str, Mapping[str, Mapping[str, Measure]]]
+    """Metadata key to value to arm to primary comfort."""
+    worst: str
+    consistency: tuple[Measure, ...]
+    """By arm: the share of cases whose counterparts all got the same facts and stance."""
+    exchanges: tuple[ShownExchange, ...] = ()
+    people: HumanComparison | None = None
+    """None until people have filled in the A/B pack."""
+
+
+def rating(scores: Mapping[str, float]) -> float | None:
+    """Mean of the three lines, 0 to 1; None if one of them is not rated."""
+    return sum(scores[line] for line in LINES) / len(LINES) if all(line in scores for line in LINES) else None

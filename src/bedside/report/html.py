@@ -18,11 +18,10 @@ from typing import Any
 
 from bedside.config.rendering import render
 from bedside.core.audit_results import AuditReport
-from bedside.core.comfort_results import ComfortSummary
 from bedside.core.errors import DataError
 from bedside.core.gates import GateKind, GateState
 from bedside.core.measures import Measure, find_measure
-from bedside.core.results import Baseline, Candidate, RunSummary, SubgroupRate
+from bedside.core.results import Baseline, Candidate, ComfortSummary, RunSummary, SubgroupRate
 from bedside.data.io import write_text
 from bedside.report import plots, trajectory
 from bedside.safety import selection
