@@ -34,7 +34,7 @@ def align(run: RunContext) -> RunSummary:
     experiment = _open_experiment(run, parts)
     run_summary = summary.summarize(summary.open_test(experiment, parts, _cycles(experiment)))
     if run.is_main_process:
-        summary.write(run_summary, run.folder)
+        write_json(run.folder / summary.FILE, run_summary)
         exports.release(run.folder, run_summary.released)
     return run_summary
 
@@ -80,12 +80,12 @@ def _cycles(experiment: Experiment) -> list[CycleReport]:
     config = experiment.run.config
     selected, _ = measured(experiment, "target", experiment.run.target.checkpoint)
     plateau = Plateau(config.gates.plateau, config.gates.plateau_gain)
-    overalls = [_overall(selected)]
+    overalls = [selected.measure("overall").worst or 0.0]
     reports: list[CycleReport] = []
     for number in range(1, config.align.cycles + 1):
         report = run_cycle(_judged_by(experiment, selected), number, selected)
         selected = report.selected_candidate
-        overalls.append(_overall(selected))
+        overalls.append(selected.measure("overall").worst or 0.0)
         gate = plateau.gate(overalls, subject=selected.name)
         stopped = report.stopped or (gate.reason if gate.state is GateState.FAIL else "")
         report = replace(report, gates=(*report.gates, gate), stopped=stopped)
@@ -104,8 +104,3 @@ def _judged_by(experiment: Experiment, selected: Candidate) -> Experiment:
     if not asks_for(plugin, "policy"):
         return experiment
     return replace(experiment, training_judge=experiment.run.opener.open(plugin, selected.checkpoint))
-
-
-def _overall(candidate: Candidate) -> float:
-    worst = candidate.measure("overall").worst
-    return 0.0 if worst is None else worst

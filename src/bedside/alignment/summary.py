@@ -8,7 +8,7 @@ summarize    measures    the selected checkpoint on the held-out test; before: t
              gates       those that decide: a checkpoint may be released if every one of them is PASS
              verdict     one sentence
              facts       which data, model, judges, settings, machine and when: what traces a figure
-write, read  ``summary.json`` of the run folder
+read         ``summary.json`` of the run folder
 """
 
 from collections import Counter
@@ -31,7 +31,6 @@ from bedside.core.measures import Measure
 from bedside.core.results import Baseline, Candidate, CycleReport, Example, RunSummary
 from bedside.core.types import Checkpoint, GenerationRequest, JudgedResponse, Prompt
 from bedside.data import splits
-from bedside.data.io import write_json
 from bedside.run import provenance
 from bedside.run.experiment import Experiment, unconfirmed
 from bedside.run.folder import check_layout
@@ -109,10 +108,6 @@ def summarize(test: HeldOutTest) -> RunSummary:
         axes=axes,
         pressure=pressure,
     )
-
-
-def write(run: RunSummary, folder: Path) -> None:
-    write_json(folder / FILE, run)
 
 
 def read(run: Path) -> RunSummary:

@@ -362,10 +362,11 @@ def _confusion(console: Console, audit: Audit) -> None:
 
 def _ensemble(console: Console, audit: Audit) -> None:
     members = (f"member {m.name}: kappa {interval(m.kappa)}, n = {m.kappa.n}" for m in audit.members)
-    print_lines(console, *members)
-    for pair in audit.member_pairs:
-        agreement = f"votes {interval(pair.votes)}, errors {interval(pair.errors)}, n = {pair.errors.n}"
-        console.print(f"kappa of {pair.first} with {pair.second}: {agreement}")
+    pairs = (
+        f"kappa of {p.first} with {p.second}: votes {interval(p.votes)}, errors {interval(p.errors)}, n = {p.errors.n}"
+        for p in audit.member_pairs
+    )
+    print_lines(console, *members, *pairs)
     if (gain := audit.gain_over_best_member) is not None:
         console.print(f"{audit.judge}, {gain.name}: {interval(gain)}, n = {gain.n}")
 

@@ -114,9 +114,10 @@ def mix_comfort(
 
 def answers_to_warm(unpaired: Sequence[UnpairedPreference], pairs: Sequence[PreferencePair]) -> list[ColdAnswer]:
     """Every right answer once, and every second wrong one."""
-    answers = [ColdAnswer(row.prompt, row.text, row.label) for row in unpaired]
-    for pair in pairs:
-        answers += [ColdAnswer(pair.prompt, pair.chosen, True), ColdAnswer(pair.prompt, pair.rejected, False)]
+    answers = [
+        *(ColdAnswer(row.prompt, row.text, row.label) for row in unpaired),
+        *(ColdAnswer(p.prompt, text, right) for p in pairs for text, right in ((p.chosen, True), (p.rejected, False))),
+    ]
     unique = {answer.id: answer for answer in answers}.values()
     return [answer for answer in unique if answer.right or drawn_to_warm(answer.prompt, answer.text)]
 

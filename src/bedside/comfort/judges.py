@@ -49,6 +49,9 @@ STEMS = {
     "helplessness": ("lost", "powerless", "stuck", "helpless", "overwhelm", "worn down", "hopeless", "give up"),
     "loneliness": ("alone", "forsaken", "isolat", "lonel", "left out", "friendless", "no one to talk"),
 }
+BEGINNINGS = {
+    emotion: re.compile(rf"\b(?:{'|'.join(re.escape(stem) for stem in stems)})") for emotion, stems in STEMS.items()
+}
 YES_NO = {"yes": 1.0, "no": 0.0}
 
 
@@ -131,16 +134,11 @@ class WordReader:
 
     def judge(self, responses: Sequence[Response]) -> list[Verdict]:
         return [
-            Verdict(r.id, self.name, scores={emotion: _has_stem(r.text, stems) for emotion, stems in STEMS.items()})
+            Verdict(r.id, self.name, scores={e: float(bool(p.search(r.text.lower()))) for e, p in BEGINNINGS.items()})
             if r.text.strip()
             else Verdict(r.id, self.name, unreadable="empty answer")
             for r in responses
         ]
-
-
-def _has_stem(text: str, stems: tuple[str, ...]) -> float:
-    pattern = r"\b(?:" + "|".join(re.escape(stem) for stem in stems) + ")"
-    return float(re.search(pattern, text.lower()) is not None)
 
 
 @dataclass(frozen=True)
@@ -168,5 +166,4 @@ class ModelReader:
 
 
 def _question(text: str, emotion: str) -> Conversation:
-    question = render("emotion.jinja", patient=fenced(text), emotion=emotion, labels=list(YES_NO))
-    return (Message("user", question),)
+    return (Message("user", render("emotion.jinja", patient=fenced(text), emotion=emotion, labels=list(YES_NO))),)

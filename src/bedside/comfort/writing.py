@@ -194,10 +194,8 @@ def first_reason(faults: tuple[str, ...]) -> str:
 
 def question_request(question: str, feeling: Feeling) -> Conversation:
     """The request to ask ``question`` as somebody who feels so."""
-    text = render(
-        "rewrite_question.jinja", question=fenced(question), emotion=feeling.emotion, intensity=feeling.intensity
-    )
-    return (Message("user", text),)
+    felt = {"emotion": feeling.emotion, "intensity": feeling.intensity}
+    return (Message("user", render("rewrite_question.jinja", question=fenced(question), **felt)),)
 
 
 def answer_request(question: str, answer: str, feeling: Feeling) -> Conversation:
