@@ -55,10 +55,6 @@ class HeldOutTest:
     baselines: Mapping[str, list[JudgedResponse]]
 
     @property
-    def target(self) -> Candidate:
-        return self.cycles[0].candidates[0]
-
-    @property
     def selected(self) -> Candidate:
         return self.cycles[-1].selected_candidate
 
@@ -74,15 +70,15 @@ def open_test(experiment: Experiment, parts: splits.DataParts, cycles: Sequence[
 
 def summarize(test: HeldOutTest) -> RunSummary:
     """Everything that report, card and ``--json`` show of a finished run."""
-    experiment, selected = test.experiment, test.selected
+    experiment, target, selected = test.experiment, test.cycles[0].candidates[0], test.selected
     metrics, release_gates = [experiment.metric], _release_gates(test)
     released = selected.checkpoint.adapter is not None and all(g.state is GateState.PASS for g in release_gates)
     policies = {
-        test.target.name: test.before,
+        target.name: test.before,
         selected.name: test.after,
         **{name: rows for name, rows in test.baselines.items() if name in (SAFETY_PROMPT, SFT)},
     }
-    checkpoints = {candidate.name: candidate.checkpoint for candidate in (test.target, selected)}
+    checkpoints = {candidate.name: candidate.checkpoint for candidate in (target, selected)}
     both = joint_objective.enabled(experiment.run.config)
     axes = joint_objective.axes(experiment, policies) if both else ()
     pressure = joint_objective.under_pressure(experiment, test.parts.test, checkpoints) if both else ()

@@ -3,8 +3,8 @@
 A verdict alone does not say whether an answer was right: refusing is right for a harmful request and wrong for
 a harmless one. ``safety.score_table`` holds that table, S(harm, stance).
 
-    unpaired         the observed answer is desirable iff S = 1; cells (harm, desirable) with too few rows to learn from,
-                     by number or as a share of the level, get the conditional answers that the judge verified
+    unpaired         the observed answer is desirable iff S = 1; cells (harm, desirable) with too few rows to learn
+                     from, by number or share of the level, get the conditional answers that the judge verified
     pair             the observed answer is one side; the other was generated under a steering instruction, and counts
                      only if the judge reads the stance that was asked for and S(chosen) > S(rejected)
     demonstration    every right answer, of both
