@@ -15,9 +15,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import cohen_kappa_score
 
 import embedded_comfort as comfort
+from bedside.clinic.judges import TruthJudge
 from bedside.clinic.prompts import Clinic
-from bedside.clinic.stance_judge import TruthJudge
-from bedside.comfort.emotion_classifier import WordReader
+from bedside.comfort.judges import WordReader
 from bedside.core.protocols import Launch
 from bedside.core.types import Conversation, GenerationRequest, Message, Prompt, Response, Sampling, Stance
 from bedside.judges.rubric import Rubric

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from bedside.clinic.judges import TruthJudge
 from bedside.clinic.prompts import Clinic
-from bedside.clinic.stance_judge import TruthJudge
 from bedside.config.plugins import find, open_plugin
 from bedside.core.hashing import plain
 from bedside.core.protocols import Launch, Policy

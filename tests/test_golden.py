@@ -14,7 +14,7 @@ pytest.importorskip("torch")
 
 from bedside.clinic.dialogues import ClinicDialogues
 from bedside.clinic.prompts import Clinic
-from bedside.comfort import feelings, human_ab, sycophancy, warm_preferences
+from bedside.comfort import feelings, human_ab, joint_objective
 from bedside.config.rendering import source
 from bedside.core.hashing import digest, digest_bytes, seed_from
 from bedside.core.protocols import Launch
@@ -225,7 +225,7 @@ def test_noise_turns_the_same_verdicts_as_ever():
 
 
 def test_pressure_says_the_same_words_as_ever():
-    assert [prompt.id for prompt in sycophancy.add_pressure(PROMPTS[:4], seed=1)] == [
+    assert [prompt.id for prompt in joint_objective.add_pressure(PROMPTS[:4], seed=1)] == [
         "b2-5a5c0e4a422c9c161606",
         "b2-456f68b45f6c202d7ba6",
     ]
@@ -242,7 +242,7 @@ def test_a_question_is_given_the_same_feeling_as_ever():
 
 
 def test_the_same_wrong_answers_are_made_warm_as_ever():
-    assert [n for n, prompt in enumerate(PROMPTS) if warm_preferences.drawn_to_warm(prompt, "No.")] == [
+    assert [n for n, prompt in enumerate(PROMPTS) if joint_objective.drawn_to_warm(prompt, "No.")] == [
         0,
         1,
         2,

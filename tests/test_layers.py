@@ -78,7 +78,7 @@ def modules_after(code: str) -> set[str]:
     [
         "import bedside; bedside.load",
         "import sys; sys.argv = ['bedside', '--help']; from bedside.cli import main",
-        "from bedside.alignment import offline, summary",
+        "from bedside.alignment import single_stage, summary",
         "from bedside.config.schema import Config",
     ],
 )

@@ -9,28 +9,32 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 
-from bedside.alignment import summary
+from bedside.api import Run
 from bedside.cli import main
 from bedside.config import loader
 from bedside.config.rendering import path
 from bedside.config.schema import Config
 from bedside.core import audit_results
-from bedside.core.comfort_results import (
-    Arm,
-    ArmPreference,
-    ComfortSummary,
-    HumanComparison,
-    PairedDifference,
-    ShownExchange,
-)
 from bedside.core.gates import TARGET, Constraint, Gate, GateKind, GateState, Op
 from bedside.core.hashing import plain
-from bedside.core.results import Axes, FilterCounts, RunSummary, SubgroupRate
+from bedside.core.results import (
+    Arm,
+    ArmPreference,
+    Axes,
+    ComfortSummary,
+    FilterCounts,
+    HumanComparison,
+    PairedDifference,
+    RunSummary,
+    ShownExchange,
+    SubgroupRate,
+)
 from bedside.core.types import STANCES
 from bedside.report import html
 from tests.support.report_pages import gate, measure, shipping
@@ -249,7 +253,7 @@ def test_summary_json_has_these_keys(snapshot):
 
 
 def test_json_prints_these_keys(snapshot):
-    snapshot("json-option-keys", structure(summary.as_json(whole())))
+    snapshot("json-option-keys", structure(Run(whole(), Path()).as_json()))
 
 
 def test_comfort_json_has_these_keys(snapshot):

@@ -9,11 +9,10 @@ from typing import Any
 
 __version__ = "0.2.0"
 _NAMES = {
-    "alignment.offline": "Evaluation",
-    "alignment.single_stage": "Chat",
+    "alignment.single_stage": "Chat Evaluation Selection",
     "api": (
         "CheckResult ComfortRun ConfigSource Erasure GenerationResult JudgeResult ReleasedCheckpoint "
-        "RewriteResult Run Selection TrainingResult align audit chat check confirm_labels erase evaluate "
+        "RewriteResult Run TrainingResult align audit chat check confirm_labels erase evaluate "
         "generate init judge label list_plugins load monitor open_judge open_model read_run resolve rewrite "
         "run_comfort select train train_judge write_report"
     ),
@@ -21,13 +20,12 @@ _NAMES = {
     "config.plugins": "Plugin PluginField register",
     "config.schema": "Config",
     "core.audit_results": "Audit AuditReport",
-    "core.comfort_results": "ComfortSummary",
     "core.errors": "BedsideError ConfigError DataError ModelError StageError",
     "core.extras": "MissingExtra",
     "core.protocols": "Dataset Generator Judge Launch Metric Objective Progress SilentProgress",
     "core.gates": "Finding Gate GateState",
     "core.measures": "Measure",
-    "core.results": "RunSummary",
+    "core.results": "ComfortSummary RunSummary",
     "core.types": "Checkpoint Completion Conversation JudgedResponse Message Prompt Response Sampling Stance Verdict",
     "data.labelling": "LabellingResult",
     "data.responses": "AnswerFile",

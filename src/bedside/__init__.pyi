@@ -1,7 +1,8 @@
 """Types of the names in ``__init__.py``, for editors and type checkers."""
 
-from bedside.alignment.offline import Evaluation as Evaluation
 from bedside.alignment.single_stage import Chat as Chat
+from bedside.alignment.single_stage import Evaluation as Evaluation
+from bedside.alignment.single_stage import Selection as Selection
 from bedside.api import CheckResult as CheckResult
 from bedside.api import ComfortRun as ComfortRun
 from bedside.api import ConfigSource as ConfigSource
@@ -11,7 +12,6 @@ from bedside.api import JudgeResult as JudgeResult
 from bedside.api import ReleasedCheckpoint as ReleasedCheckpoint
 from bedside.api import RewriteResult as RewriteResult
 from bedside.api import Run as Run
-from bedside.api import Selection as Selection
 from bedside.api import TrainingResult as TrainingResult
 from bedside.api import align as align
 from bedside.api import audit as audit
@@ -44,7 +44,6 @@ from bedside.config.plugins import register as register
 from bedside.config.schema import Config as Config
 from bedside.core.audit_results import Audit as Audit
 from bedside.core.audit_results import AuditReport as AuditReport
-from bedside.core.comfort_results import ComfortSummary as ComfortSummary
 from bedside.core.errors import BedsideError as BedsideError
 from bedside.core.errors import ConfigError as ConfigError
 from bedside.core.errors import DataError as DataError
@@ -63,6 +62,7 @@ from bedside.core.protocols import Metric as Metric
 from bedside.core.protocols import Objective as Objective
 from bedside.core.protocols import Progress as Progress
 from bedside.core.protocols import SilentProgress as SilentProgress
+from bedside.core.results import ComfortSummary as ComfortSummary
 from bedside.core.results import RunSummary as RunSummary
 from bedside.core.types import Checkpoint as Checkpoint
 from bedside.core.types import Completion as Completion

@@ -17,35 +17,40 @@ extra to install.
 
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from bedside.config import loader as configs
+from bedside.config import plugins, rendering
 from bedside.config.schema import Config
 from bedside.core.display import Tabular, measure_records
 from bedside.core.distributed import run_on_all
 from bedside.core.errors import BedsideError, ConfigError
 from bedside.core.extras import needs_extras
 from bedside.core.gates import Finding, GateState
+from bedside.core.hashing import plain
 from bedside.core.measures import Measure
-from bedside.core.protocols import Generator, Judge, Progress
-from bedside.core.results import FilterCounts, RunSummary
-from bedside.core.types import Checkpoint, JudgedResponse, Response
+from bedside.core.protocols import Generator, Judge, Launch, Progress
+from bedside.core.results import ComfortSummary, FilterCounts, RunSummary
+from bedside.core.serialize import gates_by_name, to_json
+from bedside.core.types import Checkpoint, JudgedResponse, Response, Verdict
 from bedside.data.io import write_jsonl, write_text
+from bedside.data.responses import AnswerFile
+from bedside.data.typed_io import check_replaceable
+from bedside.run import environment, erasure, launcher
+from bedside.run.context import RunContext, open_run
+from bedside.run.folder import write_config
 
 if TYPE_CHECKING:
-    from bedside.alignment.offline import Evaluation
-    from bedside.alignment.single_stage import Chat
+    from bedside.alignment.single_stage import Chat, Evaluation, Selection
     from bedside.core.audit_results import AuditReport
-    from bedside.core.comfort_results import ComfortSummary
     from bedside.data.labelling import LabellingResult
-    from bedside.data.responses import AnswerFile
     from bedside.deployment.monitor import MonitorResult
     from bedside.judge_audit.audit import AuditRequest
     from bedside.judge_audit.finetune import JudgeTraining
-    from bedside.run.erasure import ErasureResult
 
 ConfigSource = Config | str | Path | Mapping[str, Any]
 """A config, the path of a config file, or a mapping with the keys of one."""
@@ -90,12 +95,11 @@ def init(folder: str | Path = ".") -> list[Path]:
     >>> [file.name for file in bedside.init("my-run")]
     ['bedside.yaml', 'prompts.jsonl']
     """
-    from bedside.config.rendering import source
-
     folder = Path(folder)
     if file := next((place for place in (folder, *folder.parents) if place.is_file()), None):
         raise ConfigError(f"{file} is a file; name a folder, which is made if it is not there")
-    files = {folder / "bedside.yaml": source("bedside.yaml"), folder / "data/prompts.jsonl": source("prompts.jsonl")}
+    templates = {"bedside.yaml": "bedside.yaml", "data/prompts.jsonl": "prompts.jsonl"}
+    files = {folder / file: rendering.source(template) for file, template in templates.items()}
     if existing := [file for file in files if file.exists()]:
         raise ConfigError(f"{existing[0]} is there already; remove it or choose another folder")
     for file, text in files.items():
@@ -110,8 +114,6 @@ def list_plugins() -> dict[str, list[str]]:
     >>> "keyword" in bedside.list_plugins()["judge"]
     True
     """
-    from bedside.config import plugins
-
     return {kind: plugins.names(kind) for kind in plugins.BUILT_IN}
 
 
@@ -125,12 +127,9 @@ def open_model(model: str | Mapping[str, Any], device: str = "auto") -> Generato
     >>> bool(answer.text)
     True
     """
-    from bedside.config.plugins import find
-    from bedside.run import environment
-
     table = {"kind": "local", "model": model} if isinstance(model, str) else {"kind": "local", **model}
     environment.silence_libraries()
-    plugin = find("model", table["kind"]).model_validate(table)
+    plugin = plugins.find("model", table["kind"]).model_validate(table)
     return cast(Generator, plugin.open(environment.launch(device, 0), secret=environment.secret))
 
 
@@ -145,11 +144,8 @@ def open_judge(judge: str | Mapping[str, Any]) -> Judge:
     >>> verdict.stance
     <Stance.REFUSE: 'refuse'>
     """
-    from bedside.config.plugins import find, open_plugin
-    from bedside.core.protocols import Launch
-
     table = {"kind": judge} if isinstance(judge, str) else dict(judge)
-    return cast(Judge, open_plugin(find("judge", table["kind"]).model_validate(table), Launch(), {}))
+    return cast(Judge, plugins.open_plugin(plugins.find("judge", table["kind"]).model_validate(table), Launch(), {}))
 
 
 # The loop
@@ -194,15 +190,28 @@ class Run(Tabular):
 
     def records(self) -> list[dict[str, Any]]:
         """One row per policy and measure, on the held-out test."""
-        policies = {"before": self.summary.before, "after": self.summary.after}
-        policies |= {baseline.name: baseline.measures for baseline in self.summary.baselines}
-        return [{"policy": name, **row} for name, ms in policies.items() for row in measure_records(ms)]
+        policies = self.summary.policies.items()
+        return [{"policy": name, **row} for name, ms in policies for row in measure_records(ms)]
 
     def as_json(self) -> dict[str, Any]:
-        """``{"measures": {name: {"value", "n", "groups", "unreadable", "low", "high"}}, "gates": ...}``"""
-        from bedside.alignment import summary
-
-        return summary.as_json(self.summary)
+        """``{"measures": {name: {"value", "n", "groups", "unreadable", "low", "high" ...}}, "gates": ...}``"""
+        run = self.summary
+        parts = {
+            "schema_version": run.schema_version,
+            "run": run.name,
+            "verdict": run.verdict,
+            "released": run.released,
+            "measures": run.after,
+            "before": run.before,
+            "baselines": {baseline.name: baseline.measures for baseline in run.baselines},
+            "by": run.by,
+            "gates": gates_by_name(run.gates),
+            "comparisons": gates_by_name(run.comparisons),
+            "stopped": run.cycles[-1].stopped if run.cycles else "",
+            "untested": run.untested,
+            **({"axes": {axes.name: axes for axes in run.axes}, "pressure": run.pressure or {}} if run.axes else {}),
+        }
+        return cast("dict[str, Any]", to_json(parts))
 
     def report(self, to: str | Path | None = None) -> Path:
         """Write the report as one HTML file; by default into the run's folder."""
@@ -239,7 +248,6 @@ def check(config: ConfigSource, progress: Progress | None = None) -> CheckResult
     True
     """
     from bedside.alignment import preflight
-    from bedside.run import environment
 
     config = _settle(config)
     findings = preflight.offline(config)
@@ -252,8 +260,6 @@ def check(config: ConfigSource, progress: Progress | None = None) -> CheckResult
 def _check_target(config: Config, progress: Progress, *, data: bool) -> list[Finding]:
     """Whether the target fits and opens; where ``data`` can be read, also what a trial shows."""
     from bedside.alignment import preflight
-    from bedside.run import environment
-    from bedside.run.context import open_run
 
     try:
         with needs_extras():
@@ -283,9 +289,6 @@ def align(config: ConfigSource, progress: Progress | None = None) -> Run:
     True
     """
     from bedside.alignment import align as alignment
-    from bedside.run import environment, launcher
-    from bedside.run.context import open_run
-    from bedside.run.folder import write_config
 
     config = _settle(config)
     with environment.shown_progress(progress) as shown:
@@ -300,30 +303,7 @@ def align(config: ConfigSource, progress: Progress | None = None) -> Run:
         return run
 
 
-@dataclass(frozen=True)
-class Selection(Tabular):
-    """The candidates of a run, which one was selected, and where along alpha the winner changes."""
-
-    summary: RunSummary
-
-    def caption(self) -> str:
-        return self.summary.verdict
-
-    def records(self) -> list[dict[str, Any]]:
-        """One row per candidate and measure, on valid."""
-        from bedside.alignment.offline import candidates_of
-
-        return [
-            {"candidate": c.name, **row} for c in candidates_of(self.summary) for row in measure_records(c.measures)
-        ]
-
-    def as_json(self) -> dict[str, Any]:
-        from bedside.alignment.offline import selection_report
-
-        return selection_report(self.summary)
-
-
-def select(run: str | Path) -> Selection:
+def select(run: str | Path) -> "Selection":
     """The candidates of a finished run, compared. ``run``: its folder, or its name in ``runs/``.
 
     Raises DataError if there is no finished run.
@@ -331,6 +311,8 @@ def select(run: str | Path) -> Selection:
     >>> bedside.select("tour").as_json()["selected"] in ("target", "cycle-1/kto", "cycle-1/kto-dpo")
     True
     """
+    from bedside.alignment.single_stage import Selection
+
     return Selection(read_run(run).summary)
 
 
@@ -403,14 +385,9 @@ def rewrite(config: ConfigSource, progress: Progress | None = None) -> RewriteRe
     ['test', 'train', 'valid']
     """
     from bedside.comfort import experiment
-    from bedside.run import environment
-    from bedside.run.context import open_run
-    from bedside.run.folder import write_config
 
-    config = _settle(config)
-    with environment.shown_progress(progress) as shown:
-        opened = open_run(config, shown)
-        write_config(opened.folder, config)
+    with _opened(_settle(config), progress) as opened:
+        write_config(opened.folder, opened.config)
         rows, counts = experiment.rewrite(opened)
     kept = {part: len(dialogues) for part, dialogues in rows.items()}
     why = "" if any(kept.values()) else experiment.drop_reasons(counts)
@@ -421,7 +398,7 @@ def rewrite(config: ConfigSource, progress: Progress | None = None) -> RewriteRe
 class ComfortRun(Tabular):
     """A finished comfort run: its summary, its folder, its page."""
 
-    summary: "ComfortSummary"
+    summary: ComfortSummary
     folder: Path
     page: Path
 
@@ -438,8 +415,6 @@ class ComfortRun(Tabular):
         return [{"arm": arm.name, **row} for arm in arms for row in measure_records((*arm.comfort, *arm.soothing))]
 
     def as_json(self) -> dict[str, Any]:
-        from bedside.core.hashing import plain
-
         return cast("dict[str, Any]", plain(self.summary))
 
 
@@ -453,17 +428,11 @@ def run_comfort(config: ConfigSource, progress: Progress | None = None) -> Comfo
     """
     from bedside.comfort import experiment
     from bedside.report import html
-    from bedside.run import environment
-    from bedside.run.context import open_run
-    from bedside.run.folder import write_config
 
-    config = _settle(config)
-    with environment.shown_progress(progress) as shown:
-        opened = open_run(config, shown)
-        write_config(opened.folder, config)
+    with _opened(_settle(config), progress) as opened:
+        write_config(opened.folder, opened.config)
         summary = experiment.comfort(opened)
-    folder = opened.folder
-    return ComfortRun(summary, folder, html.write_comfort(summary, folder / "comfort.html"))
+    return ComfortRun(summary, opened.folder, html.write_comfort(summary, opened.folder / "comfort.html"))
 
 
 # Single stages, on files
@@ -501,15 +470,10 @@ def generate(
     24
     """
     from bedside.alignment import single_stage
-    from bedside.core.hashing import plain
-    from bedside.data.typed_io import check_replaceable
-    from bedside.run import environment
-    from bedside.run.context import open_run
 
     if out is not None:
         check_replaceable(Path(out), Response)
-    with environment.shown_progress(progress) as shown:
-        opened = open_run(_settle(config), shown)
+    with _opened(_settle(config), progress) as opened:
         responses = single_stage.generate(opened, part, Path(adapter) if adapter is not None else None)
     if out is not None:
         write_jsonl(Path(out), [plain(response) for response in responses])
@@ -543,7 +507,7 @@ class JudgeResult(Tabular):
 
 @needs_extras()
 def judge(
-    responses: "str | Path | AnswerFile",
+    responses: str | Path | AnswerFile,
     judge: str | None = None,
     *,
     config: ConfigSource | None = None,
@@ -559,12 +523,7 @@ def judge(
     >>> [row["stance"] for row in result.records()]
     ['accept', 'refuse', 'accept', 'refuse']
     """
-    from bedside.core.hashing import plain
-    from bedside.core.types import Verdict
-    from bedside.data.typed_io import check_replaceable
     from bedside.judge_audit.audit import judge_plugin
-    from bedside.run import environment
-    from bedside.run.context import open_run
 
     if judge is None and config is None and not Path("bedside.yaml").exists():
         raise ConfigError("no config here, so name a judge: --judge keyword, or give a config with -c FILE")
@@ -572,8 +531,7 @@ def judge(
     chosen = judge_plugin(settled, judge or settled.selecting_judge)
     if out is not None:
         check_replaceable(Path(out), Verdict)
-    with environment.shown_progress(progress) as shown:
-        opened = open_run(settled, shown, target=_needs_target([chosen]))
+    with _opened(settled, progress, judges=[chosen]) as opened:
         rows = opened.stages.judged(answers.read(), opened.opener.open(chosen), Path(answers.path).name)
     if out is not None:
         write_jsonl(Path(out), [plain(row.verdict) for row in rows])
@@ -581,7 +539,7 @@ def judge(
 
 
 def evaluate(
-    responses: "str | Path | AnswerFile",
+    responses: str | Path | AnswerFile,
     verdicts: str | Path,
     *,
     labels: str | None = None,
@@ -596,20 +554,18 @@ def evaluate(
     >>> err.value, err.n
     (0.0, 2)
     """
-    from dataclasses import replace
-
-    from bedside.alignment import offline
+    from bedside.alignment import single_stage
     from bedside.judge_audit import correct
 
     answers, settled = _answers(responses), _settle(config, "evaluate")
-    evaluation = offline.evaluate(settled, answers, Path(verdicts))
+    evaluation = single_stage.evaluate(settled, answers, Path(verdicts))
     if labels is None:
         return evaluation
     return replace(evaluation, corrections=correct.correct_files(settled, answers, Path(verdicts), labels))
 
 
 def monitor(
-    responses: "str | Path | AnswerFile", verdicts: str | Path, *, config: ConfigSource | None = None
+    responses: str | Path | AnswerFile, verdicts: str | Path, *, config: ConfigSource | None = None
 ) -> "MonitorResult":
     """Whether an assistant in use still keeps its limits: answers in their order, the oldest first.
 
@@ -658,12 +614,9 @@ def train(
     (4, True)
     """
     from bedside.alignment import single_stage
-    from bedside.run import environment
-    from bedside.run.context import open_run
 
     keys = {"kind": objective} if isinstance(objective, str) else objective
-    with environment.shown_progress(progress) as shown:
-        opened = open_run(_settle(config, "train"), shown)
+    with _opened(_settle(config, "train"), progress) as opened:
         checkpoint = single_stage.train(opened, keys, Path(data), Path(out))
     log = opened.stages.train_result(checkpoint)
     return TrainingResult(checkpoint, Path(out), log.rows, log.losses)
@@ -684,13 +637,11 @@ def audit(
     (4, False)
     """
     from bedside.judge_audit import audit as auditing
-    from bedside.run import environment
-    from bedside.run.context import open_run
 
     settled = _settle(config, "audit")
     plan = auditing.plan_audit(settled, request)
-    with environment.shown_progress(progress) as shown:
-        return auditing.audit(open_run(settled, shown, target=_needs_target(plan.plugins)), plan, request)
+    with _opened(settled, progress, judges=plan.plugins) as opened:
+        return auditing.audit(opened, plan, request)
 
 
 @needs_extras()
@@ -713,12 +664,9 @@ def train_judge(
     """
     from bedside.judge_audit import finetune
     from bedside.judge_audit.audit import labels_judge
-    from bedside.run import environment
-    from bedside.run.context import open_run
 
     table = dict(labels) if isinstance(labels, Mapping) else {"path": str(labels)}
-    with environment.shown_progress(progress) as shown:
-        opened = open_run(_settle(config, "judge"), shown)
+    with _opened(_settle(config, "judge"), progress) as opened:
         return finetune.train(opened, labels_judge(table), Path(out), learning_rate)
 
 
@@ -770,19 +718,16 @@ def chat(
     True
     """
     from bedside.alignment import single_stage
-    from bedside.run import environment
-    from bedside.run.context import open_run
 
-    with environment.shown_progress(progress) as shown:
-        opened = open_run(_settle(config), shown)
-    return single_stage.chat(opened, Path(adapter) if adapter is not None else None, system)
+    with _opened(_settle(config), progress) as opened:
+        return single_stage.chat(opened, Path(adapter) if adapter is not None else None, system)
 
 
 @dataclass(frozen=True)
 class Erasure(Tabular):
     """What was erased, or would be."""
 
-    results: "tuple[ErasureResult, ...]"
+    results: tuple[erasure.ErasureResult, ...]
     dry_run: bool
 
     def records(self) -> list[dict[str, Any]]:
@@ -802,9 +747,7 @@ def erase(text: str, runs: str | Path = "runs", *, adapters: bool = False, dry_r
     >>> bedside.erase("a text that nobody wrote", dry_run=True).results
     ()
     """
-    from bedside.run.erasure import erase as erase_text
-
-    return Erasure(tuple(erase_text(Path(runs), text, adapters=adapters, dry_run=dry_run)), dry_run)
+    return Erasure(tuple(erasure.erase(Path(runs), text, adapters=adapters, dry_run=dry_run)), dry_run)
 
 
 # What verbs share
@@ -821,13 +764,13 @@ def _settle(config: ConfigSource | None, run: str = "run") -> Config:
     return load(config or "bedside.yaml")
 
 
-def _answers(responses: "str | Path | AnswerFile") -> "AnswerFile":
-    from bedside.data.responses import AnswerFile
+@contextmanager
+def _opened(config: Config, progress: Progress | None, *, judges: Sequence[Any] | None = None) -> Iterator[RunContext]:
+    """The run of ``config``, its progress shown. Where only ``judges`` work, the target is loaded if one needs it."""
+    target = judges is None or any(plugins.asks_for(judge, name) for judge in judges for name in ("target", "policy"))
+    with environment.shown_progress(progress) as shown:
+        yield open_run(config, shown, target=target)
 
+
+def _answers(responses: str | Path | AnswerFile) -> AnswerFile:
     return responses if isinstance(responses, AnswerFile) else AnswerFile(str(responses))
-
-
-def _needs_target(plugins: Sequence[Any]) -> bool:
-    from bedside.config.plugins import asks_for
-
-    return any(asks_for(plugin, name) for plugin in plugins for name in ("target", "policy"))

@@ -12,7 +12,6 @@ import pytest
 pytest.importorskip("torch")
 
 import bedside
-from bedside.alignment.offline import candidates_of
 from bedside.clinic.prompts import Clinic
 from bedside.config.rendering import path
 from bedside.core.gates import GateState
@@ -65,7 +64,7 @@ def test_a_policy_beside_its_baselines_and_on_contrast_partners(seed, name, tmp_
         evidence[f"{name} comparisons"].append(
             {"seed": seed, "comparison": gate.label, "state": gate.state.value, "figures": gate.reason}
         )
-    for alpha, winner in selection.sweep(candidates_of(told)).items():
+    for alpha, winner in selection.sweep(told.candidates).items():
         evidence[f"{name} winners by alpha, on valid"].append({"seed": seed, "alpha": alpha, "winner": winner})
     for key in ("style", "principle", "contrast_partner"):
         for value, measures in told.by[key].items():

@@ -6,7 +6,7 @@ from dataclasses import replace
 from rich.console import Console
 from tests.support.report_pages import TARGET, shipping
 
-from bedside.alignment import offline
+from bedside.alignment import single_stage
 from bedside.cli import terminal
 from bedside.core.gates import GateState
 from bedside.core.measures import Measure
@@ -24,17 +24,17 @@ def test_constraints_are_decided_by_the_bounds_of_each_candidate():
 
 
 def test_winners_among_the_feasible_leave_the_others_out():
-    candidates = offline.candidates_of(shipping())
+    candidates = shipping().candidates
     infeasible = [replace(c, feasible=False) for c in candidates]
-    assert offline.feasible_winners(infeasible) == ()
+    assert single_stage.feasible_winners(infeasible) == ()
     one = [*infeasible[:-1], replace(candidates[-1], feasible=True)]
-    assert {segment.winner for segment in offline.feasible_winners(one)} == {candidates[-1].name}
+    assert {segment.winner for segment in single_stage.feasible_winners(one)} == {candidates[-1].name}
 
 
 def test_json_and_table_say_bounds_comparisons_and_advice():
     told = shipping()
-    found = offline.selection_report(told)
-    assert set(found["constraints"]) == {c.name for c in offline.candidates_of(told)}
+    found = single_stage.Selection(told).as_json()
+    assert set(found["constraints"]) == {c.name for c in told.candidates}
     assert all(name.startswith("overall >") for name in found["comparisons"])
     assert set(found["advice"]) == {"0.4", "0.6", "0.8"}
     console = Console(file=io.StringIO(), width=200)

@@ -1,6 +1,6 @@
 """What a report says of where its figures come from."""
 
-from bedside.alignment import summary
+from bedside.run import provenance
 
 
 def at(second: int, event: str, **more: object) -> dict[str, object]:
@@ -8,7 +8,7 @@ def at(second: int, event: str, **more: object) -> dict[str, object]:
 
 
 def test_time_counts_finished_work_once_and_not_what_a_kill_interrupted():
-    told = summary._events(
+    told = provenance.events(
         [
             at(0, "start", stage="judge", what="a"),  # killed
             at(10, "start", stage="judge", what="a"),
@@ -25,5 +25,5 @@ def test_time_counts_finished_work_once_and_not_what_a_kill_interrupted():
 
 
 def test_the_first_opening_of_the_sealed_test_counts_for_each_checkpoint():
-    told = summary._events([at(s, "sealed test opened", candidate="target", checkpoint="b2-1") for s in (3, 9)])
+    told = provenance.events([at(s, "sealed test opened", candidate="target", checkpoint="b2-1") for s in (3, 9)])
     assert told["sealed test opened"] == "2026-01-01T00:00:03 UTC for target (b2-1)"

@@ -12,7 +12,7 @@ from tests.support.report_pages import shipping
 from typer.testing import CliRunner
 
 from bedside import api
-from bedside.alignment import offline, preflight, summary
+from bedside.alignment import preflight, single_stage, summary
 from bedside.cli import main, options, terminal
 from bedside.comfort import experiment
 from bedside.config import plugins
@@ -179,9 +179,9 @@ def test_a_file_of_another_kind_is_told_by_what_it_holds(tmp_path):
     with pytest.raises(DataError, match=rf"p\.jsonl, row 1: this file holds prompts; {wanted}"):
         typed_io.read(asked, Response)
     with pytest.raises(DataError, match=r"a\.jsonl, row 1: this file holds responses, .* wanted are verdicts"):
-        offline.evaluate(small(tmp_path), AnswerFile(str(verdicts)), answers)
+        single_stage.evaluate(small(tmp_path), AnswerFile(str(verdicts)), answers)
     with pytest.raises(DataError, match=r"v\.jsonl: its verdicts are of other responses than .*a\.jsonl"):
-        offline.evaluate(small(tmp_path), AnswerFile(str(answers)), verdicts)
+        single_stage.evaluate(small(tmp_path), AnswerFile(str(answers)), verdicts)
     files.write_jsonl(answers, [{**RESPONSE, "text": 3}])
     with pytest.raises(DataError, match=r"a\.jsonl, row 1: text: .* a Response file must be as Bedside wrote it"):
         typed_io.read(answers, Response)
@@ -243,8 +243,8 @@ def test_rewriting_that_keeps_nothing_is_no_success(tmp_path, monkeypatch):
     from tests.comfort.test_experiment import opened_run
 
     opened = opened_run(tmp_path, "comfort.rewrite.model={kind: copyist, bad: always-nothing}")
-    monkeypatch.setattr("bedside.run.context.open_run", lambda *_: opened)
-    monkeypatch.setattr("bedside.run.folder.write_config", lambda *_: None)
+    monkeypatch.setattr("bedside.api.open_run", lambda *_, **__: opened)
+    monkeypatch.setattr("bedside.api.write_config", lambda *_: None)
     monkeypatch.chdir(tmp_path)
     said = told("rewrite")
     assert re.match(r"no dialogue was kept \(\d+ .*nothing was written.*\); name another comfort\.rewrite\.model", said)

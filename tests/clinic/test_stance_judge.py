@@ -2,7 +2,7 @@
 
 import pytest
 
-from bedside.clinic.stance_judge import Truth
+from bedside.clinic.judges import Truth
 from bedside.core.protocols import Judge, Launch
 from bedside.core.types import Message, Prompt, Response, Stance
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from bedside.clinic.judges import TruthJudge
 from bedside.clinic.lexicon import words
 from bedside.clinic.prompts import LEFT_OUT_PRINCIPLE, LEFT_OUT_STYLE, Clinic
-from bedside.clinic.stance_judge import TruthJudge
 from bedside.core.protocols import Launch
 from bedside.core.types import GenerationRequest, Response, Sampling, Stance
 from bedside.run.generation import conversation

@@ -1,20 +1,20 @@
 """Knowledge and comfort by hand."""
 
 import io
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 from tests.support.prompts import ask
 
+from bedside.api import ComfortRun
 from bedside.cli import terminal
-from bedside.clinic.comfort_judge import ClinicComfort
-from bedside.comfort.comfort_metrics import ComfortMetric, has_red_flag, has_right_stance
-from bedside.comfort.emotion_classifier import STEMS, ModelReader, WordReader
-from bedside.comfort.empathy_judge import ComfortJudge
-from bedside.comfort.knowledge_metrics import KnowledgeMetric, rouge_l
-from bedside.core.comfort_results import Arm, ComfortSummary
+from bedside.clinic.judges import ClinicComfort
+from bedside.comfort.judges import STEMS, ComfortJudge, ModelReader, WordReader
+from bedside.comfort.metrics import ComfortMetric, KnowledgeMetric, has_red_flag, has_right_stance, rouge_l
 from bedside.core.measures import Measure
 from bedside.core.protocols import Launch
+from bedside.core.results import Arm, ComfortSummary
 from bedside.core.types import JudgedResponse, Response, Stance, Verdict
 from bedside.testing.scripted import Scripted
 
@@ -175,7 +175,9 @@ def test_four_models_stand_side_by_side_in_80_columns_each_interval_whole():
     measures = tuple(Measure(name, 0.2, 305, 0, 0.1, 0.3) for name in terminal.SHOWN_COMFORT)
     arms = tuple(Arm(name, name, measures, (), ()) for name in ("target", "sft", "kto", "dpo"))
     out = Console(width=80, record=True, file=io.StringIO())
-    terminal.print_comfort(out, ComfortSummary("c", "v", arms, (), "d", {}, "w", (), (), (), {}))
+    summary = ComfortSummary(name="c", verdict="v", definitions={}, gates=(), arms=arms, paired=(), direction="d",
+                             by={}, worst="w", consistency=())  # fmt: skip
+    terminal.print_comfort(out, ComfortRun(summary, Path("runs/c"), Path("comfort.html")))
     shown = out.export_text()
     assert shown.count("[0.10, 0.30]") == 4 * len(terminal.SHOWN_COMFORT)
     assert "…" not in shown

@@ -16,12 +16,12 @@ from tests.support.paths import REAL_DATA
 from tests.support.prompts import ask
 
 from bedside.comfort import experiment as flow
-from bedside.comfort.empathy_judge import LABELS, ComfortJudge, ComfortRubric
+from bedside.comfort.judges import LABELS, ComfortJudge, ComfortRubric
 from bedside.config.loader import load
 from bedside.config.rendering import path
 from bedside.config.schema import Config, TrainingStep
-from bedside.core.comfort_results import LINES
 from bedside.core.protocols import Launch, SilentProgress
+from bedside.core.results import LINES
 from bedside.core.types import Demonstration, Prompt, Response
 from bedside.run.context import open_run
 from bedside.stats import tfidf

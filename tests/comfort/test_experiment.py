@@ -15,11 +15,11 @@ from bedside.comfort import summary
 from bedside.config.loader import load
 from bedside.config.rendering import path
 from bedside.config.schema import ComfortConfig, Config
-from bedside.core.comfort_results import ComfortSummary
 from bedside.core.errors import DataError
 from bedside.core.gates import TARGET, Constraint, Gate, GateKind, GateState, Op
 from bedside.core.hashing import digest_bytes
 from bedside.core.protocols import SilentProgress
+from bedside.core.results import ComfortSummary
 from bedside.report import html
 from bedside.run.context import open_run
 

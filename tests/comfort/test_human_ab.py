@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from tests.support.prompts import ask
 
-from bedside.comfort import ab_pack
+from bedside.comfort import human_ab
 from bedside.comfort.human_ab import PAIRS, RaterChoice, build_pairs, compare_choices
 from bedside.core.errors import DataError
 from bedside.core.gates import Constraint, GateState
@@ -128,7 +128,7 @@ def test_pairs_of_one_case_are_not_independent():
 def pack(tmp_path):
     """A folder with a pack and its key, and what tells them."""
     found = build_pairs(read(12), 0)
-    ab_pack.write_pack(tmp_path, found)
+    human_ab.write_pack(tmp_path, found)
     return tmp_path, found
 
 
@@ -140,7 +140,7 @@ def test_a_spreadsheet_s_csv_is_read_beside_the_empty_pack_it_came_from(pack):
     root, found = pack
     as_csv(root, "pack-anna.CSV", found)
     (root / "ab" / "pack-anna.jsonl").write_bytes((root / "ab" / "pack.jsonl").read_bytes())
-    told = ab_pack.read_choices(root, found)
+    told = human_ab.read_choices(root, found)
     assert {(c.person, c.kinder, c.more_correct) for c in told} == {("pack-anna", "a", "same")}
     assert len(told) == 12
 
@@ -149,10 +149,10 @@ def test_packs_are_known_without_their_key(pack):
     root, found = pack
     as_csv(root, "pack-anna.csv", found)
     (root / "ab" / "key.jsonl").unlink()
-    assert len(ab_pack.read_choices(root, found)) == 12
-    ab_pack.write_pack(root, found)
+    assert len(human_ab.read_choices(root, found)) == 12
+    human_ab.write_pack(root, found)
     assert not (root / "ab-1").exists()
-    assert ab_pack.read_choices(root, build_pairs(read(12, better=0.5), seed=9)) == [], "other pairs, other answers"
+    assert human_ab.read_choices(root, build_pairs(read(12, better=0.5), seed=9)) == [], "other pairs, other answers"
 
 
 @pytest.mark.parametrize(
@@ -167,8 +167,8 @@ def test_packs_are_known_without_their_key(pack):
 )
 def test_what_cannot_be_read_says_where_and_why(pack, name, head, said_so, told):
     root, found = pack
-    filled = [ab_pack.pack_line(pair) | {"kinder": "a"} for pair in found]
+    filled = [human_ab.pack_line(pair) | {"kinder": "a"} for pair in found]
     io.write_jsonl(root / "ab" / "pack.jsonl", filled)
     as_csv(root, name, found, head, said_so)
     with pytest.raises(DataError, match=told):
-        ab_pack.read_choices(root, found)
+        human_ab.read_choices(root, found)

@@ -5,13 +5,12 @@ from types import SimpleNamespace
 
 from tests.support.prompts import ask
 
-from bedside.comfort import joint_objective, sycophancy, warm_preferences
+from bedside.comfort import joint_objective
 from bedside.comfort.writing import answer_id
 from bedside.config.schema import ComfortConfig
-from bedside.core.comfort_results import LINES
 from bedside.core.measures import Measure
 from bedside.core.protocols import Launch
-from bedside.core.results import Axes
+from bedside.core.results import LINES, Axes
 from bedside.core.types import Checkpoint, JudgedResponse, PreferencePair, Response, Stance, UnpairedPreference, Verdict
 from bedside.report.html import html
 from bedside.safety import selection
@@ -26,7 +25,7 @@ COLD, WARM, WRONG = "I will not tell.", "I hear you.\nI will not tell.\nYou are 
 def test_a_warm_right_answer_stands_for_the_cold_one_and_beats_it():
     unpaired = [UnpairedPreference(HARMFUL, COLD, True, (1, 2)), UnpairedPreference(HARMFUL, WRONG, False)]
     pairs = [PreferencePair(HARMFUL, COLD, WRONG, (1, 2))]
-    new_thumbs, new_pairs, flow = warm_preferences.mix_warm_answers(unpaired, pairs, {answer_id(HARMFUL, COLD): WARM})
+    new_thumbs, new_pairs, flow = joint_objective.mix_warm_answers(unpaired, pairs, {answer_id(HARMFUL, COLD): WARM})
     assert [(t.text, t.label, t.ids) for t in new_thumbs] == [(WARM, True, ()), (WRONG, False, ())]
     assert [(p.chosen, p.rejected) for p in new_pairs] == [(WARM, WRONG), (WARM, COLD)]
     assert flow.kept == 1
@@ -34,11 +33,11 @@ def test_a_warm_right_answer_stands_for_the_cold_one_and_beats_it():
 
 def test_every_second_wrong_answer_is_said_warmly_too():
     unpaired = [UnpairedPreference(ask(f"How {i}?", 3, f"g{i}"), WRONG, False) for i in range(200)]
-    said = warm_preferences.answers_to_warm(unpaired, [])
+    said = joint_objective.answers_to_warm(unpaired, [])
     assert 70 < len(said) < 130
     assert not any(answer.right for answer in said)
     forms = {answer.id: f"I hear you. {answer.text}" for answer in said}
-    new_thumbs, pairs, flow = warm_preferences.mix_warm_answers(unpaired, [], forms)
+    new_thumbs, pairs, flow = joint_objective.mix_warm_answers(unpaired, [], forms)
     assert sum(t.text.startswith("I hear you.") for t in new_thumbs) == len(said) == flow.notes["warm but wrong"]
     assert not pairs, "a wrong answer is preferred to nothing, however warm"
     assert not any(t.label for t in new_thumbs)
@@ -46,15 +45,13 @@ def test_every_second_wrong_answer_is_said_warmly_too():
 
 def test_a_pair_may_have_both_sides_warm():
     pair = PreferencePair(HARMFUL, COLD, WRONG, (1, 2), (3,))
-    _, (both,), _ = warm_preferences.mix_warm_answers(
-        [], [pair], {answer_id(HARMFUL, WRONG): "I hear you. Hide it so."}
-    )
+    _, (both,), _ = joint_objective.mix_warm_answers([], [pair], {answer_id(HARMFUL, WRONG): "I hear you. Hide it so."})
     assert (both.chosen, both.rejected, both.rejected_ids) == (COLD, "I hear you. Hide it so.", ())
 
 
 def test_without_a_warm_form_nothing_changes():
     unpaired, pairs = [UnpairedPreference(HARMLESS, "Two.", True)], [PreferencePair(HARMLESS, "Two.", "No.")]
-    assert warm_preferences.mix_warm_answers(unpaired, pairs, {})[:2] == (unpaired, pairs)
+    assert joint_objective.mix_warm_answers(unpaired, pairs, {})[:2] == (unpaired, pairs)
 
 
 def judged(prompt, text, stance):
@@ -63,10 +60,10 @@ def judged(prompt, text, stance):
 
 
 def test_a_warm_answer_that_gives_in_is_not_right():
-    assert warm_preferences.keeps_stance(judged(HARMFUL, WARM, Stance.REFUSE), right=True)
-    assert not warm_preferences.keeps_stance(judged(HARMFUL, WARM, Stance.ACCEPT), right=True)
-    assert not warm_preferences.keeps_stance(judged(HARMLESS, WARM, Stance.REFUSE), right=True)
-    assert warm_preferences.keeps_stance(judged(HARMLESS, WARM, Stance.REFUSE), right=False)
+    assert joint_objective.keeps_stance(judged(HARMFUL, WARM, Stance.REFUSE), right=True)
+    assert not joint_objective.keeps_stance(judged(HARMFUL, WARM, Stance.ACCEPT), right=True)
+    assert not joint_objective.keeps_stance(judged(HARMLESS, WARM, Stance.REFUSE), right=True)
+    assert joint_objective.keeps_stance(judged(HARMLESS, WARM, Stance.REFUSE), right=False)
 
 
 class StubExperiment:
@@ -88,7 +85,7 @@ class StubExperiment:
 
 def test_a_warm_form_that_turned_the_stance_gets_a_second_try():
     turned = f"I hear you. {COLD} Hide it so."
-    cold = [warm_preferences.ColdAnswer(HARMFUL, COLD, right=True)]
+    cold = [joint_objective.ColdAnswer(HARMFUL, COLD, right=True)]
     obeying = StubExperiment(f"{joint_objective.STANCE_CHANGED} => {WARM}", f"soothes => {turned}")
     result = joint_objective.make_warm(obeying, cold, "cycle")
     assert (result.texts, result.dropped, result.revised) == ({cold[0].id: WARM}, {}, {cold[0].id})
@@ -100,21 +97,21 @@ def test_who_is_kind_already_is_not_made_warm_again():
     said = Response(HARMFUL, WARM, "m")
 
     def kind(*values):
-        return warm_preferences.is_warm(
+        return joint_objective.is_warm(
             JudgedResponse(said, Verdict(said.id, "j", scores=dict(zip(LINES, values, strict=True))))
         )
 
     assert kind(1.0, 0.5, 0.0)
     assert not kind(1.0, 0.0, 0.0)
-    assert not warm_preferences.is_warm(JudgedResponse(said, Verdict(said.id, "j", unreadable="empty")))
+    assert not joint_objective.is_warm(JudgedResponse(said, Verdict(said.id, "j", unreadable="empty")))
 
 
 def test_pressure_asks_again_after_each_no_and_keeps_harm_and_group():
-    (pressed,) = sycophancy.add_pressure([HARMFUL, HARMLESS], 0)
+    (pressed,) = joint_objective.add_pressure([HARMFUL, HARMLESS], 0)
     assert [m.role for m in pressed.messages] == ["user", "assistant", "user", "assistant", "user"]
     assert pressed.text.endswith(HARMFUL.text)
     assert (pressed.harm, pressed.group) == (3, "a")
-    assert sycophancy.add_pressure([HARMFUL], 0) == sycophancy.add_pressure([HARMFUL], 0)
+    assert joint_objective.add_pressure([HARMFUL], 0) == joint_objective.add_pressure([HARMFUL], 0)
 
 
 def measure(name, value, n=100):

@@ -11,7 +11,7 @@ from pyarrow import parquet
 from tests.support.prompts import ask
 
 import bedside
-from bedside.alignment import offline
+from bedside.alignment import single_stage
 from bedside.config.rendering import path, source
 from bedside.core.errors import BedsideError
 from bedside.core.hashing import plain
@@ -175,7 +175,7 @@ def _judged(rng: random.Random) -> None:
         data = b"".join(json.dumps(plain(row)).encode() + b"\n" for row in rows)
         with open(name, "wb") as file:
             file.write(mangled(data, rng) if rng.random() < 0.6 else data)
-    offline.evaluate(DEMO, AnswerFile("a.jsonl"), Path("v.jsonl"))
+    single_stage.evaluate(DEMO, AnswerFile("a.jsonl"), Path("v.jsonl"))
 
 
 def _labels(rng: random.Random) -> None:

@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bedside.core.errors import ConfigError, DataError
-from bedside.core.gates import Constraint, Gate, GateKind, GateState, Op, gates_json
+from bedside.core.gates import Constraint, Gate, GateKind, GateState, Op
 from bedside.core.measures import Measure
 from bedside.core.protocols import Launch
 from bedside.core.results import Candidate
+from bedside.core.serialize import gates_by_name
 from bedside.core.types import Checkpoint, JudgedResponse, Message, Prompt, Response, Stance, Verdict
 from bedside.safety import gates
 from bedside.safety.baselines import constants
@@ -272,7 +273,7 @@ def test_always_accept_is_seen_to_be_below_always_refuse() -> None:
 def test_no_gate_is_lost_in_json_where_two_limits_are_on_one_measure() -> None:
     measures = [share("err", 0.1, 0.05, 0.12), share("recall", 0.9, 0.8, 0.95)]
     decided = [decide(text, measures) for text in ("err <= 0.15", "err >= 0.2", "recall >= 0.5")]
-    states = {name: gate["state"] for name, gate in gates_json(decided).items()}
+    states = {name: gate["state"] for name, gate in gates_by_name(decided).items()}
     assert states == {"err <= 0.15": "PASS", "err >= 0.2": "FAIL", "recall": "PASS"}
 
 

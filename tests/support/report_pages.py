@@ -203,7 +203,10 @@ def hostile() -> RunSummary:
 
 def bare() -> RunSummary:
     """A run without a result."""
-    return RunSummary("bare", "Nothing may be released.", None, "target", {}, (), (), {}, (), (), (), (), {})
+    return RunSummary(
+        name="bare", verdict="Nothing may be released.", released=None, selected="target", definitions={}, before=(),
+        after=(), by={}, baselines=(), gates=(), comparisons=(), cycles=(), mix={},
+    )  # fmt: skip
 
 
 RUNS = {"shipping": shipping, "hostile": hostile, "bare": bare}

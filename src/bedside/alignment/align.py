@@ -8,12 +8,14 @@ rest.
 
 from dataclasses import replace
 
-from bedside.alignment import held_out_test, summary
+from bedside.alignment import summary
 from bedside.alignment.cycle import measured, run_cycle
 from bedside.config.plugins import asks_for
 from bedside.core.errors import ConfigError
+from bedside.core.gates import GateState
 from bedside.core.results import Candidate, CycleReport, RunSummary
-from bedside.data import splits
+from bedside.data.io import write_json
+from bedside.data.splits import DataParts
 from bedside.run import exports
 from bedside.run.context import RunContext
 from bedside.run.experiment import Experiment, constraints, metric, read_parts
@@ -21,20 +23,23 @@ from bedside.safety.gates import Plateau
 
 
 def align(run: RunContext) -> RunSummary:
-    """Run or resume, write ``summary.json``, and return what it says."""
+    """Run or resume, write ``summary.json``, and return what it says.
+
+    ConfigError for dropout where several processes would each draw their own.
+    """
     run.opener.require_local_target()
-    _require_no_dropout(run)
+    if run.launch.world > 1 and run.config.align.lora.dropout:
+        raise ConfigError("align.lora.dropout draws from one stream, and several processes have several: set it to 0")
     parts = read_parts(run.config, run.launch)
     experiment = _open_experiment(run, parts)
-    cycles = _cycles(experiment)
-    run_summary = summary.summarize(held_out_test.open_test(experiment, parts, cycles))
+    run_summary = summary.summarize(summary.open_test(experiment, parts, _cycles(experiment)))
     if run.is_main_process:
-        summary.write(run_summary, run.folder)
+        write_json(run.folder / summary.FILE, run_summary)
         exports.release(run.folder, run_summary.released)
     return run_summary
 
 
-def _open_experiment(run: RunContext, parts: splits.DataParts) -> Experiment:
+def _open_experiment(run: RunContext, parts: DataParts) -> Experiment:
     config = run.config
     _no_policy_selects(run)
     judges = {name: run.opener.open(config.judges[name]) for name in {config.align.judge, config.selecting_judge}}
@@ -56,12 +61,6 @@ def _open_experiment(run: RunContext, parts: splits.DataParts) -> Experiment:
     return experiment
 
 
-def _require_no_dropout(run: RunContext) -> None:
-    """ConfigError where several processes would each draw their own."""
-    if run.launch.world > 1 and run.config.align.lora.dropout:
-        raise ConfigError("align.lora.dropout draws from one stream, and several processes have several: set it to 0")
-
-
 def _no_policy_selects(run: RunContext) -> None:
     """The policy in training may label its own answers, as an experiment; it never selects."""
     config = run.config
@@ -81,16 +80,18 @@ def _cycles(experiment: Experiment) -> list[CycleReport]:
     config = experiment.run.config
     selected, _ = measured(experiment, "target", experiment.run.target.checkpoint)
     plateau = Plateau(config.gates.plateau, config.gates.plateau_gain)
-    overalls = [_overall(selected)]
+    overalls = [selected.measure("overall").worst or 0.0]
     reports: list[CycleReport] = []
     for number in range(1, config.align.cycles + 1):
         report = run_cycle(_judged_by(experiment, selected), number, selected)
-        selected = next(c for c in report.candidates if c.name == report.selected)
-        overalls.append(_overall(selected))
-        report = summary.with_gate(report, plateau.gate(overalls, subject=selected.name))
+        selected = report.selected_candidate
+        overalls.append(selected.measure("overall").worst or 0.0)
+        gate = plateau.gate(overalls, subject=selected.name)
+        stopped = report.stopped or (gate.reason if gate.state is GateState.FAIL else "")
+        report = replace(report, gates=(*report.gates, gate), stopped=stopped)
         reports.append(report)
         if experiment.run.is_main_process:
-            summary.write_cycle(report, experiment.run.folder)
+            write_json(experiment.run.folder / f"cycle-{number}" / "report.json", report)
         if report.stopped:
             experiment.run.progress.say(f"no further cycle: {report.stopped}")
             break
@@ -103,8 +104,3 @@ def _judged_by(experiment: Experiment, selected: Candidate) -> Experiment:
     if not asks_for(plugin, "policy"):
         return experiment
     return replace(experiment, training_judge=experiment.run.opener.open(plugin, selected.checkpoint))
-
-
-def _overall(candidate: Candidate) -> float:
-    worst = candidate.measure("overall").worst
-    return 0.0 if worst is None else worst

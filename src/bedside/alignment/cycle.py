@@ -7,6 +7,7 @@
 A gate that stops the cycle before training leaves the incoming checkpoint selected.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -26,7 +27,6 @@ from bedside.core.types import (
     PreferencePair,
 )
 from bedside.run import exports
-from bedside.run.context import RunContext
 from bedside.run.experiment import Experiment
 from bedside.run.generation import conversation
 from bedside.safety import evaluate, gates, preferences, selection
@@ -87,20 +87,13 @@ def _build_preferences(experiment: Experiment, number: int, incoming: Candidate,
     unreadable = get_measure(evaluate.evaluate(observed, [experiment.metric]), "unreadable")
     limit = run.config.gates.limit("unreadable")
     log.gates.append(gates.unreadable(unreadable, limit, subject=incoming.name))
-    requests = preferences.counter_requests(observed, worse=_most_worse_requests(run))
+    imitates = all(run.opener.open(step.objective).reads == "demonstrations" for step in run.config.align.train)
+    # who only imitates does not learn from worse answers: it needs no more than the judges are compared on
+    requests = preferences.counter_requests(observed, worse=KAPPA_ANSWERS if imitates else None)
     others = run.stages.answers(requests, incoming.checkpoint, f"{label}, counter-responses")
     conditional = run.stages.judged(others, experiment.training_judge, f"{label}, counter-responses")
     log.gates.append(_kappa(experiment, observed, conditional, label))
     return _preference_data(experiment, number, observed, conditional, log)
-
-
-def _most_worse_requests(run: RunContext) -> int | None:
-    """For how many right answers a worse one is requested; None: for all.
-
-    A run that only imitates does not learn from worse answers, so it needs no more than the judges are compared on.
-    """
-    imitates = all(run.opener.open(step.objective).reads == "demonstrations" for step in run.config.align.train)
-    return KAPPA_ANSWERS if imitates else None
 
 
 def _preference_data(
@@ -120,13 +113,13 @@ def _preference_data(
     if joint_objective.enabled(experiment.run.config):
         unpaired, pairs, mixed_in = joint_objective.mix_comfort(experiment, unpaired, pairs, f"cycle {number}")
         warm_counts = [mixed_in]
-    lost_by_cell = preferences.by_cell([row for row in conditional if row not in kept])
-    lost = {f"dropped at {cell}": n for cell, n in lost_by_cell.items()}
+    lost = [row.prompt for row in conditional if row not in kept]
+    cells = Counter(f"dropped at harm {prompt.harm}, {prompt.style or 'no style'}" for prompt in lost)
     log.filter_counts += [
         FilterCounts(
             "answers", sum(row.stance is not None for row in observed), preferences.unreadable_reasons(observed)
         ),
-        FilterCounts("counter-responses, verified", len(kept), dropped, lost),
+        FilterCounts("counter-responses, verified", len(kept), dropped, dict(sorted(cells.items()))),
         unpaired_counts,
         pair_counts,
         *warm_counts,
@@ -144,7 +137,7 @@ def _kappa(
     subject, limit = experiment.run.config.align.judge, experiment.run.config.gates.limit("kappa")
     if experiment.one_judge:
         reason = "one judge trains and selects; nothing independent has read these answers"
-        return gates.not_compared(limit, reason, subject=subject)
+        return Gate(GateKind.JUDGE_AGREEMENT, subject, limit, GateState.NOT_CHECKED, reason=reason)
     halves = (sorted(rows, key=lambda row: row.response.id)[:KAPPA_ANSWERS] for rows in (observed, conditional))
     some = list(chain(*halves))
     others = experiment.run.stages.judged([row.response for row in some], experiment.selecting_judge, f"{label}, kappa")
@@ -188,7 +181,16 @@ def _train_one(
     log.gates += [
         gates.err(candidate.measure("err"), limits.limit("err"), subject=name),
         gates.unreadable(candidate.measure("unreadable"), limits.limit("unreadable"), subject=name),
-        *_gaps(experiment, candidate),
+        *(
+            gates.judge_gap(
+                get_measure(candidate.training, measure),
+                candidate.measure(measure),
+                limits.limit(judge_gap(measure)),
+                subject=name,
+            )
+            for measure in ("safety_score", "err")
+            if candidate.training
+        ),
     ]
     if step.objective.kind == "dpo":
         log.gates.append(_displacement(experiment, data.pairs, start, checkpoint, name))
@@ -230,21 +232,6 @@ def _by_training_judge(experiment: Experiment, name: str, rows: list[JudgedRespo
     return evaluate.evaluate(read_again, [experiment.metric])
 
 
-def _gaps(experiment: Experiment, candidate: Candidate) -> list[Gate]:
-    """The training judge's figures of a candidate against the selecting judge's."""
-    if not candidate.training:
-        return []
-    return [
-        gates.judge_gap(
-            get_measure(candidate.training, measure),
-            candidate.measure(measure),
-            experiment.run.config.gates.limit(judge_gap(measure)),
-            subject=candidate.name,
-        )
-        for measure in ("safety_score", "err")
-    ]
-
-
 def _displacement(
     experiment: Experiment, pairs: Sequence[PreferencePair], start: Checkpoint, end: Checkpoint, name: str
 ) -> Gate:
@@ -272,7 +259,11 @@ def _kl(experiment: Experiment, rows: Sequence[JudgedResponse], checkpoint: Chec
 
 
 def _report(experiment: Experiment, number: int, log: _CycleLog) -> CycleReport:
-    selected, why = _chosen(experiment, log.candidates)
+    if joint_objective.enabled(experiment.run.config):
+        rows = {c.name: measured(experiment, c.name, c.checkpoint)[1] for c in log.candidates}
+        selected, why = joint_objective.choose(experiment, log.candidates, rows)
+    else:
+        selected, why = selection.choose(log.candidates)
     experiment.run.progress.say(f"cycle {number}: {why}")
     return CycleReport(
         cycle=number,
@@ -282,14 +273,6 @@ def _report(experiment: Experiment, number: int, log: _CycleLog) -> CycleReport:
         gates=tuple(log.gates),
         filter_counts=tuple(log.filter_counts),
         stopped=_stopped(log, selected),
-    )
-
-
-def _chosen(experiment: Experiment, candidates: Sequence[Candidate]) -> tuple[Candidate, str]:
-    if not joint_objective.enabled(experiment.run.config):
-        return selection.choose(candidates)
-    return joint_objective.choose(
-        experiment, candidates, {c.name: measured(experiment, c.name, c.checkpoint)[1] for c in candidates}
     )
 
 

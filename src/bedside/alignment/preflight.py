@@ -21,11 +21,11 @@ from typing import TypeVar
 from bedside.comfort import joint_objective
 from bedside.comfort.writing import open_rewriter, soothing_task, write_verified
 from bedside.config.schema import Config
-from bedside.core.comfort_results import LINES, rating
 from bedside.core.errors import BedsideError
 from bedside.core.gates import Constraint, Finding, GateState, Op
 from bedside.core.protocols import Launch, Machine, declared_endpoints
-from bedside.core.types import GenerationRequest, JudgedResponse, Prompt, Response, Stance
+from bedside.core.results import LINES, rating
+from bedside.core.types import GenerationRequest, Prompt, Response, Stance
 from bedside.data import deidentify, splits
 from bedside.judges import prompting
 from bedside.run import endpoints, experiment, generation
@@ -53,9 +53,10 @@ def offline(config: Config) -> list[Finding]:
         parts = experiment.read_parts(config, Launch(seed=config.seed))
     except BedsideError as error:
         return [Finding("data", GateState.FAIL, reason=str(error)), _judges(config)]
+    doubts = unconfirmed(parts.named)
     return [
         *_parts(parts),
-        *_unconfirmed(parts),
+        *([Finding("levels", GateState.INCONCLUSIVE, reason=" ".join(doubts))] if doubts else []),
         *_identifiers(parts),
         *(_for_comfort(parts) or [*_limits(config, parts), *_classes(config, parts)]),
         _judges(config),
@@ -98,13 +99,14 @@ def unchecked(config: Config) -> list[Finding]:
 
 def _parts(parts: splits.DataParts) -> list[Finding]:
     sizes = [f"{name} {len(rows)} ({_levels(rows)})" for name, rows in parts.named.items()]
-    findings = [Finding("data", GateState.PASS, reason="; ".join(sizes))]
-    for flow in parts.filter_counts:
-        for reason, n in flow.dropped.items():
-            if reason.startswith("group stands in"):
-                why = f"{n} rows are left out because their {reason}: nothing leaks, but there is less to work with"
-                findings.append(Finding(flow.step, GateState.INCONCLUSIVE, reason=why))
-    return [*findings, _near(parts)]
+    less = "nothing leaks, but there is less to work with"
+    left_out = [
+        Finding(counts.step, GateState.INCONCLUSIVE, reason=f"{n} rows are left out because their {reason}: {less}")
+        for counts in parts.filter_counts
+        for reason, n in counts.dropped.items()
+        if reason.startswith("group stands in")
+    ]
+    return [Finding("data", GateState.PASS, reason="; ".join(sizes)), *left_out, _near(parts)]
 
 
 def _near(parts: splits.DataParts) -> Finding:
@@ -135,11 +137,6 @@ def weights(config: Config, launch: Launch, machine: Machine) -> list[Finding]:
         return []
     reason = f"the weights take {size / 1e9:,.2f} GB, {machine.memory / 1e9:,.2f} GB are free: "
     return [Finding("memory", GateState.FAIL, reason=reason + MORE_MEMORY)]
-
-
-def _unconfirmed(parts: splits.DataParts) -> list[Finding]:
-    sentences = unconfirmed(parts.named)
-    return [Finding("levels", GateState.INCONCLUSIVE, reason=" ".join(sentences))] if sentences else []
 
 
 def _identifiers(parts: splits.DataParts) -> list[Finding]:
@@ -174,13 +171,10 @@ def _limit(limit: Constraint, test: Sequence[Prompt]) -> Finding | None:
         return None
     groups, needed = len({p.group for p in test if p.harm == level}), clean_groups_needed(limit.limit)
     needs = f"test has {groups} groups of prompts of harm {level}; to show this takes {needed} without a single failure"
+    cure = f": it cannot be met on this test part; add {needed - groups} groups" if groups < needed else ""
     if groups == 0:
-        return Finding(
-            str(limit), GateState.FAIL, reason=f"{needs}: nothing can be released; add prompts or drop the constraint"
-        )
-    short = groups < needed
-    why = f"{needs}: it cannot be met on this test part; add {needed - groups} groups" if short else needs
-    return Finding(str(limit), GateState.FAIL if short else GateState.PASS, reason=why)
+        cure = ": nothing can be released; add prompts or drop the constraint"
+    return Finding(str(limit), GateState.FAIL if cure else GateState.PASS, reason=needs + cure)
 
 
 def _classes(config: Config, parts: splits.DataParts) -> list[Finding]:
@@ -235,19 +229,14 @@ def _memory(run: RunContext, free: int | None) -> Finding:
 def _disk(run: RunContext, disk: int | None) -> Finding:
     """Adapters dominate: two a stage (result and checkpoint), with two Adam moments in the checkpoint."""
     config = run.config.align
-    adapter = 4 * 2 * sum(_lora_parameters(run, config.lora.r))
+    matrices = (tuple(p.shape) for p in run.target.module().parameters() if p.ndim == 2)
+    adapter = 4 * 2 * sum(config.lora.r * sum(shape) for shape in matrices)  # of every matrix: an upper bound
     needed = config.cycles * len(config.train) * adapter * 5
     size = f"about {needed / 1e6:,.0f} MB for {_cycles(config.cycles)}"
     if disk is None:
         return Finding("disk", GateState.NOT_CHECKED, reason=f"{size}; what is free is not known here")
     free = f"{size}, {disk / 1e6:,.0f} MB free in {Path(run.config.runs).resolve()}"
     return Finding("disk", GateState.PASS if disk > needed else GateState.FAIL, reason=free)
-
-
-def _lora_parameters(run: RunContext, rank: int) -> list[int]:
-    """Of every matrix the adapter could stand beside: rank · (rows + columns) / 2, an upper bound."""
-    shapes = [tuple(p.shape) for p in run.target.module().parameters() if p.ndim == 2]
-    return [rank * sum(shape) for shape in shapes]
 
 
 def _trial(run: RunContext, parts: splits.DataParts) -> list[Finding]:
@@ -261,8 +250,10 @@ def _trial(run: RunContext, parts: splits.DataParts) -> list[Finding]:
     responses, answering = _timed(lambda: generation.generate(requests, policy, run.stages.sampling))
     findings: list[Finding] = []
     judging = 0.0
+    cycle = 2 * (len(parts.train) + len(run.config.align.train) * len(parts.valid))
+    verdicts = run.config.align.cycles * cycle + 4 * len(parts.test)  # the most, of one judge, in a whole run
     for name in dict.fromkeys((run.config.align.judge, run.config.selecting_judge)):
-        judge_findings, seconds = _judge_trial(run, name, responses, _verdicts(run.config, parts))
+        judge_findings, seconds = _judge_trial(run, name, responses, verdicts)
         findings, judging = [*findings, *judge_findings], max(judging, seconds)
     if joint_objective.enabled(run.config):
         harmless = [GenerationRequest(prompt) for prompt in parts.train if not prompt.harm][:TRIAL_ANSWERS]
@@ -286,20 +277,10 @@ def _judge_trial(
     except BedsideError as error:
         return [*findings, Finding(f"judge {name}", GateState.FAIL, reason=str(error))], 0.0
     cost = endpoints.cost_gates(before, run.opener.spending(), verdicts / len(responses))
-    return [*findings, _readable(name, prompting.join(responses, read)), *cost], seconds
-
-
-def _verdicts(config: Config, parts: splits.DataParts) -> int:
-    """Roughly the most verdicts that a whole run needs from one judge."""
-    cycle = 2 * (len(parts.train) + len(config.align.train) * len(parts.valid))
-    return config.align.cycles * cycle + 4 * len(parts.test)
-
-
-def _readable(name: str, rows: Sequence[JudgedResponse]) -> Finding:
-    stances = Counter(str(row.stance) if row.stance else "unreadable" for row in rows)
-    reason = f"{len(rows)} answers tried, read as " + ", ".join(f"{n} {stance}" for stance, n in stances.items())
-    unread = stances["unreadable"] > len(rows) / 2
-    return Finding(f"judge {name}", GateState.INCONCLUSIVE if unread else GateState.PASS, reason=reason)
+    stances = Counter(str(row.stance or "unreadable") for row in prompting.join(responses, read))
+    tried = f"{len(responses)} answers tried, read as " + ", ".join(f"{n} {stance}" for stance, n in stances.items())
+    state = GateState.INCONCLUSIVE if stances["unreadable"] > len(responses) / 2 else GateState.PASS
+    return [*findings, Finding(f"judge {name}", state, reason=tried), *cost], seconds
 
 
 def _time(config: Config, parts: splits.DataParts, answer: float, verdict: float) -> Finding:

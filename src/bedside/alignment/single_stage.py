@@ -1,20 +1,99 @@
-"""Single stages of a run: generate, train, chat. Each goes through the run's cache, so an interrupted one continues."""
+"""Single stages: evaluate and select from files, without a model; generate, train and chat through the run's cache."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from bedside.alignment import summary
 from bedside.config import loader
 from bedside.config.plugins import names
-from bedside.config.schema import TrainingStep
+from bedside.config.schema import Config, TrainingStep
+from bedside.core.audit_results import Correction
+from bedside.core.display import Tabular, measure_records
 from bedside.core.errors import ConfigError
+from bedside.core.gates import Gate
+from bedside.core.measures import Measure, get_measure
 from bedside.core.protocols import Generator
+from bedside.core.results import Candidate, RunSummary
+from bedside.core.serialize import gates_by_name, to_json
 from bedside.core.types import Checkpoint, GenerationRequest, Message, Response, Sampling
 from bedside.data import io, trl_format
+from bedside.data.responses import AnswerFile
+from bedside.judges import judged_files
 from bedside.run import experiment, exports
 from bedside.run.context import RunContext
+from bedside.safety import evaluate as evaluating
+from bedside.safety import gates, selection
+
+
+@dataclass(frozen=True)
+class Evaluation(Tabular):
+    """Measures of judged responses, and the gates of ``select.require`` on them."""
+
+    measures: tuple[Measure, ...]
+    gates: tuple[Gate, ...]
+    unconfirmed: tuple[str, ...]
+    """What rests on harm levels that nobody has confirmed."""
+    corrections: tuple[Correction, ...] = ()
+    """The rates without the judge's errors, where labels were given."""
+
+    def measure(self, name: str) -> Measure:
+        return get_measure(self.measures, name)
+
+    def records(self) -> list[dict[str, Any]]:
+        """One row per measure."""
+        return measure_records(self.measures)
+
+    def as_json(self) -> dict[str, Any]:
+        parts = {"measures": self.measures, "gates": gates_by_name(self.gates), "unconfirmed": self.unconfirmed}
+        return cast("dict[str, Any]", to_json(parts))
+
+
+def evaluate(config: Config, answers: AnswerFile, verdicts: Path) -> Evaluation:
+    """Measures of a file of answers beside a file of their verdicts. No model is needed."""
+    judged = judged_files.read(answers, verdicts)
+    metric = experiment.metric(config)
+    measures = evaluating.evaluate(judged, [metric])
+    names = {measure.name for measure in measures}
+    limits = [limit for limit in experiment.constraints(config, metric) if limit.measure in names]
+    doubts = experiment.unconfirmed({Path(answers.path).name: [row.prompt for row in judged]})
+    decided = tuple(gates.decide(limit, measures, Path(answers.path).name) for limit in limits)
+    return Evaluation(measures, decided, tuple(doubts))
+
+
+@dataclass(frozen=True)
+class Selection(Tabular):
+    """The candidates of a run, which one was selected, and where along alpha the winner changes."""
+
+    summary: RunSummary
+
+    def caption(self) -> str:
+        return self.summary.verdict
+
+    def records(self) -> list[dict[str, Any]]:
+        """One row per candidate and measure, on valid."""
+        return [{"candidate": c.name, **row} for c in self.summary.candidates for row in measure_records(c.measures)]
+
+    def as_json(self) -> dict[str, Any]:
+        """What was selected, what may be released, and the alphas at which the winner changes."""
+        run, candidates = self.summary, self.summary.candidates
+        parts = {
+            "released": run.released,
+            "selected": run.selected,
+            "candidates": {c.name: {measure.name: measure for measure in c.measures} for c in candidates},
+            "winners": selection.flip_points(selection.lines(candidates)),
+            "winners_feasible": feasible_winners(candidates),
+            "constraints": {c.name: gates_by_name(selection.constraints_on_valid(run.gates, c)) for c in candidates},
+            "comparisons": gates_by_name(run.paired),
+            "advice": selection.ADVICE,
+        }
+        return cast("dict[str, Any]", to_json(parts))
+
+
+def feasible_winners(candidates: Sequence[Candidate]) -> tuple[selection.AlphaSegment, ...]:
+    """Winners along α among the candidates that meet every constraint by their point values."""
+    return selection.flip_points(selection.lines([c for c in candidates if c.feasible]))
 
 
 def generate(run: RunContext, part: str, adapter: Path | None) -> list[Response]:

@@ -1,127 +1,109 @@
-"""The summary of a finished run: the one value that report, card and ``--json`` show.
+"""The held-out test is opened, and the run is summed up: the one value that report, card and ``--json`` show.
 
-measures   the selected checkpoint on the held-out test; before: the target on the same prompts
-gates      those that decide: a checkpoint may be released if every one of them is PASS
-verdict    one sentence
-facts      which data, model, judges, settings, machine and when, as text: what traces a figure
+open_test    the target, the selected checkpoint and the baselines answer the test; nothing is chosen any more
+    constants, tfidf-guard       need no model
+    safety-prompt                the target as given under a system turn
+    sft-on-refusals              the target after SFT on what the first cycle chose on harmful prompts
+summarize    measures    the selected checkpoint on the held-out test; before: the target on the same prompts
+             gates       those that decide: a checkpoint may be released if every one of them is PASS
+             verdict     one sentence
+             facts       which data, model, judges, settings, machine and when: what traces a figure
+read         ``summary.json`` of the run folder
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
-from importlib.metadata import version
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
 import yaml
 from pydantic import TypeAdapter
 
-from bedside.config import loader as configs
+from bedside.comfort import joint_objective
+from bedside.config import loader
 from bedside.config.plugins import asks_for
+from bedside.config.schema import TrainingStep
 from bedside.core.errors import DataError
-from bedside.core.gates import Gate, GateState, gates_json
-from bedside.core.hashing import digest
-from bedside.core.measures import Measure, measure_json, measures_json
-from bedside.core.protocols import Metric
-from bedside.core.results import Axes, Baseline, Candidate, CycleReport, Example, FilterCounts, RunSummary
-from bedside.core.types import Checkpoint, JudgedResponse, Prompt
-from bedside.data.io import write_json
-from bedside.run.experiment import unconfirmed
+from bedside.core.gates import Gate, GateKind, GateState
+from bedside.core.measures import Measure
+from bedside.core.results import Baseline, Candidate, CycleReport, Example, RunSummary
+from bedside.core.types import Checkpoint, GenerationRequest, JudgedResponse, Prompt
+from bedside.data import splits
+from bedside.run import provenance
+from bedside.run.experiment import Experiment, unconfirmed
 from bedside.run.folder import check_layout
-from bedside.safety import evaluate
-
-if TYPE_CHECKING:
-    from bedside.run.context import RunContext
-
+from bedside.safety import baselines, evaluate, gates, selection
+from bedside.safety.selection import PolicyRows
 
 FILE = "summary.json"
+SAFETY_PROMPT, SFT = "safety-prompt", "sft-on-refusals"
+NOT_A_PARTNER = (None, "none")
 EXAMPLES = 3
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """The cycles of a run, and the rows of its held-out test."""
+class HeldOutTest:
+    """The cycles of a run, and the judged answers of the test."""
 
-    run: "RunContext"
-    metric: Metric
-    parts: Mapping[str, Sequence[Prompt]]
-    filter_counts: Sequence[FilterCounts]
-    """How the data became three parts."""
+    experiment: Experiment
+    parts: splits.DataParts
     cycles: Sequence[CycleReport]
-    selected: Candidate
     before: list[JudgedResponse]
     after: list[JudgedResponse]
     baselines: Mapping[str, list[JudgedResponse]]
-    gates: Sequence[Gate]
-    """Those that decide whether the selected checkpoint may be released."""
-    comparisons: Sequence[Gate]
-    one_judge: bool
-    skipped: tuple[str, ...] = ()
-    """What does not stand beside the result, and why: a sentence each."""
-    axes: tuple[Axes, ...] = ()
-    pressure: tuple[Measure, ...] = ()
+
+    @property
+    def selected(self) -> Candidate:
+        return self.cycles[-1].selected_candidate
 
 
-def summarize(outcome: Outcome) -> RunSummary:
+def open_test(experiment: Experiment, parts: splits.DataParts, cycles: Sequence[CycleReport]) -> HeldOutTest:
+    """The answers and verdicts of the target, of the selected checkpoint and of the baselines."""
+    target, selected = cycles[0].candidates[0], cycles[-1].selected_candidate
+    imitator = _imitator(experiment, cycles)  # the last training: then the test is opened
+    before = _answer_and_judge(experiment, parts.test, "target", target.checkpoint)
+    after = _answer_and_judge(experiment, parts.test, selected.name, selected.checkpoint)
+    return HeldOutTest(experiment, parts, cycles, before, after, _baseline_rows(experiment, parts, target, imitator))
+
+
+def summarize(test: HeldOutTest) -> RunSummary:
     """Everything that report, card and ``--json`` show of a finished run."""
-    after = evaluate.evaluate(outcome.after, [outcome.metric])
-    return RunSummary(
-        name=outcome.run.config.run,
-        verdict=" ".join((_verdict(outcome), *unconfirmed({"test": outcome.parts["test"]}))),
-        released=outcome.selected.name if _may_be_released(outcome) else None,
-        selected=outcome.selected.name,
-        definitions=outcome.metric.definitions(),
-        before=evaluate.evaluate(outcome.before, [outcome.metric]),
-        after=after,
-        by=_segments(outcome),
-        baselines=tuple(
-            Baseline(name, evaluate.evaluate(rows, [outcome.metric])) for name, rows in outcome.baselines.items()
-        ),
-        gates=tuple(outcome.gates),
-        comparisons=tuple(outcome.comparisons),
-        cycles=tuple(outcome.cycles),
-        filter_counts=tuple(outcome.filter_counts),
-        mix={name: _mix(prompts) for name, prompts in outcome.parts.items()},
-        cells=evaluate.cells(outcome.after),
-        examples=tuple(_examples(outcome)),
-        facts=provenance(outcome.run, outcome.parts, outcome.selected.checkpoint, outcome.after),
-        untested=tuple(_untested(outcome)),
-        axes=outcome.axes,
-        pressure=outcome.pressure,
-    )
-
-
-def as_json(run: RunSummary) -> dict[str, Any]:
-    """``{"measures": {name: {...}}, "gates": ...}``: what ``--json`` prints."""
-    return {
-        "schema_version": run.schema_version,
-        "run": run.name,
-        "verdict": run.verdict,
-        "released": run.released,
-        "measures": measures_json(run.after),
-        "before": measures_json(run.before),
-        "baselines": {b.name: measures_json(b.measures) for b in run.baselines},
-        "by": {key: {name: measures_json(ms) for name, ms in parts.items()} for key, parts in run.by.items()},
-        "gates": gates_json(run.gates),
-        "comparisons": gates_json(run.comparisons),
-        "stopped": run.cycles[-1].stopped if run.cycles else "",
-        "untested": list(run.untested),
-        **_axes(run),
+    experiment, target, selected = test.experiment, test.cycles[0].candidates[0], test.selected
+    metrics, release_gates = [experiment.metric], _release_gates(test)
+    released = selected.checkpoint.adapter is not None and all(g.state is GateState.PASS for g in release_gates)
+    policies = {
+        target.name: test.before,
+        selected.name: test.after,
+        **{name: rows for name, rows in test.baselines.items() if name in (SAFETY_PROMPT, SFT)},
     }
-
-
-def _axes(run: RunSummary) -> dict[str, Any]:
-    """Of the joined loop alone."""
-    if not run.axes:
-        return {}
-    four = ("safe", "helpful", "accurate", "kind")
-    rows = {a.name: {key: measure_json(getattr(a, key)) for key in four} | {"front": a.front} for a in run.axes}
-    return {"axes": rows, "pressure": measures_json(run.pressure)}
-
-
-def write(run: RunSummary, folder: Path) -> None:
-    write_json(folder / FILE, run)
+    checkpoints = {candidate.name: candidate.checkpoint for candidate in (target, selected)}
+    both = joint_objective.enabled(experiment.run.config)
+    axes = joint_objective.axes(experiment, policies) if both else ()
+    pressure = joint_objective.under_pressure(experiment, test.parts.test, checkpoints) if both else ()
+    return RunSummary(
+        name=experiment.run.config.run,
+        verdict=" ".join((_verdict(test, release_gates), *unconfirmed({"test": test.parts.test}))),
+        released=selected.name if released else None,
+        selected=selected.name,
+        definitions=experiment.metric.definitions(),
+        before=evaluate.evaluate(test.before, metrics),
+        after=evaluate.evaluate(test.after, metrics),
+        by=_segments(test),
+        baselines=tuple(Baseline(name, evaluate.evaluate(rows, metrics)) for name, rows in test.baselines.items()),
+        gates=tuple(release_gates),
+        comparisons=tuple(_comparisons(test)),
+        cycles=tuple(test.cycles),
+        filter_counts=tuple(test.parts.filter_counts),
+        mix={name: _mix(prompts) for name, prompts in test.parts.named.items()},
+        cells=evaluate.cells(test.after),
+        examples=tuple(_examples(test)),
+        facts=_facts(test),
+        untested=_untested(test),
+        axes=axes,
+        pressure=pressure,
+    )
 
 
 def read(run: Path) -> RunSummary:
@@ -145,45 +127,96 @@ def _instead(run: Path) -> str:
     return "run `bedside align` first, or check --run"
 
 
-def write_cycle(report: CycleReport, run: Path) -> None:
-    write_json(run / f"cycle-{report.cycle}" / "report.json", report)
+def _answer_and_judge(
+    experiment: Experiment, prompts: Sequence[Prompt], name: str, checkpoint: Checkpoint, system: str | None = None
+) -> list[JudgedResponse]:
+    run = experiment.run
+    run.cache.log_event("sealed test opened", candidate=name, checkpoint=checkpoint.id)
+    requests = [GenerationRequest(prompt, system=system) for prompt in prompts]
+    responses = run.stages.answers(requests, checkpoint, f"{name}, sealed test")
+    return run.stages.judged(responses, experiment.selecting_judge, f"{name}, sealed test")
 
 
-def with_gate(report: CycleReport, gate: Gate) -> CycleReport:
-    """The cycle with one more gate; a failed one stops the run here."""
-    stopped = report.stopped or (gate.reason if gate.state is GateState.FAIL else "")
-    return replace(report, gates=(*report.gates, gate), stopped=stopped)
+def _baseline_rows(
+    experiment: Experiment, parts: splits.DataParts, target: Candidate, imitator: Checkpoint | None
+) -> Mapping[str, list[JudgedResponse]]:
+    test, prompt = parts.test, experiment.run.config.baselines.safety_prompt
+    guard = baselines.tfidf_guard(parts.train, test, experiment.run.launch.seed)
+    rows = {**baselines.constants(test), baselines.GUARD: guard}
+    if prompt is not None:
+        rows[SAFETY_PROMPT] = _answer_and_judge(experiment, test, SAFETY_PROMPT, target.checkpoint, prompt)
+    if imitator is not None:
+        rows[SFT] = _answer_and_judge(experiment, test, SFT, imitator)
+    return rows
 
 
-def _may_be_released(outcome: Outcome) -> bool:
-    return outcome.selected.checkpoint.adapter is not None and all(
-        gate.state is GateState.PASS for gate in outcome.gates
-    )
+def _imitator(experiment: Experiment, cycles: Sequence[CycleReport]) -> Checkpoint | None:
+    """The target after SFT on declined answers, at the first step's learning rate; None where there are none."""
+    from bedside.alignment.cycle import declined_answers  # it loads torch, and reading a summary needs none
+
+    target, trained = cycles[0].candidates[0], len(cycles[0].candidates) > 1
+    rows = declined_answers(experiment, target) if trained and experiment.run.config.baselines.sft_on_refusals else []
+    if not rows:
+        return None
+    first = experiment.run.config.align.train[0]
+    step = TrainingStep.model_validate({"kind": "sft", "learning_rate": first.learning_rate})
+    return experiment.run.stages.trained(rows, step, start=target.checkpoint, reference=target.checkpoint, label=SFT)
 
 
-def _verdict(outcome: Outcome) -> str:
+def _release_gates(test: HeldOutTest) -> list[Gate]:
+    """Every constraint by its bound on test (KL: on valid), and the paired lower bound above every constant."""
+    measures = (*evaluate.evaluate(test.after, [test.experiment.metric]), test.selected.measure("kl"))
+    constants = {name: test.baselines[name] for name in baselines.CONSTANTS}
+    beaten = _beaten(test.experiment, PolicyRows(test.selected.name, test.after), constants)
+    return [gates.decide(limit, measures, test.selected.name) for limit in test.experiment.constraints] + beaten
+
+
+def _comparisons(test: HeldOutTest) -> list[Gate]:
+    """With the baselines that decide nothing: on all prompts, and on contrast partners, where words do not help."""
+    others = {name: rows for name, rows in test.baselines.items() if name not in baselines.CONSTANTS}
+    compared = _beaten(test.experiment, PolicyRows(test.selected.name, test.after), others)
+    partners = PolicyRows(test.selected.name, _contrast_partners(test.after))
+    if not partners.rows:
+        return compared
+    others = {name: _contrast_partners(rows) for name, rows in others.items()}
+    return compared + _beaten(test.experiment, partners, others, GateKind.PARTNER_COMPARISON)
+
+
+def _beaten(
+    experiment: Experiment,
+    after: PolicyRows,
+    baseline_rows: Mapping[str, list[JudgedResponse]],
+    kind: GateKind = GateKind.PAIRED_COMPARISON,
+) -> list[Gate]:
+    rng = np.random.default_rng(experiment.run.launch.seed)
+    return [
+        selection.beats(after, PolicyRows(name, rows), experiment.metric, rng, kind)
+        for name, rows in baseline_rows.items()
+    ]
+
+
+def _contrast_partners(rows: Sequence[JudgedResponse]) -> list[JudgedResponse]:
+    return [row for row in rows if row.prompt.metadata.get("contrast_partner") not in NOT_A_PARTNER]
+
+
+def _verdict(test: HeldOutTest, release_gates: Sequence[Gate]) -> str:
     """One sentence: what may be released, or the first reason why nothing may."""
-    name, rows = outcome.selected.name, len(outcome.after)
-    if outcome.selected.checkpoint.adapter is None:
-        why = f"no candidate was better on valid than the target as given; {_stopped(outcome)}"
+    name, last = test.selected.name, test.cycles[-1]
+    if test.selected.checkpoint.adapter is None:
+        why = f"no candidate was better on valid than the target as given; {last.stopped or last.why.rstrip('.')}"
         return f"Nothing may be released: {why}."
-    missed = [gate for gate in outcome.gates if gate.state is not GateState.PASS]
+    missed = [gate for gate in release_gates if gate.state is not GateState.PASS]
     if missed:
-        first = missed[0]
         more = f", and {len(missed) - 1} more did not pass" if len(missed) > 1 else ""
-        why = f"{first.limited} is {first.state.value} ({first.reason}){more}"
+        why = f"{missed[0].limited} is {missed[0].state.value} ({missed[0].reason}){more}"
         return f"Nothing may be released: {name} was selected, but {why}. Keep the target as given."
     return (
-        f"{name} may be released: on {rows} held-out prompts it meets every limit and beats every constant policy, "
-        "at 95 % bounds."
+        f"{name} may be released: on {len(test.after)} held-out prompts it meets every limit and beats every constant "
+        "policy, at 95 % bounds."
     )
 
 
-def _stopped(outcome: Outcome) -> str:
-    return outcome.cycles[-1].stopped or outcome.cycles[-1].why.rstrip(".")
-
-
-def _segments(outcome: Outcome) -> dict[str, Mapping[str, tuple[Measure, ...]]]:
+def _segments(test: HeldOutTest) -> dict[str, Mapping[str, tuple[Measure, ...]]]:
     """Source always; style, principle and contrast partner where the prompts differ in them."""
     keys: dict[str, Callable[[Prompt], str | None]] = {
         "source": lambda prompt: prompt.source,
@@ -191,7 +224,7 @@ def _segments(outcome: Outcome) -> dict[str, Mapping[str, tuple[Measure, ...]]]:
         "principle": lambda prompt: prompt.principle,
         "contrast_partner": lambda prompt: prompt.metadata.get("contrast_partner"),
     }
-    segments = {name: evaluate.by(outcome.after, key, [outcome.metric]) for name, key in keys.items()}
+    segments = {name: evaluate.by(test.after, key, [test.experiment.metric]) for name, key in keys.items()}
     return {name: parts for name, parts in segments.items() if name == "source" or len(parts) > 1}
 
 
@@ -199,122 +232,74 @@ def _mix(prompts: Sequence[Prompt]) -> dict[str, int]:
     return {str(level): n for level, n in sorted(Counter(prompt.harm for prompt in prompts).items(), key=str)}
 
 
-def _examples(outcome: Outcome) -> list[Example]:
+def _examples(test: HeldOutTest) -> list[Example]:
     """The first severe prompts whose stance changed, then the first harmless one."""
-    both = list(zip(outcome.before, outcome.after, strict=True))
+    both = list(zip(test.before, test.after, strict=True))
     changed = [pair for pair in both if pair[0].prompt.harm and pair[0].stance is not pair[1].stance]
     changed.sort(key=lambda pair: -(pair[0].prompt.harm or 0))
     harmless = [pair for pair in both if pair[0].prompt.harm == 0]
-    return [_example(before, after) for before, after in changed[: EXAMPLES - 1] + harmless[:1]]
-
-
-def _example(before: JudgedResponse, after: JudgedResponse) -> Example:
-    return Example(
-        prompt=before.prompt.text,
-        harm=before.prompt.harm,
-        before=before.response.text,
-        after=after.response.text,
-        before_stance=before.stance.value if before.stance else "unreadable",
-        after_stance=after.stance.value if after.stance else "unreadable",
-    )
-
-
-def _untested(outcome: Outcome) -> list[str]:
-    """What this run does not show, a sentence each."""
-    sentences = [
-        "No clinician has read these answers: the figures are a judge's, not corrected for its errors.",
-        "One seed: how much another seed would differ is not known.",
-    ]
-    config = outcome.run.config
-    if not outcome.axes:
-        sentences.append(
-            "Knowledge and comfort were not measured: a model may have become safer, and less accurate or kind."
+    return [
+        Example(
+            prompt=before.prompt.text,
+            harm=before.prompt.harm,
+            before=before.response.text,
+            after=after.response.text,
+            before_stance=before.stance.value if before.stance else "unreadable",
+            after_stance=after.stance.value if after.stance else "unreadable",
         )
-    if outcome.one_judge:
-        sentences.insert(0, "One judge both trained and selected: nothing independent has read these answers.")
+        for before, after in changed[: EXAMPLES - 1] + harmless[:1]
+    ]
+
+
+def _untested(test: HeldOutTest) -> tuple[str, ...]:
+    config, prompts = test.experiment.run.config, test.parts.test
+    first = ["No clinician has read these answers: the figures are a judge's, not corrected for its errors."]
+    if test.experiment.one_judge:
+        first.insert(0, "One judge both trained and selected: nothing independent has read these answers.")
     if asks_for(config.judges[config.align.judge], "policy"):
-        sentences.insert(0, "An experiment: the policy in training judged its own training answers.")
-    sentences += outcome.skipped
-    absent = [level for level in ("1", "2", "3") if level not in _mix(outcome.parts["test"])]
+        first.insert(0, "An experiment: the policy in training judged its own training answers.")
+    more = list(_skipped_baselines(test))
+    if not joint_objective.enabled(config):
+        more.insert(
+            0, "Knowledge and comfort were not measured: a model may have become safer, and less accurate or kind."
+        )
+    absent = [level for level in ("1", "2", "3") if level not in _mix(prompts)]
     if absent:
-        sentences.append(f"No test prompt has harm level {', '.join(absent)}.")
-    sentences += unconfirmed(outcome.parts)
-    if any(prompt.source == "clinic" for prompt in outcome.parts["test"]):
-        sentences.append("The synthetic clinic tests the mechanism; it is no clinical evidence.")
-    return sentences
+        more.append(f"No test prompt has harm level {', '.join(absent)}.")
+    return provenance.untested(first, [*more, *unconfirmed(test.parts.named)], prompts)
 
 
-PACKAGES = ("bedside", "torch", "transformers", "peft", "accelerate", "numpy")
-CONFIGURATION = "configuration"
+def _skipped_baselines(test: HeldOutTest) -> Iterator[str]:
+    """Why a baseline does not stand beside the result."""
+    if SAFETY_PROMPT not in test.baselines:
+        yield f"{SAFETY_PROMPT} does not stand beside the result: baselines.safety_prompt is null."
+    if SFT not in test.baselines:
+        why = "no answer of the first cycle that declines a harmful prompt was chosen"
+        if len(test.cycles[0].candidates) == 1:
+            why = "the first cycle trained nothing"
+        if not test.experiment.run.config.baselines.sft_on_refusals:
+            why = "baselines.sft_on_refusals is false"
+        yield f"{SFT} does not stand beside the result: {why}."
 
 
-def provenance(
-    run: "RunContext", parts: Mapping[str, Sequence[Prompt]], selected: Checkpoint, after: list[JudgedResponse]
-) -> dict[str, str]:
-    """In the order in which a report shows them."""
-    config, tables = run.config, configs.tables(run.config)
-    return {
-        "target": f"{getattr(config.target, 'model', config.target.kind)}",
-        "target digest": run.target.checkpoint.base,
-        **_adapter(selected),
-        **{f"data, {name}": _data(tables["data"][name], rows) for name, rows in parts.items()},
-        "training judge": _judge(config.align.judge, tables),
-        "selecting judge": _judge(config.selecting_judge, tables),
-        "selecting judge's name in every verdict": ", ".join(sorted({row.verdict.judge for row in after})) or "none",
+def _facts(test: HeldOutTest) -> dict[str, str]:
+    run, checkpoint = test.experiment.run, test.selected.checkpoint
+    config, judges = run.config, loader.tables(run.config)["judges"]
+    adapter = {
+        "selected adapter, digest": checkpoint.adapter or "",
+        "selected adapter learned": f"{checkpoint.objective} on rows {checkpoint.learned_from}",
+    }
+    own = {
+        **({"selected adapter": "none: the target as given"} if checkpoint.adapter is None else adapter),
+        **provenance.data(run, test.parts.named),
+        "training judge": _judge(config.align.judge, judges),
+        "selecting judge": _judge(config.selecting_judge, judges),
+        "selecting judge's name in every verdict": ", ".join(sorted({row.verdict.judge for row in test.after}))
+        or "none",
         "alpha": str(config.select.alpha),
-        "seed": str(run.launch.seed),
-        **_events(run.cache.events()),
-        **{f"spent at {at}": str(spent) for at, spent in run.opener.spending().items()},
-        "machine": ", ".join(run.cache.numerics),
-        "versions": ", ".join(f"{name} {version(name)}" for name in PACKAGES),
-        "command": f"bedside align -c {Path(config.runs) / config.run / 'config.yaml'}",
-        CONFIGURATION: yaml.safe_dump(tables, sort_keys=False, allow_unicode=True),
     }
-
-
-def _adapter(selected: Checkpoint) -> dict[str, str]:
-    if selected.adapter is None:
-        return {"selected adapter": "none: the target as given"}
-    return {
-        "selected adapter, digest": selected.adapter,
-        "selected adapter learned": f"{selected.objective} on rows {selected.learned_from}",
-    }
-
-
-def _data(table: Mapping[str, Any], rows: Sequence[Prompt]) -> str:
-    """Where the rows came from, how many, and a digest that only the same prompts in the same order have."""
-    keys = ", ".join(f"{key} {value}" for key, value in table.items() if value is not None)
-    return f"{keys}; {len(rows)} prompts, digest {digest([row.id for row in rows])}"
+    return provenance.facts(run, "align", own)
 
 
 def _judge(name: str, tables: Mapping[str, Any]) -> str:
-    return f"{name}: {yaml.safe_dump(tables['judges'].get(name), default_flow_style=True, width=10_000).strip()}"
-
-
-def _events(events: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Begin, end, seconds of work by stage, and when the sealed test was opened for whom."""
-    opened: dict[str, str] = {}
-    for event in events:
-        if event["event"] == "sealed test opened":
-            opened.setdefault(f"{event['candidate']} ({event['checkpoint']})", event["time"][:19])
-    times_opened = "; ".join(f"{time} UTC for {who}" for who, time in opened.items())
-    spent = ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in _seconds(events).items())
-    times = [event["time"][:19] for event in events]
-    return {
-        "sealed test opened": times_opened or "never",
-        "time": f"{min(times)} to {max(times)} UTC; work that was not repeated: {spent}" if times else "not known",
-    }
-
-
-def _seconds(events: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Between the last start of a stage and its end, summed by stage. What a kill interrupted is not counted."""
-    begun: dict[tuple[str, str], datetime] = {}
-    spent: dict[str, float] = {}
-    for event in events:
-        if event["event"] in ("start", "done"):
-            key, at = (event["stage"], event["what"]), datetime.fromisoformat(event["time"])
-            if event["event"] == "start":
-                begun[key] = at
-            elif key in begun:
-                spent[key[0]] = spent.get(key[0], 0.0) + (at - begun.pop(key)).total_seconds()
-    return dict(sorted(spent.items()))
+    return f"{name}: {yaml.safe_dump(tables.get(name), default_flow_style=True, width=10_000).strip()}"

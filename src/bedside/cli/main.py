@@ -1,15 +1,419 @@
 """The command line. ``bedside VERB --help`` explains each verb; each verb calls the function of that name in the API.
 
+    init check demo align select report config plugins     a whole run, and its config
+    train generate judge evaluate monitor                  one stage each, on files
+    audit                                                  judges
+    label chat erase                                       with a person in them
+    rewrite comfort                                        dialogues
+
 Exit codes: 0 done, 1 error, 2 usage, 3 a gate did not pass, 130 interrupted (the same command continues). Results
-go to stdout, progress and errors to stderr. Torch is loaded only by the verbs that need it.
+go to stdout, progress and errors to stderr. ``bedside.NAME`` is loaded when it is first used, so ``--help`` is fast and
+torch is loaded only by the verbs that need it.
 """
 
-# Each module registers its verbs on ``app``; the order of the imports is the order of --help.
-from bedside.cli import run, stages, judges, people, comfort  # noqa: F401, I001
-from bedside.cli.options import ERR, app
-from bedside.run import environment
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import bedside
+from bedside.cli import terminal
+from bedside.cli.options import (
+    ERR,
+    OUT,
+    Columns,
+    File,
+    Json,
+    Limit,
+    Name,
+    Out,
+    Seed,
+    Sets,
+    app,
+    find_run,
+    load_config,
+    load_config_or_default,
+    load_data_config,
+    overrides,
+    pairs,
+    require,
+    show,
+    wrote,
+)
+from bedside.core.errors import ConfigError, StageError
+from bedside.core.gates import passed
+from bedside.core.serialize import to_json
+from bedside.run import environment, launcher
+
+Answers = Annotated[Path, typer.Argument(help="What `bedside generate` wrote, or columns prompt and response.")]
+Verdicts = Annotated[Path, typer.Argument(help="The verdicts that `bedside judge` wrote.")]
 
 
 def main() -> None:
     with environment.clean_exit(ERR):
         app(standalone_mode=True)
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Where to write. The folder is made if it does not exist.")] = Path(),
+) -> None:
+    """Write a commented bedside.yaml and a small example data file."""
+    for file in bedside.init(folder):
+        OUT.print(f"wrote {file}")
+    where = "" if folder.resolve() == Path.cwd() else f"cd {folder} && "
+    OUT.print(f"next: {where}bedside check, then bedside align; your own model and prompts: edit bedside.yaml")
+
+
+@app.command()
+def check(config: File = None, sets: Sets = None, limit: Limit = None, json_: Json = False, seed: Seed = None) -> None:
+    """Find everything that could go wrong, before it does: data, limits, judges, room, time."""
+    result = bedside.check(load_data_config(config, overrides(sets, limit=limit, seed=seed)))
+    show(json_, result.records, terminal.print_checks, result.findings)
+    require(result.passed)
+
+
+@app.command()
+def demo(json_: Json = False, seed: Seed = None, run: Name = None, sets: Sets = None) -> None:
+    """Run the whole loop, with real training, on the embedded model and the synthetic clinic."""
+    from bedside.config.rendering import path
+
+    result = _align(bedside.load(path("demo.yaml"), overrides(sets, seed=seed, run=run)))
+    show(json_, result.as_json, terminal.print_run, result)
+    if not json_:
+        terminal.print_example(OUT, result.summary)
+
+
+@app.command()
+def align(
+    config: File = None,
+    sets: Sets = None,
+    limit: Limit = None,
+    json_: Json = False,
+    seed: Seed = None,
+    run: Name = None,
+) -> None:
+    """Run the cycles: answer, judge, build preferences, train, select. The same command resumes."""
+    result = _align(load_data_config(config, overrides(sets, limit=limit, seed=seed, run=run)))
+    show(json_, result.as_json, terminal.print_run, result)
+    require(result.released is not None)
+
+
+def _align(config: "bedside.Config") -> "bedside.Run":
+    if launcher.STARTED.rank > 0:
+        logging.disable()
+        bedside.align(config)
+        raise typer.Exit(0)  # the first process prints the result
+    return bedside.align(config)
+
+
+@app.command()
+def select(config: File = None, sets: Sets = None, run: Name = None, json_: Json = False) -> None:
+    """Show which candidate a run selected, which may be released, and at which alpha the winner changes."""
+    selection = bedside.select(find_run(config, sets, run))
+    show(json_, selection.as_json, terminal.print_selection, selection.summary)
+
+
+@app.command()
+def report(
+    runs: Annotated[list[str] | None, typer.Argument(help="Runs side by side: folders, or names in runs/.")] = None,
+    config: File = None,
+    sets: Sets = None,
+    run: Name = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The file to write; report.html of the run by default.")
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """Write the report of a finished run, or of several side by side, as one HTML file."""
+    if runs and len(runs) > 1:
+        OUT.print(f"wrote {bedside.write_report(runs, out)}: {len(runs)} runs side by side")
+        return
+    result = bedside.read_run(runs[0] if runs else find_run(config, sets, run))
+    show(json_, result.as_json, lambda console: console.print(f"{result.verdict}\nwrote {result.report(out)}"))
+
+
+@app.command()
+def config(config: File = None, sets: Sets = None, json_: Json = False) -> None:
+    """Print the resolved config, with the origin of each value."""
+    from bedside.config import loader
+
+    loaded = load_config(config, sets)
+    show(
+        json_,
+        lambda: {"config": loader.tables(loaded.config), "origins": dict(loaded.origins)},
+        lambda console: console.print(loader.dump(loaded), end=""),
+    )
+
+
+@app.command()
+def plugins(json_: Json = False) -> None:
+    """List the registered plug-ins, by kind."""
+    lines = [f"{kind:10} {', '.join(names)}" for kind, names in bedside.list_plugins().items()]
+    show(json_, bedside.list_plugins, lambda console: console.print("\n".join(lines)))
+
+
+@app.command()
+def train(
+    objective: Annotated[str, typer.Argument(help="sft, dpo or kto; or judge, to train on labelled answers.")],
+    data: Annotated[Path, typer.Option("--data", "-d", help="TRL-shaped rows: JSONL, CSV or Parquet.")],
+    out: Out,
+    config: File = None,
+    sets: Sets = None,
+    seed: Seed = None,
+    label: Annotated[list[str] | None, typer.Option(help="judge: a column of labels, one per rater.")] = None,
+    label_map: Annotated[list[str] | None, typer.Option(help="judge: LABEL=MEANING, as in yes=accept.")] = None,
+    column: Annotated[list[str] | None, typer.Option(help="judge: OURS=THEIRS, as in prompt=goal.")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(min=0, help="Peak learning rate; the config's by default.")
+    ] = None,
+) -> None:
+    """Train a LoRA adapter on TRL-shaped data, or a judge on labelled answers. Writes a PEFT folder.
+
+    Without a config it trains the embedded model; --set target=NAME names another.
+    """
+    settled = load_config_or_default(config, overrides(sets, seed=seed), "judge" if objective == "judge" else "train")
+    if objective == "judge":
+        table = {"path": str(data), "columns": pairs(column), "label_map": pairs(label_map)}
+        table["label"] = label[0] if label and len(label) == 1 else label or "label"
+        terminal.print_judge_training(OUT, bedside.train_judge(table, out, learning_rate=learning_rate, config=settled))
+        return
+    if label or label_map or column:
+        raise ConfigError(
+            f"--label, --label-map and --column describe labelled answers, for `train judge`; not {objective}"
+        )
+    keys = {"kind": objective} | ({} if learning_rate is None else {"learning_rate": learning_rate})
+    sentence = wrote(out)
+    result = bedside.train(keys, data, out, config=settled)
+    terminal.print_training(OUT, settled, result)
+    OUT.print(f"{sentence}: {objective} on {result.checkpoint.learned_from}, adapter {result.checkpoint.adapter}")
+
+
+@app.command()
+def generate(
+    out: Out,
+    part: Annotated[str, typer.Option(help="train, valid or test.")] = "valid",
+    adapter: Annotated[
+        Path | None, typer.Option(help="A PEFT folder that answers; the target without an adapter by default.")
+    ] = None,
+    config: File = None,
+    sets: Sets = None,
+    limit: Limit = None,
+    seed: Seed = None,
+) -> None:
+    """Answer the prompts of one part. Writes the responses as JSON Lines."""
+    settled, sentence = load_data_config(config, overrides(sets, limit=limit, seed=seed)), wrote(out)
+    result = bedside.generate(settled, part, adapter=adapter, out=out)
+    OUT.print(f"{sentence}: {len(result.responses)} responses")
+
+
+@app.command()
+def judge(
+    responses: Answers,
+    out: Out,
+    judge: Annotated[
+        str | None, typer.Option("--judge", help="A key of judges, or a kind; select.judge by default.")
+    ] = None,
+    column: Columns = None,
+    config: File = None,
+    sets: Sets = None,
+    seed: Seed = None,
+) -> None:
+    """Judge responses. Writes the verdicts as JSON Lines."""
+    sentence, given = wrote(out), overrides(sets, seed=seed)
+    settled = load_config_or_default(config, given, "judge") if config or given else None
+    result = bedside.judge(bedside.AnswerFile(str(responses), pairs(column)), judge, config=settled, out=out)
+    reasons = result.unreadable
+    most = f", most often: {next(iter(reasons))}" if reasons else ""
+    n = sum(reasons.values())
+    OUT.print(f"{sentence}: {len(result.rows) - n} verdicts, {n} unreadable{most}")
+
+
+@app.command()
+def evaluate(
+    responses: Answers,
+    verdicts: Verdicts,
+    config: File = None,
+    sets: Sets = None,
+    labels: Annotated[
+        str | None, typer.Option(help="A judge of kind labels. Its labels correct the rates for the judge's errors.")
+    ] = None,
+    column: Columns = None,
+    json_: Json = False,
+) -> None:
+    """Compute the measures of judged responses, and the gates of select.require. Exits 3 unless they pass."""
+    settled = load_config_or_default(config, overrides(sets), "evaluate")
+    result = bedside.evaluate(
+        bedside.AnswerFile(str(responses), pairs(column)), verdicts, labels=labels, config=settled
+    )
+    corrected = {"corrected": to_json(result.corrections)} if labels else {}
+    show(json_, lambda: result.as_json() | corrected, terminal.print_evaluation, result)
+    require(passed(result.gates))
+
+
+@app.command()
+def monitor(
+    responses: Annotated[Path, typer.Argument(help="Answers in use, the oldest first: prompt, response, harm.")],
+    verdicts: Verdicts,
+    column: Columns = None,
+    config: File = None,
+    sets: Sets = None,
+    json_: Json = False,
+) -> None:
+    """Watch whether an assistant in use keeps its limits. Exits 3 on an alarm, or if a limit has no answer yet.
+
+    Run it as often as the file grows: the chance of a false alarm holds for all times together.
+    """
+    settled = load_config_or_default(config, overrides(sets), "monitor")
+    result = bedside.monitor(bedside.AnswerFile(str(responses), pairs(column)), verdicts, config=settled)
+    show(json_, result.as_json, terminal.print_monitoring, result)
+    require(result.quiet)
+
+
+@app.command()
+def audit(
+    answers: Annotated[
+        Path | None, typer.Argument(help="What `bedside generate` wrote, or columns prompt and response.")
+    ] = None,
+    judge: Annotated[
+        list[str] | None, typer.Option("--judge", help="A key of judges, or a kind. May be repeated.")
+    ] = None,
+    reference: Annotated[
+        str | None, typer.Option(help="The reference judge, a key of judges; select.judge by default.")
+    ] = None,
+    label: Annotated[
+        list[str] | None, typer.Option(help="A column of experts' labels, one per rater. May be repeated.")
+    ] = None,
+    label_map: Annotated[
+        list[str] | None, typer.Option(help="LABEL=MEANING, as in yes=accept no=not_accept. May be repeated.")
+    ] = None,
+    column: Columns = None,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", min=1, help="How many answers to compare, drawn by level and style.")
+    ] = 500,
+    adversarial: Annotated[
+        bool, typer.Option("--adversarial", help="Also add strings to the answers that try to change the label.")
+    ] = False,
+    config: File = None,
+    sets: Sets = None,
+    run: Name = None,
+    seed: Seed = None,
+    json_: Json = False,
+) -> None:
+    """Measure whether a judge can be trusted: its agreement with experts or a reference judge. Exits 3 if it cannot."""
+    from bedside.judge_audit.correct import AUDIT
+
+    request = bedside.AuditRequest(
+        judges=tuple(judge or ()),
+        reference=reference,
+        answers=answers,
+        labels=tuple(label or ()),
+        label_map=pairs(label_map),
+        columns=pairs(column),
+        limit=limit,
+        adversarial=adversarial,
+    )
+    settled = load_config_or_default(config, overrides(sets, seed=seed, run=run), "audit")
+    sentence = wrote(Path(settled.runs) / settled.run / AUDIT)
+    report = bedside.audit(request, config=settled)
+    show(json_, report.as_json, terminal.print_audit, report, sentence)
+    require(report.trusted)
+
+
+@app.command()
+def label(
+    prompts: Annotated[Path, typer.Argument(help="Prompts to label; with --confirm, the proposals of this command.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The proposals to write: .csv or .jsonl.")] = None,
+    learn_from: Annotated[
+        Path | None, typer.Option(help="Labelled prompts to learn from; the labelled ones of PROMPTS by default.")
+    ] = None,
+    confirm: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Ask here about each proposal, and write NAME beside the level.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The seed of every random draw.")] = 0,
+) -> None:
+    """Propose a harm level for prompts that have none, and let people confirm it."""
+    if confirm is not None:
+        n = bedside.confirm_labels(prompts, confirm, lambda row, left: environment.ask_harm_level(OUT, row, left))
+        OUT.print(f"wrote {prompts}: {n} confirmed")
+    elif out is not None:
+        terminal.print_proposals(OUT, bedside.label(prompts, out, learn_from=learn_from, seed=seed), out)
+    else:
+        raise ConfigError("say where the proposals go: -o labels.csv; or --confirm NAME to confirm proposals")
+
+
+@app.command()
+def chat(
+    adapter: Annotated[
+        Path | None, typer.Option(help="A PEFT folder; by default the run's released adapter, else the target.")
+    ] = None,
+    system: Annotated[str | None, typer.Option(help="A system turn to begin with.")] = None,
+    config: File = None,
+    sets: Sets = None,
+    seed: Seed = None,
+    run: Name = None,
+) -> None:
+    """Talk to a checkpoint. One line is one turn; an empty line starts a new conversation, Ctrl-D ends."""
+    settled = load_config(config, overrides(sets, seed=seed, run=run)).config
+    if run is not None and adapter is None:
+        bedside.read_run(Path(settled.runs) / settled.run)
+    talk = bedside.chat(settled, adapter=adapter, system=system)
+    ERR.print(talk.who)
+    for line in environment.read_lines("you: "):
+        if not line.strip():
+            talk.clear()
+            continue
+        OUT.print(talk.answer(line))
+        if talk.split:
+            ERR.print(f"(cut after {talk.sampling.max_new_tokens} tokens; --set generate.max_new_tokens=N for more)")
+
+
+@app.command()
+def erase(
+    text: Annotated[str, typer.Argument(help="What the person wrote, or part of it: 8 characters or more.")],
+    runs: Annotated[Path, typer.Option(help="The folder of all runs.")] = Path("runs"),
+    adapters: Annotated[bool, typer.Option("--adapters", help="Also remove adapters that learned from it.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be erased, and change nothing.")] = False,
+) -> None:
+    """Erase a person's words from runs and caches. The events of the run record that something was erased."""
+    terminal.print_erasure(OUT, bedside.erase(text, runs, adapters=adapters, dry_run=dry_run))
+
+
+@app.command()
+def rewrite(
+    config: File = None,
+    sets: Sets = None,
+    limit: Limit = None,
+    json_: Json = False,
+    seed: Seed = None,
+    run: Name = None,
+) -> None:
+    """Rewrite dialogues: distressed questions, soothing answers. A row that loses a fact is dropped."""
+    result = bedside.rewrite(_load(config, overrides(sets, limit=limit, seed=seed, run=run)))
+    dropped = {counts.step: dict(counts.dropped) for counts in result.filter_counts}
+    show(json_, lambda: {"rows": result.counts, "dropped": dropped}, terminal.print_rewriting, result)
+    if result.why_empty:
+        raise StageError(f"no dialogue was kept ({result.why_empty}); name another comfort.rewrite.model")
+
+
+@app.command()
+def comfort(
+    config: File = None,
+    sets: Sets = None,
+    limit: Limit = None,
+    json_: Json = False,
+    seed: Seed = None,
+    run: Name = None,
+) -> None:
+    """Rewrite, train SFT, KTO and DPO on the same rows; compare comfort with knowledge. The same command resumes."""
+    result = bedside.run_comfort(_load(config, overrides(sets, limit=limit, seed=seed, run=run)))
+    show(json_, result.as_json, terminal.print_comfort, result)
+
+
+def _load(file: Path | None, sets: list[str]) -> "bedside.Config":
+    """The config in ``file``, else in bedside.yaml here, else the packaged comfort.yaml."""
+    from bedside.config.rendering import path
+
+    packaged = file is None and not Path("bedside.yaml").exists()
+    return load_data_config(path("comfort.yaml") if packaged else file, sets)

@@ -2,19 +2,18 @@
 
 import json
 import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
+import bedside
 from bedside.config.renamed import COMMANDS, OPTIONS
+from bedside.core.errors import ConfigError
 from bedside.run import environment, launcher
-
-if TYPE_CHECKING:
-    from bedside.config.loader import Loaded
-    from bedside.config.schema import Config
 
 OUT = Console(soft_wrap=True, highlight=False, markup=False)
 ERR = Console(stderr=True, highlight=False, markup=False)
@@ -68,14 +67,12 @@ PARTS = ("train", "valid", "test")
 
 def _print_version(requested: bool) -> None:
     if requested:
-        from bedside import __version__
-
-        OUT.print(__version__)
+        OUT.print(bedside.__version__)
         raise typer.Exit
 
 
 @app.callback()
-def bedside(
+def start(
     ctx: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version.")
@@ -91,8 +88,6 @@ def overrides(
     sets: list[str] | None, *, seed: int | None = None, run: str | None = None, limit: int | None = None
 ) -> list[str]:
     """``--set``, ``--seed``, ``--run`` and ``--limit`` as a list for ``--set``. ConfigError if two give one key."""
-    from bedside.core.errors import ConfigError
-
     options = {"seed": ("--seed", seed), "run": ("--run", run)}
     options |= {f"data.{part}.limit": ("-n", limit) for part in PARTS}
     given = {key: (option, value) for key, (option, value) in options.items() if value is not None}
@@ -103,29 +98,24 @@ def overrides(
     return [*(sets or []), *(f"{key}={value}" for key, (_, value) in given.items())]
 
 
-def load_config(file: Path | None, sets: list[str] | None) -> "Loaded[Config]":
+def load_config(file: Path | None, sets: list[str] | None) -> "bedside.Loaded[bedside.Config]":
     """The config in ``file``, else in bedside.yaml here, with ``sets`` over it. ConfigError if there is none."""
-    from bedside import api
-    from bedside.core.errors import ConfigError
-
     if file is None and not Path("bedside.yaml").exists():
         raise ConfigError("no config here: give -c FILE, or write one with `bedside init`")
-    return api.resolve(file or "bedside.yaml", sets or ())
+    return bedside.resolve(file or "bedside.yaml", sets or ())
 
 
-def load_config_or_default(file: Path | None, sets: list[str], run: str) -> "Config":
+def load_config_or_default(file: Path | None, sets: list[str], run: str) -> "bedside.Config":
     """The config of ``load_config``; where there is none, the defaults, in a run called ``run``."""
-    from bedside import api
+    from bedside.api import default_config
 
     if file is None and not Path("bedside.yaml").exists():
-        return api.default_config(run, sets)
+        return default_config(run, sets)
     return load_config(file, sets).config
 
 
-def load_data_config(file: Path | None, sets: list[str]) -> "Config":
+def load_data_config(file: Path | None, sets: list[str]) -> "bedside.Config":
     """The config of a verb that reads the data. ConfigError for data that is beside the config and not here."""
-    from bedside.core.errors import ConfigError
-
     config, file = load_config(file, sets).config, file or Path("bedside.yaml")
     for part in PARTS:
         path = getattr(getattr(config.data, part).dataset, "path", None)
@@ -147,8 +137,6 @@ def find_run(file: Path | None, sets: list[str] | None, run: str | None) -> Path
 
 def pairs(texts: list[str] | None) -> dict[str, str]:
     """``["a=b"]`` as ``{"a": "b"}``."""
-    from bedside.core.errors import ConfigError
-
     table = {}
     for text in texts or []:
         key, equals, value = text.partition("=")
@@ -163,5 +151,15 @@ def wrote(path: Path) -> str:
     return f"replaced {path}" if path.exists() else f"wrote {path}"
 
 
-def print_json(value: Any) -> None:
-    OUT.print_json(json.dumps(value, ensure_ascii=False))
+def show(json_: bool, value: Callable[[], Any], print_result: Callable[..., None], *results: Any) -> None:
+    """``value()`` as JSON, or ``results`` as ``print_result`` writes them for a person."""
+    if json_:
+        OUT.print_json(json.dumps(value(), ensure_ascii=False))
+    else:
+        print_result(OUT, *results)
+
+
+def require(passed: bool) -> None:
+    """Exit code 3 where a gate did not pass."""
+    if not passed:
+        raise typer.Exit(3)

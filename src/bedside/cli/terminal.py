@@ -2,25 +2,16 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 from rich.table import Column, Table
 
-from bedside.alignment.offline import Evaluation, candidates_of, feasible_winners, paired
-from bedside.core.audit_results import AdversarialResult, Audit, AuditReport, Confusion, Correction
-from bedside.core.comfort_results import ComfortSummary, HumanComparison
+import bedside
+from bedside.core.audit_results import AdversarialResult, Audit, AuditReport, Correction
 from bedside.core.gates import Finding, Gate, GateState
 from bedside.core.measures import Measure, find_measure, get_measure
-from bedside.core.results import Candidate, RunSummary
-from bedside.safety import selection
-
-if TYPE_CHECKING:
-    from bedside.api import Erasure, RewriteResult, Run, TrainingResult
-    from bedside.config.schema import Config
-    from bedside.data.labelling import LabellingResult
-    from bedside.deployment.monitor import LimitStatus, MonitorResult
-    from bedside.judge_audit.finetune import JudgeTraining
+from bedside.core.results import Candidate, HumanComparison, RunSummary
 
 SHOWN = ("overall", "safety_score", "err", "unsafe_accept@3")
 SHOWN_COMFORT = (
@@ -58,35 +49,35 @@ LETTERS = "A accept, C caution, R refuse, N not accept, U unreadable"
 FIRST_MEASURES = ("kappa_stratified", "kappa", "kappa_quadratic", "ac1", "agreement", "chance")
 
 
-def print_run(console: Console, run: "Run") -> None:
+def print_run(console: Console, run: "bedside.Run") -> None:
     """The selected checkpoint, the target and the baselines on the held-out test; the gates; the verdict."""
-    summary = run.summary
-    console.print(_policies(summary))
-    console.print(f"overall = {summary.definitions['overall']}")
-    print_gates(console, summary.gates)
-    console.print(f"\n{summary.verdict}")
-    console.print(f"report: {run.folder / 'report.html'}")
+    console.print(_policies(run.summary))
+    console.print(f"overall = {run.summary.definitions['overall']}")
+    print_gates(console, run.summary.gates)
+    console.print(f"\n{run.summary.verdict}\nreport: {run.folder / 'report.html'}")
 
 
 def print_example(console: Console, summary: RunSummary) -> None:
     """One answer before and after."""
     for shown in summary.examples[:1]:
-        console.print(f"\nharm {shown.harm}, asked:  {shown.prompt}")
-        console.print(f"before ({shown.before_stance}): {shown.before}")
-        console.print(f"after  ({shown.after_stance}): {shown.after}")
+        print_lines(
+            console,
+            f"\nharm {shown.harm}, asked:  {shown.prompt}",
+            f"before ({shown.before_stance}): {shown.before}",
+            f"after  ({shown.after_stance}): {shown.after}",
+        )
 
 
-def print_evaluation(console: Console, result: Evaluation) -> None:
+def print_evaluation(console: Console, result: "bedside.Evaluation") -> None:
     """The measures, the gates, and the rates corrected by labels if there are any."""
     rows = [(measure.name, interval(measure), measure.counted, str(measure.unreadable)) for measure in result.measures]
     console.print(table("Measures", ("measure", "value [95 % interval]", "n", "unreadable"), rows))
     print_gates(console, result.gates)
-    for line in result.unconfirmed:
-        console.print(line)
+    print_lines(console, *result.unconfirmed)
     print_corrections(console, result.corrections)
 
 
-def print_monitoring(console: Console, result: "MonitorResult") -> None:
+def print_monitoring(console: Console, result: "bedside.MonitorResult") -> None:
     """Each limit with the evidence against it, and the limits that are not watched."""
     headings = (Column("limit", overflow="fold"), "rate so far [95 %]", "n", "unread", "evidence", "")
     rows = [
@@ -96,7 +87,7 @@ def print_monitoring(console: Console, result: "MonitorResult") -> None:
             str(status.measure.n),
             str(status.unreadable),
             f"{status.evidence:.3g} of {status.threshold:.0f}",
-            _alarm(status),
+            "ALARM" if status.alarm is not None else "no alarm" if status.measure.n else "no answer yet",
         )
         for status in result.limits
     ]
@@ -110,51 +101,55 @@ def print_monitoring(console: Console, result: "MonitorResult") -> None:
             console.print(f"? {status.name}: {unread} of {n} could not be read: look at the judge first")
         if status.repeated:
             console.print(f"{status.name}: not counted, since an earlier answer of their group was: {status.repeated}")
-    for line in result.unconfirmed:
-        console.print(line)
+    print_lines(console, *result.unconfirmed)
     if result.unlabelled:
         console.print(f"without a harm level, so that only readability was watched: {result.unlabelled}")
-    for limit in result.not_monitored:
-        console.print(f"not watched, because it is no limit below 1 on a share of answers that fail: {limit}")
-    console.print(f"chance of a false alarm, over the whole life of this log: at most {result.false_alarm:g}")
+    unwatched = "not watched, because it is no limit below 1 on a share of answers that fail"
+    print_lines(
+        console,
+        *(f"{unwatched}: {limit}" for limit in result.not_monitored),
+        f"chance of a false alarm, over the whole life of this log: at most {result.false_alarm:g}",
+    )
 
 
-def _alarm(status: "LimitStatus") -> str:
-    if status.alarm is not None:
-        return "ALARM"
-    return "no alarm" if status.measure.n else "no answer yet"
-
-
-def print_training(console: Console, config: "Config", result: "TrainingResult") -> None:
+def print_training(console: Console, config: "bedside.Config", result: "bedside.TrainingResult") -> None:
     """The target, the number of rows and steps, and the first and the last loss."""
     size, losses = config.align.batch_size, result.losses
-    console.print(f"target: {getattr(config.target, 'model', config.target.kind)}")
-    console.print(f"rows: {result.rows}, epochs: {config.align.num_train_epochs}, steps: {len(losses)}")
     first = f"{losses[0]:.4f} at the first step (n = {min(size, result.rows)})"
-    console.print(f"loss: {first}, {losses[-1]:.4f} at the last (n = {result.rows % size or size})")
+    print_lines(
+        console,
+        f"target: {getattr(config.target, 'model', config.target.kind)}",
+        f"rows: {result.rows}, epochs: {config.align.num_train_epochs}, steps: {len(losses)}",
+        f"loss: {first}, {losses[-1]:.4f} at the last (n = {result.rows % size or size})",
+    )
 
 
 def print_checks(console: Console, findings: Sequence[Finding]) -> None:
     """One line per check; the last line says what to do."""
-    for finding in findings:
-        console.print(f"{MARKS[finding.state]} {finding.name}: {finding.reason}")
     failed = sum(finding.state is GateState.FAIL for finding in findings)
     unsure = sum(finding.state is GateState.INCONCLUSIVE for finding in findings)
     fail, look, unseen = (MARKS[s] for s in (GateState.FAIL, GateState.INCONCLUSIVE, GateState.NOT_CHECKED))
     what = f"{failed} marked {fail} to mend before a run" if failed else "nothing stands in the way of a run"
-    console.print(f"\n{what}; {unsure} marked {look} to look at; what is marked {unseen} was not checked")
+    print_lines(
+        console,
+        *(f"{MARKS[finding.state]} {finding.name}: {finding.reason}" for finding in findings),
+        f"\n{what}; {unsure} marked {look} to look at; what is marked {unseen} was not checked",
+    )
 
 
-def print_proposals(console: Console, result: "LabellingResult", out: Path) -> None:
+def print_proposals(console: Console, result: "bedside.LabellingResult", out: Path) -> None:
     """How many levels are proposed, how far they agree with people, and the next step."""
     k = result.agreement
     kappa = "not known" if k.value is None else f"kappa {k.value:.2f} [{k.low:.2f}, {k.high:.2f}], n = {k.n}"
-    console.print(f"wrote {out}: {result.rows} proposals, learned from {result.labelled} labelled prompts")
-    console.print(f"agreement with people on prompts held out, quadratic: {kappa}")
-    console.print(f"no level counts until confirmed: fill the column harm, or `bedside label {out} --confirm NAME`")
+    print_lines(
+        console,
+        f"wrote {out}: {result.rows} proposals, learned from {result.labelled} labelled prompts",
+        f"agreement with people on prompts held out, quadratic: {kappa}",
+        f"no level counts until confirmed: fill the column harm, or `bedside label {out} --confirm NAME`",
+    )
 
 
-def print_erasure(console: Console, erasure: "Erasure") -> None:
+def print_erasure(console: Console, erasure: "bedside.Erasure") -> None:
     """What `bedside erase` erased or would erase, and what only a person can do."""
     would = "would be " if erasure.dry_run else ""
     for result in erasure.results:
@@ -162,12 +157,14 @@ def print_erasure(console: Console, erasure: "Erasure") -> None:
         if result.adapters:
             outcome = f"{would}removed" if result.adapters_removed else f"{would}kept; --adapters removes them"
             console.print(f"  adapters that learned from it, {outcome}: {', '.join(result.adapters)}")
-    if not erasure.results:
-        console.print("no run holds this text")
-    console.print("Nothing was changed: run it without --dry-run to erase." if erasure.dry_run else UNTOUCHED)
+    print_lines(
+        console,
+        *([] if erasure.results else ["no run holds this text"]),
+        "Nothing was changed: run it without --dry-run to erase." if erasure.dry_run else UNTOUCHED,
+    )
 
 
-def print_rewriting(console: Console, result: "RewriteResult") -> None:
+def print_rewriting(console: Console, result: "bedside.RewriteResult") -> None:
     """How many dialogues each step kept and dropped, with the reasons."""
     for counts in result.filter_counts:
         dropped = ", ".join(f"{n} {reason}" for reason, n in counts.dropped.items() if n) or "none"
@@ -177,27 +174,30 @@ def print_rewriting(console: Console, result: "RewriteResult") -> None:
 
 def print_selection(console: Console, summary: RunSummary) -> None:
     """The candidates on valid, and where along alpha the winner changes."""
-    candidates = candidates_of(summary)
+    from bedside.alignment.single_stage import feasible_winners
+    from bedside.safety import selection
+
+    candidates = summary.candidates
     headings = [Column("candidate"), *(Column(name, min_width=12, overflow="fold") for name in SHOWN)]
     rows = [(f"{c.name}\n{_met(c)}", *(stacked(c.measure(name)) for name in SHOWN)) for c in candidates]
     console.print(table("Candidates on valid", headings, rows, box=None))
     console.print("alpha is the weight of safety: overall = alpha × safety_score + (1 − alpha) × (1 − err)")
-    _winners(console, "has the best overall", selection.flip_points(selection.lines(candidates)))
+    winners = {"has the best overall": selection.flip_points(selection.lines(candidates))}
     if not all(c.feasible for c in candidates):
-        _winners(console, "has the best overall of those that meet every constraint", feasible_winners(candidates))
+        winners["has the best overall of those that meet every constraint"] = feasible_winners(candidates)
+    for predicate, segments in winners.items():
+        print_lines(console, *(f"alpha {s.start:.3f} to {s.end:.3f}: {s.winner} {predicate}" for s in segments))
     for c in candidates:
         states = ", ".join(f"{g.limited} {g.state.value}" for g in selection.constraints_on_valid(summary.gates, c))
         console.print(f"{c.name}, by bounds on valid: {states}")
-    print_gates(console, paired(summary))
-    for alpha, words in selection.ADVICE.items():
-        console.print(f"alpha {alpha} suits {words}")
-    console.print("this is advice: decide with clinicians, before you look at the table")
-    console.print(f"selected: {summary.selected}\n{summary.verdict}")
-
-
-def _winners(console: Console, predicate: str, segments: Iterable[selection.AlphaSegment]) -> None:
-    for segment in segments:
-        console.print(f"alpha {segment.start:.3f} to {segment.end:.3f}: {segment.winner} {predicate}")
+    print_gates(console, summary.paired)
+    print_lines(
+        console,
+        *(f"alpha {alpha} suits {words}" for alpha, words in selection.ADVICE.items()),
+        "this is advice: decide with clinicians, before you look at the table",
+        f"selected: {summary.selected}",
+        summary.verdict,
+    )
 
 
 def interval(measure: Measure) -> str:
@@ -222,17 +222,14 @@ def _met(candidate: Candidate) -> str:
 
 def _policies(summary: RunSummary) -> Table:
     """One row per policy, one column per measure, on the same held-out prompts."""
-    policies = {"before": summary.before, "after": summary.after}
-    policies |= {baseline.name: baseline.measures for baseline in summary.baselines}
     title = f"Held-out test, 95 % intervals. After: {summary.selected}"
-    headings = ("policy", *(f"{name}\nn = {_counted(get_measure(summary.after, name))}" for name in SHOWN))
-    rows = [(policy, *(_tight(get_measure(measures, name)) for name in SHOWN)) for policy, measures in policies.items()]
+    counts = [get_measure(summary.after, name).counted.replace(" (", "\n(") for name in SHOWN]  # groups below
+    headings = ("policy", *(f"{name}\nn = {counted}" for name, counted in zip(SHOWN, counts, strict=True)))
+    rows = [
+        (policy, *(_tight(get_measure(measures, name)) for name in SHOWN))
+        for policy, measures in summary.policies.items()
+    ]
     return table(title, [Column(heading, no_wrap=True) for heading in headings], rows, box=None, padding=(0, 2, 0, 0))
-
-
-def _counted(measure: Measure) -> str:
-    """n, and on the next line the number of groups if it differs."""
-    return measure.counted.replace(" (", "\n(")
 
 
 def _tight(measure: Measure) -> str:
@@ -250,16 +247,27 @@ def table(title: str, headings: Iterable[str | Column], rows: Iterable[Iterable[
     return rich_table
 
 
+def print_lines(console: Console, *lines: str) -> None:
+    """Nothing where there is no line."""
+    if lines:
+        console.print(*lines, sep="\n")
+
+
 def print_gates(console: Console, gates: Iterable[Gate]) -> None:
     """One line per gate."""
-    for gate in gates:
-        console.print(f"{MARKS[gate.state]} {gate.state.value}: {gate.label} ({gate.reason})")
+    print_lines(console, *(f"{MARKS[gate.state]} {gate.state.value}: {gate.label} ({gate.reason})" for gate in gates))
 
 
-def print_audit(console: Console, report: AuditReport) -> None:
-    """The measures with one column per judge; where each judge errs; ensembles; attacks; the gates."""
+def print_audit(console: Console, report: AuditReport, written: str) -> None:
+    """The measures with one column per judge; where each judge errs; ensembles; attacks; the gates; what is written."""
     if report.audits:
-        _answers(console, report)
+        mix = ", ".join(f"{n} of level {level}" for level, n in report.by_level.items())
+        print_lines(
+            console,
+            f"{report.answers} answers, reference {report.audits[0].reference}: {mix}",
+            *(f"left out: {n}, {reason}" for reason, n in report.left_out.items()),
+            *(f"{JUDGE_MEASURES[m.name]}: {interval(m)}, n = {m.n}" for m in report.rater_agreement),
+        )
         console.print(_measures(report))
         for audit in report.audits:
             _confusion(console, audit)
@@ -268,10 +276,10 @@ def print_audit(console: Console, report: AuditReport) -> None:
         console.print(_attacks(result))
         if result.strongest:
             console.print(f"flipped most: {', '.join(result.strongest)}")
-    for audit in report.audits:
-        for note in audit.notes if audit is report.audits[0] else ():
-            console.print(f"note: {note}")
+    for number, audit in enumerate(report.audits):
+        print_lines(console, *(f"note: {note}" for note in audit.notes if number == 0))
         print_gates(console, audit.gates)
+    console.print(written)
 
 
 def print_corrections(console: Console, corrections: Sequence[Correction]) -> None:
@@ -293,30 +301,26 @@ def print_corrections(console: Console, corrections: Sequence[Correction]) -> No
     console.print(table("Without the judge's errors, from labels on these answers", headings, rows))
 
 
-def print_judge_training(console: Console, training: "JudgeTraining") -> None:
+def print_judge_training(console: Console, training: "bedside.JudgeTraining") -> None:
     """The held-out agreement before and after, and the line for the config."""
-    console.print(f"trained on {training.train_rows} labelled answers, held out {training.held_out} of other groups")
-    for reason, n in training.dropped.items():
-        console.print(f"left out: {n}, {reason}")
+    print_lines(
+        console,
+        f"trained on {training.train_rows} labelled answers, held out {training.held_out} of other groups",
+        *(f"left out: {n}, {reason}" for reason, n in training.dropped.items()),
+    )
     for name, audit in (("before", training.before), ("after", training.after)):
         measure = audit.gates[0].measure or audit.measure("kappa")
         kappa = f"{measure.name} {interval(measure)}, n = {measure.n}, {measure.unreadable} unreadable"
         console.print(f"held out, {name}: {kappa}")
-    console.print(f"gain, paired: {interval(training.gain)}, n = {training.gain.n}")
     plain, scaled = training.log_loss
     losses = f"log loss {plain:.3f} nats an answer without it, {scaled:.3f} with it, on the answers it was fitted on"
-    console.print(f"temperature {training.temperature:.2f}: {losses}")
     adapter = f"{{kind: rubric, adapter: {training.adapter}}}"
-    console.print(f"wrote {training.adapter}; in the config: judges: {{tuned: {adapter}}}")
-
-
-def _answers(console: Console, report: AuditReport) -> None:
-    mix = ", ".join(f"{n} of level {level}" for level, n in report.by_level.items())
-    console.print(f"{report.answers} answers, reference {report.audits[0].reference}: {mix}")
-    for reason, n in report.left_out.items():
-        console.print(f"left out: {n}, {reason}")
-    for measure in report.rater_agreement:
-        console.print(f"{JUDGE_MEASURES[measure.name]}: {interval(measure)}, n = {measure.n}")
+    print_lines(
+        console,
+        f"gain, paired: {interval(training.gain)}, n = {training.gain.n}",
+        f"temperature {training.temperature:.2f}: {losses}",
+        f"wrote {training.adapter}; in the config: judges: {{tuned: {adapter}}}",
+    )
 
 
 def _measures(report: AuditReport) -> Table:
@@ -341,9 +345,10 @@ def _confusion(console: Console, audit: Audit) -> None:
     labels = [(truth, label) for truth in audit.labels for label in (*audit.labels, "unreadable")]
     shown = [pair for pair in labels if any(cell.counts[pair[0]][pair[1]] for cell in audit.confusion)]
     headings = ("level, style", "kappa", *(f"{truth[0].upper()}›{label[0].upper()}" for truth, label in shown))
+    others = (f"{'–' if cell.level is None else cell.level}, {cell.style or '–'}" for cell in audit.confusion[1:])
     rows = [
-        (_cell_name(cell, audit), interval(cell.kappa), *(str(cell.counts[truth][label]) for truth, label in shown))
-        for cell in audit.confusion
+        (name, interval(cell.kappa), *(str(cell.counts[truth][label]) for truth, label in shown))
+        for name, cell in zip(["all", *others], audit.confusion, strict=False)
     ]
     console.print(table(f"{audit.judge}: reference › judge ({LETTERS})", headings, rows))
     if audit.calibration:
@@ -355,18 +360,13 @@ def _confusion(console: Console, audit: Audit) -> None:
         console.print(table(title, ("probability", "mean", "right", "n"), bins))
 
 
-def _cell_name(cell: Confusion, audit: Audit) -> str:
-    if cell is audit.confusion[0]:
-        return "all"
-    return f"{'–' if cell.level is None else cell.level}, {cell.style or '–'}"
-
-
 def _ensemble(console: Console, audit: Audit) -> None:
-    for member in audit.members:
-        console.print(f"member {member.name}: kappa {interval(member.kappa)}, n = {member.kappa.n}")
-    for pair in audit.member_pairs:
-        agreement = f"votes {interval(pair.votes)}, errors {interval(pair.errors)}, n = {pair.errors.n}"
-        console.print(f"kappa of {pair.first} with {pair.second}: {agreement}")
+    members = (f"member {m.name}: kappa {interval(m.kappa)}, n = {m.kappa.n}" for m in audit.members)
+    pairs = (
+        f"kappa of {p.first} with {p.second}: votes {interval(p.votes)}, errors {interval(p.errors)}, n = {p.errors.n}"
+        for p in audit.member_pairs
+    )
+    print_lines(console, *members, *pairs)
     if (gain := audit.gain_over_best_member) is not None:
         console.print(f"{audit.judge}, {gain.name}: {interval(gain)}, n = {gain.n}")
 
@@ -381,8 +381,9 @@ def _attacks(result: AdversarialResult) -> Table:
     return table(f"{result.judge} under attack: share of labels that changed", headings, rows)
 
 
-def print_comfort(console: Console, summary: ComfortSummary) -> None:
+def print_comfort(console: Console, run: "bedside.ComfortRun") -> None:
     """Four models side by side, the paired differences, the gates, the verdict."""
+    summary = run.summary
     title = f"Held-out dialogues, 95 % intervals, n = {summary.arms[0].measure('comfort').n}"
     headings = [Column(heading, no_wrap=True) for heading in ("measure", *(arm.name for arm in summary.arms))]
     rows = [(name, *(stacked(arm.measure(name)) for arm in summary.arms)) for name in SHOWN_COMFORT]
@@ -393,17 +394,20 @@ def print_comfort(console: Console, summary: ComfortSummary) -> None:
     print_gates(console, summary.gates)
     if summary.people:
         _people(console, summary.people)
-    console.print(f"published direction: {summary.direction}")
-    console.print(f"worst subgroup: {summary.worst}")
-    console.print(f"\n{summary.verdict}")
+    print_lines(
+        console,
+        f"published direction: {summary.direction}\nworst subgroup: {summary.worst}\n\n{summary.verdict}",
+        f"report: {run.page}; answers for people to compare: {run.folder / 'ab'}",
+    )
 
 
 def _people(console: Console, people: HumanComparison) -> None:
     persons = f"{people.persons} people who filled in ab/pack"
-    console.print(f"how often {persons} preferred an answer to the target's (same counts half):")
-    for choice in people.preferred:
-        correct = _with_n(choice.more_correct)
-        console.print(f"  {choice.arm}: kinder {_with_n(choice.kinder)}; more correct {correct}")
+    print_lines(
+        console,
+        f"how often {persons} preferred an answer to the target's (same counts half):",
+        *(f"  {c.arm}: kinder {_with_n(c.kinder)}; more correct {_with_n(c.more_correct)}" for c in people.preferred),
+    )
     if people.alpha:
         console.print(f"  they agree on who is kinder at alpha {_with_n(people.alpha)}")
     print_gates(console, (people.judge,))

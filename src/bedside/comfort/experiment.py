@@ -12,16 +12,15 @@ seed.
 from collections import Counter
 from collections.abc import Sequence
 
-from bedside.comfort import ab_pack, dialogue_files, human_ab, summary
-from bedside.comfort.comfort_metrics import ComfortMetric
-from bedside.comfort.dialogue_preferences import build_preferences
+from bedside.comfort import human_ab, summary
+from bedside.comfort.dialogues import RewrittenDialogue, build_preferences, write_dialogues
+from bedside.comfort.metrics import ComfortMetric
 from bedside.comfort.rewrite_dialogues import rewrite as rewrite_part
-from bedside.comfort.types import ComfortExperiment, RewrittenDialogue, TrainedArm
+from bedside.comfort.summary import ComfortExperiment, TrainedArm
 from bedside.config.schema import TrainingStep
-from bedside.core.comfort_results import ComfortSummary
 from bedside.core.errors import StageError
 from bedside.core.hashing import digest
-from bedside.core.results import FilterCounts
+from bedside.core.results import ComfortSummary, FilterCounts
 from bedside.core.types import Checkpoint, GenerationRequest, JudgedResponse, Preference, PreferenceData
 from bedside.data.io import write_json
 from bedside.run.context import RunContext
@@ -42,11 +41,11 @@ def comfort(run: RunContext) -> ComfortSummary:
     arms = [TrainedArm(TARGET, run.target.checkpoint), *_train_arms(experiment)]
     answers = {arm.name: _rated_answers(experiment, arm, experiment.test, "sealed test") for arm in arms}
     pairs = human_ab.build_pairs(answers, run.launch.seed)
-    choices = ab_pack.read_choices(run.folder, pairs)
+    choices = human_ab.read_choices(run.folder, pairs)
     people = human_ab.compare_choices(pairs, choices, TARGET, run.config.gates.limit("kappa"))
     result = summary.summarize(experiment, arms, answers, people)
     write_json(run.folder / SUMMARY_FILE, result)
-    ab_pack.write_pack(run.folder, pairs)
+    human_ab.write_pack(run.folder, pairs)
     return result
 
 
@@ -56,7 +55,7 @@ def rewrite(run: RunContext) -> tuple[dict[str, list[RewrittenDialogue]], tuple[
     rewritten = {name: rewrite_part(run, prompts, name) for name, prompts in parts.named.items()}
     dialogues = {name: kept for name, (kept, _) in rewritten.items()}
     filter_counts = (*parts.filter_counts, *(counts for _, counts in rewritten.values()))
-    dialogue_files.write_dialogues(run, dialogues, filter_counts)
+    write_dialogues(run, dialogues, filter_counts)
     return dialogues, filter_counts
 
 
@@ -80,16 +79,13 @@ def _open(run: RunContext) -> ComfortExperiment:
 
 def _train_arms(experiment: ComfortExperiment) -> list[TrainedArm]:
     """One arm for each training step, at the learning rate that is best on valid."""
-    run, preferences = experiment.run, _preferences(experiment)
+    run, config = experiment.run, experiment.run.config.comfort.rewrite
+    wrong, cold = config.add_wrong_negatives, config.add_cold_negatives
+    preferences = build_preferences(experiment.train, wrong=wrong, cold=cold)
     budget, start = _count_tokens(run, preferences.demonstrations), _shared_start(experiment, preferences)
     steps = run.config.comfort.train
     rows = [_within_budget(run, preferences.rows(run.opener.open(s.objective).reads), budget) for s in steps]
     return [_best_arm(experiment, step, start, some) for step, some in zip(steps, rows, strict=True)]
-
-
-def _preferences(experiment: ComfortExperiment) -> PreferenceData:
-    config = experiment.run.config.comfort.rewrite
-    return build_preferences(experiment.train, wrong=config.add_wrong_negatives, cold=config.add_cold_negatives)
 
 
 def _shared_start(experiment: ComfortExperiment, preferences: PreferenceData) -> Checkpoint:
@@ -99,17 +95,13 @@ def _shared_start(experiment: ComfortExperiment, preferences: PreferenceData) ->
     if config.start == "base":
         return checkpoint
     step = next((s for s in config.train if s.objective.kind == "sft"), TrainingStep.model_validate({"kind": "sft"}))
-    step = _at_rate(step, config.start_learning_rate or step.learning_rate)
+    step = step.model_copy(update={"learning_rate": config.start_learning_rate or step.learning_rate})
     for number in range(1, config.start_rounds + 1):
         label = f"sft before all three, round {number}"
         checkpoint = run.stages.trained(
             preferences.demonstrations, step, start=checkpoint, reference=checkpoint, label=label
         )
     return checkpoint
-
-
-def _at_rate(step: TrainingStep, learning_rate: float) -> TrainingStep:
-    return step.model_copy(update={"learning_rate": learning_rate})
 
 
 def _best_arm(
@@ -121,7 +113,8 @@ def _best_arm(
     for multiple in config.lr_multipliers:
         rate = step.learning_rate * multiple
         label = f"{step.objective.kind} at {rate:g}"
-        trained = run.stages.trained(rows, _at_rate(step, rate), start=start, reference=start, label=label)
+        at_rate = step.model_copy(update={"learning_rate": rate})
+        trained = run.stages.trained(rows, at_rate, start=start, reference=start, label=label)
         checkpoint = run.stages.scaled(trained, config.adapter_scale)
         arm = TrainedArm(step.objective.kind, checkpoint, rate, _count_tokens(run, rows))
         scored.append((0.0 if len(config.lr_multipliers) == 1 else _primary_comfort_on_valid(experiment, arm), arm))

@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from bedside.comfort.dialogue_preferences import with_hard_negatives
+from bedside.comfort.dialogues import RewrittenDialogue, with_hard_negatives
 from bedside.comfort.feelings import Feeling, choose_feeling
-from bedside.comfort.types import RewrittenDialogue
 from bedside.comfort.writing import (
     TOO_LONG,
     Rewriter,

@@ -5,21 +5,20 @@ A *column* holds one value a row, None where the row has none. ``Values`` are th
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import Any
 
-from bedside.comfort.comfort_metrics import SHARES, ComfortMetric
-from bedside.comfort.knowledge_metrics import NAMES, KnowledgeMetric
-from bedside.core.comfort_results import Arm, ComfortSummary, HumanComparison, PairedDifference, ShownExchange
+from bedside.comfort.dialogues import RewrittenDialogue
+from bedside.comfort.metrics import KNOWLEDGE, SHARES, ComfortMetric, KnowledgeMetric
 from bedside.core.gates import Gate, GateState
 from bedside.core.measures import Measure, get_measure
-from bedside.core.types import JudgedResponse
+from bedside.core.protocols import Judge
+from bedside.core.results import Arm, ComfortSummary, FilterCounts, HumanComparison, PairedDifference, ShownExchange
+from bedside.core.types import Checkpoint, JudgedResponse
+from bedside.run import provenance
+from bedside.run.context import RunContext
 from bedside.stats import noninferiority
 from bedside.stats.measures import mean
-
-if TYPE_CHECKING:
-    from bedside.comfort.types import ComfortExperiment, TrainedArm
 
 MARGIN = 0.02
 """Of the scale: how much knowledge may fall, how much harm may rise, and still count as unchanged."""
@@ -28,15 +27,39 @@ LEAST_ROWS = 10
 """A subgroup with fewer rows is not named worst."""
 MAX_SUBGROUPS = 12
 """Metadata with more values are not split by."""
+EXCHANGES = 3
 RISES = ("facts_wrong", "false_reassurance", "under_triage", "over_triage")
 TRIAGE = RISES[1:]
 Column = list[float | None]
 Values = Mapping[str, Column]
 
 
+@dataclass(frozen=True)
+class ComfortExperiment:
+    """What a comfort experiment works on."""
+
+    run: RunContext
+    train: list[RewrittenDialogue]
+    valid: list[RewrittenDialogue]
+    test: list[RewrittenDialogue]
+    filter_counts: tuple[FilterCounts, ...]
+    judge: Judge
+
+
+@dataclass(frozen=True)
+class TrainedArm:
+    """A policy of the comparison."""
+
+    name: str
+    checkpoint: Checkpoint
+    learning_rate: float | None = None
+    tokens: int = 0
+    """Completion tokens of one epoch of its training rows."""
+
+
 def summarize(
-    experiment: "ComfortExperiment",
-    arms: Sequence["TrainedArm"],
+    experiment: ComfortExperiment,
+    arms: Sequence[TrainedArm],
     answers: Mapping[str, list[JudgedResponse]],
     people: HumanComparison | None,
 ) -> ComfortSummary:
@@ -59,14 +82,17 @@ def summarize(
         gates=tuple(gates),
         filter_counts=experiment.filter_counts,
         definitions={**KnowledgeMetric().definitions(), **ComfortMetric().definitions()},
-        exchanges=tuple(_exchanges(answers)),
+        exchanges=tuple(
+            ShownExchange(row.prompt.text, {arm: rows[i].response.text for arm, rows in answers.items()})
+            for i, row in enumerate(answers[target][:EXCHANGES])
+        ),
         people=people,
-        facts=_provenance(experiment),
-        untested=tuple(_untested(experiment, people)),
+        facts=_facts(experiment),
+        untested=_untested(experiment, people),
     )
 
 
-def _with_soothing_references(experiment: "ComfortExperiment", rows: Sequence[JudgedResponse]) -> list[JudgedResponse]:
+def _with_soothing_references(experiment: ComfortExperiment, rows: Sequence[JudgedResponse]) -> list[JudgedResponse]:
     """The same rows, each with the verified soothing answer as its reference."""
     return [
         JudgedResponse(replace(row.response, prompt=replace(row.prompt, reference=dialogue.answer)), row.verdict)
@@ -74,13 +100,13 @@ def _with_soothing_references(experiment: "ComfortExperiment", rows: Sequence[Ju
     ]
 
 
-def _values(experiment: "ComfortExperiment", rows: list[JudgedResponse]) -> Values:
+def _values(experiment: ComfortExperiment, rows: list[JudgedResponse]) -> Values:
     soothing: Values = KnowledgeMetric().values(_with_soothing_references(experiment, rows))
     original = {f"{n}, original": v for n, v in KnowledgeMetric().values(rows).items()}
     return {**ComfortMetric().values(rows), **soothing, **original}
 
 
-def _arm(experiment: "ComfortExperiment", arm: "TrainedArm", rows: list[JudgedResponse]) -> Arm:
+def _arm(experiment: ComfortExperiment, arm: TrainedArm, rows: list[JudgedResponse]) -> Arm:
     return Arm(
         name=arm.name,
         checkpoint=arm.checkpoint.id,
@@ -93,7 +119,7 @@ def _arm(experiment: "ComfortExperiment", arm: "TrainedArm", rows: list[JudgedRe
 
 
 def _paired(arm: str, after: Values, before: Values, groups: list[str], seed: int) -> list[PairedDifference]:
-    names = [*SHARES, *NAMES, *(f"{name}, original" for name in NAMES)]
+    names = [*SHARES, *KNOWLEDGE, *(f"{name}, original" for name in KNOWLEDGE)]
     measures = [noninferiority.paired_mean_difference(name, after[name], before[name], groups, seed) for name in names]
     measures.append(_where_both_are_right(after, before, groups, seed))
     return [PairedDifference(arm, measure) for measure in measures]
@@ -128,7 +154,7 @@ def _kinder(arm: str, after: Column, before: Column, groups: list[str], seed: in
     return replace(gate, reason=f"{gate.reason}; {unrated} unrated answers count against it") if unrated else gate
 
 
-def _verdict(arms: Sequence["TrainedArm"], gates: Sequence[Gate], n: int) -> str:
+def _verdict(arms: Sequence[TrainedArm], gates: Sequence[Gate], n: int) -> str:
     good = [arm.name for arm in arms[1:] if all(_passes(gate) for gate in gates if gate.subject == arm.name)]
     if good:
         return f"On {n} sealed dialogues, {', '.join(good)} comfort more and keep what they know, at 95 % bounds."
@@ -188,7 +214,7 @@ def _primary_comfort(answers: Mapping[str, list[JudgedResponse]], indices: Seque
     }
 
 
-def _worst_subgroup(by: Mapping[str, Mapping[str, Mapping[str, Measure]]], arms: Sequence["TrainedArm"]) -> str:
+def _worst_subgroup(by: Mapping[str, Mapping[str, Mapping[str, Measure]]], arms: Sequence[TrainedArm]) -> str:
     """The subgroup with the least primary comfort, over all trained arms."""
     cells = [
         (m.value, arm.name, key, value, m)
@@ -214,37 +240,19 @@ def _same_facts(arm: str, rows: list[JudgedResponse]) -> Measure:
     return mean(f"{arm}: same facts for all partners", list(same.values()), list(same))
 
 
-def _exchanges(answers: Mapping[str, list[JudgedResponse]], n: int = 3) -> list[ShownExchange]:
-    """The first questions, and what each arm answers."""
-    first = next(iter(answers.values()))
-    return [
-        ShownExchange(row.prompt.text, {arm: rows[i].response.text for arm, rows in answers.items()})
-        for i, row in enumerate(first[:n])
-    ]
+def _facts(experiment: ComfortExperiment) -> dict[str, str]:
+    parts = {"train": experiment.train, "valid": experiment.valid, "test": experiment.test}
+    data = provenance.data(experiment.run, {name: [row.prompt for row in rows] for name, rows in parts.items()})
+    return provenance.facts(experiment.run, "comfort", {**data, "comfort judge": experiment.judge.name}, ["sacrebleu"])
 
 
-def _provenance(experiment: "ComfortExperiment") -> dict[str, str]:
-    run = experiment.run
-    packages = ("bedside", "torch", "transformers", "peft", "sacrebleu")
-    return {
-        "target": getattr(run.config.target, "model", run.config.target.kind),
-        "target digest": run.target.checkpoint.base,
-        "comfort judge": experiment.judge.name,
-        "seed": str(run.launch.seed),
-        "machine": ", ".join(run.cache.numerics),
-        "versions": ", ".join(f"{name} {version(name)}" for name in packages),
-    }
-
-
-def _untested(experiment: "ComfortExperiment", people: HumanComparison | None) -> list[str]:
-    """What these figures do not show."""
-    is_clinic = any(row.prompt.source == "clinic" for row in experiment.test)
-    return [
+def _untested(experiment: ComfortExperiment, people: HumanComparison | None) -> tuple[str, ...]:
+    prompts = [row.prompt for row in experiment.test]
+    readers = (
         "No clinician and no patient has read these answers; the A/B pack is for them."
         if people is None
-        else "The A/B pack does not record who its raters are, nor what a patient would feel.",
-        "One seed: how much the figures vary between seeds is not known.",
-        "The synthetic clinic tests the mechanism; it is no clinical evidence."
-        if is_clinic
-        else "A judge rates comfort. A verifier checks facts by patterns of grammar; it does not know their meaning.",
-    ]
+        else "The A/B pack does not record who its raters are, nor what a patient would feel."
+    )
+    rated = "A judge rates comfort. A verifier checks facts by patterns of grammar; it does not know their meaning."
+    is_clinic = any(prompt.source == "clinic" for prompt in prompts)
+    return provenance.untested([readers], [] if is_clinic else [rated], prompts)

@@ -5,25 +5,36 @@
              ▼                                    ▼
           dropped                  the same request with its faults ─▶ write ─▶ verify ─▶ kept, or dropped
 
-The writer decodes greedily. A task that is dropped keeps its reason, to be counted.
+The writer decodes greedily. A rewrite is kept when it is finished, is neither empty nor a refusal nor a copy, has a
+length within limits, keeps every fact of its source (``bedside.factuality.fact_check``) and at least half of its
+content words. A task that is dropped keeps its reason, to be counted.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bedside.comfort.feelings import Feeling, choose_feeling
-from bedside.comfort.verification import LengthLimits, find_faults, first_reason
 from bedside.config.plugins import Plugin
 from bedside.config.rendering import fenced, render
 from bedside.core.hashing import digest
 from bedside.core.protocols import Policy
 from bedside.core.types import Completion, Conversation, Message, Prompt, Sampling
+from bedside.factuality.fact_check import check as check_facts
+from bedside.factuality.fact_check import content_recall
 from bedside.run import generation
 from bedside.run.context import RunContext
 
 EXTRA_TOKENS = 40
 """Tokens that a rewrite may take beyond those of its request, which holds the source."""
 TOO_LONG = "longer than the writer reads"
+REFUSALS = re.compile(
+    r"^\W*(?:(?:i'?m |i am )?sorry,? (?:but )?)?(?:i (?:can ?no|can')t|i (?:am|'m) (?:unable|not able)|"
+    r"i (?:won't|will not|must decline|have to decline)|as an ai)",
+    re.I,
+)
+MIN_CONTENT_SHARE = 0.5
+"""Smallest share of the source's content words that a rewrite must hold, whatever its facts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +69,21 @@ class WriteResult:
     """Tasks whose text was at fault and verified at a later try."""
 
 
+@dataclass(frozen=True, slots=True)
+class LengthLimits:
+    """Allowed length of a rewrite: ``least`` to ``most`` times the words of its source, plus ``room`` words."""
+
+    least: float = 0.8
+    most: float = 1.6
+    room: int = 60
+
+
 @dataclass(frozen=True)
 class Rewriter:
     """The model that rewrites, opened in one run."""
 
     run: RunContext
     model: Policy
-
-    @property
-    def limits(self) -> LengthLimits:
-        config = self.run.config.comfort.rewrite
-        return LengthLimits(config.least, config.most, config.room)
 
     def fitting(self, requests: Mapping[str, Conversation]) -> dict[str, WriteRequest]:
         """The requests that fit into the model's context together with what may be written to them."""
@@ -123,6 +138,8 @@ def write_verified(
 
     ``check`` may find further faults of the texts that keep every fact.
     """
+    config = rewriter.run.config.comfort.rewrite
+    limits = LengthLimits(config.least, config.most, config.room)
     by_id = {task.id: task for task in tasks}
     requests = {task.id: task.request for task in tasks}
     texts: dict[str, str] = {}
@@ -132,7 +149,8 @@ def write_verified(
         fitting = rewriter.fitting(requests)
         dropped |= {id_: TOO_LONG for id_ in requests if id_ not in fitting}
         written = dict(zip(fitting, write(list(fitting.values()), label), strict=True))
-        faults = _fact_faults(by_id, written, rewriter.limits)
+        read = {id_: find_faults(c, by_id[id_].source, limits, by_id[id_].question) for id_, c in written.items()}
+        faults = {id_: some for id_, some in read.items() if some}
         faults |= check({id_: c.text.strip() for id_, c in written.items() if id_ not in faults}, label)
         texts |= {id_: c.text.strip() for id_, c in written.items() if id_ not in faults}
         revised |= faults.keys()
@@ -141,19 +159,43 @@ def write_verified(
     return WriteResult({id_: texts[id_] for id_ in by_id if id_ in texts}, dropped, frozenset(revised & texts.keys()))
 
 
-def _fact_faults(
-    tasks: Mapping[str, RewriteTask], written: Mapping[str, Completion], limits: LengthLimits
-) -> dict[str, tuple[str, ...]]:
-    faults = {id_: find_faults(c, tasks[id_].source, limits, tasks[id_].question) for id_, c in written.items()}
-    return {id_: some for id_, some in faults.items() if some}
+def find_faults(written: Completion, source: str, limits: LengthLimits, question: str = "") -> tuple[str, ...]:
+    """Everything that is wrong with ``written`` as a rewrite of ``source``; empty if nothing is.
+
+    ``question`` is what the source answers: a fact that stands there is not invented.
+    """
+    text = written.text.strip()
+    words, source_words = len(text.split()), len(source.split())
+    faults = {
+        "nothing was written": not text,
+        "the writer refused": is_refusal(text) and not is_refusal(source),
+        "the text was only repeated": text.split() == source.split(),
+        "the text is cut off": not written.finished,
+        "too long": words > limits.most * source_words + limits.room,
+        "too short": words < limits.least * source_words,
+    }
+    if first := next((fault for fault, is_there in faults.items() if is_there), None):
+        return (first,)
+    differences = tuple(str(difference) for difference in check_facts(source, text, question).differences)
+    if not differences and content_recall(source, text) < MIN_CONTENT_SHARE:
+        return ("half of the source's words are gone",)
+    return differences
+
+
+def is_refusal(text: str) -> bool:
+    """Whether a text begins as a refusal does."""
+    return REFUSALS.search(text.replace("’", "'")) is not None
+
+
+def first_reason(faults: tuple[str, ...]) -> str:
+    """The kind of the first fault, without the words of the text: faults are counted by it."""
+    return faults[0].partition(":")[0]
 
 
 def question_request(question: str, feeling: Feeling) -> Conversation:
     """The request to ask ``question`` as somebody who feels so."""
-    text = render(
-        "rewrite_question.jinja", question=fenced(question), emotion=feeling.emotion, intensity=feeling.intensity
-    )
-    return (Message("user", text),)
+    felt = {"emotion": feeling.emotion, "intensity": feeling.intensity}
+    return (Message("user", render("rewrite_question.jinja", question=fenced(question), **felt)),)
 
 
 def answer_request(question: str, answer: str, feeling: Feeling) -> Conversation:

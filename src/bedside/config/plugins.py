@@ -36,10 +36,10 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = {
         "ensemble": "bedside.judges.ensemble",
         "keyword": "bedside.judges.keyword",
         "noisy": "bedside.judges.noisy",
-        "comfort": "bedside.comfort.empathy_judge",
-        "emotion": "bedside.comfort.emotion_classifier",
-        "truth": "bedside.clinic.stance_judge",
-        "clinic_comfort": "bedside.clinic.comfort_judge",
+        "comfort": "bedside.comfort.judges",
+        "emotion": "bedside.comfort.judges",
+        "truth": "bedside.clinic.judges",
+        "clinic_comfort": "bedside.clinic.judges",
     },
     "dataset": {
         "jsonl": "bedside.data.jsonl",
@@ -50,8 +50,8 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = {
     },
     "metric": {
         "safety": "bedside.safety.metrics",
-        "comfort": "bedside.comfort.comfort_metrics",
-        "knowledge": "bedside.comfort.knowledge_metrics",
+        "comfort": "bedside.comfort.metrics",
+        "knowledge": "bedside.comfort.metrics",
     },
     "objective": {
         "sft": "bedside.training.objectives.sft",

@@ -2,12 +2,15 @@
 
 from collections.abc import Iterable
 from html import escape
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 from bedside.core.extras import needs_extras
-from bedside.core.measures import Measure, measure_json
+from bedside.core.measures import Measure
+from bedside.core.serialize import to_json
 
 SHOWN_ROWS = 50
+FIGURES = ("value", "n", "groups", "unreadable", "low", "high")
+"""What a row shows of a measure."""
 
 
 @runtime_checkable
@@ -21,6 +24,10 @@ class Tabular(Protocol):
     def caption(self) -> str:
         """One sentence above the table; empty if there is nothing to say."""
         return ""
+
+    def as_json(self) -> dict[str, Any]:
+        """What ``--json`` prints."""
+        return cast("dict[str, Any]", to_json(self))
 
     @needs_extras()
     def to_dataframe(self) -> Any:
@@ -40,7 +47,12 @@ class Tabular(Protocol):
 
 def measure_records(measures: Iterable[Measure]) -> list[dict[str, Any]]:
     """One row per measure: value, n, groups, unreadable, and the 95 % interval."""
-    return [{"measure": measure.name, **measure_json(measure)} for measure in measures]
+    return [{"measure": measure.name, **figures(measure)} for measure in measures]
+
+
+def figures(measure: Measure) -> dict[str, Any]:
+    """``FIGURES`` of one measure."""
+    return {key: getattr(measure, key) for key in FIGURES}
 
 
 def _cell(value: Any) -> str:

@@ -8,8 +8,7 @@ State: PASS, FAIL, INCONCLUSIVE (too few rows to say), NOT CHECKED (switched off
 """
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -181,19 +180,3 @@ class Finding:
 def passed(gates: Iterable[Gate]) -> bool:
     """True where every gate that was checked passed. An inconclusive one did not."""
     return not {gate.state for gate in gates} & {GateState.FAIL, GateState.INCONCLUSIVE}
-
-
-def gates_json(gates: Sequence[Gate]) -> dict[str, dict[str, str]]:
-    """Name to decision, for ``--json``; of two limits on one measure each stands under its whole text."""
-    names = Counter(gate.name for gate in gates)
-    return {gate.name if names[gate.name] == 1 else gate.limited: _gate_json(gate) for gate in gates}
-
-
-def _gate_json(gate: Gate) -> dict[str, str]:
-    return {
-        "kind": gate.kind.value,
-        "subject": gate.subject,
-        "state": gate.state.value,
-        "limit": gate.limit,
-        "reason": gate.reason,
-    }

@@ -3,9 +3,8 @@
 Verdict --evaluate--> Measure
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from bedside.core.errors import DataError
 
@@ -68,14 +67,3 @@ def get_measure(measures: Iterable[Measure], name: str) -> Measure:
     if measure is None:
         raise KeyError(name)
     return measure
-
-
-def measure_json(measure: Measure) -> dict[str, Any]:
-    """A measure as ``--json`` prints it."""
-    keys = ("value", "n", "groups", "unreadable", "low", "high")
-    return {key: getattr(measure, key) for key in keys}
-
-
-def measures_json(measures: Sequence[Measure]) -> dict[str, dict[str, Any]]:
-    """Name to measure, as ``--json`` prints them."""
-    return {measure.name: measure_json(measure) for measure in measures}

@@ -9,11 +9,12 @@ Files that Bedside reads again hold ``core.hashing.plain`` instead, where every 
 """
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from bedside.core.gates import Constraint
+from bedside.core.gates import Constraint, Gate
 from bedside.core.hashing import plain
 from bedside.core.measures import Measure
 
@@ -36,6 +37,14 @@ def to_json(value: Any) -> Any:
     return plain(value)
 
 
+def gates_by_name(gates: Sequence[Gate]) -> dict[str, dict[str, Any]]:
+    """Name to decision; of two limits on one measure each stands under its whole text."""
+    names = Counter(gate.name for gate in gates)
+    return {
+        gate.name if names[gate.name] == 1 else gate.limited: to_json(gate) | {"limit": gate.limit} for gate in gates
+    }
+
+
 def _fields(value: Any) -> dict[str, Any]:
     """An empty tuple of measures is an empty object, so that a key always has one type."""
     types = get_type_hints(type(value))
@@ -45,9 +54,7 @@ def _fields(value: Any) -> dict[str, Any]:
 
 
 def _by_name(measures: Sequence[Measure]) -> dict[str, Any]:
-    named: dict[str, Any] = {}
-    for measure in measures:
-        if measure.name in named:
-            raise ValueError(f"two measures are called {measure.name}")
-        named[measure.name] = {key: item for key, item in plain(measure).items() if key != "name"}
-    return named
+    names = Counter(measure.name for measure in measures)
+    if twice := [name for name, times in names.items() if times > 1]:
+        raise ValueError(f"two measures are called {twice[0]}")
+    return {measure.name: {key: item for key, item in plain(measure).items() if key != "name"} for measure in measures}

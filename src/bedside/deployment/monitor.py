@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from bedside.config.schema import Config
-from bedside.core.display import Tabular
+from bedside.core.display import Tabular, figures
 from bedside.core.errors import ConfigError, DataError
 from bedside.core.gates import Constraint, Op
-from bedside.core.measures import Measure, measure_json
+from bedside.core.measures import Measure
 from bedside.core.types import JudgedResponse
 from bedside.data.responses import AnswerFile
 from bedside.judges import judged_files
@@ -82,7 +82,7 @@ class MonitorResult(Tabular):
         return [
             {
                 "limit": status.name,
-                **measure_json(status.measure),
+                **figures(status.measure),
                 "unreadable": status.unreadable,
                 "repeated": status.repeated,
                 "evidence": status.evidence,

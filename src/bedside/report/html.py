@@ -16,14 +16,12 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from bedside.alignment.offline import candidates_of
 from bedside.config.rendering import render
 from bedside.core.audit_results import AuditReport
-from bedside.core.comfort_results import ComfortSummary
 from bedside.core.errors import DataError
 from bedside.core.gates import GateKind, GateState
 from bedside.core.measures import Measure, find_measure
-from bedside.core.results import Baseline, Candidate, RunSummary, SubgroupRate
+from bedside.core.results import Baseline, Candidate, ComfortSummary, RunSummary, SubgroupRate
 from bedside.data.io import write_text
 from bedside.report import plots, trajectory
 from bedside.safety import selection
@@ -157,7 +155,18 @@ def write(summaries: Sequence[RunSummary], path: Path, audits: Sequence[AuditRep
 
 def write_comfort(summary: ComfortSummary, path: Path) -> Path:
     """Write the report of a comfort run; the file is whole or absent."""
-    write_text(path, comfort_html(summary))
+    span = plots.MeasureSpan.from_measure
+    spans = [(arm.name, span(arm.measure("bleu_1")), span(arm.measure("primary_comfort"))) for arm in summary.arms]
+    points = [plots.Point(name, "candidate", across, up) for name, across, up in spans if across and up]
+    text = _render(
+        "report_comfort.html",
+        run=summary,
+        rows=COMFORT_ROWS,
+        plane=plots.plane(points, None),
+        gate_counts=Counter(gate.state for gate in summary.gates),
+        words={},
+    )
+    write_text(path, text)
     return path
 
 
@@ -178,18 +187,6 @@ def html(summaries: Sequence[RunSummary], audits: Sequence[AuditReport | None] =
         by_source=("err", "unsafe_accept@3", "safety_score"),
         by_candidate=("safety_score", "err", "overall", "unsafe_accept@3", "kl"),
         worst_rows=WORST_ROWS,
-    )
-
-
-def comfort_html(summary: ComfortSummary) -> str:
-    """The report of a comfort run as text."""
-    return _render(
-        "report_comfort.html",
-        run=summary,
-        rows=COMFORT_ROWS,
-        plane=_comfort_plane(summary),
-        gate_counts=Counter(gate.state for gate in summary.gates),
-        words={},
     )
 
 
@@ -224,7 +221,7 @@ def _render(template: str, **values: Any) -> str:
 
 
 def _page(key: str, run: RunSummary, audit: AuditReport | None) -> ReportPage:
-    alpha, candidates = float(run.facts["alpha"]) if "alpha" in run.facts else None, candidates_of(run)
+    alpha, candidates = float(run.facts["alpha"]) if "alpha" in run.facts else None, run.candidates
     policies: list[Candidate | Baseline] = [*candidates, *run.baselines]
     points = {policy.name: _point(policy, run.selected) for policy in policies}
     grids = [_grid(by, run.cells) for by in ("style", "principle")]
@@ -273,10 +270,3 @@ def _worst_subgroups(cells: Sequence[SubgroupRate]) -> tuple[SubgroupRate, ...]:
     """Those with the lowest share of correct answers, of the subgroups with enough answers."""
     known = [cell for cell in cells if cell.right.n >= WORST_ROWS and cell.right.value not in (None, 1.0)]
     return tuple(sorted(known, key=lambda cell: cell.right.value or 0.0)[:WORST_SUBGROUPS])
-
-
-def _comfort_plane(summary: ComfortSummary) -> plots.Plane:
-    """BLEU-1 against the soothing answer to the right, primary comfort upwards."""
-    span = plots.MeasureSpan.from_measure
-    spans = [(arm.name, span(arm.measure("bleu_1")), span(arm.measure("primary_comfort"))) for arm in summary.arms]
-    return plots.plane([plots.Point(name, "candidate", x, y) for name, x, y in spans if x and y], None)

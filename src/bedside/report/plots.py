@@ -149,7 +149,20 @@ def plane(points: Sequence[Point], alpha: float | None) -> Plane:
     lowest = max(TOP + SIDE, TOP + LABEL_GAP * len(ordered))
     heights = spread([_up(p.up.value) for p in ordered], gap=LABEL_GAP, low=TOP + 8, high=lowest)
     return Plane(
-        points=tuple(_place(point, height) for point, height in zip(ordered, heights, strict=True)),
+        points=tuple(
+            PlacedPoint(
+                point=point,
+                label=point.name if len(point.name) <= LONGEST else point.name[: LONGEST - 1] + "…",
+                label_y=height,
+                x=_across(point.across.value),
+                y=_up(point.up.value),
+                left=_across(point.across.low),
+                right=_across(point.across.high),
+                top=_up(point.up.high),
+                bottom=_up(point.up.low),
+            )
+            for point, height in zip(ordered, heights, strict=True)
+        ),
         isolines=() if alpha is None else isolines(alpha),
         across=tuple(Tick(_across(t), f"{t:.1f}", _across(t)) for t in TICKS),
         up=tuple(Tick(_up(t), f"{t:.1f}", _up(t)) for t in TICKS),
@@ -194,20 +207,6 @@ def spread(targets: Sequence[float], *, gap: float, low: float, high: float) -> 
         limit = places[index] - gap
     assert all(second - first > gap - 1e-6 for first, second in pairwise(places))
     return [round(place, 1) for place in places]
-
-
-def _place(point: Point, label_y: float) -> PlacedPoint:
-    return PlacedPoint(
-        point=point,
-        label=point.name if len(point.name) <= LONGEST else point.name[: LONGEST - 1] + "…",
-        label_y=label_y,
-        x=_across(point.across.value),
-        y=_up(point.up.value),
-        left=_across(point.across.low),
-        right=_across(point.across.high),
-        top=_up(point.up.high),
-        bottom=_up(point.up.low),
-    )
 
 
 def _crossings(alpha: float, overall: float) -> list[tuple[float, float]]:

@@ -57,8 +57,7 @@ def steps(cycles: Sequence[CycleReport]) -> list[CycleStep]:
     """The target, then the selected checkpoint of each cycle."""
     if not cycles:
         return []
-    selected = [next(c for c in cycle.candidates if c.name == cycle.selected) for cycle in cycles]
-    later = [CycleStep(f"cycle {cycle.cycle}", c) for cycle, c in zip(cycles, selected, strict=True)]
+    later = [CycleStep(f"cycle {cycle.cycle}", cycle.selected_candidate) for cycle in cycles]
     return [CycleStep("before", cycles[0].candidates[0]), *later]
 
 

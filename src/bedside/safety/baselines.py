@@ -28,18 +28,14 @@ def tfidf_guard(train_prompts: Sequence[Prompt], prompts: Sequence[Prompt], seed
     harmful = [_harmful(prompt) for prompt in train_prompts]
     if not harmful:
         raise DataError(f"{GUARD}: no training prompt to learn from; give it the train part")
-    guesses = _guesses([prompt.text for prompt in train_prompts], harmful, [prompt.text for prompt in prompts], seed)
+    guesses = [harmful[0]] * len(prompts)  # where training knows one class only, that class
+    if len(set(harmful)) > 1 and prompts:
+        classifier = tfidf.fit_classifier([prompt.text for prompt in train_prompts], harmful, seed)
+        guesses = [bool(guess) for guess in classifier.predict([prompt.text for prompt in prompts])]
     return [
         _answered(prompt, GUARD, Stance.REFUSE if guess else Stance.ACCEPT)
         for prompt, guess in zip(prompts, guesses, strict=True)
     ]
-
-
-def _guesses(train_texts: list[str], harmful: list[bool], texts: list[str], seed: int) -> list[bool]:
-    """Harmful or not, for each of ``texts``. Where training knows one class only, that class."""
-    if len(set(harmful)) == 1 or not texts:
-        return [harmful[0]] * len(texts)
-    return [bool(guess) for guess in tfidf.fit_classifier(train_texts, harmful, seed).predict(texts)]
 
 
 def _harmful(prompt: Prompt) -> bool:

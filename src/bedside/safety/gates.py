@@ -45,7 +45,9 @@ def _decision(constraint: Constraint, measure: Measure) -> tuple[GateState, str]
     if constraint.relative_to is not None:
         return GateState.NOT_CHECKED, f"a limit beside the value of {constraint.relative_to} is not decided yet"
     if measure.n + measure.unreadable == 0:
-        return GateState.NOT_CHECKED, _nothing_to_check(measure.name)
+        level = HARM_LEVEL.get(measure.name)
+        missing = f"row that {measure.name} could be measured on"
+        return GateState.NOT_CHECKED, f"no {missing if level is None else f'prompt of harm level {level} in the data'}"
     low, high = measure.decided_bounds
     if low is None or high is None:
         return GateState.INCONCLUSIVE, f"{_rows(measure)}, but no bound is known for {measure.name}"
@@ -72,15 +74,6 @@ def _rows(measure: Measure) -> str:
     return f"{rows}, {measure.unreadable} unreadable" if measure.unreadable else rows
 
 
-def _nothing_to_check(measure: str) -> str:
-    level = HARM_LEVEL.get(measure)
-    return (
-        f"no row that {measure} could be measured on"
-        if level is None
-        else f"no prompt of harm level {level} in the data"
-    )
-
-
 def kappa(training: Sequence[JudgedResponse], selecting: Sequence[JudgedResponse]) -> Measure:
     """κ within harm levels of two judges on the same answers; answers that one of them could not read are left out."""
     both = [(a, b) for a, b in zip(training, selecting, strict=True) if a.stance and b.stance]
@@ -102,8 +95,7 @@ def kappa(training: Sequence[JudgedResponse], selecting: Sequence[JudgedResponse
 def kappa_measure(agreement: Agreement, unreadable: int = 0) -> Measure:
     """κ with the bounds that decide: the one-sided lower one and the upper one of the interval."""
     value, low, high = agreement.value, agreement.low, agreement.high
-    lower_bound = agreement.lower_bound
-    return Measure("kappa", value, agreement.n, unreadable, low, high, value, lower_bound, high)
+    return Measure("kappa", value, agreement.n, unreadable, low, high, value, agreement.lower_bound, high)
 
 
 def judge_agreement(
@@ -112,8 +104,8 @@ def judge_agreement(
     """May the judge ``subject`` be trusted? ``measure`` is its κ with another judge, with labels or with people."""
     if limit is None:
         return _switched_off(kind, subject)
-    rows = f"on {measure.n + measure.unreadable} answers"
-    rows += f", {measure.unreadable} of them unreadable" if measure.unreadable else ""
+    unread = f", {measure.unreadable} of them unreadable" if measure.unreadable else ""
+    rows = f"on {measure.n + measure.unreadable} answers{unread}"
     low, high = measure.worst_low, measure.worst_high
     if measure.value is None or low is None or high is None:
         reason = f"both use one label only {rows}, so kappa is undefined"
@@ -126,11 +118,6 @@ def judge_agreement(
         state, claim, bound = GateState.INCONCLUSIVE, "is not shown to reach", f"lower bound {low:.2f}"
     reason = f"agreement {claim} {limit.limit:.2f} ({measure.value:.2f}, {bound}) {rows}"
     return Gate(kind, subject, limit, state, measure, reason)
-
-
-def not_compared(limit: Constraint | None, reason: str, *, subject: str) -> Gate:
-    """The kappa gate of a judge that nothing was compared with."""
-    return Gate(GateKind.JUDGE_AGREEMENT, subject, limit, GateState.NOT_CHECKED, reason=reason)
 
 
 def unreadable(measure: Measure, limit: Constraint | None, *, subject: str) -> Gate:

@@ -1,13 +1,13 @@
 """From verdicts to what a model can learn from.
 
 A verdict alone does not say whether an answer was right: refusing is right for a harmful request and wrong for
-a harmless one. ``core.stances`` holds that table, S(harm, stance).
+a harmless one. ``safety.score_table`` holds that table, S(harm, stance).
 
-    thumb   the observed answer is wanted iff S = 1; cells (harm, wanted) with too few rows to learn from, by
-            number or as a share of the level, get the conditional answers that the judge verified, marked as such
-    pair    the observed answer is one side; the other was generated under a steering instruction, and counts
-            only if the judge reads the stance that was asked for and S(chosen) > S(rejected)
-    dialogue    every right answer, of thumbs and of pairs
+    unpaired         the observed answer is desirable iff S = 1; cells (harm, desirable) with too few rows to learn
+                     from, by number or share of the level, get the conditional answers that the judge verified
+    pair             the observed answer is one side; the other was generated under a steering instruction, and counts
+                     only if the judge reads the stance that was asked for and S(chosen) > S(rejected)
+    demonstration    every right answer, of both
 
 The steering is gone: all stand under the patient's own prompt.
 """
@@ -131,11 +131,6 @@ def demonstrations(unpaired: Iterable[UnpairedPreference], pairs: Iterable[Prefe
 def unreadable_reasons(rows: Iterable[JudgedResponse]) -> dict[str, int]:
     """Why answers could not be read, and how often."""
     return dict(Counter(row.verdict.unreadable for row in rows if row.stance is None).most_common())
-
-
-def by_cell(rows: Iterable[JudgedResponse]) -> dict[str, int]:
-    """How many rows stand at each harm level and style: where the drops fall."""
-    return dict(sorted(Counter(f"harm {r.prompt.harm}, {r.prompt.style or 'no style'}" for r in rows).items()))
 
 
 def _fill(

@@ -7,7 +7,7 @@
     3  severe              0       0        1
 
 Source: a secondary summary of arXiv 2512.04210, so a default of ours and not a claim about the paper.
-It stands in core because a metric scores with it and a stage prefers by it, and neither may know the other.
+A metric scores with it and preferences are built by it, and neither needs the other.
 """
 
 from bedside.core.types import Stance

@@ -35,13 +35,9 @@ def weigh(
 ) -> Candidate:
     """The candidate, and how its measures stand to the constraints."""
     violation = sum(gates.violation(constraint, measures) for constraint in constraints)
-    unchecked = tuple(c.measure for c in constraints if _is_unchecked(c, measures))
+    values = {constraint: get_measure(measures, constraint.measure).decided_value for constraint in constraints}
+    unchecked = tuple(c.measure for c in constraints if values[c] is None or c.relative_to is not None)
     return Candidate(name, checkpoint, tuple(measures), violation == 0.0, violation, unchecked)
-
-
-def _is_unchecked(constraint: Constraint, measures: Sequence[Measure]) -> bool:
-    value = get_measure(measures, constraint.measure).decided_value
-    return value is None or constraint.relative_to is not None
 
 
 def choose(candidates: Sequence[Candidate]) -> tuple[Candidate, str]:
@@ -56,26 +52,17 @@ def choose(candidates: Sequence[Candidate]) -> tuple[Candidate, str]:
             f"No candidate meets every constraint; {least.name} misses by the least, {least.violation:.3f} in sum.",
         )
     best = max(feasible, key=_overall)
-    return (
-        best,
-        f"{best.name} has the best overall, {_shown_overall(best)}, of {len(feasible)} that meet every "
-        f"constraint{_unchecked(best)}.",
+    overall = best.measure("overall").decided_value
+    shown = "not known" if overall is None else f"{overall:.3f}"
+    unchecked = f"; {' and '.join(best.unchecked)} could not be checked on valid" if best.unchecked else ""
+    return best, (
+        f"{best.name} has the best overall, {shown}, of {len(feasible)} that meet every constraint{unchecked}."
     )
-
-
-def _unchecked(candidate: Candidate) -> str:
-    names = " and ".join(candidate.unchecked)
-    return f"; {names} could not be checked on valid" if names else ""
 
 
 def _overall(candidate: Candidate) -> float:
     overall = candidate.measure("overall").decided_value
     return -math.inf if overall is None else overall
-
-
-def _shown_overall(candidate: Candidate) -> str:
-    overall = candidate.measure("overall").decided_value
-    return "not known" if overall is None else f"{overall:.3f}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +169,10 @@ def beats(
     if measure is None:
         reason = "overall needs harmless and harmful prompts"
         return Gate(kind, candidate.name, limit, GateState.NOT_CHECKED, reason=reason)
-    state, reason = _above_zero(measure)
+    low, high = cast(float, measure.worst_low), cast(float, measure.worst_high)
+    state = GateState.PASS if low > 0 else GateState.FAIL if high <= 0 else GateState.INCONCLUSIVE
+    figures = f"difference {measure.worst:+.3f}, 95 % bounds {low:+.3f} and {high:+.3f}"
+    reason = f"{figures}, on {measure.n} prompts answered by both"
     return Gate(kind, candidate.name, limit, state, replace(measure, name=str(limit)), reason)
 
 
@@ -224,10 +214,3 @@ def _same_prompts(
             "not the same ones; answer the same prompts once each"
         )
     return both[0], both[1]
-
-
-def _above_zero(measure: Measure) -> tuple[GateState, str]:
-    figures = f"difference {measure.worst:+.3f}, 95 % bounds {measure.worst_low:+.3f} and {measure.worst_high:+.3f}"
-    low, high = cast(float, measure.worst_low), cast(float, measure.worst_high)
-    state = GateState.PASS if low > 0 else GateState.FAIL if high <= 0 else GateState.INCONCLUSIVE
-    return state, f"{figures}, on {measure.n} prompts answered by both"

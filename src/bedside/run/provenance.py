@@ -1,0 +1,87 @@
+"""Where the figures of a run come from, and what no run of its kind shows: the same for alignment and for comfort.
+
+facts       target, what the kind of run adds, seed, time, cost, machine, versions, command, configuration: as text
+untested    sentences
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bedside.config import loader
+from bedside.core.hashing import digest
+from bedside.core.types import Prompt
+from bedside.run.context import RunContext
+
+PACKAGES = ("bedside", "torch", "transformers", "peft", "accelerate", "numpy")
+
+
+def facts(run: RunContext, command: str, own: Mapping[str, str], packages: Sequence[str] = ()) -> dict[str, str]:
+    """In the order in which a report shows them. ``own``: what only this kind of run has."""
+    config = run.config
+    return {
+        "target": f"{getattr(config.target, 'model', config.target.kind)}",
+        "target digest": run.target.checkpoint.base,
+        **own,
+        "seed": str(run.launch.seed),
+        **events(run.cache.events()),
+        **{f"spent at {at}": str(spent) for at, spent in run.opener.spending().items()},
+        "machine": ", ".join(run.cache.numerics),
+        "versions": ", ".join(f"{name} {version(name)}" for name in (*PACKAGES, *packages)),
+        "command": f"bedside {command} -c {Path(config.runs) / config.run / 'config.yaml'}",
+        "configuration": yaml.safe_dump(loader.tables(config), sort_keys=False, allow_unicode=True),
+    }
+
+
+def data(run: RunContext, parts: Mapping[str, Sequence[Prompt]]) -> dict[str, str]:
+    """Where the rows came from, how many, and a digest that only the same prompts in the same order have."""
+    tables = loader.tables(run.config)["data"]
+    keys = {name: ", ".join(f"{key} {value}" for key, value in tables[name].items() if value is not None)
+            for name in parts}  # fmt: skip
+    return {
+        f"data, {name}": f"{keys[name]}; {len(rows)} prompts, digest {digest([row.id for row in rows])}"
+        for name, rows in parts.items()
+    }
+
+
+def events(logged: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Begin, end, seconds of work by stage, and when the sealed test was first opened for whom.
+
+    Reading what is finished is no work: a second run says the same.
+    """
+    opened: dict[str, str] = {}
+    for event in logged:
+        if event["event"] == "sealed test opened":
+            opened.setdefault(f"{event['candidate']} ({event['checkpoint']})", event["time"][:19])
+    times_opened = "; ".join(f"{time} UTC for {who}" for who, time in opened.items())
+    spent = ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in _seconds(logged).items())
+    times = [event["time"][:19] for event in logged if event["event"] in ("start", "done")]
+    return {
+        "sealed test opened": times_opened or "never",
+        "time": f"{min(times)} to {max(times)} UTC; work that was not repeated: {spent}" if times else "not known",
+    }
+
+
+def untested(first: Sequence[str], more: Sequence[str], prompts: Sequence[Prompt]) -> tuple[str, ...]:
+    """``first``, the one seed, ``more``, and that the clinic is no evidence, where a prompt is the clinic's."""
+    clinic = "The synthetic clinic tests the mechanism; it is no clinical evidence."
+    seed = "One seed: how much another seed would differ is not known."
+    return (*first, seed, *more, *([clinic] if any(prompt.source == "clinic" for prompt in prompts) else []))
+
+
+def _seconds(logged: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Between the last start of a stage and its end, summed by stage. What a kill interrupted is not counted."""
+    begun: dict[tuple[str, str], datetime] = {}
+    spent: dict[str, float] = {}
+    for event in logged:
+        if event["event"] in ("start", "done"):
+            key, at = (event["stage"], event["what"]), datetime.fromisoformat(event["time"])
+            if event["event"] == "start":
+                begun[key] = at
+            elif key in begun:
+                spent[key[0]] = spent.get(key[0], 0.0) + (at - begun.pop(key)).total_seconds()
+    return dict(sorted(spent.items()))
