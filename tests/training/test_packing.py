@@ -17,7 +17,7 @@ from bedside.config.plugins import find, open_plugin
 from bedside.core.protocols import Launch
 from bedside.core.types import Message
 from bedside.training import backbone, logprobs, packed_attention
-from bedside.training.lm_head import LmHead, _logsumexp
+from bedside.training.backbone import LmHead, _logsumexp
 from bedside.training.logprobs import TokenizedExchange, logps
 from bedside.training.packed_attention import AttentionArguments, PackedAttention
 from bedside.training.packing import pack, split
@@ -173,7 +173,7 @@ def slow_varlen(q, k, v, cu_q, cu_k, max_q, max_k, rules):
 
 @pytest.mark.parametrize("softcap", [None, 3.0])
 def test_the_head_s_own_gradient_is_autograd_s(softcap, monkeypatch):
-    monkeypatch.setattr("bedside.training.lm_head.chunk_rows", lambda device, V: 3)
+    monkeypatch.setattr("bedside.training.backbone.chunk_rows", lambda device, V: 3)
     torch.manual_seed(0)
     head, targets = LmHead(torch.randn(50, 8), softcap), torch.randint(0, 50, (7,))
     hidden, weights = torch.randn(7, 8, requires_grad=True), torch.randn(7)

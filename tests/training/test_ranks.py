@@ -181,13 +181,13 @@ def test_weights_that_differ_in_one_bit_are_not_kept():
 def test_the_kl_term_is_the_whole_batch_s_to_the_bit_and_its_passes_are_shared(packed, tiny, monkeypatch):
     from transformers import AutoModelForCausalLM
 
-    from bedside.training import logprobs
+    from bedside.training import backbone, logprobs
 
     model = AutoModelForCausalLM.from_pretrained(tiny["llama"], dtype=torch.float32)
     texts = [TokenizedExchange((5 + i, *range(6, 30 + i)), (7, 3 + i, 9)) for i in range(12)]
     pairs = [Mismatch(text, -50.0 - i) for i, text in enumerate(texts)]
     monkeypatch.setattr(logprobs, "pack_tokens", lambda _: 100)
-    monkeypatch.setattr(logprobs.padding, "MAX_TOKENS", 100)
+    monkeypatch.setattr(backbone, "MAX_PADDED_TOKENS", 100)
     if not packed:
         monkeypatch.setattr(logprobs, "find_backbone", lambda _: None)
     seen: list[int] = []

@@ -57,9 +57,8 @@ def join_process_group(device: str) -> ProcessGroupRanks:
             backend = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
             dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=GATHER_TIMEOUT)
         except (RuntimeError, ValueError) as error:
-            reason = str(error).splitlines()[0]
             raise ConfigError(
-                f"the processes of this run cannot connect ({reason}); start them with torchrun"
+                f"the processes of this run cannot connect ({str(error).splitlines()[0]}); start them with torchrun"
             ) from None
     return ProcessGroupRanks(dist.get_rank(), dist.get_world_size())
 

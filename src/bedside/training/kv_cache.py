@@ -63,13 +63,10 @@ class KVCache:
 
     def remove(self, slot: int) -> None:
         """Free ``slot``: the last slot in use moves into it."""
-        last = len(self.lengths) - 1
-        length = self.lengths.pop()
-        if slot == last:
-            return
-        self.lengths[slot] = length
-        for pair in self._layers.values():
-            for cached in pair:
+        length, last = self.lengths.pop(), len(self.lengths)
+        if slot < last:
+            self.lengths[slot] = length
+            for cached in (cached for pair in self._layers.values() for cached in pair):
                 cached[slot, :, :length] = cached[last, :, :length]
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, arguments: AttentionArguments) -> Tensor:

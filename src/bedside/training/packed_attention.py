@@ -52,7 +52,6 @@ class AttentionFunction(Protocol):
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, arguments: AttentionArguments) -> Tensor:
         """(1, T, H, D)."""
-        ...
 
 
 def delegate(module: Any, q: Tensor, k: Tensor, v: Tensor, mask: Any, **kwargs: Any) -> tuple[Tensor, None]:
@@ -65,8 +64,7 @@ def delegate(module: Any, q: Tensor, k: Tensor, v: Tensor, mask: Any, **kwargs: 
     )
     if "attention_function" not in kwargs:
         raise UnsupportedAttention("keyword arguments of the model do not reach its attention")
-    function: AttentionFunction = kwargs["attention_function"]
-    return function.attend(module.layer_idx, q, k, v, arguments), None
+    return kwargs["attention_function"].attend(module.layer_idx, q, k, v, arguments), None
 
 
 AttentionInterface.register(NAME, delegate)
@@ -106,7 +104,8 @@ class PackedAttention:
             self.kv[layer] = (k, v)
         if q.device.type == "cpu":
             return self._attend_by_segment(q, k, v, arguments)
-        varlen = _supported_varlen(q, arguments)
+        plain = q.dtype in (torch.float16, torch.bfloat16) and arguments.softcap is None and not arguments.dropout
+        varlen = _torch_varlen() if plain else None
         if varlen is None:
             return self.attend_by_block_mask(q, k, v, arguments)
         return self._attend_by_varlen(varlen, q, k, v, arguments)
@@ -129,10 +128,10 @@ class PackedAttention:
                 _with_prefix(vs, segment.prefix, i),
                 self._segment_mask(segment, arguments.window, q),
                 arguments,
-            )
+            ).transpose(1, 2)
             for i, segment in enumerate(self.layout.segments)
         ]
-        return torch.cat([output.transpose(1, 2) for output in outputs], 1)
+        return torch.cat(outputs, 1)
 
     def _segment_mask(self, segment: PackSegment, window: int | None, like: Tensor) -> Tensor | None:
         """(length, offset + length): 0 where a token is visible, −∞ elsewhere; None for a plain causal mask."""
@@ -152,9 +151,7 @@ class PackedAttention:
         self, varlen: "VarlenFunction", q: Tensor, k: Tensor, v: Tensor, arguments: AttentionArguments
     ) -> Tensor:
         """Queries in pack order, keys of each segment after those of its prefix; aligned at the lower right corner."""
-        if self._index is None:
-            self._index = self._varlen_index(q.device)
-        index = self._index
+        self._index = index = self._index or self._varlen_index(q.device)
         k_TGD, v_TGD = (x[0].transpose(0, 1) for x in (k, v))
         if index.gather_k is not None:  # index_select adds gradients of a shared token; indexing would sort first
             k_TGD, v_TGD = k_TGD.index_select(0, index.gather_k), v_TGD.index_select(0, index.gather_k)
@@ -202,15 +199,9 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, arguments: A
     )
 
 
-def _supported_varlen(q: Tensor, arguments: AttentionArguments) -> VarlenFunction | None:
-    """torch's variable-length attention; None where it cannot compute this layer."""
-    half = q.dtype in (torch.float16, torch.bfloat16)
-    return _torch_varlen() if half and arguments.softcap is None and not arguments.dropout else None
-
-
 @cache
 def _torch_varlen() -> VarlenFunction | None:
-    """None if this torch has no such function, or one without scale and window (2.10)."""
+    """torch's variable-length attention; None if this torch has none, or one without scale and window (2.10)."""
     try:
         from torch.nn.attention.varlen import varlen_attn
     except ImportError:

@@ -10,6 +10,7 @@ T counts the tokens of a pack.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 MIN_SHARED_TOKENS = 16
 """A shorter common beginning is not shared: it would cost more in attention than it saves."""
@@ -52,10 +53,9 @@ class Layout:
 def pack(sequences: Sequence[Sequence[int]]) -> Layout:
     """Lay out all ``sequences`` in their order; each may share a beginning with the one before it."""
     layout = Layout([], [], [], [])
-    previous: Sequence[int] = ()
     spans: tuple[TokenSpan, ...] = ()
     indices: list[int] = []
-    for sequence in sequences:
+    for previous, sequence in pairwise([(), *sequences]):
         shared = _shared_tokens(previous, sequence)
         spans, indices = _truncate(spans, shared), indices[:shared]
         start = len(layout.ids)
@@ -66,7 +66,6 @@ def pack(sequences: Sequence[Sequence[int]]) -> Layout:
         layout.positions.extend(range(shared, len(sequence)))
         indices = indices + list(range(start, len(layout.ids)))
         layout.token_indices.append(indices)
-        previous = sequence
     return layout
 
 
@@ -97,11 +96,8 @@ def microbatches(sizes: Sequence[int], max_tokens: int) -> Iterator[list[int]]:
 
 def _shared_tokens(previous: Sequence[int], sequence: Sequence[int]) -> int:
     """Length of the common beginning; 0 if it is too short to be shared."""
-    shared = 0
-    for a, b in zip(previous, sequence, strict=False):
-        if a != b:
-            break
-        shared += 1
+    differences = (i for i, (a, b) in enumerate(zip(previous, sequence, strict=False)) if a != b)
+    shared = next(differences, min(len(previous), len(sequence)))
     return shared if shared >= MIN_SHARED_TOKENS else 0
 
 

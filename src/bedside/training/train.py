@@ -11,7 +11,7 @@ scenario and share their answers, so a mismatch within a group would not estimat
 """
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,11 +95,10 @@ def token_plan(texts: Sequence[TokenizedExchange], max_tokens: int) -> list[list
     return [[order[n] for n in batch] for batch in microbatches([len(texts[i]) for i in order], max_tokens)]
 
 
+@torch.no_grad()
 def logprobs(texts: Sequence[TokenizedExchange], policy: Policy) -> list[SequenceLogprob]:
     """log π(y|x) of each exchange under ``policy``, without gradient."""
-    with torch.no_grad():
-        values = logps(policy.module(), texts, policy.renderer.pad_id)
-    return [SequenceLogprob(float(value)) for value in values]
+    return [SequenceLogprob(float(value)) for value in logps(policy.module(), texts, policy.renderer.pad_id)]
 
 
 def kl_to_target(texts: Sequence[TokenizedExchange], policy: Policy) -> list[SequenceLogprob]:
@@ -112,7 +111,15 @@ def batches(
 ) -> list[Batch]:
     """The plan with ids and references filled in; ``references`` belong to ``exchanges(rows, planned)``."""
     nats = iter([reference.nats for reference in references or ()])
-    filled = [_training_row(row, None if references is None else nats) for row in rows]
+    filled = [
+        TrainingRow(
+            row.prompt,
+            row.completions,
+            None if references is None else tuple(next(nats) for _ in row.completions),
+            row.label,
+        )
+        for row in rows
+    ]
     return [
         Batch(
             rows=tuple(filled[i] for i in batch.rows),
@@ -134,9 +141,8 @@ def train(
     stage: str,
 ) -> list[dict[str, float]]:
     """Train the adapter of ``policy``, or a new one, and write it to ``folder/adapter``; one log row for each step."""
-    model = policy.trainable(lora, settings.seed)
     log = trainer.train(
-        model,
+        policy.trainable(lora, settings.seed),
         batches,
         objective,
         settings,
@@ -172,8 +178,3 @@ def _encode_row(row: Preference, policy: Policy) -> EncodedRow:
 def _mismatched_exchange(rows: Sequence[EncodedRow], pair: tuple[int, int]) -> TokenizedExchange:
     prompt_of, completion_of = pair
     return TokenizedExchange(rows[prompt_of].prompt, rows[completion_of].completions[0])
-
-
-def _training_row(row: EncodedRow, nats: Iterator[float] | None) -> TrainingRow:
-    reference = None if nats is None else tuple(next(nats) for _ in row.completions)
-    return TrainingRow(row.prompt, row.completions, reference, row.label)

@@ -8,13 +8,18 @@ One item of the data set is one optimizer batch, planned beforehand. A training 
 z carries no gradient, so the split changes memory and never the result. Several processes share the forward passes of
 z and the micro-batches, and each takes the same step; to the Trainer each is the only one. Learning-rate schedule,
 optimizer state, checkpoints and resuming are the Trainer's; a checkpoint counts only with its file ``finished``.
+
+Training curves come from the Trainer's own integrations: one run for each training, named as in the report.
+
+    tensorboard             runs/NAME/tensorboard/LABEL; the Trainer would write among its checkpoints, which are deleted
+    trackio, mlflow, wandb  run NAME/LABEL, where their own settings say (MLFLOW_TRACKING_URI, WANDB_MODE ...)
 """
 
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -27,17 +32,17 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
+from transformers.integrations.integration_utils import TensorBoardCallback
 
 from bedside.core.distributed import Ranks, SingleRank, rejoin, share
 from bedside.core.protocols import Objective
-from bedside.training import tensorboard
 from bedside.training.adapters import disk_full_as_oserror
 from bedside.training.backbone import pack_tokens
 from bedside.training.collectives import add_gradients_in_order, require_same_weights
-from bedside.training.logprobs import SINGLE_RANK, TokenizedExchange, logps
+from bedside.training.logprobs import TokenizedExchange, logps
 from bedside.training.lora_linear import lora_weight_cache
+from bedside.training.objectives import Scores
 from bedside.training.packing import microbatches
-from bedside.training.scores import Scores
 
 _LOGGED = ("step", "loss", "grad_norm", "learning_rate")
 
@@ -113,25 +118,27 @@ def train(
     """
     ranks = settings.ranks
     settings = settings if ranks.rank == 0 else replace(settings, report_to="none")
-    data: Any = list(batches)  # the Trainer takes any sequence, but declares a Dataset
     trainer = _Trainer(
         model=model,
         args=_training_arguments(settings, folder, len(batches)),
-        train_dataset=data,
-        data_collator=_collate,
-        callbacks=[_StepCallback(on_step, ranks), *tensorboard.callbacks(settings.report_to, settings.curves)],
+        train_dataset=cast("Any", list(batches)),  # the Trainer takes any sequence, but declares a Dataset
+        data_collator=lambda items: dict(zip(["batch"], items, strict=True)),  # one item is a whole batch
+        callbacks=[_StepCallback(on_step, ranks), *_curve_callbacks(settings.report_to, settings.curves)],
     )
     trainer.remove_callback(PrinterCallback)
-    trainer.objective, trainer.pad_id = objective, pad_id
-    trainer.max_tokens, trainer.ranks = settings.max_tokens_per_microbatch, ranks
+    trainer.objective, trainer.pad_id, trainer.settings = objective, pad_id, settings
     checkpoint = ranks.gather(_last_finished(folder) if ranks.rank == 0 else None)[0]
     with disk_full_as_oserror(folder):
         trainer.train(resume_from_checkpoint=checkpoint)
-    logged = [entry for entry in trainer.state.log_history if "loss" in entry]
-    return [{key: float(entry[key]) for key in _LOGGED if key in entry} for entry in logged]
+    return [
+        {key: float(entry[key]) for key in _LOGGED if key in entry}
+        for entry in trainer.state.log_history
+        if "loss" in entry
+    ]
 
 
-def kl_estimate(model: Any, mismatches: Sequence[Mismatch], pad_id: int, ranks: Ranks = SINGLE_RANK) -> Tensor:
+@torch.no_grad()
+def kl_estimate(model: Any, mismatches: Sequence[Mismatch], pad_id: int, ranks: Ranks = SingleRank()) -> Tensor:
     """KTO's z = max(0, mean of log π(y'|x) − log π_ref(y'|x)): a scalar, nats, fp64, without gradient.
 
     0 if there are no mismatches. arXiv 2402.01306, section 4.1.
@@ -139,8 +146,7 @@ def kl_estimate(model: Any, mismatches: Sequence[Mismatch], pad_id: int, ranks: 
     if not mismatches:
         return torch.zeros((), dtype=torch.float64, device=model.device)
     reference = sum(m.reference for m in mismatches)
-    with torch.no_grad():
-        total = logps(model, [m.exchange for m in mismatches], pad_id, ranks).sum() - reference
+    total = logps(model, [m.exchange for m in mismatches], pad_id, ranks).sum() - reference
     return (total / len(mismatches)).clamp(min=0.0)
 
 
@@ -163,31 +169,28 @@ def row_scores(model: Any, rows: Sequence[TrainingRow], z: Tensor | None, tokens
 class _Trainer(Trainer):
     objective: Objective
     pad_id: int
-    max_tokens: int
-    ranks: Ranks
+    settings: TrainerSettings
 
     def _get_train_sampler(self, *_: Any) -> SequentialSampler:
         return SequentialSampler(range(self.args.max_steps))
 
+    @lora_weight_cache()
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
-        model.train()
-        with lora_weight_cache():
-            return self._accumulate_gradients(model, inputs["batch"])
-
-    def _accumulate_gradients(self, model: Any, batch: Batch) -> Tensor:
         """Add the gradients of all micro-batches to the parameters; returns the mean loss of the rows."""
-        rows, ranks = batch.rows, self.ranks
-        z = kl_estimate(model, batch.mismatches, self.pad_id, ranks)
+        model.train()
+        rows, ranks = inputs["batch"].rows, self.settings.ranks
+        z = kl_estimate(model, inputs["batch"].mismatches, self.pad_id, ranks)
         tokens_mean = sum(len(row.completions[0]) for row in rows) / len(rows)
         losses: list[Tensor] = []
-        max_tokens = min(self.max_tokens, pack_tokens(model.device))
+        max_tokens = min(self.settings.max_tokens_per_microbatch, pack_tokens(model.device))
         splits = list(microbatches([len(row) for row in rows], max_tokens))
         parameters = [p for p in model.parameters() if p.requires_grad]
         for turn in (splits[start : start + ranks.world] for start in range(0, len(splits), ranks.world)):
             with add_gradients_in_order(ranks, parameters, len(turn)):
                 for indices in share(ranks, turn):
-                    scores = row_scores(model, [rows[i] for i in indices], z, tokens_mean, self.pad_id)
-                    loss_B = self.objective.loss(scores)
+                    loss_B = self.objective.loss(
+                        row_scores(model, [rows[i] for i in indices], z, tokens_mean, self.pad_id)
+                    )
                     self.accelerator.backward(loss_B.sum() / len(rows))
                     losses.append(loss_B.detach().sum())
         return torch.stack(rejoin(ranks, losses)).sum().float() / len(rows)
@@ -229,7 +232,7 @@ def _training_arguments(settings: TrainerSettings, folder: Path, steps: int) -> 
         save_total_limit=2,
         logging_steps=1,
         logging_first_step=True,
-        report_to=tensorboard.trainer_report_to(settings.report_to),
+        report_to="none" if settings.report_to == "tensorboard" else settings.report_to,
         run_name=settings.run_name,
         project="bedside",
         disable_tqdm=True,
@@ -243,14 +246,25 @@ def _training_arguments(settings: TrainerSettings, folder: Path, steps: int) -> 
 def _last_finished(folder: Path) -> str | None:
     """The newest finished checkpoint. Unfinished ones are deleted."""
     checkpoints = sorted(folder.glob("checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]))
-    for checkpoint in checkpoints:
-        if not (checkpoint / "finished").exists():
-            shutil.rmtree(checkpoint)
-    finished = [c for c in checkpoints if c.exists()]
+    finished = [checkpoint for checkpoint in checkpoints if (checkpoint / "finished").exists()]
+    for unfinished in set(checkpoints) - set(finished):
+        shutil.rmtree(unfinished)
     return str(finished[-1]) if finished else None
 
 
-def _collate(items: list[Batch]) -> dict[str, Batch]:
-    """An item of the data set is a whole batch; the Trainer requires a dict."""
-    (batch,) = items
-    return {"batch": batch}
+def _curve_callbacks(report_to: str, folder: Path) -> list[TrainerCallback]:
+    """Callbacks that the Trainer needs in addition to its own for ``report_to``. TensorBoard writes to ``folder``."""
+    if report_to == "tensorboard":
+        from torch.utils.tensorboard import SummaryWriter
+
+        return [TensorBoardCallback(SummaryWriter(log_dir=str(folder)))]
+    return [_FinishWandbRun()] if report_to == "wandb" else []
+
+
+class _FinishWandbRun(TrainerCallback):
+    """The integration leaves its run open, and the next training would write into it."""
+
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        import wandb
+
+        wandb.finish()
