@@ -20,9 +20,8 @@ from bedside.core.errors import BedsideError, ConfigError, RankLost, StageError
 from bedside.core.protocols import Launch
 from bedside.models.budget import Budget
 from bedside.run import environment, launcher
-from bedside.run.context import RunContext
+from bedside.run.context import Opener, RunContext
 from bedside.run.launcher import ProcessInfo, process_info
-from bedside.run.opener import Opener
 from bedside.run.stage_cache import StageCache
 from bedside.training import collectives
 from bedside.training.logprobs import TokenizedExchange

@@ -16,8 +16,8 @@ import asyncio
 import threading
 import time
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import urlsplit
@@ -101,7 +101,7 @@ class EndpointClient:
     concurrency: int
     price: Price
     budget: Budget
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    sleep: Callable[[float], Coroutine[Any, Any, None]] = asyncio.sleep
     now: Callable[[], float] = time.time
     _connection: "_Connection | None" = field(default=None, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -113,13 +113,13 @@ class EndpointClient:
                 self._connection = _Connection.open(self.address, self.retry_policy, self.concurrency)
                 loop = self._connection.loop
                 weakref.finalize(self, loop.call_soon_threadsafe, loop.stop).atexit = False
-        tries = (self.retry_policy.retries if retries is None else retries) + 1
-        return self._connection.run(self._ask_all(self._connection, bodies, tries))
+        retries = self.retry_policy.retries if retries is None else retries
+        return self._connection.run(self._ask_all(self._connection, bodies, retries + 1))
 
     def pause(self, tries: int) -> None:
         """Wait as after the given number of tries, counted from 0."""
         assert self._connection is not None
-        self._connection.run(_awaited(self.sleep(_backoff(tries))))
+        self._connection.run(self.sleep(_backoff(tries)))
 
     async def _ask_all(self, to: "_Connection", bodies: Sequence[Body], tries: int) -> list[Reply | RequestFailed]:
         """Raises an error only after all requests have ended, so that every paid one is counted."""
@@ -186,9 +186,14 @@ class EndpointClient:
             reply = parse_reply(body)
         except MalformedResponse as error:
             return _Failure("no reply", self.address.clean(str(error)), may_cost=True)
-        text, refusal = self.address.clean(reply.text), self.address.clean(reply.refusal)
-        tokens = reply.tokens if text == reply.text else ()
-        return Reply(text, self.address.clean(reply.finish), refusal, tokens, reply.usage)
+        text = self.address.clean(reply.text)
+        return replace(
+            reply,
+            text=text,
+            finish=self.address.clean(reply.finish),
+            refusal=self.address.clean(reply.refusal),
+            tokens=reply.tokens if text == reply.text else (),
+        )
 
     def _status_failure(self, error: "openai.APIStatusError") -> "_Failure":
         """The meaning of an HTTP status: send again, never for this row, or never at all."""
@@ -267,10 +272,6 @@ def _run_loop(loop: asyncio.AbstractEventLoop, client: "openai.AsyncOpenAI") -> 
     loop.close()
 
 
-async def _awaited(awaitable: Awaitable[None]) -> None:
-    await awaitable
-
-
 def _backoff(tries: int) -> float:
     return min(FIRST_WAIT_SECONDS * 2.0**tries, LONGEST_WAIT_SECONDS)
 
@@ -317,8 +318,9 @@ def _client(url: str, key: str | None, proxy: str | None, timeout_seconds: float
         raise ModelError("endpoints need the openai client: pip install 'bedside[api]'") from None
 
     timeout = httpx2.Timeout(timeout_seconds)
-    transport = _transport(url, key, proxy)
-    http = httpx2.AsyncClient(transport=transport, timeout=timeout, follow_redirects=False, trust_env=False)
+    http = httpx2.AsyncClient(
+        transport=_transport(url, key, proxy), timeout=timeout, follow_redirects=False, trust_env=False
+    )
     return openai.AsyncOpenAI(api_key=key or "none", base_url=url, max_retries=0, timeout=timeout, http_client=http)
 
 
@@ -335,9 +337,12 @@ def _transport(url: str, key: str | None, proxy: str | None) -> "httpx2.AsyncBas
                 raise httpx2.UnsupportedProtocol(f"{request.url.host} is not the host of the config")
             headers = {name: value for name, value in request.headers.items() if name.lower() in names}
             headers |= {"accept-encoding": "identity", "user-agent": "bedside"}
-            extensions = dict(request.extensions)
             sent = httpx2.Request(
-                request.method, request.url, headers=headers, stream=request.stream, extensions=extensions
+                request.method,
+                request.url,
+                headers=headers,
+                stream=request.stream,
+                extensions=dict(request.extensions),
             )
             response = await inner.handle_async_request(sent)
             if response.headers.get("content-encoding", "identity").lower() != "identity":

@@ -85,7 +85,7 @@ def _probe_gate(name: str, endpoint: Endpoint) -> Finding:
         probe = endpoint.probe()
     except BedsideError as error:
         return Finding(name, GateState.FAIL, reason=str(error))
-    shown = "shows" if probe.logprobs else "does not show"
-    reason = f"{probe.where}: {_CONSTRAINTS[probe.constraint]}; it {shown} probabilities"
+    shown = "shows probabilities" if probe.logprobs else "does not show probabilities"
+    reason = f"{probe.where}: {_CONSTRAINTS[probe.constraint]}; it {shown}"
     state = GateState.PASS if probe.constraint == "enforced" and not probe.note else GateState.INCONCLUSIVE
     return Finding(name, state, reason=reason + (f"; {probe.note}" if probe.note else ""))

@@ -47,25 +47,17 @@ class LoraHost:
     """A base model and the adapter that is loaded on it now. ``target`` names the base in saved adapters."""
 
     def __init__(self, base: Any, target: str) -> None:
-        self._base, self._target = base, target
+        self.base, self._target = base, target
+        """The base as it is now, under the loaded adapter; ``base_model`` unloads that."""
         self._peft: Any = None
         self._folder: Path | None = None
-
-    @property
-    def device(self) -> torch.device:
-        return cast("torch.device", self._base.device)
-
-    @property
-    def base_config(self) -> Any:
-        """The transformers configuration of the base: context length and so on."""
-        return self._base.config
 
     def base_model(self) -> Any:
         """The base without an adapter, in evaluation mode."""
         if self._peft is not None:
-            self._base = self._peft.unload()
+            self.base = self._peft.unload()
             self._peft, self._folder = None, None
-        return self._base.eval()
+        return self.base.eval()
 
     def with_adapter(self, folder: Path | None) -> Any:
         """The base with the frozen adapter in ``folder``, or without an adapter for None; in evaluation mode.
@@ -154,9 +146,11 @@ def merged_weights(model: Any) -> Iterator[None]:
 def check_composable(folder: Path) -> None:
     """ModelError if the adapter is more than plain LoRA: ``compose_adapters`` could not express it."""
     config = _read_config(folder)
-    reasons = [key for key in _NOT_PLAIN if config.get(key)]
-    reasons += ["bias"] if config.get("bias", "none") != "none" else []
-    reasons += [] if config.get("peft_type") == "LORA" else [f"peft_type {config.get('peft_type')}"]
+    reasons = [
+        *(key for key in _NOT_PLAIN if config.get(key)),
+        *(["bias"] if config.get("bias", "none") != "none" else []),
+        *([] if config.get("peft_type") == "LORA" else [f"peft_type {config.get('peft_type')}"]),
+    ]
     if not reasons:
         reasons = [key for key in load_file(folder / WEIGHTS) if not key.endswith((_LORA_A, _LORA_B))][:1]
     if reasons:

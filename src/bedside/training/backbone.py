@@ -116,8 +116,8 @@ def padded_logits(model: Any, sequences: Sequence[Sequence[int]], positions: Seq
         ids_ST[row, : len(sequence)] = torch.tensor(sequence)
     mask_ST = (torch.arange(ids_ST.shape[1]) < lengths_S[:, None]).long().to(model.device)
     logits_STV = model(input_ids=ids_ST.to(model.device), attention_mask=mask_ST, use_cache=False).logits
-    rows_N = torch.tensor([row for row, places in enumerate(positions) for _ in places], device=logits_STV.device)
-    columns_N = torch.tensor([place for places in positions for place in places], device=logits_STV.device)
+    cells = [(row, place) for row, places in enumerate(positions) for place in places]
+    rows_N, columns_N = torch.tensor(cells, device=logits_STV.device).reshape(-1, 2).unbind(1)
     return cast("Tensor", logits_STV[rows_N, columns_N].float())
 
 

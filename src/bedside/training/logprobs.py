@@ -148,11 +148,9 @@ def _packed_next_token(backbone: Backbone, prompts: Sequence[Sequence[int]], tok
 
 def _padded_next_token(model: Any, prompts: Sequence[Sequence[int]], tokens: Sequence[int], pad_id: int) -> Tensor:
     passes = list(split_by_padded_size([len(prompt) for prompt in prompts]))
-    logprobs = []
-    for indices in passes:
-        batch = [prompts[i] for i in indices]
-        logits_SV = padded_logits(model, batch, [range(len(p) - 1, len(p)) for p in batch], pad_id)
-        logprobs.append(torch.log_softmax(logits_SV.double(), -1)[:, list(tokens)])
+    batches = ([prompts[i] for i in indices] for indices in passes)
+    logits = (padded_logits(model, batch, [range(len(p) - 1, len(p)) for p in batch], pad_id) for batch in batches)
+    logprobs = [torch.log_softmax(logits_SV.double(), -1)[:, list(tokens)] for logits_SV in logits]
     return _restore_order(torch.cat(logprobs), [i for indices in passes for i in indices])
 
 

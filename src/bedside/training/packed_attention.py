@@ -112,15 +112,13 @@ class PackedAttention:
 
     def attend_by_block_mask(self, q: Tensor, k: Tensor, v: Tensor, arguments: AttentionArguments) -> Tensor:
         """One call over all T tokens; the mask hides every token of another sequence and every later token."""
-        groups = q.shape[1] // k.shape[1]
-        k, v = (x.repeat_interleave(groups, 1) for x in (k, v))
+        k, v = (x.repeat_interleave(q.shape[1] // x.shape[1], 1) for x in (k, v))
         return attention(q, k, v, self._block_mask(arguments.window, q), arguments).transpose(1, 2)
 
     def _attend_by_segment(self, q: Tensor, k: Tensor, v: Tensor, arguments: AttentionArguments) -> Tensor:
         lengths = [segment.length for segment in self.layout.segments]
-        groups = q.shape[1] // k.shape[1]
         qs = torch.split(q, lengths, 2)
-        ks, vs = (torch.split(x.repeat_interleave(groups, 1), lengths, 2) for x in (k, v))
+        ks, vs = (torch.split(x.repeat_interleave(q.shape[1] // x.shape[1], 1), lengths, 2) for x in (k, v))
         outputs = [
             attention(
                 qs[i],
@@ -182,8 +180,7 @@ class PackedAttention:
             if window is not None:
                 positions = torch.tensor(self.layout.positions)
                 visible &= positions[:, None] - positions[None] < window
-            mask = torch.zeros(T, T, dtype=like.dtype).masked_fill_(~visible, -math.inf)
-            self._masks[key] = mask.to(like.device)
+            self._masks[key] = torch.zeros(T, T, dtype=like.dtype).masked_fill_(~visible, -math.inf).to(like.device)
         return self._masks[key]
 
 

@@ -11,7 +11,7 @@ optimizer state, checkpoints and resuming are the Trainer's; a checkpoint counts
 
 Training curves come from the Trainer's own integrations: one run for each training, named as in the report.
 
-    tensorboard             runs/NAME/tensorboard/LABEL; the Trainer would write among its checkpoints, which are deleted
+    tensorboard             runs/NAME/tensorboard/LABEL; the Trainer would write among its checkpoints, which it deletes
     trackio, mlflow, wandb  run NAME/LABEL, where their own settings say (MLFLOW_TRACKING_URI, WANDB_MODE ...)
 """
 
@@ -152,8 +152,7 @@ def kl_estimate(model: Any, mismatches: Sequence[Mismatch], pad_id: int, ranks: 
 
 def row_scores(model: Any, rows: Sequence[TrainingRow], z: Tensor | None, tokens_mean: float, pad_id: int) -> Scores:
     """Scores of one micro-batch, with gradient unless the caller turned it off."""
-    exchanges = [exchange for row in rows for exchange in row.exchanges()]
-    logp_BK = logps(model, exchanges, pad_id).view(len(rows), -1)
+    logp_BK = logps(model, [exchange for row in rows for exchange in row.exchanges()], pad_id).view(len(rows), -1)
     references = [row.reference for row in rows]
     labels = [row.label for row in rows]
     return Scores(
