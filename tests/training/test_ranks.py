@@ -25,7 +25,7 @@ from bedside.run.launcher import ProcessInfo, process_info
 from bedside.run.stage_cache import StageCache
 from bedside.training import collectives
 from bedside.training.logprobs import TokenizedExchange
-from bedside.training.trainer import Mismatch, kl_estimate
+from bedside.training.train import Mismatch, kl_estimate
 
 
 @dataclass

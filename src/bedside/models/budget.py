@@ -137,8 +137,10 @@ class Budget:
         tokens = sum(spend.tokens_in + spend.tokens_out for spend in self.spent.values())
         in_flight = sum(usage.tokens for usage in reserved)
         if self.max_tokens is not None and tokens + in_flight + most.tokens > self.max_tokens:
-            limit = f"budget.max_tokens is {self.max_tokens:,}"
-            return f"{limit}: {tokens:,} are spent, the next call may take {most.tokens:,}"
+            return (
+                f"budget.max_tokens is {self.max_tokens:,}: {tokens:,} are spent, "
+                f"the next call may take {most.tokens:,}"
+            )
         usd = sum(spend.usd for spend in self.spent.values())
         next_usd = most.usd or 0.0
         if self.max_usd is not None and usd + sum(usage.usd or 0.0 for usage in reserved) + next_usd > self.max_usd:

@@ -151,16 +151,15 @@ class EndpointClient:
         most = self._maximum(body)
         while not self.budget.reserve(most):
             await asyncio.sleep(0.01)
-        result: Reply | _Failure | None = None
+        result: Reply | _Failure = _Failure("interrupted", may_cost=True)
         try:
             result = await self._send(client, body)
         finally:
             if isinstance(result, Reply):
-                self.budget.settle(most, self._usage(*result.usage) if result.usage else None, result.outcome)
-            elif result is None:
-                self.budget.settle(most, None, "interrupted")
+                usage = self._usage(*result.usage) if result.usage else None
             else:
-                self.budget.settle(most, None if result.may_cost else Usage(most.where, 0, 0, 0.0), result.outcome)
+                usage = None if result.may_cost else Usage(most.where, 0, 0, 0.0)
+            self.budget.settle(most, usage, result.outcome)
         return result
 
     async def _send(self, client: "openai.AsyncOpenAI", body: Body) -> "Reply | _Failure":
@@ -213,8 +212,11 @@ class EndpointClient:
             return _Failure(outcome, reason, retriable=False, status=status)
         wait = _retry_after(error.response.headers, self.now())
         if wait is not None and wait > self.retry_policy.max_wait_seconds:
-            stop = f"asks to wait {wait:.0f} s (Retry-After), more than max_wait_seconds"
-            return _Failure(outcome, stop=f"{stop}; continue with the same command later")
+            return _Failure(
+                outcome,
+                stop=f"asks to wait {wait:.0f} s (Retry-After), more than max_wait_seconds; "
+                "continue with the same command later",
+            )
         return _Failure(outcome, reason, status=status, wait_seconds=wait)
 
     def _maximum(self, body: Body) -> Usage:
@@ -282,8 +284,12 @@ def _connection_failure(error: BaseException) -> _Failure:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, BodyTooLong):
-            reason = f"the reply is longer than {LONGEST_BODY_BYTES >> 20} MiB"
-            return _Failure("too long", reason, retriable=False, may_cost=True)
+            return _Failure(
+                "too long",
+                f"the reply is longer than {LONGEST_BODY_BYTES >> 20} MiB",
+                retriable=False,
+                may_cost=True,
+            )
         kinds.append(type(cause).__name__)
         cause = cause.__cause__
     return _Failure("no connection", f"the connection failed ({kinds[min(1, len(kinds) - 1)]})")

@@ -275,8 +275,12 @@ class EndpointModel:
         return self._body(turns, self.config.label_tokens, options)
 
     def _body(self, turns: Conversation, tokens: int, options: Mapping[str, Any]) -> dict[str, Any]:
-        messages = [{"role": turn.role, "content": turn.text} for turn in turns]
-        body = {"model": self.config.model, "messages": messages, self.config.length_key: tokens, **options}
+        body = {
+            "model": self.config.model,
+            "messages": [{"role": turn.role, "content": turn.text} for turn in turns],
+            self.config.length_key: tokens,
+            **options,
+        }
         return {**body, "extra_body": dict(self.config.extra)} if self.config.extra else body
 
 

@@ -32,8 +32,7 @@ from bedside.run.stage_cache import StageCache, StageDir, StageOutput
 
 if TYPE_CHECKING:  # training imports torch, which stages without training do not need
     from bedside.training.logprobs import TokenizedExchange
-    from bedside.training.train import SequenceLogprob
-    from bedside.training.trainer import Batch, TrainerSettings
+    from bedside.training.train import Batch, SequenceLogprob, TrainerSettings
 
 
 @dataclass(frozen=True)
@@ -302,8 +301,9 @@ class Stages:
     def _checkpoint(self, stage_dir: StageDir, base: str) -> Checkpoint:
         from bedside.training import train
 
-        path = stage_dir.adapter.relative_to(self.cache.root).as_posix()
-        return replace(train.checkpoint(stage_dir.adapter, base), path=path)
+        return replace(
+            train.checkpoint(stage_dir.adapter, base), path=stage_dir.adapter.relative_to(self.cache.root).as_posix()
+        )
 
     def _batches(
         self, rows: Sequence[Preference], objective: Objective, start: Checkpoint, reference: Checkpoint, label: str
@@ -325,7 +325,7 @@ class Stages:
         return train.batches(encoded, planned, self.logprobs(texts, reference, f"{label}, reference").all())
 
     def _trainer_settings(self, step: TrainingStep, label: str) -> "TrainerSettings":
-        from bedside.training.trainer import TrainerSettings
+        from bedside.training.train import TrainerSettings
 
         launch, align = self.opener.launch, self.config.align
         return TrainerSettings(

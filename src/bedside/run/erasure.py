@@ -128,8 +128,7 @@ def _erase(held: _Occurrences, normalised: str, *, adapters: bool) -> None:
     for folder in held.stages:
         shutil.rmtree(folder)
     for file in held.lines:
-        kept = [line for line in _lines(file) if not _holds(line, normalised)]
-        write_text(file, "".join(f"{line}\n" for line in kept))
+        write_text(file, "".join(f"{line}\n" for line in _lines(file) if not _holds(line, normalised)))
     if held.examples:
         summary = _summary(held.run)
         kept_examples = [example for example in summary["examples"] if not _contains(example, normalised)]
@@ -138,8 +137,9 @@ def _erase(held: _Occurrences, normalised: str, *, adapters: bool) -> None:
     if adapters:
         _remove(held.run, held.adapters)
     result = _result(held, adapters=adapters)
-    details = {"stages": result.stages, "rows": result.rows, "adapters": held.adapters, "adapters_removed": adapters}
-    StageCache(held.run).log_event("forgotten", **details)
+    StageCache(held.run).log_event(
+        "forgotten", stages=result.stages, rows=result.rows, adapters=held.adapters, adapters_removed=adapters
+    )
 
 
 def _named_earlier(run: Path) -> list[str]:

@@ -282,8 +282,8 @@ def _parts(stage_dir: StageDir) -> list[Path]:
 
 def _finished_batches(stage_dir: StageDir) -> dict[int, list[Any]]:
     """Rows by batch number. A batch whose line a crash cut in half is not among them, and runs again."""
-    items = (json.loads(line) for part in _parts(stage_dir) for line in whole_lines(part))
-    return {item["batch"]: item["rows"] for item in items}
+    lines = (line for part in _parts(stage_dir) for line in whole_lines(part))
+    return {item["batch"]: item["rows"] for item in map(json.loads, lines)}
 
 
 def _missing(stage_dir: StageDir, count: int) -> list[int]:

@@ -18,7 +18,6 @@ from bedside.core.errors import BedsideError
 from bedside.core.hashing import canonical, digest, plain
 from bedside.core.measures import Measure
 from bedside.core.protocols import (
-    Dataset,
     Endpoint,
     Generator,
     Judge,
@@ -66,8 +65,7 @@ def judge(plugin: Plugin, target: Scorer | None = None) -> None:
 
 def dataset(plugin: Plugin) -> None:
     """Reading twice gives the same prompts; they are distinct, and each fits one line of JSON."""
-    opened: Dataset = _open(plugin)
-    prompts = list(opened.read())
+    prompts = list(_open(plugin).read())
     _same(list(_open(plugin).read()), prompts, "reading twice must give the same prompts in the same order")
     assert prompts, "a data set has prompts"
     assert len({p.id for p in prompts}) == len(prompts), "equal prompts are merged"
@@ -86,8 +84,7 @@ def metric(plugin: Plugin) -> None:
     assert [m.name for m in opened.measure([])] == names, "the names do not depend on the rows"
     assert set(opened.definitions()) >= set(names), "every measure is defined in words"
     assert all(isinstance(m, Measure) and m.value is None for m in opened.measure([])), "no rows, no value"
-    unreadable = [_judged(harm, None) for harm in range(4)]
-    rates = [m for m in opened.measure(unreadable) if m.name != "unreadable"]
+    rates = [m for m in opened.measure([_judged(harm, None) for harm in range(4)]) if m.name != "unreadable"]
     assert all(m.value is None and m.n == 0 for m in rates), "unreadable rows give no value"
     assert any(m.unreadable for m in rates), "unreadable rows are counted"
 

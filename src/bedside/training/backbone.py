@@ -24,8 +24,15 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from bedside.training.packed_attention import NAME, AttentionFunction, PackedAttention, UnsupportedAttention
-from bedside.training.packing import MIN_SHARED_TOKENS, Layout, pack
+from bedside.training.packing import (
+    MIN_SHARED_TOKENS,
+    NAME,
+    AttentionFunction,
+    Layout,
+    PackedAttention,
+    UnsupportedAttention,
+    pack,
+)
 
 MAX_PADDED_TOKENS = 8192
 """The most tokens of one padded forward pass, padding included: longest × count."""
@@ -117,7 +124,7 @@ def padded_logits(model: Any, sequences: Sequence[Sequence[int]], positions: Seq
     mask_ST = (torch.arange(ids_ST.shape[1]) < lengths_S[:, None]).long().to(model.device)
     logits_STV = model(input_ids=ids_ST.to(model.device), attention_mask=mask_ST, use_cache=False).logits
     cells = [(row, place) for row, places in enumerate(positions) for place in places]
-    rows_N, columns_N = torch.tensor(cells, device=logits_STV.device).reshape(-1, 2).unbind(1)
+    rows_N, columns_N = torch.tensor(cells, device=logits_STV.device).unbind(1)
     return cast("Tensor", logits_STV[rows_N, columns_N].float())
 
 

@@ -54,8 +54,13 @@ def join_process_group(device: str) -> ProcessGroupRanks:
     if not dist.is_initialized():
         try:
             store, rank, world = next(rendezvous("env://", timeout=JOIN_TIMEOUT))
-            backend = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
-            dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=GATHER_TIMEOUT)
+            dist.init_process_group(
+                "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo",
+                store=store,
+                rank=rank,
+                world_size=world,
+                timeout=GATHER_TIMEOUT,
+            )
         except (RuntimeError, ValueError) as error:
             raise ConfigError(
                 f"the processes of this run cannot connect ({str(error).splitlines()[0]}); start them with torchrun"

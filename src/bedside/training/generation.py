@@ -1,6 +1,6 @@
 """Decoding token by token, without padding and without waiting for the longest answer.
 
-    prompts are read in packs; a beginning that they share is read once      packing, packed_attention
+    prompts are read in packs; a beginning that they share is read once      packing
     each active answer has a slot in a cache that is allocated beforehand    KVCache
     a finished answer frees its slot for a waiting prompt
     a step runs eagerly, or on a GPU captured as a CUDA graph and replayed
@@ -27,12 +27,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from bedside.training.adapters import merged_weights
 from bedside.training.backbone import Backbone, find_backbone, pack_tokens
 from bedside.training.lora_linear import lora_weight_cache
-from bedside.training.packed_attention import AttentionArguments, PackedAttention, attention
-from bedside.training.packing import pack, split
+from bedside.training.packing import AttentionArguments, PackedAttention, attention, pack, split
 
 _LOG = logging.getLogger(__name__)
 StepFunction = Callable[[Sequence[int]], Tensor]
@@ -325,18 +325,12 @@ class KVCache:
         self._layers = {}
         for layer in list(like):
             empty = (x.new_empty(0, x.shape[1], 0, x.shape[3]) for x in like[layer])
-            keys, values = (_enlarged(x, self.slots, self.width) for x in old.pop(layer, None) or empty)
+            # A token that was never written is masked, but NaN would pass the mask, so the space is filled with zeros.
+            keys, values = (
+                functional.pad(x, (0, 0, 0, self.width - x.shape[2], 0, 0, 0, self.slots - x.shape[0]))
+                for x in old.pop(layer, None) or empty
+            )
             self._layers[layer] = (keys, values)
-
-
-def _enlarged(cached: Tensor, slots: int, width: int) -> Tensor:
-    """``cached`` and zeros after it: a token that was never written is masked, but NaN would pass the mask."""
-    new = cached.new_empty(slots, cached.shape[1], width, cached.shape[3])
-    old_slots, old_width = cached.shape[0], cached.shape[2]
-    new[:old_slots, :, :old_width] = cached
-    new[:old_slots, :, old_width:] = 0
-    new[old_slots:] = 0
-    return new
 
 
 def min_growth(device: torch.device) -> int:

@@ -18,8 +18,7 @@ from torch import Tensor
 from bedside.core.distributed import Ranks, SingleRank, rejoin, share
 from bedside.training.backbone import Backbone, find_backbone, pack_tokens, padded_logits, split_by_padded_size
 from bedside.training.lora_linear import lora_weight_cache
-from bedside.training.packed_attention import PackedAttention
-from bedside.training.packing import pack, split
+from bedside.training.packing import PackedAttention, pack, split
 
 
 @dataclass(frozen=True, slots=True)
