@@ -280,19 +280,13 @@ def _backoff(tries: int) -> float:
 
 def _connection_failure(error: BaseException) -> _Failure:
     """Described by the types of the errors alone, since their texts may hold headers."""
-    kinds: list[str] = []
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, BodyTooLong):
-            return _Failure(
-                "too long",
-                f"the reply is longer than {LONGEST_BODY_BYTES >> 20} MiB",
-                retriable=False,
-                may_cost=True,
-            )
-        kinds.append(type(cause).__name__)
-        cause = cause.__cause__
-    return _Failure("no connection", f"the connection failed ({kinds[min(1, len(kinds) - 1)]})")
+    causes = [error]
+    while causes[-1].__cause__ is not None:
+        causes.append(causes[-1].__cause__)
+    if any(isinstance(cause, BodyTooLong) for cause in causes):
+        reason = f"the reply is longer than {LONGEST_BODY_BYTES >> 20} MiB"
+        return _Failure("too long", reason, retriable=False, may_cost=True)
+    return _Failure("no connection", f"the connection failed ({type(causes[:2][-1]).__name__})")
 
 
 def _message(error: "openai.APIStatusError") -> str:

@@ -347,8 +347,12 @@ class Stages:
 
 def _training_spec(step: TrainingStep, align: AlignConfig, seed: int) -> Any:
     """What decides the weights. How often they are saved does not."""
-    settings = align.model_dump(include={"lora", "num_train_epochs", "batch_size", "max_tokens_per_microbatch"})
-    settings |= align.model_dump(include={"lr_scheduler_type", "warmup_ratio", "weight_decay", "max_grad_norm"})
+    settings = align.model_dump(
+        include={
+            *("lora", "num_train_epochs", "batch_size", "max_tokens_per_microbatch"),
+            *("lr_scheduler_type", "warmup_ratio", "weight_decay", "max_grad_norm"),
+        }
+    )
     return [step.objective.model_dump(), step.objective.version, step.learning_rate, settings, seed]
 
 

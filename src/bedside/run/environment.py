@@ -156,9 +156,9 @@ def shown_progress(progress: Progress | None) -> Iterator[Progress]:
     """``progress``; by default a terminal or a notebook, on stderr. Of several processes only the first shows it."""
     if progress is not None or STARTED.rank > 0:
         yield progress or SilentProgress()
-        return
-    with TerminalProgress(Console(stderr=True, highlight=False, markup=False)) as terminal:
-        yield terminal
+    else:
+        with TerminalProgress(Console(stderr=True, highlight=False, markup=False)) as terminal:
+            yield terminal
 
 
 def read_lines(prompt: str) -> Iterator[str]:

@@ -109,11 +109,10 @@ class StageCache:
 
     def log_event(self, event: str, **details: Any) -> None:
         """Append one line to events.jsonl, with the time."""
-        if not self.is_main_process:
-            return
-        self.root.mkdir(parents=True, exist_ok=True)
-        with (self.root / "events.jsonl").open("a", encoding="utf-8") as out:
-            out.write(_json({"time": self.now(), "event": event, **details}) + "\n")
+        if self.is_main_process:
+            self.root.mkdir(parents=True, exist_ok=True)
+            with (self.root / "events.jsonl").open("a", encoding="utf-8") as out:
+                out.write(_json({"time": self.now(), "event": event, **details}) + "\n")
 
     def events(self) -> list[dict[str, Any]]:
         """All events so far. A half-written line is left out."""

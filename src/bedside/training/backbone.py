@@ -31,6 +31,7 @@ from bedside.training.packing import (
     Layout,
     PackedAttention,
     UnsupportedAttention,
+    fill_batches,
     pack,
 )
 
@@ -130,16 +131,8 @@ def padded_logits(model: Any, sequences: Sequence[Sequence[int]], positions: Seq
 
 def split_by_padded_size(lengths: Sequence[int]) -> Iterator[list[int]]:
     """Indices, shortest first, in lists of at most MAX_PADDED_TOKENS, padding included, or that hold one longer row."""
-    batch: list[int] = []
-    longest = 0
-    for index in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
-        longest = max(longest, lengths[index])
-        if batch and longest * (len(batch) + 1) > MAX_PADDED_TOKENS:
-            yield batch
-            batch, longest = [], lengths[index]
-        batch.append(index)
-    if batch:
-        yield batch
+    shortest_first = sorted(range(len(lengths)), key=lambda i: (lengths[i], i))
+    return fill_batches(shortest_first, lambda batch: lengths[batch[-1]] * len(batch) <= MAX_PADDED_TOKENS)
 
 
 def pack_tokens(device: torch.device) -> int:

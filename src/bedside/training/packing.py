@@ -22,7 +22,7 @@ The result is (1, T, H, D).
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from inspect import signature
@@ -108,9 +108,14 @@ def split(sequences: Sequence[Sequence[int]], max_tokens: int) -> Iterator[range
 
 def microbatches(sizes: Sequence[int], max_tokens: int) -> Iterator[list[int]]:
     """Indices in their order, cut into lists whose ``sizes`` sum to at most ``max_tokens``, or hold one larger row."""
+    return fill_batches(range(len(sizes)), lambda batch: sum(sizes[i] for i in batch) <= max_tokens)
+
+
+def fill_batches(indices: Iterable[int], fits: Callable[[Sequence[int]], bool]) -> Iterator[list[int]]:
+    """``indices`` in their order, cut into lists as long as each ``fits``; an index that fits nowhere is alone."""
     batch: list[int] = []
-    for index, size in enumerate(sizes):
-        if batch and sum(sizes[i] for i in batch) + size > max_tokens:
+    for index in indices:
+        if batch and not fits([*batch, index]):
             yield batch
             batch = []
         batch.append(index)
@@ -276,11 +281,19 @@ VarlenFunction = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, int, int, Att
 
 def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, arguments: AttentionArguments) -> Tensor:
     """softmax(scale · q kᵀ + mask) v, shaped as q; causal if there is no mask."""
-    if arguments.softcap is not None:
-        return _softcapped_attention(q, k, v, mask, arguments)
-    return functional.scaled_dot_product_attention(
-        q, k, v, attn_mask=mask, dropout_p=arguments.dropout, is_causal=mask is None, scale=arguments.scale
-    )
+    if arguments.softcap is None:
+        return functional.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, dropout_p=arguments.dropout, is_causal=mask is None, scale=arguments.scale
+        )
+    # As transformers' eager attention of Gemma 2: capped, then masked, softmax in fp32.
+    scores = arguments.softcap * torch.tanh(q @ k.transpose(2, 3) * (arguments.scale / arguments.softcap))
+    if mask is None:
+        visible = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).tril()
+        scores = scores.masked_fill(~visible, -math.inf)
+    else:
+        scores = scores + mask
+    weights = torch.softmax(scores.float(), -1).to(q.dtype)
+    return functional.dropout(weights, arguments.dropout, training=arguments.dropout > 0) @ v
 
 
 @cache
@@ -338,18 +351,3 @@ def _with_prefix(pieces: Sequence[Tensor], prefix: Sequence[TokenSpan], own: int
     if not prefix:
         return pieces[own]
     return torch.cat([*(pieces[span.segment][:, :, span.start : span.end] for span in prefix), pieces[own]], 2)
-
-
-def _softcapped_attention(
-    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, arguments: AttentionArguments
-) -> Tensor:
-    """As transformers' eager attention of Gemma 2: capped, then masked, softmax in fp32."""
-    assert arguments.softcap is not None
-    scores = arguments.softcap * torch.tanh(q @ k.transpose(2, 3) * (arguments.scale / arguments.softcap))
-    if mask is None:
-        visible = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).tril()
-        scores = scores.masked_fill(~visible, -math.inf)
-    else:
-        scores = scores + mask
-    weights = torch.softmax(scores.float(), -1).to(q.dtype)
-    return functional.dropout(weights, arguments.dropout, training=arguments.dropout > 0) @ v
