@@ -14,7 +14,7 @@ from bedside.judges.keyword import KeywordJudge
 from bedside.judges.noisy import NoisyJudge
 from bedside.judges.rubric import RubricJudge
 from bedside.testing import checks
-from bedside.testing.scripted import Scripted
+from bedside.testing.checks import Scripted
 
 
 @pytest.mark.parametrize("name", plugins.names("judge"))

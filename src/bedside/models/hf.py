@@ -218,8 +218,7 @@ class LocalModel:
             return []
         prompts = [self.renderer.prompt_ids(c) for c in conversations]
         draw = TokenSampler(sampling.temperature, sampling.top_p, seed_from(sampling, prompts))
-        limits = [sampling.max_new_tokens] * len(prompts)
-        answers = decode(self.module(), prompts, limits, self.renderer.stop_ids, draw)
+        answers = decode(self.module(), prompts, [sampling.max_new_tokens] * len(prompts), self.renderer.stop_ids, draw)
         return [
             self._completion(ids) for ids in answers or self._generate_by_transformers(prompts, sampling, draw.seed)
         ]

@@ -337,14 +337,15 @@ def _transport(url: str, key: str | None, proxy: str | None) -> "httpx2.AsyncBas
                 raise httpx2.UnsupportedProtocol(f"{request.url.host} is not the host of the config")
             headers = {name: value for name, value in request.headers.items() if name.lower() in names}
             headers |= {"accept-encoding": "identity", "user-agent": "bedside"}
-            sent = httpx2.Request(
-                request.method,
-                request.url,
-                headers=headers,
-                stream=request.stream,
-                extensions=dict(request.extensions),
+            response = await inner.handle_async_request(
+                httpx2.Request(
+                    request.method,
+                    request.url,
+                    headers=headers,
+                    stream=request.stream,
+                    extensions=dict(request.extensions),
+                )
             )
-            response = await inner.handle_async_request(sent)
             if response.headers.get("content-encoding", "identity").lower() != "identity":
                 await response.aclose()
                 raise httpx2.DecodingError("a compressed body, which was not asked for")

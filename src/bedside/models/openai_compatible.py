@@ -223,8 +223,12 @@ class EndpointModel:
         for constrained, shown in dict.fromkeys([(True, top), (True, 0), (False, top), (False, 0)]):
             result, obeyed = self._ask_for_a_nonce(constrained, shown)
             if isinstance(result, Reply):
-                constraint = ("enforced" if obeyed else "ignored") if constrained else "unsupported"
-                return Probe(self.where, constraint, bool(result.tokens), self._warning())
+                return Probe(
+                    self.where,
+                    "unsupported" if not constrained else "enforced" if obeyed else "ignored",
+                    logprobs=bool(result.tokens),
+                    note=self._warning(),
+                )
             if result.status is None:
                 break
         raise ModelError(f"{self.where}: cannot be used: {result}; check url and model, and that it runs")

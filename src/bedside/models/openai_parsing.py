@@ -200,9 +200,10 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _text(content: Any, refusal: Any, finish: Any) -> str:
     if isinstance(content, list):
-        texts = [part.get("text") for part in content if isinstance(part, dict) and part.get("type") == "text"]
-        parts = [text for text in texts if isinstance(text, str)]
-        content = "".join(parts) if parts and len(parts) == len(content) else None
+        parts = [
+            part.get("text") if isinstance(part, dict) and part.get("type") == "text" else None for part in content
+        ]
+        content = "".join(parts) if parts and all(isinstance(part, str) for part in parts) else None
     if isinstance(content, str):
         return clean(content)
     if content is None and ((isinstance(refusal, str) and refusal) or finish == "content_filter"):

@@ -167,9 +167,9 @@ def _detach_head(base: Any) -> Backbone | None:
     decoder = getattr(base, getattr(base, "base_model_prefix", ""), None)
     head = base.get_output_embeddings()
     plain = type(head) is nn.Linear and head.bias is None
-    if decoder is None or decoder is base or not plain or not getattr(base, "_supports_attention_backend", False):
-        return None
-    if not set(getattr(base.config, "layer_types", None) or _LAYER_TYPES) <= _LAYER_TYPES:
+    known = set(getattr(base.config, "layer_types", None) or _LAYER_TYPES) <= _LAYER_TYPES
+    supported = plain and known and getattr(base, "_supports_attention_backend", False)
+    if decoder is None or decoder is base or not supported:
         return None
     return Backbone(decoder, base.config, LmHead(head.weight, getattr(base.config, "final_logit_softcapping", None)))
 

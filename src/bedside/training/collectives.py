@@ -92,10 +92,8 @@ def add_gradients_in_order(ranks: Ranks, parameters: Sequence[Tensor], count: in
 
 def require_same_weights(ranks: Ranks, parameters: Sequence[Tensor]) -> None:
     """StageError if the ranks do not hold the same bits."""
-    if ranks.world == 1:
-        return
-    data = [p.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes() for p in parameters]
-    if len(set(ranks.gather(digest_bytes(b"".join(data))))) > 1:
+    data = (p.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes() for p in parameters)
+    if ranks.world > 1 and len(set(ranks.gather(digest_bytes(b"".join(data))))) > 1:
         raise StageError(
             "the processes trained different weights, so none is kept: they must run on machines of one kind with "
             "the same versions; or start one process"

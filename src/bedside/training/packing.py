@@ -348,6 +348,5 @@ def _visible_tokens(layout: Layout, segment: PackSegment) -> Iterator[int]:
 
 def _with_prefix(pieces: Sequence[Tensor], prefix: Sequence[TokenSpan], own: int) -> Tensor:
     """Keys or values of the prefix, then those of segment ``own``."""
-    if not prefix:
-        return pieces[own]
-    return torch.cat([*(pieces[span.segment][:, :, span.start : span.end] for span in prefix), pieces[own]], 2)
+    before = [pieces[span.segment][:, :, span.start : span.end] for span in prefix]
+    return torch.cat([*before, pieces[own]], 2) if before else pieces[own]
