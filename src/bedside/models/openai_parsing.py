@@ -200,10 +200,10 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _text(content: Any, refusal: Any, finish: Any) -> str:
     if isinstance(content, list):
-        parts = [
+        texts: list[Any] = [
             part.get("text") if isinstance(part, dict) and part.get("type") == "text" else None for part in content
         ]
-        content = "".join(parts) if parts and all(isinstance(part, str) for part in parts) else None
+        content = "".join(texts) if texts and all(isinstance(text, str) for text in texts) else None
     if isinstance(content, str):
         return clean(content)
     if content is None and ((isinstance(refusal, str) and refusal) or finish == "content_filter"):
