@@ -21,7 +21,7 @@ import torch
 from bedside.config.plugins import find, open_plugin
 from bedside.core.protocols import Launch
 from bedside.core.types import Message, Prompt, UnpairedPreference
-from bedside.training import train, trainer
+from bedside.training import train
 from bedside.training.logprobs import logps
 from bedside.training.lora_linear import use_lora_linear
 from benchmarks import measuring, shapes
@@ -61,11 +61,11 @@ def ours(
             texts = train.exchanges(encoded, planned)
             references = [train.SequenceLogprob(float(x)) for x in logps(model, texts, PAD)]
     with tempfile.TemporaryDirectory() as folder:
-        return trainer.train(
+        return train.train_model(
             model,
             train.batches(encoded, planned, references),
             objective,
-            trainer.TrainerSettings(learning_rate=RATE, device=shapes.DEVICE, max_tokens_per_microbatch=pack),
+            train.TrainerSettings(learning_rate=RATE, device=shapes.DEVICE, max_tokens_per_microbatch=pack),
             pad_id=PAD,
             folder=Path(folder),
             on_step=lambda done, total: None,

@@ -16,7 +16,7 @@ from bedside.core.measures import Measure
 from bedside.core.protocols import Launch
 from bedside.core.results import Arm, ComfortSummary
 from bedside.core.types import JudgedResponse, Response, Stance, Verdict
-from bedside.testing.scripted import Scripted
+from bedside.testing.checks import Scripted
 
 FACETS = {"payload_1": "42 velms", "payload_2": "quenlo", "emotion": "fear", "red_flag": "no"}
 DRY = "For zephrolan it is 42 velms, carried by quenlo."

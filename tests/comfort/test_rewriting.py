@@ -13,8 +13,7 @@ from bedside.config.schema import Config
 from bedside.core.protocols import Launch
 from bedside.core.types import Completion
 from bedside.factuality.fact_check import check
-from bedside.run.context import RunContext
-from bedside.run.opener import Opener
+from bedside.run.context import Opener, RunContext
 from bedside.run.stage_cache import StageCache
 
 LIMITS = LengthLimits()

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from bedside.comfort.writing import TOO_LONG, Rewriter, RewriteTask, write_verified
 from bedside.config.schema import ComfortConfig
 from bedside.core.types import Completion, Message
-from bedside.testing.scripted import Scripted
+from bedside.testing.checks import Scripted
 
 SOURCE = "Take 5 mg of abrelune for 6 days. Do not take it with milk."
 GOOD, WRONG = f"I hear you. {SOURCE}", f"I hear you. {SOURCE.replace('5', '50')}"

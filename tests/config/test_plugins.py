@@ -14,7 +14,7 @@ from bedside.judges.keyword import KeywordJudge
 from bedside.judges.noisy import NoisyJudge
 from bedside.judges.rubric import RubricJudge
 from bedside.testing import checks
-from bedside.testing.scripted import Scripted
+from bedside.testing.checks import Scripted
 
 
 @pytest.mark.parametrize("name", plugins.names("judge"))
@@ -42,7 +42,7 @@ def test_datasets_keep_their_promises(name, tmp_path):
 @pytest.mark.parametrize("name", plugins.names("objective"))
 def test_objectives_keep_their_promises(name):
     torch = pytest.importorskip("torch")
-    from bedside.training.scores import Scores
+    from bedside.training.objectives import Scores
 
     K = 2 if name == "dpo" else 1
     logp_BK = torch.tensor([[-3.0, -4.0], [-2.0, -9.0]], dtype=torch.float64)[:, :K].clone().requires_grad_()

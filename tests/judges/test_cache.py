@@ -14,7 +14,7 @@ from bedside.judges.cache import JudgementFiles
 from bedside.judges.rubric import Rubric, RubricJudge
 from bedside.run.erasure import erase
 from bedside.run.stage_cache import StageCache
-from bedside.testing.scripted import Scripted
+from bedside.testing.checks import Scripted
 
 
 @dataclass

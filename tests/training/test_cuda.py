@@ -13,8 +13,7 @@ from bedside.config.plugins import find, open_plugin
 from bedside.core.protocols import Launch
 from bedside.core.types import Message, Sampling
 from bedside.training import generation, logprobs, lora_linear
-from bedside.training.cuda_graphs import eager_step
-from bedside.training.generation import TokenSampler, decode
+from bedside.training.generation import TokenSampler, decode, eager_step
 from bedside.training.logprobs import logps
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")]

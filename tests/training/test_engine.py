@@ -20,8 +20,8 @@ from bedside.training.adapters import digest_adapter, disk_full_as_oserror, merg
 from bedside.training.chat_template import Renderer
 from bedside.training.logprobs import TokenizedExchange, kl_per_token, logps
 from bedside.training.packing import microbatches
-from bedside.training.trainer import Mismatch, TrainerSettings, _last_finished, kl_estimate, row_scores
-from bedside.training.trainer import train as train_batches
+from bedside.training.train import Mismatch, TrainerSettings, _last_finished, kl_estimate, row_scores
+from bedside.training.train import train_model as train_batches
 
 LORA = {"r": 4, "lora_alpha": 8, "target_modules": "all-linear"}
 

@@ -10,10 +10,7 @@ from tests.support.prompts import ask
 
 from bedside.core.protocols import Launch
 from bedside.core.types import UnpairedPreference
-from bedside.training.objectives.dpo import DPO, DPOLoss
-from bedside.training.objectives.kto import KTO, KTOLoss, class_weights
-from bedside.training.objectives.sft import SFT
-from bedside.training.scores import Scores
+from bedside.training.objectives import DPO, KTO, SFT, DPOLoss, KTOLoss, Scores, class_weights
 
 close = torch.testing.assert_close
 

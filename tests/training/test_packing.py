@@ -16,11 +16,10 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from bedside.config.plugins import find, open_plugin
 from bedside.core.protocols import Launch
 from bedside.core.types import Message
-from bedside.training import backbone, logprobs, packed_attention
-from bedside.training.lm_head import LmHead, _logsumexp
+from bedside.training import backbone, logprobs, packing
+from bedside.training.backbone import LmHead, _logsumexp
 from bedside.training.logprobs import TokenizedExchange, logps
-from bedside.training.packed_attention import AttentionArguments, PackedAttention
-from bedside.training.packing import pack, split
+from bedside.training.packing import AttentionArguments, PackedAttention, pack, split
 
 SHAPES = ["llama", "qwen", "mistral", "gemma", "phi"]
 LONG = tuple(range(10, 40))
@@ -167,13 +166,13 @@ def slow_varlen(q, k, v, cu_q, cu_k, max_q, max_k, rules):
         if rules.window is not None:
             sees = sees.triu(m - n - rules.window + 1)
         mask = torch.zeros(n, m).masked_fill(~sees, -math.inf)
-        out.append(packed_attention.attention(queries[None], keys[None], values[None], mask, rules)[0].transpose(0, 1))
+        out.append(packing.attention(queries[None], keys[None], values[None], mask, rules)[0].transpose(0, 1))
     return torch.cat(out)
 
 
 @pytest.mark.parametrize("softcap", [None, 3.0])
 def test_the_head_s_own_gradient_is_autograd_s(softcap, monkeypatch):
-    monkeypatch.setattr("bedside.training.lm_head.chunk_rows", lambda device, V: 3)
+    monkeypatch.setattr("bedside.training.backbone.chunk_rows", lambda device, V: 3)
     torch.manual_seed(0)
     head, targets = LmHead(torch.randn(50, 8), softcap), torch.randint(0, 50, (7,))
     hidden, weights = torch.randn(7, 8, requires_grad=True), torch.randn(7)
@@ -227,7 +226,7 @@ def test_a_model_that_does_not_fit_runs_padded(kind):
     ("broken", "raised"), [(lambda *_: None, TypeError), (lambda pieces, *_: pieces[0], RuntimeError)]
 )
 def test_a_bug_of_ours_is_not_taken_for_a_model_that_does_not_fit(broken, raised, folders, monkeypatch):
-    monkeypatch.setattr("bedside.training.packed_attention._with_prefix", broken)
+    monkeypatch.setattr("bedside.training.packing._with_prefix", broken)
     with pytest.raises(raised):
         backbone.find_backbone(AutoModelForCausalLM.from_pretrained(folders["llama"]))
 

@@ -20,13 +20,12 @@ from bedside.core.errors import BedsideError, ConfigError, RankLost, StageError
 from bedside.core.protocols import Launch
 from bedside.models.budget import Budget
 from bedside.run import environment, launcher
-from bedside.run.context import RunContext
+from bedside.run.context import Opener, RunContext
 from bedside.run.launcher import ProcessInfo, process_info
-from bedside.run.opener import Opener
 from bedside.run.stage_cache import StageCache
 from bedside.training import collectives
 from bedside.training.logprobs import TokenizedExchange
-from bedside.training.trainer import Mismatch, kl_estimate
+from bedside.training.train import Mismatch, kl_estimate
 
 
 @dataclass
@@ -181,13 +180,13 @@ def test_weights_that_differ_in_one_bit_are_not_kept():
 def test_the_kl_term_is_the_whole_batch_s_to_the_bit_and_its_passes_are_shared(packed, tiny, monkeypatch):
     from transformers import AutoModelForCausalLM
 
-    from bedside.training import logprobs
+    from bedside.training import backbone, logprobs
 
     model = AutoModelForCausalLM.from_pretrained(tiny["llama"], dtype=torch.float32)
     texts = [TokenizedExchange((5 + i, *range(6, 30 + i)), (7, 3 + i, 9)) for i in range(12)]
     pairs = [Mismatch(text, -50.0 - i) for i, text in enumerate(texts)]
     monkeypatch.setattr(logprobs, "pack_tokens", lambda _: 100)
-    monkeypatch.setattr(logprobs.padding, "MAX_TOKENS", 100)
+    monkeypatch.setattr(backbone, "MAX_PADDED_TOKENS", 100)
     if not packed:
         monkeypatch.setattr(logprobs, "find_backbone", lambda _: None)
     seen: list[int] = []

@@ -17,7 +17,7 @@ from bedside.data import trl_format
 from bedside.training import train
 from bedside.training.chat_template import Renderer
 from bedside.training.logprobs import logps
-from bedside.training.trainer import kl_estimate, row_scores
+from bedside.training.train import kl_estimate, row_scores
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 

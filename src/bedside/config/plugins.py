@@ -54,9 +54,9 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = {
         "knowledge": "bedside.comfort.metrics",
     },
     "objective": {
-        "sft": "bedside.training.objectives.sft",
-        "dpo": "bedside.training.objectives.dpo",
-        "kto": "bedside.training.objectives.kto",
+        "sft": "bedside.training.objectives",
+        "dpo": "bedside.training.objectives",
+        "kto": "bedside.training.objectives",
     },
 }
 """The module that registers a plug-in, by kind and name."""

@@ -273,7 +273,7 @@ PreferenceFormat = Literal["unpaired", "pairs", "demonstrations"]
 
 @runtime_checkable
 class Objective(Protocol):
-    """A loss on torch tensors, ``bedside.training.scores.Scores``."""
+    """A loss on torch tensors, ``bedside.training.objectives.Scores``."""
 
     reads: PreferenceFormat
     needs_reference: bool

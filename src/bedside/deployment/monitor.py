@@ -18,7 +18,7 @@ from typing import Any
 from bedside.config.schema import Config
 from bedside.core.display import Tabular, figures
 from bedside.core.errors import ConfigError, DataError
-from bedside.core.gates import Constraint, Op
+from bedside.core.gates import Op
 from bedside.core.measures import Measure
 from bedside.core.types import JudgedResponse
 from bedside.data.responses import AnswerFile
@@ -102,7 +102,8 @@ def monitor(config: Config, answers: AnswerFile, verdicts: Path) -> MonitorResul
     metric = experiment.metric(config)
     readable = config.gates.limit("unreadable")
     constraints = [*experiment.constraints(config, metric), *([readable] if readable else [])]
-    usable = [c for c in constraints if c.measure in metric.failing and _is_share_limit(c)]
+    shares = [c for c in constraints if c.op is Op.AT_MOST and c.relative_to is None and 0 <= c.limit < 1]
+    usable = [c for c in shares if c.measure in metric.failing]
     if not usable:
         raise ConfigError(
             f"select.require: no limit can be monitored; name a limit below 1 on {', '.join(metric.failing)}"
@@ -115,36 +116,26 @@ def monitor(config: Config, answers: AnswerFile, verdicts: Path) -> MonitorResul
             "them, before they are answered or judged: `bedside label`"
         )
     strictest = {c.measure: min(d.limit for d in usable if d.measure == c.measure) for c in usable}
-    unconfirmed = experiment.unconfirmed({Path(answers.path).name: [row.prompt for row in rows]})
     return MonitorResult(
         answers=len(rows),
         unlabelled=unlabelled,
         limits=tuple(check_limits(rows, strictest, metric.failures, false_alarm=config.gates.false_alarm)),
-        unconfirmed=tuple(unconfirmed),
+        unconfirmed=tuple(experiment.unconfirmed({Path(answers.path).name: [row.prompt for row in rows]})),
         not_monitored=tuple(str(c) for c in constraints if c not in usable),
         false_alarm=config.gates.false_alarm,
     )
-
-
-def _is_share_limit(limit: Constraint) -> bool:
-    return limit.op is Op.AT_MOST and limit.relative_to is None and 0 <= limit.limit < 1
 
 
 def check_limits(
     rows: Sequence[JudgedResponse], limits: Mapping[str, float], failures: Failures, *, false_alarm: float
 ) -> list[LimitStatus]:
     """The status of every limit. ``rows``: in the order in which they were answered; ``limits``: in [0, 1)."""
-    failed = [failures(row) for row in rows]
-    threshold = len(limits) / false_alarm
-    statuses = []
-    for name, limit in limits.items():
-        counted = [
-            _CountedAnswer(number, row, measured[name])
-            for number, (row, measured) in enumerate(zip(rows, failed, strict=True), 1)
-            if name in measured
-        ]
-        statuses.append(_status(name, limit, counted, threshold))
-    return statuses
+    answers = [(number, row, failures(row)) for number, row in enumerate(rows, 1)]
+    counted = {
+        name: [_CountedAnswer(number, row, failed[name]) for number, row, failed in answers if name in failed]
+        for name in limits
+    }
+    return [_status(name, limit, counted[name], len(limits) / false_alarm) for name, limit in limits.items()]
 
 
 @dataclass(frozen=True, slots=True)

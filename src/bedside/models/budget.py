@@ -9,6 +9,7 @@ no text of a patient.
 
 import dataclasses
 import json
+import operator
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,14 +61,12 @@ class Spend:
     """Calls whose price is not known; ``usd`` leaves them out."""
 
     def plus(self, usage: Usage) -> "Spend":
-        usd, unpriced = self.usd + (usage.usd or 0.0), self.unpriced + (usage.usd is None)
-        tokens_in, tokens_out = self.tokens_in + usage.tokens_in, self.tokens_out + usage.tokens_out
-        return Spend(self.calls + 1, tokens_in, tokens_out, usd, unpriced)
+        added = (1, usage.tokens_in, usage.tokens_out, usage.usd or 0.0, usage.usd is None)
+        return Spend(*map(operator.add, dataclasses.astuple(self), added))
 
     def minus(self, earlier: "Spend") -> "Spend":
         """The spend since ``earlier``."""
-        now, before = dataclasses.astuple(self), dataclasses.astuple(earlier)
-        return Spend(*(a - b for a, b in zip(now, before, strict=True)))
+        return Spend(*map(operator.sub, dataclasses.astuple(self), dataclasses.astuple(earlier)))
 
     def __str__(self) -> str:
         money = "at no known price" if self.calls and self.unpriced == self.calls else f"{self.usd:.4f} US dollars"
@@ -95,8 +94,7 @@ class Budget:
 
     def require_price(self, where: str, price: Price, *, own_machine: bool) -> None:
         """Raises ConfigError if calls cost money at an unknown price. A server on this machine costs none."""
-        known = price.usd(0, 0) is not None
-        if known or self.unknown_price == "allow" or (own_machine and self.max_usd is None):
+        if price.usd(0, 0) is not None or self.unknown_price == "allow" or (own_machine and self.max_usd is None):
             return
         raise ConfigError(
             f"{where}: the price of a token is not known, so no budget can be kept; give usd_per_million_in and "
@@ -122,10 +120,16 @@ class Budget:
 
         ``outcome`` is a fixed word of this package, never text of a patient, a model or an endpoint.
         """
+        counted = usage or most
+        row = {"at": counted.where, "tokens_in": counted.tokens_in, "tokens_out": counted.tokens_out}
+        row |= {"usd": counted.usd, "counted": "nothing" if not counted.tokens else "usage" if usage else "most"}
         with self._lock:
             self._reserved.pop(id(most), None)
-            self._count(usage or most)
-            self._write(usage or most, "usage" if usage else "most", outcome)
+            self._count(counted)
+            if self.file is not None:
+                self.file.parent.mkdir(parents=True, exist_ok=True)
+                with self.file.open("a", encoding="utf-8") as out:
+                    out.write(canonical({**row, "outcome": outcome}) + "\n")
 
     def _limit_reason(self, most: Usage) -> str:
         """The limit that this call could pass; empty if there is none."""
@@ -133,8 +137,10 @@ class Budget:
         tokens = sum(spend.tokens_in + spend.tokens_out for spend in self.spent.values())
         in_flight = sum(usage.tokens for usage in reserved)
         if self.max_tokens is not None and tokens + in_flight + most.tokens > self.max_tokens:
-            limit, next_call = f"{self.max_tokens:,}", f"{most.tokens:,}"
-            return f"budget.max_tokens is {limit}: {tokens:,} are spent, the next call may take {next_call}"
+            return (
+                f"budget.max_tokens is {self.max_tokens:,}: {tokens:,} are spent, "
+                f"the next call may take {most.tokens:,}"
+            )
         usd = sum(spend.usd for spend in self.spent.values())
         next_usd = most.usd or 0.0
         if self.max_usd is not None and usd + sum(usage.usd or 0.0 for usage in reserved) + next_usd > self.max_usd:
@@ -143,18 +149,3 @@ class Budget:
 
     def _count(self, usage: Usage) -> None:
         self.spent[usage.where] = self.spent.get(usage.where, Spend()).plus(usage)
-
-    def _write(self, usage: Usage, counted: str, outcome: str) -> None:
-        if self.file is None:
-            return
-        row = {
-            "at": usage.where,
-            "tokens_in": usage.tokens_in,
-            "tokens_out": usage.tokens_out,
-            "usd": usage.usd,
-            "counted": counted if usage.tokens else "nothing",
-            "outcome": outcome,
-        }
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        with self.file.open("a", encoding="utf-8") as out:
-            out.write(canonical(row) + "\n")

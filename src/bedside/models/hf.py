@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pydantic import Field
 
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from bedside.training.chat_template import Renderer
     from bedside.training.logprobs import TokenizedExchange
 
-_PACKAGE = Path(__file__).parents[1]
-EMBEDDED = {"embedded": _PACKAGE / "clinic" / "tiny_model"}
+EMBEDDED = {"embedded": Path(__file__).parents[1] / "clinic" / "tiny_model"}
 """The model that comes with Bedside. It answers, judges, rewrites and rates."""
 ADAPTER, ON_TARGET = "adapter_config.json", "on-target"
 FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
@@ -71,9 +70,9 @@ def resolve(model: str, revision: str | None) -> Path:
     try:
         return Path(snapshot_download(model, revision=revision, allow_patterns=FILES))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        first = str(error).strip().splitlines()[0]
         raise ModelError(
-            f"{model}: there is no such folder here, and the hub did not give it ({first}); "
+            f"{model}: there is no such folder here, and the hub did not give it "
+            f"({str(error).strip().splitlines()[0]}); "
             "check the name, log in for gated models, or download it and give its folder"
         ) from None
 
@@ -112,15 +111,18 @@ def _load(config: Local, folder: Path, launch: Launch) -> "LocalModel":
         )
         model = merge_adapter(model, adapter) if adapter else model
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise ModelError(f"{folder}: transformers cannot load it: {first}") from None
+        raise ModelError(f"{folder}: transformers cannot load it: {str(error).strip().splitlines()[0]}") from None
     if config.chat_template is not None:
         tokenizer.chat_template = Path(config.chat_template).read_text(encoding="utf-8")
     model.to(launch.device).requires_grad_(False)
     parts = [_digest(folder, tokenizer.chat_template), *([digest_adapter(adapter)] if adapter else [])]
-    base = Checkpoint(base=digest(parts, config.thinking) if adapter or config.thinking else parts[0])
-    renderer = Renderer(tokenizer, _stop_ids(model, tokenizer), thinking=config.thinking)
-    return LocalModel(base, renderer, LoraHost(model, config.model), None, adapter)
+    return LocalModel(
+        checkpoint=Checkpoint(base=digest(parts, config.thinking) if adapter or config.thinking else parts[0]),
+        renderer=Renderer(tokenizer, _stop_ids(model, tokenizer), thinking=config.thinking),
+        lora_host=LoraHost(model, config.model),
+        folder=None,
+        merged_adapter=adapter,
+    )
 
 
 def _base_of(adapter: Path) -> Path:
@@ -150,14 +152,13 @@ def _check_files(folder: Path) -> None:
 def _digest(folder: Path, chat_template: str | None) -> str:
     """A digest of everything that decides the output: weights, config, tokenizer, template; not readmes or paths."""
     files = sorted(p for p in folder.iterdir() if p.suffix in (".json", ".safetensors", ".model") and p.is_file())
-    template = digest_bytes((chat_template or "").encode())
-    return digest([[p.name, digest_file(p)] for p in files], template)
+    return digest([[p.name, digest_file(p)] for p in files], digest_bytes((chat_template or "").encode()))
 
 
 def _stop_ids(model: Any, tokenizer: Any) -> list[int]:
-    configured = model.generation_config.eos_token_id
-    ids = configured if isinstance(configured, list) else [configured]
-    return sorted({token for token in [*ids, tokenizer.eos_token_id] if token is not None})
+    ids = model.generation_config.eos_token_id
+    ids = [*(ids if isinstance(ids, list) else [ids]), tokenizer.eos_token_id]
+    return sorted({token for token in ids if token is not None})
 
 
 @dataclass
@@ -173,7 +174,7 @@ class LocalModel:
 
     @property
     def context(self) -> int:
-        return int(getattr(self.lora_host.base_config, "max_position_embeddings", 1 << 20))
+        return int(getattr(self.lora_host.base.config, "max_position_embeddings", 1 << 20))
 
     def with_adapter(self, folder: Path | None, checkpoint: Checkpoint) -> "LocalModel":
         """The base under ``folder``. Of a sum of adapters that ``export`` wrote, only the one trained here is used."""
@@ -217,8 +218,7 @@ class LocalModel:
             return []
         prompts = [self.renderer.prompt_ids(c) for c in conversations]
         draw = TokenSampler(sampling.temperature, sampling.top_p, seed_from(sampling, prompts))
-        limits = [sampling.max_new_tokens] * len(prompts)
-        answers = decode(self.module(), prompts, limits, self.renderer.stop_ids, draw)
+        answers = decode(self.module(), prompts, [sampling.max_new_tokens] * len(prompts), self.renderer.stop_ids, draw)
         return [
             self._completion(ids) for ids in answers or self._generate_by_transformers(prompts, sampling, draw.seed)
         ]
@@ -227,14 +227,17 @@ class LocalModel:
         """For models that our own decoding does not support."""
         import torch
 
-        ids_BT, mask_BT = self._left_padded(prompts)
+        width, device = max(map(len, prompts)), self.lora_host.base.device
+        left_padded = [[self.renderer.pad_id] * (width - len(p)) + p for p in prompts]
+        mask = [[0] * (width - len(p)) + [1] * len(p) for p in prompts]
         torch.manual_seed(seed)
         with torch.no_grad():
             out_BT = self.module().generate(
-                input_ids=ids_BT, attention_mask=mask_BT, generation_config=self._decoding(sampling)
+                input_ids=torch.tensor(left_padded, device=device),
+                attention_mask=torch.tensor(mask, device=device),
+                generation_config=self._decoding(sampling),
             )
-        answers: list[list[int]] = out_BT[:, ids_BT.shape[1] :].tolist()
-        return answers
+        return cast("list[list[int]]", out_BT[:, width:].tolist())
 
     def score(self, conversations: Sequence[Conversation], labels: Sequence[str]) -> list[LabelScore]:
         """The probabilities of the labels' first tokens at the place where the answer begins."""
@@ -245,17 +248,8 @@ class LocalModel:
         prompts = [self.renderer.prompt_ids(c) for c in conversations]
         raw_BL = next_token_logprobs(self.module(), prompts, self.renderer.first_ids(labels), self.renderer.pad_id)
         mass_B = raw_BL.logsumexp(-1)
-        renormed_BL = (raw_BL - mass_B[:, None]).tolist()
-        return [LabelScore(tuple(row), mass) for row, mass in zip(renormed_BL, mass_B.exp().tolist(), strict=True)]
-
-    def _left_padded(self, prompts: list[list[int]]) -> tuple[Any, Any]:
-        import torch
-
-        width = max(map(len, prompts))
-        ids = [[self.renderer.pad_id] * (width - len(p)) + p for p in prompts]
-        mask = [[0] * (width - len(p)) + [1] * len(p) for p in prompts]
-        device = self.lora_host.device
-        return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
+        rows = zip((raw_BL - mass_B[:, None]).tolist(), mass_B.exp().tolist(), strict=True)
+        return [LabelScore(tuple(row), mass) for row, mass in rows]
 
     def _decoding(self, sampling: Sampling) -> Any:
         """The given sampling, without the model's own defaults."""
@@ -275,8 +269,6 @@ class LocalModel:
 
     def _completion(self, ids: list[int]) -> Completion:
         """The answer up to its first end of turn; the rest of the row is padding."""
-        for place, token in enumerate(ids):
-            if token in self.renderer.stop_ids:
-                kept = tuple(ids[: place + 1])
-                return Completion(self.renderer.text(kept), kept, finished=True)
-        return Completion(self.renderer.text(ids), tuple(ids), finished=False)
+        end = next((place for place, token in enumerate(ids) if token in self.renderer.stop_ids), None)
+        kept = tuple(ids if end is None else ids[: end + 1])
+        return Completion(self.renderer.text(kept), kept, finished=end is not None)

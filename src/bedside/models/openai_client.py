@@ -16,8 +16,8 @@ import asyncio
 import threading
 import time
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import urlsplit
@@ -101,7 +101,7 @@ class EndpointClient:
     concurrency: int
     price: Price
     budget: Budget
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    sleep: Callable[[float], Coroutine[Any, Any, None]] = asyncio.sleep
     now: Callable[[], float] = time.time
     _connection: "_Connection | None" = field(default=None, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -113,13 +113,13 @@ class EndpointClient:
                 self._connection = _Connection.open(self.address, self.retry_policy, self.concurrency)
                 loop = self._connection.loop
                 weakref.finalize(self, loop.call_soon_threadsafe, loop.stop).atexit = False
-        tries = (self.retry_policy.retries if retries is None else retries) + 1
-        return self._connection.run(self._ask_all(self._connection, bodies, tries))
+        retries = self.retry_policy.retries if retries is None else retries
+        return self._connection.run(self._ask_all(self._connection, bodies, retries + 1))
 
     def pause(self, tries: int) -> None:
         """Wait as after the given number of tries, counted from 0."""
         assert self._connection is not None
-        self._connection.run(_awaited(self.sleep(_backoff(tries))))
+        self._connection.run(self.sleep(_backoff(tries)))
 
     async def _ask_all(self, to: "_Connection", bodies: Sequence[Body], tries: int) -> list[Reply | RequestFailed]:
         """Raises an error only after all requests have ended, so that every paid one is counted."""
@@ -151,16 +151,15 @@ class EndpointClient:
         most = self._maximum(body)
         while not self.budget.reserve(most):
             await asyncio.sleep(0.01)
-        result: Reply | _Failure | None = None
+        result: Reply | _Failure = _Failure("interrupted", may_cost=True)
         try:
             result = await self._send(client, body)
         finally:
             if isinstance(result, Reply):
-                self.budget.settle(most, self._usage(*result.usage) if result.usage else None, result.outcome)
-            elif result is None:
-                self.budget.settle(most, None, "interrupted")
+                usage = self._usage(*result.usage) if result.usage else None
             else:
-                self.budget.settle(most, None if result.may_cost else Usage(most.where, 0, 0, 0.0), result.outcome)
+                usage = None if result.may_cost else Usage(most.where, 0, 0, 0.0)
+            self.budget.settle(most, usage, result.outcome)
         return result
 
     async def _send(self, client: "openai.AsyncOpenAI", body: Body) -> "Reply | _Failure":
@@ -186,9 +185,14 @@ class EndpointClient:
             reply = parse_reply(body)
         except MalformedResponse as error:
             return _Failure("no reply", self.address.clean(str(error)), may_cost=True)
-        text, refusal = self.address.clean(reply.text), self.address.clean(reply.refusal)
-        tokens = reply.tokens if text == reply.text else ()
-        return Reply(text, self.address.clean(reply.finish), refusal, tokens, reply.usage)
+        text = self.address.clean(reply.text)
+        return replace(
+            reply,
+            text=text,
+            finish=self.address.clean(reply.finish),
+            refusal=self.address.clean(reply.refusal),
+            tokens=reply.tokens if text == reply.text else (),
+        )
 
     def _status_failure(self, error: "openai.APIStatusError") -> "_Failure":
         """The meaning of an HTTP status: send again, never for this row, or never at all."""
@@ -208,8 +212,11 @@ class EndpointClient:
             return _Failure(outcome, reason, retriable=False, status=status)
         wait = _retry_after(error.response.headers, self.now())
         if wait is not None and wait > self.retry_policy.max_wait_seconds:
-            stop = f"asks to wait {wait:.0f} s (Retry-After), more than max_wait_seconds"
-            return _Failure(outcome, stop=f"{stop}; continue with the same command later")
+            return _Failure(
+                outcome,
+                stop=f"asks to wait {wait:.0f} s (Retry-After), more than max_wait_seconds; "
+                "continue with the same command later",
+            )
         return _Failure(outcome, reason, status=status, wait_seconds=wait)
 
     def _maximum(self, body: Body) -> Usage:
@@ -267,25 +274,19 @@ def _run_loop(loop: asyncio.AbstractEventLoop, client: "openai.AsyncOpenAI") -> 
     loop.close()
 
 
-async def _awaited(awaitable: Awaitable[None]) -> None:
-    await awaitable
-
-
 def _backoff(tries: int) -> float:
     return min(FIRST_WAIT_SECONDS * 2.0**tries, LONGEST_WAIT_SECONDS)
 
 
 def _connection_failure(error: BaseException) -> _Failure:
     """Described by the types of the errors alone, since their texts may hold headers."""
-    kinds: list[str] = []
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, BodyTooLong):
-            reason = f"the reply is longer than {LONGEST_BODY_BYTES >> 20} MiB"
-            return _Failure("too long", reason, retriable=False, may_cost=True)
-        kinds.append(type(cause).__name__)
-        cause = cause.__cause__
-    return _Failure("no connection", f"the connection failed ({kinds[min(1, len(kinds) - 1)]})")
+    causes = [error]
+    while causes[-1].__cause__ is not None:
+        causes.append(causes[-1].__cause__)
+    if any(isinstance(cause, BodyTooLong) for cause in causes):
+        reason = f"the reply is longer than {LONGEST_BODY_BYTES >> 20} MiB"
+        return _Failure("too long", reason, retriable=False, may_cost=True)
+    return _Failure("no connection", f"the connection failed ({type(causes[:2][-1]).__name__})")
 
 
 def _message(error: "openai.APIStatusError") -> str:
@@ -317,8 +318,9 @@ def _client(url: str, key: str | None, proxy: str | None, timeout_seconds: float
         raise ModelError("endpoints need the openai client: pip install 'bedside[api]'") from None
 
     timeout = httpx2.Timeout(timeout_seconds)
-    transport = _transport(url, key, proxy)
-    http = httpx2.AsyncClient(transport=transport, timeout=timeout, follow_redirects=False, trust_env=False)
+    http = httpx2.AsyncClient(
+        transport=_transport(url, key, proxy), timeout=timeout, follow_redirects=False, trust_env=False
+    )
     return openai.AsyncOpenAI(api_key=key or "none", base_url=url, max_retries=0, timeout=timeout, http_client=http)
 
 
@@ -335,11 +337,15 @@ def _transport(url: str, key: str | None, proxy: str | None) -> "httpx2.AsyncBas
                 raise httpx2.UnsupportedProtocol(f"{request.url.host} is not the host of the config")
             headers = {name: value for name, value in request.headers.items() if name.lower() in names}
             headers |= {"accept-encoding": "identity", "user-agent": "bedside"}
-            extensions = dict(request.extensions)
-            sent = httpx2.Request(
-                request.method, request.url, headers=headers, stream=request.stream, extensions=extensions
+            response = await inner.handle_async_request(
+                httpx2.Request(
+                    request.method,
+                    request.url,
+                    headers=headers,
+                    stream=request.stream,
+                    extensions=dict(request.extensions),
+                )
             )
-            response = await inner.handle_async_request(sent)
             if response.headers.get("content-encoding", "identity").lower() != "identity":
                 await response.aclose()
                 raise httpx2.DecodingError("a compressed body, which was not asked for")

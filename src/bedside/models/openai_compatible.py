@@ -176,7 +176,12 @@ class EndpointModel:
         if sampling.temperature > 0:
             options |= {"top_p": sampling.top_p, "seed": sampling.seed}
         bodies = [self._body(turns, sampling.max_new_tokens, options) for turns in conversations]
-        return [_completion(result) for result in self._ask(bodies)]
+        return [
+            Completion("", finished=False)
+            if isinstance(result, RequestFailed)
+            else Completion(result.text or result.refusal, finished=result.ended)
+            for result in self._ask(bodies)
+        ]
 
     def choose(self, conversations: Sequence[Conversation], labels: Sequence[str]) -> list[Choice]:
         """One label a conversation, or why there is none. Raises ModelError if labels must be enforced and are not."""
@@ -190,7 +195,12 @@ class EndpointModel:
             )
         constrained, top = probe.constraint == "enforced", self.config.top_logprobs if probe.logprobs else 0
         bodies = [self._closed_question(turns, labels, constrained, top) for turns in conversations]
-        return [_choice(result, labels) for result in self._ask(bodies)]
+        return [
+            Choice(None, f"no answer: {result}")
+            if isinstance(result, RequestFailed)
+            else openai_parsing.choice(result, labels)
+            for result in self._ask(bodies)
+        ]
 
     def probe(self) -> Probe:
         """What the endpoint can do, tested once. Raises ModelError if it cannot be reached or used."""
@@ -213,10 +223,12 @@ class EndpointModel:
         for constrained, shown in dict.fromkeys([(True, top), (True, 0), (False, top), (False, 0)]):
             result, obeyed = self._ask_for_a_nonce(constrained, shown)
             if isinstance(result, Reply):
-                shows, warning = bool(result.tokens), self._warning()
-                if constrained:
-                    return Probe(self.where, "enforced" if obeyed else "ignored", shows, warning)
-                return Probe(self.where, "unsupported", shows, warning)
+                return Probe(
+                    self.where,
+                    "unsupported" if not constrained else "enforced" if obeyed else "ignored",
+                    logprobs=bool(result.tokens),
+                    note=self._warning(),
+                )
             if result.status is None:
                 break
         raise ModelError(f"{self.where}: cannot be used: {result}; check url and model, and that it runs")
@@ -251,8 +263,7 @@ class EndpointModel:
         """The endpoint answers a harmless question."""
         for tries in range(ALIVE_TRIES):
             body = self._body(_probe_turns(secrets.token_hex(4)), 1, {"temperature": 0})
-            (result,) = self.client.ask([body], retries=0)
-            if isinstance(result, Reply):
+            if isinstance(self.client.ask([body], retries=0)[0], Reply):
                 return True
             self.client.pause(tries)
         return False
@@ -268,22 +279,14 @@ class EndpointModel:
         return self._body(turns, self.config.label_tokens, options)
 
     def _body(self, turns: Conversation, tokens: int, options: Mapping[str, Any]) -> dict[str, Any]:
-        messages = [{"role": turn.role, "content": turn.text} for turn in turns]
-        body = {"model": self.config.model, "messages": messages, self.config.length_key: tokens, **options}
+        body = {
+            "model": self.config.model,
+            "messages": [{"role": turn.role, "content": turn.text} for turn in turns],
+            self.config.length_key: tokens,
+            **options,
+        }
         return {**body, "extra_body": dict(self.config.extra)} if self.config.extra else body
 
 
 def _probe_turns(suffix: str = "") -> Conversation:
     return (Message("user", f"{_PROBE_TEXT} {suffix}".strip()),)
-
-
-def _completion(result: Reply | RequestFailed) -> Completion:
-    if isinstance(result, RequestFailed):
-        return Completion("", finished=False)
-    return Completion(result.text or result.refusal, finished=result.ended)
-
-
-def _choice(result: Reply | RequestFailed, labels: Sequence[str]) -> Choice:
-    if isinstance(result, RequestFailed):
-        return Choice(None, f"no answer: {result}")
-    return openai_parsing.choice(result, labels)

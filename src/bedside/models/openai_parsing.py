@@ -139,9 +139,8 @@ def label_score(reply: Reply, label: str, labels: Sequence[str]) -> LabelScore |
     if token is None or not token.alternatives:
         return None
     values = [nats for _, nats in token.alternatives]
-    if not all(math.isfinite(nats) and nats <= _TOLERANCE for nats in values):
-        return None
-    if math.fsum(math.exp(nats) for nats in values) > 1 + _TOLERANCE:
+    possible = all(math.isfinite(nats) and nats <= _TOLERANCE for nats in values)
+    if not possible or math.fsum(math.exp(nats) for nats in values) > 1 + _TOLERANCE:
         return None
     head, shares = token.text[:within], dict.fromkeys(labels, 0.0)
     for text, nats in token.alternatives:
@@ -184,13 +183,10 @@ def _token_at(reply: Reply, place: int) -> tuple[TokenLogprob | None, int]:
 
 def _label_begun_by(text: str, head: str, labels: Sequence[str]) -> str | None:
     """The only label that a token can begin; ``head`` is the text before the label in the token of the reply."""
-    if head.strip(_DECORATION):
-        if not text.startswith(head):
-            return None
-        rest = text[len(head) :]
-    else:
-        rest = text.strip(_DECORATION)
-    rest = rest.casefold()
+    decorated = not head.strip(_DECORATION)
+    if not decorated and not text.startswith(head):
+        return None
+    rest = (text.strip(_DECORATION) if decorated else text[len(head) :]).casefold()
     begun = [label for label in labels if rest and (label.startswith(rest) or rest.startswith(label))]
     return begun[0] if len(begun) == 1 else None
 
@@ -204,9 +200,10 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _text(content: Any, refusal: Any, finish: Any) -> str:
     if isinstance(content, list):
-        texts = [part.get("text") for part in content if isinstance(part, dict) and part.get("type") == "text"]
-        parts = [text for text in texts if isinstance(text, str)]
-        content = "".join(parts) if parts and len(parts) == len(content) else None
+        texts: list[Any] = [
+            part.get("text") if isinstance(part, dict) and part.get("type") == "text" else None for part in content
+        ]
+        content = "".join(texts) if texts and all(isinstance(text, str) for text in texts) else None
     if isinstance(content, str):
         return clean(content)
     if content is None and ((isinstance(refusal, str) and refusal) or finish == "content_filter"):
@@ -238,8 +235,7 @@ def _token(row: Any) -> TokenLogprob | None:
 
 def _usage(usage: Any) -> tuple[int, int] | None:
     """Tokens in and out. None unless both are counts that can be right."""
-    if not isinstance(usage, dict):
-        return None
+    usage = usage if isinstance(usage, dict) else {}
     tokens_in, tokens_out = usage.get("prompt_tokens"), usage.get("completion_tokens")
     if not isinstance(tokens_in, int) or not isinstance(tokens_out, int):
         return None

@@ -1,17 +1,38 @@
-"""One run on this machine: its config, what opens its plug-ins, and the cache of its stages."""
+"""One run on this machine: its config, what opens its plug-ins, and its stages with their cache.
 
-from dataclasses import dataclass, replace
+    RunContext    what every step of a run works with
+    Opener        the judges, models, datasets and objectives that the config names, and the target under an adapter
+    Stages        one call each, answered from the cache where the stage is finished:
+
+        answers    generation requests -> responses      judged   responses -> responses with verdicts
+        logprobs   token-id exchanges -> nats            trained  preferences -> checkpoint
+
+Whatever decides a result is in the stage's spec: checkpoint, sampling, the wording of steering and rubric, seed,
+batch plan. Paths and labels are not.
+"""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, Any, cast
 
-from bedside.config.plugins import model_errors_at, open_plugin
-from bedside.config.schema import Config
+from bedside.config.plugins import Plugin, asks_for, model_errors_at, open_plugin
+from bedside.config.rendering import source
+from bedside.config.schema import AlignConfig, Config, TrainingStep
 from bedside.core.distributed import Ranks, SingleRank
-from bedside.core.protocols import Launch, Policy, Progress
-from bedside.run import endpoints, environment, launcher
-from bedside.run.opener import Opener
-from bedside.run.stage_cache import StageCache
-from bedside.run.stages import Stages
+from bedside.core.errors import ConfigError
+from bedside.core.hashing import digest, plain
+from bedside.core.protocols import Judge, Launch, Objective, Policy, Progress, declared_endpoints
+from bedside.core.types import Checkpoint, GenerationRequest, JudgedResponse, Preference, Response, Sampling, Verdict
+from bedside.judges import prompting
+from bedside.models.budget import Budget, Spend
+from bedside.run import endpoints, environment, generation, launcher
+from bedside.run.stage_cache import StageCache, StageDir, StageOutput
+
+if TYPE_CHECKING:  # training imports torch, which stages without training do not need
+    from bedside.training.logprobs import TokenizedExchange
+    from bedside.training.train import Batch, SequenceLogprob, TrainerSettings
 
 
 @dataclass(frozen=True)
@@ -19,11 +40,11 @@ class RunContext:
     """What every step of a run works with."""
 
     config: Config
-    opener: Opener
+    opener: "Opener"
     cache: StageCache
 
     @property
-    def stages(self) -> Stages:
+    def stages(self) -> "Stages":
         """Answers, judgements, log-probabilities and trainings, each answered from the cache where it is finished."""
         return Stages(self.config, self.opener, self.cache)
 
@@ -70,3 +91,277 @@ def open_run(config: Config, progress: Progress, *, target: bool = True, ranks: 
     with model_errors_at("target"):
         policy = open_plugin(config.target, launch, resources) if target else None
     return RunContext(config, Opener(config, launch, folder, cast("Policy", policy), resources), cache)
+
+
+@dataclass(frozen=True)
+class Opener:
+    """Opens plug-ins for one run, on one machine, with one target."""
+
+    config: Config
+    launch: Launch
+    folder: Path
+    """The run folder. Paths of checkpoints are relative to it."""
+    target: Policy
+    resources: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """Budget, secrets and judgement cache, by the names that plug-ins declare in ``needs``."""
+
+    def open(self, plugin: Plugin, policy: Checkpoint | None = None) -> Any:
+        """``plugin``, opened. A plug-in that needs the policy in training gets ``policy``, by default the target."""
+        resources: dict[str, Any] = {**self.resources, "target": self.target}
+        if asks_for(plugin, "policy"):
+            resources["policy"] = self.policy(policy or self.target.checkpoint)
+        judge_keys = (f"judges.{key}" for key, judge in self.config.judges.items() if judge is plugin)
+        with model_errors_at(next(judge_keys, plugin.kind)):
+            opened = open_plugin(plugin, self.launch, resources)
+        if self.launch.world > 1 and declared_endpoints(opened):
+            raise ConfigError(
+                f"{plugin.kind} calls an endpoint, and {self.launch.world} processes would each count their own "
+                "spending; start one process: it keeps `concurrency` calls in flight"
+            )
+        return opened
+
+    def policy(self, checkpoint: Checkpoint) -> Policy:
+        """The target under the adapter of ``checkpoint``. ConfigError for an adapter on an endpoint."""
+        if checkpoint.id == self.target.checkpoint.id and checkpoint.path is None:
+            return self.target
+        self.require_local_target("load an adapter")
+        return self.target.with_adapter(None if checkpoint.path is None else self.folder / checkpoint.path, checkpoint)
+
+    def require_local_target(self, action: str = "be trained") -> None:
+        """ConfigError where the target is behind an endpoint: its weights are not on this machine."""
+        if not isinstance(self.target, Policy):
+            raise ConfigError(
+                f"target: {endpoints.model_name(self.target)} is an endpoint: it answers and is judged, it cannot "
+                f"{action} here; name a local folder or a hub id in target.model"
+            )
+
+    def without_judgement_cache(self) -> "Opener":
+        """The same, but judges opened by it judge everything anew: for trials and audits."""
+        return replace(
+            self, resources={name: value for name, value in self.resources.items() if name != "judgement_cache"}
+        )
+
+    def spending(self) -> Mapping[str, Spend]:
+        """What this run has spent so far, by endpoint."""
+        budget: Budget | None = self.resources.get("budget")
+        return dict(budget.spent) if budget else {}
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """What one training was given, and how it went."""
+
+    rows: int
+    losses: tuple[float, ...]
+    """One per optimizer step: the mean over the rows of its batch."""
+
+
+@dataclass(frozen=True)
+class Stages:
+    """The stages of one run. ``label`` names a stage for a person; it does not change the result."""
+
+    config: Config
+    opener: Opener
+    cache: StageCache
+
+    @property
+    def sampling(self) -> Sampling:
+        g = self.config.generate
+        return Sampling(g.max_new_tokens, g.temperature, g.top_p, self.opener.launch.seed)
+
+    def answers(
+        self, requests: Sequence[GenerationRequest], checkpoint: Checkpoint, label: str
+    ) -> StageOutput[Response]:
+        """One response per request, in order. DataError for a prompt that leaves no room for an answer."""
+        policy = self.opener.policy(checkpoint)
+        lengths = policy.lengths([generation.conversation(request) for request in requests])
+        generation.check_lengths(requests, lengths, self.sampling, policy.context)
+        return self.cache.map(
+            "generate",
+            [checkpoint.id, plain(self.sampling), digest(source("steer.jinja"))],
+            requests,
+            lambda batch: generation.generate(batch, policy, self.sampling),
+            Response,
+            self._batch_plan(policy, lengths),
+            label=f"{label}: answer",
+            concurrency=endpoints.concurrency(policy),
+        )
+
+    def judged(
+        self, responses: StageOutput[Response] | Sequence[Response], by: Judge, label: str
+    ) -> list[JudgedResponse]:
+        """Each response with the verdict of the judge ``by``, in order."""
+        verdicts = self.cache.map(
+            "judge",
+            by.name,
+            responses,
+            lambda batch: prompting.judge(batch, by),
+            Verdict,
+            self._batch_plan(by, [len(r.prompt.text) + len(r.text) for r in responses]),
+            label=f"{label}: judge",
+            concurrency=endpoints.concurrency(by),
+        )
+        return prompting.join(responses, verdicts)
+
+    def logprobs(
+        self, texts: "Sequence[TokenizedExchange]", checkpoint: Checkpoint, label: str
+    ) -> "StageOutput[SequenceLogprob]":
+        """log π(y|x) of token-id exchanges under ``checkpoint``, nats."""
+        from bedside.training import train
+
+        policy = self.opener.policy(checkpoint)
+        return self.cache.map(
+            "logprobs",
+            checkpoint.id,
+            texts,
+            lambda batch: train.logprobs(batch, policy),
+            train.SequenceLogprob,
+            train.token_plan(texts, self.config.align.max_tokens_per_microbatch),
+            label=f"{label}: log-probabilities",
+        )
+
+    def kl(self, texts: "Sequence[TokenizedExchange]", checkpoint: Checkpoint, label: str) -> list[float]:
+        """KL of ``checkpoint`` to the unadapted target on each exchange, nats per completion token."""
+        from bedside.training import train
+
+        policy = self.opener.policy(checkpoint)
+        rows = self.cache.map(
+            "kl",
+            [checkpoint.id, self.opener.target.checkpoint.id],
+            texts,
+            lambda batch: train.kl_to_target(batch, policy),
+            train.SequenceLogprob,
+            train.token_plan(texts, self.config.align.max_tokens_per_microbatch),
+            label=f"{label}: KL",
+        )
+        return [row.nats for row in rows]
+
+    def trained(
+        self, rows: Sequence[Preference], step: TrainingStep, *, start: Checkpoint, reference: Checkpoint, label: str
+    ) -> Checkpoint:
+        """``start`` after one training ``step`` on ``rows``. ``reference``: the objective's reference policy."""
+        from bedside.training import train
+
+        self.opener.require_local_target()
+        objective: Objective = self.opener.open(step.objective).for_data(rows)
+        spec = _training_spec(step, self.config.align, self.opener.launch.seed)
+        stage_dir = self.cache.stage_dir("train", spec, digest(rows), start.id, reference.id)
+        if not self.cache.broadcast(stage_dir, lambda: stage_dir.finished):
+            self.cache.log_event("start", stage="train", what=label, rows=len(rows))
+            batches = self._batches(rows, objective, start, reference, label)
+            if self.cache.is_main_process:
+                shutil.rmtree(stage_dir.adapter, ignore_errors=True)
+            log = train.train(
+                batches,
+                self.opener.policy(start),
+                objective,
+                self._trainer_settings(step, label),
+                _lora(self.config.align),
+                folder=stage_dir.path,
+                progress=self.cache.progress,
+                stage=f"{label}: train",
+            )
+            if self.cache.is_main_process:
+                stage_dir.finish({"label": label, "rows": len(rows), "log": log})
+                shutil.rmtree(stage_dir.path / "checkpoints", ignore_errors=True)
+            self.cache.barrier()
+            self.cache.log_event("done", stage="train", what=label, rows=len(rows))
+        return replace(
+            self._checkpoint(stage_dir, start.base),
+            objective=step.objective.kind,
+            learned_from=digest(rows),
+            reference=reference.id if objective.needs_reference else None,
+        )
+
+    def scaled(self, checkpoint: Checkpoint, factor: float) -> Checkpoint:
+        """The target's weights plus ``factor`` times what ``checkpoint`` adds to them."""
+        from bedside.training import adapters
+
+        if factor == 1:
+            return checkpoint
+        assert checkpoint.path is not None
+        stage_dir = self.cache.stage_dir("scale", factor, checkpoint.id)
+        if not self.cache.broadcast(stage_dir, lambda: stage_dir.finished):
+            if self.cache.is_main_process:
+                adapters.scale_adapter(self.cache.root / checkpoint.path, to=stage_dir.adapter, factor=factor)
+                stage_dir.finish({"factor": factor, "of": checkpoint.id})
+            self.cache.barrier()
+        scaled = self._checkpoint(stage_dir, checkpoint.base)
+        return replace(checkpoint, adapter=scaled.adapter, path=scaled.path)
+
+    def train_result(self, checkpoint: Checkpoint) -> TrainResult:
+        """The record of the training that produced ``checkpoint``."""
+        assert checkpoint.path is not None
+        record = StageDir((self.cache.root / checkpoint.path).parent).record()
+        return TrainResult(record["rows"], tuple(step["loss"] for step in record["log"]))
+
+    def _batch_plan(self, model: Any, lengths: Sequence[int]) -> list[list[int]]:
+        return endpoints.single_rows(model, lengths) or generation.plan(lengths, self.config.generate.batch_size)
+
+    def _checkpoint(self, stage_dir: StageDir, base: str) -> Checkpoint:
+        from bedside.training import train
+
+        return replace(
+            train.checkpoint(stage_dir.adapter, base), path=stage_dir.adapter.relative_to(self.cache.root).as_posix()
+        )
+
+    def _batches(
+        self, rows: Sequence[Preference], objective: Objective, start: Checkpoint, reference: Checkpoint, label: str
+    ) -> "list[Batch]":
+        from bedside.training import train
+
+        align = self.config.align
+        encoded = train.encode(rows, self.opener.policy(start))
+        planned = train.plan(
+            encoded,
+            batch_size=align.batch_size,
+            epochs=align.num_train_epochs,
+            seed=self.opener.launch.seed,
+            mismatch=objective.needs_mismatch,
+        )
+        if not objective.needs_reference:
+            return train.batches(encoded, planned, None)
+        texts = train.exchanges(encoded, planned)
+        return train.batches(encoded, planned, self.logprobs(texts, reference, f"{label}, reference").all())
+
+    def _trainer_settings(self, step: TrainingStep, label: str) -> "TrainerSettings":
+        from bedside.training.train import TrainerSettings
+
+        launch, align = self.opener.launch, self.config.align
+        return TrainerSettings(
+            learning_rate=step.learning_rate,
+            lr_scheduler_type=align.lr_scheduler_type,
+            warmup_ratio=align.warmup_ratio,
+            weight_decay=align.weight_decay,
+            max_grad_norm=align.max_grad_norm,
+            save_steps=align.save_steps,
+            max_tokens_per_microbatch=align.max_tokens_per_microbatch,
+            seed=launch.seed,
+            device=launch.device,
+            report_to=self.config.report_to,
+            run_name=f"{self.config.run}/{label}",
+            curves=self.cache.root / "tensorboard" / label,
+            ranks=self.cache.ranks,
+        )
+
+
+def _training_spec(step: TrainingStep, align: AlignConfig, seed: int) -> Any:
+    """What decides the weights. How often they are saved does not."""
+    settings = align.model_dump(
+        include={
+            *("lora", "num_train_epochs", "batch_size", "max_tokens_per_microbatch"),
+            *("lr_scheduler_type", "warmup_ratio", "weight_decay", "max_grad_norm"),
+        }
+    )
+    return [step.objective.model_dump(), step.objective.version, step.learning_rate, settings, seed]
+
+
+def _lora(align: AlignConfig) -> Mapping[str, Any]:
+    """Field names of ``peft.LoraConfig``."""
+    lora = align.lora
+    return {
+        "r": lora.r,
+        "lora_alpha": lora.alpha,
+        "lora_dropout": lora.dropout,
+        "target_modules": lora.target_modules,
+    }

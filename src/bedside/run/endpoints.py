@@ -85,7 +85,7 @@ def _probe_gate(name: str, endpoint: Endpoint) -> Finding:
         probe = endpoint.probe()
     except BedsideError as error:
         return Finding(name, GateState.FAIL, reason=str(error))
-    shown = "shows" if probe.logprobs else "does not show"
-    reason = f"{probe.where}: {_CONSTRAINTS[probe.constraint]}; it {shown} probabilities"
-    state = GateState.PASS if probe.constraint == "enforced" and not probe.note else GateState.INCONCLUSIVE
-    return Finding(name, state, reason=reason + (f"; {probe.note}" if probe.note else ""))
+    shown = "shows probabilities" if probe.logprobs else "does not show probabilities"
+    note = f"; {probe.note}" if probe.note else ""
+    state = GateState.PASS if probe.constraint == "enforced" and not note else GateState.INCONCLUSIVE
+    return Finding(name, state, reason=f"{probe.where}: {_CONSTRAINTS[probe.constraint]}; it {shown}{note}")

@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from traceback import walk_tb
@@ -36,6 +36,13 @@ UNUSABLE = {
     errno.EISDIR: "a folder stands where a file should be; choose another name",
 }
 """Errors of the file system, and what to do about them."""
+_SILENT = {
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "WANDB_ERROR_REPORTING": "false",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+"""Variables by which third-party libraries send and print less."""
 TRACKERS = ("tensorboard", "mlflow", "wandb", "trackio")
 
 
@@ -53,8 +60,7 @@ def launch(device: str, seed: int) -> Launch:
         raise ConfigError("device: cuda, but torch finds no GPU here; set device: auto or cpu")
     if chosen == "mps" and not torch.backends.mps.is_available():
         raise ConfigError("device: mps, but torch finds none here; set device: auto or cpu")
-    bf16 = chosen == "cuda" and torch.cuda.is_bf16_supported()
-    dtype = "bfloat16" if bf16 else "float32"
+    dtype = "bfloat16" if chosen == "cuda" and torch.cuda.is_bf16_supported() else "float32"
     return Launch(STARTED.rank, STARTED.world, device=chosen, dtype=dtype, seed=seed)
 
 
@@ -65,11 +71,10 @@ def numerics(launch: Launch) -> tuple[str, ...]:
         import torch
     except ModuleNotFoundError:
         return (launch.device, launch.dtype, processor, "no torch")
-    kind = torch.cuda.get_device_name() if launch.device == "cuda" else processor
     return (
         launch.device,
         launch.dtype,
-        kind,
+        torch.cuda.get_device_name() if launch.device == "cuda" else processor,
         f"torch {torch.__version__}",
         f"{torch.get_num_threads()} threads",
     )
@@ -97,17 +102,14 @@ def _memory(device: str) -> int | None:
         import torch
 
         return int(torch.cuda.mem_get_info()[0])
-    if "SC_AVPHYS_PAGES" not in os.sysconf_names:
-        return None
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    known = "SC_AVPHYS_PAGES" in os.sysconf_names
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if known else None
 
 
 def silence_libraries() -> None:
     """Turn off telemetry, progress bars and notices of third-party libraries."""
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    for name, value in _SILENT.items():
+        os.environ.setdefault(name, value)
     try:
         from transformers.utils import logging
     except ModuleNotFoundError:
@@ -154,18 +156,16 @@ def shown_progress(progress: Progress | None) -> Iterator[Progress]:
     """``progress``; by default a terminal or a notebook, on stderr. Of several processes only the first shows it."""
     if progress is not None or STARTED.rank > 0:
         yield progress or SilentProgress()
-        return
-    with TerminalProgress(Console(stderr=True, highlight=False, markup=False)) as terminal:
-        yield terminal
+    else:
+        with TerminalProgress(Console(stderr=True, highlight=False, markup=False)) as terminal:
+            yield terminal
 
 
 def read_lines(prompt: str) -> Iterator[str]:
     """The lines that a person types or that are piped in."""
-    while True:
-        try:
+    with suppress(EOFError):
+        while True:
             yield input(prompt if sys.stdin.isatty() else "")
-        except EOFError:
-            return
 
 
 def ask_harm_level(console: Console, row: Mapping[str, Any], left: int) -> str | None:

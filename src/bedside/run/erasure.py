@@ -92,8 +92,7 @@ def _cache(run: Path) -> Path | None:
 
 def _from_cache(cache: Path, normalised: str, *, dry_run: bool) -> ErasureResult | None:
     """Remove judgements that hold the text, and all drafts, which may hold it."""
-    files = cache.glob(f"{JUDGEMENTS}/*/*.json")
-    holding = [file for file in files if any(_holds(line, normalised) for line in _lines(file))]
+    holding = [file for file in cache.glob(f"{JUDGEMENTS}/*/*.json") if _count(file, normalised)]
     if not dry_run:
         _drop_drafts(cache)
         for file in holding:
@@ -110,12 +109,9 @@ def _drop_drafts(folder: Path) -> None:
 
 def _occurrences(run: Path, normalised: str, *, adapters: bool) -> _Occurrences | None:
     """Where ``run`` holds the text; None where it does not, and no adapter is left to be removed."""
-    lines = {
-        file: n
-        for file in sorted(run.glob("cycle-*/*.jsonl"))
-        if (n := sum(_holds(line, normalised) for line in _lines(file)))
-    }
-    stages, examples = _stages(run / "store", normalised), _examples(run / "summary.json", normalised)
+    lines = {file: n for file in sorted(run.glob("cycle-*/*.jsonl")) if (n := _count(file, normalised))}
+    stages = sorted({file.parent for file in run.glob("store/*/*/*.jsonl") if _count(file, normalised)})
+    examples = sum(_contains(example, normalised) for example in _summary(run)["examples"])
     earlier = _named_earlier(run) if adapters else []
     if not (stages or lines or examples or earlier):
         return None
@@ -132,18 +128,18 @@ def _erase(held: _Occurrences, normalised: str, *, adapters: bool) -> None:
     for folder in held.stages:
         shutil.rmtree(folder)
     for file in held.lines:
-        kept = [line for line in _lines(file) if not _holds(line, normalised)]
-        write_text(file, "".join(f"{line}\n" for line in kept))
+        write_text(file, "".join(f"{line}\n" for line in _lines(file) if not _holds(line, normalised)))
     if held.examples:
-        summary = json.loads((held.run / "summary.json").read_text(encoding="utf-8"))
+        summary = _summary(held.run)
         kept_examples = [example for example in summary["examples"] if not _contains(example, normalised)]
         write_json(held.run / "summary.json", {**summary, "examples": kept_examples})
     (held.run / "report.html").unlink(missing_ok=True)
     if adapters:
         _remove(held.run, held.adapters)
     result = _result(held, adapters=adapters)
-    details = {"stages": result.stages, "rows": result.rows, "adapters": held.adapters, "adapters_removed": adapters}
-    StageCache(held.run).log_event("forgotten", **details)
+    StageCache(held.run).log_event(
+        "forgotten", stages=result.stages, rows=result.rows, adapters=held.adapters, adapters_removed=adapters
+    )
 
 
 def _named_earlier(run: Path) -> list[str]:
@@ -158,19 +154,13 @@ def _remove(run: Path, adapters: list[str]) -> None:
         shutil.rmtree(run / folder, ignore_errors=True)
     summary = run / "summary.json"
     if "release" in adapters and summary.is_file():
-        write_json(summary, {**json.loads(summary.read_text(encoding="utf-8")), "released": None})
+        write_json(summary, {**_summary(run), "released": None})
 
 
-def _stages(folder: Path, normalised: str) -> list[Path]:
-    """Cached stages that hold the text, finished or not."""
-    files = folder.glob("*/*/*.jsonl")
-    return sorted({file.parent for file in files if any(_holds(line, normalised) for line in _lines(file))})
-
-
-def _examples(file: Path, normalised: str) -> int:
-    """Examples of a summary that hold the text."""
-    summary = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {"examples": []}
-    return sum(_contains(example, normalised) for example in summary["examples"])
+def _summary(run: Path) -> dict[str, Any]:
+    """The summary of the run as it stands in its file; one without examples if there is no file."""
+    file = run / "summary.json"
+    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {"examples": []}
 
 
 def _trained_on(run: Path, lines: Mapping[Path, int]) -> list[str]:
@@ -178,7 +168,7 @@ def _trained_on(run: Path, lines: Mapping[Path, int]) -> list[str]:
     first = min((_cycle(file.parent.name) for file in lines), default=math.inf)
     folders = [path.parent for path in run.glob("cycle-*/*/adapter_config.json")]
     names = [folder.relative_to(run).as_posix() for folder in folders if _cycle(folder.parent.name) >= first]
-    return sorted([*names, *(["release"] if _released(run) in names else [])])
+    return sorted([*names, *(["release"] if _summary(run).get("released") in names else [])])
 
 
 def _cycle(name: str) -> float:
@@ -187,15 +177,14 @@ def _cycle(name: str) -> float:
     return int(number[1]) if number else math.inf
 
 
-def _released(run: Path) -> str | None:
-    file = run / "summary.json"
-    released = json.loads(file.read_text(encoding="utf-8")).get("released") if file.is_file() else None
-    return str(released) if released else None
-
-
 def _lines(file: Path) -> list[str]:
     """Lines end at \\n only: other separators stand inside texts."""
     return [line for line in file.read_text(encoding="utf-8").split("\n") if line.strip()]
+
+
+def _count(file: Path, normalised: str) -> int:
+    """Lines that hold the text."""
+    return sum(_holds(line, normalised) for line in _lines(file))
 
 
 def _holds(line: str, normalised: str) -> bool:

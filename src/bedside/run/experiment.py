@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 
 def read_parts(config: Config, launch: Launch) -> splits.DataParts:
     """train, valid and test: no group stands in two of them. Their flows begin with what reading left out and saw."""
-    data = config.data
-    read = {name: _read(getattr(data, name), name, launch) for name in ("train", "valid", "test")}
+    read = {name: _read(getattr(config.data, name), name, launch) for name in ("train", "valid", "test")}
     parts = splits.parts(**{name: drawn for name, (drawn, _) in read.items()}, seed=config.seed)
     flows = [replace(flow, step=f"read: {name}") for name, (_, flow) in read.items() if flow is not None]
     return replace(parts, filter_counts=(*flows, *parts.filter_counts))

@@ -42,7 +42,8 @@ def write_config(folder: Path, config: Config) -> None:
     tables = loader.tables(config)
     now = _by_dotted_key(tables)
     before = _by_dotted_key(yaml.safe_load(file.read_bytes())) if file.is_file() else now
-    changed = [key for key in before if key in now and before[key] != now[key] and not _may_change(key)]
+    differing = [key for key in before if key in now and before[key] != now[key]]
+    changed = [key for key in differing if not key.startswith(MAY_CHANGE) and not key.endswith(".limit")]
     if changed and any((folder / "store").glob("*/*")):
         differences = ", ".join(f"{key} was {before[key]!r} and is {now[key]!r}" for key in changed[:3])
         more = f", and {len(changed) - 3} more keys differ" if len(changed) > 3 else ""
@@ -64,10 +65,6 @@ def check_layout(folder: Path) -> None:
             f"{folder} has layout {layout}, and this version of Bedside reads layout {LAYOUT}: continue that run with "
             "the version that began it, or name this one (--set run=NAME)"
         )
-
-
-def _may_change(key: str) -> bool:
-    return key.startswith(MAY_CHANGE) or key.endswith(".limit")
 
 
 def _by_dotted_key(value: Any, prefix: str = "") -> dict[str, Any]:

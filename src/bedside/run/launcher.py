@@ -31,10 +31,13 @@ def process_info(environment: Mapping[str, str]) -> ProcessInfo:
     """What a launcher wrote into ``environment``."""
     numbers = {name: int(value) for name, value in environment.items() if value.isdecimal()}
     world = max(numbers.get(name, 1) for name in _SIZES)
-    rank = next((numbers[name] for name in _RANKS if name in numbers), 0)
-    missing = tuple(name for name in _MEETING if not environment.get(name)) if world > 1 else ()
-    accelerated = world == 1 and "ACCELERATE_MIXED_PRECISION" in environment
-    return ProcessInfo(rank, world, numbers.get("LOCAL_RANK", 0), missing, accelerated)
+    return ProcessInfo(
+        rank=next((numbers[name] for name in _RANKS if name in numbers), 0),
+        world=world,
+        local=numbers.get("LOCAL_RANK", 0),
+        missing=tuple(name for name in _MEETING if not environment.get(name)) if world > 1 else (),
+        accelerated=world == 1 and "ACCELERATE_MIXED_PRECISION" in environment,
+    )
 
 
 STARTED = process_info(os.environ)

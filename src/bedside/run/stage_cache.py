@@ -18,7 +18,7 @@ import json
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -109,11 +109,10 @@ class StageCache:
 
     def log_event(self, event: str, **details: Any) -> None:
         """Append one line to events.jsonl, with the time."""
-        if not self.is_main_process:
-            return
-        self.root.mkdir(parents=True, exist_ok=True)
-        with (self.root / "events.jsonl").open("a", encoding="utf-8") as out:
-            out.write(_json({"time": self.now(), "event": event, **details}) + "\n")
+        if self.is_main_process:
+            self.root.mkdir(parents=True, exist_ok=True)
+            with (self.root / "events.jsonl").open("a", encoding="utf-8") as out:
+                out.write(_json({"time": self.now(), "event": event, **details}) + "\n")
 
     def events(self) -> list[dict[str, Any]]:
         """All events so far. A half-written line is left out."""
@@ -147,10 +146,17 @@ class StageCache:
             self.log_event("start", stage=stage, what=label, rows=len(inputs), batches=len(batches))
             mine = [(number, [inputs[i] for i in batches[number]]) for number in share(self.ranks, missing)]
             done = len(inputs) - sum(len(batches[number]) for number in missing)
-            todo = _Todo(stage, label or stage, mine, done, len(inputs))
-            run_on_all(self.ranks, lambda: self._run(stage_dir, todo, _Workers(work, concurrency)))
+            run_on_all(
+                self.ranks,
+                lambda: self._write(
+                    stage_dir,
+                    dict(mine),
+                    _outputs(mine, work, concurrency),
+                    lambda written: self.progress.step(label or stage, done + written, len(inputs)),
+                ),
+            )
             if len(mine) < len(missing):
-                self.progress.step(todo.label, todo.total, todo.total)
+                self.progress.step(label or stage, len(inputs), len(inputs))
             if self.is_main_process:
                 self._finish(stage_dir, _joined(stage_dir, batches), stage=stage, spec=spec, inputs=input_digest)
             self.barrier()
@@ -177,21 +183,28 @@ class StageCache:
         """Wait until every process is here."""
         self.ranks.gather(None)
 
-    def _run(self, stage_dir: StageDir, todo: "_Todo[In]", workers: "_Workers[In, Out]") -> None:
-        """This process's batches. Progress is reported after a batch is on disk."""
-        done, sizes = todo.done, {number: len(rows) for number, rows in todo.batches}
+    def _write(
+        self,
+        stage_dir: StageDir,
+        batches: Mapping[int, list[In]],
+        outputs: Iterator[tuple[int, Sequence[Out]]],
+        on_written: Callable[[int], None],
+    ) -> None:
+        """Write this process's batches. ``on_written`` gets the rows that are on disk, after each batch."""
+        written = 0
         part = f"part-{self.ranks.rank}.jsonl" if self.ranks.rank else "part.jsonl"
         with (stage_dir.path / part).open("a", encoding="utf-8") as out:
-            for number, rows in workers.run(todo.batches):
-                if len(rows) != sizes[number]:
+            for number, rows in outputs:
+                if len(rows) != len(batches[number]):
                     raise StageError(
-                        f"{todo.stage}: {sizes[number]} rows went in, {len(rows)} came out; this is a plug-in's bug"
+                        f"{stage_dir.path.parent.name}: {len(batches[number])} rows went in, {len(rows)} came out; "
+                        "this is a plug-in's bug"
                     )
                 out.write(_json({"batch": number, "rows": list(rows)}) + "\n")
                 out.flush()
                 os.fsync(out.fileno())
-                done += len(rows)
-                self.progress.step(todo.label, done, todo.total)
+                written += len(rows)
+                on_written(written)
 
     @staticmethod
     def _finish(stage_dir: StageDir, rows: list[Any], **record: Any) -> None:
@@ -202,64 +215,50 @@ class StageCache:
             part.unlink()
 
 
-@dataclass(frozen=True)
-class _Todo(Generic[In]):
-    """One process's share of a stage's missing batches."""
+def _outputs(
+    batches: Sequence[tuple[int, list[In]]], work: Callable[[list[In]], Sequence[Out]], concurrency: int
+) -> Iterator[tuple[int, Sequence[Out]]]:
+    """Number and rows of each batch, as they finish: one after another in this thread, or several at once in others.
 
-    stage: str
-    label: str
-    batches: list[tuple[int, list[In]]]
-    done: int
-    """Rows that were on disk before."""
-    total: int
-    """Rows of the whole stage."""
+    An error is raised once the batches in work are done.
+    """
+    if concurrency == 1:
+        yield from ((number, work(batch)) for number, batch in batches)
+        return
+    pending: queue.SimpleQueue[tuple[int, list[In]] | None] = queue.SimpleQueue()
+    finished: queue.SimpleQueue[tuple[int, Any, BaseException | None] | None] = queue.SimpleQueue()
+    stopped, running = threading.Event(), min(concurrency, len(batches))
+    for batch in [*batches, *[None] * running]:
+        pending.put(batch)
+    for _ in range(running):  # daemons: an interrupt does not wait for calls in flight
+        threading.Thread(target=_work, args=(work, pending, finished, stopped), daemon=True).start()
+    errors: list[BaseException] = []
+    try:
+        while running > 0:
+            result = finished.get()
+            if result is None:
+                running -= 1
+            elif result[2] is None:
+                yield result[0], result[1]
+            else:
+                errors.append(result[2])
+                stopped.set()
+    finally:
+        stopped.set()
+    if errors:
+        raise errors[0]
 
 
-@dataclass(frozen=True)
-class _Workers(Generic[In, Out]):
-    """Runs batches one after another in this thread, or several at once in threads of their own."""
-
-    work: Callable[[list[In]], Sequence[Out]]
-    count: int
-
-    def run(self, batches: Sequence[tuple[int, list[In]]]) -> Iterator[tuple[int, Sequence[Out]]]:
-        """Number and rows of each batch, as they finish. An error is raised once the batches in work are done."""
-        if self.count == 1:
-            yield from ((number, self.work(batch)) for number, batch in batches)
-            return
-        pending: queue.SimpleQueue[tuple[int, list[In]] | None] = queue.SimpleQueue()
-        finished: queue.SimpleQueue[tuple[int, Any, BaseException | None] | None] = queue.SimpleQueue()
-        stopped, running = threading.Event(), min(self.count, len(batches))
-        for batch in [*batches, *[None] * running]:
-            pending.put(batch)
-        for _ in range(running):  # daemons: an interrupt does not wait for calls in flight
-            threading.Thread(target=self._work, args=(pending, finished, stopped), daemon=True).start()
-        errors: list[BaseException] = []
-        try:
-            while running > 0:
-                result = finished.get()
-                if result is None:
-                    running -= 1
-                elif result[2] is None:
-                    yield result[0], result[1]
-                else:
-                    errors.append(result[2])
-                    stopped.set()
-        finally:
-            stopped.set()
-        if errors:
-            raise errors[0]
-
-    def _work(self, pending: Any, finished: Any, stopped: threading.Event) -> None:
-        """One thread: takes pending batches until None comes or somebody stops it, then puts None itself."""
-        for number, batch in iter(pending.get, None):
-            if stopped.is_set():
-                break
-            rows: Sequence[Out] = ()
-            with _CaughtError() as caught:
-                rows = self.work(batch)
-            finished.put((number, rows, caught.error))
-        finished.put(None)
+def _work(work: Callable[[list[In]], Sequence[Out]], pending: Any, finished: Any, stopped: threading.Event) -> None:
+    """One thread: takes pending batches until None comes or somebody stops it, then puts None itself."""
+    for number, batch in iter(pending.get, None):
+        if stopped.is_set():
+            break
+        rows: Sequence[Out] = ()
+        with _CaughtError() as caught:
+            rows = work(batch)
+        finished.put((number, rows, caught.error))
+    finished.put(None)
 
 
 class _CaughtError:
@@ -282,8 +281,8 @@ def _parts(stage_dir: StageDir) -> list[Path]:
 
 def _finished_batches(stage_dir: StageDir) -> dict[int, list[Any]]:
     """Rows by batch number. A batch whose line a crash cut in half is not among them, and runs again."""
-    items = (json.loads(line) for part in _parts(stage_dir) for line in whole_lines(part))
-    return {item["batch"]: item["rows"] for item in items}
+    lines = (line for part in _parts(stage_dir) for line in whole_lines(part))
+    return {item["batch"]: item["rows"] for item in map(json.loads, lines)}
 
 
 def _missing(stage_dir: StageDir, count: int) -> list[int]:

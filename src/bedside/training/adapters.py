@@ -22,7 +22,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -47,26 +47,17 @@ class LoraHost:
     """A base model and the adapter that is loaded on it now. ``target`` names the base in saved adapters."""
 
     def __init__(self, base: Any, target: str) -> None:
-        self._base, self._target = base, target
+        self.base, self._target = base, target
+        """The base as it is now, under the loaded adapter; ``base_model`` unloads that."""
         self._peft: Any = None
         self._folder: Path | None = None
-
-    @property
-    def device(self) -> torch.device:
-        device: torch.device = self._base.device
-        return device
-
-    @property
-    def base_config(self) -> Any:
-        """The transformers configuration of the base: context length and so on."""
-        return self._base.config
 
     def base_model(self) -> Any:
         """The base without an adapter, in evaluation mode."""
         if self._peft is not None:
-            self._base = self._peft.unload()
+            self.base = self._peft.unload()
             self._peft, self._folder = None, None
-        return self._base.eval()
+        return self.base.eval()
 
     def with_adapter(self, folder: Path | None) -> Any:
         """The base with the frozen adapter in ``folder``, or without an adapter for None; in evaluation mode.
@@ -89,7 +80,10 @@ class LoraHost:
         base = self.base_model()
         if folder is None:
             torch.manual_seed(seed)
-            self._peft = _new_adapter(base, lora)
+            try:
+                self._peft = use_lora_linear(get_peft_model(base, LoraConfig(task_type="CAUSAL_LM", **lora)))
+            except ValueError as error:
+                raise ModelError(f"align.lora does not fit the target: {str(error).strip().splitlines()[0]}") from None
         else:
             self._peft = _load_adapter(base, folder, is_trainable=True)
         return self._peft.train()
@@ -135,7 +129,7 @@ def merged_weights(model: Any) -> Iterator[None]:
     """
     layers = [layer for layer in model.modules() if isinstance(layer, Linear)]
     can_merge = all(map(_can_merge, layers))
-    originals = [(layer, layer.base_layer.weight.data) for layer in layers] if can_merge else []
+    originals = [(layer, layer.base_layer.weight.data) for layer in layers if can_merge]
     try:
         with torch.no_grad():
             for layer, weight in originals:
@@ -152,9 +146,11 @@ def merged_weights(model: Any) -> Iterator[None]:
 def check_composable(folder: Path) -> None:
     """ModelError if the adapter is more than plain LoRA: ``compose_adapters`` could not express it."""
     config = _read_config(folder)
-    reasons = [key for key in _NOT_PLAIN if config.get(key)]
-    reasons += ["bias"] if config.get("bias", "none") != "none" else []
-    reasons += [] if config.get("peft_type") == "LORA" else [f"peft_type {config.get('peft_type')}"]
+    reasons = [
+        *(key for key in _NOT_PLAIN if config.get(key)),
+        *(["bias"] if config.get("bias", "none") != "none" else []),
+        *([] if config.get("peft_type") == "LORA" else [f"peft_type {config.get('peft_type')}"]),
+    ]
     if not reasons:
         reasons = [key for key in load_file(folder / WEIGHTS) if not key.endswith((_LORA_A, _LORA_B))][:1]
     if reasons:
@@ -180,11 +176,15 @@ def compose_adapters(first: Path, second: Path, *, to: Path) -> None:
     to.mkdir(parents=True, exist_ok=True)
     with disk_full_as_oserror(to):
         save_file(tensors, to / WEIGHTS, metadata={"format": "pt"})
-    composed = {key: config.get(key) for key in ("base_model_name_or_path", "revision", "fan_in_fan_out")}
-    composed |= {"peft_type": "LORA", "task_type": "CAUSAL_LM", "bias": "none", "inference_mode": True}
-    composed |= {"r": rank, "lora_alpha": rank, "lora_dropout": 0.0}
-    composed |= {"target_modules": [name.removeprefix("base_model.model.") for name in modules]}
-    _write_config(to, composed)
+    _write_config(
+        to,
+        {
+            **{key: config.get(key) for key in ("base_model_name_or_path", "revision", "fan_in_fan_out")},
+            **{"peft_type": "LORA", "task_type": "CAUSAL_LM", "bias": "none", "inference_mode": True},
+            **{"r": rank, "lora_alpha": rank, "lora_dropout": 0.0},
+            "target_modules": [name.removeprefix("base_model.model.") for name in modules],
+        },
+    )
 
 
 @contextlib.contextmanager
@@ -198,19 +198,13 @@ def disk_full_as_oserror(folder: Path) -> Iterator[None]:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from None
 
 
-def _new_adapter(base: Any, lora: Mapping[str, Any]) -> Any:
-    try:
-        return use_lora_linear(get_peft_model(base, LoraConfig(task_type="CAUSAL_LM", **lora)))
-    except ValueError as error:
-        raise ModelError(f"align.lora does not fit the target: {str(error).strip().splitlines()[0]}") from None
-
-
 def _load_adapter(base: Any, folder: Path, *, is_trainable: bool) -> Any:
     try:
         model = PeftModel.from_pretrained(base, _require_adapter(folder), is_trainable=is_trainable)
     except (RuntimeError, ValueError, TypeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ModelError(f"{folder}: this adapter does not fit the model: {reason}") from None
+        raise ModelError(
+            f"{folder}: this adapter does not fit the model: {str(error).strip().splitlines()[0]}"
+        ) from None
     # PEFT looks for the base when it saves: by the name in the adapter it would ask the hub.
     model.peft_config["default"].base_model_name_or_path = base.name_or_path
     return use_lora_linear(model)
@@ -224,8 +218,7 @@ def _require_adapter(folder: Path) -> str:
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
-    config: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    return config
+    return cast("dict[str, Any]", json.loads((folder / CONFIG).read_text(encoding="utf-8")))
 
 
 def _write_config(folder: Path, config: Mapping[str, Any]) -> None:
@@ -257,8 +250,7 @@ def _lora_scale(config: Mapping[str, Any], name: str, rank: int) -> float:
     """s = α / r, or α / √r for rank-stabilised LoRA. ``alpha_pattern`` may give a module its own α, as in PEFT."""
     patterns = config.get("alpha_pattern") or {}
     alphas = (alpha for pattern, alpha in patterns.items() if re.match(rf"(.*\.)?({pattern})$", name))
-    alpha = next(alphas, config["lora_alpha"])
-    return float(alpha) / (rank**0.5 if config.get("use_rslora") else rank)
+    return float(next(alphas, config["lora_alpha"])) / (rank**0.5 if config.get("use_rslora") else rank)
 
 
 def _pad_rank(A: Tensor, B: Tensor, rank: int) -> tuple[Tensor, Tensor]:

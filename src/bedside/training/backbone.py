@@ -1,30 +1,73 @@
-"""Hidden states of a pack, from any decoder that uses transformers' ``AttentionInterface``.
+"""A model's forward pass: hidden states of a pack and the LM head, or the logits of a right-padded batch.
 
-There is no list of such models. Each is tested once: on a few tokens its packed logits are compared with its padded
-ones. A model whose logits differ is run padded from then on, and a warning is logged.
+A pack is computed by any decoder that uses transformers' ``AttentionInterface``. There is no list of such models. Each
+is tested once: on a few tokens its packed logits are compared with its padded ones. A model whose logits differ is run
+padded from then on, and a warning is logged. Padding is masked and enters no sum.
+
+The LM head is computed in chunks: log-probabilities of tokens without keeping the logits.
+
+    z = W h,  with a softcap c: c tanh(z / c)       log p(y) = z_y − logsumexp(z)
+    ∂ log p(y) / ∂h = Wᵀ [ (1_y − p) (1 − (z / c)²) ]
+
+W is frozen, so the gradient is computed together with the value, and the logits of all N rows are never in memory at
+once. Shapes: N rows, hidden size H, V words of the vocabulary, S sequences, T tokens of a pack or of the longest.
 """
 
 import contextlib
 import logging
 import traceback
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from bedside.training.lm_head import LmHead, chunk_rows
-from bedside.training.packed_attention import NAME, AttentionFunction, PackedAttention, UnsupportedAttention
-from bedside.training.packing import MIN_SHARED_TOKENS, Layout, pack
-from bedside.training.padding import padded_logits
+from bedside.training.packing import (
+    MIN_SHARED_TOKENS,
+    NAME,
+    AttentionFunction,
+    Layout,
+    PackedAttention,
+    UnsupportedAttention,
+    fill_batches,
+    pack,
+)
 
+MAX_PADDED_TOKENS = 8192
+"""The most tokens of one padded forward pass, padding included: longest × count."""
 _LOG = logging.getLogger(__name__)
 _CAN_PACK: "weakref.WeakKeyDictionary[Any, bool]" = weakref.WeakKeyDictionary()
 _LAYER_TYPES = {"full_attention", "sliding_attention"}
 _MISFITS = (UnsupportedAttention, TypeError, RuntimeError)
 """Errors of models that cannot be packed, as observed on all decoders of transformers 5.23."""
+
+
+@dataclass(frozen=True, slots=True)
+class LmHead:
+    """Weights (V, H) and final softcap of a model."""
+
+    weight_VH: Tensor
+    softcap: float | None = None
+
+    def logits(self, hidden_NH: Tensor) -> Tensor:
+        """(N, V), fp32."""
+        logits_NV = hidden_NH @ self.weight_VH.t()
+        if self.softcap is not None:
+            logits_NV = self.softcap * torch.tanh(logits_NV / self.softcap)
+        return logits_NV.float()
+
+    def chunks(self, N: int) -> Iterator[slice]:
+        """Slices of N rows, each small enough for its logits to be in memory."""
+        rows = chunk_rows(self.weight_VH.device, len(self.weight_VH))
+        return (slice(start, start + rows) for start in range(0, N, rows))
+
+    def token_logprobs(self, hidden_NH: Tensor, targets_N: Tensor) -> Tensor:
+        """log p(target) of each row, nats, (N,), fp32, with gradient if ``hidden_NH`` needs one."""
+        needs_gradient = torch.is_grad_enabled() and hidden_NH.requires_grad
+        apply: Any = _TokenLogprobs.apply
+        return cast("Tensor", apply(hidden_NH, targets_N, self, needs_gradient))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +95,7 @@ class Backbone:
                 use_cache=False,
                 attention_function=attention,
             )
-        states_BTH: Tensor = output.last_hidden_state
-        return states_BTH
+        return cast("Tensor", output.last_hidden_state)
 
 
 def find_backbone(model: Any) -> Backbone | None:
@@ -71,9 +113,39 @@ def find_backbone(model: Any) -> Backbone | None:
     return backbone if _CAN_PACK[base] and not trains_head else None
 
 
+def padded_logits(model: Any, sequences: Sequence[Sequence[int]], positions: Sequence[range], pad_id: int) -> Tensor:
+    """Logits at the ``positions`` of each right-padded sequence, one after the other: (N, V), fp32, N positions in all.
+
+    The mask is 1 at tokens and 0 at padding.
+    """
+    lengths_S = torch.tensor([len(sequence) for sequence in sequences])
+    ids_ST = torch.full((len(sequences), int(lengths_S.max())), pad_id, dtype=torch.long)
+    for row, sequence in enumerate(sequences):
+        ids_ST[row, : len(sequence)] = torch.tensor(sequence)
+    mask_ST = (torch.arange(ids_ST.shape[1]) < lengths_S[:, None]).long().to(model.device)
+    logits_STV = model(input_ids=ids_ST.to(model.device), attention_mask=mask_ST, use_cache=False).logits
+    cells = [(row, place) for row, places in enumerate(positions) for place in places]
+    rows_N, columns_N = torch.tensor(cells, device=logits_STV.device).unbind(1)
+    return cast("Tensor", logits_STV[rows_N, columns_N].float())
+
+
+def split_by_padded_size(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Indices, shortest first, in lists of at most MAX_PADDED_TOKENS, padding included, or that hold one longer row."""
+    shortest_first = sorted(range(len(lengths)), key=lambda i: (lengths[i], i))
+    return fill_batches(shortest_first, lambda batch: lengths[batch[-1]] * len(batch) <= MAX_PADDED_TOKENS)
+
+
 def pack_tokens(device: torch.device) -> int:
     """Tokens of one pack: small packs suit the caches of a CPU, large ones a GPU."""
     return 1024 if device.type == "cpu" else 16384
+
+
+def chunk_rows(device: torch.device, V: int) -> int:
+    """Rows whose logits are in memory at once.
+
+    On a CPU as many as its caches hold, but enough that reading W pays; many on a GPU.
+    """
+    return max(128, (1 << 20) // V) if device.type == "cpu" else max(1, (1 << 27) // V)
 
 
 def microbatch_bytes(model: Any, max_tokens: int) -> int:
@@ -95,9 +167,9 @@ def _detach_head(base: Any) -> Backbone | None:
     decoder = getattr(base, getattr(base, "base_model_prefix", ""), None)
     head = base.get_output_embeddings()
     plain = type(head) is nn.Linear and head.bias is None
-    if decoder is None or decoder is base or not plain or not getattr(base, "_supports_attention_backend", False):
-        return None
-    if not set(getattr(base.config, "layer_types", None) or _LAYER_TYPES) <= _LAYER_TYPES:
+    known = set(getattr(base.config, "layer_types", None) or _LAYER_TYPES) <= _LAYER_TYPES
+    supported = plain and known and getattr(base, "_supports_attention_backend", False)
+    if decoder is None or decoder is base or not supported:
         return None
     return Backbone(decoder, base.config, LmHead(head.weight, getattr(base.config, "final_logit_softcapping", None)))
 
@@ -158,3 +230,45 @@ def _bedside_attention(config: Any) -> Iterator[None]:
         yield
     finally:
         config._attn_implementation = before
+
+
+class _TokenLogprobs(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hidden_NH: Tensor, targets_N: Tensor, head: LmHead, needs_gradient: bool) -> Tensor:
+        values_N = hidden_NH.new_empty(len(hidden_NH), dtype=torch.float32)
+        gradient_NH = torch.empty_like(hidden_NH) if needs_gradient else None
+        buffer: Tensor | None = None
+        for rows in head.chunks(len(hidden_NH)):
+            logits = head.logits(hidden_NH[rows])
+            targets = targets_N[rows, None]
+            target_logits = logits.gather(1, targets)
+            if needs_gradient and buffer is None:
+                buffer = torch.empty_like(logits)
+            total = _logsumexp(logits, logits if buffer is None else buffer[: len(logits)])
+            values_N[rows] = (target_logits - total).squeeze(1)
+            if gradient_NH is not None:
+                gradient_NH[rows] = _gradient(logits, total, targets, head)
+        if gradient_NH is not None:
+            ctx.save_for_backward(gradient_NH)
+        return values_N
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        (gradient_NH,) = ctx.saved_tensors
+        return gradient_NH * gradients[0][:, None].to(gradient_NH.dtype), None, None, None
+
+
+def _logsumexp(logits: Tensor, buffer: Tensor) -> Tensor:
+    """(N, 1): bit for bit what torch.logsumexp gives for finite logits. ``buffer`` (N, V) saves an allocation."""
+    largest = logits.amax(-1, keepdim=True)
+    return torch.sub(logits, largest, out=buffer).exp_().sum(-1, keepdim=True).log_().add_(largest)
+
+
+def _gradient(logits: Tensor, total: Tensor, targets: Tensor, head: LmHead) -> Tensor:
+    """∂ log p(y) / ∂h, (N, H). Overwrites ``logits``."""
+    slope = None if head.softcap is None else 1 - (logits / head.softcap) ** 2
+    residual = logits.sub_(total).exp_()
+    residual.scatter_add_(1, targets, torch.full_like(targets, -1, dtype=residual.dtype))
+    if slope is not None:
+        residual.mul_(slope)
+    return (residual.to(head.weight_VH.dtype) @ head.weight_VH).neg_()

@@ -11,6 +11,7 @@ template writes in plain letters (``[INST]`` of Llama 2) are not tokens of their
 import re
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
+from typing import cast
 
 from jinja2.exceptions import TemplateError
 from transformers import PreTrainedTokenizerBase
@@ -40,8 +41,8 @@ class Renderer:
     @property
     def pad_id(self) -> int:
         """The id that fills up a batch. It is masked, so without a pad token an end-of-turn token will do."""
-        pad: int | None = self.tokenizer.pad_token_id
-        return min(self.stop_ids) if pad is None else pad
+        pad = self.tokenizer.pad_token_id
+        return min(self.stop_ids) if pad is None else int(pad)
 
     @cached_property
     def _special_tokens(self) -> re.Pattern[str]:
@@ -81,8 +82,7 @@ class Renderer:
         return self._special_tokens.sub(lambda match: f"{match[0][0]} {match[0][1:]}", text)
 
     def _ids(self, text: str) -> list[int]:
-        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        return ids
+        return cast("list[int]", self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def _text(self, conversation: Conversation, *, add_generation_prompt: bool) -> str:
         turns = [{"role": m.role, "content": self._neutralised(m.text)} for m in conversation]

@@ -54,12 +54,16 @@ def join_process_group(device: str) -> ProcessGroupRanks:
     if not dist.is_initialized():
         try:
             store, rank, world = next(rendezvous("env://", timeout=JOIN_TIMEOUT))
-            backend = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
-            dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=GATHER_TIMEOUT)
+            dist.init_process_group(
+                "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo",
+                store=store,
+                rank=rank,
+                world_size=world,
+                timeout=GATHER_TIMEOUT,
+            )
         except (RuntimeError, ValueError) as error:
-            reason = str(error).splitlines()[0]
             raise ConfigError(
-                f"the processes of this run cannot connect ({reason}); start them with torchrun"
+                f"the processes of this run cannot connect ({str(error).splitlines()[0]}); start them with torchrun"
             ) from None
     return ProcessGroupRanks(dist.get_rank(), dist.get_world_size())
 
@@ -88,10 +92,8 @@ def add_gradients_in_order(ranks: Ranks, parameters: Sequence[Tensor], count: in
 
 def require_same_weights(ranks: Ranks, parameters: Sequence[Tensor]) -> None:
     """StageError if the ranks do not hold the same bits."""
-    if ranks.world == 1:
-        return
-    data = [p.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes() for p in parameters]
-    if len(set(ranks.gather(digest_bytes(b"".join(data))))) > 1:
+    data = (p.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes() for p in parameters)
+    if ranks.world > 1 and len(set(ranks.gather(digest_bytes(b"".join(data))))) > 1:
         raise StageError(
             "the processes trained different weights, so none is kept: they must run on machines of one kind with "
             "the same versions; or start one process"

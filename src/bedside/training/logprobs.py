@@ -16,11 +16,9 @@ import torch
 from torch import Tensor
 
 from bedside.core.distributed import Ranks, SingleRank, rejoin, share
-from bedside.training import padding
-from bedside.training.backbone import Backbone, find_backbone, pack_tokens
+from bedside.training.backbone import Backbone, find_backbone, pack_tokens, padded_logits, split_by_padded_size
 from bedside.training.lora_linear import lora_weight_cache
-from bedside.training.packed_attention import PackedAttention
-from bedside.training.packing import pack, split
+from bedside.training.packing import PackedAttention, pack, split
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +42,7 @@ class TokenizedExchange:
         return range(len(self.prompt) - 1, len(self) - 1)
 
 
-SINGLE_RANK = SingleRank()
-
-
-def logps(model: Any, exchanges: Sequence[TokenizedExchange], pad_id: int, ranks: Ranks = SINGLE_RANK) -> Tensor:
+def logps(model: Any, exchanges: Sequence[TokenizedExchange], pad_id: int, ranks: Ranks = SingleRank()) -> Tensor:
     """log π(y|x) of each exchange: (S,), nats, fp64, with gradient unless the caller turned it off.
 
     Without gradient, several ``ranks`` may share the forward passes of one call.
@@ -101,7 +96,7 @@ def next_token_logprobs(model: Any, prompts: Sequence[Sequence[int]], tokens: Se
 def _forward_passes(exchanges: Sequence[TokenizedExchange], max_pack_tokens: int | None) -> list[list[int]]:
     """Indices of the exchanges of each forward pass; padded for None."""
     if max_pack_tokens is None:
-        return list(padding.split_by_padded_size([len(exchange) for exchange in exchanges], padding.MAX_TOKENS))
+        return list(split_by_padded_size([len(exchange) for exchange in exchanges]))
     order = by_prompt(exchanges)
     return [[order[n] for n in numbers] for numbers in split([exchanges[i].ids for i in order], max_pack_tokens)]
 
@@ -123,7 +118,7 @@ def _predicting_states(
     """What predicts each completion token, one exchange after the other: hidden states (N, H), or logits (N, V)."""
     ids = [exchange.ids for exchange in exchanges]
     if backbone is None:
-        return padding.padded_logits(model, ids, [exchange.predicting for exchange in exchanges], pad_id)
+        return padded_logits(model, ids, [exchange.predicting for exchange in exchanges], pad_id)
     packs = split(ids, pack_tokens(model.device))
     return torch.cat([_packed_states(backbone, [exchanges[i] for i in indices]) for indices in packs])
 
@@ -151,12 +146,10 @@ def _packed_next_token(backbone: Backbone, prompts: Sequence[Sequence[int]], tok
 
 
 def _padded_next_token(model: Any, prompts: Sequence[Sequence[int]], tokens: Sequence[int], pad_id: int) -> Tensor:
-    passes = list(padding.split_by_padded_size([len(prompt) for prompt in prompts], padding.MAX_TOKENS))
-    logprobs = []
-    for indices in passes:
-        batch = [prompts[i] for i in indices]
-        logits_SV = padding.padded_logits(model, batch, [range(len(p) - 1, len(p)) for p in batch], pad_id)
-        logprobs.append(torch.log_softmax(logits_SV.double(), -1)[:, list(tokens)])
+    passes = list(split_by_padded_size([len(prompt) for prompt in prompts]))
+    batches = ([prompts[i] for i in indices] for indices in passes)
+    logits = (padded_logits(model, batch, [range(len(p) - 1, len(p)) for p in batch], pad_id) for batch in batches)
+    logprobs = [torch.log_softmax(logits_SV.double(), -1)[:, list(tokens)] for logits_SV in logits]
     return _restore_order(torch.cat(logprobs), [i for indices in passes for i in indices])
 
 

@@ -18,7 +18,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import MethodType
-from typing import Any
+from typing import Any, cast
 
 import torch
 from peft.tuners.lora import Linear
@@ -82,8 +82,7 @@ def cast_weight(weight: Tensor, dtype: torch.dtype) -> Tensor:
         return weight.detach().to(dtype)
     if weight not in _cache.casts:
         _cache.casts[weight] = weight.detach().to(dtype)
-    cast: Tensor = _cache.casts[weight]
-    return cast
+    return cast("Tensor", _cache.casts[weight])
 
 
 class MergedLoraLinear(torch.autograd.Function):
@@ -102,9 +101,7 @@ class MergedLoraLinear(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (x, W, A, B, merged), (dy,) = ctx.saved_tensors, gradients
-        dx = None
-        if ctx.needs_input_grad[0]:
-            dx = dy @ (_merge(W, A, B, ctx.scale) if merged is None else merged)
+        dx = dy @ (_merge(W, A, B, ctx.scale) if merged is None else merged) if ctx.needs_input_grad[0] else None
         dA, dB = _lora_gradients(dy @ B, x, dy, x @ A.t(), ctx.scale)
         return dx, None, None, dA, dB, None, None
 
@@ -135,17 +132,15 @@ def _forward(layer: Linear, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     plain = len(names) == 1 and not (args or kwargs or layer.disable_adapters or layer.merged or layer.lora_variant)
     dropout: Any = layer.lora_dropout[names[0]] if plain else None
     if not plain or any(layer.lora_bias.values()) or (dropout.training and getattr(dropout, "p", 0.0)):
-        by_peft: Tensor = Linear.forward(layer, x, *args, **kwargs)
-        return by_peft
+        return cast("Tensor", Linear.forward(layer, x, *args, **kwargs))
     base, A, B = layer.base_layer, layer.lora_A[names[0]].weight, layer.lora_B[names[0]].weight
     inputs = (x.reshape(-1, x.shape[-1]), base.weight, base.bias, A, B, layer.scaling[names[0]])
-    apply: Any = MergedLoraLinear.apply
+    merged, mixed = cast("Any", MergedLoraLinear), cast("Any", MixedPrecisionLoraLinear)
     if x.dtype == A.dtype:
-        y: Tensor = apply(*inputs, _cached_merge(base.weight, A, B, layer.scaling[names[0]]))
+        y = merged.apply(*inputs, _cached_merge(base.weight, A, B, layer.scaling[names[0]]))
     else:
-        apply = MixedPrecisionLoraLinear.apply
-        y = apply(*inputs, cast_weight(A, x.dtype), cast_weight(B, x.dtype))
-    return y.view(*x.shape[:-1], -1)
+        y = mixed.apply(*inputs, cast_weight(A, x.dtype), cast_weight(B, x.dtype))
+    return cast("Tensor", y.view(*x.shape[:-1], -1))
 
 
 def _cached_merge(W: Tensor, A: Tensor, B: Tensor, scale: float) -> Tensor | None:
@@ -157,8 +152,7 @@ def _cached_merge(W: Tensor, A: Tensor, B: Tensor, scale: float) -> Tensor | Non
             return None
         _cache.free_bytes -= W.nbytes
         _cache.merged[B] = _merge(W, A.detach(), B.detach(), scale)
-    merged: Tensor = _cache.merged[B]
-    return merged
+    return cast("Tensor", _cache.merged[B])
 
 
 def _merge(W: Tensor, A: Tensor, B: Tensor, scale: float) -> Tensor:

@@ -1,30 +1,61 @@
-"""From preferences to a checkpoint: one LoRA training with one objective.
+"""From preferences to a checkpoint: one LoRA training with one objective, on ``transformers.Trainer``.
 
     encode      UnpairedPreference | PreferencePair | Demonstration -> token ids; sampled ids are kept
     plan        optimizer batches in a seeded order, and for KTO the mismatches of each batch
     logprobs    log π_ref of each exchange, a stage of its own, so that references can be read and checked
     batches     the plan with ids and references filled in
-    train       the Trainer, the same for every objective
+    train       one loop, the same for every objective
 
 A mismatch is a prompt with the completion of a row of another *group*. The prompts of one group are variants of one
 scenario and share their answers, so a mismatch within a group would not estimate KTO's z.
+
+One item of the Trainer's data set is one optimizer batch. A training step
+
+    1. computes KTO's z over the whole batch, without gradient, if the objective needs it;
+    2. splits the batch into micro-batches by their number of tokens, and sums the gradients of these.
+
+z carries no gradient, so the split changes memory and never the result. Several processes share the forward passes of
+z and the micro-batches, and each takes the same step; to the Trainer each is the only one. Learning-rate schedule,
+optimizer state, checkpoints and resuming are the Trainer's; a checkpoint counts only with its file ``finished``.
+
+Training curves come from the Trainer's own integrations: one run for each training, named as in the report.
+
+    tensorboard             runs/NAME/tensorboard/LABEL; the Trainer would write among its checkpoints, which it deletes
+    trackio, mlflow, wandb  run NAME/LABEL, where their own settings say (MLFLOW_TRACKING_URI, WANDB_MODE ...)
 """
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
+from torch import Tensor
+from torch.utils.data import SequentialSampler
+from transformers import (
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+from transformers.integrations.integration_utils import TensorBoardCallback
 
+from bedside.core.distributed import Ranks, SingleRank, rejoin, share
 from bedside.core.protocols import Objective, Policy, Progress
 from bedside.core.types import Checkpoint, Demonstration, Preference, PreferencePair, UnpairedPreference
-from bedside.training import trainer
-from bedside.training.adapters import digest_adapter
+from bedside.training.adapters import digest_adapter, disk_full_as_oserror
+from bedside.training.backbone import pack_tokens
+from bedside.training.collectives import add_gradients_in_order, require_same_weights
 from bedside.training.logprobs import TokenizedExchange, by_prompt, logps
+from bedside.training.lora_linear import lora_weight_cache
+from bedside.training.objectives import Scores
 from bedside.training.packing import microbatches
-from bedside.training.trainer import Batch, Mismatch, TrainerSettings, TrainingRow
+
+_LOGGED = ("step", "loss", "grad_norm", "learning_rate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +81,60 @@ class SequenceLogprob:
     """The result for one exchange: log π(y|x), or a KL divergence per token."""
 
     nats: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRow:
+    """K completions of one prompt, with log π_ref (nats) of each. ``len()`` counts prompt and completion tokens."""
+
+    prompt: tuple[int, ...]
+    completions: tuple[tuple[int, ...], ...]
+    reference: tuple[float, ...] | None = None
+    label: bool | None = None
+
+    def __len__(self) -> int:
+        return len(self.prompt) + sum(map(len, self.completions))
+
+    def exchanges(self) -> list[TokenizedExchange]:
+        """The prompt with each of its K completions."""
+        return [TokenizedExchange(self.prompt, completion) for completion in self.completions]
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """A prompt with the completion of another group, and its log π_ref (nats): one term of KTO's z."""
+
+    exchange: TokenizedExchange
+    reference: float
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One optimizer batch."""
+
+    rows: tuple[TrainingRow, ...]
+    mismatches: tuple[Mismatch, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TrainerSettings:
+    """Settings of one training. Most have the names of ``TrainingArguments``."""
+
+    learning_rate: float
+    lr_scheduler_type: str = "linear"
+    warmup_ratio: float = 0.0
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    save_steps: int = 50
+    max_tokens_per_microbatch: int = 8192
+    seed: int = 0
+    device: str = "cpu"
+    report_to: str = "none"
+    run_name: str = "bedside"
+    curves: Path = Path("tensorboard")
+    """Folder for the TensorBoard files of this training."""
+    ranks: Ranks = field(default_factory=SingleRank)
+    """The processes that share the micro-batches. Only the first one saves and reports."""
 
 
 def encode(rows: Sequence[Preference], policy: Policy) -> list[EncodedRow]:
@@ -85,8 +170,10 @@ def mismatched_pairs(batch: Sequence[int], groups: Sequence[str]) -> tuple[tuple
 
 def exchanges(rows: Sequence[EncodedRow], planned: Sequence[PlannedBatch]) -> list[TokenizedExchange]:
     """Every exchange that needs a reference: first those of the rows, then the mismatches, in the order of the plan."""
-    own = [TokenizedExchange(row.prompt, completion) for row in rows for completion in row.completions]
-    return own + [_mismatched_exchange(rows, pair) for batch in planned for pair in batch.mismatches]
+    return [
+        *(TokenizedExchange(row.prompt, completion) for row in rows for completion in row.completions),
+        *(_mismatched_exchange(rows, pair) for batch in planned for pair in batch.mismatches),
+    ]
 
 
 def token_plan(texts: Sequence[TokenizedExchange], max_tokens: int) -> list[list[int]]:
@@ -95,11 +182,10 @@ def token_plan(texts: Sequence[TokenizedExchange], max_tokens: int) -> list[list
     return [[order[n] for n in batch] for batch in microbatches([len(texts[i]) for i in order], max_tokens)]
 
 
+@torch.no_grad()
 def logprobs(texts: Sequence[TokenizedExchange], policy: Policy) -> list[SequenceLogprob]:
     """log π(y|x) of each exchange under ``policy``, without gradient."""
-    with torch.no_grad():
-        values = logps(policy.module(), texts, policy.renderer.pad_id)
-    return [SequenceLogprob(float(value)) for value in values]
+    return [SequenceLogprob(float(value)) for value in logps(policy.module(), texts, policy.renderer.pad_id)]
 
 
 def kl_to_target(texts: Sequence[TokenizedExchange], policy: Policy) -> list[SequenceLogprob]:
@@ -112,7 +198,15 @@ def batches(
 ) -> list[Batch]:
     """The plan with ids and references filled in; ``references`` belong to ``exchanges(rows, planned)``."""
     nats = iter([reference.nats for reference in references or ()])
-    filled = [_training_row(row, None if references is None else nats) for row in rows]
+    filled = [
+        TrainingRow(
+            row.prompt,
+            row.completions,
+            None if references is None else tuple(next(nats) for _ in row.completions),
+            row.label,
+        )
+        for row in rows
+    ]
     return [
         Batch(
             rows=tuple(filled[i] for i in batch.rows),
@@ -134,9 +228,8 @@ def train(
     stage: str,
 ) -> list[dict[str, float]]:
     """Train the adapter of ``policy``, or a new one, and write it to ``folder/adapter``; one log row for each step."""
-    model = policy.trainable(lora, settings.seed)
-    log = trainer.train(
-        model,
+    log = train_model(
+        policy.trainable(lora, settings.seed),
         batches,
         objective,
         settings,
@@ -152,6 +245,70 @@ def train(
 def checkpoint(adapter: Path, base: str) -> Checkpoint:
     """The base with the adapter in this folder."""
     return Checkpoint(base=base, adapter=digest_adapter(adapter))
+
+
+def train_model(
+    model: Any,
+    batches: Sequence[Batch],
+    objective: Objective,
+    settings: TrainerSettings,
+    *,
+    pad_id: int,
+    folder: Path,
+    on_step: Callable[[int, int], None],
+) -> list[dict[str, float]]:
+    """Train ``model`` in place on ``batches`` in their order; returns one log row for each step.
+
+    Checkpoints are written to ``folder``, and a run that was killed continues from the last one: on a CPU with the same
+    bits. ``on_step`` gets the steps taken and their total. OSError if the disk is full.
+    """
+    ranks = settings.ranks
+    settings = settings if ranks.rank == 0 else replace(settings, report_to="none")
+    trainer = _Trainer(
+        model=model,
+        args=_training_arguments(settings, folder, len(batches)),
+        train_dataset=cast("Any", list(batches)),  # the Trainer takes any sequence, but declares a Dataset
+        data_collator=lambda items: dict(zip(["batch"], items, strict=True)),  # one item is a whole batch
+        callbacks=[_StepCallback(on_step, ranks), *_curve_callbacks(settings.report_to, settings.curves)],
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.objective, trainer.pad_id, trainer.settings = objective, pad_id, settings
+    last = ranks.gather(_last_finished(folder) if ranks.rank == 0 else None)[0]
+    with disk_full_as_oserror(folder):
+        trainer.train(resume_from_checkpoint=last)
+    return [
+        {key: float(entry[key]) for key in _LOGGED if key in entry}
+        for entry in trainer.state.log_history
+        if "loss" in entry
+    ]
+
+
+@torch.no_grad()
+def kl_estimate(model: Any, mismatches: Sequence[Mismatch], pad_id: int, ranks: Ranks = SingleRank()) -> Tensor:
+    """KTO's z = max(0, mean of log π(y'|x) − log π_ref(y'|x)): a scalar, nats, fp64, without gradient.
+
+    0 if there are no mismatches. arXiv 2402.01306, section 4.1.
+    """
+    if not mismatches:
+        return torch.zeros((), dtype=torch.float64, device=model.device)
+    reference = sum(m.reference for m in mismatches)
+    total = logps(model, [m.exchange for m in mismatches], pad_id, ranks).sum() - reference
+    return (total / len(mismatches)).clamp(min=0.0)
+
+
+def row_scores(model: Any, rows: Sequence[TrainingRow], z: Tensor | None, tokens_mean: float, pad_id: int) -> Scores:
+    """Scores of one micro-batch, with gradient unless the caller turned it off."""
+    logp_BK = logps(model, [exchange for row in rows for exchange in row.exchanges()], pad_id).view(len(rows), -1)
+    references = [row.reference for row in rows]
+    labels = [row.label for row in rows]
+    return Scores(
+        logp_BK=logp_BK,
+        reference_BK=None if None in references else logp_BK.new_tensor(references),
+        tokens_BK=logp_BK.new_tensor([[len(c) for c in row.completions] for row in rows]),
+        tokens_mean=tokens_mean,
+        label_B=None if None in labels else torch.tensor(labels, device=logp_BK.device),
+        z=z,
+    )
 
 
 def _encode_row(row: Preference, policy: Policy) -> EncodedRow:
@@ -174,6 +331,105 @@ def _mismatched_exchange(rows: Sequence[EncodedRow], pair: tuple[int, int]) -> T
     return TokenizedExchange(rows[prompt_of].prompt, rows[completion_of].completions[0])
 
 
-def _training_row(row: EncodedRow, nats: Iterator[float] | None) -> TrainingRow:
-    reference = None if nats is None else tuple(next(nats) for _ in row.completions)
-    return TrainingRow(row.prompt, row.completions, reference, row.label)
+class _Trainer(Trainer):
+    objective: Objective
+    pad_id: int
+    settings: TrainerSettings
+
+    def _get_train_sampler(self, *_: Any) -> SequentialSampler:
+        return SequentialSampler(range(self.args.max_steps))
+
+    @lora_weight_cache()
+    def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
+        """Add the gradients of all micro-batches to the parameters; returns the mean loss of the rows."""
+        model.train()
+        rows, ranks = inputs["batch"].rows, self.settings.ranks
+        z = kl_estimate(model, inputs["batch"].mismatches, self.pad_id, ranks)
+        tokens_mean = sum(len(row.completions[0]) for row in rows) / len(rows)
+        losses: list[Tensor] = []
+        max_tokens = min(self.settings.max_tokens_per_microbatch, pack_tokens(model.device))
+        splits = list(microbatches([len(row) for row in rows], max_tokens))
+        parameters = [p for p in model.parameters() if p.requires_grad]
+        for turn in (splits[start : start + ranks.world] for start in range(0, len(splits), ranks.world)):
+            with add_gradients_in_order(ranks, parameters, len(turn)):
+                for indices in share(ranks, turn):
+                    loss_B = self.objective.loss(
+                        row_scores(model, [rows[i] for i in indices], z, tokens_mean, self.pad_id)
+                    )
+                    self.accelerator.backward(loss_B.sum() / len(rows))
+                    losses.append(loss_B.detach().sum())
+        return torch.stack(rejoin(ranks, losses)).sum().float() / len(rows)
+
+
+class _StepCallback(TrainerCallback):
+    """Marks finished checkpoints, reports steps, and checks before each checkpoint that all ranks agree."""
+
+    def __init__(self, on_step: Callable[[int, int], None], ranks: Ranks) -> None:
+        self.on_step, self.ranks = on_step, ranks
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        (Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / "finished").touch()
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None, **_: Any
+    ) -> None:
+        if state.global_step % args.save_steps == 0 or state.global_step == state.max_steps:
+            require_same_weights(self.ranks, [p for p in model.parameters() if p.requires_grad])
+        if state.global_step == state.max_steps:
+            control.should_save = False  # the adapter is written next, so a last checkpoint has no use
+        self.on_step(state.global_step, state.max_steps)
+
+
+def _training_arguments(settings: TrainerSettings, folder: Path, steps: int) -> TrainingArguments:
+    return TrainingArguments(
+        output_dir=str(folder),
+        per_device_train_batch_size=1,
+        max_steps=steps,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type=settings.lr_scheduler_type,
+        warmup_steps=round(settings.warmup_ratio * steps),
+        weight_decay=settings.weight_decay,
+        max_grad_norm=settings.max_grad_norm,
+        optim="adamw_torch_fused" if settings.device == "cuda" else "adamw_torch",
+        seed=settings.seed,
+        save_strategy="steps" if settings.ranks.rank == 0 else "no",
+        save_steps=settings.save_steps,
+        save_total_limit=2,
+        logging_steps=1,
+        logging_first_step=True,
+        report_to="none" if settings.report_to == "tensorboard" else settings.report_to,
+        run_name=settings.run_name,
+        project="bedside",
+        disable_tqdm=True,
+        log_level="error",
+        use_cpu=settings.device == "cpu",
+        dataloader_pin_memory=False,
+        remove_unused_columns=False,
+    )
+
+
+def _last_finished(folder: Path) -> str | None:
+    """The newest finished checkpoint. Unfinished ones are deleted."""
+    checkpoints = sorted(folder.glob("checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]))
+    finished = [checkpoint for checkpoint in checkpoints if (checkpoint / "finished").exists()]
+    for unfinished in set(checkpoints) - set(finished):
+        shutil.rmtree(unfinished)
+    return str(finished[-1]) if finished else None
+
+
+def _curve_callbacks(report_to: str, folder: Path) -> list[TrainerCallback]:
+    """Callbacks that the Trainer needs in addition to its own for ``report_to``. TensorBoard writes to ``folder``."""
+    if report_to == "tensorboard":
+        from torch.utils.tensorboard import SummaryWriter
+
+        return [TensorBoardCallback(SummaryWriter(log_dir=str(folder)))]
+    return [_FinishWandbRun()] if report_to == "wandb" else []
+
+
+class _FinishWandbRun(TrainerCallback):
+    """The integration leaves its run open, and the next training would write into it."""
+
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        import wandb
+
+        wandb.finish()
