@@ -502,7 +502,7 @@ def generate(
     """
     from bedside.alignment import single_stage
     from bedside.core.hashing import plain
-    from bedside.data.typed_io import check_replaceable
+    from bedside.data.responses import check_replaceable
     from bedside.run import environment
     from bedside.run.context import open_run
 
@@ -561,7 +561,7 @@ def judge(
     """
     from bedside.core.hashing import plain
     from bedside.core.types import Verdict
-    from bedside.data.typed_io import check_replaceable
+    from bedside.data.responses import check_replaceable
     from bedside.judge_audit.audit import judge_plugin
     from bedside.run import environment
     from bedside.run.context import open_run

@@ -12,8 +12,7 @@ from bedside.core.gates import COMPARISONS, Gate, gates_json
 from bedside.core.hashing import plain
 from bedside.core.measures import Measure, get_measure, measures_json
 from bedside.core.results import Candidate, RunSummary
-from bedside.data.responses import AnswerFile
-from bedside.judges import judged_files
+from bedside.data.responses import AnswerFile, read_judged
 from bedside.run import experiment
 from bedside.run.experiment import unconfirmed
 from bedside.safety import evaluate as evaluating
@@ -48,7 +47,7 @@ class Evaluation(Tabular):
 
 def evaluate(config: Config, answers: AnswerFile, verdicts: Path) -> Evaluation:
     """Measures of a file of answers beside a file of their verdicts. No model is needed."""
-    judged = judged_files.read(answers, verdicts)
+    judged = read_judged(answers, verdicts)
     metric = experiment.metric(config)
     measures = evaluating.evaluate(judged, [metric])
     names = {measure.name for measure in measures}

@@ -42,8 +42,8 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = {
         "clinic_comfort": "bedside.clinic.comfort_judge",
     },
     "dataset": {
-        "jsonl": "bedside.data.jsonl",
-        "cares": "bedside.data.cares",
+        "jsonl": "bedside.data.datasets",
+        "cares": "bedside.data.datasets",
         "dialogues": "bedside.data.dialogues",
         "clinic": "bedside.clinic.prompts",
         "clinic_dialogues": "bedside.clinic.dialogues",

@@ -55,7 +55,9 @@ def identifier_finder_with_names() -> Callable[[str], list[tuple[str, str]]]:
     engine = AnalyzerEngine()
 
     def find(text: str) -> list[tuple[str, str]]:
-        names = engine.analyze(text=text, language="en", entities=["PERSON", "LOCATION"])
-        return find_identifiers(text) + [(name.entity_type.lower(), text[name.start : name.end]) for name in names]
+        return find_identifiers(text) + [
+            (name.entity_type.lower(), text[name.start : name.end])
+            for name in engine.analyze(text=text, language="en", entities=["PERSON", "LOCATION"])
+        ]
 
     return find

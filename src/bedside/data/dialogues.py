@@ -64,8 +64,9 @@ class Dialogues(Plugin):
 
     def open(self, launch: Launch, **opened: Any) -> TablePrompts:
         with_names = self.names and self.phi != "off"
-        find = deidentify.identifier_finder_with_names() if with_names else deidentify.find_identifiers
-        reader = DialogueReader(self, find)
+        reader = DialogueReader(
+            self, deidentify.identifier_finder_with_names() if with_names else deidentify.find_identifiers
+        )
         return TablePrompts(self.path, reader.rows, ReadOptions(self.split, "keep"), reader.add_notes)
 
 
@@ -115,8 +116,11 @@ class DialogueReader:
         if self.config.phi == "scan" or not any(identifiers):
             return row
         *turns, answer = [deidentify.scrub(*pair) for pair in zip(texts, identifiers, strict=True)]
-        messages = [{**turn, "content": text} for turn, text in zip(row["messages"], turns, strict=True)]
-        return {**row, "messages": messages, "reference": answer}
+        return {
+            **row,
+            "messages": [{**turn, "content": text} for turn, text in zip(row["messages"], turns, strict=True)],
+            "reference": answer,
+        }
 
 
 def _dialogue(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -138,8 +142,7 @@ def _turns(row: Mapping[str, Any]) -> tuple[list[tuple[str, str]], str]:
         return _split_messages(row["messages"], answer)
     if row.get("instruction"):
         instruction, question = str(row["instruction"]), str(row.get("input") or "")
-        with_input = [("system", instruction), ("user", question)]
-        return with_input if question.strip() else [("user", instruction)], answer
+        return [("system", instruction), ("user", question)] if question.strip() else [("user", instruction)], answer
     column = next((name for name in ("question", "prompt") if row.get(name)), None)
     if column is None:
         raise DataError(
@@ -155,12 +158,10 @@ def _split_messages(value: Any, answer: str) -> tuple[list[tuple[str, str]], str
     if not isinstance(value, list) or not all(isinstance(t, Mapping) and "content" in t for t in value):
         raise DataError("messages are a list of {role, content}")
     turns = [(str(turn.get("role", "")), str(turn["content"] or "")) for turn in value]
-    users = [i for i, (role, _) in enumerate(turns) if role == "user"]
-    if not users:
+    question = max((i for i, (role, _) in enumerate(turns, start=1) if role == "user"), default=0)
+    if not question:
         raise DataError("messages contain no user turn, so there is no question")
-    last = users[-1]
-    after = turns[last + 1][1] if len(turns) > last + 1 else ""
-    return turns[: last + 1], after or answer
+    return turns[:question], next((text for _, text in turns[question:]), "") or answer
 
 
 def _reason_to_drop(row: Mapping[str, Any]) -> str:
@@ -168,8 +169,7 @@ def _reason_to_drop(row: Mapping[str, Any]) -> str:
         return "empty question"
     if not row["reference"]:
         return "no answer"
-    one_word = row["reference"].isascii() and len(row["reference"].split()) == 1
-    return "answer of one word" if one_word else ""
+    return "answer of one word" if row["reference"].isascii() and len(row["reference"].split()) == 1 else ""
 
 
 def without_html(text: str) -> str:

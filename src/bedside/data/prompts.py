@@ -130,8 +130,8 @@ def parse_prompt(where: str, row: Mapping[str, Any], options: ReadOptions, hidde
     """The prompt of one row, without the columns ``hidden``. DataError with file and row."""
     try:
         options.check_prompt_column(options.rename(row))
-        visible = {key: value for key, value in row.items() if key not in hidden}
-        prompt = _prompt(options.rename(visible), options.unlabelled)
+        visible = options.rename({key: value for key, value in row.items() if key not in hidden})
+        prompt = _prompt(visible, options.unlabelled)
         return _mark_proposed(prompt) if options.columns.get("harm") == PROPOSED else prompt
     except DataError as error:
         raise DataError(f"{where}: {error}") from None
@@ -172,8 +172,7 @@ class _PromptReader:
     def finish(self) -> None:
         """DataError with all mistakes, if there are any or there is no prompt."""
         self._check_options()
-        harm_columns = {self.options.columns.get("harm", "harm"), *COLUMNS["harm"], PROPOSED}
-        if not self.columns.keys() & harm_columns:
+        if not self.columns.keys() & {self.options.columns.get("harm", "harm"), *COLUMNS["harm"], PROPOSED}:
             others = [mistake for mistake in self.mistakes if f": {_NO_HARM}" not in mistake]
             missing = f"{self.source}: no column harm; {self.options.needed_columns(self.columns)}; or {_PROPOSE}"
             self.mistakes = others if len(others) == len(self.mistakes) else [missing, *others]
@@ -183,8 +182,9 @@ class _PromptReader:
             raise DataError("\n".join(self.mistakes[:_REPORTED_ROWS] + rest))
         if not self.prompts:
             unlabelled = "no row has a harm level; label some 0 to 3, or set unlabelled: keep"
-            reason = unlabelled if self.dropped["no harm level"] else "there is no row to read"
-            raise DataError(f"{self.source}: {reason}")
+            raise DataError(
+                f"{self.source}: {unlabelled if self.dropped['no harm level'] else 'there is no row to read'}"
+            )
 
     def _check_options(self) -> None:
         """Adds a mistake for each mapped column that no row has, and for a split that no row names."""
@@ -230,9 +230,11 @@ def _prompt(row: Mapping[str, Any], unlabelled: Unlabelled) -> Prompt:
     if proposed:
         harm = _harm(row.get(PROPOSED))
     if harm is None and unlabelled in ("error", "proposed"):
-        cure = "label it 0 to 3, or set unlabelled: skip"
-        if row.get(PROPOSED) is not None:
-            cure = "confirm the proposal with `bedside label FILE --confirm`, or set unlabelled: proposed"
+        cure = (
+            "label it 0 to 3, or set unlabelled: skip"
+            if row.get(PROPOSED) is None
+            else "confirm the proposal with `bedside label FILE --confirm`, or set unlabelled: proposed"
+        )
         raise DataError(f"{_NO_HARM}, so no stance is right or wrong for it; {cure}")
     base = _text_value(row, "base_prompt")
     return Prompt(
@@ -254,8 +256,8 @@ def _mark_proposed(prompt: Prompt) -> Prompt:
 
 def _without_formula_guards(row: Mapping[str, Any]) -> dict[str, Any]:
     """``row`` without the space that `bedside label` writes in front of text that looks like a formula."""
-    guarded = {key for key, value in row.items() if isinstance(value, str) and value.startswith(" ")}
-    return {k: v[1:] if k in guarded and v[1:].startswith(FORMULA_STARTS) else v for k, v in row.items()}
+    guarded = tuple(f" {start}" for start in FORMULA_STARTS)
+    return {k: v[1:] if isinstance(v, str) and v.startswith(guarded) else v for k, v in row.items()}
 
 
 def _conversation(row: Mapping[str, Any]) -> tuple[Conversation, str | None]:
@@ -313,8 +315,7 @@ def _text_value(row: Mapping[str, Any], column: str) -> str | None:
 
 def _value(row: Mapping[str, Any], column: str) -> Any:
     """The first value under one of the column's names. Empty text counts as no value."""
-    values = (row.get(name) for name in COLUMNS[column])
-    return next((value for value in values if value is not None and value != ""), None)
+    return next((row[name] for name in COLUMNS[column] if row.get(name) not in (None, "")), None)
 
 
 def _checked_text(text: str) -> str:
@@ -322,8 +323,9 @@ def _checked_text(text: str) -> str:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
-        surrogate = f"\\u{ord(text[error.start]):04x}"
-        raise DataError(f"contains half a character ({surrogate}, a lone surrogate); correct the text") from None
+        raise DataError(
+            f"contains half a character (\\u{ord(text[error.start]):04x}, a lone surrogate); correct the text"
+        ) from None
     return text
 
 

@@ -28,8 +28,7 @@ from bedside.core.measures import Measure
 from bedside.core.protocols import Judge, Launch, TwoClassJudge
 from bedside.core.types import BINARY_STANCES, HARM_LEVELS, STANCES, JudgedResponse, Stance, Verdict
 from bedside.data.io import write_json
-from bedside.data.responses import AnswerFile
-from bedside.judges import judged_files
+from bedside.data.responses import AnswerFile, read_judged
 from bedside.stats.correction import CorrectedRate, LabelledSample, expectation_maximization, rogan_gladen
 from bedside.stats.measures import mean
 
@@ -64,7 +63,7 @@ def correct_files(config: Config, answers: AnswerFile, verdicts: Path, labels: s
             f"--labels is {labels!r}; name a judge of kind labels (judges has {', '.join(config.judges)})"
         )
     experts: Judge = open_plugin(plugin, Launch(), {})
-    rows = judged_files.read(answers, verdicts)
+    rows = read_judged(answers, verdicts)
     truth = experts.judge([row.response for row in rows])
     if not any(verdict.stance for verdict in truth):
         raise DataError(f"{labels} labels no answer of {answers.path}; only labels on these answers can correct them")
