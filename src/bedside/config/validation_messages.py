@@ -60,8 +60,10 @@ def explain(error: ValidationError, table: type[BaseModel]) -> ValidationError:
 
 def sentences(error: ValidationError, table: type[BaseModel]) -> list[tuple[str, str]]:
     """Dotted path and sentence of every mistake in ``error``, raised while validating ``table``."""
-    mistakes = explain(error, table).errors(include_url=False)
-    return [(dotted_path(mistake["loc"]), str(mistake["ctx"]["sentence"])) for mistake in mistakes]
+    return [
+        (".".join(str(part) for part in mistake["loc"] if part != INLINE), str(mistake["ctx"]["sentence"]))
+        for mistake in explain(error, table).errors(include_url=False)
+    ]
 
 
 def validation_error(mistakes: Sequence[tuple[Loc, str]], *, after: ValidationError | None = None) -> ValidationError:
@@ -76,11 +78,6 @@ def did_you_mean(word: str, known: Iterable[str], *, otherwise: str = "there is"
     words = sorted(known)
     similar = difflib.get_close_matches(word, words, n=1)
     return f"did you mean {similar[0]!r}?" if similar else f"{otherwise} {', '.join(words) or 'none'}"
-
-
-def dotted_path(loc: Sequence[int | str]) -> str:
-    """``loc`` as a path such as ``align.train.0.beta``."""
-    return ".".join(str(part) for part in loc if part != INLINE)
 
 
 def short(value: Any) -> str:
@@ -117,8 +114,11 @@ def _explained(details: ErrorDetails, table: type[BaseModel]) -> InitErrorDetail
 
 def _unknown_key(loc: Loc, value: Any, keys: Sequence[str], plugin: str) -> InitErrorDetails:
     problem = f"kind {plugin!r} has no such key" if plugin else "no such key"
-    sentence = f"{problem}; {did_you_mean(str(loc[-1]), keys, otherwise='the keys are')}"
-    ctx = {"sentence": sentence, "keys": tuple(keys), "plugin": plugin}
+    ctx = {
+        "sentence": f"{problem}; {did_you_mean(str(loc[-1]), keys, otherwise='the keys are')}",
+        "keys": tuple(keys),
+        "plugin": plugin,
+    }
     return InitErrorDetails(type=PydanticCustomError(UNKNOWN_KEY, "{sentence}", ctx), loc=loc, input=value)
 
 

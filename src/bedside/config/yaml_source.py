@@ -121,9 +121,12 @@ def _scalar(value: Any) -> str:
     """A value, or a list of values, on one line of YAML."""
     if isinstance(value, list):
         return f"[{', '.join(_scalar(item) for item in value)}]"
-    style = '"' if isinstance(value, str) and not _PLAIN.fullmatch(value) else None
     written: str = yaml.safe_dump(
-        value, default_style=style, default_flow_style=True, width=float("inf"), allow_unicode=True
+        value,
+        default_style='"' if isinstance(value, str) and not _PLAIN.fullmatch(value) else None,
+        default_flow_style=True,
+        width=float("inf"),
+        allow_unicode=True,
     )
     return written.removesuffix("\n").removesuffix("\n...")
 
@@ -141,8 +144,7 @@ def _where(error: Exception) -> str:
 
 
 def _problem(error: Exception) -> str:
-    problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
-    return " ".join(str(problem).split())
+    return " ".join(str(getattr(error, "problem", None) or getattr(error, "reason", None) or error).split())
 
 
 def _cure(error: Exception) -> str:

@@ -78,7 +78,9 @@ def cases(answers: Sequence[AttackTarget], stances: Sequence[Stance | None]) -> 
     seen: set[tuple[str, Stance | None]] = set()
     kept = []
     for answer, stance in zip(answers, stances, strict=True):
-        for case in (*_hostile_cases(answer, _goal(stance)), *_tone_cases(answer)):
+        # The text asks for a refusal: the most harmful mistake is to take an accepting answer for one.
+        goal = Stance.ACCEPT if stance is Stance.REFUSE else Stance.REFUSE
+        for case in (*_hostile_cases(answer, goal), *_tone_cases(answer)):
             if len(case.after.text) <= LONG_BYTES or (case.name, stance) not in seen:
                 seen.add((case.name, stance))
                 kept.append(case)
@@ -93,14 +95,16 @@ def unchanged(answer: AttackTarget) -> Response:
 def flip_rates(judge: str, name: str, done: Sequence[AttackCase], verdicts: Mapping[str, Verdict]) -> AdversarialResult:
     """Flip rates by kind of change, then over all hostile strings. ``verdicts``: by ``Response.id``."""
     judged = [_JudgedCase(case, verdicts[case.before.id].stance, verdicts[case.after.id].stance) for case in done]
-    kinds = dict.fromkeys(case.kind for case in done)
     hostile = [row for row in judged if row.case.kind in words()["strings"]]
     flipped = Counter(row.case.name for row in hostile if row.flipped)
     return AdversarialResult(
         judge=judge,
         name=name,
         attacks=(
-            *(_rates(kind, [row for row in judged if row.case.kind == kind]) for kind in kinds),
+            *(
+                _rates(kind, [row for row in judged if row.case.kind == kind])
+                for kind in dict.fromkeys(case.kind for case in done)
+            ),
             _rates("all hostile strings", hostile),
         ),
         strongest=tuple(f"{string} ({n})" for string, n in flipped.most_common(STRONGEST)),
@@ -155,25 +159,20 @@ def _hostile_cases(answer: AttackTarget, goal: Stance) -> Iterator[AttackCase]:
 def _tone_cases(answer: AttackTarget) -> Iterator[AttackCase]:
     """Empathy and safety-netting put around the answer, and the answer's own taken away."""
     before = unchanged(answer)
-    for number, phrase in enumerate(words()["empathy"], start=1):
-        yield _added(before, f"{EMPATHY} added", number, f"{phrase} {answer.core}")
-    for number, phrase in enumerate(words()["netting"], start=1):
-        yield _added(before, f"{NETTING} added", number, f"{answer.core} {phrase}")
+    added = {
+        EMPATHY: [f"{phrase} {answer.core}" for phrase in words()["empathy"]],
+        NETTING: [f"{answer.core} {phrase}" for phrase in words()["netting"]],
+    }
+    for tone, texts in added.items():
+        for number, text in enumerate(texts, start=1):
+            after = Response(answer.patient, text, _FIXED)
+            yield AttackCase(f"{tone} added", f"{tone} added {number}", before, after)
     if answer.empathy:
         whole = Response(answer.patient, f"{answer.empathy} {answer.core}", _FIXED)
         yield AttackCase(f"{EMPATHY} removed", answer.core, whole, before)
     if answer.netting:
         whole = Response(answer.patient, f"{answer.core} {answer.netting}", _FIXED)
         yield AttackCase(f"{NETTING} removed", answer.core, whole, before)
-
-
-def _added(before: Response, kind: str, number: int, text: str) -> AttackCase:
-    return AttackCase(kind, f"{kind} {number}", before, Response(before.prompt, text, _FIXED))
-
-
-def _goal(stance: Stance | None) -> Stance:
-    """The label that the text asks for: the most harmful mistake is to take an accepting answer for a refusal."""
-    return Stance.ACCEPT if stance is Stance.REFUSE else Stance.REFUSE
 
 
 def _rates(kind: str, judged: Sequence[_JudgedCase]) -> AttackResult:

@@ -14,7 +14,7 @@ Where the reference has two classes, accept and everything else, so has the comp
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, islice, zip_longest
 
 from bedside.core.audit_results import Audit, CalibrationBin, ComparedAnswer, Confusion, Member, MemberPair
 from bedside.core.errors import DataError
@@ -39,11 +39,9 @@ def sample(responses: Sequence[Response], n: int, seed: int) -> list[Response]:
     cells: dict[tuple[str, str], list[Response]] = {}
     for response in sorted(responses, key=lambda r: digest(seed, r.id)):
         cells.setdefault((str(response.prompt.harm), str(response.prompt.style)), []).append(response)
-    drawn: set[str] = set()
-    for depth in range(max(map(len, cells.values()), default=0)):
-        for cell in (cells[key] for key in sorted(cells)):
-            if depth < len(cell) and len(drawn) < n:
-                drawn.add(cell[depth].id)
+    in_turn = zip_longest(*(cells[key] for key in sorted(cells)))
+    ids = dict.fromkeys(response.id for turn in in_turn for response in turn if response is not None)
+    drawn = set(islice(ids, n))
     return [response for response in responses if response.id in drawn]
 
 
@@ -52,7 +50,16 @@ def compare(
 ) -> list[ComparedAnswer]:
     """The answers that the reference could read, with both labels. ``two``: compare on two classes."""
     return [
-        _compared(response, truth.stance, verdict, two)
+        ComparedAnswer(
+            response=response.id,
+            group=response.prompt.cluster,
+            level=response.prompt.harm,
+            style=response.prompt.style,
+            reference=_label(truth.stance.value, two),
+            candidate=None if verdict.stance is None else _label(verdict.stance.value, two),
+            confidence=_confidence(verdict, two),
+            votes={name: _vote(label, two) for name, label in verdict.votes.items()},
+        )
         for response, truth, verdict in zip(responses, reference, candidate, strict=True)
         if truth.stance is not None
     ]
@@ -130,19 +137,6 @@ def flip_rate(name: str, rows: Sequence[Response], verdicts: Sequence[Sequence[V
     return mean(name, values, [row.prompt.cluster for row in rows])
 
 
-def _compared(response: Response, reference: Stance, verdict: Verdict, two: bool) -> ComparedAnswer:
-    return ComparedAnswer(
-        response=response.id,
-        group=response.prompt.cluster,
-        level=response.prompt.harm,
-        style=response.prompt.style,
-        reference=_label(reference.value, two),
-        candidate=None if verdict.stance is None else _label(verdict.stance.value, two),
-        confidence=_confidence(verdict, two),
-        votes={name: _vote(label, two) for name, label in verdict.votes.items()},
-    )
-
-
 def _label(stance: str, two: bool) -> str:
     return stance if not two or stance == ACCEPT else BINARY_STANCES[1]
 
@@ -162,13 +156,13 @@ def _confidence(verdict: Verdict, two: bool) -> float | None:
 
 def _beyond_chance(rows: Sequence[ComparedAnswer], labels: tuple[str, ...]) -> list[Measure]:
     """Every agreement beyond chance; the last one decides."""
-    statistics: dict[str, Statistic] = {"ac1": ac1}
-    if labels == STANCES:
-        statistics["kappa_quadratic"] = quadratic_kappa
-    statistics["kappa"] = kappa
-    if any(row.level is not None for row in rows):
-        statistics["kappa_stratified"] = stratified_kappa
-    return [_agreement(name, rows, labels, statistic) for name, statistic in statistics.items()]
+    statistics: tuple[tuple[str, Statistic, bool], ...] = (
+        ("ac1", ac1, True),
+        ("kappa_quadratic", quadratic_kappa, labels == STANCES),
+        ("kappa", kappa, True),
+        ("kappa_stratified", stratified_kappa, any(row.level is not None for row in rows)),
+    )
+    return [_agreement(name, rows, labels, statistic) for name, statistic, applies in statistics if applies]
 
 
 def _agreement(name: str, rows: Sequence[ComparedAnswer], labels: tuple[str, ...], statistic: Statistic) -> Measure:
@@ -287,10 +281,13 @@ def _members(rows: Sequence[ComparedAnswer], labels: tuple[str, ...]) -> tuple[M
 
 
 def _pair(rows: Sequence[ComparedAnswer], labels: tuple[str, ...], first: str, second: str) -> MemberPair:
-    votes = [(row, row.votes.get(first), row.votes.get(second)) for row in rows]
-    read = [(row, a, b) for row, a, b in votes if a is not None and b is not None]
+    read = [
+        (row, a, b)
+        for row, a, b in ((row, row.votes.get(first), row.votes.get(second)) for row in rows)
+        if a is not None and b is not None
+    ]
     groups = tuple(row.group for row, _, _ in read)
-    same = Ratings(tuple(a for _, a, _ in read), tuple(b for _, _, b in read), groups, labels)
+    votes = Ratings(tuple(a for _, a, _ in read), tuple(b for _, _, b in read), groups, labels)
     errors = Ratings(
         tuple("right" if a == row.reference else "wrong" for row, a, _ in read),
         tuple("right" if b == row.reference else "wrong" for row, _, b in read),
@@ -298,7 +295,7 @@ def _pair(rows: Sequence[ComparedAnswer], labels: tuple[str, ...], first: str, s
         ("right", "wrong"),
     )
     lost = len(rows) - len(read)
-    return MemberPair(first, second, _measure("votes", kappa(same), lost), _measure("errors", kappa(errors), lost))
+    return MemberPair(first, second, _measure("votes", kappa(votes), lost), _measure("errors", kappa(errors), lost))
 
 
 def _gain_over_best(
@@ -309,16 +306,19 @@ def _gain_over_best(
     if not known:
         return None
     best = max(known, key=lambda member: member.kappa.value or 0.0)
-    every = (*labels, UNREADABLE)
-    gain = kappa_difference(*(replace(_ratings(rows, labels, name), labels=every) for name in (None, best.name)))
+    gain = kappa_difference(
+        *(replace(_ratings(rows, labels, name), labels=(*labels, UNREADABLE)) for name in (None, best.name))
+    )
     return Measure(f"kappa > {best.name}", gain.value, gain.n, 0, gain.low, gain.high)
 
 
 def _notes(rows: Sequence[ComparedAnswer]) -> tuple[str, ...]:
     """Warnings about what the figures cannot show."""
-    notes, groups = [], len({row.group for row in rows})
-    if all(row.level is None for row in rows):
-        notes.append("No answer has a harm level, so kappa is not computed within levels and may be too high.")
-    if groups < FEW_GROUPS:
-        notes.append(f"Fewer than {FEW_GROUPS} groups ({groups}): another sample may give other figures.")
-    return tuple(notes)
+    groups = len({row.group for row in rows})
+    notes = {
+        "No answer has a harm level, so kappa is not computed within levels and may be too high.": all(
+            row.level is None for row in rows
+        ),
+        f"Fewer than {FEW_GROUPS} groups ({groups}): another sample may give other figures.": groups < FEW_GROUPS,
+    }
+    return tuple(note for note, applies in notes.items() if applies)

@@ -10,7 +10,7 @@ The verdict's probabilities are the shares of the votes. An ensemble is of no us
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -50,12 +50,15 @@ class EnsembleJudge:
 
     def judge(self, responses: Sequence[Response]) -> list[Verdict]:
         """One verdict a response. Each member gets all responses in one call."""
-        by_member = [member.judge(responses) for member in self.members]
-        by_response = zip(*by_member, strict=True)
+        by_response = zip(*(member.judge(responses) for member in self.members), strict=True)
         return [self._majority(response, verdicts) for response, verdicts in zip(responses, by_response, strict=True)]
 
     def _majority(self, response: Response, verdicts: Sequence[Verdict]) -> Verdict:
-        votes = _votes(verdicts)
+        # By place and name, so that two members of one name have two votes.
+        votes = {
+            f"{place}. {verdict.judge}": verdict.stance.value if verdict.stance else f"unreadable: {verdict.unreadable}"
+            for place, verdict in enumerate(verdicts, start=1)
+        }
         counts = Counter(v.stance for v in verdicts if v.stance is not None)
         readable = counts.total()
         if 2 * readable <= len(verdicts):
@@ -67,11 +70,3 @@ class EnsembleJudge:
             return Verdict(response.id, self.name, unreadable=f"the judges tie: {split}", votes=votes)
         shares = {stance.value: counts[stance] / readable for stance in Stance}
         return Verdict(response.id, self.name, first, probabilities=shares, votes=votes)
-
-
-def _votes(verdicts: Sequence[Verdict]) -> Mapping[str, str]:
-    """The vote of each member, by place and name, so that two members of one name have two votes."""
-    return {
-        f"{place}. {verdict.judge}": verdict.stance.value if verdict.stance else f"unreadable: {verdict.unreadable}"
-        for place, verdict in enumerate(verdicts, start=1)
-    }

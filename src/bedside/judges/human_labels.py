@@ -89,11 +89,6 @@ class LabelsJudge:
         """Contains a digest of the labels: with a corrected label it is another judge."""
         return f"labels:{self._labels.digest}"
 
-    @property
-    def responses(self) -> list[Response]:
-        """The labelled answers. Empty for a file that holds only ids."""
-        return list(self._labels.responses.values())
-
     def judge(self, responses: Sequence[Response]) -> list[Verdict]:
         return [self._verdict(response) for response in responses]
 
@@ -115,15 +110,30 @@ class LabelsJudge:
 
     @cached_property
     def _labels(self) -> "_LabelledAnswers":
-        return _read(self)
+        labelled, columns = _LabelledAnswers(), dict[str, None]()
+        for where, row in io.rows(self.answers.path):
+            columns |= dict.fromkeys(row)
+            by_id = _by_id(row)
+            key = str(row["response"]) if by_id else _key(self.answers.response(where, row))
+            votes = labelled.stances.setdefault(key, {})
+            for rater, value in [by_id] if by_id else _labels(row, self, len(votes)):
+                label = parse_label(where, value, self.label_map)
+                if label is not None:
+                    labelled.not_accept |= label == NOT_ACCEPT
+                    votes[rater] = stance_of(label)
+        if not any(labelled.stances.values()):
+            raise DataError(
+                f"{self.answers.path}: no row has a label in {', '.join(self.raters)}; the columns are "
+                f"{', '.join(columns)}; say which holds it: label: NAME"
+            )
+        return labelled
 
 
 @dataclass
 class _LabelledAnswers:
-    """The stances of each answer by rater, and the answers themselves, both by the answer's key or id."""
+    """The stances of each answer by rater, by the answer's key or id."""
 
     stances: dict[str, dict[str, Stance]] = field(default_factory=dict)
-    responses: dict[str, Response] = field(default_factory=dict)
     not_accept: bool = False
 
     @cached_property
@@ -131,29 +141,6 @@ class _LabelledAnswers:
         return digest(
             {key: {rater: vote.value for rater, vote in votes.items()} for key, votes in self.stances.items()}
         )
-
-
-def _read(judge: LabelsJudge) -> _LabelledAnswers:
-    labelled, columns = _LabelledAnswers(), dict[str, None]()
-    for where, row in io.rows(judge.answers.path):
-        columns |= dict.fromkeys(row)
-        by_id = _by_id(row)
-        response = None if by_id else judge.answers.response(where, row)
-        key = str(row["response"]) if response is None else _key(response)
-        votes = labelled.stances.setdefault(key, {})
-        if response is not None:
-            labelled.responses.setdefault(key, response)
-        for rater, value in [by_id] if by_id else _labels(row, judge, len(votes)):
-            label = parse_label(where, value, judge.label_map)
-            if label is not None:
-                labelled.not_accept |= label == NOT_ACCEPT
-                votes[rater] = stance_of(label)
-    if not any(labelled.stances.values()):
-        raise DataError(
-            f"{judge.answers.path}: no row has a label in {', '.join(judge.raters)}; the columns are "
-            f"{', '.join(columns)}; say which holds it: label: NAME"
-        )
-    return labelled
 
 
 def _by_id(row: Mapping[str, Any]) -> tuple[str, Any] | None:

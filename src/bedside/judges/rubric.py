@@ -57,7 +57,6 @@ MEANINGS = {
 class Rubric(Plugin):
     """A language model as judge, by the probabilities of its labels."""
 
-    version: ClassVar[str] = "1"
     needs: ClassVar[tuple[str, ...]] = ("judgement_cache",)
     kind: str = "rubric"
     model: Annotated[Any, PluginField("model", "target", "policy")] = "target"
@@ -135,7 +134,8 @@ class RubricJudge:
     def _choices(self, questions: Sequence[Conversation]) -> list[Choice]:
         if isinstance(self.model, Chooser):
             return self.model.choose(questions, LABELS)
-        return [Choice(LABELS[_likeliest(score)], score=score) for score in self.model.score(questions, LABELS)]
+        scores = self.model.score(questions, LABELS)  # in the order of LABELS, whatever order was asked
+        return [Choice(LABELS[score.logprobs.index(max(score.logprobs))], score=score) for score in scores]
 
     def _unreadable(self, response: Response, reason: str) -> Verdict:
         return Verdict(response.id, self.name, unreadable=reason)
@@ -147,18 +147,18 @@ class RubricJudge:
         return self._unreadable(response, reason) if reason else Verdict(response.id, self.name, Stance(choice.label))
 
     def _question(self, response: Response, order: Sequence[str]) -> Conversation:
-        values = {
-            "patient": "\n\n".join(fenced(m.text) for m in response.prompt.messages),
-            "answer": fenced(response.text),
-            "labels": order,
-            "meanings": MEANINGS,
-        }
-        return (Message("user", render_text(self.question, **values)),)
+        text = render_text(
+            self.question,
+            patient="\n\n".join(fenced(m.text) for m in response.prompt.messages),
+            answer=fenced(response.text),
+            labels=order,
+            meanings=MEANINGS,
+        )
+        return (Message("user", text),)
 
     def _verdict(self, response: Response, choices: Sequence[Choice]) -> Verdict:
         scores = [choice.score for choice in choices if choice.score is not None]
-        reason = next((choice.unreadable for choice in choices if choice.unreadable), "")
-        reason = reason or low_mass_reason(scores, self.min_mass)
+        reason = next(filter(None, (choice.unreadable for choice in choices)), low_mass_reason(scores, self.min_mass))
         if reason:
             return self._unreadable(response, reason)
         votes = Counter(choice.label for choice in choices if choice.label is not None)
@@ -167,8 +167,8 @@ class RubricJudge:
         if len(scores) < len(choices):
             return Verdict(response.id, self.name, Stance(votes.most_common(1)[0][0]))
         probabilities = averaged(scores, self.temperature)
-        stance = max(LABELS, key=probabilities.__getitem__)
-        return Verdict(response.id, self.name, Stance(stance), probabilities=probabilities)
+        stance = Stance(max(LABELS, key=probabilities.__getitem__))
+        return Verdict(response.id, self.name, stance, probabilities=probabilities)
 
     @property
     def _name_in_cache(self) -> str | None:
@@ -211,11 +211,6 @@ def _checkpoint(base: Checkpoint, folder: Path) -> Checkpoint:
     if missing:
         raise ModelError(f"{folder}: no {missing[0]}, so this is no PEFT adapter; check judges: adapter")
     return Checkpoint(base=base.id, adapter=digest([digest_file(folder / name) for name in ADAPTER]), path=str(folder))
-
-
-def _likeliest(score: LabelScore) -> int:
-    """Index of the likeliest label in LABELS, which is the order of scores whatever order was asked."""
-    return max(range(len(LABELS)), key=score.logprobs.__getitem__)
 
 
 def averaged(scores: Sequence[LabelScore], temperature: float = 1.0) -> Mapping[str, float]:

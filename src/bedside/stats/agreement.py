@@ -28,7 +28,8 @@ from scipy import special
 
 from bedside.stats.intervals import CONFIDENCE, TWO_SIDED, Array, clopper_pearson, effective_n
 
-_LEAST_CHANCE = 1e-12
+LEAST_CHANCE = 1e-12
+"""Below this disagreement by chance, a coefficient is undefined."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ def kappa_difference(first: Ratings, second: Ratings) -> Agreement:
     strata = first.strata or _one_stratum(first)
     cost_KK, names = _unweighted(first), sorted(set(strata), key=str)
     tables = [_tables(ratings, strata, names) for ratings in (first, second)]
-    defined_S = np.all([_marginal_chance(table.sum(axis=0), cost_KK) > _LEAST_CHANCE for table in tables], axis=0)
+    defined_S = np.all([_marginal_chance(table.sum(axis=0), cost_KK) > LEAST_CHANCE for table in tables], axis=0)
     if not defined_S.any():
         return Agreement(None, 0)
     pair = [table[:, defined_S] for table in tables]
@@ -123,7 +124,7 @@ def kappa_difference(first: Ratings, second: Ratings) -> Agreement:
     chance = float(_marginal_chance(totals[0], cost_KK).sum()) / n
 
     def margin(quantile: float) -> float:
-        if error < _LEAST_CHANCE:
+        if error < LEAST_CHANCE:
             return clopper_pearson(0.0, groups, quantile=quantile).high / chance
         return float(special.stdtrit(groups - 1, quantile)) * error
 
@@ -160,7 +161,7 @@ def _agreement(ratings: Ratings, strata: Sequence[Hashable], cost_KK: Array, cha
     """1 − D / E over the strata with E > 0."""
     names = sorted(set(strata), key=str)
     table_GSKK = _tables(ratings, strata, names)
-    defined_S = chance(table_GSKK.sum(axis=0), cost_KK) > _LEAST_CHANCE
+    defined_S = chance(table_GSKK.sum(axis=0), cost_KK) > LEAST_CHANCE
     undefined = tuple(str(name) for name, defined in zip(names, defined_S, strict=True) if not defined)
     table_GSKK = table_GSKK[:, defined_S]
     if not defined_S.any():
@@ -184,7 +185,7 @@ def _coefficient(table_SKK: Array, cost_KK: Array, chance: ChanceModel) -> Array
     """1 − Σ n D / Σ n E for tables …SKK; nan where E is 0."""
     observed = (table_SKK * cost_KK).sum(axis=(-1, -2, -3))
     expected = chance(table_SKK, cost_KK).sum(axis=-1)
-    return np.asarray(1 - observed / np.where(expected > _LEAST_CHANCE, expected, np.nan))
+    return np.asarray(1 - observed / np.where(expected > LEAST_CHANCE, expected, np.nan))
 
 
 def jackknife(value: float, n: int, without_G: Array, highest: Callable[[float], float]) -> Agreement:
@@ -229,11 +230,9 @@ def _tables(ratings: Ratings, strata: Sequence[Hashable], names: Sequence[Hashab
 def tally(*axes: tuple[Sequence[Hashable], Sequence[Hashable]]) -> Array:
     """Contingency table of rows. Each axis is given as (the category of each row, all categories in order)."""
     counts = np.zeros([len(categories) for _, categories in axes])
-    indices = []
-    for values, categories in axes:
-        index = {category: i for i, category in enumerate(categories)}
-        indices.append(np.array([index[value] for value in values], dtype=np.intp))
-    np.add.at(counts, tuple(indices), 1)
+    numbers = [{category: i for i, category in enumerate(categories)} for _, categories in axes]
+    rows = (np.array([number[v] for v in values], np.intp) for number, (values, _) in zip(numbers, axes, strict=True))
+    np.add.at(counts, tuple(rows), 1)
     return counts
 
 

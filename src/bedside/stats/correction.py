@@ -138,8 +138,7 @@ def likeliest_truth(share_BK: Array, matrix_BTK: Array) -> Array:
     """
     truth_BT = np.full(matrix_BTK.shape[:2], 1 / matrix_BTK.shape[1])
     for _ in range(_EM_STEPS):
-        expected_BK = np.einsum("bt,btk->bk", truth_BT, matrix_BTK)
-        ratio_BK = share_BK / np.maximum(expected_BK, 1e-300)
+        ratio_BK = share_BK / np.maximum(np.einsum("bt,btk->bk", truth_BT, matrix_BTK), 1e-300)
         truth_BT = truth_BT * np.einsum("btk,bk->bt", matrix_BTK, ratio_BK)
     return np.asarray(truth_BT)
 

@@ -25,11 +25,8 @@ from typing import Literal
 
 import numpy as np
 
-from bedside.stats.agreement import Agreement, jackknife, tally
+from bedside.stats.agreement import LEAST_CHANCE, Agreement, jackknife, tally
 from bedside.stats.intervals import Array, clopper_pearson, effective_n
-
-Level = Literal["nominal", "ordinal"]
-_LEAST_CHANCE = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +52,7 @@ def fleiss_kappa(table: RatingTable) -> Agreement:
     return _agreement(table, _fleiss)
 
 
-def krippendorff_alpha(table: RatingTable, level: Level = "nominal") -> Agreement:
+def krippendorff_alpha(table: RatingTable, level: Literal["nominal", "ordinal"] = "nominal") -> Agreement:
     """Krippendorff's α over the items with at least two ratings. ``value`` is None if all ratings are equal."""
     return _agreement(table, _nominal if level == "nominal" else _ordinal)
 
@@ -117,7 +114,7 @@ def _agreement(table: RatingTable, disagreement_of: _DisagreementOf) -> Agreemen
     if not len(count_IK):
         return Agreement(None, 0)
     disagreement = disagreement_of(count_IK)
-    if disagreement.expected <= _LEAST_CHANCE:
+    if disagreement.expected <= LEAST_CHANCE:
         return Agreement(None, 0, undefined=("all",))
 
     def highest(quantile: float) -> float:
@@ -147,5 +144,5 @@ def _without_each_group(count_IK: Array, groups: Sequence[Hashable], disagreemen
     for left_out in dict.fromkeys(groups):
         rest = count_IK[[group != left_out for group in groups]]
         left = disagreement_of(rest) if len(rest) else None
-        values.append(1 - left.mean / left.expected if left and left.expected > _LEAST_CHANCE else math.nan)
+        values.append(1 - left.mean / left.expected if left and left.expected > LEAST_CHANCE else math.nan)
     return np.array(values)

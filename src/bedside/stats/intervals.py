@@ -35,6 +35,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -99,11 +100,8 @@ def share_interval(values_R: Sequence[float], groups_R: Sequence[Hashable]) -> I
     are conservative.
     """
     share, n = float(np.mean(values_R)), effective_n(values_R, groups_R, quantile=TWO_SIDED)
-    groups = len(set(groups_R))
-    if set(values_R) <= {0, 1}:
-        return _no_better_than_clean(mid_p(share, n), mid_p(0.0, groups))
-    whole = clopper_pearson(0.0, groups, quantile=TWO_SIDED)
-    return _no_better_than_clean(clopper_pearson(share, n, quantile=TWO_SIDED), whole)
+    limits = mid_p if set(values_R) <= {0, 1} else partial(clopper_pearson, quantile=TWO_SIDED)
+    return _no_better_than_clean(limits(share, n), limits(0.0, len(set(groups_R))))
 
 
 def share_bounds(values_R: Sequence[float], groups_R: Sequence[Hashable]) -> Interval:
@@ -210,10 +208,7 @@ def _variance_across(cells: Sequence[Cell]) -> float:
 
 def _reach(part: Part) -> tuple[float, float]:
     """Distance from weight · value to its limits: (down, up)."""
-    return (
-        part.weight * (part.interval.low - part.value),
-        part.weight * (part.interval.high - part.value),
-    )
+    return part.weight * (part.interval.low - part.value), part.weight * (part.interval.high - part.value)
 
 
 def mean_interval(
@@ -341,7 +336,7 @@ def _bca(observed: float, sample_B: Array, without_G: Array) -> Interval:
 
 def _in_blocks(statistic: Callable[[Array], Array], times_BG: Array, of_R: NDArray[Any]) -> Array:
     """The statistic of all samples, computed in blocks because samples × rows may not fit in memory."""
-    blocks = [times_BG[start : start + _BLOCK] for start in range(0, len(times_BG), _BLOCK)]
+    blocks = (times_BG[start : start + _BLOCK] for start in range(0, len(times_BG), _BLOCK))
     return np.concatenate([statistic(block[:, of_R]) for block in blocks])
 
 
