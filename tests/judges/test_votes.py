@@ -11,7 +11,7 @@ from bedside.core.hashing import plain
 from bedside.core.protocols import Launch
 from bedside.core.types import Response, Stance, Verdict
 from bedside.data.io import write_jsonl
-from bedside.judges.ensemble import Ensemble, EnsembleJudge
+from bedside.judges.composite import Ensemble, EnsembleJudge
 from bedside.judges.human_labels import Labels
 
 ANSWERS = [Response(ask(f"question {i}", i % 4, f"g{i // 2}"), f"answer {i}", "m") for i in range(6)]

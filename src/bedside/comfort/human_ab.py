@@ -17,8 +17,7 @@ from bedside.core.hashing import digest
 from bedside.core.measures import Measure
 from bedside.core.types import JudgedResponse
 from bedside.safety.gates import judge_agreement, kappa_measure
-from bedside.stats.agreement import Ratings, kappa
-from bedside.stats.inter_rater import RatingTable, krippendorff_alpha
+from bedside.stats.agreement import Ratings, RatingTable, kappa, krippendorff_alpha
 from bedside.stats.measures import mean
 
 PAIRS = 60

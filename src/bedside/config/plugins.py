@@ -33,9 +33,9 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = {
     "judge": {
         "rubric": "bedside.judges.rubric",
         "labels": "bedside.judges.human_labels",
-        "ensemble": "bedside.judges.ensemble",
+        "ensemble": "bedside.judges.composite",
         "keyword": "bedside.judges.keyword",
-        "noisy": "bedside.judges.noisy",
+        "noisy": "bedside.judges.composite",
         "comfort": "bedside.comfort.empathy_judge",
         "emotion": "bedside.comfort.emotion_classifier",
         "truth": "bedside.clinic.stance_judge",

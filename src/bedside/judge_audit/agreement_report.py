@@ -23,8 +23,18 @@ from bedside.core.hashing import digest
 from bedside.core.measures import Measure
 from bedside.core.types import BINARY_STANCES, STANCES, UNREADABLE, Response, Stance, Verdict
 from bedside.safety.gates import judge_agreement
-from bedside.stats.agreement import Agreement, Ratings, ac1, kappa, kappa_difference, quadratic_kappa, stratified_kappa
-from bedside.stats.inter_rater import RatingTable, fleiss_kappa, krippendorff_alpha
+from bedside.stats.agreement import (
+    Agreement,
+    Ratings,
+    RatingTable,
+    ac1,
+    fleiss_kappa,
+    kappa,
+    kappa_difference,
+    krippendorff_alpha,
+    quadratic_kappa,
+    stratified_kappa,
+)
 from bedside.stats.intervals import mean_interval, share_bounds
 from bedside.stats.measures import mean
 
