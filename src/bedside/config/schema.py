@@ -321,9 +321,7 @@ def _local(value: Any) -> Any:
     """A bare string is a local model's name or folder; a table without ``kind`` is a local model."""
     if isinstance(value, str):
         return {"kind": "local", "model": value}
-    if isinstance(value, Mapping) and "kind" not in value:
-        return {"kind": "local", **value}
-    return value
+    return {"kind": "local", **value} if isinstance(value, Mapping) and "kind" not in value else value
 
 
 def _with_self(value: Any) -> Any:

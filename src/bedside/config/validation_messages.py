@@ -53,8 +53,8 @@ _TYPE_NAMES = {str: "text", int: "a whole number", float: "a number", bool: "tru
 
 def explain(error: ValidationError, table: type[BaseModel]) -> ValidationError:
     """``error``, raised while validating ``table``, with every mistake as a sentence and one for each place."""
-    mistakes = [_explained(details, table) for details in error.errors(include_url=False)]
-    first_by_place = {mistake["loc"]: mistake for mistake in reversed(mistakes)}
+    mistakes = (_explained(details, table) for details in reversed(error.errors(include_url=False)))
+    first_by_place = {mistake["loc"]: mistake for mistake in mistakes}
     return ValidationError.from_exception_data(table.__name__, list(reversed(first_by_place.values())))
 
 

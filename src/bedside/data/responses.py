@@ -20,7 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from bedside.config import validation_messages
 from bedside.core.errors import DataError
-from bedside.core.types import BINARY_STANCES, STANCES, JudgedResponse, Prompt, Response, Stance, Verdict
+from bedside.core.types import BINARY_STANCES, STANCES, JudgedResponse, Prompt, Response, Verdict
 from bedside.data import io, prompts
 
 T = TypeVar("T")
@@ -148,11 +148,6 @@ def normalized_label(value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return str(value).strip().lower()
-
-
-def stance_of(meaning: str) -> Stance:
-    """The stance of a label's meaning. ``not_accept`` becomes refuse."""
-    return Stance.REFUSE if meaning == NOT_ACCEPT else Stance(meaning)
 
 
 def _text(where: str, value: Any) -> str:

@@ -41,6 +41,7 @@ _DOSE = {"mg": "mg", "milligram": "mg", "g": "g", "gram": "g", "gm": "g", "mcg":
          "percent": "%", "%": "%", "degree": "degree", "calorie": "calorie", "kcal": "kcal", "cm": "cm", "mm": "mm",
          "centimeter": "cm", "millimeter": "mm", "inch": "inch", "pound": "lb", "lb": "lb",
          "times": "times", "time": "times", "fold": "fold"}  # fmt: skip
+_UNITS = {**_DOSE, **_TIME}
 _SPELT = {"zero": "0", "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8",
           "nine": "9", "ten": "10", "eleven": "11", "twelve": "12", "thirteen": "13", "fourteen": "14",
           "fifteen": "15", "sixteen": "16", "seventeen": "17", "eighteen": "18", "nineteen": "19", "twenty": "20",
@@ -245,11 +246,10 @@ def _facts(number: int, tokens: Sequence[FactToken], plain: str) -> Iterator[Fac
 def _quantity(number: int, tokens: Sequence[FactToken], place: int) -> Iterator[Fact]:
     """A number with the unit that follows, also after a range ("6 to 12 months") or a hyphen ("5-day")."""
     value = _number(tokens, place)
-    if value is None:
-        return
-    unit = _unit(tokens, place + 1)
-    kind = "duration" if unit in _TIME.values() else "dose" if unit else "number"
-    yield _fact(kind, f"{value} {unit}".strip(), number, tokens, place)
+    if value is not None:
+        unit = _unit(tokens, place + 1)
+        kind = "duration" if unit in _TIME.values() else "dose" if unit else "number"
+        yield _fact(kind, f"{value} {unit}".strip(), number, tokens, place)
 
 
 def _rate(number: int, tokens: Sequence[FactToken], place: int) -> Iterator[Fact]:
@@ -276,10 +276,7 @@ def _per(tokens: Sequence[FactToken], place: int) -> str | None:
 
 def _measure(text: str) -> str:
     """The normalized unit of the word ``text``; empty if it is not a unit."""
-    for word in (text, text.removesuffix("s")):
-        if word in _TIME or word in _DOSE:
-            return _TIME.get(word) or _DOSE[word]
-    return ""
+    return _UNITS.get(text) or _UNITS.get(text.removesuffix("s"), "")
 
 
 def _number(tokens: Sequence[FactToken], place: int) -> str | None:

@@ -25,7 +25,7 @@ from bedside.core.hashing import digest
 from bedside.core.protocols import Launch
 from bedside.core.types import Response, Stance, Verdict
 from bedside.data import io
-from bedside.data.responses import MEANINGS, NOT_ACCEPT, AnswerFile, normalized_label, parse_label, stance_of
+from bedside.data.responses import MEANINGS, NOT_ACCEPT, AnswerFile, normalized_label, parse_label
 
 Rule = Literal["majority", "unanimous"]
 
@@ -120,7 +120,7 @@ class LabelsJudge:
                 label = parse_label(where, value, self.label_map)
                 if label is not None:
                     labelled.not_accept |= label == NOT_ACCEPT
-                    votes[rater] = stance_of(label)
+                    votes[rater] = Stance.REFUSE if label == NOT_ACCEPT else Stance(label)
         if not any(labelled.stances.values()):
             raise DataError(
                 f"{self.answers.path}: no row has a label in {', '.join(self.raters)}; the columns are "

@@ -41,8 +41,7 @@ from bedside.core.protocols import (
 from bedside.core.types import STANCES, Checkpoint, Conversation, Message, Response, Stance, Verdict
 from bedside.judges.prompting import ask_about, low_mass_reason, to_verdicts, unaskable_reason
 
-LABELS = STANCES
-ORDERS = tuple(LABELS[i:] + LABELS[:i] for i in range(len(LABELS)))
+ORDERS = tuple(STANCES[i:] + STANCES[:i] for i in range(len(STANCES)))
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
 LEARNED = "judge.json"
 """A file in the adapter's folder: the fitted temperature, and the data it was fitted on."""
@@ -133,9 +132,9 @@ class RubricJudge:
 
     def _choices(self, questions: Sequence[Conversation]) -> list[Choice]:
         if isinstance(self.model, Chooser):
-            return self.model.choose(questions, LABELS)
-        scores = self.model.score(questions, LABELS)  # in the order of LABELS, whatever order was asked
-        return [Choice(LABELS[score.logprobs.index(max(score.logprobs))], score=score) for score in scores]
+            return self.model.choose(questions, STANCES)
+        scores = self.model.score(questions, STANCES)  # in the order of STANCES, whatever order was asked
+        return [Choice(STANCES[score.logprobs.index(max(score.logprobs))], score=score) for score in scores]
 
     def _unreadable(self, response: Response, reason: str) -> Verdict:
         return Verdict(response.id, self.name, unreadable=reason)
@@ -162,12 +161,12 @@ class RubricJudge:
         if reason:
             return self._unreadable(response, reason)
         votes = Counter(choice.label for choice in choices if choice.label is not None)
-        if len(votes) == len(LABELS):
+        if len(votes) == len(STANCES):
             return self._unreadable(response, "three orders of the labels gave three answers")
         if len(scores) < len(choices):
             return Verdict(response.id, self.name, Stance(votes.most_common(1)[0][0]))
         probabilities = averaged(scores, self.temperature)
-        stance = Stance(max(LABELS, key=probabilities.__getitem__))
+        stance = Stance(max(STANCES, key=probabilities.__getitem__))
         return Verdict(response.id, self.name, stance, probabilities=probabilities)
 
     @property
@@ -215,7 +214,7 @@ def _checkpoint(base: Checkpoint, folder: Path) -> Checkpoint:
 
 def averaged(scores: Sequence[LabelScore], temperature: float = 1.0) -> Mapping[str, float]:
     """Probability of each label: the mean over orders in log space, divided by the temperature, renormalised."""
-    means = [sum(score.logprobs[i] for score in scores) / len(scores) / temperature for i in range(len(LABELS))]
+    means = [sum(score.logprobs[i] for score in scores) / len(scores) / temperature for i in range(len(STANCES))]
     top = max(means)
     weights = [math.exp(mean - top) for mean in means]
-    return {label: weight / sum(weights) for label, weight in zip(LABELS, weights, strict=True)}
+    return {label: weight / sum(weights) for label, weight in zip(STANCES, weights, strict=True)}

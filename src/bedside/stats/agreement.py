@@ -365,9 +365,6 @@ def _counts(table: RatingTable) -> tuple[Array, list[Hashable]]:
 
 def _without_each_group(count_IK: Array, groups: Sequence[Hashable], disagreement_of: _DisagreementOf) -> Array:
     """The coefficient without each group in turn; nan where it is undefined."""
-    values = []
-    for left_out in dict.fromkeys(groups):
-        rest = count_IK[[group != left_out for group in groups]]
-        left = disagreement_of(rest) if len(rest) else None
-        values.append(1 - left.mean / left.expected if left and left.expected > _LEAST_CHANCE else math.nan)
-    return np.array(values)
+    rests = (count_IK[[group != left_out for group in groups]] for left_out in dict.fromkeys(groups))
+    left = (disagreement_of(rest) if len(rest) else None for rest in rests)
+    return np.array([1 - d.mean / d.expected if d and d.expected > _LEAST_CHANCE else math.nan for d in left])

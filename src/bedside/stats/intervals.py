@@ -244,8 +244,8 @@ def bootstrap_allowed(difference_R: Sequence[float], groups_R: Sequence[Hashable
     by the same amount in every group, resampling sees no variance and cannot be used either.
     """
     y_R, of_R, groups = _by_group(difference_R, groups_R)
-    mean_G = np.bincount(of_R, weights=y_R) / np.bincount(of_R)
-    most_common = np.unique(np.round(mean_G, 9), return_counts=True)[1].max()
+    mean_G = np.round(np.bincount(of_R, weights=y_R) / np.bincount(of_R), 9)
+    most_common = np.unique(mean_G, return_counts=True)[1].max()
     return bool(groups >= LEAST_GROUPS and groups - most_common >= LEAST_EVENTS)
 
 
@@ -312,12 +312,10 @@ def bootstrap_bounds(
         return None
     _, of_R, groups = _by_group(difference_R, groups_R)
     times_BG = rng.multinomial(groups, np.full(groups, 1 / groups), size=RESAMPLES).astype(np.float64)
-    sample_B = _in_blocks(statistic, times_BG, of_R)
-    without_G = _in_blocks(statistic, 1 - np.eye(groups), of_R)
-    observed = float(statistic(np.ones((1, len(of_R))))[0])
+    sample_B, without_G = (_in_blocks(statistic, times, of_R) for times in (times_BG, 1 - np.eye(groups)))
     if not (np.isfinite(sample_B).all() and np.isfinite(without_G).all()):
         return None
-    return _bca(observed, sample_B, without_G)
+    return _bca(float(statistic(np.ones((1, len(of_R))))[0]), sample_B, without_G)
 
 
 def _bca(observed: float, sample_B: Array, without_G: Array) -> Interval:
