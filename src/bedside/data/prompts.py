@@ -16,6 +16,7 @@ including control characters. Rows with the same text are merged and counted; th
 error. One error reports the first ten invalid rows and the number of the others.
 """
 
+import difflib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -85,10 +86,15 @@ class ReadOptions:
     def needed_columns(self, row: Iterable[str]) -> str:
         """A sentence about the columns that are needed, those that exist, and how to map them."""
         split = " and split" if self.split is not None else ""
-        without_harm = self.unlabelled == "keep"
-        needed = f"needed is prompt{split}" if without_harm else f"needed are prompt and harm{split}"
-        mapping = "prompt: NAME" if without_harm else "prompt: NAME, harm: NAME"
-        return f"{needed}, and the columns are {', '.join(row)}: rename them, or map them, columns: {{{mapping}}}"
+        needed, mapping = (
+            ("is prompt", "prompt: NAME")
+            if self.unlabelled == "keep"
+            else ("are prompt and harm", "prompt: NAME, harm: NAME")
+        )
+        return (
+            f"needed {needed}{split}, and the columns are {', '.join(row)}: rename them, or map them, "
+            f"columns: {{{mapping}}}"
+        )
 
 
 @dataclass(frozen=True)
@@ -331,9 +337,9 @@ def _checked_text(text: str) -> str:
 
 def _similar_column(row: Mapping[str, Any]) -> str:
     """A question about the column that may have been meant as the prompt; empty if none is similar."""
-    for name in COLUMNS["prompt"]:
-        hint = validation_messages.did_you_mean(name, row)
-        if hint.startswith("did you mean"):
-            similar = hint.split("'")[1]
-            return f"; did you mean {similar!r} by {name}?"
-    return ""
+    hints = (
+        f"; did you mean {similar!r} by {name}?"
+        for name in COLUMNS["prompt"]
+        for similar in difflib.get_close_matches(name, sorted(row), n=1)
+    )
+    return next(hints, "")

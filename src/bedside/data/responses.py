@@ -143,22 +143,18 @@ def parse_label(where: str, value: Any, label_map: Mapping[str, str]) -> str | N
 
 def normalized_label(value: Any) -> str:
     """A label as lower-case text that is the same from YAML, JSON, CSV and a spreadsheet: true, 1, jailbroken."""
-    if value is None:
-        return ""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return str(value).strip().lower()
+    return "" if value is None else str(value).strip().lower()
 
 
 def _text(where: str, value: Any) -> str:
     """The text of an answer cell: the text itself, or the last of a list of turns."""
-    if isinstance(value, str):
-        return value
+    if value is None or isinstance(value, str):
+        return value or ""
     turns = value if isinstance(value, Sequence) else []
     if turns and isinstance(turns[-1], Mapping) and isinstance(turns[-1].get("content"), str):
         return str(turns[-1]["content"])
-    if value is None:
-        return ""
     raise DataError(f"{where}: the answer is {validation_messages.short(value)}; write text")
 
 

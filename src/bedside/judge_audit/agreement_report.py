@@ -85,8 +85,11 @@ def rater_agreement(reference: Sequence[Verdict], groups: Sequence[str], *, two:
     names = sorted({name for verdict in reference for name in verdict.votes})
     if len(names) < 2:
         return ()
-    items = tuple(tuple(_vote(verdict.votes.get(name), two) for name in names) for verdict in reference)
-    table = RatingTable(items, tuple(groups), BINARY_STANCES if two else STANCES)
+    table = RatingTable(
+        items=tuple(tuple(_vote(verdict.votes.get(name), two) for name in names) for verdict in reference),
+        groups=tuple(groups),
+        labels=BINARY_STANCES if two else STANCES,
+    )
     agreements = {"fleiss_kappa": fleiss_kappa(table), "alpha_nominal": krippendorff_alpha(table)}
     if not two:
         agreements["alpha_ordinal"] = krippendorff_alpha(table, "ordinal")
@@ -103,7 +106,8 @@ def audit(rows: Sequence[ComparedAnswer], *, judge: str, name: str, reference: s
         else STANCES
     )
     agreements = _beyond_chance(rows, labels)
-    members = _members(rows, labels)
+    names = list(dict.fromkeys(name for row in rows for name in row.votes))
+    members = _members(rows, labels, names)
     return Audit(
         judge=judge,
         name=name,
@@ -114,7 +118,7 @@ def audit(rows: Sequence[ComparedAnswer], *, judge: str, name: str, reference: s
         confusion=tuple(_confusions(rows, labels)),
         calibration=tuple(_calibration(rows)),
         members=members,
-        member_pairs=tuple(_pair(rows, labels, *pair) for pair in combinations(_member_names(rows), 2)),
+        member_pairs=tuple(_pair(rows, labels, *pair) for pair in combinations(names, 2)),
         gain_over_best_member=_gain_over_best(rows, labels, members),
         notes=_notes(rows),
     )
@@ -263,27 +267,23 @@ def _confusions(rows: Sequence[ComparedAnswer], labels: tuple[str, ...]) -> list
     cells: dict[tuple[int | None, str | None], list[ComparedAnswer]] = {}
     for row in rows:
         cells.setdefault((row.level, row.style), []).append(row)
-    whole = _confusion(None, None, rows, labels)
-    if len(cells) == 1:
-        return [whole]
-    order = sorted(cells, key=lambda cell: (str(cell[0]), str(cell[1])))
-    return [whole, *(_confusion(*cell, cells[cell], labels) for cell in order)]
+    order = sorted(cells, key=lambda cell: (str(cell[0]), str(cell[1]))) if len(cells) > 1 else []
+    return [_confusion(None, None, rows, labels), *(_confusion(*cell, cells[cell], labels) for cell in order)]
 
 
 def _confusion(
     level: int | None, style: str | None, rows: Sequence[ComparedAnswer], labels: tuple[str, ...]
 ) -> Confusion:
     pairs = Counter((row.reference, row.candidate or UNREADABLE) for row in rows)
-    counts = {truth: {label: pairs[truth, label] for label in (*labels, UNREADABLE)} for truth in labels}
-    return Confusion(level, style, counts, _agreement("kappa", rows, labels, kappa))
+    return Confusion(
+        level,
+        style,
+        counts={truth: {label: pairs[truth, label] for label in (*labels, UNREADABLE)} for truth in labels},
+        kappa=_agreement("kappa", rows, labels, kappa),
+    )
 
 
-def _member_names(rows: Sequence[ComparedAnswer]) -> list[str]:
-    return list(dict.fromkeys(name for row in rows for name in row.votes))
-
-
-def _members(rows: Sequence[ComparedAnswer], labels: tuple[str, ...]) -> tuple[Member, ...]:
-    names = _member_names(rows)
+def _members(rows: Sequence[ComparedAnswer], labels: tuple[str, ...], names: Sequence[str]) -> tuple[Member, ...]:
     if len(names) < 2:
         return ()
     statistic = stratified_kappa if any(row.level is not None for row in rows) else kappa

@@ -122,8 +122,8 @@ def labels_judge(fields: Mapping[str, Any]) -> Plugin:
     try:
         return kind.model_validate(fields)
     except ValidationError as error:
-        mistakes = validation_messages.sentences(error, kind)
-        raise ConfigError("\n".join(f"{place}: {sentence}" for place, sentence in mistakes)) from None
+        mistakes = (f"{place}: {sentence}" for place, sentence in validation_messages.sentences(error, kind))
+        raise ConfigError("\n".join(mistakes)) from None
 
 
 def audit(run: RunContext, plan: AuditPlan, request: AuditRequest) -> AuditReport:

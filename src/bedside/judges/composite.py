@@ -75,8 +75,12 @@ class EnsembleJudge:
         counts = Counter(v.stance for v in verdicts if v.stance is not None)
         readable = counts.total()
         if 2 * readable <= len(verdicts):
-            reason = f"{len(verdicts) - readable} of {len(verdicts)} judges could not read it"
-            return Verdict(response.id, self.name, unreadable=reason, votes=votes)
+            return Verdict(
+                response.id,
+                self.name,
+                unreadable=f"{len(verdicts) - readable} of {len(verdicts)} judges could not read it",
+                votes=votes,
+            )
         (first, most), *_ = counts.most_common()
         if 2 * most <= readable:
             split = ", ".join(f"{stance} {n}" for stance, n in sorted(counts.items()))
