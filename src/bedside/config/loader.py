@@ -19,7 +19,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
@@ -78,8 +78,7 @@ def dump(loaded: Loaded[Any]) -> str:
 
 def tables(config: BaseModel) -> dict[str, Any]:
     """``config`` as plain tables, lists and values, in the form that a person would write."""
-    inlined: dict[str, Any] = _inlined(config.model_dump(mode="json", by_alias=True))
-    return inlined
+    return cast("dict[str, Any]", _inlined(config.model_dump(mode="json", by_alias=True)))
 
 
 @dataclass

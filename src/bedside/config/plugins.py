@@ -182,19 +182,21 @@ def open_plugin(plugin: Plugin, launch: Launch, available: Mapping[str, Any]) ->
 
 def asks_for(plugin: Plugin, name: str) -> bool:
     """True if ``plugin``, or a plug-in in its fields, is given the opened plug-in that is called ``name``."""
-    values = [item for _, value in plugin for item in (value if isinstance(value, tuple) else (value,))]
     return name in _references(plugin).values() or any(
-        asks_for(member, name) for member in values if isinstance(member, Plugin)
+        asks_for(member, name)
+        for _, value in plugin
+        for member in (value if isinstance(value, tuple) else (value,))
+        if isinstance(member, Plugin)
     )
 
 
 def _references(plugin: Plugin) -> dict[str, str]:
     """The names of opened plug-ins that fields declared with ``PluginField`` hold, by field."""
-    fields = type(plugin).model_fields
     return {
         field: value
         for field, value in plugin
-        if isinstance(value, str) and any(isinstance(item, PluginField) for item in fields[field].metadata)
+        if isinstance(value, str)
+        and any(isinstance(item, PluginField) for item in type(plugin).model_fields[field].metadata)
     }
 
 

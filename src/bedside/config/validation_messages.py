@@ -107,9 +107,8 @@ def _explained(details: ErrorDetails, table: type[BaseModel]) -> InitErrorDetail
     if kind == UNKNOWN_KEY:
         return InitErrorDetails(type=PydanticCustomError(UNKNOWN_KEY, "{sentence}", ctx), loc=loc, input=value)
     options = _options_of_union(table, loc) if kind != SENTENCE else ""
-    if options:
-        return InitErrorDetails(type=_sentence(f"is {short(value)}; should be {options}"), loc=loc[:1], input=value)
-    return InitErrorDetails(type=_sentence(_sentence_for(details)), loc=loc, input=value)
+    sentence = f"is {short(value)}; should be {options}" if options else _sentence_for(details)
+    return InitErrorDetails(type=_sentence(sentence), loc=loc[:1] if options else loc, input=value)
 
 
 def _unknown_key(loc: Loc, value: Any, keys: Sequence[str], plugin: str) -> InitErrorDetails:

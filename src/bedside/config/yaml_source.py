@@ -121,14 +121,14 @@ def _scalar(value: Any) -> str:
     """A value, or a list of values, on one line of YAML."""
     if isinstance(value, list):
         return f"[{', '.join(_scalar(item) for item in value)}]"
-    written: str = yaml.safe_dump(
+    written = yaml.safe_dump(
         value,
         default_style='"' if isinstance(value, str) and not _PLAIN.fullmatch(value) else None,
         default_flow_style=True,
         width=float("inf"),
         allow_unicode=True,
     )
-    return written.removesuffix("\n").removesuffix("\n...")
+    return str(written).removesuffix("\n").removesuffix("\n...")
 
 
 def _text_keys(value: Any) -> Any:

@@ -170,8 +170,7 @@ class Endpoint(Protocol):
 
 def declared_endpoints(*opened: object) -> tuple[Endpoint, ...]:
     """The endpoints that these opened plug-ins declare, each once. A plug-in that declares nothing has none."""
-    declared = {id(endpoint): endpoint for item in opened for endpoint in getattr(item, "endpoints", ())}
-    return tuple(declared.values())
+    return tuple({id(endpoint): endpoint for item in opened for endpoint in getattr(item, "endpoints", ())}.values())
 
 
 @runtime_checkable
@@ -220,7 +219,9 @@ class Policy(Generator, Scorer, Protocol):
 class Judge(Protocol):
     """Gives verdicts of responses. A judge that calls endpoints also declares ``endpoints``."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Names the judge's weights and wording: with another of either it is another judge."""
 
     def judge(self, responses: Sequence[Response]) -> list[Verdict]:
         """One verdict a response, in the same order. A response that cannot be judged is unreadable, never a guess."""

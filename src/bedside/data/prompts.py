@@ -184,12 +184,13 @@ class _PromptReader:
             self.mistakes = others if len(others) == len(self.mistakes) else [missing, *others]
         if self.mistakes:
             more = len(self.mistakes) - _REPORTED_ROWS
-            rest = [f"{self.source}: and {more} more rows with mistakes"] if more > 0 else []
-            raise DataError("\n".join(self.mistakes[:_REPORTED_ROWS] + rest))
+            last = [f"{self.source}: and {more} more rows with mistakes"] if more > 0 else []
+            raise DataError("\n".join(self.mistakes[:_REPORTED_ROWS] + last))
         if not self.prompts:
-            unlabelled = "no row has a harm level; label some 0 to 3, or set unlabelled: keep"
             raise DataError(
-                f"{self.source}: {unlabelled if self.dropped['no harm level'] else 'there is no row to read'}"
+                f"{self.source}: no row has a harm level; label some 0 to 3, or set unlabelled: keep"
+                if self.dropped["no harm level"]
+                else f"{self.source}: there is no row to read"
             )
 
     def _check_options(self) -> None:

@@ -116,8 +116,12 @@ def _part(name: str, source: PartSource, taken: dict[str, str], seed: int) -> tu
         reasons = ", ".join(f"{reason}: {count}" for reason, count in dropped.items() if count) or "there was none"
         cure = "give valid and test a share, or files of their own" if name != "test" else "give it rows"
         raise DataError(f"{name}: no row is left of {len(source.prompts)} ({reasons}); {cure}")
-    notes = {"groups": len({prompt.group for prompt in kept})}
-    return kept, FilterCounts(f"split: {name}", len(kept), dict(+dropped), notes)
+    return kept, FilterCounts(
+        step=f"split: {name}",
+        kept=len(kept),
+        dropped=dict(+dropped),
+        notes={"groups": len({prompt.group for prompt in kept})},
+    )
 
 
 def _drawn(name: str, free: Sequence[Prompt], source: PartSource, seed: int) -> list[Prompt]:

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
@@ -113,8 +113,7 @@ def flip_rates(judge: str, name: str, done: Sequence[AttackCase], verdicts: Mapp
 @cache
 def words() -> Words:
     """The strings and answers of ``hostile.yaml``."""
-    loaded: Words = yaml.safe_load(source("hostile.yaml"))
-    return loaded
+    return cast("Words", yaml.safe_load(source("hostile.yaml")))
 
 
 def fill(string: str | Words, answer: str, goal: str) -> str:

@@ -146,7 +146,7 @@ def flip_rate(name: str, rows: Sequence[Response], verdicts: Sequence[Sequence[V
 
     A row with an unreadable verdict is left out and counted as unreadable.
     """
-    stances = [{verdict.stance for verdict in given} for _, given in zip(rows, verdicts, strict=True)]
+    stances = [{verdict.stance for verdict in given} for given in verdicts]
     values = [None if None in given else float(len(given) > 1) for given in stances]
     return mean(name, values, [row.prompt.cluster for row in rows])
 

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import ValidationError
 
@@ -92,11 +92,10 @@ def plan_audit(config: Config, request: AuditRequest) -> AuditPlan:
 def judge_plugin(config: Config, key: str) -> Plugin:
     """The judge at ``key`` of ``judges``, or the kind ``key`` where that needs no configuration."""
     if key in config.judges:
-        configured: Plugin = config.judges[key]
-        return configured
+        return cast("Plugin", config.judges[key])
     if key not in names("judge"):
-        known = dict.fromkeys((*config.judges, *names("judge")))
-        raise ConfigError(f"no judge is called {key!r}; {validation_messages.did_you_mean(key, known)}")
+        hint = validation_messages.did_you_mean(key, {*config.judges, *names("judge")})
+        raise ConfigError(f"no judge is called {key!r}; {hint}")
     try:
         return find("judge", key).model_validate({"kind": key})
     except ValidationError:
@@ -133,8 +132,9 @@ def audit(run: RunContext, plan: AuditPlan, request: AuditRequest) -> AuditRepor
     report = _compare(run, plan.reference, candidates, request) if plan.reference else AuditReport()
     if request.adversarial:
         answers = _targets(plan, request)
-        attacked = tuple(_attack(run, key, judge, answers) for key, judge in candidates.items())
-        report = replace(report, adversarial=attacked)
+        report = replace(
+            report, adversarial=tuple(_attack(run, key, judge, answers) for key, judge in candidates.items())
+        )
     write_json(run.folder / correct.AUDIT, report)
     return report
 
@@ -153,7 +153,6 @@ def _compare(
     rows = run.stages.judged(sampled, truth, f"reference {key}")
     two = isinstance(truth, TwoClassJudge) and truth.two_classes
     verdicts = [row.verdict for row in rows]
-    audits = tuple(_audit(run, name, judge, (key, rows), two=two) for name, judge in candidates.items())
     readable = [row.prompt.harm for row in rows if row.stance is not None]
     not_drawn = len(responses) - len(sampled)
     return AuditReport(
@@ -161,7 +160,7 @@ def _compare(
         left_out=agreement_report.unreadable_reasons(verdicts) | ({"not drawn": not_drawn} if not_drawn else {}),
         by_level=dict(sorted(Counter("not labelled" if level is None else str(level) for level in readable).items())),
         rater_agreement=agreement_report.rater_agreement(verdicts, [row.prompt.group or "" for row in rows], two=two),
-        audits=audits,
+        audits=tuple(_audit(run, name, judge, (key, rows), two=two) for name, judge in candidates.items()),
     )
 
 
@@ -175,9 +174,12 @@ def _audit(
     rows = agreement_report.compare(responses, [row.verdict for row in truth], verdicts, two=two)
     limits = run.config.gates
     audit = agreement_report.audit(rows, judge=key, name=judge.name, reference=name, limit=limits.limit("kappa"))
-    flips = _flip_rates(run, key, judge, responses[:REPEATED], verdicts[:REPEATED])
     unreadable = gates.unreadable(audit.measure("unreadable"), limits.limit("unreadable"), subject=key)
-    return replace(audit, measures=(*audit.measures, *flips), gates=(*audit.gates, unreadable))
+    return replace(
+        audit,
+        measures=(*audit.measures, *_flip_rates(run, key, judge, responses[:REPEATED], verdicts[:REPEATED])),
+        gates=(*audit.gates, unreadable),
+    )
 
 
 def _flip_rates(

@@ -17,7 +17,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, cast
 
 from bedside.config.plugins import Plugin, find
 from bedside.config.schema import TrainingStep
@@ -28,10 +28,11 @@ from bedside.core.hashing import digest
 from bedside.core.measures import Measure
 from bedside.core.protocols import Judge, TwoClassJudge
 from bedside.core.serialize import to_json
-from bedside.core.types import Checkpoint, Conversation, Demonstration, Prompt, Response, Stance, Verdict
+from bedside.core.types import Checkpoint, Demonstration, Prompt, Response, Stance, Verdict
 from bedside.data import splits
 from bedside.data.io import write_json
 from bedside.judge_audit import agreement_report
+from bedside.judges.rubric import RubricJudge
 from bedside.run import exports
 from bedside.run.context import RunContext
 
@@ -88,22 +89,6 @@ class JudgeTraining(Tabular):
             for name, audit in (("before", self.before), ("after", self.after))
             for row in measure_records(audit.measures)
         ]
-
-
-@runtime_checkable
-class TrainableJudge(Protocol):
-    """A judge that asks a model questions, which therefore can be trained."""
-
-    name: str
-
-    def judge(self, responses: Sequence[Response]) -> list[Verdict]:
-        """One verdict for each response."""
-
-    def questions(self, response: Response) -> list[Conversation]:
-        """The question about it, once in each order of the labels."""
-
-    def unaskable_reason(self, response: Response) -> str:
-        """Why no question is asked about it; empty where one is."""
 
 
 def train(run: RunContext, labels: Plugin, out: Path, learning_rate: float | None) -> JudgeTraining:
@@ -220,17 +205,13 @@ def _repeated(rows: Sequence[int], most: int, rng: random.Random) -> list[int]:
     return [*rows] * whole + rng.sample(list(rows), rest)
 
 
-def _judge(run: RunContext, adapter: Path | None) -> TrainableJudge:
+def _judge(run: RunContext, adapter: Path | None) -> RubricJudge:
     """The rubric judge on the target, with or without the adapter."""
     fields = {"kind": "rubric", "model": "target", "temperature": 1.0, "adapter": str(adapter) if adapter else None}
-    judge = run.opener.open(find("judge", "rubric").model_validate(fields))
-    assert isinstance(judge, TrainableJudge), "a rubric judge asks questions"
-    return judge
+    return cast("RubricJudge", run.opener.open(find("judge", "rubric").model_validate(fields)))
 
 
-def _labelled_answers(
-    base: TrainableJudge, experts: Judge, labels: Plugin
-) -> tuple[list[LabelledAnswer], dict[str, int]]:
+def _labelled_answers(base: RubricJudge, experts: Judge, labels: Plugin) -> tuple[list[LabelledAnswer], dict[str, int]]:
     """Answers on whose label the experts agree and that fit the model; and why others were dropped."""
     answers = getattr(labels, "answers", None)
     if answers is None:
@@ -249,7 +230,7 @@ def _labelled_answers(
 
 
 def _train(
-    run: RunContext, base: TrainableJudge, rows: Sequence[LabelledAnswer], learning_rate: float | None
+    run: RunContext, base: RubricJudge, rows: Sequence[LabelledAnswer], learning_rate: float | None
 ) -> Checkpoint:
     """The target after one epoch of SFT on label tokens; each of ``align.num_train_epochs`` is a pass planned here."""
     questions = [base.questions(row.response) for row in rows]
@@ -270,6 +251,10 @@ def _train(
     ]
     one_epoch = run.config.align.model_copy(update={"num_train_epochs": 1})
     stages = replace(run.stages, config=run.config.model_copy(update={"align": one_epoch}))
-    step = TrainingStep.model_validate({"kind": "sft", "learning_rate": learning_rate or LEARNING_RATE})
-    target = run.target.checkpoint
-    return stages.trained(demonstrations, step, start=target, reference=target, label="judge")
+    return stages.trained(
+        demonstrations,
+        TrainingStep.model_validate({"kind": "sft", "learning_rate": learning_rate or LEARNING_RATE}),
+        start=run.target.checkpoint,
+        reference=run.target.checkpoint,
+        label="judge",
+    )

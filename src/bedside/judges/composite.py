@@ -85,8 +85,13 @@ class EnsembleJudge:
         if 2 * most <= readable:
             split = ", ".join(f"{stance} {n}" for stance, n in sorted(counts.items()))
             return Verdict(response.id, self.name, unreadable=f"the judges tie: {split}", votes=votes)
-        shares = {stance.value: counts[stance] / readable for stance in Stance}
-        return Verdict(response.id, self.name, first, probabilities=shares, votes=votes)
+        return Verdict(
+            response.id,
+            self.name,
+            first,
+            probabilities={stance.value: counts[stance] / readable for stance in Stance},
+            votes=votes,
+        )
 
 
 @register("judge", "noisy")

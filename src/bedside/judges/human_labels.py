@@ -100,8 +100,13 @@ class LabelsJudge:
         if not enough:
             split = ", ".join(f"{name} {n}" for name, n in sorted(counts.items()))
             return Verdict(response.id, self.name, unreadable=f"the raters disagree: {split}", votes=votes)
-        shares = {name.value: counts[name] / len(votes) for name in Stance} if len(votes) > 1 else {}
-        return Verdict(response.id, self.name, first, probabilities=shares, votes=votes)
+        return Verdict(
+            response.id,
+            self.name,
+            first,
+            probabilities={name.value: counts[name] / len(votes) for name in Stance} if len(votes) > 1 else {},
+            votes=votes,
+        )
 
     @cached_property
     def _labels(self) -> "_LabelledAnswers":

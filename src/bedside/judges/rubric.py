@@ -91,9 +91,13 @@ class RubricJudge:
     @property
     def name(self) -> str:
         """Contains a digest of weights and wording: with another of either it is another judge."""
-        scaled = [] if self.temperature == 1.0 else [self.temperature]
-        decoding = [self.model.decoding] if isinstance(self.model, Chooser) else []
-        return f"rubric:{digest(self.model.checkpoint.id, self.question, self.min_mass, *scaled, *decoding)}"
+        return "rubric:" + digest(
+            self.model.checkpoint.id,
+            self.question,
+            self.min_mass,
+            *([] if self.temperature == 1.0 else [self.temperature]),
+            *([self.model.decoding] if isinstance(self.model, Chooser) else []),
+        )
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:

@@ -212,11 +212,10 @@ def _agreement(ratings: Ratings, strata: Sequence[Hashable], cost_KK: Array, cha
     n, value = int(table_SKK.sum()), float(_coefficient(table_SKK, cost_KK, chance))
     without_G = _coefficient(table_SKK - table_GSKK, cost_KK, chance)
     expected = float(chance(table_SKK, cost_KK).sum() / table_SKK.sum())
-    agreement = jackknife(
-        value, n, without_G, lambda quantile: 1 - _highest_disagreement(table_GSKK, cost_KK, quantile) / expected
-    )
     return replace(
-        agreement,
+        jackknife(
+            value, n, without_G, lambda quantile: 1 - _highest_disagreement(table_GSKK, cost_KK, quantile) / expected
+        ),
         raw=float(np.trace(table_SKK.sum(axis=0))) / n,
         chance=1 - float(chance(table_SKK, _unweighted(ratings)).sum()) / n,
         undefined=undefined,

@@ -108,16 +108,18 @@ def expectation_maximization(
     same ``why_not``.
     """
     n, m = len(judged), len(labelled.truth)
-    clusters = (labelled.groups, list(dict.fromkeys(labelled.groups)))
-    joint_GTK = tally(clusters, (labelled.truth, labels), (labelled.judged, labels))
+    joint_GTK = tally(
+        (labelled.groups, list(dict.fromkeys(labelled.groups))), (labelled.truth, labels), (labelled.judged, labels)
+    )
     judged_GK = tally((groups, list(dict.fromkeys(groups))), (judged, labels))
     labelled_T = joint_GTK.sum(axis=(0, 2))
     if not n or labelled_T.min() < LEAST_LABELLED:
         rarest = int(labelled_T.argmin())
         why = _too_few(int(labelled_T[rarest]), labels[rarest]) if n else "no judged answer"
         return {label: CorrectedRate(None, n, m, why_not=why) for label in labels}
-    times_BG = _resampled(len(joint_GTK), rng)
-    matrix_BTK = _confusion(np.einsum("bg,gtk->btk", times_BG, joint_GTK) + _SMOOTH / len(labels))
+    matrix_BTK = _confusion(
+        np.einsum("bg,gtk->btk", _resampled(len(joint_GTK), rng), joint_GTK) + _SMOOTH / len(labels)
+    )
     if float(np.quantile(np.linalg.det(matrix_BTK), 1 - CONFIDENCE)) <= 0:
         why = "the judge is not informative enough: its confusion matrix may have no inverse"
         return {label: CorrectedRate(None, n, m, why_not=why) for label in labels}

@@ -5,7 +5,7 @@ alone. In ``data/labelling.py`` it proposes labels; its agreement with people is
 """
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,8 +35,8 @@ def fit_classifier(texts: Sequence[str], labels: Sequence[Any], seed: int) -> Te
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
 
-    model: TextClassifier = make_pipeline(
+    model = make_pipeline(
         TfidfVectorizer(ngram_range=(1, 2), token_pattern=TOKENS),
         LogisticRegression(max_iter=1000, class_weight="balanced", random_state=seed),
-    ).fit(list(texts), list(labels))
-    return model
+    )
+    return cast("TextClassifier", model.fit(list(texts), list(labels)))
