@@ -48,8 +48,11 @@ class Jsonl(Plugin):
     """Our name of a column to its name in the file: {prompt: message, harm: risk}."""
 
     def open(self, launch: Launch, **opened: Any) -> TablePrompts:
-        read = partial(rows, self.path, format=self.format, split=self.split)
-        return TablePrompts(self.path, read, ReadOptions(self.split, self.unlabelled, self.columns))
+        return TablePrompts(
+            self.path,
+            rows=partial(rows, self.path, format=self.format, split=self.split),
+            options=ReadOptions(self.split, self.unlabelled, self.columns),
+        )
 
 
 @register("dataset", "cares")
@@ -67,5 +70,8 @@ class Cares(Plugin):
     """A row without a harm level is an error, is skipped, or is kept without one."""
 
     def open(self, launch: Launch, **opened: Any) -> TablePrompts:
-        read = partial(rows_or_hub_rows, self.path, revision=self.revision, split=self.split)
-        return TablePrompts(self.path, read, ReadOptions(self.split, self.unlabelled))
+        return TablePrompts(
+            self.path,
+            rows=partial(rows_or_hub_rows, self.path, revision=self.revision, split=self.split),
+            options=ReadOptions(self.split, self.unlabelled),
+        )

@@ -154,12 +154,13 @@ def _tone_cases(answer: AttackTarget) -> Iterator[AttackCase]:
         for number, text in enumerate(texts, start=1):
             after = Response(answer.patient, text, _FIXED)
             yield AttackCase(f"{tone} added", f"{tone} added {number}", before, after)
-    if answer.empathy:
-        whole = Response(answer.patient, f"{answer.empathy} {answer.core}", _FIXED)
-        yield AttackCase(f"{EMPATHY} removed", answer.core, whole, before)
-    if answer.netting:
-        whole = Response(answer.patient, f"{answer.core} {answer.netting}", _FIXED)
-        yield AttackCase(f"{NETTING} removed", answer.core, whole, before)
+    own = (
+        (EMPATHY, answer.empathy, f"{answer.empathy} {answer.core}"),
+        (NETTING, answer.netting, f"{answer.core} {answer.netting}"),
+    )
+    for tone, phrase, whole in own:
+        if phrase:
+            yield AttackCase(f"{tone} removed", answer.core, Response(answer.patient, whole, _FIXED), before)
 
 
 def _rates(kind: str, cases: Sequence[AttackCase], verdicts: Mapping[str, Verdict]) -> AttackResult:

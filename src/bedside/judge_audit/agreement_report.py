@@ -147,8 +147,11 @@ def flip_rate(name: str, rows: Sequence[Response], verdicts: Sequence[Sequence[V
     A row with an unreadable verdict is left out and counted as unreadable.
     """
     stances = [{verdict.stance for verdict in given} for given in verdicts]
-    values = [None if None in given else float(len(given) > 1) for given in stances]
-    return mean(name, values, [row.prompt.cluster for row in rows])
+    return mean(
+        name,
+        values=[None if None in given else float(len(given) > 1) for given in stances],
+        groups=[row.prompt.cluster for row in rows],
+    )
 
 
 def _label(stance: str, two: bool) -> str:
@@ -241,8 +244,14 @@ def _overconfidence(rows: Sequence[ComparedAnswer]) -> list[Measure]:
     """Mean of (probability − correct): 0 where the probabilities are calibrated on average."""
     if all(row.confidence is None for row in rows):
         return []
-    values = [None if r.confidence is None else r.confidence - float(r.candidate == r.reference) for r in rows]
-    return [mean("overconfidence", values, [row.group for row in rows], mean_interval)]
+    return [
+        mean(
+            "overconfidence",
+            values=[None if r.confidence is None else r.confidence - float(r.candidate == r.reference) for r in rows],
+            groups=[row.group for row in rows],
+            interval=mean_interval,
+        )
+    ]
 
 
 def _calibration(rows: Sequence[ComparedAnswer]) -> list[CalibrationBin]:

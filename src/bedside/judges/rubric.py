@@ -116,7 +116,7 @@ class RubricJudge:
     def judge_by_order(self, responses: Sequence[Response]) -> list[list[Verdict]]:
         """For each response the verdict of each of the three orders alone."""
         return [
-            [self._unreadable(response, choices)] * len(ORDERS)
+            [Verdict(response.id, self.name, unreadable=choices)] * len(ORDERS)
             if isinstance(choices, str)
             else [self._verdict_of_one(response, choice) for choice in choices]
             for response, choices in zip(responses, self._ask(responses), strict=True)
@@ -140,14 +140,15 @@ class RubricJudge:
         scores = self.model.score(questions, STANCES)  # in the order of STANCES, whatever order was asked
         return [Choice(STANCES[score.logprobs.index(max(score.logprobs))], score=score) for score in scores]
 
-    def _unreadable(self, response: Response, reason: str) -> Verdict:
-        return Verdict(response.id, self.name, unreadable=reason)
-
     def _verdict_of_one(self, response: Response, choice: Choice) -> Verdict:
         if choice.label is None:
-            return self._unreadable(response, choice.unreadable)
+            return Verdict(response.id, self.name, unreadable=choice.unreadable)
         reason = low_mass_reason([choice.score] if choice.score else [], self.min_mass)
-        return self._unreadable(response, reason) if reason else Verdict(response.id, self.name, Stance(choice.label))
+        return (
+            Verdict(response.id, self.name, unreadable=reason)
+            if reason
+            else Verdict(response.id, self.name, Stance(choice.label))
+        )
 
     def _question(self, response: Response, order: Sequence[str]) -> Conversation:
         text = render_text(
@@ -163,10 +164,10 @@ class RubricJudge:
         scores = [choice.score for choice in choices if choice.score is not None]
         reason = next(filter(None, (choice.unreadable for choice in choices)), low_mass_reason(scores, self.min_mass))
         if reason:
-            return self._unreadable(response, reason)
+            return Verdict(response.id, self.name, unreadable=reason)
         votes = Counter(choice.label for choice in choices if choice.label is not None)
         if len(votes) == len(STANCES):
-            return self._unreadable(response, "three orders of the labels gave three answers")
+            return Verdict(response.id, self.name, unreadable="three orders of the labels gave three answers")
         if len(scores) < len(choices):
             return Verdict(response.id, self.name, Stance(votes.most_common(1)[0][0]))
         probabilities = averaged(scores, self.temperature)

@@ -64,9 +64,6 @@ class Interval:
         if not self.low <= self.high:
             raise ValueError(f"an interval runs from low to high, not from {self.low} to {self.high}")
 
-    def __contains__(self, value: float) -> bool:
-        return self.low <= value <= self.high
-
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -258,8 +255,12 @@ def paired_bounds(first: Sequence[Cell], second: Sequence[Cell], rng: np.random.
     differences = [np.subtract(one.values, other.values) for one, other in zip(first, second, strict=True)]
     cells = list(zip(first, differences, strict=True))
     if all(bootstrap_allowed(values_R.tolist(), cell.groups) for cell, values_R in cells):
-        groups = [group for cell in first for group in cell.groups]
-        bounds = bootstrap_bounds(_weighted_difference(cells), np.concatenate(differences).tolist(), groups, rng)
+        bounds = bootstrap_bounds(
+            _weighted_difference(cells),
+            np.concatenate(differences).tolist(),
+            [group for cell in first for group in cell.groups],
+            rng,
+        )
         if bounds is not None:
             return bounds
     return _gain_minus_loss(_gain(cells, 1), _gain(cells, -1))

@@ -62,10 +62,10 @@ def does_not_rise(subject: str, difference: Measure, margin: float) -> Gate:
 
 
 def _gate(
-    kind: GateKind, subject: str, wanted: tuple[Op, float], difference: Measure, bound: float, *, fails: bool
+    kind: GateKind, subject: str, rule: tuple[Op, float], difference: Measure, bound: float, *, fails: bool
 ) -> Gate:
     """A failure is reported with any number of groups; a pass needs at least LEAST_GROUPS."""
-    limit = Constraint(difference.name, *wanted, TARGET)
+    limit = Constraint(difference.name, *rule, TARGET)
     if difference.value is None:
         return Gate(kind, subject, limit, GateState.NOT_CHECKED, reason="no row has a value in both models")
     reason = f"changed by {difference.value:+.3f} on {difference.n} rows, 95 % bound {bound:+.3f}"
