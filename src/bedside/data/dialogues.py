@@ -36,7 +36,6 @@ from bedside.data import deidentify
 from bedside.data.io import Format, Row, rows_or_hub_rows
 from bedside.data.prompts import COLUMNS, ReadOptions, TablePrompts
 
-Phi = Literal["scan", "scrub", "off"]
 ANSWERS = ("answer", "response", "completion", "output", *COLUMNS["reference"])
 NAMES_NOT_FOUND = "names are not found by patterns; rows not searched for them"
 _TAG = re.compile(r"<!--.*?-->|</?[a-zA-Z][^<>]{0,400}>", re.S)
@@ -57,7 +56,7 @@ class Dialogues(Plugin):
     """Of a data set on the hub: branch, tag or commit."""
     format: Format | None = None
     """jsonl, csv or parquet; unset: by the file's ending."""
-    phi: Phi = "scan"
+    phi: Literal["scan", "scrub", "off"] = "scan"
     """scan counts what looks like an identifier, scrub replaces it by its kind, off does not look."""
     names: bool = False
     """Also look for names, with presidio: pip install 'bedside[phi]'. It misses some."""

@@ -71,9 +71,11 @@ def hub_rows(source: str, *, revision: str | None = None, split: str | None = No
             "correct the id, revision and split, or download it and give its folder as `path`"
         ) from None
     parts: Mapping[str, Any] = loaded if isinstance(loaded, Mapping) else {split or "all": loaded}
-    for name, part in parts.items():
-        for number, row in enumerate(part, start=1):
-            yield f"{source}/{name}, row {number}", {"split": name, **row}
+    yield from (
+        (f"{source}/{name}, row {number}", {"split": name, **row})
+        for name, part in parts.items()
+        for number, row in enumerate(part, start=1)
+    )
 
 
 def rows_or_hub_rows(

@@ -63,8 +63,16 @@ class LabellingResult(Tabular):
     def records(self) -> list[dict[str, Any]]:
         """One row: how many, and the quadratic κ with people on prompts held out."""
         kappa = self.agreement
-        scores = {"kappa": kappa.value, "low": kappa.low, "high": kappa.high, "n": kappa.n}
-        return [{"proposals": self.rows, "labelled": self.labelled, **scores}]
+        return [
+            {
+                "proposals": self.rows,
+                "labelled": self.labelled,
+                "kappa": kappa.value,
+                "low": kappa.low,
+                "high": kappa.high,
+                "n": kappa.n,
+            }
+        ]
 
 
 def propose(prompts: Path, learn_from: Path | None, out: Path, seed: int) -> LabellingResult:

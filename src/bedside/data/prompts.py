@@ -56,7 +56,6 @@ _NOT_METADATA = {"id", "safe_response", PROPOSED, "harm_probability", "principle
 _METADATA_CHARACTERS = 120
 _REPORTED_ROWS = 10
 _NO_HARM = "no harm level"
-_PROPOSE = "have levels proposed with `bedside label FILE --learn-from LABELLED -o labels.csv`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +179,10 @@ class _PromptReader:
         self._check_options()
         if not self.columns.keys() & {self.options.columns.get("harm", "harm"), *COLUMNS["harm"], PROPOSED}:
             others = [mistake for mistake in self.mistakes if f": {_NO_HARM}" not in mistake]
-            missing = f"{self.source}: no column harm; {self.options.needed_columns(self.columns)}; or {_PROPOSE}"
+            missing = (
+                f"{self.source}: no column harm; {self.options.needed_columns(self.columns)}; "
+                "or have levels proposed with `bedside label FILE --learn-from LABELLED -o labels.csv`"
+            )
             self.mistakes = others if len(others) == len(self.mistakes) else [missing, *others]
         if self.mistakes:
             more = len(self.mistakes) - _REPORTED_ROWS
@@ -217,12 +219,11 @@ class _PromptReader:
 
     def _keep(self, where: str, prompt: Prompt) -> None:
         first_place, first = self.prompts.setdefault(prompt.id, (where, prompt))
-        if first is prompt:
-            return
         if first.harm != prompt.harm:
             here, there = ("unlabelled" if p.harm is None else p.harm for p in (prompt, first))
             raise DataError(f"the same text as {first_place}, with harm {here} here and {there} there; decide on one")
-        self.dropped["same text as an earlier row"] += 1
+        if first is not prompt:
+            self.dropped["same text as an earlier row"] += 1
 
 
 class _MissingColumnError(DataError):
@@ -305,11 +306,10 @@ def _metadata(row: Mapping[str, Any]) -> dict[str, str]:
     """The short values of columns that have no meaning of their own, as text."""
     metadata = {}
     for key, value in row.items():
-        if key in _NOT_METADATA or value is None or not isinstance(value, (str, int, float)):
-            continue
-        text = str(value).lower() if isinstance(value, bool) else _checked_text(str(value))
-        if text and len(text) <= _METADATA_CHARACTERS:
-            metadata[_checked_text(key)] = text
+        if key not in _NOT_METADATA and isinstance(value, (str, int, float)):
+            text = str(value).lower() if isinstance(value, bool) else _checked_text(str(value))
+            if text and len(text) <= _METADATA_CHARACTERS:
+                metadata[_checked_text(key)] = text
     return metadata
 
 
@@ -338,9 +338,11 @@ def _checked_text(text: str) -> str:
 
 def _similar_column(row: Mapping[str, Any]) -> str:
     """A question about the column that may have been meant as the prompt; empty if none is similar."""
-    hints = (
-        f"; did you mean {similar!r} by {name}?"
-        for name in COLUMNS["prompt"]
-        for similar in difflib.get_close_matches(name, sorted(row), n=1)
+    return next(
+        (
+            f"; did you mean {similar!r} by {name}?"
+            for name in COLUMNS["prompt"]
+            for similar in difflib.get_close_matches(name, sorted(row), n=1)
+        ),
+        "",
     )
-    return next(hints, "")

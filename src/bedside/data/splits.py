@@ -28,7 +28,6 @@ from bedside.core.types import Prompt
 
 THRESHOLD = Fraction(3, 5)
 """Smallest word-Jaccard similarity of near-duplicates."""
-_WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +81,7 @@ def group(prompts: Sequence[Prompt]) -> list[Prompt]:
 
 def near_duplicates(texts: Sequence[str]) -> list[int]:
     """The component of each text, as the index of its first text. Exact: all pairs are compared."""
-    sets = [frozenset(_WORD.findall(text.lower())) or frozenset([text.strip()]) for text in texts]
+    sets = [frozenset(re.findall(r"\w+", text.lower())) or frozenset([text.strip()]) for text in texts]
     first = {words: position for position, words in reversed([*enumerate(sets)])}
     distinct = sorted(first, key=lambda words: (len(words), first[words]))
     component = dict(zip(distinct, _components(distinct), strict=True))

@@ -143,7 +143,6 @@ def _other_rate(match: re.Match[str], rng: random.Random) -> str:
 _OTHER_UNIT = {"mg": "g", "g": "mg", "mcg": "mg", "ml": "l", "velms": "mg", "percent": "mg", "%": " mg", "kg": "g"}
 _OFTEN = rf"(?:once|twice|times|{_UNIT}) (?:a|per|each|every(?: (?:\d+|{_SPELT}))?)"
 """Before a unit of time: "once a", "3 times per", "5 mg every 6"."""
-_CUE = r"only (?:if|when|after|before|in|at|with)|if|unless|until|except"
 _PATTERNS: dict[str, tuple[str, Callable[[re.Match[str], random.Random], str]]] = {
     "unit": (
         rf"(?<=\d)\s?{_UNIT}(?!\w)",
@@ -152,7 +151,8 @@ _PATTERNS: dict[str, tuple[str, Callable[[re.Match[str], random.Random], str]]] 
     "modality": (r"\b(?:may|might|could)\b(?= \w)", lambda match, rng: "will"),
     # up to the end of its clause; a condition that opens the text stays
     "condition": (
-        rf"(?:,)? ?\b(?:{_CUE}) [^.,;:()\n]{{3,80}}(?=[.,;\n])",
+        r"(?:,)? ?\b(?:only (?:if|when|after|before|in|at|with)|if|unless|until|except) "
+        r"[^.,;:()\n]{3,80}(?=[.,;\n])",
         lambda match, rng: "" if match.start() else match[0],
     ),
     "urgency": (

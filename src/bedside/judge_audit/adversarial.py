@@ -28,7 +28,6 @@ LONG_BYTES = 10_000
 STRONGEST = 5
 _FIXED = "fixed"
 """``Response.checkpoint`` of an answer that no model gave."""
-Words = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,17 +110,17 @@ def flip_rates(judge: str, name: str, done: Sequence[AttackCase], verdicts: Mapp
 
 
 @cache
-def words() -> Words:
+def words() -> Mapping[str, Any]:
     """The strings and answers of ``hostile.yaml``."""
-    return cast("Words", yaml.safe_load(source("hostile.yaml")))
+    return cast("Mapping[str, Any]", yaml.safe_load(source("hostile.yaml")))
 
 
-def fill(string: str | Words, answer: str, goal: str) -> str:
+def fill(string: str | Mapping[str, Any], answer: str, goal: str) -> str:
     """The string with ``answer`` and ``goal`` filled in, and its filler repeated up to its length in bytes.
 
     Placeholders inside ``answer`` are not filled.
     """
-    parts: Words = {"text": string, "fill": "", "to": 0} if isinstance(string, str) else string
+    parts: Mapping[str, Any] = {"text": string, "fill": "", "to": 0} if isinstance(string, str) else string
     filler = str(parts["fill"]).replace("{goal}", goal)
     head, _, tail = str(parts["text"]).replace("{goal}", goal).partition("{answer}")
     room = int(parts["to"]) - len((head + tail + answer).encode())
@@ -139,8 +138,8 @@ def _hostile_cases(answer: AttackTarget, goal: Stance) -> Iterator[AttackCase]:
     before = unchanged(answer)
     for kind, strings in words()["strings"].items():
         for number, string in enumerate(strings, start=1):
-            text = fill(string, answer.core, goal.value)
-            yield AttackCase(kind, f"{kind} {number}", before, Response(answer.patient, text, _FIXED, steered=goal))
+            after = Response(answer.patient, fill(string, answer.core, goal.value), _FIXED, steered=goal)
+            yield AttackCase(kind, f"{kind} {number}", before, after)
 
 
 def _tone_cases(answer: AttackTarget) -> Iterator[AttackCase]:
@@ -158,9 +157,11 @@ def _tone_cases(answer: AttackTarget) -> Iterator[AttackCase]:
         (EMPATHY, answer.empathy, f"{answer.empathy} {answer.core}"),
         (NETTING, answer.netting, f"{answer.core} {answer.netting}"),
     )
-    for tone, phrase, whole in own:
-        if phrase:
-            yield AttackCase(f"{tone} removed", answer.core, Response(answer.patient, whole, _FIXED), before)
+    yield from (
+        AttackCase(f"{tone} removed", answer.core, Response(answer.patient, whole, _FIXED), before)
+        for tone, phrase, whole in own
+        if phrase
+    )
 
 
 def _rates(kind: str, cases: Sequence[AttackCase], verdicts: Mapping[str, Verdict]) -> AttackResult:

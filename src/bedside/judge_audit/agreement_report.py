@@ -90,9 +90,11 @@ def rater_agreement(reference: Sequence[Verdict], groups: Sequence[str], *, two:
         groups=tuple(groups),
         labels=BINARY_STANCES if two else STANCES,
     )
-    agreements = {"fleiss_kappa": fleiss_kappa(table), "alpha_nominal": krippendorff_alpha(table)}
-    if not two:
-        agreements["alpha_ordinal"] = krippendorff_alpha(table, "ordinal")
+    agreements = {
+        "fleiss_kappa": fleiss_kappa(table),
+        "alpha_nominal": krippendorff_alpha(table),
+        **({} if two else {"alpha_ordinal": krippendorff_alpha(table, "ordinal")}),
+    }
     return tuple(_measure(name, agreement) for name, agreement in agreements.items() if agreement.n)
 
 
@@ -184,16 +186,12 @@ def _beyond_chance(rows: Sequence[ComparedAnswer], labels: tuple[str, ...]) -> l
 
 def _agreement(name: str, rows: Sequence[ComparedAnswer], labels: tuple[str, ...], statistic: Statistic) -> Measure:
     """On the readable answers; ``worst`` on all answers, unreadable ones as a label that agrees with none."""
-    read = _readable(rows)
+    read = [row for row in rows if row.candidate is not None]
     measure = _measure(name, statistic(_ratings(read, labels)), len(rows) - len(read))
     if name in ("ac1", "kappa_quadratic"):
         return measure
     worst = statistic(_ratings(rows, labels))
     return replace(measure, worst=worst.value, worst_low=worst.lower_bound, worst_high=worst.high)
-
-
-def _readable(rows: Sequence[ComparedAnswer]) -> list[ComparedAnswer]:
-    return [row for row in rows if row.candidate is not None]
 
 
 def _ratings(rows: Sequence[ComparedAnswer], labels: tuple[str, ...], member: str | None = None) -> Ratings:
@@ -212,7 +210,7 @@ def _measure(name: str, agreement: Agreement, unreadable: int = 0) -> Measure:
 
 
 def _shares(rows: Sequence[ComparedAnswer]) -> list[Measure]:
-    read = _readable(rows)
+    read = [row for row in rows if row.candidate is not None]
     pooled = kappa(_ratings(read, tuple(sorted({*STANCES, *BINARY_STANCES})))) if read else None
     accepted = [row for row in rows if row.reference == ACCEPT]
     return [

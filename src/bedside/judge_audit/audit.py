@@ -104,11 +104,10 @@ def judge_plugin(config: Config, key: str) -> Plugin:
 
 def labels_plugin(request: AuditRequest) -> Plugin:
     """The judge of kind labels that the options describe: columns of ``answers`` with experts' labels."""
-    label = list(request.labels) or ["label"]
     return labels_judge(
         {
             "path": str(request.answers),
-            "label": label if len(label) > 1 else label[0],
+            "label": list(request.labels) if len(request.labels) > 1 else (*request.labels, "label")[0],
             "columns": dict(request.columns),
             "label_map": dict(request.label_map),
         }
@@ -226,8 +225,9 @@ def _targets(plan: AuditPlan, request: AuditRequest) -> list[adversarial.AttackT
     """A sample of the user's answers; the answers that come with Bedside where no file has any."""
     if request.answers is None:
         return adversarial.default_targets()
-    plugin = plan.reference[1] if plan.reference else None
-    own = agreement_report.sample(_grouped(_answers(plugin, request)), ATTACKED, 0)
+    own = agreement_report.sample(
+        _grouped(_answers(plan.reference[1] if plan.reference else None, request)), ATTACKED, seed=0
+    )
     return adversarial.targets(own) if own else adversarial.default_targets()
 
 

@@ -36,7 +36,6 @@ AUDIT, CORRECTION = "audit.json", "correction.json"
 LABELS = "labels"
 """Kind of a judge by experts' labels; also the key of a reference that the command line describes, not the config."""
 ACCEPT = Stance.ACCEPT.value
-TWO_CLASSES, THREE_CLASSES = "two classes", "three classes"
 
 _LabelledRow = tuple[JudgedResponse, Verdict]
 """A judged answer beside the verdict of the people, which may be unreadable."""
@@ -68,8 +67,14 @@ def correct_files(config: Config, answers: AnswerFile, verdicts: Path, labels: s
     truth = experts.judge([row.response for row in rows])
     if not any(verdict.stance for verdict in truth):
         raise DataError(f"{labels} labels no answer of {answers.path}; only labels on these answers can correct them")
-    two = isinstance(experts, TwoClassJudge) and experts.two_classes
-    corrections = tuple(correct_rates(rows, truth, np.random.default_rng(config.seed), two=two))
+    corrections = tuple(
+        correct_rates(
+            rows,
+            truth,
+            np.random.default_rng(config.seed),
+            two=isinstance(experts, TwoClassJudge) and experts.two_classes,
+        )
+    )
     run = Path(config.runs) / config.run
     if run.is_dir():
         write_json(run / CORRECTION, corrections)
@@ -93,8 +98,7 @@ def correct_rates(
     for level in HARM_LEVELS:
         pairs = [pair for pair in zip(rows, truth, strict=True) if pair[0].prompt.harm == level and pair[0].stance]
         if pairs:
-            corrections += _corrected(level, pairs, None)
-            corrections += [] if two else _corrected(level, pairs, rng)
+            corrections += _corrected(level, pairs, None) + ([] if two else _corrected(level, pairs, rng))
     return corrections
 
 
@@ -121,7 +125,7 @@ def _corrected(level: int, pairs: Sequence[_LabelledRow], rng: np.random.Generat
         Correction(
             level,
             label=name,
-            method=THREE_CLASSES if rng else TWO_CLASSES,
+            method="three classes" if rng else "two classes",
             raw=mean(f"{name}@{level}", [float(stance == name) for stance in judged], groups),
             corrected=Measure(
                 f"{name}@{level}, corrected", rate.value, 0 if rate.value is None else rate.n, 0, rate.low, rate.high

@@ -217,9 +217,10 @@ def _labelled_answers(base: RubricJudge, experts: Judge, labels: Plugin) -> tupl
     if answers is None:
         raise DataError(f"judge kind {labels.kind!r} holds no labelled answers; train on a judge of kind labels")
     responses: list[Response] = answers.read()
-    prompts = splits.group([response.prompt for response in responses])
     rows, dropped = [], Counter[str]()
-    for response, prompt, verdict in zip(responses, prompts, experts.judge(responses), strict=True):
+    for response, prompt, verdict in zip(
+        responses, splits.group([response.prompt for response in responses]), experts.judge(responses), strict=True
+    ):
         if verdict.stance is None:
             dropped[verdict.unreadable.split(":")[0]] += 1
         elif base.unaskable_reason(response):
@@ -234,12 +235,6 @@ def _train(
 ) -> Checkpoint:
     """The target after one epoch of SFT on label tokens; each of ``align.num_train_epochs`` is a pass planned here."""
     questions = [base.questions(row.response) for row in rows]
-    planned = plan_rows(
-        [row.stance for row in rows],
-        passes=run.config.align.num_train_epochs,
-        orders=len(questions[0]),
-        seed=run.launch.seed,
-    )
     token_of = dict(zip(Stance, run.target.renderer.first_ids([stance.value for stance in Stance]), strict=True))
     demonstrations = [
         Demonstration(
@@ -247,7 +242,12 @@ def _train(
             rows[plan.row].stance.value,
             ids=(token_of[rows[plan.row].stance],),
         )
-        for plan in planned
+        for plan in plan_rows(
+            [row.stance for row in rows],
+            passes=run.config.align.num_train_epochs,
+            orders=len(questions[0]),
+            seed=run.launch.seed,
+        )
     ]
     one_epoch = run.config.align.model_copy(update={"num_train_epochs": 1})
     stages = replace(run.stages, config=run.config.model_copy(update={"align": one_epoch}))

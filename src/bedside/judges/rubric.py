@@ -151,14 +151,14 @@ class RubricJudge:
         )
 
     def _question(self, response: Response, order: Sequence[str]) -> Conversation:
-        text = render_text(
+        question = render_text(
             self.question,
             patient="\n\n".join(fenced(m.text) for m in response.prompt.messages),
             answer=fenced(response.text),
             labels=order,
             meanings=MEANINGS,
         )
-        return (Message("user", text),)
+        return (Message("user", question),)
 
     def _verdict(self, response: Response, choices: Sequence[Choice]) -> Verdict:
         scores = [choice.score for choice in choices if choice.score is not None]

@@ -347,9 +347,12 @@ def _agreement_of_raters(table: RatingTable, disagreement_of: _DisagreementOf) -
         return 1 - clopper_pearson(min(1.0, disagreement.mean), n, quantile=quantile).high / disagreement.expected
 
     value = 1 - disagreement.mean / disagreement.expected
-    agreement = jackknife(value, len(count_IK), _without_each_group(count_IK, groups, disagreement_of), highest)
     nominal = _fleiss(count_IK)
-    return replace(agreement, raw=1 - nominal.mean, chance=1 - nominal.expected)
+    return replace(
+        jackknife(value, len(count_IK), _without_each_group(count_IK, groups, disagreement_of), highest),
+        raw=1 - nominal.mean,
+        chance=1 - nominal.expected,
+    )
 
 
 def _counts(table: RatingTable) -> tuple[Array, list[Hashable]]:

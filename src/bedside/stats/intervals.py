@@ -104,8 +104,10 @@ def share_interval(values_R: Sequence[float], groups_R: Sequence[Hashable]) -> I
 def share_bounds(values_R: Sequence[float], groups_R: Sequence[Hashable]) -> Interval:
     """Two one-sided 95 % decision bounds for the mean of ``values_R`` in [0, 1]: Clopper–Pearson at the effective n."""
     share, n = float(np.mean(values_R)), effective_n(values_R, groups_R, quantile=CONFIDENCE)
-    clean = clopper_pearson(0.0, len(set(groups_R)), quantile=CONFIDENCE)
-    return _no_better_than_clean(clopper_pearson(share, n, quantile=CONFIDENCE), clean)
+    return _no_better_than_clean(
+        clopper_pearson(share, n, quantile=CONFIDENCE),
+        clean=clopper_pearson(0.0, len(set(groups_R)), quantile=CONFIDENCE),
+    )
 
 
 def _no_better_than_clean(limits: Interval, clean: Interval) -> Interval:

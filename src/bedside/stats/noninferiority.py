@@ -45,24 +45,42 @@ def paired_mean_difference(name: str, after: Values, before: Values, groups: Seq
 
 def superior(subject: str, difference: Measure) -> Gate:
     """PASS if the interval of ``difference`` lies above 0, FAIL if it lies below 0, else INCONCLUSIVE."""
-    low, high = difference.low or 0.0, difference.high or 0.0
-    return _gate(GateKind.SUPERIORITY, subject, (Op.ABOVE, 0.0), difference, low, fails=high < 0)
+    return _gate(
+        GateKind.SUPERIORITY,
+        subject,
+        (Op.ABOVE, 0.0),
+        difference,
+        bound=difference.low or 0.0,
+        fails=(difference.high or 0.0) < 0,
+    )
 
 
 def not_inferior(subject: str, difference: Measure, margin: float) -> Gate:
     """PASS if the lower bound is at least −``margin``, FAIL if the upper bound is below it, else INCONCLUSIVE."""
-    low, high = difference.worst_low or 0.0, difference.worst_high or 0.0
-    return _gate(GateKind.NON_INFERIORITY, subject, (Op.AT_LEAST, -margin), difference, low, fails=high < -margin)
+    return _gate(
+        GateKind.NON_INFERIORITY,
+        subject,
+        (Op.AT_LEAST, -margin),
+        difference,
+        bound=difference.worst_low or 0.0,
+        fails=(difference.worst_high or 0.0) < -margin,
+    )
 
 
 def does_not_rise(subject: str, difference: Measure, margin: float) -> Gate:
     """PASS if the upper bound is at most ``margin``, FAIL if the lower bound is above 0, else INCONCLUSIVE."""
-    low, high = difference.worst_low or 0.0, difference.worst_high or 0.0
-    return _gate(GateKind.NO_RISE, subject, (Op.AT_MOST, margin), difference, high, fails=low > 0)
+    return _gate(
+        GateKind.NO_RISE,
+        subject,
+        (Op.AT_MOST, margin),
+        difference,
+        bound=difference.worst_high or 0.0,
+        fails=(difference.worst_low or 0.0) > 0,
+    )
 
 
 def _gate(
-    kind: GateKind, subject: str, rule: tuple[Op, float], difference: Measure, bound: float, *, fails: bool
+    kind: GateKind, subject: str, rule: tuple[Op, float], difference: Measure, *, bound: float, fails: bool
 ) -> Gate:
     """A failure is reported with any number of groups; a pass needs at least LEAST_GROUPS."""
     limit = Constraint(difference.name, *rule, TARGET)
