@@ -214,8 +214,11 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
 def _inlined(value: Any) -> Any:
     """``value`` with the keys of each inline table moved to the front of the table around it."""
     if isinstance(value, dict):
-        rest = {key: item for key, item in value.items() if key != validation_messages.INLINE}
-        return {key: _inlined(item) for key, item in {**(value.get(validation_messages.INLINE) or {}), **rest}.items()}
+        return {
+            key: _inlined(item)
+            for key, item in {**(value.get(validation_messages.INLINE) or {}), **value}.items()
+            if key != validation_messages.INLINE
+        }
     return [_inlined(item) for item in value] if isinstance(value, list) else value
 
 

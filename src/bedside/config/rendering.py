@@ -11,9 +11,6 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template, select_autoescape
 
-_FENCE = re.compile(r"<{3,}|>{3,}")
-
-
 _ENVIRONMENT = Environment(
     loader=PackageLoader("bedside.config", "templates"),
     autoescape=select_autoescape(enabled_extensions=("html",), default_for_string=False),
@@ -51,4 +48,4 @@ def path(name: str) -> Path:
 
 def fenced(text: str) -> str:
     """``text`` with every run of three or more < or > replaced by "...", so that it cannot open or close a fence."""
-    return _FENCE.sub("...", text)
+    return re.sub(r"<{3,}|>{3,}", "...", text)

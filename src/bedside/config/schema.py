@@ -422,11 +422,10 @@ class Config(Table):
 def _unknown_judges(value: Mapping[str, Any]) -> list[tuple[validation_messages.Loc, str]]:
     judges = value.get("judges") or {}
     known = {"self", *judges} if isinstance(judges, Mapping) else {"self"}
-    found: list[tuple[validation_messages.Loc, str]] = []
-    for table in ("align", "select"):
-        settings = value.get(table)
-        name = settings.get("judge") if isinstance(settings, Mapping) else getattr(settings, "judge", None)
-        if isinstance(name, str) and name not in known:
-            hint = validation_messages.did_you_mean(name, known)
-            found.append(((table, "judge"), f"no judge is called {name!r} in judges; {hint}"))
-    return found
+    settings = ((table, value.get(table)) for table in ("align", "select"))
+    named = ((table, s.get("judge") if isinstance(s, Mapping) else getattr(s, "judge", None)) for table, s in settings)
+    return [
+        ((table, "judge"), f"no judge is called {name!r} in judges; {validation_messages.did_you_mean(name, known)}")
+        for table, name in named
+        if isinstance(name, str) and name not in known
+    ]

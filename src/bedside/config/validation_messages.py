@@ -100,8 +100,12 @@ def keys_of(table: type[BaseModel]) -> list[str]:
 def _explained(details: ErrorDetails, table: type[BaseModel]) -> InitErrorDetails:
     loc, value, kind, ctx = details["loc"], details["input"], details["type"], details.get("ctx", {})
     if kind == "extra_forbidden" and len(loc) == 1:
-        plugin = str(table.model_fields["kind"].default) if "kind" in table.model_fields else ""
-        return _unknown_key(loc, value, keys_of(table), plugin)
+        return _unknown_key(
+            loc,
+            value,
+            keys=keys_of(table),
+            plugin=str(table.model_fields["kind"].default) if "kind" in table.model_fields else "",
+        )
     if kind == UNKNOWN_KEY and len(loc) == 2 and loc[0] == INLINE:
         return _unknown_key(loc, value, [*ctx["keys"], *keys_of(table)], ctx["plugin"])
     if kind == UNKNOWN_KEY:

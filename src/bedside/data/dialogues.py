@@ -164,11 +164,12 @@ def _split_messages(value: Any, answer: str) -> tuple[list[tuple[str, str]], str
 
 
 def _reason_to_drop(row: Mapping[str, Any]) -> str:
-    if not row["messages"][-1]["content"]:
-        return "empty question"
-    if not row["reference"]:
-        return "no answer"
-    return "answer of one word" if row["reference"].isascii() and len(row["reference"].split()) == 1 else ""
+    reasons = {
+        "empty question": not row["messages"][-1]["content"],
+        "no answer": not row["reference"],
+        "answer of one word": row["reference"].isascii() and len(row["reference"].split()) == 1,
+    }
+    return next((reason for reason, applies in reasons.items() if applies), "")
 
 
 def without_html(text: str) -> str:

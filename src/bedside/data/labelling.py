@@ -166,7 +166,7 @@ def _principles(labelled: Sequence[Prompt], texts: Sequence[str], seed: int) -> 
     if len({prompt.principle for prompt in known}) < 2:
         return [None] * len(texts)
     classifier = tfidf.fit_classifier([_text(p) for p in known], [p.principle for p in known], seed)
-    return [str(principle) for principle in classifier.predict(texts)]
+    return list(map(str, classifier.predict(texts)))
 
 
 def _text(prompt: Prompt) -> str:

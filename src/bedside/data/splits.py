@@ -97,14 +97,9 @@ def _grouped(sources: Mapping[str, PartSource]) -> dict[str, PartSource]:
 
 def _part(name: str, source: PartSource, taken: dict[str, str], seed: int) -> tuple[tuple[Prompt, ...], FilterCounts]:
     """The rows of a part and their counts. Adds the part's groups and texts to ``taken``."""
-    dropped: Counter[str] = Counter()
-    free = []
-    for prompt in source.prompts:
-        holder = taken.get(f"group {prompt.group}") or taken.get(f"text {prompt.id}")
-        if holder:
-            dropped[f"group stands in {holder}"] += 1
-        else:
-            free.append(prompt)
+    holders = [taken.get(f"group {prompt.group}") or taken.get(f"text {prompt.id}") for prompt in source.prompts]
+    free = [prompt for prompt, holder in zip(source.prompts, holders, strict=True) if not holder]
+    dropped = Counter(f"group stands in {holder}" for holder in holders if holder)
     drawn = _drawn(name, free, source, seed)
     dropped["not drawn"] = len(free) - len(drawn)
     for prompt in drawn:

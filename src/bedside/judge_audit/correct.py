@@ -47,9 +47,9 @@ def read_report(run: Path) -> AuditReport | None:
     if not audit.is_file() and not correction.is_file():
         return None
     report = TypeAdapter(AuditReport).validate_json(audit.read_bytes()) if audit.is_file() else AuditReport()
-    if not correction.is_file():
-        return report
-    return replace(report, corrections=TypeAdapter(tuple[Correction, ...]).validate_json(correction.read_bytes()))
+    if correction.is_file():
+        report = replace(report, corrections=TypeAdapter(tuple[Correction, ...]).validate_json(correction.read_bytes()))
+    return report
 
 
 def correct_files(config: Config, answers: AnswerFile, verdicts: Path, labels: str) -> tuple[Correction, ...]:

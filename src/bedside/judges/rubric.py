@@ -184,10 +184,8 @@ class RubricJudge:
         return f"{self.name} {self.judgement_cache.numerics}" if self.judgement_cache.includes_local else None
 
     def _recall(self, response: Response) -> Verdict | None:
-        judge = self._name_in_cache
-        if self.judgement_cache is None or judge is None:
-            return None
-        judgement = self.judgement_cache.recall(judge, response.prompt.messages, response.text)
+        cache, judge = self.judgement_cache, self._name_in_cache
+        judgement = cache.recall(judge, response.prompt.messages, response.text) if cache and judge else None
         if judgement is None:
             return None
         try:

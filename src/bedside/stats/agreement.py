@@ -258,8 +258,9 @@ def _highest_disagreement(table_GSKK: Array, cost_KK: Array, quantile: float) ->
         index_N.repeat(table_GKK[table_GKK > 0].astype(int)) for index_N in np.nonzero(table_GKK)
     )
     values = cost_KK[first_N, second_N].tolist()
-    n = effective_n(values, group_N.tolist(), quantile=quantile)
-    return clopper_pearson(float(np.mean(values)), n, quantile=quantile).high
+    return clopper_pearson(
+        float(np.mean(values)), effective_n(values, group_N.tolist(), quantile=quantile), quantile=quantile
+    ).high
 
 
 def _tables(ratings: Ratings, strata: Sequence[Hashable], names: Sequence[Hashable]) -> Array:
