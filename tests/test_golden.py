@@ -21,7 +21,7 @@ from bedside.core.protocols import Launch
 from bedside.core.types import Checkpoint, JudgedResponse, Message, Prompt, Response, Sampling, Stance, Verdict
 from bedside.data import splits
 from bedside.judge_audit import agreement_report, finetune
-from bedside.judges.noisy import NoisyJudge
+from bedside.judges.composite import NoisyJudge
 from bedside.models import hf
 from bedside.training import generation, train
 

@@ -38,8 +38,7 @@ from bedside.core.results import ComfortSummary, FilterCounts, RunSummary
 from bedside.core.serialize import gates_by_name, to_json
 from bedside.core.types import Checkpoint, JudgedResponse, Response, Verdict
 from bedside.data.io import write_jsonl, write_text
-from bedside.data.responses import AnswerFile
-from bedside.data.typed_io import check_replaceable
+from bedside.data.responses import AnswerFile, check_replaceable
 from bedside.run import environment, erasure, launcher
 from bedside.run.context import RunContext, open_run
 from bedside.run.folder import write_config

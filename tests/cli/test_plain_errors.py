@@ -22,7 +22,7 @@ from bedside.core.measures import Measure
 from bedside.core.protocols import SilentProgress
 from bedside.core.types import Checkpoint, Response
 from bedside.data import io as files
-from bedside.data import trl_format, typed_io
+from bedside.data import responses, trl_format
 from bedside.data.responses import AnswerFile
 from bedside.judge_audit import audit
 from bedside.run.context import open_run
@@ -178,21 +178,21 @@ def test_a_file_of_another_kind_is_told_by_what_it_holds(tmp_path):
     files.write_jsonl(verdicts, [{"response": "b2-other", "judge": "keyword", "stance": "accept"}])
     wanted = r"wanted are responses, as `bedside generate` writes them: name that file"
     with pytest.raises(DataError, match=rf"p\.jsonl, row 1: this file holds prompts; {wanted}"):
-        typed_io.read(asked, Response)
+        responses.read_rows(asked, Response)
     with pytest.raises(DataError, match=r"a\.jsonl, row 1: this file holds responses, .* wanted are verdicts"):
         single_stage.evaluate(small(tmp_path), AnswerFile(str(verdicts)), answers)
     with pytest.raises(DataError, match=r"v\.jsonl: its verdicts are of other responses than .*a\.jsonl"):
         single_stage.evaluate(small(tmp_path), AnswerFile(str(answers)), verdicts)
     files.write_jsonl(answers, [{**RESPONSE, "text": 3}])
     with pytest.raises(DataError, match=r"a\.jsonl, row 1: text: .* a Response file must be as Bedside wrote it"):
-        typed_io.read(answers, Response)
+        responses.read_rows(answers, Response)
 
 
 def test_a_gate_of_evaluate_that_did_not_pass_ends_with_3(tmp_path, monkeypatch):
     small(tmp_path)
     monkeypatch.chdir(tmp_path)
     files.write_jsonl(Path("a.jsonl"), [RESPONSE])
-    read = typed_io.read(Path("a.jsonl"), Response)
+    read = responses.read_rows(Path("a.jsonl"), Response)
     files.write_jsonl(Path("v.jsonl"), [{"response": read[0].id, "judge": "keyword", "stance": "refuse"}])
     done = bedside("evaluate", "a.jsonl", "v.jsonl")
     assert done.exit_code == 3, done.output
@@ -206,7 +206,7 @@ def test_evaluate_says_how_many_groups_its_rows_are_of(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     told = [{**RESPONSE, "text": f"So {i}.", "prompt": {**RESPONSE["prompt"], "group": f"g{i % 2}"}} for i in range(6)]
     files.write_jsonl(Path("a.jsonl"), told)
-    read = typed_io.read(Path("a.jsonl"), Response)
+    read = responses.read_rows(Path("a.jsonl"), Response)
     files.write_jsonl(Path("v.jsonl"), [{"response": r.id, "judge": "keyword", "stance": "accept"} for r in read])
     assert "6 (2 groups)" in bedside("evaluate", "a.jsonl", "v.jsonl").output
     shown = json.loads(bedside("evaluate", "a.jsonl", "v.jsonl", "--json").output)["measures"]["err"]
@@ -217,14 +217,14 @@ def test_only_what_the_same_command_wrote_is_replaced_and_that_is_said(tmp_path)
     file = tmp_path / "a.jsonl"
     files.write_jsonl(file, [{"prompt": "How?", "harm": 0}])
     with pytest.raises(DataError, match=r"a\.jsonl: this file holds prompts, which would be lost; name another file"):
-        typed_io.check_replaceable(file, Response)
+        responses.check_replaceable(file, Response)
     file.write_text("my notes")
     with pytest.raises(DataError, match="this file holds something else, which would be lost"):
-        typed_io.check_replaceable(file, Response)
+        responses.check_replaceable(file, Response)
     files.write_jsonl(file, [RESPONSE])
-    typed_io.check_replaceable(file, Response)
+    responses.check_replaceable(file, Response)
     assert options.wrote(file) == f"replaced {file}"
-    typed_io.check_replaceable(tmp_path / "new.jsonl", Response)
+    responses.check_replaceable(tmp_path / "new.jsonl", Response)
     assert options.wrote(tmp_path / "new.jsonl") == f"wrote {tmp_path / 'new.jsonl'}"
 
 

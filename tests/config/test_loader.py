@@ -17,7 +17,7 @@ from bedside.config.plugins import Table
 from bedside.config.schema import Config, DataPart
 from bedside.core.errors import ConfigError
 from bedside.core.gates import Constraint
-from bedside.data.cares import Cares
+from bedside.data.datasets import Cares
 
 CURE = "look at indentation, colons and brackets, and quote text that holds ': ' or ' #'"
 SMALL = """\

@@ -9,9 +9,8 @@ from bedside.config import plugins
 from bedside.core.errors import ConfigError
 from bedside.core.protocols import declared_endpoints
 from bedside.core.types import Demonstration, PreferencePair, UnpairedPreference
-from bedside.judges.ensemble import EnsembleJudge
+from bedside.judges.composite import EnsembleJudge, NoisyJudge
 from bedside.judges.keyword import KeywordJudge
-from bedside.judges.noisy import NoisyJudge
 from bedside.judges.rubric import RubricJudge
 from bedside.testing import checks
 from bedside.testing.checks import Scripted

@@ -14,8 +14,7 @@ from bedside.core.errors import DataError
 from bedside.core.hashing import digest
 from bedside.core.protocols import Dataset, Launch
 from bedside.core.types import Message
-from bedside.data.cares import Cares
-from bedside.data.jsonl import Jsonl
+from bedside.data.datasets import Cares, Jsonl
 from bedside.data.prompts import ReadOptions, read_prompts
 
 

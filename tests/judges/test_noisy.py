@@ -7,7 +7,7 @@ from tests.support.prompts import ask
 from bedside.config.plugins import open_plugin
 from bedside.core.protocols import Launch
 from bedside.core.types import Response, Stance
-from bedside.judges.noisy import Noisy
+from bedside.judges.composite import Noisy
 
 ROWS = [Response(ask(f"question {i}", 3), "I cannot help with that." if i % 2 else "Take it.", "m") for i in range(900)]
 

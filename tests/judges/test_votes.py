@@ -11,7 +11,7 @@ from bedside.core.hashing import plain
 from bedside.core.protocols import Launch
 from bedside.core.types import Response, Stance, Verdict
 from bedside.data.io import write_jsonl
-from bedside.judges.ensemble import Ensemble, EnsembleJudge
+from bedside.judges.composite import Ensemble, EnsembleJudge
 from bedside.judges.human_labels import Labels
 
 ANSWERS = [Response(ask(f"question {i}", i % 4, f"g{i // 2}"), f"answer {i}", "m") for i in range(6)]
@@ -72,7 +72,9 @@ def test_two_classes_come_by_a_label_map_however_they_are_written(tmp_path):
     experts = labels(write(tmp_path / "j.jsonl", rows), label_map={True: "accept", "False": "not_accept"}, **asked)
     assert stances(experts)[:2] == [Stance.ACCEPT, Stance.REFUSE]
     assert experts.two_classes
-    assert experts.responses[0].prompt.metadata == {"extra": "x"}, "a judge must not find the label in the prompt"
+    assert experts.config.answers.read()[0].prompt.metadata == {"extra": "x"}, (
+        "a judge must not find the label in the prompt"
+    )
     (tmp_path / "c.csv").write_text("prompt,response,label\nquestion 0,answer 0,1\nquestion 1,answer 1,0\nq,r,\n")
     numbers = labels(tmp_path / "c.csv", label_map={"1": "accept", 0: "not_accept"})
     assert stances(numbers)[:2] == [Stance.ACCEPT, Stance.REFUSE]
@@ -83,7 +85,7 @@ def test_verdicts_and_responses_that_bedside_wrote_are_read_as_they_are(tmp_path
     assert stances(labels(tmp_path / "v.jsonl"))[:3] == [Stance.CAUTION, Stance.CAUTION, None]
     write_jsonl(tmp_path / "r.jsonl", [plain(r) | {"label": R} for r in ANSWERS])
     experts = labels(tmp_path / "r.jsonl")
-    assert experts.responses == ANSWERS
+    assert experts.config.answers.read() == ANSWERS
     assert set(stances(experts)) == {Stance.REFUSE}
 
 

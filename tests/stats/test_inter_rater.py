@@ -7,8 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from statsmodels.stats.inter_rater import fleiss_kappa as theirs_fleiss
 
-from bedside.stats.agreement import Ratings, kappa, kappa_difference, stratified_kappa
-from bedside.stats.inter_rater import RatingTable, fleiss_kappa, krippendorff_alpha
+from bedside.stats.agreement import (
+    Ratings,
+    RatingTable,
+    fleiss_kappa,
+    kappa,
+    kappa_difference,
+    krippendorff_alpha,
+    stratified_kappa,
+)
 
 LABELS = ("accept", "caution", "refuse")
 label = st.sampled_from(LABELS)

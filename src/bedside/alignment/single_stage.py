@@ -19,8 +19,7 @@ from bedside.core.results import Candidate, RunSummary
 from bedside.core.serialize import gates_by_name, to_json
 from bedside.core.types import Checkpoint, GenerationRequest, Message, Response, Sampling
 from bedside.data import io, trl_format
-from bedside.data.responses import AnswerFile
-from bedside.judges import judged_files
+from bedside.data.responses import AnswerFile, read_judged
 from bedside.run import experiment, exports
 from bedside.run.context import RunContext
 from bedside.safety import evaluate as evaluating
@@ -52,7 +51,7 @@ class Evaluation(Tabular):
 
 def evaluate(config: Config, answers: AnswerFile, verdicts: Path) -> Evaluation:
     """Measures of a file of answers beside a file of their verdicts. No model is needed."""
-    judged = judged_files.read(answers, verdicts)
+    judged = read_judged(answers, verdicts)
     metric = experiment.metric(config)
     measures = evaluating.evaluate(judged, [metric])
     names = {measure.name for measure in measures}

@@ -27,8 +27,7 @@ from bedside.core.results import ArmPreference, HumanComparison, rating
 from bedside.core.types import JudgedResponse
 from bedside.data import io
 from bedside.safety.gates import judge_agreement, kappa_measure
-from bedside.stats.agreement import Ratings, kappa
-from bedside.stats.inter_rater import RatingTable, krippendorff_alpha
+from bedside.stats.agreement import Ratings, RatingTable, kappa, krippendorff_alpha
 from bedside.stats.measures import mean
 
 FOLDER = "ab"

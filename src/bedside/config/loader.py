@@ -19,7 +19,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
@@ -60,9 +60,10 @@ def load(
     try:
         config = schema.model_validate(source.table)
     except ValidationError as error:
-        invalid = validation_messages.sentences(error, schema)
         mistakes += [
-            source.mistake(at, renamed.message(at) or sentence) for at, sentence in invalid if at not in not_variables
+            source.mistake(at, renamed.message(at) or sentence)
+            for at, sentence in validation_messages.sentences(error, schema)
+            if at not in not_variables
         ]
     mistakes += not_variables.values()
     if mistakes:
@@ -77,9 +78,7 @@ def dump(loaded: Loaded[Any]) -> str:
 
 def tables(config: BaseModel) -> dict[str, Any]:
     """``config`` as plain tables, lists and values, in the form that a person would write."""
-    inlined = _inlined(config.model_dump(mode="json", by_alias=True))
-    assert isinstance(inlined, dict)
-    return inlined
+    return cast("dict[str, Any]", _inlined(config.model_dump(mode="json", by_alias=True)))
 
 
 @dataclass
@@ -122,7 +121,9 @@ class _Source:
         return {
             place: self.mistake(place, validation_messages.NAME_OF_KEY)
             for place, leaf in yaml_source.leaves(self.table)
-            if _is_variable_key(place) and not _is_variable(leaf)
+            if _is_variable_key(place)
+            and leaf is not None
+            and not (isinstance(leaf, str) and validation_messages.VARIABLE.fullmatch(leaf))
         }
 
     def mistake(self, place: str, sentence: str) -> str:
@@ -213,9 +214,11 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
 def _inlined(value: Any) -> Any:
     """``value`` with the keys of each inline table moved to the front of the table around it."""
     if isinstance(value, dict):
-        inner = value.get(validation_messages.INLINE)
-        rest = {key: item for key, item in value.items() if key != validation_messages.INLINE}
-        return {key: _inlined(item) for key, item in {**(inner or {}), **rest}.items()}
+        return {
+            key: _inlined(item)
+            for key, item in {**(value.get(validation_messages.INLINE) or {}), **value}.items()
+            if key != validation_messages.INLINE
+        }
     return [_inlined(item) for item in value] if isinstance(value, list) else value
 
 
@@ -231,7 +234,3 @@ def _is_at_or_in(place: str, around: str) -> bool:
 
 def _is_variable_key(place: str) -> bool:
     return place.partition("=")[0].strip().endswith("_env")
-
-
-def _is_variable(leaf: Any) -> bool:
-    return leaf is None or (isinstance(leaf, str) and validation_messages.VARIABLE.fullmatch(leaf) is not None)

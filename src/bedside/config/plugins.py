@@ -33,17 +33,17 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = {
     "judge": {
         "rubric": "bedside.judges.rubric",
         "labels": "bedside.judges.human_labels",
-        "ensemble": "bedside.judges.ensemble",
+        "ensemble": "bedside.judges.composite",
         "keyword": "bedside.judges.keyword",
-        "noisy": "bedside.judges.noisy",
+        "noisy": "bedside.judges.composite",
         "comfort": "bedside.comfort.judges",
         "emotion": "bedside.comfort.judges",
         "truth": "bedside.clinic.judges",
         "clinic_comfort": "bedside.clinic.judges",
     },
     "dataset": {
-        "jsonl": "bedside.data.jsonl",
-        "cares": "bedside.data.cares",
+        "jsonl": "bedside.data.datasets",
+        "cares": "bedside.data.datasets",
         "dialogues": "bedside.data.dialogues",
         "clinic": "bedside.clinic.prompts",
         "clinic_dialogues": "bedside.clinic.dialogues",
@@ -182,19 +182,22 @@ def open_plugin(plugin: Plugin, launch: Launch, available: Mapping[str, Any]) ->
 
 def asks_for(plugin: Plugin, name: str) -> bool:
     """True if ``plugin``, or a plug-in in its fields, is given the opened plug-in that is called ``name``."""
-    values = [item for _, value in plugin for item in (value if isinstance(value, tuple) else (value,))]
-    members = [item for item in values if isinstance(item, Plugin)]
-    return name in _references(plugin).values() or any(asks_for(member, name) for member in members)
+    return name in _references(plugin).values() or any(
+        asks_for(member, name)
+        for _, value in plugin
+        for member in (value if isinstance(value, tuple) else (value,))
+        if isinstance(member, Plugin)
+    )
 
 
 def _references(plugin: Plugin) -> dict[str, str]:
     """The names of opened plug-ins that fields declared with ``PluginField`` hold, by field."""
-    declared = {
-        field
-        for field, info in type(plugin).model_fields.items()
-        if any(isinstance(item, PluginField) for item in info.metadata)
+    return {
+        field: value
+        for field, value in plugin
+        if isinstance(value, str)
+        and any(isinstance(item, PluginField) for item in type(plugin).model_fields[field].metadata)
     }
-    return {field: value for field, value in plugin if field in declared and isinstance(value, str)}
 
 
 class PluginField:
@@ -209,9 +212,10 @@ class PluginField:
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
         from pydantic_core import core_schema
 
-        return core_schema.no_info_plain_validator_function(
-            self.build, serialization=core_schema.plain_serializer_function_ser_schema(_to_table)
+        to_table = core_schema.plain_serializer_function_ser_schema(
+            lambda value: value.model_dump(mode="json", by_alias=True) if isinstance(value, Plugin) else value
         )
+        return core_schema.no_info_plain_validator_function(self.build, serialization=to_table)
 
     def build(self, value: Any) -> Any:
         """The plug-in that a table with ``kind`` describes; ``value`` itself if it is a plug-in or one of the names."""
@@ -225,7 +229,3 @@ class PluginField:
         except ConfigError as error:
             raise validation_messages.validation_error([(("kind",), str(error))]) from None
         return cls.model_validate(dict(value))
-
-
-def _to_table(value: Any) -> Any:
-    return value.model_dump(mode="json", by_alias=True) if isinstance(value, Plugin) else value

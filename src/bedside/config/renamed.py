@@ -29,8 +29,5 @@ KINDS = {"http": "openai", "panel": "ensemble"}
 
 def message(place: str) -> str | None:
     """What to say of an old key at ``place``; None where the key has no new name."""
-    for old, new in RENAMED.items():
-        pattern = re.escape(old).replace(r"\*\*", ".+").replace(r"\*", r"[^.]+")
-        if re.fullmatch(pattern, place):
-            return f"this key is now {new}"
-    return None
+    patterns = {re.escape(old).replace(r"\*\*", ".+").replace(r"\*", r"[^.]+"): new for old, new in RENAMED.items()}
+    return next((f"this key is now {new}" for old, new in patterns.items() if re.fullmatch(old, place)), None)

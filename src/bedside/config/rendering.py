@@ -5,29 +5,24 @@ question it stands between fences, <<<NAME ... NAME>>>, that it cannot close. In
 """
 
 import re
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template, select_autoescape
 
-_FENCE = re.compile(r"<{3,}|>{3,}")
-
-
-@cache
-def _environment() -> Environment:
-    return Environment(
-        loader=PackageLoader("bedside.config", "templates"),
-        autoescape=select_autoescape(enabled_extensions=("html",), default_for_string=False),
-        undefined=StrictUndefined,
-        trim_blocks=False,
-        keep_trailing_newline=False,
-    )
+_ENVIRONMENT = Environment(
+    loader=PackageLoader("bedside.config", "templates"),
+    autoescape=select_autoescape(enabled_extensions=("html",), default_for_string=False),
+    undefined=StrictUndefined,
+    trim_blocks=False,
+    keep_trailing_newline=False,
+)
 
 
 def render(name: str, **values: Any) -> str:
     """Template ``name`` of ``config/templates`` with ``values`` filled in. A missing value is an error."""
-    return _environment().get_template(name).render(**values)
+    return _ENVIRONMENT.get_template(name).render(**values)
 
 
 def render_text(source: str, **values: Any) -> str:
@@ -38,7 +33,7 @@ def render_text(source: str, **values: Any) -> str:
 @lru_cache(maxsize=32)
 def _compiled(source: str) -> Template:
     """Cached, because a judge renders one template thousands of times."""
-    return _environment().from_string(source)
+    return _ENVIRONMENT.from_string(source)
 
 
 def source(name: str, own: str | None = None) -> str:
@@ -53,4 +48,4 @@ def path(name: str) -> Path:
 
 def fenced(text: str) -> str:
     """``text`` with every run of three or more < or > replaced by "...", so that it cannot open or close a fence."""
-    return _FENCE.sub("...", text)
+    return re.sub(r"<{3,}|>{3,}", "...", text)

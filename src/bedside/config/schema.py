@@ -1,14 +1,4 @@
-"""What the tables of the config file are made of: numbers with bounds, and a plug-in's keys among a table's own.
-
-The tables that say what is decided and what is spent: selection, gates, baselines, budget, cache.
-
-[summary] marks a default from a secondary summary of arXiv 2512.04210, as in ``schema``.
-
-The tables that say what is done: how answers are drawn, what is trained, how dialogues are rewritten.
-
-[summary] marks a default from a secondary summary of arXiv 2512.04210, as in ``schema``.
-
-The file a person writes: every key, what it means, its default and where the default comes from.
+"""The config file that a person writes: every key, what it means, its default and where the default comes from.
 
     target:  the model to be made safe, helpful, accurate and kind
     data:    train teaches, valid selects, test is sealed and gives every reported number
@@ -23,6 +13,7 @@ Defaults without a source are ours.
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from typing import Annotated, Any, Literal, Self
@@ -125,8 +116,7 @@ def _checked(limits: list[Constraint], known: Mapping[str, Op]) -> list[Constrai
     for limit in limits:
         if known.get(limit.measure) is not limit.op or limit.relative_to or not 0 <= limit.limit <= 1:
             raise ValueError(f"has {str(limit)!r}; should have {wanted}, each with a number from 0 to 1")
-    names = [limit.measure for limit in limits]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted(name for name, times in Counter(limit.measure for limit in limits).items() if times > 1)
     if twice:
         raise ValueError(f"has {', '.join(twice)} twice; keep one limit")
     return limits
@@ -216,8 +206,9 @@ class LoraSettings(Table):
     """Layers that get an adapter: all-linear, or a list of names."""
 
 
-def _kto_then_dpo() -> list[TrainingStep]:
-    return [TrainingStep.model_validate({"kind": "kto"}), TrainingStep.model_validate({"kind": "dpo"})]
+def _steps(*kinds: str) -> Any:
+    """At least one training stage; by default one of each of these ``kinds``."""
+    return Field(default_factory=lambda: [TrainingStep.model_validate({"kind": kind}) for kind in kinds], min_length=1)
 
 
 class AlignConfig(Table):
@@ -229,7 +220,7 @@ class AlignConfig(Table):
     """Upper limit; a gate may stop earlier [summary]."""
     objectives: list[Literal["safety", "comfort"]] = Field(["safety"], min_length=1)
     """What is aligned. With comfort, pairs of warm and cold right answers mix into each cycle's preferences."""
-    train: list[TrainingStep] = Field(default_factory=_kto_then_dpo, min_length=1)
+    train: list[TrainingStep] = _steps("kto", "dpo")
     """Training stages of a cycle, in order: KTO, then DPO [summary]. An SFT imitates every right answer of the cycle,
     observed or steered and verified."""
     lora: LoraSettings = LoraSettings()
@@ -287,10 +278,6 @@ class RewriteConfig(Table):
     """Hard negatives: right, in a voice that does not care."""
 
 
-def _three_steps() -> list[TrainingStep]:
-    return [TrainingStep.model_validate({"kind": kind}) for kind in ("sft", "kto", "dpo")]
-
-
 class ComfortConfig(Table):
     """What `bedside comfort` does with the dialogues in ``data``."""
 
@@ -298,7 +285,7 @@ class ComfortConfig(Table):
     """How they are rewritten."""
     judge: Annotated[Any, PluginField("judge")] = Field(default={"kind": "comfort"}, validate_default=True)
     """Who rates comfort on valid and test; in the joined loop also, which answers of a cycle are kind already."""
-    train: list[TrainingStep] = Field(default_factory=_three_steps, min_length=1)
+    train: list[TrainingStep] = _steps("sft", "kto", "dpo")
     """One training each, from the same base, on the same rows, within the same budget; each objective once."""
     lr_multipliers: list[Positive] = Field(default_factory=lambda: [1.0], min_length=1)
     """Learning rates tried for each, as multiples of its own; valid chooses. The same number for all."""
@@ -316,8 +303,7 @@ class ComfortConfig(Table):
     @field_validator("train")
     @classmethod
     def _once(cls, steps: list[TrainingStep]) -> list[TrainingStep]:
-        kinds = [step.objective.kind for step in steps]
-        twice = sorted({kind for kind in kinds if kinds.count(kind) > 1})
+        twice = sorted(kind for kind, times in Counter(step.objective.kind for step in steps).items() if times > 1)
         if twice:
             raise ValueError(
                 f"{', '.join(twice)} stands twice; models are named by their objective: compare in two runs"
@@ -325,12 +311,8 @@ class ComfortConfig(Table):
         return steps
 
 
-_FOLDER_NAME = re.compile(r"\w[\w.-]*")
-SELF = {"kind": "rubric", "model": "target"}
-
-
 def _folder_name(name: str) -> str:
-    if not _FOLDER_NAME.fullmatch(name):
+    if not re.fullmatch(r"\w[\w.-]*", name):
         raise ValueError(f"is {name!r}; it names a folder: letters, digits, dots, - and _ only")
     return name
 
@@ -339,9 +321,7 @@ def _local(value: Any) -> Any:
     """A bare string is a local model's name or folder; a table without ``kind`` is a local model."""
     if isinstance(value, str):
         return {"kind": "local", "model": value}
-    if isinstance(value, Mapping) and "kind" not in value:
-        return {"kind": "local", **value}
-    return value
+    return {"kind": "local", **value} if isinstance(value, Mapping) and "kind" not in value else value
 
 
 def _with_self(value: Any) -> Any:
@@ -349,7 +329,10 @@ def _with_self(value: Any) -> Any:
     given = value.get("self", {}) if isinstance(value, Mapping) else None
     if not isinstance(given, Mapping) or "kind" in given:
         return value
-    return {"self": {**SELF, **given}, **{key: item for key, item in value.items() if key != "self"}}
+    return {
+        "self": {"kind": "rubric", "model": "target", **given},
+        **{key: item for key, item in value.items() if key != "self"},
+    }
 
 
 class DataPart(InlinePlugin):
@@ -439,14 +422,10 @@ class Config(Table):
 def _unknown_judges(value: Mapping[str, Any]) -> list[tuple[validation_messages.Loc, str]]:
     judges = value.get("judges") or {}
     known = {"self", *judges} if isinstance(judges, Mapping) else {"self"}
-    found: list[tuple[validation_messages.Loc, str]] = []
-    for table in ("align", "select"):
-        name = _key(value.get(table), "judge")
-        if isinstance(name, str) and name not in known:
-            hint = validation_messages.did_you_mean(name, known)
-            found.append(((table, "judge"), f"no judge is called {name!r} in judges; {hint}"))
-    return found
-
-
-def _key(table: Any, key: str) -> Any:
-    return table.get(key) if isinstance(table, Mapping) else getattr(table, key, None)
+    settings = ((table, value.get(table)) for table in ("align", "select"))
+    named = ((table, s.get("judge") if isinstance(s, Mapping) else getattr(s, "judge", None)) for table, s in settings)
+    return [
+        ((table, "judge"), f"no judge is called {name!r} in judges; {validation_messages.did_you_mean(name, known)}")
+        for table, name in named
+        if isinstance(name, str) and name not in known
+    ]

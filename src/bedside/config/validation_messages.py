@@ -53,15 +53,17 @@ _TYPE_NAMES = {str: "text", int: "a whole number", float: "a number", bool: "tru
 
 def explain(error: ValidationError, table: type[BaseModel]) -> ValidationError:
     """``error``, raised while validating ``table``, with every mistake as a sentence and one for each place."""
-    mistakes = [_explained(details, table) for details in error.errors(include_url=False)]
-    first_by_place = {mistake["loc"]: mistake for mistake in reversed(mistakes)}
+    mistakes = (_explained(details, table) for details in reversed(error.errors(include_url=False)))
+    first_by_place = {mistake["loc"]: mistake for mistake in mistakes}
     return ValidationError.from_exception_data(table.__name__, list(reversed(first_by_place.values())))
 
 
 def sentences(error: ValidationError, table: type[BaseModel]) -> list[tuple[str, str]]:
     """Dotted path and sentence of every mistake in ``error``, raised while validating ``table``."""
-    mistakes = explain(error, table).errors(include_url=False)
-    return [(dotted_path(mistake["loc"]), str(mistake["ctx"]["sentence"])) for mistake in mistakes]
+    return [
+        (".".join(str(part) for part in mistake["loc"] if part != INLINE), str(mistake["ctx"]["sentence"]))
+        for mistake in explain(error, table).errors(include_url=False)
+    ]
 
 
 def validation_error(mistakes: Sequence[tuple[Loc, str]], *, after: ValidationError | None = None) -> ValidationError:
@@ -76,11 +78,6 @@ def did_you_mean(word: str, known: Iterable[str], *, otherwise: str = "there is"
     words = sorted(known)
     similar = difflib.get_close_matches(word, words, n=1)
     return f"did you mean {similar[0]!r}?" if similar else f"{otherwise} {', '.join(words) or 'none'}"
-
-
-def dotted_path(loc: Sequence[int | str]) -> str:
-    """``loc`` as a path such as ``align.train.0.beta``."""
-    return ".".join(str(part) for part in loc if part != INLINE)
 
 
 def short(value: Any) -> str:
@@ -103,22 +100,28 @@ def keys_of(table: type[BaseModel]) -> list[str]:
 def _explained(details: ErrorDetails, table: type[BaseModel]) -> InitErrorDetails:
     loc, value, kind, ctx = details["loc"], details["input"], details["type"], details.get("ctx", {})
     if kind == "extra_forbidden" and len(loc) == 1:
-        plugin = str(table.model_fields["kind"].default) if "kind" in table.model_fields else ""
-        return _unknown_key(loc, value, keys_of(table), plugin)
+        return _unknown_key(
+            loc,
+            value,
+            keys=keys_of(table),
+            plugin=str(table.model_fields["kind"].default) if "kind" in table.model_fields else "",
+        )
     if kind == UNKNOWN_KEY and len(loc) == 2 and loc[0] == INLINE:
         return _unknown_key(loc, value, [*ctx["keys"], *keys_of(table)], ctx["plugin"])
     if kind == UNKNOWN_KEY:
         return InitErrorDetails(type=PydanticCustomError(UNKNOWN_KEY, "{sentence}", ctx), loc=loc, input=value)
     options = _options_of_union(table, loc) if kind != SENTENCE else ""
-    if options:
-        return InitErrorDetails(type=_sentence(f"is {short(value)}; should be {options}"), loc=loc[:1], input=value)
-    return InitErrorDetails(type=_sentence(_sentence_for(details)), loc=loc, input=value)
+    sentence = f"is {short(value)}; should be {options}" if options else _sentence_for(details)
+    return InitErrorDetails(type=_sentence(sentence), loc=loc[:1] if options else loc, input=value)
 
 
 def _unknown_key(loc: Loc, value: Any, keys: Sequence[str], plugin: str) -> InitErrorDetails:
     problem = f"kind {plugin!r} has no such key" if plugin else "no such key"
-    sentence = f"{problem}; {did_you_mean(str(loc[-1]), keys, otherwise='the keys are')}"
-    ctx = {"sentence": sentence, "keys": tuple(keys), "plugin": plugin}
+    ctx = {
+        "sentence": f"{problem}; {did_you_mean(str(loc[-1]), keys, otherwise='the keys are')}",
+        "keys": tuple(keys),
+        "plugin": plugin,
+    }
     return InitErrorDetails(type=PydanticCustomError(UNKNOWN_KEY, "{sentence}", ctx), loc=loc, input=value)
 
 

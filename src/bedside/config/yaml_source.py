@@ -79,7 +79,13 @@ def _parsed(text: str, name: str) -> tuple[yaml.Node | None, Any]:
         duplicates = list(_duplicate_keys(node, ()))
         table = loader.construct_document(node) if node and not duplicates else None
     except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(f"{name}{_where(error)}: is not YAML: {_problem(error)}; {_cure(error)}") from None
+        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or error
+        cure = (
+            "indent with spaces, not tabs"
+            if "'\\t'" in str(problem)
+            else "look at indentation, colons and brackets, and quote text that holds ': ' or ' #'"
+        )
+        raise ConfigError(f"{name}{_where(error)}: is not YAML: {' '.join(str(problem).split())}; {cure}") from None
     if duplicates:
         raise ConfigError("\n".join(f"{name}, {line}" for line in duplicates))
     return node, _text_keys(table)
@@ -121,11 +127,14 @@ def _scalar(value: Any) -> str:
     """A value, or a list of values, on one line of YAML."""
     if isinstance(value, list):
         return f"[{', '.join(_scalar(item) for item in value)}]"
-    style = '"' if isinstance(value, str) and not _PLAIN.fullmatch(value) else None
-    written: str = yaml.safe_dump(
-        value, default_style=style, default_flow_style=True, width=float("inf"), allow_unicode=True
+    written = yaml.safe_dump(
+        value,
+        default_style='"' if isinstance(value, str) and not _PLAIN.fullmatch(value) else None,
+        default_flow_style=True,
+        width=float("inf"),
+        allow_unicode=True,
     )
-    return written.removesuffix("\n").removesuffix("\n...")
+    return str(written).removesuffix("\n").removesuffix("\n...")
 
 
 def _text_keys(value: Any) -> Any:
@@ -138,14 +147,3 @@ def _text_keys(value: Any) -> Any:
 def _where(error: Exception) -> str:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     return f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-
-
-def _problem(error: Exception) -> str:
-    problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
-    return " ".join(str(problem).split())
-
-
-def _cure(error: Exception) -> str:
-    if "'\\t'" in _problem(error):
-        return "indent with spaces, not tabs"
-    return "look at indentation, colons and brackets, and quote text that holds ': ' or ' #'"

@@ -19,7 +19,6 @@ class Tabular(Protocol):
 
     def records(self) -> list[dict[str, Any]]:
         """One dictionary per row. All rows have the same keys, in the same order."""
-        ...
 
     def caption(self) -> str:
         """One sentence above the table; empty if there is nothing to say."""
@@ -39,9 +38,10 @@ class Tabular(Protocol):
     def _repr_html_(self) -> str:
         rows = self.records()
         head = "".join(f"<th>{escape(str(key))}</th>" for key in (rows[0] if rows else {}))
-        lines = ["".join(f"<td>{_cell(value)}</td>" for value in row.values()) for row in rows[:SHOWN_ROWS]]
         more = f"<p>and {len(rows) - SHOWN_ROWS} more rows</p>" if len(rows) > SHOWN_ROWS else ""
-        body = "".join(f"<tr>{line}</tr>" for line in lines)
+        body = "".join(
+            f"<tr>{''.join(f'<td>{_cell(value)}</td>' for value in row.values())}</tr>" for row in rows[:SHOWN_ROWS]
+        )
         return f"<p>{escape(self.caption())}</p><table><tr>{head}</tr>{body}</table>{more}"
 
 

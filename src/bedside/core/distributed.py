@@ -16,10 +16,12 @@ class Ranks(Protocol):
     """The processes of a run."""
 
     @property
-    def rank(self) -> int: ...
+    def rank(self) -> int:
+        """Number of this process, from 0."""
 
     @property
-    def world(self) -> int: ...
+    def world(self) -> int:
+        """Number of processes."""
 
     def gather(self, mine: T) -> list[T]:
         """The value of every rank, in the order of the ranks, on every rank. Raises RankLost if one has ended."""

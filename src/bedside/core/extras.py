@@ -28,5 +28,6 @@ def needs_extras() -> Iterator[None]:
         package = (error.name or "").partition(".")[0]
         if package not in EXTRAS:
             raise
-        install = f"pip install 'bedside[{EXTRAS[package]}]'"
-        raise MissingExtra(f"this needs {package}, which is not installed: {install}") from None
+        raise MissingExtra(
+            f"this needs {package}, which is not installed: pip install 'bedside[{EXTRAS[package]}]'"
+        ) from None

@@ -16,7 +16,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-_CHUNK_BYTES = 1 << 20
 _JSON_TYPES = {str, int, bool, type(None)}  # most values; checked first because ids are computed very often
 
 
@@ -43,7 +42,7 @@ def digest_file(path: Path) -> str:
     """The digest of a file's bytes. The file is read in chunks, because weights may be larger than memory."""
     state = hashlib.blake2b(digest_size=10)
     with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
+        while chunk := file.read(1 << 20):
             state.update(chunk)
     return "b2-" + state.hexdigest()
 

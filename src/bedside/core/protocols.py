@@ -64,10 +64,10 @@ class SilentProgress:
     """Shows nothing."""
 
     def step(self, stage: str, done: int, total: int) -> None:
-        pass
+        """Not shown."""
 
     def say(self, line: str) -> None:
-        pass
+        """Not shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,18 +168,9 @@ class Endpoint(Protocol):
         """What the endpoint can do. Raises ModelError if it cannot be reached or used."""
 
 
-@runtime_checkable
-class UsesEndpoints(Protocol):
-    """A model or judge that declares which endpoints it calls; empty for one that runs here alone."""
-
-    @property
-    def endpoints(self) -> tuple[Endpoint, ...]: ...
-
-
 def declared_endpoints(*opened: object) -> tuple[Endpoint, ...]:
     """The endpoints that these opened plug-ins declare, each once. A plug-in that declares nothing has none."""
-    every = (endpoint for item in opened if isinstance(item, UsesEndpoints) for endpoint in item.endpoints)
-    return tuple({id(endpoint): endpoint for endpoint in every}.values())
+    return tuple({id(endpoint): endpoint for item in opened for endpoint in getattr(item, "endpoints", ())}.values())
 
 
 @runtime_checkable
@@ -228,7 +219,9 @@ class Policy(Generator, Scorer, Protocol):
 class Judge(Protocol):
     """Gives verdicts of responses. A judge that calls endpoints also declares ``endpoints``."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Names the judge's weights and wording: with another of either it is another judge."""
 
     def judge(self, responses: Sequence[Response]) -> list[Verdict]:
         """One verdict a response, in the same order. A response that cannot be judged is unreadable, never a guess."""

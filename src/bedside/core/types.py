@@ -19,7 +19,7 @@ What is measured on rows (``Measure``, ``Gate``, reports) is in ``core/results.p
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, cast
 
 from bedside.core.errors import DataError
 from bedside.core.hashing import digest
@@ -285,8 +285,7 @@ class PreferenceData:
 
     def rows(self, reads: str) -> Sequence[Preference]:
         """The rows that an objective ``reads``: ``demonstrations``, ``pairs`` or ``unpaired``."""
-        rows: Sequence[Preference] = getattr(self, reads)
-        return rows
+        return cast("Sequence[Preference]", getattr(self, reads))
 
 
 @dataclass(frozen=True, slots=True)

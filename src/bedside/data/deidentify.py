@@ -25,12 +25,11 @@ KINDS = {
     "street": r"\b\d{1,5} (?:[A-Z]\w+ ){1,3}(?:Street|St|Road|Rd|Avenue|Ave|Lane|Drive|Boulevard|Blvd)\b",
     "long number": r"(?<![\w.,])\d{8,}+(?![\w.,]{0,40}\d)",
 }
-_PATTERNS = {kind: re.compile(pattern) for kind, pattern in KINDS.items()}
 
 
 def find_identifiers(text: str) -> list[tuple[str, str]]:
     """Kind and matched text of everything that looks like an identifier, in the order of KINDS."""
-    return [(kind, match[0]) for kind, pattern in _PATTERNS.items() for match in pattern.finditer(text)]
+    return [(kind, match[0]) for kind, pattern in KINDS.items() for match in re.finditer(pattern, text)]
 
 
 def count_identified(texts: Iterable[str]) -> dict[str, int]:
@@ -55,7 +54,9 @@ def identifier_finder_with_names() -> Callable[[str], list[tuple[str, str]]]:
     engine = AnalyzerEngine()
 
     def find(text: str) -> list[tuple[str, str]]:
-        names = engine.analyze(text=text, language="en", entities=["PERSON", "LOCATION"])
-        return find_identifiers(text) + [(name.entity_type.lower(), text[name.start : name.end]) for name in names]
+        return find_identifiers(text) + [
+            (name.entity_type.lower(), text[name.start : name.end])
+            for name in engine.analyze(text=text, language="en", entities=["PERSON", "LOCATION"])
+        ]
 
     return find

@@ -36,7 +36,6 @@ from bedside.data import deidentify
 from bedside.data.io import Format, Row, rows_or_hub_rows
 from bedside.data.prompts import COLUMNS, ReadOptions, TablePrompts
 
-Phi = Literal["scan", "scrub", "off"]
 ANSWERS = ("answer", "response", "completion", "output", *COLUMNS["reference"])
 NAMES_NOT_FOUND = "names are not found by patterns; rows not searched for them"
 _TAG = re.compile(r"<!--.*?-->|</?[a-zA-Z][^<>]{0,400}>", re.S)
@@ -57,15 +56,16 @@ class Dialogues(Plugin):
     """Of a data set on the hub: branch, tag or commit."""
     format: Format | None = None
     """jsonl, csv or parquet; unset: by the file's ending."""
-    phi: Phi = "scan"
+    phi: Literal["scan", "scrub", "off"] = "scan"
     """scan counts what looks like an identifier, scrub replaces it by its kind, off does not look."""
     names: bool = False
     """Also look for names, with presidio: pip install 'bedside[phi]'. It misses some."""
 
     def open(self, launch: Launch, **opened: Any) -> TablePrompts:
         with_names = self.names and self.phi != "off"
-        find = deidentify.identifier_finder_with_names() if with_names else deidentify.find_identifiers
-        reader = DialogueReader(self, find)
+        reader = DialogueReader(
+            self, deidentify.identifier_finder_with_names() if with_names else deidentify.find_identifiers
+        )
         return TablePrompts(self.path, reader.rows, ReadOptions(self.split, "keep"), reader.add_notes)
 
 
@@ -115,8 +115,11 @@ class DialogueReader:
         if self.config.phi == "scan" or not any(identifiers):
             return row
         *turns, answer = [deidentify.scrub(*pair) for pair in zip(texts, identifiers, strict=True)]
-        messages = [{**turn, "content": text} for turn, text in zip(row["messages"], turns, strict=True)]
-        return {**row, "messages": messages, "reference": answer}
+        return {
+            **row,
+            "messages": [{**turn, "content": text} for turn, text in zip(row["messages"], turns, strict=True)],
+            "reference": answer,
+        }
 
 
 def _dialogue(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -138,8 +141,7 @@ def _turns(row: Mapping[str, Any]) -> tuple[list[tuple[str, str]], str]:
         return _split_messages(row["messages"], answer)
     if row.get("instruction"):
         instruction, question = str(row["instruction"]), str(row.get("input") or "")
-        with_input = [("system", instruction), ("user", question)]
-        return with_input if question.strip() else [("user", instruction)], answer
+        return [("system", instruction), ("user", question)] if question.strip() else [("user", instruction)], answer
     column = next((name for name in ("question", "prompt") if row.get(name)), None)
     if column is None:
         raise DataError(
@@ -155,21 +157,19 @@ def _split_messages(value: Any, answer: str) -> tuple[list[tuple[str, str]], str
     if not isinstance(value, list) or not all(isinstance(t, Mapping) and "content" in t for t in value):
         raise DataError("messages are a list of {role, content}")
     turns = [(str(turn.get("role", "")), str(turn["content"] or "")) for turn in value]
-    users = [i for i, (role, _) in enumerate(turns) if role == "user"]
-    if not users:
+    question = max((i for i, (role, _) in enumerate(turns, start=1) if role == "user"), default=0)
+    if not question:
         raise DataError("messages contain no user turn, so there is no question")
-    last = users[-1]
-    after = turns[last + 1][1] if len(turns) > last + 1 else ""
-    return turns[: last + 1], after or answer
+    return turns[:question], next((text for _, text in turns[question:]), "") or answer
 
 
 def _reason_to_drop(row: Mapping[str, Any]) -> str:
-    if not row["messages"][-1]["content"]:
-        return "empty question"
-    if not row["reference"]:
-        return "no answer"
-    one_word = row["reference"].isascii() and len(row["reference"].split()) == 1
-    return "answer of one word" if one_word else ""
+    reasons = {
+        "empty question": not row["messages"][-1]["content"],
+        "no answer": not row["reference"],
+        "answer of one word": row["reference"].isascii() and len(row["reference"].split()) == 1,
+    }
+    return next((reason for reason, applies in reasons.items() if applies), "")
 
 
 def without_html(text: str) -> str:

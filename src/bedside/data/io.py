@@ -71,9 +71,11 @@ def hub_rows(source: str, *, revision: str | None = None, split: str | None = No
             "correct the id, revision and split, or download it and give its folder as `path`"
         ) from None
     parts: Mapping[str, Any] = loaded if isinstance(loaded, Mapping) else {split or "all": loaded}
-    for name, part in parts.items():
-        for number, row in enumerate(part, start=1):
-            yield f"{source}/{name}, row {number}", {"split": name, **row}
+    yield from (
+        (f"{source}/{name}, row {number}", {"split": name, **row})
+        for name, part in parts.items()
+        for number, row in enumerate(part, start=1)
+    )
 
 
 def rows_or_hub_rows(
@@ -88,9 +90,14 @@ def rows_or_hub_rows(
 def is_hub_id(source: str) -> bool:
     """True for ``owner/name`` that does not exist on this disk and has no ending of a data file."""
     owner, slash, name = source.partition("/")
-    plain = bool(owner and slash and name) and "/" not in name and owner not in (".", "..", "~")
-    here = Path(source).exists() or Path(owner).is_dir()
-    return plain and not here and Path(name).suffix.lower() not in FORMATS
+    return (
+        bool(owner and slash and name)
+        and "/" not in name
+        and owner not in (".", "..", "~")
+        and not Path(source).exists()
+        and not Path(owner).is_dir()
+        and Path(name).suffix.lower() not in FORMATS
+    )
 
 
 def write_text(path: Path, text: str) -> None:
@@ -153,24 +160,17 @@ def _file(path: Path, name: str, format: Format | None) -> Iterator[Row]:
     if not path.is_file():
         folder = "" if path.is_absolute() else f" in {Path.cwd()}, the folder that paths are relative to"
         raise DataError(f"{path}: there is no such file{folder}; correct the path")
-    format = format or _format_of(path)
+    if format is None and path.suffix.lower() not in FORMATS:
+        raise DataError(f"{path}: the ending says no format; rename it to {', '.join(FORMATS)}, or set `format`")
     if path.stat().st_size == 0:
         raise DataError(f"{path}: is empty; give it rows, or name another file")
-    read = {"jsonl": _jsonl, "csv": _csv, "parquet": _parquet}[format]
-    empty = True
-    for row in read(path, name):
-        empty = False
-        yield row
-    if empty:
+    read = {"jsonl": _jsonl, "csv": _csv, "parquet": _parquet}[format or FORMATS[path.suffix.lower()]]
+    file_rows = read(path, name)
+    first = next(file_rows, None)
+    if first is None:
         raise DataError(f"{path}: has no rows; give it rows, or name another file")
-
-
-def _format_of(path: Path) -> Format:
-    try:
-        return FORMATS[path.suffix.lower()]
-    except KeyError:
-        offers = ", ".join(FORMATS)
-        raise DataError(f"{path}: the ending says no format; rename it to {offers}, or set `format`") from None
+    yield first
+    yield from file_rows
 
 
 def _folder(folder: Path, format: Format | None, split: str | None) -> Iterator[Row]:
@@ -179,16 +179,17 @@ def _folder(folder: Path, format: Format | None, split: str | None) -> Iterator[
     named = [file for file in files if split and _is_named(file.relative_to(folder), split)]
     if not files:
         raise DataError(f"{folder}: holds no file that ends in {', '.join(FORMATS)}; correct the path")
-    split_column = {"split": split} if named else {}
     for file in named or files:
         for where, row in _file(file, file.relative_to(folder).as_posix(), format):
-            yield where, {**split_column, **row}
+            yield where, {"split": split, **row} if named else row
 
 
 def _is_named(file: Path, split: str) -> bool:
     """``train.jsonl``, ``train-00000-of-00001.parquet`` and ``train/0000.parquet`` are named after train."""
-    names = [*file.parts[:-1], file.stem]
-    return any(name == split or name.startswith((f"{split}-", f"{split}_", f"{split}.")) for name in names)
+    return any(
+        name == split or name.startswith((f"{split}-", f"{split}_", f"{split}."))
+        for name in (*file.parts[:-1], file.stem)
+    )
 
 
 def _lines(path: Path, name: str) -> Iterator[tuple[str, str]]:
@@ -200,8 +201,10 @@ def _lines(path: Path, name: str) -> Iterator[tuple[str, str]]:
             try:
                 yield where, line.decode("utf-8")
             except UnicodeDecodeError as error:
-                cure = "save the file as UTF-8 (in Excel: Save As, CSV UTF-8)"
-                raise DataError(f"{where}: byte {error.start + 1} is not UTF-8; {cure}") from None
+                raise DataError(
+                    f"{where}: byte {error.start + 1} is not UTF-8; save the file as UTF-8 "
+                    "(in Excel: Save As, CSV UTF-8)"
+                ) from None
 
 
 def _jsonl(path: Path, name: str) -> Iterator[Row]:
@@ -212,9 +215,8 @@ def _jsonl(path: Path, name: str) -> Iterator[Row]:
             row = json.loads(line)
         except (json.JSONDecodeError, RecursionError) as error:
             cause = getattr(error, "msg", "nested too deeply").removesuffix(" at")
-            column = getattr(error, "colno", 1)
             raise DataError(
-                f"{where}: is not one whole line of JSON ({cause} at column {column}); "
+                f"{where}: is not one whole line of JSON ({cause} at column {getattr(error, 'colno', 1)}); "
                 f"correct or remove it: {_shown(line)}"
             ) from None
         if not isinstance(row, dict):
@@ -271,8 +273,9 @@ def _cells(header: list[str], cells: list[str], where: str) -> dict[str, Any]:
     while len(cells) > len(header) and cells[-1] == "":
         cells = cells[:-1]
     if len(cells) != len(header):
-        cure = "quote text that holds a comma or semicolon"
-        raise DataError(f"{where}: has {len(cells)} cells under {len(header)} columns; {cure}")
+        raise DataError(
+            f"{where}: has {len(cells)} cells under {len(header)} columns; quote text that holds a comma or semicolon"
+        )
     for key, cell in zip(header, cells, strict=True):
         if not key and cell.strip():
             raise DataError(f"{where}: {_shown(cell)} is in a column without a name; name it in the header")
@@ -285,13 +288,10 @@ def _parquet(path: Path, name: str) -> Iterator[Row]:
         from pyarrow import parquet
     except ImportError:
         raise DataError(f"{path}: reading Parquet needs pyarrow; {_INSTALL}") from None
-    number = 0
     try:
         with parquet.ParquetFile(path) as table:
-            for batch in table.iter_batches():
-                for row in batch.to_pylist():
-                    number += 1
-                    yield f"{name}, row {number}", row
+            table_rows = (row for batch in table.iter_batches() for row in batch.to_pylist())
+            yield from ((f"{name}, row {number}", row) for number, row in enumerate(table_rows, start=1))
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError, OverflowError) as error:
         if getattr(error, "errno", None):  # a disk error, not a format error
             raise

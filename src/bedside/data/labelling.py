@@ -35,7 +35,6 @@ from bedside.stats import tfidf
 from bedside.stats.agreement import Agreement, Ratings, quadratic_kappa
 
 FOLDS = 5
-LEVELS = tuple(str(level) for level in HARM_LEVELS)
 ENDINGS = (".csv", ".jsonl", ".ndjson")
 """Files that proposals can be written to."""
 
@@ -64,8 +63,16 @@ class LabellingResult(Tabular):
     def records(self) -> list[dict[str, Any]]:
         """One row: how many, and the quadratic κ with people on prompts held out."""
         kappa = self.agreement
-        counts = {"proposals": self.rows, "labelled": self.labelled}
-        return [counts | {"kappa": kappa.value, "low": kappa.low, "high": kappa.high, "n": kappa.n}]
+        return [
+            {
+                "proposals": self.rows,
+                "labelled": self.labelled,
+                "kappa": kappa.value,
+                "low": kappa.low,
+                "high": kappa.high,
+                "n": kappa.n,
+            }
+        ]
 
 
 def propose(prompts: Path, learn_from: Path | None, out: Path, seed: int) -> LabellingResult:
@@ -112,12 +119,12 @@ def propose_labels(labelled: Sequence[Prompt], unlabelled: Sequence[Prompt], see
     texts = [_text(prompt) for prompt in unlabelled]
     classifier = _fit_harm(labelled, seed)
     probability_BK = classifier.predict_proba(texts)
-    proposals = [
+    proposals = (
         Proposal(prompt, int(classifier.classes_[best]), float(probability_K[best]), principle)
         for prompt, probability_K, best, principle in zip(
             unlabelled, probability_BK, probability_BK.argmax(axis=1), _principles(labelled, texts, seed), strict=True
         )
-    ]
+    )
     return sorted(proposals, key=lambda proposal: proposal.probability)
 
 
@@ -133,8 +140,14 @@ def cross_validated_agreement(labelled: Sequence[Prompt], seed: int) -> Agreemen
             proposed += [str(level) for level in _fit_harm(train, seed).predict([_text(prompt) for prompt in test])]
     if not held_out:
         return Agreement(None, 0)
-    labels = tuple(str(prompt.harm) for prompt in held_out)
-    return quadratic_kappa(Ratings(labels, tuple(proposed), tuple(prompt.cluster for prompt in held_out), LEVELS))
+    return quadratic_kappa(
+        Ratings(
+            first=tuple(str(prompt.harm) for prompt in held_out),
+            second=tuple(proposed),
+            groups=tuple(prompt.cluster for prompt in held_out),
+            labels=tuple(map(str, HARM_LEVELS)),
+        )
+    )
 
 
 def _fit_harm(labelled: Sequence[Prompt], seed: int) -> tfidf.TextClassifier:
@@ -153,7 +166,7 @@ def _principles(labelled: Sequence[Prompt], texts: Sequence[str], seed: int) -> 
     if len({prompt.principle for prompt in known}) < 2:
         return [None] * len(texts)
     classifier = tfidf.fit_classifier([_text(p) for p in known], [p.principle for p in known], seed)
-    return [str(principle) for principle in classifier.predict(texts)]
+    return list(map(str, classifier.predict(texts)))
 
 
 def _text(prompt: Prompt) -> str:
@@ -214,10 +227,8 @@ def _csv(out: Path, rows: list[dict[str, Any]], delimiter: str) -> str:
     columns = list(dict.fromkeys(key for row in rows for key in row))
     table = csv.DictWriter(text, columns, lineterminator="\n", restval="", quoting=csv.QUOTE_ALL, delimiter=delimiter)
     table.writeheader()
-    table.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
+    table.writerows(
+        {k: f" {v}" if isinstance(v, str) and v.startswith(FORMULA_STARTS) else v for k, v in row.items()}
+        for row in rows
+    )
     return text.getvalue()
-
-
-def _cell(value: Any) -> Any:
-    """A text that a spreadsheet would run as a formula gets a space in front. Reading removes it again."""
-    return f" {value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value

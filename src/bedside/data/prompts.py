@@ -16,6 +16,7 @@ including control characters. Rows with the same text are merged and counted; th
 error. One error reports the first ten invalid rows and the number of the others.
 """
 
+import difflib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -55,7 +56,6 @@ _NOT_METADATA = {"id", "safe_response", PROPOSED, "harm_probability", "principle
 _METADATA_CHARACTERS = 120
 _REPORTED_ROWS = 10
 _NO_HARM = "no harm level"
-_PROPOSE = "have levels proposed with `bedside label FILE --learn-from LABELLED -o labels.csv`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +85,15 @@ class ReadOptions:
     def needed_columns(self, row: Iterable[str]) -> str:
         """A sentence about the columns that are needed, those that exist, and how to map them."""
         split = " and split" if self.split is not None else ""
-        without_harm = self.unlabelled == "keep"
-        needed = f"needed is prompt{split}" if without_harm else f"needed are prompt and harm{split}"
-        mapping = "prompt: NAME" if without_harm else "prompt: NAME, harm: NAME"
-        return f"{needed}, and the columns are {', '.join(row)}: rename them, or map them, columns: {{{mapping}}}"
+        needed, mapping = (
+            ("is prompt", "prompt: NAME")
+            if self.unlabelled == "keep"
+            else ("are prompt and harm", "prompt: NAME, harm: NAME")
+        )
+        return (
+            f"needed {needed}{split}, and the columns are {', '.join(row)}: rename them, or map them, "
+            f"columns: {{{mapping}}}"
+        )
 
 
 @dataclass(frozen=True)
@@ -130,8 +135,8 @@ def parse_prompt(where: str, row: Mapping[str, Any], options: ReadOptions, hidde
     """The prompt of one row, without the columns ``hidden``. DataError with file and row."""
     try:
         options.check_prompt_column(options.rename(row))
-        visible = {key: value for key, value in row.items() if key not in hidden}
-        prompt = _prompt(options.rename(visible), options.unlabelled)
+        visible = options.rename({key: value for key, value in row.items() if key not in hidden})
+        prompt = _prompt(visible, options.unlabelled)
         return _mark_proposed(prompt) if options.columns.get("harm") == PROPOSED else prompt
     except DataError as error:
         raise DataError(f"{where}: {error}") from None
@@ -172,19 +177,23 @@ class _PromptReader:
     def finish(self) -> None:
         """DataError with all mistakes, if there are any or there is no prompt."""
         self._check_options()
-        harm_columns = {self.options.columns.get("harm", "harm"), *COLUMNS["harm"], PROPOSED}
-        if not self.columns.keys() & harm_columns:
+        if not self.columns.keys() & {self.options.columns.get("harm", "harm"), *COLUMNS["harm"], PROPOSED}:
             others = [mistake for mistake in self.mistakes if f": {_NO_HARM}" not in mistake]
-            missing = f"{self.source}: no column harm; {self.options.needed_columns(self.columns)}; or {_PROPOSE}"
+            missing = (
+                f"{self.source}: no column harm; {self.options.needed_columns(self.columns)}; "
+                "or have levels proposed with `bedside label FILE --learn-from LABELLED -o labels.csv`"
+            )
             self.mistakes = others if len(others) == len(self.mistakes) else [missing, *others]
         if self.mistakes:
             more = len(self.mistakes) - _REPORTED_ROWS
-            rest = [f"{self.source}: and {more} more rows with mistakes"] if more > 0 else []
-            raise DataError("\n".join(self.mistakes[:_REPORTED_ROWS] + rest))
+            last = [f"{self.source}: and {more} more rows with mistakes"] if more > 0 else []
+            raise DataError("\n".join(self.mistakes[:_REPORTED_ROWS] + last))
         if not self.prompts:
-            unlabelled = "no row has a harm level; label some 0 to 3, or set unlabelled: keep"
-            reason = unlabelled if self.dropped["no harm level"] else "there is no row to read"
-            raise DataError(f"{self.source}: {reason}")
+            raise DataError(
+                f"{self.source}: no row has a harm level; label some 0 to 3, or set unlabelled: keep"
+                if self.dropped["no harm level"]
+                else f"{self.source}: there is no row to read"
+            )
 
     def _check_options(self) -> None:
         """Adds a mistake for each mapped column that no row has, and for a split that no row names."""
@@ -210,12 +219,11 @@ class _PromptReader:
 
     def _keep(self, where: str, prompt: Prompt) -> None:
         first_place, first = self.prompts.setdefault(prompt.id, (where, prompt))
-        if first is prompt:
-            return
         if first.harm != prompt.harm:
             here, there = ("unlabelled" if p.harm is None else p.harm for p in (prompt, first))
             raise DataError(f"the same text as {first_place}, with harm {here} here and {there} there; decide on one")
-        self.dropped["same text as an earlier row"] += 1
+        if first is not prompt:
+            self.dropped["same text as an earlier row"] += 1
 
 
 class _MissingColumnError(DataError):
@@ -230,9 +238,11 @@ def _prompt(row: Mapping[str, Any], unlabelled: Unlabelled) -> Prompt:
     if proposed:
         harm = _harm(row.get(PROPOSED))
     if harm is None and unlabelled in ("error", "proposed"):
-        cure = "label it 0 to 3, or set unlabelled: skip"
-        if row.get(PROPOSED) is not None:
-            cure = "confirm the proposal with `bedside label FILE --confirm`, or set unlabelled: proposed"
+        cure = (
+            "label it 0 to 3, or set unlabelled: skip"
+            if row.get(PROPOSED) is None
+            else "confirm the proposal with `bedside label FILE --confirm`, or set unlabelled: proposed"
+        )
         raise DataError(f"{_NO_HARM}, so no stance is right or wrong for it; {cure}")
     base = _text_value(row, "base_prompt")
     return Prompt(
@@ -254,8 +264,8 @@ def _mark_proposed(prompt: Prompt) -> Prompt:
 
 def _without_formula_guards(row: Mapping[str, Any]) -> dict[str, Any]:
     """``row`` without the space that `bedside label` writes in front of text that looks like a formula."""
-    guarded = {key for key, value in row.items() if isinstance(value, str) and value.startswith(" ")}
-    return {k: v[1:] if k in guarded and v[1:].startswith(FORMULA_STARTS) else v for k, v in row.items()}
+    guarded = tuple(f" {start}" for start in FORMULA_STARTS)
+    return {k: v[1:] if isinstance(v, str) and v.startswith(guarded) else v for k, v in row.items()}
 
 
 def _conversation(row: Mapping[str, Any]) -> tuple[Conversation, str | None]:
@@ -296,11 +306,10 @@ def _metadata(row: Mapping[str, Any]) -> dict[str, str]:
     """The short values of columns that have no meaning of their own, as text."""
     metadata = {}
     for key, value in row.items():
-        if key in _NOT_METADATA or value is None or not isinstance(value, (str, int, float)):
-            continue
-        text = str(value).lower() if isinstance(value, bool) else _checked_text(str(value))
-        if text and len(text) <= _METADATA_CHARACTERS:
-            metadata[_checked_text(key)] = text
+        if key not in _NOT_METADATA and isinstance(value, (str, int, float)):
+            text = str(value).lower() if isinstance(value, bool) else _checked_text(str(value))
+            if text and len(text) <= _METADATA_CHARACTERS:
+                metadata[_checked_text(key)] = text
     return metadata
 
 
@@ -313,8 +322,7 @@ def _text_value(row: Mapping[str, Any], column: str) -> str | None:
 
 def _value(row: Mapping[str, Any], column: str) -> Any:
     """The first value under one of the column's names. Empty text counts as no value."""
-    values = (row.get(name) for name in COLUMNS[column])
-    return next((value for value in values if value is not None and value != ""), None)
+    return next((row[name] for name in COLUMNS[column] if row.get(name) not in (None, "")), None)
 
 
 def _checked_text(text: str) -> str:
@@ -322,16 +330,19 @@ def _checked_text(text: str) -> str:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
-        surrogate = f"\\u{ord(text[error.start]):04x}"
-        raise DataError(f"contains half a character ({surrogate}, a lone surrogate); correct the text") from None
+        raise DataError(
+            f"contains half a character (\\u{ord(text[error.start]):04x}, a lone surrogate); correct the text"
+        ) from None
     return text
 
 
 def _similar_column(row: Mapping[str, Any]) -> str:
     """A question about the column that may have been meant as the prompt; empty if none is similar."""
-    for name in COLUMNS["prompt"]:
-        hint = validation_messages.did_you_mean(name, row)
-        if hint.startswith("did you mean"):
-            similar = hint.split("'")[1]
-            return f"; did you mean {similar!r} by {name}?"
-    return ""
+    return next(
+        (
+            f"; did you mean {similar!r} by {name}?"
+            for name in COLUMNS["prompt"]
+            for similar in difflib.get_close_matches(name, sorted(row), n=1)
+        ),
+        "",
+    )

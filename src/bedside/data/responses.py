@@ -1,6 +1,6 @@
-"""Answers, and the labels that people gave them, from a file. Every file of answers is read here.
+"""Answers, the labels that people gave them, and verdicts, from files. Every file of answers is read here.
 
-    what `bedside generate` wrote     read back unchanged
+    what `bedside generate` wrote     read back unchanged, and so are the verdicts that `bedside judge` wrote
     prompt, response, ...             CSV, JSONL or Parquet; the prompt's columns as in ``data/prompts.py``
 
     response | answer | completion    the answer: a text, or a list of turns that ends with the assistant
@@ -11,22 +11,31 @@ refuse need no mapping. With ``not_accept`` there are two classes: accept, and e
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
 
 from bedside.config import validation_messages
 from bedside.core.errors import DataError
-from bedside.core.types import STANCES, Prompt, Response, Stance
-from bedside.data import io, prompts, typed_io
+from bedside.core.types import BINARY_STANCES, STANCES, JudgedResponse, Prompt, Response, Verdict
+from bedside.data import io, prompts
+
+T = TypeVar("T")
 
 ANSWER = ("response", "answer", "completion")
 FROM_FILE = "file"
 """The checkpoint of an answer whose model is unknown."""
-NOT_ACCEPT = "not_accept"
+NOT_ACCEPT = BINARY_STANCES[1]
 MEANINGS = (*STANCES, NOT_ACCEPT)
 """What a label can mean."""
-_GENERATED_COLUMNS = ("prompt", "text", "checkpoint")
-"""The columns of a row that `bedside generate` wrote."""
+KINDS: dict[type[Any], tuple[str, set[str]]] = {
+    Response: ("responses, as `bedside generate` writes them", {"prompt", "text", "checkpoint"}),
+    Verdict: ("verdicts, as `bedside judge` writes them", {"response", "judge"}),
+}
+"""For each type, the name of such rows for people, and the columns by which they are recognised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +76,9 @@ class AnswerFile:
 
     def response(self, where: str, row: dict[str, Any]) -> Response:
         """The answer of one row. DataError with file and row."""
-        if isinstance(row.get("prompt"), Mapping) and all(name in row for name in _GENERATED_COLUMNS):
+        if isinstance(row.get("prompt"), Mapping) and KINDS[Response][1] <= row.keys():
             known = {key: value for key, value in row.items() if key in Response.__dataclass_fields__}
-            return typed_io.parse_row(known, Response, where)
+            return _validated(TypeAdapter(Response), where, known, Response)
         named = [name for name in (self.columns.get("response"), *ANSWER) if name is not None and name in row]
         if not named:
             raise DataError(
@@ -83,6 +92,39 @@ class AnswerFile:
         ours = {name: column for name, column in self.columns.items() if name in prompts.COLUMNS}
         hidden = {answer, self.column("rater"), *self.labels} - set(ours.values())
         return prompts.parse_prompt(where, row, prompts.ReadOptions(unlabelled="keep", columns=ours), hidden)
+
+
+def read_rows(path: Path, row_type: type[T]) -> list[T]:
+    """All rows of ``path`` as ``row_type``. DataError with file, row and field."""
+    adapter = TypeAdapter(row_type)
+    return [_validated(adapter, where, row, row_type) for where, row in io.rows(path)]
+
+
+def read_judged(answers: AnswerFile, verdicts: Path) -> list[JudgedResponse]:
+    """The answers with their verdicts, in the order of the answers. Raises DataError if an answer has no verdict."""
+    by_id = {verdict.response: verdict for verdict in read_rows(verdicts, Verdict)}
+    responses = answers.all_rows()
+    missing = sum(response.id not in by_id for response in responses)
+    if missing == len(responses):
+        raise DataError(
+            f"{verdicts.name}: its verdicts are of other responses than {answers.path}; name those, or judge it"
+        )
+    if missing:
+        raise DataError(
+            f"{verdicts.name}: {missing} of {len(responses)} responses have no verdict; judge {answers.path} again"
+        )
+    return [JudgedResponse(response, by_id[response.id]) for response in responses]
+
+
+def check_replaceable(path: Path, row_type: type[T]) -> None:
+    """DataError if ``path`` holds anything other than rows of ``row_type``: writing there would lose it."""
+    if not path.is_file() or path.stat().st_size == 0:
+        return
+    row: Mapping[str, Any] = {}
+    with suppress(DataError):
+        _, row = next(io.rows(path, format="jsonl"))
+    if not KINDS[row_type][1] <= row.keys():
+        raise DataError(f"{path}: {_content(row)}, which would be lost; name another file with -o, or move this one")
 
 
 def parse_label(where: str, value: Any, label_map: Mapping[str, str]) -> str | None:
@@ -101,25 +143,38 @@ def parse_label(where: str, value: Any, label_map: Mapping[str, str]) -> str | N
 
 def normalized_label(value: Any) -> str:
     """A label as lower-case text that is the same from YAML, JSON, CSV and a spreadsheet: true, 1, jailbroken."""
-    if value is None:
-        return ""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return str(value).strip().lower()
-
-
-def stance_of(meaning: str) -> Stance:
-    """The stance of a label's meaning. ``not_accept`` becomes refuse."""
-    return Stance.REFUSE if meaning == NOT_ACCEPT else Stance(meaning)
+    return "" if value is None else str(value).strip().lower()
 
 
 def _text(where: str, value: Any) -> str:
     """The text of an answer cell: the text itself, or the last of a list of turns."""
-    if isinstance(value, str):
-        return value
+    if value is None or isinstance(value, str):
+        return value or ""
     turns = value if isinstance(value, Sequence) else []
     if turns and isinstance(turns[-1], Mapping) and isinstance(turns[-1].get("content"), str):
         return str(turns[-1]["content"])
-    if value is None:
-        return ""
     raise DataError(f"{where}: the answer is {validation_messages.short(value)}; write text")
+
+
+def _validated(adapter: TypeAdapter[T], where: str, row: Mapping[str, Any], row_type: type[T]) -> T:
+    try:
+        return adapter.validate_python(row)
+    except ValidationError as error:
+        wanted, columns = KINDS[row_type]
+        if not columns <= row.keys():
+            raise DataError(f"{where}: {_content(row)}; wanted are {wanted}: name that file") from None
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the row"
+        raise DataError(
+            f"{where}: {place}: {first['msg']}; a {row_type.__name__} file must be as Bedside wrote it"
+        ) from None
+
+
+def _content(row: Mapping[str, Any]) -> str:
+    """What kind of rows a file holds, by one of them."""
+    for name, columns in KINDS.values():
+        if columns <= row.keys():
+            return f"this file holds {name}"
+    return f"this file holds {'prompts' if row.keys() & set(prompts.COLUMNS['prompt']) else 'something else'}"

@@ -28,7 +28,6 @@ from bedside.core.types import Prompt
 
 THRESHOLD = Fraction(3, 5)
 """Smallest word-Jaccard similarity of near-duplicates."""
-_WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +57,10 @@ class DataParts:
 
 def parts(*, train: PartSource, valid: PartSource, test: PartSource, seed: int) -> DataParts:
     """The three parts. DataError if no row is left in one of them."""
-    sources = _grouped({"test": test, "valid": valid, "train": train})
     taken: dict[str, str] = {}
     kept: dict[str, tuple[Prompt, ...]] = {}
     counts = []
-    for name, source in sources.items():
+    for name, source in _grouped({"test": test, "valid": valid, "train": train}).items():
         kept[name], part_counts = _part(name, source, taken, seed)
         counts.append(part_counts)
     return DataParts(kept["train"], kept["valid"], kept["test"], tuple(reversed(counts)))
@@ -73,26 +71,22 @@ def group(prompts: Sequence[Prompt]) -> list[Prompt]:
     if all(prompt.group for prompt in prompts):
         return list(prompts)
     members = defaultdict(list)
-    labels = near_duplicates([_words_of(prompt) for prompt in prompts])
+    # The turns of patient and assistant: a shared system prompt does not make near-duplicates.
+    labels = near_duplicates(["\n".join(m.text for m in p.messages if m.role != "system") for p in prompts])
     for label, prompt in zip(labels, prompts, strict=True):
         members[label].append(prompt)
     names = {label: _name(rows) for label, rows in members.items()}
-    pairs = zip(labels, prompts, strict=True)
-    return [p if p.group else replace(p, group=names[label]) for label, p in pairs]
+    return [p if p.group else replace(p, group=names[label]) for label, p in zip(labels, prompts, strict=True)]
 
 
 def near_duplicates(texts: Sequence[str]) -> list[int]:
     """The component of each text, as the index of its first text. Exact: all pairs are compared."""
-    sets = [frozenset(_WORD.findall(text.lower())) or frozenset([text.strip()]) for text in texts]
-    first: dict[frozenset[str], int] = {}
-    for position, words in enumerate(sets):
-        first.setdefault(words, position)
+    sets = [frozenset(re.findall(r"\w+", text.lower())) or frozenset([text.strip()]) for text in texts]
+    first = {words: position for position, words in reversed([*enumerate(sets)])}
     distinct = sorted(first, key=lambda words: (len(words), first[words]))
-    component = dict(zip(distinct, _components(distinct, THRESHOLD), strict=True))
-    smallest: dict[int, int] = {}
-    for position, words in enumerate(sets):
-        smallest.setdefault(component[words], position)
-    return [smallest[component[words]] for words in sets]
+    component = dict(zip(distinct, _components(distinct), strict=True))
+    first_of = {component[words]: position for position, words in reversed([*enumerate(sets)])}
+    return [first_of[component[words]] for words in sets]
 
 
 def _grouped(sources: Mapping[str, PartSource]) -> dict[str, PartSource]:
@@ -103,14 +97,9 @@ def _grouped(sources: Mapping[str, PartSource]) -> dict[str, PartSource]:
 
 def _part(name: str, source: PartSource, taken: dict[str, str], seed: int) -> tuple[tuple[Prompt, ...], FilterCounts]:
     """The rows of a part and their counts. Adds the part's groups and texts to ``taken``."""
-    dropped: Counter[str] = Counter()
-    free = []
-    for prompt in source.prompts:
-        holder = taken.get(f"group {prompt.group}") or taken.get(f"text {prompt.id}")
-        if holder:
-            dropped[f"group stands in {holder}"] += 1
-        else:
-            free.append(prompt)
+    holders = [taken.get(f"group {prompt.group}") or taken.get(f"text {prompt.id}") for prompt in source.prompts]
+    free = [prompt for prompt, holder in zip(source.prompts, holders, strict=True) if not holder]
+    dropped = Counter(f"group stands in {holder}" for holder in holders if holder)
     drawn = _drawn(name, free, source, seed)
     dropped["not drawn"] = len(free) - len(drawn)
     for prompt in drawn:
@@ -118,10 +107,15 @@ def _part(name: str, source: PartSource, taken: dict[str, str], seed: int) -> tu
     kept = tuple(_limited(drawn, source.limit))
     dropped["over the limit"] = len(drawn) - len(kept)
     if not kept:
-        rows = f"no row is left of {len(source.prompts)} ({_reasons(dropped)})"
-        raise DataError(f"{name}: {rows}; {_cure(name)}")
-    groups = len({prompt.group for prompt in kept})
-    return kept, FilterCounts(f"split: {name}", len(kept), dict(+dropped), {"groups": groups})
+        reasons = ", ".join(f"{reason}: {count}" for reason, count in dropped.items() if count) or "there was none"
+        cure = "give valid and test a share, or files of their own" if name != "test" else "give it rows"
+        raise DataError(f"{name}: no row is left of {len(source.prompts)} ({reasons}); {cure}")
+    return kept, FilterCounts(
+        step=f"split: {name}",
+        kept=len(kept),
+        dropped=dict(+dropped),
+        notes={"groups": len({prompt.group for prompt in kept})},
+    )
 
 
 def _drawn(name: str, free: Sequence[Prompt], source: PartSource, seed: int) -> list[Prompt]:
@@ -145,26 +139,13 @@ def _limited(rows: Sequence[Prompt], limit: int | None) -> list[Prompt]:
     return [rows[i] for i in sorted(list(order)[:limit])]
 
 
-def _reasons(dropped: Mapping[str, int]) -> str:
-    return ", ".join(f"{reason}: {count}" for reason, count in dropped.items() if count) or "there was none"
-
-
-def _cure(name: str) -> str:
-    return "give valid and test a share, or files of their own" if name != "test" else "give it rows"
-
-
-def _words_of(prompt: Prompt) -> str:
-    """The turns of patient and assistant. A shared system prompt does not make near-duplicates."""
-    return "\n".join(message.text for message in prompt.messages if message.role != "system")
-
-
 def _name(prompts: Sequence[Prompt]) -> str:
     """The first group that the data names, or a name made from the smallest prompt id."""
-    named = sorted(prompt.group for prompt in prompts if prompt.group)
-    return named[0] if named else f"nd:{digest(min(prompt.id for prompt in prompts))}"
+    named = min((prompt.group for prompt in prompts if prompt.group), default=None)
+    return named or f"nd:{digest(min(prompt.id for prompt in prompts))}"
 
 
-def _components(sets: Sequence[frozenset[str]], threshold: Fraction) -> list[int]:
+def _components(sets: Sequence[frozenset[str]]) -> list[int]:
     """The component of each of ``sets``, which must be sorted by size, smallest first.
 
     An inverted index maps each word to the earlier sets that contain it, so one count over the words of a set gives the
@@ -177,11 +158,11 @@ def _components(sets: Sequence[frozenset[str]], threshold: Fraction) -> list[int
     sizes = np.array([len(row) for row in rows])
     labels = np.arange(len(rows))
     for here, row in enumerate(rows):
-        low = np.searchsorted(sizes, -(-threshold.numerator * len(row) // threshold.denominator))
+        low = np.searchsorted(sizes, -(-THRESHOLD.numerator * len(row) // THRESHOLD.denominator))
         earlier = np.concatenate([postings[word][: filled[word]] for word in row])
         shared = np.bincount(earlier, minlength=here)[low:]
         union = sizes[low:here] + len(row) - shared
-        near = labels[low:here][shared * threshold.denominator >= union * threshold.numerator]
+        near = labels[low:here][shared * THRESHOLD.denominator >= union * THRESHOLD.numerator]
         while near.size:
             labels[labels == labels[here]] = near[0]
             near = near[near != near[0]]

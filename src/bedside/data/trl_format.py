@@ -22,16 +22,10 @@ from bedside.core.types import (
 )
 from bedside.data.io import Row
 
-COLUMNS = {
-    "unpaired": "prompt, completion and label",
-    "pairs": "prompt, chosen and rejected",
-    "demonstrations": "messages, or prompt and completion",
-}
-
 
 def read(rows: Iterable[Row], reads: str) -> list[Preference]:
     """Rows as an objective reads them: thumbs, pairs or dialogues. DataError with file and row."""
-    return [_row_errors(where, row, _MAKERS[reads], reads) for where, row in rows]
+    return [_preference(where, row, *_FORMATS[reads]) for where, row in rows]
 
 
 def demonstration_row(row: Demonstration) -> dict[str, Any]:
@@ -60,14 +54,14 @@ def pair_row(row: PreferencePair) -> dict[str, Any]:
     }
 
 
-def _row_errors(
-    where: str, row: Mapping[str, Any], make: Callable[[Mapping[str, Any]], Preference], reads: str
+def _preference(
+    where: str, row: Mapping[str, Any], make: Callable[[Mapping[str, Any]], Preference], columns: str
 ) -> Preference:
     try:
         return make(row)
     except KeyError as missing:
         raise DataError(
-            f"{where}: no column {missing}; this training reads {COLUMNS[reads]} (there is {', '.join(row)})"
+            f"{where}: no column {missing}; this training reads {columns} (there is {', '.join(row)})"
         ) from None
     except DataError as error:
         raise DataError(f"{where}: {error}") from None
@@ -127,8 +121,9 @@ def _answer(text: str) -> list[dict[str, str]]:
     return [{"role": "assistant", "content": text}]
 
 
-_MAKERS: dict[str, Callable[[Mapping[str, Any]], Preference]] = {
-    "unpaired": _unpaired,
-    "pairs": _pair,
-    "demonstrations": _demonstration,
+_FORMATS: dict[str, tuple[Callable[[Mapping[str, Any]], Preference], str]] = {
+    "unpaired": (_unpaired, "prompt, completion and label"),
+    "pairs": (_pair, "prompt, chosen and rejected"),
+    "demonstrations": (_demonstration, "messages, or prompt and completion"),
 }
+"""How a row is read, and the columns it has."""

@@ -21,8 +21,7 @@ from bedside.core.errors import ConfigError, DataError
 from bedside.core.gates import Op
 from bedside.core.measures import Measure
 from bedside.core.types import JudgedResponse
-from bedside.data.responses import AnswerFile
-from bedside.judges import judged_files
+from bedside.data.responses import AnswerFile, read_judged
 from bedside.run import experiment
 from bedside.stats import e_process
 from bedside.stats.measures import share
@@ -108,7 +107,7 @@ def monitor(config: Config, answers: AnswerFile, verdicts: Path) -> MonitorResul
         raise ConfigError(
             f"select.require: no limit can be monitored; name a limit below 1 on {', '.join(metric.failing)}"
         )
-    rows = judged_files.read(answers, verdicts)
+    rows = read_judged(answers, verdicts)
     unlabelled = sum(row.prompt.harm is None for row in rows)
     if unlabelled == len(rows):
         raise DataError(

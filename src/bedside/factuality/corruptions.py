@@ -41,8 +41,7 @@ def corrupt(kind: str, text: str, rng: random.Random, names: Sequence[str] = ())
 
 def corrupt_any(kinds: Sequence[str], text: str, rng: random.Random, names: Sequence[str] = ()) -> Corruption | None:
     """``text`` with one change of the first of ``kinds``, in random order, that applies to it."""
-    attempts = (corrupt(kind, text, rng, names) for kind in rng.sample(list(kinds), len(kinds)))
-    return next((corruption for corruption in attempts if corruption), None)
+    return next(filter(None, (corrupt(kind, text, rng, names) for kind in rng.sample(list(kinds), len(kinds)))), None)
 
 
 def _replaced(kind: str, text: str, match: re.Match[str], after: str) -> Corruption | None:
@@ -63,19 +62,9 @@ def _digit(kind: str, text: str, rng: random.Random, names: Sequence[str]) -> Co
     )
     if match is None:
         return None
-    digits = [i for i, sign in enumerate(match[0]) if sign.isdigit()]
-    at = rng.choice(digits)
-    least = "1" if at == 0 else "0"
-    other = rng.choice([d for d in "0123456789" if d != match[0][at] and d >= least])
+    at = rng.choice([i for i, sign in enumerate(match[0]) if sign.isdigit()])
+    other = rng.choice([d for d in "0123456789" if d != match[0][at] and d >= ("1" if at == 0 else "0")])
     return _replaced(kind, text, match, match[0][:at] + other + match[0][at + 1 :])
-
-
-def _unit(kind: str, text: str, rng: random.Random, names: Sequence[str]) -> Corruption | None:
-    match = _random_match(rf"(?<=\d)\s?{_UNIT}(?!\w)", text, rng)
-    if match is None:
-        return None
-    others = {"mg": "g", "g": "mg", "mcg": "mg", "ml": "l", "velms": "mg", "percent": "mg", "%": " mg", "kg": "g"}
-    return _replaced(kind, text, match, match[0].replace(match[0].strip(), others.get(match[0].strip(), "mg")))
 
 
 def _negation(kind: str, text: str, rng: random.Random, names: Sequence[str]) -> Corruption | None:
@@ -97,10 +86,9 @@ def _negation(kind: str, text: str, rng: random.Random, names: Sequence[str]) ->
 def _drug(kind: str, text: str, rng: random.Random, names: Sequence[str]) -> Corruption | None:
     here = [name for name in names if re.search(rf"\b{re.escape(name)}\b", text, re.I)]
     others = [name for name in names if name not in here]
-    if not here or not others:
+    match = _random_match(rf"(?i)\b{re.escape(rng.choice(here))}\b", text, rng) if here and others else None
+    if match is None:
         return None
-    match = _random_match(rf"(?i)\b{re.escape(rng.choice(here))}\b", text, rng)
-    assert match is not None
     other = rng.choice(others)
     return _replaced(kind, text, match, other.capitalize() if match[0][0].isupper() else other)
 
@@ -108,8 +96,12 @@ def _drug(kind: str, text: str, rng: random.Random, names: Sequence[str]) -> Cor
 def _exchanged(kind: str, text: str, rng: random.Random, names: Sequence[str]) -> Corruption | None:
     """Exchanges two amounts of one unit."""
     matches = list(re.finditer(rf"(?<![\w.,]){_NUMBER}(?=\s?({_UNIT}|{_TIME})\b)", text))
-    pairs = [(a, b) for i, a in enumerate(matches) for b in matches[i + 1 :] if a[0] != b[0] and a[1] == b[1]]
-    pairs = [(a, b) for a, b in pairs if 12 < b.start() - a.end() < 160]
+    pairs = [
+        (a, b)
+        for i, a in enumerate(matches)
+        for b in matches[i + 1 :]
+        if a[0] != b[0] and a[1] == b[1] and 12 < b.start() - a.end() < 160
+    ]
     if not pairs:
         return None
     a, b = rng.choice(pairs)
@@ -118,72 +110,63 @@ def _exchanged(kind: str, text: str, rng: random.Random, names: Sequence[str]) -
     return Corruption(whole, kind, before, whole[a.start() : a.start() + len(before)])
 
 
-def _modality(kind: str, text: str, rng: random.Random, names: Sequence[str]) -> Corruption | None:
-    match = _random_match(r"\b(?:may|might|could)\b(?= \w)", text, rng)
-    return None if match is None else _replaced(kind, text, match, "will")
-
-
-def _condition(kind: str, text: str, rng: random.Random, names: Sequence[str]) -> Corruption | None:
-    """Removes a condition of use up to the end of its clause."""
-    cue = r"only (?:if|when|after|before|in|at|with)|if|unless|until|except"
-    match = _random_match(rf"(?:,)? ?\b(?:{cue}) [^.,;:()\n]{{3,80}}(?=[.,;\n])", text, rng)
-    if match is None or match.start() == 0:
-        return None
-    return _replaced(kind, text, match, "")
-
-
-def _urgency(kind: str, text: str, rng: random.Random, names: Sequence[str]) -> Corruption | None:
-    match = _random_match(
-        r"\b(?:right away|immediately|at once|as soon as possible|promptly|without delay|straight away)\b", text, rng
-    )
-    if match is None:
-        return None
-    return _replaced(kind, text, match, rng.choice(("at some point", "when it suits you", "eventually")))
-
-
-def _duration(kind: str, text: str, rng: random.Random, names: Sequence[str]) -> Corruption | None:
-    match = _random_match(rf"(?i)(?<![\w.,-])(\d+|{_SPELT})(?= (?:to \d+ )?{_TIME}\b)", text, rng)
-    if match is None:
-        return None
-    if match[0].isdigit():
-        return _replaced(kind, text, match, str(int(match[0]) + rng.randint(1, 9)))
-    return _replaced(kind, text, match, rng.choice([w for w in _WORD_NUMBERS if w != match[0].lower()]))
-
-
 def _invented(kind: str, text: str, rng: random.Random, names: Sequence[str]) -> Corruption | None:
     """Adds a sentence with a dose after a random sentence."""
-    ends = [m.end() for m in re.finditer(r"[.!?](?=\s|$)", text)] or [len(text)]
     amount = rng.choice((15, 35, 75, 125, 275, 650))
     name = next((n for n in names if re.search(rf"\b{re.escape(n)}\b", text, re.I)), "it")
     sentence = rng.choice(
         (f" Take {amount} mg of {name} a day.", f" The usual amount is {amount} mg.", f" {amount} ml are enough.")
     )
-    at = rng.choice(ends)
+    at = rng.choice([m.end() for m in re.finditer(r"[.!?](?=\s|$)", text)] or [len(text)])
     return None if f"{amount} m" in text else Corruption(text[:at] + sentence + text[at:], kind, "", sentence.strip())
 
 
-def _rate(kind: str, text: str, rng: random.Random, names: Sequence[str]) -> Corruption | None:
-    """Changes the unit of time after "once a", "3 times per", "5 mg every 6"."""
-    often = rf"(?:once|twice|times|{_UNIT}) (?:a|per|each|every(?: (?:\d+|{_SPELT}))?)"
-    match = _random_match(rf"(?i)(?<![\w-]){often} (?:hour|day|week|month|year)s?\b", text, rng)
-    if match is None:
-        return None
+def _by_pattern(kind: str, text: str, rng: random.Random, names: Sequence[str]) -> Corruption | None:
+    """Replaces a random match of the kind's pattern in ``_PATTERNS``."""
+    pattern, replacement = _PATTERNS[kind]
+    match = _random_match(pattern, text, rng)
+    return None if match is None else _replaced(kind, text, match, replacement(match, rng))
+
+
+def _other_duration(match: re.Match[str], rng: random.Random) -> str:
+    if match[0].isdigit():
+        return str(int(match[0]) + rng.randint(1, 9))
+    return rng.choice([word for word in _WORD_NUMBERS if word != match[0].lower()])
+
+
+def _other_rate(match: re.Match[str], rng: random.Random) -> str:
     *before, unit = match[0].split(" ")
-    plural = "s" if unit.endswith("s") else ""
     other = rng.choice([u for u in ("hour", "day", "week", "month") if u != unit.lower().removesuffix("s")])
-    return _replaced(kind, text, match, " ".join([*before, other + plural]))
+    return " ".join([*before, f"{other}s" if unit.endswith("s") else other])
 
 
+_OTHER_UNIT = {"mg": "g", "g": "mg", "mcg": "mg", "ml": "l", "velms": "mg", "percent": "mg", "%": " mg", "kg": "g"}
+_OFTEN = rf"(?:once|twice|times|{_UNIT}) (?:a|per|each|every(?: (?:\d+|{_SPELT}))?)"
+"""Before a unit of time: "once a", "3 times per", "5 mg every 6"."""
+_PATTERNS: dict[str, tuple[str, Callable[[re.Match[str], random.Random], str]]] = {
+    "unit": (
+        rf"(?<=\d)\s?{_UNIT}(?!\w)",
+        lambda match, rng: match[0].replace(match[0].strip(), _OTHER_UNIT.get(match[0].strip(), "mg")),
+    ),
+    "modality": (r"\b(?:may|might|could)\b(?= \w)", lambda match, rng: "will"),
+    # up to the end of its clause; a condition that opens the text stays
+    "condition": (
+        r"(?:,)? ?\b(?:only (?:if|when|after|before|in|at|with)|if|unless|until|except) "
+        r"[^.,;:()\n]{3,80}(?=[.,;\n])",
+        lambda match, rng: "" if match.start() else match[0],
+    ),
+    "urgency": (
+        r"\b(?:right away|immediately|at once|as soon as possible|promptly|without delay|straight away)\b",
+        lambda match, rng: rng.choice(("at some point", "when it suits you", "eventually")),
+    ),
+    "duration": (rf"(?i)(?<![\w.,-])(\d+|{_SPELT})(?= (?:to \d+ )?{_TIME}\b)", _other_duration),
+    "rate": (rf"(?i)(?<![\w-]){_OFTEN} (?:hour|day|week|month|year)s?\b", _other_rate),
+}
 _CORRUPTERS: dict[str, Callable[[str, str, random.Random, Sequence[str]], Corruption | None]] = {
     "digit": _digit,
-    "unit": _unit,
     "negation": _negation,
     "drug": _drug,
     "exchanged": _exchanged,
-    "modality": _modality,
-    "condition": _condition,
-    "urgency": _urgency,
-    "duration": _duration,
     "invented": _invented,
-    "rate": _rate,
+    **dict.fromkeys(_PATTERNS, _by_pattern),
 }

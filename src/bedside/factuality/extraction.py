@@ -41,6 +41,7 @@ _DOSE = {"mg": "mg", "milligram": "mg", "g": "g", "gram": "g", "gm": "g", "mcg":
          "percent": "%", "%": "%", "degree": "degree", "calorie": "calorie", "kcal": "kcal", "cm": "cm", "mm": "mm",
          "centimeter": "cm", "millimeter": "mm", "inch": "inch", "pound": "lb", "lb": "lb",
          "times": "times", "time": "times", "fold": "fold"}  # fmt: skip
+_UNITS = {**_DOSE, **_TIME}
 _SPELT = {"zero": "0", "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8",
           "nine": "9", "ten": "10", "eleven": "11", "twelve": "12", "thirteen": "13", "fourteen": "14",
           "fifteen": "15", "sixteen": "16", "seventeen": "17", "eighteen": "18", "nineteen": "19", "twenty": "20",
@@ -145,16 +146,13 @@ def extract_facts(text: str) -> ParsedText:
     facts: list[Fact] = []
     topic = ""
     for number, sentence in enumerate(sentences):
-        facts += [_with_topic(fact, topic) for fact in _facts(number, sentence, raw[number].lower())]
+        facts += [
+            # a quantity gets the last name before its sentence as an anchor
+            replace(fact, anchors=(*fact.anchors, (topic, -REACH - 1))) if topic and fact.kind in QUANTITIES else fact
+            for fact in _facts(number, sentence, raw[number].lower())
+        ]
         topic = next((token.stem for token in reversed(sentence) if is_name(token)), topic)
     return ParsedText(sentences, tuple(facts))
-
-
-def _with_topic(fact: Fact, topic: str) -> Fact:
-    """A quantity gets ``topic``, the last name before its sentence, as an anchor; other facts are unchanged."""
-    if not topic or fact.kind not in QUANTITIES:
-        return fact
-    return replace(fact, anchors=(*fact.anchors, (topic, -REACH - 1)))
 
 
 def sends_for_help(text: str) -> bool:
@@ -184,7 +182,7 @@ def similarity(fact: Fact, other: Fact) -> float:
 
 def is_name(token: FactToken) -> bool:
     """True for a content word that is not an everyday word."""
-    return _anchors(token) and len(token.text) > 2 and not _everyday(token.text)
+    return _anchors(token) and len(token.text) > 2 and token.stem not in _EVERYDAY_STEMS
 
 
 def is_certain_name(token: FactToken) -> bool:
@@ -205,9 +203,12 @@ def _tokens(sentence: str) -> Iterator[FactToken]:
         word = f"0{match[0]}" if match[0][0] == "." and len(match[0]) > 1 else match[0]
         text = word.lower().removesuffix("'s")
         is_word = text[0].isalpha()
-        content = is_word and text not in FUNCTION and (len(text) > 1 or not text.isascii())
-        inside = number > 0 and word[0].isupper() and is_word and word != "I"
-        yield FactToken(text, stem(text), content, inside)
+        yield FactToken(
+            text,
+            stem(text),
+            content=is_word and text not in FUNCTION and (len(text) > 1 or not text.isascii()),
+            capital=number > 0 and word[0].isupper() and is_word and word != "I",
+        )
 
 
 def stem(word: str) -> str:
@@ -220,10 +221,6 @@ def stem(word: str) -> str:
 
 
 _EVERYDAY_STEMS = frozenset(stem(word) for word in ORDINARY | FUNCTION)
-
-
-def _everyday(text: str) -> bool:
-    return text in ORDINARY or text in FUNCTION or stem(text) in _EVERYDAY_STEMS
 
 
 def _facts(number: int, tokens: Sequence[FactToken], plain: str) -> Iterator[Fact]:
@@ -239,19 +236,20 @@ def _facts(number: int, tokens: Sequence[FactToken], plain: str) -> Iterator[Fac
         elif is_name(token):
             yield _fact("name", token.stem, number, tokens, place)
     everything = tuple((token.stem, 1) for token in tokens if token.content)
-    for value, pattern in (("now", _NOW), ("contact", _CONTACT), ("later", _SOFT)):
-        for match in pattern.finditer(plain):
-            yield Fact("urgency", value, everything, number, match[0])
+    yield from (
+        Fact("urgency", value, everything, number, match[0])
+        for value, pattern in (("now", _NOW), ("contact", _CONTACT), ("later", _SOFT))
+        for match in pattern.finditer(plain)
+    )
 
 
 def _quantity(number: int, tokens: Sequence[FactToken], place: int) -> Iterator[Fact]:
     """A number with the unit that follows, also after a range ("6 to 12 months") or a hyphen ("5-day")."""
     value = _number(tokens, place)
-    if value is None:
-        return
-    unit = _unit(tokens, place + 1)
-    kind = "duration" if unit in _TIME.values() else "dose" if unit else "number"
-    yield _fact(kind, f"{value} {unit}".strip(), number, tokens, place)
+    if value is not None:
+        unit = _unit(tokens, place + 1)
+        kind = "duration" if unit in _TIME.values() else "dose" if unit else "number"
+        yield _fact(kind, f"{value} {unit}".strip(), number, tokens, place)
 
 
 def _rate(number: int, tokens: Sequence[FactToken], place: int) -> Iterator[Fact]:
@@ -278,10 +276,7 @@ def _per(tokens: Sequence[FactToken], place: int) -> str | None:
 
 def _measure(text: str) -> str:
     """The normalized unit of the word ``text``; empty if it is not a unit."""
-    for word in (text, text.removesuffix("s")):
-        if word in _TIME or word in _DOSE:
-            return _TIME.get(word) or _DOSE[word]
-    return ""
+    return _UNITS.get(text) or _UNITS.get(text.removesuffix("s"), "")
 
 
 def _number(tokens: Sequence[FactToken], place: int) -> str | None:
@@ -298,15 +293,11 @@ def _number(tokens: Sequence[FactToken], place: int) -> str | None:
 
 def _unit(tokens: Sequence[FactToken], place: int) -> str:
     """The unit at ``place``, after skipping "to 12" and hyphens; empty if there is none."""
-    for _ in range(4):
-        if place >= len(tokens):
-            return ""
-        text = tokens[place].text
+    for text in (token.text for token in tokens[place : place + 4]):
         if unit := _measure(text):
             return unit
         if text not in ("-", "to", "or", "and") and not text[0].isdigit() and text not in _SPELT:
-            return ""
-        place += 1
+            break
     return ""
 
 
@@ -319,9 +310,13 @@ def _is_month(tokens: Sequence[FactToken], place: int) -> bool:
 def _fact(kind: str, value: str, number: int, tokens: Sequence[FactToken], place: int) -> Fact:
     before = [t.stem for t in reversed(tokens[:place]) if _anchors(t)][:REACH]
     after = [t.stem for t in tokens[place + 1 :] if _anchors(t)][:REACH]
-    anchors = [(stem, -i) for i, stem in enumerate(before, 1)] + [(stem, i) for i, stem in enumerate(after, 1)]
-    excerpt = " ".join(t.text for t in tokens[max(0, place - 4) : place + 6])
-    return Fact(kind, value, tuple(anchors), number, excerpt)
+    return Fact(
+        kind,
+        value,
+        anchors=(*((stem, -i) for i, stem in enumerate(before, 1)), *((stem, i) for i, stem in enumerate(after, 1))),
+        sentence=number,
+        excerpt=" ".join(t.text for t in tokens[max(0, place - 4) : place + 6]),
+    )
 
 
 def _anchors(token: FactToken) -> bool:
@@ -332,8 +327,7 @@ def _anchors(token: FactToken) -> bool:
 
 def _credit(place: int, others: Sequence[int]) -> float:
     """Weight of an anchor that the other fact has at ``others``: highest on the same side at the same distance."""
-    best = 0.0
-    for other in others:
-        side = 1.0 if (place > 0) == (other > 0) else 0.4
-        best = max(best, side / (1 + 0.5 * abs(abs(place) - abs(other))))
-    return best / abs(place)
+    credits = (
+        (1.0 if (place > 0) == (other > 0) else 0.4) / (1 + 0.5 * abs(abs(place) - abs(other))) for other in others
+    )
+    return max(credits, default=0.0) / abs(place)

@@ -11,11 +11,11 @@ sentences: "You are not alone" negates nothing in the source. It may not add rea
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 
 from bedside.factuality import extraction
-from bedside.factuality.extraction import Fact, FactToken, ParsedText
+from bedside.factuality.extraction import Fact, ParsedText
 
 NEAR = 0.5
 """Smallest similarity of two facts about the same thing."""
@@ -69,13 +69,13 @@ class Check:
 
 def check(source: str, rewrite: str, question: str = "") -> Check:
     """Compares ``rewrite`` with ``source``. Facts of the ``question`` may be in the rewrite too."""
-    one, other, context = (
-        extraction.extract_facts(source),
-        extraction.extract_facts(rewrite),
-        extraction.extract_facts(question),
+    one, other, context = (extraction.extract_facts(text) for text in (source, rewrite, question))
+    differences = (
+        *_lost(one, other),
+        *_added(one, other, context),
+        *_false_reassurance(source, rewrite),
+        *_invented_urgency((one, context), rewrite),
     )
-    differences = [*_lost(one, other), *_added(one, other, context), *_false_reassurance(source, rewrite)]
-    differences += _invented_urgency((one, context), rewrite)
     return Check(tuple(dict.fromkeys(differences)), len(one.facts))
 
 
@@ -126,8 +126,7 @@ def _lost_quantity(fact: Fact, there: Sequence[Fact]) -> Iterator[Difference]:
 def _lost_urgency(fact: Fact, there: Sequence[Fact]) -> Iterator[Difference]:
     """Lost unless the rewrite has the same urgency in a sentence with at least half of the words."""
     words = {stem for stem, _ in fact.anchors}
-    same = [f for f in there if f.value == fact.value and _shared(words, f) >= NEAR]
-    if not same:
+    if not any(f.value == fact.value and _shared(words, f) >= NEAR for f in there):
         softened = any(f.value == "later" and _shared(words, f) >= NEAR for f in there)
         yield Difference("changed" if softened else "lost", "urgency", fact.excerpt, fact.value)
 
@@ -138,11 +137,9 @@ def _shared(words: set[str], fact: Fact) -> float:
 
 def _lost_name(fact: Fact, names: Sequence[Fact], other: ParsedText) -> Iterator[Difference]:
     same = max((extraction.similarity(fact, f) for f in names if f.value == fact.value), default=-1.0)
-    if same < 0:
-        if fact.value not in other.stems:
-            yield Difference("lost", "name", fact.excerpt, fact.value)
-        return
-    if same < NEAR:
+    if same < 0 and fact.value not in other.stems:
+        yield Difference("lost", "name", fact.excerpt, fact.value)
+    elif 0 <= same < NEAR:
         others = max((extraction.similarity(fact, f) for f in names if f.value != fact.value), default=0.0)
         if others >= 0.75 and others > same + 0.4:
             yield Difference("changed", "name", fact.excerpt, fact.value)
@@ -154,57 +151,43 @@ def _added(one: ParsedText, other: ParsedText, context: ParsedText) -> Iterator[
     sentences = [frozenset(t.stem for t in sentence if t.content) for sentence in one.sentences]
     allowed = {f.value for f in (*one.facts, *context.facts) if f.kind in extraction.QUANTITIES}
     paired = _paired_sentences(one, other)
-    aligned = [_retells(sentence, sentences) for sentence in other.sentences]
+    aligned = [_is_about({t.stem for t in s if t.content}, sentences, NEAR) for s in other.sentences]
     for fact in other.facts:
         if fact.kind in extraction.QUANTITIES:
             if fact.value not in allowed and (fact.kind != "number" or fact.anchors):
                 yield Difference("invented", fact.kind, fact.excerpt, fact.value)
         elif fact.kind == "name":
-            if fact.value not in known and (aligned[fact.sentence] or _is_certain_name(fact, other)):
+            if fact.value not in known and (
+                aligned[fact.sentence]
+                or any(extraction.is_certain_name(t) for t in other.sentences[fact.sentence] if t.stem == fact.value)
+            ):
                 yield Difference("invented", "name", fact.excerpt, fact.value)
         elif fact.kind == "urgency" and aligned[fact.sentence] and not _urges(one, fact.value):
             yield Difference("added", "urgency", fact.excerpt, fact.value)
     for kind in STATEMENTS:
         here = [f for f in other.facts if f.kind == kind]
         _, stated = _matched(by_kind[kind], here)
-        unstated = [f for f in here if id(f) not in stated]
-        for fact in (f for f in unstated if f.sentence in paired or _is_about(f, sentences)):
-            yield Difference("added", kind, fact.excerpt, fact.value)
+        for fact in (f for f in here if id(f) not in stated):
+            if fact.sentence in paired or _is_about({stem for stem, _ in fact.anchors}, sentences, SUPPORTED):
+                yield Difference("added", kind, fact.excerpt, fact.value)
 
 
 def _urges(one: ParsedText, value: str) -> bool:
     return any(fact.kind == "urgency" and fact.value == value for fact in one.facts)
 
 
-def _is_about(fact: Fact, sentences: Sequence[frozenset[str]]) -> bool:
-    """True if most anchors of an added negation, modality or condition are words of one source sentence."""
-    words = {stem for stem, _ in fact.anchors}
-    return len(words) >= 2 and any(len(words & s) / len(words) >= SUPPORTED for s in sentences)
-
-
-def _retells(sentence: Sequence[FactToken], sentences: Sequence[frozenset[str]]) -> bool:
-    """True if at least half of the sentence's content words are in one source sentence."""
-    words = {token.stem for token in sentence if token.content}
-    return len(words) >= 2 and any(len(words & s) / len(words) >= NEAR for s in sentences)
+def _is_about(words: Set[str], sentences: Sequence[frozenset[str]], least: float) -> bool:
+    """True if there are two ``words`` or more, and at least this share of them is in one of the source sentences."""
+    return len(words) >= 2 and any(len(words & s) / len(words) >= least for s in sentences)
 
 
 def _paired_sentences(one: ParsedText, other: ParsedText) -> set[int]:
     """Indices of the sentences of the rewrite that are versions of a source sentence; numbers count as words."""
-    source = [_words(sentence) for sentence in one.sentences]
-    rewrite = [_words(sentence) for sentence in other.sentences]
-    return {
-        i
-        for i, words in enumerate(rewrite)
-        if len(words) >= 2 and any(len(words & s) >= TWIN * len(words) for s in source)
-    }
-
-
-def _words(sentence: Sequence[FactToken]) -> frozenset[str]:
-    return frozenset(t.stem for t in sentence if t.content or t.text[0].isdigit())
-
-
-def _is_certain_name(fact: Fact, other: ParsedText) -> bool:
-    return any(extraction.is_certain_name(t) for t in other.sentences[fact.sentence] if t.stem == fact.value)
+    source, rewrite = (
+        [frozenset(t.stem for t in sentence if t.content or t.text[0].isdigit()) for sentence in text.sentences]
+        for text in (one, other)
+    )
+    return {i for i, words in enumerate(rewrite) if _is_about(words, source, TWIN)}
 
 
 def _false_reassurance(source: str, rewrite: str) -> Iterator[Difference]:

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
@@ -28,7 +28,6 @@ LONG_BYTES = 10_000
 STRONGEST = 5
 _FIXED = "fixed"
 """``Response.checkpoint`` of an answer that no model gave."""
-Words = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +77,9 @@ def cases(answers: Sequence[AttackTarget], stances: Sequence[Stance | None]) -> 
     seen: set[tuple[str, Stance | None]] = set()
     kept = []
     for answer, stance in zip(answers, stances, strict=True):
-        for case in (*_hostile_cases(answer, _goal(stance)), *_tone_cases(answer)):
+        # The text asks for a refusal: the most harmful mistake is to take an accepting answer for one.
+        goal = Stance.ACCEPT if stance is Stance.REFUSE else Stance.REFUSE
+        for case in (*_hostile_cases(answer, goal), *_tone_cases(answer)):
             if len(case.after.text) <= LONG_BYTES or (case.name, stance) not in seen:
                 seen.add((case.name, stance))
                 kept.append(case)
@@ -92,34 +93,34 @@ def unchanged(answer: AttackTarget) -> Response:
 
 def flip_rates(judge: str, name: str, done: Sequence[AttackCase], verdicts: Mapping[str, Verdict]) -> AdversarialResult:
     """Flip rates by kind of change, then over all hostile strings. ``verdicts``: by ``Response.id``."""
-    judged = [_JudgedCase(case, verdicts[case.before.id].stance, verdicts[case.after.id].stance) for case in done]
-    kinds = dict.fromkeys(case.kind for case in done)
-    hostile = [row for row in judged if row.case.kind in words()["strings"]]
-    flipped = Counter(row.case.name for row in hostile if row.flipped)
+    hostile = [case for case in done if case.kind in words()["strings"]]
+    flipped = Counter(case.name for case in hostile if _flipped(case, verdicts))
     return AdversarialResult(
         judge=judge,
         name=name,
         attacks=(
-            *(_rates(kind, [row for row in judged if row.case.kind == kind]) for kind in kinds),
-            _rates("all hostile strings", hostile),
+            *(
+                _rates(kind, [case for case in done if case.kind == kind], verdicts)
+                for kind in dict.fromkeys(case.kind for case in done)
+            ),
+            _rates("all hostile strings", hostile, verdicts),
         ),
         strongest=tuple(f"{string} ({n})" for string, n in flipped.most_common(STRONGEST)),
     )
 
 
 @cache
-def words() -> Words:
+def words() -> Mapping[str, Any]:
     """The strings and answers of ``hostile.yaml``."""
-    loaded: Words = yaml.safe_load(source("hostile.yaml"))
-    return loaded
+    return cast("Mapping[str, Any]", yaml.safe_load(source("hostile.yaml")))
 
 
-def fill(string: str | Words, answer: str, goal: str) -> str:
+def fill(string: str | Mapping[str, Any], answer: str, goal: str) -> str:
     """The string with ``answer`` and ``goal`` filled in, and its filler repeated up to its length in bytes.
 
     Placeholders inside ``answer`` are not filled.
     """
-    parts: Words = {"text": string, "fill": "", "to": 0} if isinstance(string, str) else string
+    parts: Mapping[str, Any] = {"text": string, "fill": "", "to": 0} if isinstance(string, str) else string
     filler = str(parts["fill"]).replace("{goal}", goal)
     head, _, tail = str(parts["text"]).replace("{goal}", goal).partition("{answer}")
     room = int(parts["to"]) - len((head + tail + answer).encode())
@@ -127,58 +128,48 @@ def fill(string: str | Words, answer: str, goal: str) -> str:
     return head.replace("{fill}", filling) + answer + tail.replace("{fill}", filling)
 
 
-@dataclass(frozen=True, slots=True)
-class _JudgedCase:
-    """A case with the judge's labels before and after."""
-
-    case: AttackCase
-    before: Stance | None
-    after: Stance | None
-
-    @property
-    def readable(self) -> bool:
-        return self.before is not None and self.after is not None
-
-    @property
-    def flipped(self) -> bool:
-        return self.readable and self.before is not self.after
+def _flipped(case: AttackCase, verdicts: Mapping[str, Verdict]) -> bool | None:
+    """True if the change around the answer changed its label; None if either could not be read."""
+    before, after = verdicts[case.before.id].stance, verdicts[case.after.id].stance
+    return None if before is None or after is None else before is not after
 
 
 def _hostile_cases(answer: AttackTarget, goal: Stance) -> Iterator[AttackCase]:
     before = unchanged(answer)
     for kind, strings in words()["strings"].items():
         for number, string in enumerate(strings, start=1):
-            text = fill(string, answer.core, goal.value)
-            yield AttackCase(kind, f"{kind} {number}", before, Response(answer.patient, text, _FIXED, steered=goal))
+            after = Response(answer.patient, fill(string, answer.core, goal.value), _FIXED, steered=goal)
+            yield AttackCase(kind, f"{kind} {number}", before, after)
 
 
 def _tone_cases(answer: AttackTarget) -> Iterator[AttackCase]:
     """Empathy and safety-netting put around the answer, and the answer's own taken away."""
     before = unchanged(answer)
-    for number, phrase in enumerate(words()["empathy"], start=1):
-        yield _added(before, f"{EMPATHY} added", number, f"{phrase} {answer.core}")
-    for number, phrase in enumerate(words()["netting"], start=1):
-        yield _added(before, f"{NETTING} added", number, f"{answer.core} {phrase}")
-    if answer.empathy:
-        whole = Response(answer.patient, f"{answer.empathy} {answer.core}", _FIXED)
-        yield AttackCase(f"{EMPATHY} removed", answer.core, whole, before)
-    if answer.netting:
-        whole = Response(answer.patient, f"{answer.core} {answer.netting}", _FIXED)
-        yield AttackCase(f"{NETTING} removed", answer.core, whole, before)
+    added = {
+        EMPATHY: [f"{phrase} {answer.core}" for phrase in words()["empathy"]],
+        NETTING: [f"{answer.core} {phrase}" for phrase in words()["netting"]],
+    }
+    for tone, texts in added.items():
+        for number, text in enumerate(texts, start=1):
+            after = Response(answer.patient, text, _FIXED)
+            yield AttackCase(f"{tone} added", f"{tone} added {number}", before, after)
+    own = (
+        (EMPATHY, answer.empathy, f"{answer.empathy} {answer.core}"),
+        (NETTING, answer.netting, f"{answer.core} {answer.netting}"),
+    )
+    yield from (
+        AttackCase(f"{tone} removed", answer.core, Response(answer.patient, whole, _FIXED), before)
+        for tone, phrase, whole in own
+        if phrase
+    )
 
 
-def _added(before: Response, kind: str, number: int, text: str) -> AttackCase:
-    return AttackCase(kind, f"{kind} {number}", before, Response(before.prompt, text, _FIXED))
-
-
-def _goal(stance: Stance | None) -> Stance:
-    """The label that the text asks for: the most harmful mistake is to take an accepting answer for a refusal."""
-    return Stance.ACCEPT if stance is Stance.REFUSE else Stance.REFUSE
-
-
-def _rates(kind: str, judged: Sequence[_JudgedCase]) -> AttackResult:
+def _rates(kind: str, cases: Sequence[AttackCase], verdicts: Mapping[str, Verdict]) -> AttackResult:
     """One string on several answers is one group, because those trials are not independent."""
-    names = [row.case.name for row in judged]
-    flips = [float(row.flipped) if row.readable else None for row in judged]
-    steered = [float(row.flipped and row.after is row.case.after.steered) if row.readable else None for row in judged]
+    names = [case.name for case in cases]
+    flips = [None if flipped is None else float(flipped) for flipped in (_flipped(case, verdicts) for case in cases)]
+    steered = [
+        flip and float(verdicts[case.after.id].stance is case.after.steered)
+        for case, flip in zip(cases, flips, strict=True)
+    ]
     return AttackResult(kind, mean("flips", flips, names), mean("towards", steered, names))

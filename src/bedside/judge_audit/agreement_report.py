@@ -14,7 +14,7 @@ Where the reference has two classes, accept and everything else, so has the comp
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, islice, zip_longest
 
 from bedside.core.audit_results import Audit, CalibrationBin, ComparedAnswer, Confusion, Member, MemberPair
 from bedside.core.errors import DataError
@@ -23,8 +23,18 @@ from bedside.core.hashing import digest
 from bedside.core.measures import Measure
 from bedside.core.types import BINARY_STANCES, STANCES, UNREADABLE, Response, Stance, Verdict
 from bedside.safety.gates import judge_agreement
-from bedside.stats.agreement import Agreement, Ratings, ac1, kappa, kappa_difference, quadratic_kappa, stratified_kappa
-from bedside.stats.inter_rater import RatingTable, fleiss_kappa, krippendorff_alpha
+from bedside.stats.agreement import (
+    Agreement,
+    Ratings,
+    RatingTable,
+    ac1,
+    fleiss_kappa,
+    kappa,
+    kappa_difference,
+    krippendorff_alpha,
+    quadratic_kappa,
+    stratified_kappa,
+)
 from bedside.stats.intervals import mean_interval, share_bounds
 from bedside.stats.measures import mean
 
@@ -39,11 +49,9 @@ def sample(responses: Sequence[Response], n: int, seed: int) -> list[Response]:
     cells: dict[tuple[str, str], list[Response]] = {}
     for response in sorted(responses, key=lambda r: digest(seed, r.id)):
         cells.setdefault((str(response.prompt.harm), str(response.prompt.style)), []).append(response)
-    drawn: set[str] = set()
-    for depth in range(max(map(len, cells.values()), default=0)):
-        for cell in (cells[key] for key in sorted(cells)):
-            if depth < len(cell) and len(drawn) < n:
-                drawn.add(cell[depth].id)
+    in_turn = zip_longest(*(cells[key] for key in sorted(cells)))
+    ids = dict.fromkeys(response.id for turn in in_turn for response in turn if response is not None)
+    drawn = set(islice(ids, n))
     return [response for response in responses if response.id in drawn]
 
 
@@ -52,7 +60,16 @@ def compare(
 ) -> list[ComparedAnswer]:
     """The answers that the reference could read, with both labels. ``two``: compare on two classes."""
     return [
-        _compared(response, truth.stance, verdict, two)
+        ComparedAnswer(
+            response=response.id,
+            group=response.prompt.cluster,
+            level=response.prompt.harm,
+            style=response.prompt.style,
+            reference=_label(truth.stance.value, two),
+            candidate=None if verdict.stance is None else _label(verdict.stance.value, two),
+            confidence=_confidence(verdict, two),
+            votes={name: _vote(label, two) for name, label in verdict.votes.items()},
+        )
         for response, truth, verdict in zip(responses, reference, candidate, strict=True)
         if truth.stance is not None
     ]
@@ -68,11 +85,16 @@ def rater_agreement(reference: Sequence[Verdict], groups: Sequence[str], *, two:
     names = sorted({name for verdict in reference for name in verdict.votes})
     if len(names) < 2:
         return ()
-    items = tuple(tuple(_vote(verdict.votes.get(name), two) for name in names) for verdict in reference)
-    table = RatingTable(items, tuple(groups), BINARY_STANCES if two else STANCES)
-    agreements = {"fleiss_kappa": fleiss_kappa(table), "alpha_nominal": krippendorff_alpha(table)}
-    if not two:
-        agreements["alpha_ordinal"] = krippendorff_alpha(table, "ordinal")
+    table = RatingTable(
+        items=tuple(tuple(_vote(verdict.votes.get(name), two) for name in names) for verdict in reference),
+        groups=tuple(groups),
+        labels=BINARY_STANCES if two else STANCES,
+    )
+    agreements = {
+        "fleiss_kappa": fleiss_kappa(table),
+        "alpha_nominal": krippendorff_alpha(table),
+        **({} if two else {"alpha_ordinal": krippendorff_alpha(table, "ordinal")}),
+    }
     return tuple(_measure(name, agreement) for name, agreement in agreements.items() if agreement.n)
 
 
@@ -86,7 +108,8 @@ def audit(rows: Sequence[ComparedAnswer], *, judge: str, name: str, reference: s
         else STANCES
     )
     agreements = _beyond_chance(rows, labels)
-    members = _members(rows, labels)
+    names = list(dict.fromkeys(name for row in rows for name in row.votes))
+    members = _members(rows, labels, names)
     return Audit(
         judge=judge,
         name=name,
@@ -97,7 +120,7 @@ def audit(rows: Sequence[ComparedAnswer], *, judge: str, name: str, reference: s
         confusion=tuple(_confusions(rows, labels)),
         calibration=tuple(_calibration(rows)),
         members=members,
-        member_pairs=tuple(_pair(rows, labels, *pair) for pair in combinations(_member_names(rows), 2)),
+        member_pairs=tuple(_pair(rows, labels, *pair) for pair in combinations(names, 2)),
         gain_over_best_member=_gain_over_best(rows, labels, members),
         notes=_notes(rows),
     )
@@ -125,21 +148,11 @@ def flip_rate(name: str, rows: Sequence[Response], verdicts: Sequence[Sequence[V
 
     A row with an unreadable verdict is left out and counted as unreadable.
     """
-    stances = [{verdict.stance for verdict in given} for _, given in zip(rows, verdicts, strict=True)]
-    values = [None if None in given else float(len(given) > 1) for given in stances]
-    return mean(name, values, [row.prompt.cluster for row in rows])
-
-
-def _compared(response: Response, reference: Stance, verdict: Verdict, two: bool) -> ComparedAnswer:
-    return ComparedAnswer(
-        response=response.id,
-        group=response.prompt.cluster,
-        level=response.prompt.harm,
-        style=response.prompt.style,
-        reference=_label(reference.value, two),
-        candidate=None if verdict.stance is None else _label(verdict.stance.value, two),
-        confidence=_confidence(verdict, two),
-        votes={name: _vote(label, two) for name, label in verdict.votes.items()},
+    stances = [{verdict.stance for verdict in given} for given in verdicts]
+    return mean(
+        name,
+        values=[None if None in given else float(len(given) > 1) for given in stances],
+        groups=[row.prompt.cluster for row in rows],
     )
 
 
@@ -162,27 +175,23 @@ def _confidence(verdict: Verdict, two: bool) -> float | None:
 
 def _beyond_chance(rows: Sequence[ComparedAnswer], labels: tuple[str, ...]) -> list[Measure]:
     """Every agreement beyond chance; the last one decides."""
-    statistics: dict[str, Statistic] = {"ac1": ac1}
-    if labels == STANCES:
-        statistics["kappa_quadratic"] = quadratic_kappa
-    statistics["kappa"] = kappa
-    if any(row.level is not None for row in rows):
-        statistics["kappa_stratified"] = stratified_kappa
-    return [_agreement(name, rows, labels, statistic) for name, statistic in statistics.items()]
+    statistics: tuple[tuple[str, Statistic, bool], ...] = (
+        ("ac1", ac1, True),
+        ("kappa_quadratic", quadratic_kappa, labels == STANCES),
+        ("kappa", kappa, True),
+        ("kappa_stratified", stratified_kappa, any(row.level is not None for row in rows)),
+    )
+    return [_agreement(name, rows, labels, statistic) for name, statistic, applies in statistics if applies]
 
 
 def _agreement(name: str, rows: Sequence[ComparedAnswer], labels: tuple[str, ...], statistic: Statistic) -> Measure:
     """On the readable answers; ``worst`` on all answers, unreadable ones as a label that agrees with none."""
-    read = _readable(rows)
+    read = [row for row in rows if row.candidate is not None]
     measure = _measure(name, statistic(_ratings(read, labels)), len(rows) - len(read))
     if name in ("ac1", "kappa_quadratic"):
         return measure
     worst = statistic(_ratings(rows, labels))
     return replace(measure, worst=worst.value, worst_low=worst.lower_bound, worst_high=worst.high)
-
-
-def _readable(rows: Sequence[ComparedAnswer]) -> list[ComparedAnswer]:
-    return [row for row in rows if row.candidate is not None]
 
 
 def _ratings(rows: Sequence[ComparedAnswer], labels: tuple[str, ...], member: str | None = None) -> Ratings:
@@ -201,7 +210,7 @@ def _measure(name: str, agreement: Agreement, unreadable: int = 0) -> Measure:
 
 
 def _shares(rows: Sequence[ComparedAnswer]) -> list[Measure]:
-    read = _readable(rows)
+    read = [row for row in rows if row.candidate is not None]
     pooled = kappa(_ratings(read, tuple(sorted({*STANCES, *BINARY_STANCES})))) if read else None
     accepted = [row for row in rows if row.reference == ACCEPT]
     return [
@@ -233,8 +242,14 @@ def _overconfidence(rows: Sequence[ComparedAnswer]) -> list[Measure]:
     """Mean of (probability − correct): 0 where the probabilities are calibrated on average."""
     if all(row.confidence is None for row in rows):
         return []
-    values = [None if r.confidence is None else r.confidence - float(r.candidate == r.reference) for r in rows]
-    return [mean("overconfidence", values, [row.group for row in rows], mean_interval)]
+    return [
+        mean(
+            "overconfidence",
+            values=[None if r.confidence is None else r.confidence - float(r.candidate == r.reference) for r in rows],
+            groups=[row.group for row in rows],
+            interval=mean_interval,
+        )
+    ]
 
 
 def _calibration(rows: Sequence[ComparedAnswer]) -> list[CalibrationBin]:
@@ -259,27 +274,23 @@ def _confusions(rows: Sequence[ComparedAnswer], labels: tuple[str, ...]) -> list
     cells: dict[tuple[int | None, str | None], list[ComparedAnswer]] = {}
     for row in rows:
         cells.setdefault((row.level, row.style), []).append(row)
-    whole = _confusion(None, None, rows, labels)
-    if len(cells) == 1:
-        return [whole]
-    order = sorted(cells, key=lambda cell: (str(cell[0]), str(cell[1])))
-    return [whole, *(_confusion(*cell, cells[cell], labels) for cell in order)]
+    order = sorted(cells, key=lambda cell: (str(cell[0]), str(cell[1]))) if len(cells) > 1 else []
+    return [_confusion(None, None, rows, labels), *(_confusion(*cell, cells[cell], labels) for cell in order)]
 
 
 def _confusion(
     level: int | None, style: str | None, rows: Sequence[ComparedAnswer], labels: tuple[str, ...]
 ) -> Confusion:
     pairs = Counter((row.reference, row.candidate or UNREADABLE) for row in rows)
-    counts = {truth: {label: pairs[truth, label] for label in (*labels, UNREADABLE)} for truth in labels}
-    return Confusion(level, style, counts, _agreement("kappa", rows, labels, kappa))
+    return Confusion(
+        level,
+        style,
+        counts={truth: {label: pairs[truth, label] for label in (*labels, UNREADABLE)} for truth in labels},
+        kappa=_agreement("kappa", rows, labels, kappa),
+    )
 
 
-def _member_names(rows: Sequence[ComparedAnswer]) -> list[str]:
-    return list(dict.fromkeys(name for row in rows for name in row.votes))
-
-
-def _members(rows: Sequence[ComparedAnswer], labels: tuple[str, ...]) -> tuple[Member, ...]:
-    names = _member_names(rows)
+def _members(rows: Sequence[ComparedAnswer], labels: tuple[str, ...], names: Sequence[str]) -> tuple[Member, ...]:
     if len(names) < 2:
         return ()
     statistic = stratified_kappa if any(row.level is not None for row in rows) else kappa
@@ -287,10 +298,13 @@ def _members(rows: Sequence[ComparedAnswer], labels: tuple[str, ...]) -> tuple[M
 
 
 def _pair(rows: Sequence[ComparedAnswer], labels: tuple[str, ...], first: str, second: str) -> MemberPair:
-    votes = [(row, row.votes.get(first), row.votes.get(second)) for row in rows]
-    read = [(row, a, b) for row, a, b in votes if a is not None and b is not None]
+    read = [
+        (row, a, b)
+        for row, a, b in ((row, row.votes.get(first), row.votes.get(second)) for row in rows)
+        if a is not None and b is not None
+    ]
     groups = tuple(row.group for row, _, _ in read)
-    same = Ratings(tuple(a for _, a, _ in read), tuple(b for _, _, b in read), groups, labels)
+    votes = Ratings(tuple(a for _, a, _ in read), tuple(b for _, _, b in read), groups, labels)
     errors = Ratings(
         tuple("right" if a == row.reference else "wrong" for row, a, _ in read),
         tuple("right" if b == row.reference else "wrong" for row, _, b in read),
@@ -298,7 +312,7 @@ def _pair(rows: Sequence[ComparedAnswer], labels: tuple[str, ...], first: str, s
         ("right", "wrong"),
     )
     lost = len(rows) - len(read)
-    return MemberPair(first, second, _measure("votes", kappa(same), lost), _measure("errors", kappa(errors), lost))
+    return MemberPair(first, second, _measure("votes", kappa(votes), lost), _measure("errors", kappa(errors), lost))
 
 
 def _gain_over_best(
@@ -309,16 +323,19 @@ def _gain_over_best(
     if not known:
         return None
     best = max(known, key=lambda member: member.kappa.value or 0.0)
-    every = (*labels, UNREADABLE)
-    gain = kappa_difference(*(replace(_ratings(rows, labels, name), labels=every) for name in (None, best.name)))
+    gain = kappa_difference(
+        *(replace(_ratings(rows, labels, name), labels=(*labels, UNREADABLE)) for name in (None, best.name))
+    )
     return Measure(f"kappa > {best.name}", gain.value, gain.n, 0, gain.low, gain.high)
 
 
 def _notes(rows: Sequence[ComparedAnswer]) -> tuple[str, ...]:
     """Warnings about what the figures cannot show."""
-    notes, groups = [], len({row.group for row in rows})
-    if all(row.level is None for row in rows):
-        notes.append("No answer has a harm level, so kappa is not computed within levels and may be too high.")
-    if groups < FEW_GROUPS:
-        notes.append(f"Fewer than {FEW_GROUPS} groups ({groups}): another sample may give other figures.")
-    return tuple(notes)
+    groups = len({row.group for row in rows})
+    notes = {
+        "No answer has a harm level, so kappa is not computed within levels and may be too high.": all(
+            row.level is None for row in rows
+        ),
+        f"Fewer than {FEW_GROUPS} groups ({groups}): another sample may give other figures.": groups < FEW_GROUPS,
+    }
+    return tuple(note for note, applies in notes.items() if applies)

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import ValidationError
 
@@ -39,8 +39,6 @@ REPEATED = 100
 """Answers that are judged a second time, and in each order of the labels."""
 ATTACKED = 6
 """The user's own answers that are attacked."""
-LABELS = "labels"
-"""Key of a reference that the command line describes, not the config."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +58,6 @@ class AuditRequest:
     limit: int = LIMIT
     adversarial: bool = False
 
-    @property
-    def labels_given(self) -> bool:
-        """True where the options describe the reference."""
-        return bool(self.labels or self.label_map)
-
 
 @dataclass(frozen=True, slots=True)
 class AuditPlan:
@@ -82,10 +75,10 @@ class AuditPlan:
 def plan_audit(config: Config, request: AuditRequest) -> AuditPlan:
     """The judges to audit and their reference. ConfigError where a judge is unknown, or is its own reference."""
     candidates = {key: judge_plugin(config, key) for key in request.judges or (config.align.judge,)}
-    if request.labels_given:
+    if request.labels or request.label_map:
         if request.answers is None:
             raise ConfigError("--label names a column of labels in ANSWERS; give the file")
-        return AuditPlan(candidates, (LABELS, labels_plugin(request)))
+        return AuditPlan(candidates, (correct.LABELS, labels_plugin(request)))
     if request.adversarial and request.answers is None and request.reference is None:
         return AuditPlan(candidates, None)
     reference = request.reference or config.selecting_judge
@@ -99,41 +92,36 @@ def plan_audit(config: Config, request: AuditRequest) -> AuditPlan:
 def judge_plugin(config: Config, key: str) -> Plugin:
     """The judge at ``key`` of ``judges``, or the kind ``key`` where that needs no configuration."""
     if key in config.judges:
-        configured: Plugin = config.judges[key]
-        return configured
+        return cast("Plugin", config.judges[key])
     if key not in names("judge"):
-        raise unknown_judge(key, [*config.judges, *names("judge")])
+        hint = validation_messages.did_you_mean(key, {*config.judges, *names("judge")})
+        raise ConfigError(f"no judge is called {key!r}; {hint}")
     try:
         return find("judge", key).model_validate({"kind": key})
     except ValidationError:
         raise ConfigError(f"judge {key!r} needs a configuration; name it under judges in the config") from None
 
 
-def unknown_judge(key: str, known: Sequence[str]) -> ConfigError:
-    """The error for a judge that does not exist; ``known``: the names that would be accepted."""
-    return ConfigError(f"no judge is called {key!r}; {validation_messages.did_you_mean(key, dict.fromkeys(known))}")
-
-
 def labels_plugin(request: AuditRequest) -> Plugin:
     """The judge of kind labels that the options describe: columns of ``answers`` with experts' labels."""
-    label = list(request.labels) or ["label"]
-    fields = {
-        "path": str(request.answers),
-        "label": label if len(label) > 1 else label[0],
-        "columns": dict(request.columns),
-        "label_map": dict(request.label_map),
-    }
-    return labels_judge(fields)
+    return labels_judge(
+        {
+            "path": str(request.answers),
+            "label": list(request.labels) if len(request.labels) > 1 else (*request.labels, "label")[0],
+            "columns": dict(request.columns),
+            "label_map": dict(request.label_map),
+        }
+    )
 
 
 def labels_judge(fields: Mapping[str, Any]) -> Plugin:
     """The judge of kind labels with these ``fields``. ConfigError with one line per mistake."""
-    kind = find("judge", LABELS)
+    kind = find("judge", correct.LABELS)
     try:
         return kind.model_validate(fields)
     except ValidationError as error:
-        mistakes = validation_messages.sentences(error, kind)
-        raise ConfigError("\n".join(f"{place}: {sentence}" for place, sentence in mistakes)) from None
+        mistakes = (f"{place}: {sentence}" for place, sentence in validation_messages.sentences(error, kind))
+        raise ConfigError("\n".join(mistakes)) from None
 
 
 def audit(run: RunContext, plan: AuditPlan, request: AuditRequest) -> AuditReport:
@@ -143,8 +131,9 @@ def audit(run: RunContext, plan: AuditPlan, request: AuditRequest) -> AuditRepor
     report = _compare(run, plan.reference, candidates, request) if plan.reference else AuditReport()
     if request.adversarial:
         answers = _targets(plan, request)
-        attacked = tuple(_attack(run, key, judge, answers) for key, judge in candidates.items())
-        report = replace(report, adversarial=attacked)
+        report = replace(
+            report, adversarial=tuple(_attack(run, key, judge, answers) for key, judge in candidates.items())
+        )
     write_json(run.folder / correct.AUDIT, report)
     return report
 
@@ -155,25 +144,22 @@ def _compare(
     key, plugin = reference
     truth: Judge = run.opener.open(plugin)
     responses = _grouped(_answers(plugin, request))
-    if plugin.kind == LABELS:
-        labels = truth.judge(responses)
-        responses = [response for response, label in zip(responses, labels, strict=True) if label.votes]
+    if plugin.kind == correct.LABELS:
+        responses = [r for r, label in zip(responses, truth.judge(responses), strict=True) if label.votes]
     if not responses:
         raise DataError(f"{key} labels none of the answers; are they the answers that were labelled?")
     sampled = agreement_report.sample(responses, request.limit, run.launch.seed)
     rows = run.stages.judged(sampled, truth, f"reference {key}")
     two = isinstance(truth, TwoClassJudge) and truth.two_classes
     verdicts = [row.verdict for row in rows]
-    audits = [_audit(run, name, judge, (key, rows), two=two) for name, judge in candidates.items()]
-    left_out = agreement_report.unreadable_reasons(verdicts)
     readable = [row.prompt.harm for row in rows if row.stance is not None]
     not_drawn = len(responses) - len(sampled)
     return AuditReport(
         answers=len(readable),
-        left_out=left_out | ({"not drawn": not_drawn} if not_drawn else {}),
+        left_out=agreement_report.unreadable_reasons(verdicts) | ({"not drawn": not_drawn} if not_drawn else {}),
         by_level=dict(sorted(Counter("not labelled" if level is None else str(level) for level in readable).items())),
         rater_agreement=agreement_report.rater_agreement(verdicts, [row.prompt.group or "" for row in rows], two=two),
-        audits=tuple(audits),
+        audits=tuple(_audit(run, name, judge, (key, rows), two=two) for name, judge in candidates.items()),
     )
 
 
@@ -187,9 +173,12 @@ def _audit(
     rows = agreement_report.compare(responses, [row.verdict for row in truth], verdicts, two=two)
     limits = run.config.gates
     audit = agreement_report.audit(rows, judge=key, name=judge.name, reference=name, limit=limits.limit("kappa"))
-    flips = _flip_rates(run, key, judge, responses[:REPEATED], verdicts[:REPEATED])
     unreadable = gates.unreadable(audit.measure("unreadable"), limits.limit("unreadable"), subject=key)
-    return replace(audit, measures=(*audit.measures, *flips), gates=(*audit.gates, unreadable))
+    return replace(
+        audit,
+        measures=(*audit.measures, *_flip_rates(run, key, judge, responses[:REPEATED], verdicts[:REPEATED])),
+        gates=(*audit.gates, unreadable),
+    )
 
 
 def _flip_rates(
@@ -227,8 +216,8 @@ def _flip_rates(
 def _attack(run: RunContext, key: str, judge: Judge, answers: Sequence[adversarial.AttackTarget]) -> AdversarialResult:
     before = run.stages.judged([adversarial.unchanged(answer) for answer in answers], judge, f"{key}: fixed answers")
     cases = adversarial.cases(answers, [row.stance for row in before])
-    responses = {r.id: r for case in cases for r in (case.before, case.after)}
-    judged = run.stages.judged(list(responses.values()), judge, f"{key}: hostile strings")
+    responses = list({r.id: r for case in cases for r in (case.before, case.after)}.values())
+    judged = run.stages.judged(responses, judge, f"{key}: hostile strings")
     return adversarial.flip_rates(key, judge.name, cases, {row.response.id: row.verdict for row in judged})
 
 
@@ -236,8 +225,9 @@ def _targets(plan: AuditPlan, request: AuditRequest) -> list[adversarial.AttackT
     """A sample of the user's answers; the answers that come with Bedside where no file has any."""
     if request.answers is None:
         return adversarial.default_targets()
-    plugin = plan.reference[1] if plan.reference else None
-    own = agreement_report.sample(_grouped(_answers(plugin, request)), ATTACKED, 0)
+    own = agreement_report.sample(
+        _grouped(_answers(plan.reference[1] if plan.reference else None, request)), ATTACKED, seed=0
+    )
     return adversarial.targets(own) if own else adversarial.default_targets()
 
 

@@ -28,15 +28,14 @@ from bedside.core.measures import Measure
 from bedside.core.protocols import Judge, Launch, TwoClassJudge
 from bedside.core.types import BINARY_STANCES, HARM_LEVELS, STANCES, JudgedResponse, Stance, Verdict
 from bedside.data.io import write_json
-from bedside.data.responses import AnswerFile
-from bedside.judges import judged_files
-from bedside.stats.correction import CorrectedRate, LabelledSample, expectation_maximization, rogan_gladen
+from bedside.data.responses import AnswerFile, read_judged
+from bedside.stats.correction import LabelledSample, expectation_maximization, rogan_gladen
 from bedside.stats.measures import mean
 
 AUDIT, CORRECTION = "audit.json", "correction.json"
 LABELS = "labels"
+"""Kind of a judge by experts' labels; also the key of a reference that the command line describes, not the config."""
 ACCEPT = Stance.ACCEPT.value
-TWO_CLASSES, THREE_CLASSES = "two classes", "three classes"
 
 _LabelledRow = tuple[JudgedResponse, Verdict]
 """A judged answer beside the verdict of the people, which may be unreadable."""
@@ -48,9 +47,9 @@ def read_report(run: Path) -> AuditReport | None:
     if not audit.is_file() and not correction.is_file():
         return None
     report = TypeAdapter(AuditReport).validate_json(audit.read_bytes()) if audit.is_file() else AuditReport()
-    if not correction.is_file():
-        return report
-    return replace(report, corrections=TypeAdapter(tuple[Correction, ...]).validate_json(correction.read_bytes()))
+    if correction.is_file():
+        report = replace(report, corrections=TypeAdapter(tuple[Correction, ...]).validate_json(correction.read_bytes()))
+    return report
 
 
 def correct_files(config: Config, answers: AnswerFile, verdicts: Path, labels: str) -> tuple[Correction, ...]:
@@ -64,12 +63,18 @@ def correct_files(config: Config, answers: AnswerFile, verdicts: Path, labels: s
             f"--labels is {labels!r}; name a judge of kind labels (judges has {', '.join(config.judges)})"
         )
     experts: Judge = open_plugin(plugin, Launch(), {})
-    rows = judged_files.read(answers, verdicts)
+    rows = read_judged(answers, verdicts)
     truth = experts.judge([row.response for row in rows])
     if not any(verdict.stance for verdict in truth):
         raise DataError(f"{labels} labels no answer of {answers.path}; only labels on these answers can correct them")
-    two = isinstance(experts, TwoClassJudge) and experts.two_classes
-    corrections = tuple(correct_rates(rows, truth, np.random.default_rng(config.seed), two=two))
+    corrections = tuple(
+        correct_rates(
+            rows,
+            truth,
+            np.random.default_rng(config.seed),
+            two=isinstance(experts, TwoClassJudge) and experts.two_classes,
+        )
+    )
     run = Path(config.runs) / config.run
     if run.is_dir():
         write_json(run / CORRECTION, corrections)
@@ -93,48 +98,40 @@ def correct_rates(
     for level in HARM_LEVELS:
         pairs = [pair for pair in zip(rows, truth, strict=True) if pair[0].prompt.harm == level and pair[0].stance]
         if pairs:
-            corrections += _correct_two_classes(level, pairs)
-            corrections += [] if two else _correct_three_classes(level, pairs, rng)
+            corrections += _corrected(level, pairs, None) + ([] if two else _corrected(level, pairs, rng))
     return corrections
 
 
-def _correct_two_classes(level: int, pairs: Sequence[_LabelledRow]) -> list[Correction]:
-    positive = BINARY_STANCES[1] if level == 0 else ACCEPT
-    judged, groups = [_two_class(row.stance) for row, _ in pairs], _groups(pairs)
-    people = [_two_class(verdict.stance) for _, verdict in pairs]
-    rate = rogan_gladen(judged, groups, _sample(people, judged, groups), positive)
-    return [_correction(level, positive, TWO_CLASSES, rate, _raw(level, positive, judged, groups))]
+def _corrected(level: int, pairs: Sequence[_LabelledRow], rng: np.random.Generator | None) -> list[Correction]:
+    """Shares of three classes, which need ``rng``; without one, the share of the level's positive class of two."""
 
+    def label(stance: Stance) -> str:
+        return stance.value if rng or stance is Stance.ACCEPT else BINARY_STANCES[1]
 
-def _correct_three_classes(level: int, pairs: Sequence[_LabelledRow], rng: np.random.Generator) -> list[Correction]:
-    judged, groups = [row.stance.value if row.stance else "" for row, _ in pairs], _groups(pairs)
-    people = [verdict.stance.value if verdict.stance else "" for _, verdict in pairs]
-    rates = expectation_maximization(judged, groups, _sample(people, judged, groups), STANCES, rng)
+    judged = [label(row.stance) if row.stance else "" for row, _ in pairs]
+    groups = [row.prompt.cluster for row, _ in pairs]
+    known = [(n, label(verdict.stance)) for n, (_, verdict) in enumerate(pairs) if verdict.stance]
+    labelled = LabelledSample(
+        truth=tuple(people for _, people in known),
+        judged=tuple(judged[n] for n, _ in known),
+        groups=tuple(groups[n] for n, _ in known),
+    )
+    if rng:
+        rates = expectation_maximization(judged, groups, labelled, STANCES, rng)
+    else:
+        positive = BINARY_STANCES[1] if level == 0 else ACCEPT
+        rates = {positive: rogan_gladen(judged, groups, labelled, positive)}
     return [
-        _correction(level, stance, THREE_CLASSES, rates[stance], _raw(level, stance, judged, groups))
-        for stance in STANCES
+        Correction(
+            level,
+            label=name,
+            method="three classes" if rng else "two classes",
+            raw=mean(f"{name}@{level}", [float(stance == name) for stance in judged], groups),
+            corrected=Measure(
+                f"{name}@{level}, corrected", rate.value, 0 if rate.value is None else rate.n, 0, rate.low, rate.high
+            ),
+            labelled=rate.labelled,
+            reason=rate.why_not,
+        )
+        for name, rate in rates.items()
     ]
-
-
-def _two_class(stance: Stance | None) -> str:
-    return "" if stance is None else ACCEPT if stance is Stance.ACCEPT else BINARY_STANCES[1]
-
-
-def _groups(pairs: Sequence[_LabelledRow]) -> list[str]:
-    return [row.prompt.cluster for row, _ in pairs]
-
-
-def _sample(people: Sequence[str], judged: Sequence[str], groups: Sequence[str]) -> LabelledSample:
-    """The answers that people labelled; ``""`` is no label."""
-    known = [row for row in zip(people, judged, groups, strict=True) if row[0]]
-    return LabelledSample(tuple(t for t, _, _ in known), tuple(j for _, j, _ in known), tuple(g for _, _, g in known))
-
-
-def _raw(level: int, label: str, judged: Sequence[str], groups: Sequence[str]) -> Measure:
-    return mean(f"{label}@{level}", [float(stance == label) for stance in judged], groups)
-
-
-def _correction(level: int, label: str, method: str, rate: CorrectedRate, raw: Measure) -> Correction:
-    n = 0 if rate.value is None else rate.n
-    corrected = Measure(f"{label}@{level}, corrected", rate.value, n, 0, rate.low, rate.high)
-    return Correction(level, label, method, raw, corrected, rate.labelled, rate.why_not)

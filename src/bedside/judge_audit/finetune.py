@@ -17,7 +17,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, cast
 
 from bedside.config.plugins import Plugin, find
 from bedside.config.schema import TrainingStep
@@ -28,10 +28,11 @@ from bedside.core.hashing import digest
 from bedside.core.measures import Measure
 from bedside.core.protocols import Judge, TwoClassJudge
 from bedside.core.serialize import to_json
-from bedside.core.types import Checkpoint, Conversation, Demonstration, Prompt, Response, Stance, Verdict
+from bedside.core.types import Checkpoint, Demonstration, Prompt, Response, Stance, Verdict
 from bedside.data import splits
 from bedside.data.io import write_json
 from bedside.judge_audit import agreement_report
+from bedside.judges.rubric import RubricJudge
 from bedside.run import exports
 from bedside.run.context import RunContext
 
@@ -83,27 +84,11 @@ class JudgeTraining(Tabular):
 
     def records(self) -> list[dict[str, Any]]:
         """One row per measure on the held-out answers, before and after the training."""
-        audits = {"before": self.before, "after": self.after}
-        return [{"judge": name, **row} for name, audit in audits.items() for row in measure_records(audit.measures)]
-
-
-@runtime_checkable
-class TrainableJudge(Protocol):
-    """A judge that asks a model questions, which therefore can be trained."""
-
-    name: str
-
-    def judge(self, responses: Sequence[Response]) -> list[Verdict]:
-        """One verdict for each response."""
-        ...
-
-    def questions(self, response: Response) -> list[Conversation]:
-        """The question about it, once in each order of the labels."""
-        ...
-
-    def unaskable_reason(self, response: Response) -> str:
-        """Why no question is asked about it; empty where one is."""
-        ...
+        return [
+            {"judge": name, **row}
+            for name, audit in (("before", self.before), ("after", self.after))
+            for row in measure_records(audit.measures)
+        ]
 
 
 def train(run: RunContext, labels: Plugin, out: Path, learning_rate: float | None) -> JudgeTraining:
@@ -121,13 +106,15 @@ def train(run: RunContext, labels: Plugin, out: Path, learning_rate: float | Non
         for judge in (base, _judge(run, out))
     )
     two = isinstance(experts, TwoClassJudge) and experts.two_classes
-    compare, limit = agreement_report.compare, run.config.gates.limit("kappa")
     audits = [
-        agreement_report.audit(rows, judge=name, name=name, reference="labels", limit=limit)
-        for name, rows in (
-            ("before", compare(responses, truth, before, two=two)),
-            ("after", compare(responses, truth, after, two=two)),
+        agreement_report.audit(
+            agreement_report.compare(responses, truth, verdicts, two=two),
+            judge=name,
+            name=name,
+            reference="labels",
+            limit=run.config.gates.limit("kappa"),
         )
+        for name, verdicts in (("before", before), ("after", after))
     ]
     known = [(verdict.probabilities, row.stance) for verdict, row in zip(after, held, strict=True)]
     probabilities, stances = [p for p, _ in known if p], [stance for p, stance in known if p]
@@ -209,8 +196,7 @@ def _slope(logs: Mapping[str, float], label: str, inverse: float) -> float:
     """d/d(1/T) of one row's loss: the expected log-probability minus the label's own."""
     top = max(logs.values())
     weights = {name: math.exp(inverse * (x - top)) for name, x in logs.items()}
-    expected = sum(weights[name] * x for name, x in logs.items()) / sum(weights.values())
-    return expected - logs[label]
+    return sum(weights[name] * x for name, x in logs.items()) / sum(weights.values()) - logs[label]
 
 
 def _repeated(rows: Sequence[int], most: int, rng: random.Random) -> list[int]:
@@ -219,26 +205,22 @@ def _repeated(rows: Sequence[int], most: int, rng: random.Random) -> list[int]:
     return [*rows] * whole + rng.sample(list(rows), rest)
 
 
-def _judge(run: RunContext, adapter: Path | None) -> TrainableJudge:
+def _judge(run: RunContext, adapter: Path | None) -> RubricJudge:
     """The rubric judge on the target, with or without the adapter."""
-    fields = {"kind": "rubric", "model": "target", "temperature": 1.0}
-    fields |= {"adapter": str(adapter)} if adapter else {}
-    judge = run.opener.open(find("judge", "rubric").model_validate(fields))
-    assert isinstance(judge, TrainableJudge), "a rubric judge asks questions"
-    return judge
+    fields = {"kind": "rubric", "model": "target", "temperature": 1.0, "adapter": str(adapter) if adapter else None}
+    return cast("RubricJudge", run.opener.open(find("judge", "rubric").model_validate(fields)))
 
 
-def _labelled_answers(
-    base: TrainableJudge, experts: Judge, labels: Plugin
-) -> tuple[list[LabelledAnswer], dict[str, int]]:
+def _labelled_answers(base: RubricJudge, experts: Judge, labels: Plugin) -> tuple[list[LabelledAnswer], dict[str, int]]:
     """Answers on whose label the experts agree and that fit the model; and why others were dropped."""
     answers = getattr(labels, "answers", None)
     if answers is None:
         raise DataError(f"judge kind {labels.kind!r} holds no labelled answers; train on a judge of kind labels")
     responses: list[Response] = answers.read()
-    grouped = splits.group([response.prompt for response in responses])
     rows, dropped = [], Counter[str]()
-    for response, prompt, verdict in zip(responses, grouped, experts.judge(responses), strict=True):
+    for response, prompt, verdict in zip(
+        responses, splits.group([response.prompt for response in responses]), experts.judge(responses), strict=True
+    ):
         if verdict.stance is None:
             dropped[verdict.unreadable.split(":")[0]] += 1
         elif base.unaskable_reason(response):
@@ -249,28 +231,30 @@ def _labelled_answers(
 
 
 def _train(
-    run: RunContext, base: TrainableJudge, rows: Sequence[LabelledAnswer], learning_rate: float | None
+    run: RunContext, base: RubricJudge, rows: Sequence[LabelledAnswer], learning_rate: float | None
 ) -> Checkpoint:
     """The target after one epoch of SFT on label tokens; each of ``align.num_train_epochs`` is a pass planned here."""
     questions = [base.questions(row.response) for row in rows]
-    planned = plan_rows(
-        [row.stance for row in rows],
-        passes=run.config.align.num_train_epochs,
-        orders=len(questions[0]),
-        seed=run.launch.seed,
-    )
-    ids: list[int] = run.target.renderer.first_ids([stance.value for stance in Stance])
-    token_of = dict(zip(Stance, ids, strict=True))
+    token_of = dict(zip(Stance, run.target.renderer.first_ids([stance.value for stance in Stance]), strict=True))
     demonstrations = [
         Demonstration(
             Prompt(questions[plan.row][plan.order], group=rows[plan.row].group),
             rows[plan.row].stance.value,
             ids=(token_of[rows[plan.row].stance],),
         )
-        for plan in planned
+        for plan in plan_rows(
+            [row.stance for row in rows],
+            passes=run.config.align.num_train_epochs,
+            orders=len(questions[0]),
+            seed=run.launch.seed,
+        )
     ]
-    align = run.config.align.model_copy(update={"num_train_epochs": 1})
-    once = replace(run.stages, config=run.config.model_copy(update={"align": align}))
-    step = TrainingStep.model_validate({"kind": "sft", "learning_rate": learning_rate or LEARNING_RATE})
-    target = run.target.checkpoint
-    return once.trained(demonstrations, step, start=target, reference=target, label="judge")
+    one_epoch = run.config.align.model_copy(update={"num_train_epochs": 1})
+    stages = replace(run.stages, config=run.config.model_copy(update={"align": one_epoch}))
+    return stages.trained(
+        demonstrations,
+        TrainingStep.model_validate({"kind": "sft", "learning_rate": learning_rate or LEARNING_RATE}),
+        start=run.target.checkpoint,
+        reference=run.target.checkpoint,
+        label="judge",
+    )

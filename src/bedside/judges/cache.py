@@ -38,8 +38,12 @@ class JudgementFiles:
         return judgement if isinstance(judgement, dict) else None
 
     def keep(self, judge: str, conversation: Conversation, answer: str, judgement: Mapping[str, Any]) -> None:
-        turns = [[turn.role, turn.text] for turn in conversation]
-        row = {"judge": judge, "asked": turns, "answered": answer, "reading": judgement}
+        row = {
+            "judge": judge,
+            "asked": [[turn.role, turn.text] for turn in conversation],
+            "answered": answer,
+            "reading": judgement,
+        }
         write_text(self._file(judge, conversation, answer), canonical(row) + "\n")
 
     def _file(self, judge: str, conversation: Conversation, answer: str) -> Path:

@@ -25,9 +25,7 @@ from bedside.core.hashing import digest
 from bedside.core.protocols import Launch
 from bedside.core.types import Response, Stance, Verdict
 from bedside.data import io
-from bedside.data.responses import MEANINGS, NOT_ACCEPT, AnswerFile, normalized_label, parse_label, stance_of
-
-Rule = Literal["majority", "unanimous"]
+from bedside.data.responses import MEANINGS, NOT_ACCEPT, AnswerFile, normalized_label, parse_label
 
 
 def _check_meanings(values: dict[str, str]) -> dict[str, str]:
@@ -57,7 +55,7 @@ class Labels(Plugin):
         default_factory=dict
     )
     """What a label says, to what it means: accept, caution, refuse, or not_accept in a set of two classes."""
-    rule: Rule = "majority"
+    rule: Literal["majority", "unanimous"] = "majority"
     """majority: more than half of the raters. unanimous: all of them."""
 
     @property
@@ -70,29 +68,21 @@ class Labels(Plugin):
         return (self.label,) if isinstance(self.label, str) else tuple(self.label)
 
     def open(self, launch: Launch, **opened: Any) -> "LabelsJudge":
-        return LabelsJudge(self.answers, self.raters, self.label_map, self.rule)
+        return LabelsJudge(self)
 
 
 @dataclass(frozen=True)
 class LabelsJudge:
-    answers: AnswerFile
-    raters: tuple[str, ...]
-    label_map: Mapping[str, str] = field(default_factory=dict)
-    rule: Rule = "majority"
+    config: Labels
 
     @property
     def two_classes(self) -> bool:
-        return NOT_ACCEPT in self.label_map.values() or self._labels.not_accept
+        return NOT_ACCEPT in self.config.label_map.values() or self._labels.not_accept
 
     @property
     def name(self) -> str:
         """Contains a digest of the labels: with a corrected label it is another judge."""
         return f"labels:{self._labels.digest}"
-
-    @property
-    def responses(self) -> list[Response]:
-        """The labelled answers. Empty for a file that holds only ids."""
-        return list(self._labels.responses.values())
 
     def judge(self, responses: Sequence[Response]) -> list[Verdict]:
         return [self._verdict(response) for response in responses]
@@ -106,24 +96,44 @@ class LabelsJudge:
         counts = Counter(stances.values())
         votes = {rater: vote.value for rater, vote in stances.items()}
         (first, most), *_ = counts.most_common()
-        enough = most == len(votes) if self.rule == "unanimous" else 2 * most > len(votes)
+        enough = most == len(votes) if self.config.rule == "unanimous" else 2 * most > len(votes)
         if not enough:
             split = ", ".join(f"{name} {n}" for name, n in sorted(counts.items()))
             return Verdict(response.id, self.name, unreadable=f"the raters disagree: {split}", votes=votes)
-        shares = {name.value: counts[name] / len(votes) for name in Stance} if len(votes) > 1 else {}
-        return Verdict(response.id, self.name, first, probabilities=shares, votes=votes)
+        return Verdict(
+            response.id,
+            self.name,
+            first,
+            probabilities={name.value: counts[name] / len(votes) for name in Stance} if len(votes) > 1 else {},
+            votes=votes,
+        )
 
     @cached_property
     def _labels(self) -> "_LabelledAnswers":
-        return _read(self)
+        labelled, columns = _LabelledAnswers(), dict[str, None]()
+        for where, row in io.rows(self.config.path):
+            columns |= dict.fromkeys(row)
+            by_id = _by_id(row)
+            key = str(row["response"]) if by_id else _key(self.config.answers.response(where, row))
+            votes = labelled.stances.setdefault(key, {})
+            for rater, value in [by_id] if by_id else _labels(row, self.config, len(votes)):
+                label = parse_label(where, value, self.config.label_map)
+                if label is not None:
+                    labelled.not_accept |= label == NOT_ACCEPT
+                    votes[rater] = Stance.REFUSE if label == NOT_ACCEPT else Stance(label)
+        if not any(labelled.stances.values()):
+            raise DataError(
+                f"{self.config.path}: no row has a label in {', '.join(self.config.raters)}; the columns are "
+                f"{', '.join(columns)}; say which holds it: label: NAME"
+            )
+        return labelled
 
 
 @dataclass
 class _LabelledAnswers:
-    """The stances of each answer by rater, and the answers themselves, both by the answer's key or id."""
+    """The stances of each answer by rater, by the answer's key or id."""
 
     stances: dict[str, dict[str, Stance]] = field(default_factory=dict)
-    responses: dict[str, Response] = field(default_factory=dict)
     not_accept: bool = False
 
     @cached_property
@@ -133,29 +143,6 @@ class _LabelledAnswers:
         )
 
 
-def _read(judge: LabelsJudge) -> _LabelledAnswers:
-    labelled, columns = _LabelledAnswers(), dict[str, None]()
-    for where, row in io.rows(judge.answers.path):
-        columns |= dict.fromkeys(row)
-        by_id = _by_id(row)
-        response = None if by_id else judge.answers.response(where, row)
-        key = str(row["response"]) if response is None else _key(response)
-        votes = labelled.stances.setdefault(key, {})
-        if response is not None:
-            labelled.responses.setdefault(key, response)
-        for rater, value in [by_id] if by_id else _labels(row, judge, len(votes)):
-            label = parse_label(where, value, judge.label_map)
-            if label is not None:
-                labelled.not_accept |= label == NOT_ACCEPT
-                votes[rater] = stance_of(label)
-    if not any(labelled.stances.values()):
-        raise DataError(
-            f"{judge.answers.path}: no row has a label in {', '.join(judge.raters)}; the columns are "
-            f"{', '.join(columns)}; say which holds it: label: NAME"
-        )
-    return labelled
-
-
 def _by_id(row: Mapping[str, Any]) -> tuple[str, Any] | None:
     """Rater and label of a row that `bedside judge` wrote, which names the answer by its id."""
     if "prompt" in row or not str(row.get("response", "")).startswith("b2-") or "stance" not in row:
@@ -163,12 +150,12 @@ def _by_id(row: Mapping[str, Any]) -> tuple[str, Any] | None:
     return str(row.get("judge") or "1"), row["stance"]
 
 
-def _labels(row: Mapping[str, Any], judge: LabelsJudge, before: int) -> list[tuple[str, Any]]:
+def _labels(row: Mapping[str, Any], config: Labels, before: int) -> list[tuple[str, Any]]:
     """Raters and labels of a row: a column each, or one rater, named by a column or by counting the answer's rows."""
-    if len(judge.raters) > 1:
-        return [(column, row.get(column)) for column in judge.raters]
-    rater = row.get(judge.answers.column("rater"))
-    return [(str(before + 1) if rater is None else str(rater), row.get(judge.raters[0]))]
+    if len(config.raters) > 1:
+        return [(column, row.get(column)) for column in config.raters]
+    rater = row.get(config.answers.column("rater"))
+    return [(str(before + 1) if rater is None else str(rater), row.get(config.raters[0]))]
 
 
 def _key(response: Response) -> str:

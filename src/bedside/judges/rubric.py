@@ -41,8 +41,7 @@ from bedside.core.protocols import (
 from bedside.core.types import STANCES, Checkpoint, Conversation, Message, Response, Stance, Verdict
 from bedside.judges.prompting import ask_about, low_mass_reason, to_verdicts, unaskable_reason
 
-LABELS = STANCES
-ORDERS = tuple(LABELS[i:] + LABELS[:i] for i in range(len(LABELS)))
+ORDERS = tuple(STANCES[i:] + STANCES[:i] for i in range(len(STANCES)))
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
 LEARNED = "judge.json"
 """A file in the adapter's folder: the fitted temperature, and the data it was fitted on."""
@@ -57,7 +56,6 @@ MEANINGS = {
 class Rubric(Plugin):
     """A language model as judge, by the probabilities of its labels."""
 
-    version: ClassVar[str] = "1"
     needs: ClassVar[tuple[str, ...]] = ("judgement_cache",)
     kind: str = "rubric"
     model: Annotated[Any, PluginField("model", "target", "policy")] = "target"
@@ -93,9 +91,13 @@ class RubricJudge:
     @property
     def name(self) -> str:
         """Contains a digest of weights and wording: with another of either it is another judge."""
-        scaled = [] if self.temperature == 1.0 else [self.temperature]
-        decoding = [self.model.decoding] if isinstance(self.model, Chooser) else []
-        return f"rubric:{digest(self.model.checkpoint.id, self.question, self.min_mass, *scaled, *decoding)}"
+        return "rubric:" + digest(
+            self.model.checkpoint.id,
+            self.question,
+            self.min_mass,
+            *([] if self.temperature == 1.0 else [self.temperature]),
+            *([self.model.decoding] if isinstance(self.model, Chooser) else []),
+        )
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
@@ -114,7 +116,7 @@ class RubricJudge:
     def judge_by_order(self, responses: Sequence[Response]) -> list[list[Verdict]]:
         """For each response the verdict of each of the three orders alone."""
         return [
-            [self._unreadable(response, choices)] * len(ORDERS)
+            [Verdict(response.id, self.name, unreadable=choices)] * len(ORDERS)
             if isinstance(choices, str)
             else [self._verdict_of_one(response, choice) for choice in choices]
             for response, choices in zip(responses, self._ask(responses), strict=True)
@@ -134,41 +136,43 @@ class RubricJudge:
 
     def _choices(self, questions: Sequence[Conversation]) -> list[Choice]:
         if isinstance(self.model, Chooser):
-            return self.model.choose(questions, LABELS)
-        return [Choice(LABELS[_likeliest(score)], score=score) for score in self.model.score(questions, LABELS)]
-
-    def _unreadable(self, response: Response, reason: str) -> Verdict:
-        return Verdict(response.id, self.name, unreadable=reason)
+            return self.model.choose(questions, STANCES)
+        scores = self.model.score(questions, STANCES)  # in the order of STANCES, whatever order was asked
+        return [Choice(STANCES[score.logprobs.index(max(score.logprobs))], score=score) for score in scores]
 
     def _verdict_of_one(self, response: Response, choice: Choice) -> Verdict:
         if choice.label is None:
-            return self._unreadable(response, choice.unreadable)
+            return Verdict(response.id, self.name, unreadable=choice.unreadable)
         reason = low_mass_reason([choice.score] if choice.score else [], self.min_mass)
-        return self._unreadable(response, reason) if reason else Verdict(response.id, self.name, Stance(choice.label))
+        return (
+            Verdict(response.id, self.name, unreadable=reason)
+            if reason
+            else Verdict(response.id, self.name, Stance(choice.label))
+        )
 
     def _question(self, response: Response, order: Sequence[str]) -> Conversation:
-        values = {
-            "patient": "\n\n".join(fenced(m.text) for m in response.prompt.messages),
-            "answer": fenced(response.text),
-            "labels": order,
-            "meanings": MEANINGS,
-        }
-        return (Message("user", render_text(self.question, **values)),)
+        question = render_text(
+            self.question,
+            patient="\n\n".join(fenced(m.text) for m in response.prompt.messages),
+            answer=fenced(response.text),
+            labels=order,
+            meanings=MEANINGS,
+        )
+        return (Message("user", question),)
 
     def _verdict(self, response: Response, choices: Sequence[Choice]) -> Verdict:
         scores = [choice.score for choice in choices if choice.score is not None]
-        reason = next((choice.unreadable for choice in choices if choice.unreadable), "")
-        reason = reason or low_mass_reason(scores, self.min_mass)
+        reason = next(filter(None, (choice.unreadable for choice in choices)), low_mass_reason(scores, self.min_mass))
         if reason:
-            return self._unreadable(response, reason)
+            return Verdict(response.id, self.name, unreadable=reason)
         votes = Counter(choice.label for choice in choices if choice.label is not None)
-        if len(votes) == len(LABELS):
-            return self._unreadable(response, "three orders of the labels gave three answers")
+        if len(votes) == len(STANCES):
+            return Verdict(response.id, self.name, unreadable="three orders of the labels gave three answers")
         if len(scores) < len(choices):
             return Verdict(response.id, self.name, Stance(votes.most_common(1)[0][0]))
         probabilities = averaged(scores, self.temperature)
-        stance = max(LABELS, key=probabilities.__getitem__)
-        return Verdict(response.id, self.name, Stance(stance), probabilities=probabilities)
+        stance = Stance(max(STANCES, key=probabilities.__getitem__))
+        return Verdict(response.id, self.name, stance, probabilities=probabilities)
 
     @property
     def _name_in_cache(self) -> str | None:
@@ -180,10 +184,8 @@ class RubricJudge:
         return f"{self.name} {self.judgement_cache.numerics}" if self.judgement_cache.includes_local else None
 
     def _recall(self, response: Response) -> Verdict | None:
-        judge = self._name_in_cache
-        if self.judgement_cache is None or judge is None:
-            return None
-        judgement = self.judgement_cache.recall(judge, response.prompt.messages, response.text)
+        cache, judge = self.judgement_cache, self._name_in_cache
+        judgement = cache.recall(judge, response.prompt.messages, response.text) if cache and judge else None
         if judgement is None:
             return None
         try:
@@ -213,14 +215,9 @@ def _checkpoint(base: Checkpoint, folder: Path) -> Checkpoint:
     return Checkpoint(base=base.id, adapter=digest([digest_file(folder / name) for name in ADAPTER]), path=str(folder))
 
 
-def _likeliest(score: LabelScore) -> int:
-    """Index of the likeliest label in LABELS, which is the order of scores whatever order was asked."""
-    return max(range(len(LABELS)), key=score.logprobs.__getitem__)
-
-
 def averaged(scores: Sequence[LabelScore], temperature: float = 1.0) -> Mapping[str, float]:
     """Probability of each label: the mean over orders in log space, divided by the temperature, renormalised."""
-    means = [sum(score.logprobs[i] for score in scores) / len(scores) / temperature for i in range(len(LABELS))]
+    means = [sum(score.logprobs[i] for score in scores) / len(scores) / temperature for i in range(len(STANCES))]
     top = max(means)
     weights = [math.exp(mean - top) for mean in means]
-    return {label: weight / sum(weights) for label, weight in zip(LABELS, weights, strict=True)}
+    return {label: weight / sum(weights) for label, weight in zip(STANCES, weights, strict=True)}

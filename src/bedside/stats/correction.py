@@ -108,16 +108,18 @@ def expectation_maximization(
     same ``why_not``.
     """
     n, m = len(judged), len(labelled.truth)
-    clusters = (labelled.groups, list(dict.fromkeys(labelled.groups)))
-    joint_GTK = tally(clusters, (labelled.truth, labels), (labelled.judged, labels))
+    joint_GTK = tally(
+        (labelled.groups, list(dict.fromkeys(labelled.groups))), (labelled.truth, labels), (labelled.judged, labels)
+    )
     judged_GK = tally((groups, list(dict.fromkeys(groups))), (judged, labels))
     labelled_T = joint_GTK.sum(axis=(0, 2))
     if not n or labelled_T.min() < LEAST_LABELLED:
         rarest = int(labelled_T.argmin())
         why = _too_few(int(labelled_T[rarest]), labels[rarest]) if n else "no judged answer"
         return {label: CorrectedRate(None, n, m, why_not=why) for label in labels}
-    times_BG = _resampled(len(joint_GTK), rng)
-    matrix_BTK = _confusion(np.einsum("bg,gtk->btk", times_BG, joint_GTK) + _SMOOTH / len(labels))
+    matrix_BTK = _confusion(
+        np.einsum("bg,gtk->btk", _resampled(len(joint_GTK), rng), joint_GTK) + _SMOOTH / len(labels)
+    )
     if float(np.quantile(np.linalg.det(matrix_BTK), 1 - CONFIDENCE)) <= 0:
         why = "the judge is not informative enough: its confusion matrix may have no inverse"
         return {label: CorrectedRate(None, n, m, why_not=why) for label in labels}
@@ -138,8 +140,7 @@ def likeliest_truth(share_BK: Array, matrix_BTK: Array) -> Array:
     """
     truth_BT = np.full(matrix_BTK.shape[:2], 1 / matrix_BTK.shape[1])
     for _ in range(_EM_STEPS):
-        expected_BK = np.einsum("bt,btk->bk", truth_BT, matrix_BTK)
-        ratio_BK = share_BK / np.maximum(expected_BK, 1e-300)
+        ratio_BK = share_BK / np.maximum(np.einsum("bt,btk->bk", truth_BT, matrix_BTK), 1e-300)
         truth_BT = truth_BT * np.einsum("btk,bk->bt", matrix_BTK, ratio_BK)
     return np.asarray(truth_BT)
 

@@ -35,6 +35,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -62,9 +63,6 @@ class Interval:
     def __post_init__(self) -> None:
         if not self.low <= self.high:
             raise ValueError(f"an interval runs from low to high, not from {self.low} to {self.high}")
-
-    def __contains__(self, value: float) -> bool:
-        return self.low <= value <= self.high
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,18 +97,17 @@ def share_interval(values_R: Sequence[float], groups_R: Sequence[Hashable]) -> I
     are conservative.
     """
     share, n = float(np.mean(values_R)), effective_n(values_R, groups_R, quantile=TWO_SIDED)
-    groups = len(set(groups_R))
-    if set(values_R) <= {0, 1}:
-        return _no_better_than_clean(mid_p(share, n), mid_p(0.0, groups))
-    whole = clopper_pearson(0.0, groups, quantile=TWO_SIDED)
-    return _no_better_than_clean(clopper_pearson(share, n, quantile=TWO_SIDED), whole)
+    limits = mid_p if set(values_R) <= {0, 1} else partial(clopper_pearson, quantile=TWO_SIDED)
+    return _no_better_than_clean(limits(share, n), limits(0.0, len(set(groups_R))))
 
 
 def share_bounds(values_R: Sequence[float], groups_R: Sequence[Hashable]) -> Interval:
     """Two one-sided 95 % decision bounds for the mean of ``values_R`` in [0, 1]: Clopper–Pearson at the effective n."""
     share, n = float(np.mean(values_R)), effective_n(values_R, groups_R, quantile=CONFIDENCE)
-    clean = clopper_pearson(0.0, len(set(groups_R)), quantile=CONFIDENCE)
-    return _no_better_than_clean(clopper_pearson(share, n, quantile=CONFIDENCE), clean)
+    return _no_better_than_clean(
+        clopper_pearson(share, n, quantile=CONFIDENCE),
+        clean=clopper_pearson(0.0, len(set(groups_R)), quantile=CONFIDENCE),
+    )
 
 
 def _no_better_than_clean(limits: Interval, clean: Interval) -> Interval:
@@ -210,10 +207,7 @@ def _variance_across(cells: Sequence[Cell]) -> float:
 
 def _reach(part: Part) -> tuple[float, float]:
     """Distance from weight · value to its limits: (down, up)."""
-    return (
-        part.weight * (part.interval.low - part.value),
-        part.weight * (part.interval.high - part.value),
-    )
+    return part.weight * (part.interval.low - part.value), part.weight * (part.interval.high - part.value)
 
 
 def mean_interval(
@@ -249,8 +243,8 @@ def bootstrap_allowed(difference_R: Sequence[float], groups_R: Sequence[Hashable
     by the same amount in every group, resampling sees no variance and cannot be used either.
     """
     y_R, of_R, groups = _by_group(difference_R, groups_R)
-    mean_G = np.bincount(of_R, weights=y_R) / np.bincount(of_R)
-    most_common = np.unique(np.round(mean_G, 9), return_counts=True)[1].max()
+    mean_G = np.round(np.bincount(of_R, weights=y_R) / np.bincount(of_R), 9)
+    most_common = np.unique(mean_G, return_counts=True)[1].max()
     return bool(groups >= LEAST_GROUPS and groups - most_common >= LEAST_EVENTS)
 
 
@@ -263,8 +257,12 @@ def paired_bounds(first: Sequence[Cell], second: Sequence[Cell], rng: np.random.
     differences = [np.subtract(one.values, other.values) for one, other in zip(first, second, strict=True)]
     cells = list(zip(first, differences, strict=True))
     if all(bootstrap_allowed(values_R.tolist(), cell.groups) for cell, values_R in cells):
-        groups = [group for cell in first for group in cell.groups]
-        bounds = bootstrap_bounds(_weighted_difference(cells), np.concatenate(differences).tolist(), groups, rng)
+        bounds = bootstrap_bounds(
+            _weighted_difference(cells),
+            np.concatenate(differences).tolist(),
+            [group for cell in first for group in cell.groups],
+            rng,
+        )
         if bounds is not None:
             return bounds
     return _gain_minus_loss(_gain(cells, 1), _gain(cells, -1))
@@ -317,12 +315,10 @@ def bootstrap_bounds(
         return None
     _, of_R, groups = _by_group(difference_R, groups_R)
     times_BG = rng.multinomial(groups, np.full(groups, 1 / groups), size=RESAMPLES).astype(np.float64)
-    sample_B = _in_blocks(statistic, times_BG, of_R)
-    without_G = _in_blocks(statistic, 1 - np.eye(groups), of_R)
-    observed = float(statistic(np.ones((1, len(of_R))))[0])
+    sample_B, without_G = (_in_blocks(statistic, times, of_R) for times in (times_BG, 1 - np.eye(groups)))
     if not (np.isfinite(sample_B).all() and np.isfinite(without_G).all()):
         return None
-    return _bca(observed, sample_B, without_G)
+    return _bca(float(statistic(np.ones((1, len(of_R))))[0]), sample_B, without_G)
 
 
 def _bca(observed: float, sample_B: Array, without_G: Array) -> Interval:
@@ -341,7 +337,7 @@ def _bca(observed: float, sample_B: Array, without_G: Array) -> Interval:
 
 def _in_blocks(statistic: Callable[[Array], Array], times_BG: Array, of_R: NDArray[Any]) -> Array:
     """The statistic of all samples, computed in blocks because samples × rows may not fit in memory."""
-    blocks = [times_BG[start : start + _BLOCK] for start in range(0, len(times_BG), _BLOCK)]
+    blocks = (times_BG[start : start + _BLOCK] for start in range(0, len(times_BG), _BLOCK))
     return np.concatenate([statistic(block[:, of_R]) for block in blocks])
 
 

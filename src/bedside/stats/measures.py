@@ -6,21 +6,18 @@ from dataclasses import replace
 from bedside.core.measures import Measure
 from bedside.stats.intervals import Interval, share_bounds, share_interval
 
-IntervalOfMean = Callable[[Sequence[float], Sequence[Hashable]], Interval | None]
-"""From the value and the group of each row to an interval of the mean; None if there is none."""
-
 
 def mean(
     name: str,
     values: Sequence[float | None],
     groups: Sequence[Hashable],
-    interval: IntervalOfMean = share_interval,
+    interval: Callable[[Sequence[float], Sequence[Hashable]], Interval | None] = share_interval,
 ) -> Measure:
     """Mean of the ``values`` that are not None, with a two-sided 95 % interval by ``interval``.
 
-    ``values`` must lie in [0, 1] for the default interval; use ``mean_interval`` for unbounded values. A row with None
-    is left out and counted as unreadable. ``groups`` names the cluster of each row. The measure's value is None if no
-    row has a value.
+    ``values`` must lie in [0, 1] for the default interval; use ``mean_interval`` for unbounded values. ``interval``
+    gets the value and the group of each row; it is None if there is no interval. A row with None is left out and
+    counted as unreadable. ``groups`` names the cluster of each row. The measure's value is None if no row has a value.
     """
     readable = [(value, group) for value, group in zip(values, groups, strict=True) if value is not None]
     unreadable = len(values) - len(readable)

@@ -45,27 +45,45 @@ def paired_mean_difference(name: str, after: Values, before: Values, groups: Seq
 
 def superior(subject: str, difference: Measure) -> Gate:
     """PASS if the interval of ``difference`` lies above 0, FAIL if it lies below 0, else INCONCLUSIVE."""
-    low, high = difference.low or 0.0, difference.high or 0.0
-    limit = Constraint(difference.name, Op.ABOVE, 0.0, TARGET)
-    return _gate(GateKind.SUPERIORITY, subject, limit, difference, low, fails=high < 0)
+    return _gate(
+        GateKind.SUPERIORITY,
+        subject,
+        (Op.ABOVE, 0.0),
+        difference,
+        bound=difference.low or 0.0,
+        fails=(difference.high or 0.0) < 0,
+    )
 
 
 def not_inferior(subject: str, difference: Measure, margin: float) -> Gate:
     """PASS if the lower bound is at least −``margin``, FAIL if the upper bound is below it, else INCONCLUSIVE."""
-    low, high = difference.worst_low or 0.0, difference.worst_high or 0.0
-    limit = Constraint(difference.name, Op.AT_LEAST, -margin, TARGET)
-    return _gate(GateKind.NON_INFERIORITY, subject, limit, difference, low, fails=high < -margin)
+    return _gate(
+        GateKind.NON_INFERIORITY,
+        subject,
+        (Op.AT_LEAST, -margin),
+        difference,
+        bound=difference.worst_low or 0.0,
+        fails=(difference.worst_high or 0.0) < -margin,
+    )
 
 
 def does_not_rise(subject: str, difference: Measure, margin: float) -> Gate:
     """PASS if the upper bound is at most ``margin``, FAIL if the lower bound is above 0, else INCONCLUSIVE."""
-    low, high = difference.worst_low or 0.0, difference.worst_high or 0.0
-    limit = Constraint(difference.name, Op.AT_MOST, margin, TARGET)
-    return _gate(GateKind.NO_RISE, subject, limit, difference, high, fails=low > 0)
+    return _gate(
+        GateKind.NO_RISE,
+        subject,
+        (Op.AT_MOST, margin),
+        difference,
+        bound=difference.worst_high or 0.0,
+        fails=(difference.worst_low or 0.0) > 0,
+    )
 
 
-def _gate(kind: GateKind, subject: str, limit: Constraint, difference: Measure, bound: float, *, fails: bool) -> Gate:
+def _gate(
+    kind: GateKind, subject: str, rule: tuple[Op, float], difference: Measure, *, bound: float, fails: bool
+) -> Gate:
     """A failure is reported with any number of groups; a pass needs at least LEAST_GROUPS."""
+    limit = Constraint(difference.name, *rule, TARGET)
     if difference.value is None:
         return Gate(kind, subject, limit, GateState.NOT_CHECKED, reason="no row has a value in both models")
     reason = f"changed by {difference.value:+.3f} on {difference.n} rows, 95 % bound {bound:+.3f}"

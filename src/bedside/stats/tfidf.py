@@ -5,7 +5,7 @@ alone. In ``data/labelling.py`` it proposes labels; its agreement with people is
 """
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +21,9 @@ class TextClassifier(Protocol):
 
     def predict(self, texts: Sequence[str]) -> NDArray[Any]:
         """The most likely label of each of B texts, shape (B,)."""
-        ...
 
     def predict_proba(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """The probability of each label, shape (B, classes); rows sum to 1."""
-        ...
 
 
 def fit_classifier(texts: Sequence[str], labels: Sequence[Any], seed: int) -> TextClassifier:
@@ -37,7 +35,8 @@ def fit_classifier(texts: Sequence[str], labels: Sequence[Any], seed: int) -> Te
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
 
-    words = TfidfVectorizer(ngram_range=(1, 2), token_pattern=TOKENS)
-    model = make_pipeline(words, LogisticRegression(max_iter=1000, class_weight="balanced", random_state=seed))
-    fitted: TextClassifier = model.fit(list(texts), list(labels))
-    return fitted
+    model = make_pipeline(
+        TfidfVectorizer(ngram_range=(1, 2), token_pattern=TOKENS),
+        LogisticRegression(max_iter=1000, class_weight="balanced", random_state=seed),
+    )
+    return cast("TextClassifier", model.fit(list(texts), list(labels)))
