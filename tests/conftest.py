@@ -5,11 +5,13 @@ import os
 import platform
 import signal
 from collections import defaultdict
+from collections.abc import Callable
 from difflib import unified_diff
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
 from bedside.core.protocols import Launch
@@ -71,6 +73,23 @@ def tiny(tmp_path_factory) -> dict[str, Path]:
     """Random models of a few thousand weights, one folder a shape."""
     root = tmp_path_factory.mktemp("tiny")
     return {shape: make_tiny(root / shape, shape) for shape in ("llama", "qwen", "mistral")}
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """``made_once(name, make)``: the folder that ``make`` filled, once for all test processes."""
+    root = tmp_path_factory.getbasetemp()
+    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+
+    def folder(name: str, make: Callable[[Path], object]) -> Path:
+        with FileLock(root / f"{name}.lock"):
+            if not (root / f"{name}.done").exists():
+                (root / name).mkdir()
+                make(root / name)
+                (root / f"{name}.done").touch()
+        return root / name
+
+    return folder
 
 
 @pytest.fixture

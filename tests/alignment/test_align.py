@@ -218,12 +218,14 @@ def start(config: Path, coin: Path, *kill: object) -> int:
 
 
 @pytest.fixture(scope="module")
-def calm(tiny, tmp_path_factory):
+def calm(tiny, made_once):
     """A run nobody disturbed, in an interpreter with a hash seed of its own: what every killed one has to equal."""
-    root = tmp_path_factory.mktemp("calm")
-    command = [sys.executable, str(KILLER), str(write_config(root, tiny["llama"]))]
-    subprocess.run(command, env=with_coin(write_coin(root / "coin")), cwd=root, capture_output=True, check=True)
-    return result_files(root)
+
+    def make(root):
+        command = [sys.executable, str(KILLER), str(write_config(root, tiny["llama"]))]
+        subprocess.run(command, env=with_coin(write_coin(root / "coin")), cwd=root, capture_output=True, check=True)
+
+    return result_files(made_once("calm", make))
 
 
 @pytest.mark.parametrize(("stage", "at"), POINTS, ids=lambda x: str(x))

@@ -51,14 +51,16 @@ def write_small_pieces(root: Path, model: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def alone(tiny, tmp_path_factory):
-    """A run of one process: its files, and where they are."""
-    root = tmp_path_factory.mktemp("alone")
-    config = write_small_pieces(root, tiny["llama"])
-    env = {**with_coin(write_coin(root / "coin")), **NO_CARD}
-    done = run_python("-m", "bedside", "align", "-c", config, cwd=root, env=env)
-    assert done.returncode == 3, done.stderr[-2000:]
-    return result_files(root)
+def alone(tiny, made_once):
+    """The files of a run of one process."""
+
+    def make(root):
+        config = write_small_pieces(root, tiny["llama"])
+        env = {**with_coin(write_coin(root / "coin")), **NO_CARD}
+        done = run_python("-m", "bedside", "align", "-c", config, cwd=root, env=env)
+        assert done.returncode == 3, done.stderr[-2000:]
+
+    return result_files(made_once("alone", make))
 
 
 def compared(alone: dict[str, bytes], root: Path) -> dict[str, object]:

@@ -254,7 +254,7 @@ def test_an_endpoint_and_dropout_are_refused_in_two_processes(tmp_path):
     with pytest.raises(ConfigError, match="each count their own spending; start one process"):
         shared(tmp_path).opener.open(http)
     with pytest.raises(ConfigError, match="dropout draws from one stream"):
-        align._require_no_dropout(shared(tmp_path, "align.lora.dropout=0.1"))
+        align.align(shared(tmp_path, "align.lora.dropout=0.1"))
 
 
 def test_a_second_process_that_has_met_nobody_is_ended_without_a_word(monkeypatch):

@@ -27,9 +27,9 @@ def align(run: RunContext) -> RunSummary:
 
     ConfigError for dropout where several processes would each draw their own.
     """
-    run.opener.require_local_target()
     if run.launch.world > 1 and run.config.align.lora.dropout:
         raise ConfigError("align.lora.dropout draws from one stream, and several processes have several: set it to 0")
+    run.opener.require_local_target()
     parts = read_parts(run.config, run.launch)
     experiment = _open_experiment(run, parts)
     run_summary = summary.summarize(summary.open_test(experiment, parts, _cycles(experiment)))
