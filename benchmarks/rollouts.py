@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
-from bedside.training.generation import TokenSampler, decode
+from bedside.training.decoding import TokenSampler, decode
 from benchmarks import measuring, shapes
 from benchmarks.shapes import END, PAD
 from benchmarks.training import quiet

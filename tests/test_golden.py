@@ -14,7 +14,7 @@ pytest.importorskip("torch")
 
 from bedside.clinic.dialogues import ClinicDialogues
 from bedside.clinic.prompts import Clinic
-from bedside.comfort import feelings, human_ab, joint_objective
+from bedside.comfort import emotions, human_ab, joint_objective
 from bedside.config.rendering import source
 from bedside.core.hashing import digest, digest_bytes, seed_from
 from bedside.core.protocols import Launch
@@ -23,7 +23,7 @@ from bedside.data import splits
 from bedside.judge_audit import agreement_report, finetune
 from bedside.judges.composite import NoisyJudge
 from bedside.models import hf
-from bedside.training import generation, train
+from bedside.training import decoding, train
 
 TURNS = (Message("system", "Be kind."), Message("user", "Darf ich Ibuprofen nehmen? ☕"))
 PROMPT = Prompt(TURNS, harm=2, group="g", source="s", metadata={"age": "old"}, reference="Yes.")
@@ -145,14 +145,14 @@ def test_prompts_without_a_group_are_grouped_by_their_words_and_named_by_their_s
 def test_answers_are_drawn_from_the_seed_that_sampling_and_token_ids_give(monkeypatch):
     asked = []
     monkeypatch.setattr(
-        generation, "decode", lambda model, prompts, limits, stops, draw: asked.append(draw) or [[1], [1]]
+        decoding, "decode", lambda model, prompts, limits, stops, draw: asked.append(draw) or [[1], [1]]
     )
     renderer = SimpleNamespace(
         prompt_ids=lambda turns: [len(turn.text) for turn in turns], stop_ids={1}, text=lambda ids: ""
     )
     model = hf.LocalModel(Checkpoint("b2-base"), renderer, SimpleNamespace(with_adapter=lambda folder: None), None)
     model.generate([TURNS, TURNS[1:]], WARM)
-    assert asked == [generation.TokenSampler(0.7, 0.9, 3215105065)]
+    assert asked == [decoding.TokenSampler(0.7, 0.9, 3215105065)]
 
 
 def test_the_clinic_tells_the_same_prompts_as_ever():
@@ -232,7 +232,7 @@ def test_pressure_says_the_same_words_as_ever():
 
 
 def test_a_question_is_given_the_same_feeling_as_ever():
-    felt = [feelings.choose_feeling(prompt, seed=1) for prompt in PROMPTS[:4]]
+    felt = [emotions.choose_feeling(prompt, seed=1) for prompt in PROMPTS[:4]]
     assert [(one.emotion, one.intensity) for one in felt] == [
         ("anger", "moderate"),
         ("loneliness", "moderate"),

@@ -173,11 +173,11 @@ def test_too_many_unreadable_answers_stop_the_run_before_training(tiny, tmp_path
     assert "sft-on-refusals does not stand beside the result: the first cycle trained nothing." in said
 
 
-def test_the_sealed_test_is_opened_after_the_last_cycle(tiny, tmp_path, coin):
+def test_the_held_out_test_is_opened_after_the_last_cycle(tiny, tmp_path, coin):
     bedside.align(bedside.load(write_config(tmp_path, tiny["llama"])), recorder := Recorder())
     labels = list(dict.fromkeys(recorder.stages))
-    first_test = next(i for i, s in enumerate(labels) if "sealed test" in s)
-    assert all("sealed test" in s for s in labels[first_test:]), "nothing is trained or chosen after it"
+    first_test = next(i for i, s in enumerate(labels) if "held-out test" in s)
+    assert all("held-out test" in s for s in labels[first_test:]), "nothing is trained or chosen after it"
 
 
 POINTS = [
@@ -193,8 +193,8 @@ MORE_POINTS = [
     ("kto, valid: answer", 1),
     ("kto: KL", 1),
     ("chosen before", 1),
-    ("sealed test: answer", 1),
-    ("sealed test: judge", 2),
+    ("held-out test: answer", 1),
+    ("held-out test: judge", 2),
 ]
 
 

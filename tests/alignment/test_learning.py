@@ -41,7 +41,7 @@ def run(folder: Path, seed: int, *sets: str, config: Path | None = None) -> RunS
 
 
 def row(told: RunSummary, seed: int, **more: object) -> dict[str, object]:
-    """A line of evidence: after, on the sealed test, by truth."""
+    """A line of evidence: after, on the held-out test, by truth."""
     figures = {name: said(get_measure(told.after, name)) for name in SHOWN}
     return {**more, "seed": seed, "carried": told.selected, "ships": "yes" if told.released else "no", **figures}
 
@@ -81,7 +81,7 @@ def test_a_policy_beside_its_baselines_and_on_contrast_partners(seed, name, tmp_
 
 def _gates(told: RunSummary, seed: int) -> list[dict[str, object]]:
     found = [(f"cycle {report.cycle}", gate) for report in told.cycles for gate in report.gates]
-    found += [("sealed test", gate) for gate in told.gates]
+    found += [("held-out test", gate) for gate in told.gates]
     return [
         {"seed": seed, "when": when, "gate": gate.label, "state": gate.state.value, "why": gate.reason}
         for when, gate in found
@@ -171,7 +171,7 @@ def test_an_ablation_runs_and_says_what_came_of_it(config, seed, tmp_path, evide
             evidence["ablations on valid"].append(
                 {"config": config.stem, "seed": seed, "candidate": candidate.name, **figures}
             )
-    evidence["ablations on the sealed test"].append(row(told, seed, config=config.stem))
+    evidence["ablations on the held-out test"].append(row(told, seed, config=config.stem))
     assert told.cycles
 
 

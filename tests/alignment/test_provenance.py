@@ -21,9 +21,9 @@ def test_time_counts_finished_work_once_and_not_what_a_kill_interrupted():
     )
     assert told["time"].endswith("judge 7 s, train 6 s")
     assert told["time"].startswith("2026-01-01T00:00:00 to 2026-01-01T00:00:23 UTC")
-    assert told["sealed test opened"] == "never"
+    assert told["held-out test opened"] == "never"
 
 
-def test_the_first_opening_of_the_sealed_test_counts_for_each_checkpoint():
-    told = provenance.events([at(s, "sealed test opened", candidate="target", checkpoint="b2-1") for s in (3, 9)])
-    assert told["sealed test opened"] == "2026-01-01T00:00:03 UTC for target (b2-1)"
+def test_the_first_opening_of_the_held_out_test_counts_for_each_checkpoint():
+    told = provenance.events([at(s, "held-out test opened", candidate="target", checkpoint="b2-1") for s in (3, 9)])
+    assert told["held-out test opened"] == "2026-01-01T00:00:03 UTC for target (b2-1)"

@@ -5,7 +5,7 @@ import tests.support.careless_writer  # noqa: F401  registers the writer
 from tests.support.prompts import ask
 
 from bedside.comfort.dialogues import RewrittenDialogue, add_hard_negatives, build_preferences
-from bedside.comfort.feelings import EMOTIONS, STRONG, Feeling, choose_feeling
+from bedside.comfort.emotions import EMOTIONS, STRONG, Feeling, choose_feeling
 from bedside.comfort.rewrite_dialogues import rewrite
 from bedside.comfort.writing import LengthLimits, find_faults, first_reason, is_refusal
 from bedside.config.plugins import open_plugin

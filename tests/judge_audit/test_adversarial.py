@@ -11,13 +11,13 @@ def test_every_string_carries_the_answer_and_there_are_sixty_or_more():
     assert len(strings) >= 60
     assert {a["stance"] for a in adversarial.words()["answers"]} == set(STANCES)
     for string in strings:
-        text = adversarial.fill(string, "THE ANSWER", "refuse")
+        text = adversarial.fill_template(string, "THE ANSWER", "refuse")
         assert text.count("THE ANSWER") == 1
         assert "{answer}" not in text
         assert "{fill}" not in text
         assert isinstance(string, str) or len(text.encode()) == pytest.approx(string["to"], rel=0.02)
-    assert max(len(adversarial.fill(s, "x", "refuse").encode()) for s in strings) >= 199_000
-    assert adversarial.fill("{answer} {goal}", "say {goal}", "refuse") == "say {goal} refuse", (
+    assert max(len(adversarial.fill_template(s, "x", "refuse").encode()) for s in strings) >= 199_000
+    assert adversarial.fill_template("{answer} {goal}", "say {goal}", "refuse") == "say {goal} refuse", (
         "an answer is no template"
     )
 

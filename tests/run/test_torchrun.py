@@ -130,7 +130,7 @@ MORE_KILLS = [
     ("1|reference: log|9", 2),
     ("0|kto-dpo: train|5", 1),
     ("1|kto-dpo: train|2", 2),
-    ("1|sealed test: judge|1", 1),
+    ("1|held-out test: judge|1", 1),
 ]
 
 

@@ -21,7 +21,7 @@ def test_a_cell_counts_full_scores_and_leaves_unreadable_ones_out():
         judged("c", 2, None, style="direct"),
         judged("d", 0, A, style="indirect", principle="law"),
     ]
-    cells = {(c.harm, c.style, c.principle): c.right for c in evaluate.cells(rows)}
+    cells = {(c.harm, c.style, c.principle): c.right for c in evaluate.subgroup_rates(rows)}
     assert (cells[2, "direct", None].value, cells[2, "direct", None].n) == (0.5, 2)
     assert cells[2, "direct", None].unreadable == 1
     assert cells[2, None, "law"].value == 1.0
@@ -31,4 +31,4 @@ def test_a_cell_counts_full_scores_and_leaves_unreadable_ones_out():
 
 
 def test_prompts_without_style_and_principle_have_no_cell():
-    assert evaluate.cells([judged("a", 3, R)]) == ()
+    assert evaluate.subgroup_rates([judged("a", 3, R)]) == ()

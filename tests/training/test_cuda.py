@@ -6,14 +6,14 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from tests.training.test_generation import PROMPTS, by_generate
+from tests.training.test_decoding import PROMPTS, by_generate
 from tests.training.test_packing import SHAPES, close, folders, gradients, load, rows_of  # noqa: F401
 
 from bedside.config.plugins import find, open_plugin
 from bedside.core.protocols import Launch
 from bedside.core.types import Message, Sampling
-from bedside.training import generation, logprobs, lora_linear
-from bedside.training.generation import TokenSampler, decode, eager_step
+from bedside.training import decoding, logprobs, lora_linear
+from bedside.training.decoding import TokenSampler, decode, eager_step
 from bedside.training.logprobs import logps
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")]
@@ -52,7 +52,7 @@ def test_captured_steps_are_generate_token_for_token(shape, load, monkeypatch, c
     assert "without a CUDA graph" not in caplog.text
     drawn = decode(model, PROMPTS, [36] * 6, frozenset([1]), TokenSampler(1.0, 0.9, seed=3))
     monkeypatch.setattr(
-        generation, "step_function", lambda *arguments: lambda ids: eager_step(*arguments[:2], ids, arguments[2])
+        decoding, "step_function", lambda *arguments: lambda ids: eager_step(*arguments[:2], ids, arguments[2])
     )
     assert decode(model, PROMPTS, [36] * 6, frozenset([1]), TokenSampler(1.0, 0.9, seed=3)) == drawn
 

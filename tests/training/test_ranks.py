@@ -227,10 +227,10 @@ def test_what_a_launcher_says_is_read(environ, expected):
 
 
 def test_more_processes_than_cards_are_refused():
-    launcher._require_one_kind(["cuda", "cuda"])
-    launcher._require_one_kind(["cpu", "cpu"])
+    launcher._require_one_device_kind(["cuda", "cuda"])
+    launcher._require_one_device_kind(["cpu", "cpu"])
     with pytest.raises(ConfigError, match="3 processes were started, and 2 of them have a GPU .* set device: cpu"):
-        launcher._require_one_kind(["cuda", "cuda", "cpu"])
+        launcher._require_one_device_kind(["cuda", "cuda", "cpu"])
 
 
 class TwoRanks(SingleRank):

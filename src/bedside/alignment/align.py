@@ -9,7 +9,7 @@ rest.
 from dataclasses import replace
 
 from bedside.alignment import summary
-from bedside.alignment.cycle import measured, run_cycle
+from bedside.alignment.cycle import measure_candidate, run_cycle
 from bedside.config.plugins import asks_for
 from bedside.core.errors import ConfigError
 from bedside.core.gates import GateState
@@ -32,7 +32,7 @@ def align(run: RunContext) -> RunSummary:
     run.opener.require_local_target()
     parts = read_parts(run.config, run.launch)
     experiment = _open_experiment(run, parts)
-    run_summary = summary.summarize(summary.open_test(experiment, parts, _cycles(experiment)))
+    run_summary = summary.summarize(summary.open_test(experiment, parts, _run_cycles(experiment)))
     if run.is_main_process:
         write_json(run.folder / summary.FILE, run_summary)
         exports.release(run.folder, run_summary.released)
@@ -75,15 +75,15 @@ def _no_policy_selects(run: RunContext) -> None:
         )
 
 
-def _cycles(experiment: Experiment) -> list[CycleReport]:
+def _run_cycles(experiment: Experiment) -> list[CycleReport]:
     """At most ``align.cycles`` cycles; each starts from the checkpoint that the last one selected."""
     config = experiment.run.config
-    selected, _ = measured(experiment, "target", experiment.run.target.checkpoint)
+    selected, _ = measure_candidate(experiment, "target", experiment.run.target.checkpoint)
     plateau = Plateau(config.gates.plateau, config.gates.plateau_gain)
     overalls = [selected.measure("overall").worst or 0.0]
     reports: list[CycleReport] = []
     for number in range(1, config.align.cycles + 1):
-        report = run_cycle(_judged_by(experiment, selected), number, selected)
+        report = run_cycle(_with_training_judge_from(experiment, selected), number, selected)
         selected = report.selected_candidate
         overalls.append(selected.measure("overall").worst or 0.0)
         gate = plateau.gate(overalls, subject=selected.name)
@@ -98,7 +98,7 @@ def _cycles(experiment: Experiment) -> list[CycleReport]:
     return reports
 
 
-def _judged_by(experiment: Experiment, selected: Candidate) -> Experiment:
+def _with_training_judge_from(experiment: Experiment, selected: Candidate) -> Experiment:
     """The same experiment, its training judge replaced by the selected checkpoint where the policy judges itself."""
     plugin = experiment.run.config.judges[experiment.run.config.align.judge]
     if not asks_for(plugin, "policy"):

@@ -1,7 +1,7 @@
 """One cycle of arXiv 2512.04210: answer, judge, build preferences, train, compare on valid, select one.
 
     incoming ─answers train─▶ judged ─▶ steered counter-responses, verified ─▶ unpaired preferences, pairs
-             ─KTO─▶ after KTO ─DPO─▶ after DPO          each measured on valid
+             ─KTO─▶ after KTO ─DPO─▶ after DPO          each measure_candidate on valid
     select: the best feasible of {incoming, after KTO, after DPO ...}, else the least violating
 
 A gate that stops the cycle before training leaves the incoming checkpoint selected.
@@ -59,7 +59,9 @@ def run_cycle(experiment: Experiment, number: int, incoming: Candidate) -> Cycle
     return _report(experiment, number, log)
 
 
-def measured(experiment: Experiment, name: str, checkpoint: Checkpoint) -> tuple[Candidate, list[JudgedResponse]]:
+def measure_candidate(
+    experiment: Experiment, name: str, checkpoint: Checkpoint
+) -> tuple[Candidate, list[JudgedResponse]]:
     """``checkpoint`` on valid, read by the selecting judge: with its KL to the target as given."""
     run = experiment.run
     responses = run.stages.answers(
@@ -174,7 +176,7 @@ def _train_one(
     checkpoint = run.stages.trained(rows, step, start=start, reference=anchor, label=name)
     if run.is_main_process:
         exports.adapter(run.target, run.folder, checkpoint, run.folder / name)
-    candidate, rows_on_valid = measured(experiment, name, checkpoint)
+    candidate, rows_on_valid = measure_candidate(experiment, name, checkpoint)
     candidate = replace(candidate, training=_by_training_judge(experiment, name, rows_on_valid))
     log.candidates.append(candidate)
     limits = run.config.gates
@@ -260,7 +262,7 @@ def _kl(experiment: Experiment, rows: Sequence[JudgedResponse], checkpoint: Chec
 
 def _report(experiment: Experiment, number: int, log: _CycleLog) -> CycleReport:
     if joint_objective.enabled(experiment.run.config):
-        rows = {c.name: measured(experiment, c.name, c.checkpoint)[1] for c in log.candidates}
+        rows = {c.name: measure_candidate(experiment, c.name, c.checkpoint)[1] for c in log.candidates}
         selected, why = joint_objective.choose(experiment, log.candidates, rows)
     else:
         selected, why = selection.choose(log.candidates)

@@ -83,7 +83,7 @@ def online(run: RunContext, machine: Machine) -> list[Finding]:
     if declared_endpoints(run.target):
         return [*endpoints.remote_target_gates(run.target), *_trial(run, parts)]
     return [
-        _context(run, parts),
+        _length_finding(run, parts),
         _disk(run, machine.disk),
         _memory(run, machine.memory),
         *_trial(run, parts),
@@ -197,7 +197,7 @@ def _judges(config: Config) -> Finding:
     return Finding("judges", GateState.INCONCLUSIVE, reason=reason)
 
 
-def _context(run: RunContext, parts: splits.DataParts) -> Finding:
+def _length_finding(run: RunContext, parts: splits.DataParts) -> Finding:
     requests = [GenerationRequest(p, Stance.CAUTION) for rows in parts.named.values() for p in rows]
     lengths = run.target.lengths([generation.conversation(request) for request in requests])
     longest = f"the longest prompt is {max(lengths)} tokens of the {run.target.context} the target reads"
@@ -232,7 +232,7 @@ def _disk(run: RunContext, disk: int | None) -> Finding:
     matrices = (tuple(p.shape) for p in run.target.module().parameters() if p.ndim == 2)
     adapter = 4 * 2 * sum(config.lora.r * sum(shape) for shape in matrices)  # of every matrix: an upper bound
     needed = config.cycles * len(config.train) * adapter * 5
-    size = f"about {needed / 1e6:,.0f} MB for {_cycles(config.cycles)}"
+    size = f"about {needed / 1e6:,.0f} MB for {_counted_cycles(config.cycles)}"
     if disk is None:
         return Finding("disk", GateState.NOT_CHECKED, reason=f"{size}; what is free is not known here")
     free = f"{size}, {disk / 1e6:,.0f} MB free in {Path(run.config.runs).resolve()}"
@@ -288,12 +288,12 @@ def _time(config: Config, parts: splits.DataParts, answer: float, verdict: float
     cycle = answer * (2 * len(parts.train) + len(config.align.train) * (len(parts.valid) + trained))
     cycle += verdict * 2 * (len(parts.train) + len(config.align.train) * len(parts.valid))
     whole = config.align.cycles * cycle + 4 * len(parts.test) * (answer + verdict)
-    hours = f"very roughly {_minutes(cycle)} a cycle and {_minutes(whole)} for {_cycles(config.align.cycles)}, from "
-    reason = f"{hours}{TRIAL_PROMPTS} prompts at {answer:.2f} s an answer and {verdict:.2f} s a verdict"
+    hours = f"very roughly {_minutes(cycle)} a cycle and {_minutes(whole)} for {_counted_cycles(config.align.cycles)}"
+    reason = f"{hours}, from {TRIAL_PROMPTS} prompts at {answer:.2f} s an answer and {verdict:.2f} s a verdict"
     return Finding("time", GateState.INCONCLUSIVE, reason=reason)
 
 
-def _cycles(n: int) -> str:
+def _counted_cycles(n: int) -> str:
     return "1 cycle" if n == 1 else f"{n} cycles"
 
 

@@ -97,7 +97,7 @@ def summarize(test: HeldOutTest) -> RunSummary:
         cycles=tuple(test.cycles),
         filter_counts=tuple(test.parts.filter_counts),
         mix={name: _mix(prompts) for name, prompts in test.parts.named.items()},
-        cells=evaluate.cells(test.after),
+        cells=evaluate.subgroup_rates(test.after),
         examples=tuple(_examples(test)),
         facts=_facts(test),
         untested=_untested(test),
@@ -131,10 +131,10 @@ def _answer_and_judge(
     experiment: Experiment, prompts: Sequence[Prompt], name: str, checkpoint: Checkpoint, system: str | None = None
 ) -> list[JudgedResponse]:
     run = experiment.run
-    run.cache.log_event("sealed test opened", candidate=name, checkpoint=checkpoint.id)
+    run.cache.log_event("held-out test opened", candidate=name, checkpoint=checkpoint.id)
     requests = [GenerationRequest(prompt, system=system) for prompt in prompts]
-    responses = run.stages.answers(requests, checkpoint, f"{name}, sealed test")
-    return run.stages.judged(responses, experiment.selecting_judge, f"{name}, sealed test")
+    responses = run.stages.answers(requests, checkpoint, f"{name}, held-out test")
+    return run.stages.judged(responses, experiment.selecting_judge, f"{name}, held-out test")
 
 
 def _baseline_rows(

@@ -108,7 +108,7 @@ class ClinicCase:
 def _versions(config: ClinicDialogues, rng: random.Random) -> list[ClinicCase]:
     """One new case, in one version or, with probability ``contrast_partners``, in four."""
     case = _case(config, rng)
-    return [case, *_counterfactual_partners(case, rng)] if rng.random() < config.contrast_partners else [case]
+    return [case, *_counterfactual_versions(case, rng)] if rng.random() < config.contrast_partners else [case]
 
 
 def _case(config: ClinicDialogues, rng: random.Random) -> ClinicCase:
@@ -142,7 +142,7 @@ def _feeling(part: str, rng: random.Random, *, mentioned: bool) -> tuple[str, st
     return emotion, intensity, sentence.format(much=much) if mentioned else ""
 
 
-def _counterfactual_partners(case: ClinicCase, rng: random.Random) -> list[ClinicCase]:
+def _counterfactual_versions(case: ClinicCase, rng: random.Random) -> list[ClinicCase]:
     """The same case from other people, in attributes that the answer must not depend on."""
     bands = [band for band in words()["people"] if band != case.age_band]
     band = rng.choice(bands)

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bedside.comfort.feelings import EMOTIONS, Feeling
+from bedside.comfort.emotions import EMOTIONS, Feeling
 from bedside.config.rendering import render
 from bedside.core.hashing import digest, plain
 from bedside.core.results import FilterCounts

@@ -39,7 +39,7 @@ def comfort(run: RunContext) -> ComfortSummary:
     """
     experiment = _open(run)
     arms = [TrainedArm(TARGET, run.target.checkpoint), *_train_arms(experiment)]
-    answers = {arm.name: _rated_answers(experiment, arm, experiment.test, "sealed test") for arm in arms}
+    answers = {arm.name: _rated_answers(experiment, arm, experiment.test, "held-out test") for arm in arms}
     pairs = human_ab.build_pairs(answers, run.launch.seed)
     choices = human_ab.read_choices(run.folder, pairs)
     people = human_ab.compare_choices(pairs, choices, TARGET, run.config.gates.limit("kappa"))
@@ -82,13 +82,13 @@ def _train_arms(experiment: ComfortExperiment) -> list[TrainedArm]:
     run, config = experiment.run, experiment.run.config.comfort.rewrite
     wrong, cold = config.add_wrong_negatives, config.add_cold_negatives
     preferences = build_preferences(experiment.train, wrong=wrong, cold=cold)
-    budget, start = _count_tokens(run, preferences.demonstrations), _shared_start(experiment, preferences)
+    budget, start = _count_tokens(run, preferences.demonstrations), _train_shared_start(experiment, preferences)
     steps = run.config.comfort.train
     rows = [_within_budget(run, preferences.rows(run.opener.open(s.objective).reads), budget) for s in steps]
     return [_best_arm(experiment, step, start, some) for step, some in zip(steps, rows, strict=True)]
 
 
-def _shared_start(experiment: ComfortExperiment, preferences: PreferenceData) -> Checkpoint:
+def _train_shared_start(experiment: ComfortExperiment, preferences: PreferenceData) -> Checkpoint:
     """Where every training begins: at the target as given, or after an SFT that all of them share."""
     run, config = experiment.run, experiment.run.config.comfort
     checkpoint = run.target.checkpoint
@@ -133,8 +133,8 @@ def _rated_answers(
 ) -> list[JudgedResponse]:
     """The arm's answers to the distressed questions, rated."""
     run, label = experiment.run, f"{arm.name}, {part}"
-    if part == "sealed test":
-        run.cache.log_event("sealed test opened", candidate=arm.name, checkpoint=arm.checkpoint.id)
+    if part == "held-out test":
+        run.cache.log_event("held-out test opened", candidate=arm.name, checkpoint=arm.checkpoint.id)
     responses = run.stages.answers([GenerationRequest(row.prompt) for row in dialogues], arm.checkpoint, label)
     return run.stages.judged(responses, experiment.judge, label)
 

@@ -135,7 +135,7 @@ def read_choices(root: Path, pairs: Sequence[AnswerPair]) -> list[RaterChoice]:
         return []
     ids = {pair.id for pair in pairs}
     choices: dict[tuple[str, str], RaterChoice] = {}
-    for file in _packs(root / FOLDER):
+    for file in _pack_files(root / FOLDER):
         for where, row in io.rows(file):
             choice = _read_choice(where, row, file.stem, ids)
             if not (choice.kinder or choice.more_correct):
@@ -179,11 +179,11 @@ def _judge_gate(by_id: Mapping[str, AnswerPair], choices: Sequence[RaterChoice],
 def _is_about(folder: Path, pairs: Sequence[AnswerPair]) -> bool:
     """Whether the key or a pack is about these very pairs. The key may be missing: raters must not see it."""
     ids = {pair.id for pair in pairs}
-    files = [file for file in (folder / "key.jsonl", *_packs(folder)) if file.exists()]
+    files = [file for file in (folder / "key.jsonl", *_pack_files(folder)) if file.exists()]
     return any({row.get("id") for _, row in io.rows(file)} == ids for file in files)
 
 
-def _packs(folder: Path) -> list[Path]:
+def _pack_files(folder: Path) -> list[Path]:
     """The file of every person. DataError for one that cannot be read: no choice may be lost in silence."""
     files = sorted(file for file in folder.glob("[pP]ack*") if file.is_file() and file.stat().st_size)
     for file in files:

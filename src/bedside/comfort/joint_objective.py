@@ -248,7 +248,7 @@ def axes(experiment: "Experiment", rows_by_policy: Mapping[str, list[JudgedRespo
     """How safe, helpful, accurate and kind each policy is on the held-out test, and which no other dominates."""
     all_axes = []
     for name, rows in rows_by_policy.items():
-        comfort = {m.name: m for m in measures(rate_comfort(experiment.run, rows, f"{name}, sealed test"))}
+        comfort = {m.name: m for m in measures(rate_comfort(experiment.run, rows, f"{name}, held-out test"))}
         safety = {m.name: m for m in evaluate.evaluate(rows, [experiment.metric])}
         helpful = _complement(safety["err"], "helpful")
         all_axes.append(Axes(name, safety["safety_score"], helpful, comfort["facts_told"], comfort["comfort"]))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from bedside.comfort.dialogues import RewrittenDialogue, with_hard_negatives
-from bedside.comfort.feelings import Feeling, choose_feeling
+from bedside.comfort.emotions import Feeling, choose_feeling
 from bedside.comfort.writing import (
     TOO_LONG,
     Rewriter,

@@ -157,10 +157,10 @@ def _kinder(arm: str, after: Column, before: Column, groups: list[str], seed: in
 def _verdict(arms: Sequence[TrainedArm], gates: Sequence[Gate], n: int) -> str:
     good = [arm.name for arm in arms[1:] if all(_passes(gate) for gate in gates if gate.subject == arm.name)]
     if good:
-        return f"On {n} sealed dialogues, {', '.join(good)} comfort more and keep what they know, at 95 % bounds."
+        return f"On {n} held-out dialogues, {', '.join(good)} comfort more and keep what they know, at 95 % bounds."
     missed = next(g for g in gates if not _passes(g))
     why = f"{missed.label} is {missed.state.value} ({missed.reason})"
-    return f"On {n} sealed dialogues, no training passed every gate: {why}."
+    return f"On {n} held-out dialogues, no training passed every gate: {why}."
 
 
 def _passes(gate: Gate) -> bool:

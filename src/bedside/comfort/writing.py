@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bedside.comfort.feelings import Feeling, choose_feeling
+from bedside.comfort.emotions import Feeling, choose_feeling
 from bedside.config.plugins import Plugin
 from bedside.config.rendering import fenced, render
 from bedside.core.hashing import digest

@@ -1,7 +1,7 @@
 """The config file that a person writes: every key, what it means, its default and where the default comes from.
 
     target:  the model to be made safe, helpful, accurate and kind
-    data:    train teaches, valid selects, test is sealed and gives every reported number
+    data:    train fits, valid selects, test is held out and gives every reported number
     judges:  by name; ``self`` is the target as given, frozen
     align:   one cycle: answer, judge, make preferences, train
     select:  which candidate is selected and which may be released
@@ -95,7 +95,7 @@ class SelectConfig(Table):
 
 
 class BaselinesConfig(Table):
-    """What stands beside the result on the sealed test; the constants and the TF-IDF guard always do."""
+    """What stands beside the result on the held-out test; the constants and the TF-IDF guard always do."""
 
     safety_prompt: str | None = (
         "You are a careful health assistant. If what is asked could harm somebody, decline kindly and say where "

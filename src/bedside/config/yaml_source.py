@@ -26,7 +26,7 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
         raise ConfigError(f"{path.name}, line {line}: is not UTF-8; save the file as UTF-8") from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); `bedside init` writes one") from None
-    node, table = _parsed(text, path.name)
+    node, table = _parse_document(text, path.name)
     if node is None:
         raise ConfigError(f"{path.name}: is empty; `bedside init` writes one to start from")
     if not isinstance(table, dict):
@@ -36,7 +36,7 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
 
 def parse(text: str, name: str) -> Any:
     """The value of the YAML ``text``, with every key as text. ConfigError with ``name``, line and column."""
-    return _parsed(text, name)[1]
+    return _parse_document(text, name)[1]
 
 
 def leaves(value: Any, at: str = "") -> Iterator[tuple[str, Any]]:
@@ -72,7 +72,7 @@ def join(at: str, key: object) -> str:
     return f"{at}.{key}" if at else str(key)
 
 
-def _parsed(text: str, name: str) -> tuple[yaml.Node | None, Any]:
+def _parse_document(text: str, name: str) -> tuple[yaml.Node | None, Any]:
     try:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()

@@ -78,7 +78,7 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True)
 class Axes:
-    """One policy on the four axes of the joined loop, sealed test."""
+    """One policy on the four axes of the joined loop, held-out test."""
 
     name: str
     safe: Measure
@@ -164,7 +164,7 @@ class RunSummary(Summary):
 
     @property
     def paired(self) -> list[Gate]:
-        """Every comparison on the same prompts of the sealed test: those that decide, then the others."""
+        """Every comparison on the same prompts of the held-out test: those that decide, then the others."""
         return [gate for gate in (*self.gates, *self.comparisons) if gate.kind in COMPARISONS]
 
     @property

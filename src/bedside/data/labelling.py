@@ -117,7 +117,7 @@ def propose_labels(labelled: Sequence[Prompt], unlabelled: Sequence[Prompt], see
     if not unlabelled:
         return []
     texts = [_text(prompt) for prompt in unlabelled]
-    classifier = _fit_harm(labelled, seed)
+    classifier = _fit_harm_classifier(labelled, seed)
     probability_BK = classifier.predict_proba(texts)
     proposals = (
         Proposal(prompt, int(classifier.classes_[best]), float(probability_K[best]), principle)
@@ -131,26 +131,28 @@ def propose_labels(labelled: Sequence[Prompt], unlabelled: Sequence[Prompt], see
 def cross_validated_agreement(labelled: Sequence[Prompt], seed: int) -> Agreement:
     """Quadratic κ of proposals for held-out prompts with the labels of people; value None if there are too few."""
     groups = np.random.default_rng(seed).permutation(sorted({prompt.cluster for prompt in labelled}))
-    held_out, proposed = [], []
+    held_out, predicted = [], []
     for fold in (set(groups[start::FOLDS]) for start in range(FOLDS)):
         test = [prompt for prompt in labelled if prompt.cluster in fold]
         train = [prompt for prompt in labelled if prompt.cluster not in fold]
         if test and len({prompt.harm for prompt in train}) > 1:
             held_out += test
-            proposed += [str(level) for level in _fit_harm(train, seed).predict([_text(prompt) for prompt in test])]
+            predicted += [
+                str(level) for level in _fit_harm_classifier(train, seed).predict([_text(prompt) for prompt in test])
+            ]
     if not held_out:
         return Agreement(None, 0)
     return quadratic_kappa(
         Ratings(
             first=tuple(str(prompt.harm) for prompt in held_out),
-            second=tuple(proposed),
+            second=tuple(predicted),
             groups=tuple(prompt.cluster for prompt in held_out),
             labels=tuple(map(str, HARM_LEVELS)),
         )
     )
 
 
-def _fit_harm(labelled: Sequence[Prompt], seed: int) -> tfidf.TextClassifier:
+def _fit_harm_classifier(labelled: Sequence[Prompt], seed: int) -> tfidf.TextClassifier:
     levels = [prompt.harm for prompt in labelled]
     if len(set(levels)) < 2:
         raise DataError(

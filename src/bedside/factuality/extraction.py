@@ -22,7 +22,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from bedside.factuality.everyday_words import FUNCTION, ORDINARY
+from bedside.factuality.common_words import FUNCTION, ORDINARY
 
 AMOUNTS = ("dose", "duration", "number")
 QUANTITIES = (*AMOUNTS, "rate")

@@ -115,7 +115,7 @@ def words() -> Mapping[str, Any]:
     return cast("Mapping[str, Any]", yaml.safe_load(source("hostile.yaml")))
 
 
-def fill(string: str | Mapping[str, Any], answer: str, goal: str) -> str:
+def fill_template(string: str | Mapping[str, Any], answer: str, goal: str) -> str:
     """The string with ``answer`` and ``goal`` filled in, and its filler repeated up to its length in bytes.
 
     Placeholders inside ``answer`` are not filled.
@@ -138,7 +138,7 @@ def _hostile_cases(answer: AttackTarget, goal: Stance) -> Iterator[AttackCase]:
     before = unchanged(answer)
     for kind, strings in words()["strings"].items():
         for number, string in enumerate(strings, start=1):
-            after = Response(answer.patient, fill(string, answer.core, goal.value), _FIXED, steered=goal)
+            after = Response(answer.patient, fill_template(string, answer.core, goal.value), _FIXED, steered=goal)
             yield AttackCase(kind, f"{kind} {number}", before, after)
 
 

@@ -212,7 +212,7 @@ class LocalModel:
 
     def generate(self, conversations: Sequence[Conversation], sampling: Sampling) -> list[Completion]:
         """One completion a conversation, in one batch. Equal inputs and seeds give equal answers."""
-        from bedside.training.generation import TokenSampler, decode
+        from bedside.training.decoding import TokenSampler, decode
 
         if not conversations:
             return []

@@ -258,7 +258,7 @@ class _Connection:
     def open(cls, address: Address, retry_policy: RetryPolicy, concurrency: int) -> "_Connection":
         client = _client(address.url, address.key, address.proxy, retry_policy.timeout_seconds)
         loop = asyncio.new_event_loop()
-        threading.Thread(target=_run_loop, args=(loop, client), daemon=True).start()
+        threading.Thread(target=_run_loop_then_close, args=(loop, client), daemon=True).start()
         return cls(loop, client, asyncio.Semaphore(concurrency))
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -266,7 +266,7 @@ class _Connection:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result()
 
 
-def _run_loop(loop: asyncio.AbstractEventLoop, client: "openai.AsyncOpenAI") -> None:
+def _run_loop_then_close(loop: asyncio.AbstractEventLoop, client: "openai.AsyncOpenAI") -> None:
     """The connection's thread. It ends when the EndpointClient is no longer referenced."""
     asyncio.set_event_loop(loop)
     loop.run_forever()

@@ -65,7 +65,7 @@ def _variable_name(name: str | None) -> str | None:
     return name
 
 
-def _extra_keys(extra: dict[str, Any]) -> dict[str, Any]:
+def _refuse_reserved_keys(extra: dict[str, Any]) -> dict[str, Any]:
     reserved = sorted({*extra} & {*RESERVED})
     if reserved:
         raise ValueError(f"may not say {', '.join(reserved)}: other keys decide that")
@@ -106,7 +106,7 @@ class OpenAICompatible(Plugin):
     proxy: Annotated[str | None, AfterValidator(_proxy_url)] = Field(
         None, description="A proxy to go through. Those of the environment are not used."
     )
-    extra: Annotated[dict[str, Any], AfterValidator(_extra_keys)] = Field(
+    extra: Annotated[dict[str, Any], AfterValidator(_refuse_reserved_keys)] = Field(
         {}, description="Further keys of each request, such as chat_template_kwargs."
     )
 

@@ -112,7 +112,7 @@ def _occurrences(run: Path, normalised: str, *, adapters: bool) -> _Occurrences 
     lines = {file: n for file in sorted(run.glob("cycle-*/*.jsonl")) if (n := _count(file, normalised))}
     stages = sorted({file.parent for file in run.glob("store/*/*/*.jsonl") if _count(file, normalised)})
     examples = sum(_contains(example, normalised) for example in _summary(run)["examples"])
-    earlier = _named_earlier(run) if adapters else []
+    earlier = _adapters_left_by_earlier_erasures(run) if adapters else []
     if not (stages or lines or examples or earlier):
         return None
     return _Occurrences(run, stages, lines, examples, sorted({*_trained_on(run, lines), *earlier}))
@@ -142,7 +142,7 @@ def _erase(held: _Occurrences, normalised: str, *, adapters: bool) -> None:
     )
 
 
-def _named_earlier(run: Path) -> list[str]:
+def _adapters_left_by_earlier_erasures(run: Path) -> list[str]:
     """Adapters that an earlier erasure event names and that still exist."""
     erasures = [event for event in StageCache(run).events() if event["event"] == "forgotten"]
     return [folder for event in erasures for folder in event["adapters"] if (run / folder).is_dir()]

@@ -69,13 +69,13 @@ def connect(device: Callable[[], str]) -> Ranks:
 
         own_device = device()
         ranks = join_process_group(own_device)
-        _require_one_kind(ranks.gather(own_device))
+        _require_one_device_kind(ranks.gather(own_device))
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
         os.environ.pop(name, None)
     return ranks
 
 
-def _require_one_kind(devices: Sequence[str]) -> None:
+def _require_one_device_kind(devices: Sequence[str]) -> None:
     """ConfigError where some processes have a GPU and others none: their results would differ."""
     if len(set(devices)) > 1:
         cards = sum(device != "cpu" for device in devices)

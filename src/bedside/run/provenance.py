@@ -49,19 +49,19 @@ def data(run: RunContext, parts: Mapping[str, Sequence[Prompt]]) -> dict[str, st
 
 
 def events(logged: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Begin, end, seconds of work by stage, and when the sealed test was first opened for whom.
+    """Begin, end, seconds of work by stage, and when the held-out test was first opened for whom.
 
     Reading what is finished is no work: a second run says the same.
     """
     opened: dict[str, str] = {}
     for event in logged:
-        if event["event"] == "sealed test opened":
+        if event["event"] == "held-out test opened":
             opened.setdefault(f"{event['candidate']} ({event['checkpoint']})", event["time"][:19])
     times_opened = "; ".join(f"{time} UTC for {who}" for who, time in opened.items())
     spent = ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in _seconds(logged).items())
     times = [event["time"][:19] for event in logged if event["event"] in ("start", "done")]
     return {
-        "sealed test opened": times_opened or "never",
+        "held-out test opened": times_opened or "never",
         "time": f"{min(times)} to {max(times)} UTC; work that was not repeated: {spent}" if times else "not known",
     }
 

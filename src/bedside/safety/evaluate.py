@@ -27,7 +27,7 @@ def by(
     return {name: evaluate(parts[name], metrics) for name in sorted(parts)}
 
 
-def cells(rows: Sequence[JudgedResponse]) -> tuple[SubgroupRate, ...]:
+def subgroup_rates(rows: Sequence[JudgedResponse]) -> tuple[SubgroupRate, ...]:
     """By level and style, then by level and principle: where does it fail?
 
     The share with the full score; unreadable rows are left out and counted.

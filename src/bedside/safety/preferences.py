@@ -91,7 +91,7 @@ def unpaired(
             dropped["half right"] += 1
         else:
             rows.append(_unpaired(row, label=value == 1.0))
-    filled = _fill(rows, conditional, least, share)
+    filled = _rows_for_short_cells(rows, conditional, least, share)
     notes = {"wanted": sum(r.label for r in rows + filled), "conditional": len(filled)}
     return rows + filled, FilterCounts("unpaired preferences", len(rows) + len(filled), dropped, notes)
 
@@ -133,7 +133,7 @@ def unreadable_reasons(rows: Iterable[JudgedResponse]) -> dict[str, int]:
     return dict(Counter(row.verdict.unreadable for row in rows if row.stance is None).most_common())
 
 
-def _fill(
+def _rows_for_short_cells(
     rows: Sequence[UnpairedPreference], conditional: Sequence[JudgedResponse], least: int, share: float
 ) -> list[UnpairedPreference]:
     cells = Counter((row.prompt.harm, row.label) for row in rows)

@@ -51,7 +51,7 @@ def choose(candidates: Sequence[Candidate]) -> tuple[Candidate, str]:
             least,
             f"No candidate meets every constraint; {least.name} misses by the least, {least.violation:.3f} in sum.",
         )
-    best = max(feasible, key=_overall)
+    best = max(feasible, key=_overall_value)
     overall = best.measure("overall").decided_value
     shown = "not known" if overall is None else f"{overall:.3f}"
     unchecked = f"; {' and '.join(best.unchecked)} could not be checked on valid" if best.unchecked else ""
@@ -60,7 +60,7 @@ def choose(candidates: Sequence[Candidate]) -> tuple[Candidate, str]:
     )
 
 
-def _overall(candidate: Candidate) -> float:
+def _overall_value(candidate: Candidate) -> float:
     overall = candidate.measure("overall").decided_value
     return -math.inf if overall is None else overall
 

@@ -88,7 +88,7 @@ def next_token_logprobs(model: Any, prompts: Sequence[Sequence[int]], tokens: Se
     backbone = find_backbone(model)
     with torch.no_grad():
         if backbone is None:
-            return _padded_next_token(model, prompts, tokens, pad_id)
+            return _padded_next_token_logprobs(model, prompts, tokens, pad_id)
         packs = split(prompts, pack_tokens(model.device))
         return torch.cat([_packed_next_token(backbone, [prompts[i] for i in indices], tokens) for indices in packs])
 
@@ -145,7 +145,9 @@ def _packed_next_token(backbone: Backbone, prompts: Sequence[Sequence[int]], tok
     return torch.cat(logprobs)[:, list(tokens)]
 
 
-def _padded_next_token(model: Any, prompts: Sequence[Sequence[int]], tokens: Sequence[int], pad_id: int) -> Tensor:
+def _padded_next_token_logprobs(
+    model: Any, prompts: Sequence[Sequence[int]], tokens: Sequence[int], pad_id: int
+) -> Tensor:
     passes = list(split_by_padded_size([len(prompt) for prompt in prompts]))
     batches = ([prompts[i] for i in indices] for indices in passes)
     logits = (padded_logits(model, batch, [range(len(p) - 1, len(p)) for p in batch], pad_id) for batch in batches)

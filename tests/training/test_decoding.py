@@ -11,8 +11,8 @@ from transformers.generation import TopPLogitsWarper
 from bedside.config.plugins import find, open_plugin
 from bedside.core.protocols import Launch
 from bedside.core.types import Message, Sampling
-from bedside.training import adapters, generation
-from bedside.training.generation import TokenSampler, decode, greedy_tokens, sample_tokens
+from bedside.training import adapters, decoding
+from bedside.training.decoding import TokenSampler, decode, greedy_tokens, sample_tokens
 
 HEAD = [(11 * i) % 240 + 5 for i in range(20)]
 PROMPTS = [[*HEAD, 7, 8], [9], [*HEAD, *HEAD[::-1], 4], [*HEAD, 7, 8], [30, 31, 32, 33], [*HEAD, 90]]
@@ -102,14 +102,14 @@ def test_what_we_do_not_know_is_left_to_generate(folders, monkeypatch):  # noqa:
     for sampling in (Sampling(max_new_tokens=12), Sampling(max_new_tokens=12, temperature=1.0, top_p=0.9)):
         ours = model.generate(conversations, sampling)
         with monkeypatch.context() as patched:
-            patched.setattr(generation, "find_backbone", lambda model: None)
+            patched.setattr(decoding, "find_backbone", lambda model: None)
             theirs = model.generate(conversations, sampling)
             assert theirs == model.generate(conversations, sampling)
         assert sampling.temperature or ours == theirs
 
 
 def test_the_cache_reads_a_shared_head_once_and_grows(folders, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(generation, "min_growth", lambda device: 3)
+    monkeypatch.setattr(decoding, "min_growth", lambda device: 3)
     model = AutoModelForCausalLM.from_pretrained(folders["llama"]).eval()
     assert decode(model, PROMPTS, [40] * 6, frozenset([1]), TokenSampler(), slots=4) == by_generate(model, [1], 40)
 
@@ -128,9 +128,9 @@ class Captured:
 def test_steps_over_all_slots_and_their_whole_width_give_the_same_answers(slots, load, monkeypatch):  # noqa: F811
     model = load("mistral").eval()  # its window is narrower than the cache
     expected = decode(model, PROMPTS, [36] * 6, frozenset([1]), TokenSampler(), slots=slots)
-    monkeypatch.setattr(generation._GraphStep, "_capture", lambda self: Captured(self))
-    monkeypatch.setattr(generation, "step_function", lambda *arguments: generation._GraphStep(*arguments))
-    monkeypatch.setattr(generation, "min_growth", lambda device: 16)  # grows, and is captured anew, in mid-answer
+    monkeypatch.setattr(decoding._GraphStep, "_capture", lambda self: Captured(self))
+    monkeypatch.setattr(decoding, "step_function", lambda *arguments: decoding._GraphStep(*arguments))
+    monkeypatch.setattr(decoding, "min_growth", lambda device: 16)  # grows, and is captured anew, in mid-answer
     assert decode(model, PROMPTS, [36] * 6, frozenset([1]), TokenSampler(), slots=slots) == expected
 
 
@@ -141,7 +141,7 @@ def test_of_equally_likely_tokens_the_first_is_chosen(dtype):
 
 
 def test_a_cache_is_laid_out_once_for_the_answers_that_are_expected():
-    cache = generation.KVCache(expected=3)
+    cache = decoding.KVCache(expected=3)
     read = {0: (torch.randn(1, 2, 5, 4), torch.randn(1, 2, 5, 4))}
     cache.add(read, [range(5)])
     keys, _ = cache._layers[0]
@@ -162,7 +162,7 @@ def _refused(*_):
 def test_a_step_that_cannot_be_captured_runs_eagerly(load, monkeypatch, caplog):  # noqa: F811
     model = load("llama").eval()
     expected = decode(model, PROMPTS, [9] * 6, frozenset([1]), TokenSampler())
-    monkeypatch.setattr(generation, "step_function", lambda *arguments: generation._GraphStep(*arguments))
+    monkeypatch.setattr(decoding, "step_function", lambda *arguments: decoding._GraphStep(*arguments))
     if torch.cuda.is_available():  # elsewhere torch refuses by itself
         monkeypatch.setattr(torch.cuda, "Stream", _refused)
     assert decode(model, PROMPTS, [9] * 6, frozenset([1]), TokenSampler()) == expected
