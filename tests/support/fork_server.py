@@ -10,6 +10,7 @@ is imported anew by every program.
 
 import atexit
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -20,15 +21,16 @@ import threading
 import traceback
 
 LOADED = (
-    "torch", "transformers", "transformers.models.auto.modeling_auto", "transformers.models.llama.modeling_llama",
+    "torch", "transformers", "transformers.trainer", "transformers.models.auto.modeling_auto", "transformers.models.llama.modeling_llama",
     "transformers.generation.utils", "peft", "accelerate", "safetensors.torch", "pydantic", "typer", "jinja2",
-    "scipy.stats",
+    "scipy.stats", "sklearn.linear_model", "sklearn.feature_extraction.text", "datasets", "tokenizers", "rich.progress",
 )  # fmt: skip
 
 
 def main() -> None:
     for name in LOADED:
         importlib.import_module(name)
+    gc.freeze()  # what is loaded is no garbage, so no program looks through it again
     for line in sys.stdin:
         pids = [start(program) for program in json.loads(line)]
         codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
