@@ -16,6 +16,7 @@ from tests.support.paths import REAL_DATA
 from tests.support.prompts import ask
 
 from bedside.comfort import experiment as flow
+from bedside.comfort.dialogues import build_preferences
 from bedside.comfort.judges import LABELS, ComfortJudge, ComfortRubric
 from bedside.config.loader import load
 from bedside.config.rendering import path
@@ -87,10 +88,10 @@ def test_hard_negatives_take_the_reward_from_shortcuts(seed, rate, evidence, tmp
         s = opened_run(tmp_path, f"seed={seed}", "run=ablation", *negatives)
         desk = flow._open(s)
         dpo = TrainingStep.model_validate({"kind": "dpo", "learning_rate": rate})
-        lesson = flow._preferences(desk)
+        lesson = build_preferences(desk.train, wrong=wrong, cold=cold)
         rows = flow._within_budget(s, lesson.pairs, flow._count_tokens(s, lesson.demonstrations))
-        start = flow._shared_start(desk, lesson)
-        checkpoint = s.trained(rows, dpo, start, start, f"dpo {arm}")
+        start = flow._train_shared_start(desk, lesson)
+        checkpoint = s.stages.trained(rows, dpo, start=start, reference=start, label=f"dpo {arm}")
         margins[arm] = {name: _margins(s, desk.test, name, checkpoint) for name in ("wrong", "cold")}
         groups = {name: [r.prompt.group for r in desk.test if getattr(r, name)] for name in ("wrong", "cold")}
     for name in ("wrong", "cold"):

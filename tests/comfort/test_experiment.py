@@ -198,7 +198,7 @@ def test_the_shared_sft_has_a_learning_rate_of_its_own_or_that_of_the_compared_o
 
         stages = SimpleNamespace(trained=trained)
         run = SimpleNamespace(config=SimpleNamespace(comfort=told), target=target, stages=stages)
-        return flow._shared_start(SimpleNamespace(run=run), SimpleNamespace(demonstrations=[])), seen
+        return flow._train_shared_start(SimpleNamespace(run=run), SimpleNamespace(demonstrations=[])), seen
 
     sft = {"kind": "sft", "learning_rate": 5e-4}
     assert begun(ComfortConfig(start="base", train=[sft])) == (0, [])

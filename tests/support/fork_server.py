@@ -21,7 +21,8 @@ import threading
 import traceback
 
 LOADED = (
-    "torch", "transformers", "transformers.trainer", "transformers.models.auto.modeling_auto", "transformers.models.llama.modeling_llama",
+    "torch", "transformers", "transformers.trainer", "transformers.models.auto.modeling_auto",
+    "transformers.models.llama.modeling_llama",
     "transformers.generation.utils", "peft", "accelerate", "safetensors.torch", "pydantic", "typer", "jinja2",
     "scipy.stats", "sklearn.linear_model", "sklearn.feature_extraction.text", "datasets", "tokenizers", "rich.progress",
 )  # fmt: skip
