@@ -44,6 +44,11 @@ def pytest_configure(config):
     settings.load_profile("quick" if "not slow" in config.getoption("markexpr") else "busy")
 
 
+def pytest_collection_modifyitems(items):
+    """Long tests come first, so that no process waits for the last one of another."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 def pytest_collection_finish(session):
     """What is imported is no garbage. A training collects garbage, and looking through torch takes half a second."""
     gc.collect()

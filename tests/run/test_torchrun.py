@@ -173,10 +173,21 @@ def test_processes_that_cannot_meet_are_refused(tiny, tmp_path):
     assert "2 processes, but did not set RANK, MASTER_ADDR, MASTER_PORT" in done.stderr
 
 
+NOWHERE = ("--set", "data.train.path=nowhere.jsonl")
+
+
 @pytest.mark.slow
-def test_accelerate_launch_that_starts_one_of_two_is_said(tiny, tmp_path):
+def test_a_process_that_accelerate_launch_started_alone_says_so(tiny, tmp_path):
+    config, coin = write_config(tmp_path, tiny["llama"]), write_coin(tmp_path / "coin")
+    env = {**with_coin(coin), "ACCELERATE_MIXED_PRECISION": "no"}
+    done = run_python("-m", "bedside", "align", "-c", config, *NOWHERE, cwd=tmp_path, env=env)
+    assert done.stderr.count("accelerate launch started one process here") == 1, done.stderr[-2000:]
+
+
+@pytest.mark.prove
+def test_accelerate_launch_starts_one_of_two_and_that_is_said(tiny, tmp_path):
     config, coin = write_config(tmp_path, tiny["llama"]), write_coin(tmp_path / "coin")
     launcher = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
-    command = [*launcher, "-m", "bedside", "align", "-c", str(config), "--set", "data.train.path=nowhere.jsonl"]
+    command = [*launcher, "-m", "bedside", "align", "-c", str(config), *NOWHERE]
     done = subprocess.run(command, env=with_coin(coin), capture_output=True, text=True, cwd=tmp_path, timeout=300)
     assert done.stderr.count("accelerate launch started one process here") == 1, done.stderr[-2000:]
