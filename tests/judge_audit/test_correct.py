@@ -89,6 +89,7 @@ def project(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_evaluate_prints_corrected_rates_and_keeps_them_for_the_report(project, monkeypatch, capsys):
+    monkeypatch.setattr("bedside.stats.correction.RESAMPLES", 50)  # what is printed, not how wide it is
     Path("runs/run").mkdir(parents=True)
     words = ["evaluate", "a.jsonl", "v.jsonl", "--labels", "experts"]
     assert bedside(*words, "--json", monkeypatch=monkeypatch) == 3
