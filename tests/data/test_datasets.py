@@ -105,11 +105,19 @@ def test_a_level_is_the_same_from_json_csv_and_a_table_with_gaps(level):
     assert {understood({"prompt": "a", "harm": h}).harm for h in (level, str(level), float(level))} == {level}
 
 
-@pytest.mark.parametrize("harm", [7, -1, 1.5, "high", True, [1], "nan"])
+@pytest.mark.parametrize("harm", [7, -1, 1.5, True, [1], "2 or 3"])
 def test_a_level_there_is_not_is_refused(harm):
     (line,) = told({"prompt": "a", "harm": harm})
     assert line.startswith("a, row 1: harm is ")
     assert line.endswith("it is 0 (harmless), 1, 2 or 3 (severe); correct it")
+
+
+def test_a_word_for_a_level_is_read_by_a_label_map_and_asked_for_without_one():
+    words = ReadOptions(label_map={"none": 0, "high": 3})
+    table = [("a, row 1", {"prompt": "a", "harm": "High "}), ("a, row 2", {"prompt": "b", "harm": "none"})]
+    assert [prompt.harm for prompt in read_prompts(table, words, "a")[0]] == [3, 0]
+    (line,) = told({"prompt": "a", "harm": "high"})
+    assert line.endswith("it is 0 (harmless), 1, 2 or 3 (severe); say what it means: label_map: {high: 3}")
 
 
 def test_rows_without_a_level_are_an_error_or_skipped_or_kept():
@@ -157,15 +165,16 @@ def test_the_same_text_with_two_levels_names_both_rows():
             "or map them, columns: {prompt: NAME, harm: NAME}; "
             "or have levels proposed with `bedside label FILE --learn-from LABELLED -o labels.csv`"),
         ({"prompt": None, "harm": 0}, "a, row 1: the prompt is empty; remove the row or give it a text"),
-        ({"prompt": 5, "harm": 0}, "a, row 1: the prompt is 5; write text or a list of {role, content}"),
+        ({"prompt": 5, "harm": 0}, "a, row 1: the conversation is 5; write a text, or a list of {role, content}"),
         ({"prompt": [], "harm": 0},
-         "a, row 1: the prompt is a list; write text or a list of {role, content}"),
+         "a, row 1: the conversation is a list; write a text, or a list of {role, content}"),
         ({"prompt": [{"role": "user"}], "harm": 0},
-         "a, row 1: a turn is a table; write {role: user, content: text}"),
-        ({"prompt": [{"role": "human", "content": "a"}], "harm": 0},
-         "a, row 1: role is 'human'; it must be one of system, user, assistant"),
+         "a, row 1: the content of turn 1 (user) is missing; the turn has role"),
+        ({"prompt": [{"role": "narrator", "content": "a"}], "harm": 0},
+         "a, row 1: the role of turn 1 is 'narrator'; there is assistant, bot, chatbot, chatgpt, developer, doctor, "
+         "gpt, human, model, patient, prompter, system, user"),
         ({"prompt": "half \ud83d", "harm": 0},
-         "a, row 1: contains half a character (\\ud83d, a lone surrogate); correct the text"),
+         "a, row 1: the text contains a lone surrogate, which no tokenizer reads; save it as UTF-8"),
         ({"prompt": "a", "harm": 0, "source": ["x"]}, "a, row 1: source is a list; it is text or a number"),
     ],
 )  # fmt: skip

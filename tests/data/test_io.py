@@ -44,7 +44,8 @@ def test_a_jsonl_row_has_the_number_an_editor_shows(tmp_path):
         ('{"x": 1}\n[1]\n', "a.jsonl, row 2: is not an object; write {\"prompt\": …}, not '[1]'"),
         ('{"x": 1}\n7\n', "a.jsonl, row 2: is not an object; write {\"prompt\": …}, not '7'"),
         (b'{"x": 1}\n{"x": "caf\xe9"}\n',
-         "a.jsonl, row 2: byte 11 is not UTF-8; save the file as UTF-8 (in Excel: Save As, CSV UTF-8)"),
+         "a.jsonl, row 2: byte 11 is not UTF-8, and looks like Windows-1252; save the file as UTF-8 "
+         "(in Excel: Save As, CSV UTF-8)"),
     ],
 )  # fmt: skip
 def test_a_broken_line_of_jsonl_is_named(tmp_path, data, line):
@@ -52,7 +53,7 @@ def test_a_broken_line_of_jsonl_is_named(tmp_path, data, line):
 
 
 def test_a_line_nested_too_deeply_is_named(tmp_path):
-    assert told(put(tmp_path / "a.jsonl", "[" * 100_000)).startswith("a.jsonl, row 1: is not one whole line")
+    assert told(put(tmp_path / "a.jsonl", "[" * 100_000)).startswith("a.jsonl, line 1: is not JSON (nested too deeply)")
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.parquet"])
@@ -117,7 +118,7 @@ def test_a_file_that_is_no_parquet_is_named(tmp_path):
 
 def test_an_ending_that_says_no_format_asks_for_one(tmp_path):
     path = put(tmp_path / "a.txt", '{"x": 1}\n')
-    assert told(path).endswith(".jsonl, .ndjson, .csv, .parquet, or set `format`")
+    assert told(path).endswith(".jsonl, .ndjson, .json, .csv, .tsv, .parquet, or set `format`")
     assert list(rows(path, format="jsonl")) == [("a.txt, row 1", {"x": 1})]
 
 

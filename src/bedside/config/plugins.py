@@ -43,6 +43,8 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = {
     },
     "dataset": {
         "jsonl": "bedside.data.datasets",
+        "csv": "bedside.data.datasets",
+        "parquet": "bedside.data.datasets",
         "cares": "bedside.data.datasets",
         "dialogues": "bedside.data.dialogues",
         "clinic": "bedside.clinic.prompts",

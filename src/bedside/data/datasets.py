@@ -15,13 +15,15 @@ may be another hub id, or a file or folder with these columns.
 from functools import partial
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from bedside.config import validation_messages
 from bedside.config.plugins import Plugin, register
 from bedside.core.protocols import Launch
 from bedside.data.io import Format, rows, rows_or_hub_rows
 from bedside.data.prompts import COLUMNS, ReadOptions, TablePrompts, Unlabelled
+
+HarmLevel = Annotated[int, Field(ge=0, le=3)]
 
 
 def _known_columns(columns: dict[str, str]) -> dict[str, str]:
@@ -31,6 +33,14 @@ def _known_columns(columns: dict[str, str]) -> dict[str, str]:
     return columns
 
 
+def _words_in_lower_case(label_map: Any) -> Any:
+    if not isinstance(label_map, dict):
+        return label_map
+    return {str(word).strip().lower(): level for word, level in label_map.items()}
+
+
+@register("dataset", "csv")
+@register("dataset", "parquet")
 @register("dataset", "jsonl")
 class Jsonl(Plugin):
     """Prompts of a file or a folder of files."""
@@ -46,12 +56,14 @@ class Jsonl(Plugin):
     """A row without a harm level is an error, is skipped, is kept without one, or takes its proposed level."""
     columns: Annotated[dict[str, str], AfterValidator(_known_columns)] = Field(default_factory=dict)
     """Our name of a column to its name in the file: {prompt: message, harm: risk}."""
+    label_map: Annotated[dict[str, HarmLevel], BeforeValidator(_words_in_lower_case)] = Field(default_factory=dict)
+    """Words of the file for harm levels: {none: 0, low: 1, medium: 2, high: 3}."""
 
     def open(self, launch: Launch, **opened: Any) -> TablePrompts:
         return TablePrompts(
             self.path,
             rows=partial(rows, self.path, format=self.format, split=self.split),
-            options=ReadOptions(self.split, self.unlabelled, self.columns),
+            options=ReadOptions(self.split, self.unlabelled, self.columns, self.label_map),
         )
 
 

@@ -24,15 +24,17 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from bedside.config import validation_messages
 from bedside.config.plugins import Plugin, register
 from bedside.core.errors import DataError
 from bedside.core.protocols import Launch
 from bedside.core.results import FilterCounts
-from bedside.data import deidentify
+from bedside.core.types import Conversation
+from bedside.data import deidentify, turns
 from bedside.data.io import Format, Row, rows_or_hub_rows
 from bedside.data.prompts import COLUMNS, ReadOptions, TablePrompts
 
@@ -41,6 +43,14 @@ NAMES_NOT_FOUND = "names are not found by patterns; rows not searched for them"
 _TAG = re.compile(r"<!--.*?-->|</?[a-zA-Z][^<>]{0,400}>", re.S)
 _INLINE = re.compile(r"</?(?:a|b|i|u|em|strong|span|sub|sup|font|small)(?:\s[^<>]{0,400})?/?>", re.I)
 _BREAK = re.compile(r"<(?:br|/p|/div|/li|/h\d)\s*/?>", re.I)
+
+
+def _known_columns(columns: dict[str, str]) -> dict[str, str]:
+    known = {"question", "answer", *turns.ALPACA, *COLUMNS}
+    for name in columns:
+        if name not in known:
+            raise ValueError(f"there is nothing to read as {name!r}; {validation_messages.did_you_mean(name, known)}")
+    return columns
 
 
 @register("dataset", "dialogues")
@@ -56,6 +66,8 @@ class Dialogues(Plugin):
     """Of a data set on the hub: branch, tag or commit."""
     format: Format | None = None
     """jsonl, csv or parquet; unset: by the file's ending."""
+    columns: Annotated[dict[str, str], AfterValidator(_known_columns)] = Field(default_factory=dict)
+    """Our name of a column (question, answer, group, split, ...) to its name in the file."""
     phi: Literal["scan", "scrub", "off"] = "scan"
     """scan counts what looks like an identifier, scrub replaces it by its kind, off does not look."""
     names: bool = False
@@ -79,14 +91,21 @@ class DialogueReader:
     """Number of rows with each kind of identifier."""
     dropped: Counter[str] = field(default_factory=Counter)
     """Number of rows left out, by reason."""
+    columns: dict[str, None] = field(default_factory=dict)
+    """Every column of the source."""
 
     def rows(self) -> Iterator[Row]:
         """Each row in the form of a prompt row, with the answer as ``reference``. DataError with file and row."""
         c, kept = self.config, 0
         for where, row in rows_or_hub_rows(c.path, revision=c.revision, split=c.split, format=c.format):
+            self.columns |= dict.fromkeys(row)
             try:
-                dialogue = _dialogue(row)
+                dialogue = _dialogue(self._renamed(row))
+            except turns.NoAnswerError:
+                self.dropped["no answer"] += 1
+                continue
             except DataError as error:
+                self._check_columns()
                 raise DataError(f"{where}: {error}") from None
             reason = _reason_to_drop(dialogue)
             if reason:
@@ -94,9 +113,25 @@ class DialogueReader:
             else:
                 kept += 1
                 yield where, self._without_identifiers(dialogue)
+        self._check_columns()
         if self.dropped and not kept:
             reasons = ", ".join(f"{n} {reason}" for reason, n in self.dropped.most_common())
             raise DataError(f"{c.path}: no row has a question and an answer to learn from ({reasons})")
+
+    def _renamed(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """``row`` under our names of its columns; a mapped question or answer stands before any other."""
+        names = self.config.columns
+        replaced = {*names.values(), *(ANSWERS if "answer" in names else ())}
+        replaced |= {*turns.COLUMNS, *turns.ALPACA} if "question" in names else set()
+        kept = {key: value for key, value in row.items() if key not in replaced}
+        return kept | {ours: row[theirs] for ours, theirs in names.items() if theirs in row}
+
+    def _check_columns(self) -> None:
+        """DataError for a mapped column that no row has: the mapping would silently do nothing."""
+        for ours, theirs in self.config.columns.items():
+            if theirs not in self.columns:
+                hint = validation_messages.did_you_mean(theirs, self.columns, otherwise="the columns are")
+                raise DataError(f"{self.config.path}: no column {theirs!r} to read as {ours}; {hint}")
 
     def add_notes(self, counts: FilterCounts) -> FilterCounts:
         """``counts`` with the rows that were left out, and the identifiers that were found."""
@@ -124,43 +159,40 @@ class DialogueReader:
 
 def _dialogue(row: Mapping[str, Any]) -> dict[str, Any]:
     """``row`` with the conversation as ``messages`` and the answer as ``reference``; other columns are kept."""
-    turns, answer = _turns(row)
-    others = {k: v for k, v in row.items() if k not in {*ANSWERS, "question", "prompt", "instruction", "input"}}
+    conversation, answer = _turns(row)
+    others = {k: v for k, v in row.items() if k not in {*ANSWERS, *turns.COLUMNS, *turns.ALPACA}}
     return {
         **others,
         "harm": 0 if others.get("harm") is None else others["harm"],
-        "messages": [{"role": role, "content": without_html(text)} for role, text in turns],
+        "messages": [{"role": turn.role, "content": without_html(turn.text)} for turn in conversation],
         "reference": without_html(answer),
     }
 
 
-def _turns(row: Mapping[str, Any]) -> tuple[list[tuple[str, str]], str]:
-    """Role and text of each turn up to the question, and the answer."""
-    answer = next((str(row[name]) for name in ANSWERS if row.get(name)), "")
-    if row.get("messages"):
-        return _split_messages(row["messages"], answer)
-    if row.get("instruction"):
-        instruction, question = str(row["instruction"]), str(row.get("input") or "")
-        return [("system", instruction), ("user", question)] if question.strip() else [("user", instruction)], answer
-    column = next((name for name in ("question", "prompt") if row.get(name)), None)
-    if column is None:
+def _turns(row: Mapping[str, Any]) -> tuple[Conversation, str]:
+    """The turns up to the question, and the answer; it is empty where there is none."""
+    given = next((turns.read_content(row[name], name) for name in ANSWERS if row.get(name)), "")
+    conversation = turns.find_conversation({key: _with_texts(value) for key, value in row.items()})
+    if conversation is None:
         raise DataError(
-            f"no question; columns are question and answer, or instruction, input and output, or messages "
-            f"(the columns are {', '.join(row)})"
+            "no question; columns are question and answer, or instruction, input and output, or messages; or map "
+            f"yours, columns: {{question: NAME, answer: NAME}} (the columns are {', '.join(row)})"
         )
-    if isinstance(row[column], list):
-        return _split_messages(row[column], answer)
-    return [("user", str(row[column]))], answer
-
-
-def _split_messages(value: Any, answer: str) -> tuple[list[tuple[str, str]], str]:
-    if not isinstance(value, list) or not all(isinstance(t, Mapping) and "content" in t for t in value):
-        raise DataError("messages are a list of {role, content}")
-    turns = [(str(turn.get("role", "")), str(turn["content"] or "")) for turn in value]
-    question = max((i for i, (role, _) in enumerate(turns, start=1) if role == "user"), default=0)
-    if not question:
+    if not any(turn.role == "user" for turn in conversation):
         raise DataError("messages contain no user turn, so there is no question")
-    return turns[:question], next((text for _, text in turns[question:]), "") or answer
+    asked, answer = turns.split_answer(conversation)
+    return asked, answer or given
+
+
+def _with_texts(value: Any) -> Any:
+    """Turns in which a content that is null is empty: a dialogue without an answer is counted, not refused."""
+    if not isinstance(value, list):
+        return value
+    return [{**turn, "content": ""} if _is_silent(turn) else turn for turn in value]
+
+
+def _is_silent(turn: Any) -> bool:
+    return isinstance(turn, Mapping) and turn.get("content", "") is None and not turn.get("tool_calls")
 
 
 def _reason_to_drop(row: Mapping[str, Any]) -> str:

@@ -8,6 +8,9 @@
     rows_or_hub_rows     either of the two
     write_text, write_json, write_jsonl
 
+A JSON file may also be one array of rows. NaN, and what pandas writes for a missing value, is None. 3.0 is 3: a table
+with gaps makes fractions of its whole numbers.
+
 In JSONL and CSV the row number is the line number in an editor. In Parquet and on the hub rows are counted from 1.
 Parquet needs pyarrow and the hub needs datasets: ``pip install 'bedside[hf]'``. Rows are read lazily. What the columns
 mean is in ``data/prompts.py`` and ``data/responses.py``.
@@ -15,10 +18,14 @@ mean is in ``data/prompts.py`` and ``data/responses.py``.
 
 import codecs
 import csv
+import gzip
 import io
 import json
+import math
 import os
+import re
 import threading
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -34,9 +41,16 @@ Row = tuple[str, dict[str, Any]]
 FORMATS: dict[str, Format] = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
+    ".json": "jsonl",
     ".csv": "csv",
+    ".tsv": "csv",
     ".parquet": "parquet",
 }
+"""What an ending says; ``.gz`` may stand behind those of text."""
+MISSING = ("nan", "NaN", "NAN", "<NA>", "NaT")
+"""What pandas writes for a cell without a value; empty is the other way."""
+_WHOLE_NUMBER = re.compile(r"-?\d+\.0+")
+csv.field_size_limit(1 << 30)
 _INSTALL = "pip install 'bedside[hf]'"
 _SHOWN_CHARACTERS = 60
 
@@ -96,7 +110,7 @@ def is_hub_id(source: str) -> bool:
         and owner not in (".", "..", "~")
         and not Path(source).exists()
         and not Path(owner).is_dir()
-        and Path(name).suffix.lower() not in FORMATS
+        and format_of(Path(name)) is None
     )
 
 
@@ -160,12 +174,13 @@ def _file(path: Path, name: str, format: Format | None) -> Iterator[Row]:
     if not path.is_file():
         folder = "" if path.is_absolute() else f" in {Path.cwd()}, the folder that paths are relative to"
         raise DataError(f"{path}: there is no such file{folder}; correct the path")
-    if format is None and path.suffix.lower() not in FORMATS:
+    format = format or format_of(path)
+    if format is None:
         raise DataError(f"{path}: the ending says no format; rename it to {', '.join(FORMATS)}, or set `format`")
     if path.stat().st_size == 0:
         raise DataError(f"{path}: is empty; give it rows, or name another file")
-    read = {"jsonl": _jsonl, "csv": _csv, "parquet": _parquet}[format or FORMATS[path.suffix.lower()]]
-    file_rows = read(path, name)
+    read = {"jsonl": _jsonl, "csv": _csv, "parquet": _parquet}[format]
+    file_rows = ((where, _given(row)) for where, row in read(path, name))
     first = next(file_rows, None)
     if first is None:
         raise DataError(f"{path}: has no rows; give it rows, or name another file")
@@ -173,9 +188,31 @@ def _file(path: Path, name: str, format: Format | None) -> Iterator[Row]:
     yield from file_rows
 
 
+def format_of(path: Path) -> Format | None:
+    """What the ending of ``path`` says, without ``.gz``; None where it says nothing."""
+    name = Path(path.stem) if path.suffix.lower() == ".gz" else path
+    return FORMATS.get(name.suffix.lower())
+
+
+def without_fraction(text: str) -> str:
+    """``3`` for ``3.0``, which is how a table with gaps writes a whole number; any other text as it is."""
+    return text.partition(".")[0] if _WHOLE_NUMBER.fullmatch(text) else text
+
+
+def _given(row: Mapping[str, Any]) -> dict[str, Any]:
+    """``row`` with None for a value that is not a number, and whole numbers without a fraction."""
+    return {key: _given_value(value) if isinstance(value, float) else value for key, value in row.items()}
+
+
+def _given_value(value: float) -> float | int | None:
+    if math.isnan(value):
+        return None
+    return int(value) if value.is_integer() and abs(value) < 1 << 53 else value
+
+
 def _folder(folder: Path, format: Format | None, split: str | None) -> Iterator[Row]:
     """The rows of the files in ``folder``, by name; only those named after ``split``, if there are any."""
-    files = [f for f in sorted(folder.rglob("*")) if f.suffix.lower() in FORMATS and f.is_file()]
+    files = [f for f in sorted(folder.rglob("*")) if format_of(f) and f.is_file()]
     named = [file for file in files if split and _is_named(file.relative_to(folder), split)]
     if not files:
         raise DataError(f"{folder}: holds no file that ends in {', '.join(FORMATS)}; correct the path")
@@ -194,23 +231,40 @@ def _is_named(file: Path, split: str) -> bool:
 
 def _lines(path: Path, name: str) -> Iterator[tuple[str, str]]:
     """Place and text of every line. Lines end at \\n only, as in an editor. DataError if a line is not UTF-8."""
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            where = f"{name}, row {number}"
-            line = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
-            try:
-                yield where, line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                raise DataError(
-                    f"{where}: byte {error.start + 1} is not UTF-8; save the file as UTF-8 "
-                    "(in Excel: Save As, CSV UTF-8)"
-                ) from None
+    try:
+        with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                where = f"{name}, row {number}"
+                line = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+                try:
+                    yield where, line.decode("utf-8")
+                except UnicodeDecodeError as error:
+                    raise DataError(
+                        f"{where}: byte {error.start + 1} is not UTF-8{_encoding(line)}; save the file as UTF-8 "
+                        "(in Excel: Save As, CSV UTF-8)"
+                    ) from None
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: is not a whole gzip file ({error}); write it again") from None
+
+
+def _encoding(line: bytes) -> str:
+    """What a line that is not UTF-8 seems to be written in."""
+    if line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return " but UTF-16"
+    with suppress(UnicodeDecodeError):
+        line.decode("cp1252")
+        return ", and looks like Windows-1252"
+    return ""
 
 
 def _jsonl(path: Path, name: str) -> Iterator[Row]:
-    for where, line in _lines(path, name):
+    lines = _lines(path, name)
+    for where, line in lines:
         if not line.strip():
             continue
+        if line.lstrip().startswith("[") and not line.rstrip().endswith("]"):
+            yield from _array("".join([line, *(rest for _, rest in lines)]), name)
+            return
         try:
             row = json.loads(line)
         except (json.JSONDecodeError, RecursionError) as error:
@@ -219,9 +273,29 @@ def _jsonl(path: Path, name: str) -> Iterator[Row]:
                 f"{where}: is not one whole line of JSON ({cause} at column {getattr(error, 'colno', 1)}); "
                 f"correct or remove it: {_shown(line)}"
             ) from None
-        if not isinstance(row, dict):
+        if isinstance(row, list) and where.endswith("row 1"):
+            yield from _items(row, name)
+        elif not isinstance(row, dict):
             raise DataError(f'{where}: is not an object; write {{"prompt": …}}, not {_shown(line)}')
-        yield where, row
+        else:
+            yield where, row
+
+
+def _array(text: str, name: str) -> Iterator[Row]:
+    """The rows of a file that is one JSON array."""
+    try:
+        return _items(json.loads(text), name)
+    except (json.JSONDecodeError, RecursionError) as error:
+        cause = getattr(error, "msg", "nested too deeply").removesuffix(" at")
+        line = getattr(error, "lineno", 1)
+        raise DataError(f"{name}, line {line}: is not JSON ({cause}); correct it, or write a row a line") from None
+
+
+def _items(array: list[Any], name: str) -> Iterator[Row]:
+    for number, item in enumerate(array, start=1):
+        if not isinstance(item, dict):
+            raise DataError(f'{name}, item {number}: is not an object; write {{"prompt": …}}, not {_shown(str(item))}')
+        yield f"{name}, item {number}", item
 
 
 def _csv(path: Path, name: str) -> Iterator[Row]:
@@ -279,7 +353,7 @@ def _cells(header: list[str], cells: list[str], where: str) -> dict[str, Any]:
     for key, cell in zip(header, cells, strict=True):
         if not key and cell.strip():
             raise DataError(f"{where}: {_shown(cell)} is in a column without a name; name it in the header")
-    return {key: cell or None for key, cell in zip(header, cells, strict=True) if key}
+    return {key: None if cell in ("", *MISSING) else cell for key, cell in zip(header, cells, strict=True) if key}
 
 
 def _parquet(path: Path, name: str) -> Iterator[Row]:

@@ -1,6 +1,6 @@
 """From rows to prompts: which columns are understood, and what makes a row invalid. Every prompt file is read here.
 
-    prompt | messages | question    text, or a list of {role, content}
+    prompt | messages | question    text, or a conversation in any form that ``data/turns.py`` reads
     harm | harmful_level            0 harmless to 3 severe
     principle | principle_index     the ethical principle that the request offends
     style | method                  how the request is put: direct, role play, ...
@@ -18,23 +18,24 @@ error. One error reports the first ten invalid rows and the number of the others
 
 import difflib
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from bedside.config import validation_messages
 from bedside.core.errors import DataError
 from bedside.core.hashing import digest
 from bedside.core.results import FilterCounts
-from bedside.core.types import HARM_LEVELS, Conversation, Message, Prompt, Role
-from bedside.data.io import Row
+from bedside.core.types import HARM_LEVELS, Conversation, Message, Prompt
+from bedside.data import turns
+from bedside.data.io import MISSING, Row, without_fraction
 
 Unlabelled = Literal["error", "skip", "keep", "proposed"]
 """What to do with a row without a harm level: raise, drop it, keep it unlabelled, or use its proposed level."""
 
 COLUMNS: dict[str, tuple[str, ...]] = {
-    "prompt": ("prompt", "messages", "question"),
+    "prompt": turns.COLUMNS,
     "harm": ("harm", "harmful_level"),
     "principle": ("principle", "principle_index"),
     "style": ("style", "method"),
@@ -50,9 +51,15 @@ PROPOSED, HARM_BY = "harm_proposed", "harm_by"
 """The column of a proposed harm level, and the metadata key that marks a prompt whose level is a proposal."""
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 """Text that a spreadsheet runs as a formula. `bedside label` writes a space in front, and reading removes it."""
-_NOT_METADATA = {"id", "safe_response", PROPOSED, "harm_probability", "principle_proposed", "confirmed_by"}.union(
-    *COLUMNS.values()
-)
+_NOT_METADATA = {
+    "id",
+    "safe_response",
+    PROPOSED,
+    "harm_probability",
+    "principle_proposed",
+    "confirmed_by",
+    *turns.ALPACA,
+}.union(*COLUMNS.values())
 _METADATA_CHARACTERS = 120
 _REPORTED_ROWS = 10
 _NO_HARM = "no harm level"
@@ -67,6 +74,8 @@ class ReadOptions:
     unlabelled: Unlabelled = "error"
     columns: Mapping[str, str] = field(default_factory=dict)
     """Our name of a column to its name in the source."""
+    label_map: Mapping[str, int] = field(default_factory=dict)
+    """Word for a harm level, in lower case, to the level."""
 
     def rename(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """``row`` with the mapped columns under our names. They replace other columns of the same meaning."""
@@ -79,7 +88,7 @@ class ReadOptions:
 
     def check_prompt_column(self, row: Mapping[str, Any]) -> None:
         """DataError if the renamed ``row`` has no column for the prompt."""
-        if not any(name in row for name in COLUMNS["prompt"]):
+        if not any(name in row for name in (*COLUMNS["prompt"], turns.ALPACA[0])):
             raise _MissingColumnError(f"no column prompt; {self.needed_columns(row)}{_similar_column(row)}")
 
     def needed_columns(self, row: Iterable[str]) -> str:
@@ -136,7 +145,7 @@ def parse_prompt(where: str, row: Mapping[str, Any], options: ReadOptions, hidde
     try:
         options.check_prompt_column(options.rename(row))
         visible = options.rename({key: value for key, value in row.items() if key not in hidden})
-        prompt = _prompt(visible, options.unlabelled)
+        prompt = _prompt(visible, options)
         return _mark_proposed(prompt) if options.columns.get("harm") == PROPOSED else prompt
     except DataError as error:
         raise DataError(f"{where}: {error}") from None
@@ -167,7 +176,7 @@ class _PromptReader:
             elif _value(row, "harm") is None and self.options.unlabelled == "skip":
                 self.dropped["no harm level"] += 1
             else:
-                prompt = _prompt(row, self.options.unlabelled)
+                prompt = _prompt(row, self.options)
                 self._keep(where, prompt if proposal is None else _mark_proposed(prompt))
         except _MissingColumnError as error:
             raise DataError(f"{where}: {error}") from None
@@ -230,13 +239,14 @@ class _MissingColumnError(DataError):
     """A column is missing, so every row is invalid: reading stops at once."""
 
 
-def _prompt(row: Mapping[str, Any], unlabelled: Unlabelled) -> Prompt:
+def _prompt(row: Mapping[str, Any], options: ReadOptions) -> Prompt:
     """The prompt of a row with our column names."""
     messages, answer = _conversation(row)
-    harm = _harm(_value(row, "harm"))
+    unlabelled = options.unlabelled
+    harm = _harm(_value(row, "harm"), options.label_map)
     proposed = harm is None and unlabelled == "proposed"
     if proposed:
-        harm = _harm(row.get(PROPOSED))
+        harm = _harm(row.get(PROPOSED), options.label_map)
     if harm is None and unlabelled in ("error", "proposed"):
         cure = (
             "label it 0 to 3, or set unlabelled: skip"
@@ -269,36 +279,27 @@ def _without_formula_guards(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _conversation(row: Mapping[str, Any]) -> tuple[Conversation, str | None]:
-    """The turns up to the last user turn, and the assistant turn after it, if there is one."""
-    value = next((row[name] for name in COLUMNS["prompt"] if row.get(name) is not None), "")
-    if isinstance(value, str):
-        return (Message("user", _checked_text(value)),), None
-    if not isinstance(value, Sequence) or not value:
-        raise DataError(f"the prompt is {validation_messages.short(value)}; write text or a list of {{role, content}}")
-    turns = tuple(_message(turn) for turn in value)
-    if len(turns) > 1 and turns[-1].role == "assistant":
-        return turns[:-1], turns[-1].text
-    return turns, None
+    """The turns up to the last user turn, and the last assistant turn after it, if there is one."""
+    messages = turns.find_conversation(row)
+    if messages is None:
+        return (Message("user", ""),), None
+    return turns.split_answer(messages) if len(messages) > 1 else (messages, None)
 
 
-def _message(turn: Any) -> Message:
-    if not isinstance(turn, Mapping) or not isinstance(turn.get("content"), str):
-        raise DataError(f"a turn is {validation_messages.short(turn)}; write {{role: user, content: text}}")
-    return Message(cast("Role", turn.get("role")), _checked_text(turn["content"]))  # Message checks the role
-
-
-def _harm(value: Any) -> int | None:
-    """A harm level, 0 to 3. CSV gives it as text, and a table with missing values as 3.0."""
+def _harm(value: Any, label_map: Mapping[str, int]) -> int | None:
+    """A harm level, 0 to 3, or a word that ``label_map`` knows. CSV gives a level as text, a table with gaps as 3.0."""
     if value is None:
         return None
+    if not isinstance(value, bool) and (level := label_map.get(str(value).strip().lower())) is not None:
+        return level
     try:
         level = -1 if isinstance(value, bool) else float(value)
     except (TypeError, ValueError):
         level = -1
     if level not in HARM_LEVELS:
-        raise DataError(
-            f"harm is {validation_messages.short(value)}; it is 0 (harmless), 1, 2 or 3 (severe); correct it"
-        )
+        word = value.strip().lower() if isinstance(value, str) else ""
+        cure = f"say what it means: label_map: {{{word}: 3}}" if word.isidentifier() else "correct it"
+        raise DataError(f"harm is {validation_messages.short(value)}; it is 0 (harmless), 1, 2 or 3 (severe); {cure}")
     return int(level)
 
 
@@ -315,14 +316,17 @@ def _metadata(row: Mapping[str, Any]) -> dict[str, str]:
 
 def _text_value(row: Mapping[str, Any], column: str) -> str | None:
     value = _value(row, column)
-    if value is None or isinstance(value, (str, int)):
-        return None if value is None else _checked_text(str(value))
+    if value is None:
+        return None
+    if isinstance(value, (str, int)):
+        text = _checked_text(str(value))
+        return text if column == "reference" else without_fraction(text)
     raise DataError(f"{column} is {validation_messages.short(value)}; it is text or a number")
 
 
 def _value(row: Mapping[str, Any], column: str) -> Any:
     """The first value under one of the column's names. Empty text counts as no value."""
-    return next((row[name] for name in COLUMNS[column] if row.get(name) not in (None, "")), None)
+    return next((row[name] for name in COLUMNS[column] if row.get(name) not in (None, "", *MISSING)), None)
 
 
 def _checked_text(text: str) -> str:
@@ -331,7 +335,7 @@ def _checked_text(text: str) -> str:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
         raise DataError(
-            f"contains half a character (\\u{ord(text[error.start]):04x}, a lone surrogate); correct the text"
+            f"contains a lone surrogate (\\u{ord(text[error.start]):04x}), which no tokenizer reads; correct the text"
         ) from None
     return text
 

@@ -4,6 +4,7 @@
     prompt, response, ...             CSV, JSONL or Parquet; the prompt's columns as in ``data/prompts.py``
 
     response | answer | completion    the answer: a text, or a list of turns that ends with the assistant
+    messages                          without such a column, the assistant turn that the messages end with
     label columns                     one column for each rater, or one row for each rater with a column ``rater``
 
 ``label_map`` maps a label of the file to its meaning: {"yes": accept, "no": not_accept}. The labels accept, caution and
@@ -12,7 +13,7 @@ refuse need no mapping. With ``not_accept`` there are two classes: accept, and e
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,7 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 from bedside.config import validation_messages
 from bedside.core.errors import DataError
 from bedside.core.types import BINARY_STANCES, STANCES, JudgedResponse, Prompt, Response, Verdict
-from bedside.data import io, prompts
+from bedside.data import annotations, io, prompts, turns
 
 T = TypeVar("T")
 
@@ -54,7 +55,7 @@ class AnswerFile:
 
     def all_rows(self) -> list[Response]:
         """The answer of every row, repeated answers included."""
-        rows = list(io.rows(self.path))
+        rows = list(annotations.rows(self.path, self.labels))
         self._check_columns({name for _, row in rows for name in row})
         return [self.response(where, row) for where, row in rows]
 
@@ -81,11 +82,25 @@ class AnswerFile:
             return _validated(TypeAdapter(Response), where, known, Response)
         named = [name for name in (self.columns.get("response"), *ANSWER) if name is not None and name in row]
         if not named:
+            logged = self._logged(where, row)
+            if logged is not None:
+                return logged
             raise DataError(
                 f"{where}: no answer; the columns are {', '.join(row)}; rename one to response, "
                 "or name it: --column response=NAME, columns: {response: NAME} in a config"
             )
         return Response(self._prompt(where, row, named[0]), _text(where, row[named[0]]), FROM_FILE)
+
+    def _logged(self, where: str, row: Mapping[str, Any]) -> Response | None:
+        """The last answer of a log of messages; None where the row holds no conversation that ends with one."""
+        try:
+            conversation = turns.find_conversation(row)
+        except DataError as error:
+            raise DataError(f"{where}: {error}") from None
+        if conversation is None or conversation[-1].role != "assistant":
+            return None
+        prompt = replace(self._prompt(where, row, ""), messages=conversation[:-1], reference=None)
+        return Response(prompt, conversation[-1].text, FROM_FILE)
 
     def _prompt(self, where: str, row: Mapping[str, Any], answer: str) -> Prompt:
         """The prompt of a row. Labels and the answer are hidden, so that a judge cannot see them in its metadata."""
@@ -143,19 +158,20 @@ def parse_label(where: str, value: Any, label_map: Mapping[str, str]) -> str | N
 
 def normalized_label(value: Any) -> str:
     """A label as lower-case text that is the same from YAML, JSON, CSV and a spreadsheet: true, 1, jailbroken."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return "" if value is None else str(value).strip().lower()
+    text = "" if value is None else str(value).strip()
+    return "" if text in io.MISSING else io.without_fraction(text).lower()
 
 
 def _text(where: str, value: Any) -> str:
-    """The text of an answer cell: the text itself, or the last of a list of turns."""
-    if value is None or isinstance(value, str):
-        return value or ""
-    turns = value if isinstance(value, Sequence) else []
-    if turns and isinstance(turns[-1], Mapping) and isinstance(turns[-1].get("content"), str):
-        return str(turns[-1]["content"])
-    raise DataError(f"{where}: the answer is {validation_messages.short(value)}; write text")
+    """The text of an answer cell: the text itself, its text parts, or the last of a list of turns."""
+    if value is None:
+        return ""
+    try:
+        if isinstance(value, Sequence) and value and isinstance(value[-1], Mapping) and "type" not in value[-1]:
+            return turns.read_turns(value)[-1].text
+        return turns.read_content(value, "the answer")
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from None
 
 
 def _validated(adapter: TypeAdapter[T], where: str, row: Mapping[str, Any], row_type: type[T]) -> T:

@@ -4,7 +4,8 @@
     DPO   {"prompt": ..., "chosen": ..., "rejected": ...}      or no prompt, and both sides whole conversations
     SFT   {"prompt": ..., "completion": ...}                   or {"messages": [...]}
 
-A text stands for one turn; a list of {"role", "content"} for several. Written rows are conversational.
+A text stands for one turn; a list of {"role", "content"}, or any other form that ``data/turns.py`` reads, for several.
+Written rows are conversational.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -14,13 +15,13 @@ from bedside.core.errors import DataError
 from bedside.core.types import (
     Conversation,
     Demonstration,
-    Message,
     Preference,
     PreferencePair,
     Prompt,
     UnpairedPreference,
 )
 from bedside.data.io import Row
+from bedside.data.turns import find_conversation, read_content, read_turns
 
 
 def read(rows: Iterable[Row], reads: str) -> list[Preference]:
@@ -68,49 +69,70 @@ def _preference(
 
 
 def _unpaired(row: Mapping[str, Any]) -> UnpairedPreference:
-    if not isinstance(row["label"], bool):
-        raise DataError(f"label is {row['label']!r}; it is true or false")
-    return UnpairedPreference(_prompt(row["prompt"]), _text(row["completion"]), row["label"])
+    return UnpairedPreference(_prompt(row["prompt"]), _text(row["completion"], "completion"), _label(row["label"]))
+
+
+def _label(value: Any) -> bool:
+    """True or false, as JSON, a spreadsheet, pandas and people write them. DataError for anything else."""
+    label = {"true": True, "1": True, "1.0": True, "yes": True, "false": False, "0": False, "0.0": False, "no": False}
+    text = str(value).strip().lower()
+    if text not in label:
+        raise DataError(f"label is {value!r}; it is true or false, 1 or 0, yes or no")
+    return label[text]
 
 
 def _pair(row: Mapping[str, Any]) -> PreferencePair:
-    if "prompt" in row:
-        return PreferencePair(_prompt(row["prompt"]), _text(row["chosen"]), _text(row["rejected"]))
-    chosen, rejected = _conversation(row["chosen"]), _conversation(row["rejected"])
+    if row.get("prompt") is not None:
+        asked = _prompt(row["prompt"])
+        return PreferencePair(asked, *(_text(row[side], side, asked) for side in ("chosen", "rejected")))
+    chosen, rejected = (_whole_conversation(row[side], side) for side in ("chosen", "rejected"))
     if chosen[:-1] != rejected[:-1]:
         raise DataError("chosen and rejected do not answer the same conversation; give a prompt column")
     return PreferencePair(Prompt(chosen[:-1]), chosen[-1].text, rejected[-1].text)
 
 
 def _demonstration(row: Mapping[str, Any]) -> Demonstration:
-    if row.get("label") is False:
+    if row.get("label") is not None and not _label(row["label"]):
         raise DataError("label is false: SFT would imitate an unwanted answer; leave such rows out, or train kto")
-    if "messages" not in row:
-        return Demonstration(_prompt(row["prompt"]), _text(row["completion"]))
-    turns = _conversation(row["messages"])
-    if not turns or turns[-1].role != "assistant":
+    if "prompt" in row or "completion" in row:
+        return Demonstration(_prompt(row["prompt"]), _text(row["completion"], "completion"))
+    conversation = find_conversation(row)
+    if conversation is None:
+        raise KeyError("messages")
+    if row.get("output") is not None:
+        return Demonstration(Prompt(conversation), read_content(row["output"], "output"))
+    if conversation[-1].role != "assistant":
         raise DataError("messages do not end with an assistant turn, so there is nothing to imitate")
-    return Demonstration(Prompt(turns[:-1]), turns[-1].text)
+    return Demonstration(Prompt(conversation[:-1]), conversation[-1].text)
 
 
 def _prompt(value: Any) -> Prompt:
-    return Prompt((Message("user", value),) if isinstance(value, str) else _conversation(value))
+    if value is None:
+        raise DataError("prompt is null; write its text, or take the row out")
+    return Prompt(read_turns(value))
 
 
-def _text(value: Any) -> str:
-    """The one answer in a completion column."""
-    if isinstance(value, str):
-        return value
-    turns = _conversation(value)
-    if len(turns) != 1 or turns[0].role != "assistant":
-        raise DataError("an answer is a text, or a list of one assistant turn")
-    return turns[0].text
+def _text(value: Any, column: str, asked: Prompt | None = None) -> str:
+    """The one answer in a column: a text, a list of one assistant turn, or the whole conversation after ``asked``."""
+    if value is None or isinstance(value, str):
+        return read_content(value, column)
+    conversation = read_turns(value)
+    before = conversation[:-1]
+    if conversation[-1].role != "assistant" or (before and (asked is None or before != asked.messages)):
+        raise DataError(f"{column}: an answer is a text, a list of one assistant turn, or the prompt and that turn")
+    return conversation[-1].text
 
 
-def _conversation(value: Any) -> Conversation:
-    if not isinstance(value, list) or not all(isinstance(turn, Mapping) for turn in value):
-        raise DataError(f"turns are a list of {{role, content}}, not {type(value).__name__}")
-    return tuple(Message(turn.get("role", ""), str(turn.get("content", ""))) for turn in value)
+def _whole_conversation(value: Any, column: str) -> Conversation:
+    """A conversation that ends with an answer: a list of turns, or a transcript of Human and Assistant."""
+    text = value.strip("\n") if isinstance(value, str) else ""
+    conversation = read_turns(f"\n\n{text}" if text.startswith("Human:") else value)
+    if len(conversation) < 2 or conversation[-1].role != "assistant":
+        raise DataError(
+            f"{column} is no conversation that ends with an answer, and there is no prompt column; give one, or write "
+            "a list of {role, content}, or a transcript of \\n\\nHuman: and \\n\\nAssistant:"
+        )
+    return conversation
 
 
 def turns(prompt: Prompt) -> list[dict[str, str]]:

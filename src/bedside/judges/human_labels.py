@@ -24,7 +24,7 @@ from bedside.core.errors import DataError
 from bedside.core.hashing import digest
 from bedside.core.protocols import Launch
 from bedside.core.types import Response, Stance, Verdict
-from bedside.data import io
+from bedside.data import annotations
 from bedside.data.responses import MEANINGS, NOT_ACCEPT, AnswerFile, normalized_label, parse_label
 
 
@@ -111,7 +111,7 @@ class LabelsJudge:
     @cached_property
     def _labels(self) -> "_LabelledAnswers":
         labelled, columns = _LabelledAnswers(), dict[str, None]()
-        for where, row in io.rows(self.config.path):
+        for where, row in annotations.rows(self.config.path, self.config.raters):
             columns |= dict.fromkeys(row)
             by_id = _by_id(row)
             key = str(row["response"]) if by_id else _key(self.config.answers.response(where, row))
@@ -145,7 +145,7 @@ class _LabelledAnswers:
 
 def _by_id(row: Mapping[str, Any]) -> tuple[str, Any] | None:
     """Rater and label of a row that `bedside judge` wrote, which names the answer by its id."""
-    if "prompt" in row or not str(row.get("response", "")).startswith("b2-") or "stance" not in row:
+    if not (str(row.get("response", "")).startswith("b2-") and {"judge", "stance"} <= row.keys()):
         return None
     return str(row.get("judge") or "1"), row["stance"]
 

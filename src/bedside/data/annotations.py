@@ -1,0 +1,69 @@
+"""Labels as annotation tools export them, made plain: a label a cell, a rater a row.
+
+    Argilla         {"stance.responses": ["accept", "refuse"], "stance.responses.users": ["anna", "ben"]}
+    Label Studio    {"data": ..., "annotations": [{"completed_by": 1, "result": [{"value": {"choices": ["accept"]}}]}]}
+                    or, as CSV, {"choices": ["accept"]} in a cell, a row an annotator
+
+Each becomes one row for each rater, with the rater in column ``rater``. Other rows stay as they are.
+"""
+
+import json
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from bedside.core.errors import DataError
+from bedside.data import io
+
+RATER = "rater"
+
+
+def rows(source: str | Path, labels: Collection[str]) -> Iterator[io.Row]:
+    """The rows of a file, with plain labels in the columns ``labels``. DataError with file and row."""
+    for where, row in io.rows(source):
+        try:
+            for plain in _label_studio(row) if _is_task(row) else _argilla(row, labels):
+                yield where, {key: _choice(value) if key in labels else value for key, value in plain.items()}
+        except DataError as error:
+            raise DataError(f"{where}: {error}") from None
+
+
+def _is_task(row: Mapping[str, Any]) -> bool:
+    return isinstance(row.get("data"), Mapping) and isinstance(row.get("annotations"), list)
+
+
+def _label_studio(task: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """One row for each annotation of a Label Studio task: its data, and its choices by the name of the control."""
+    for annotation in task["annotations"]:
+        results = [result for result in annotation.get("result", []) if "choices" in result.get("value", {})]
+        chosen = {result["from_name"]: json.dumps(result["value"]) for result in results}
+        yield {**task["data"], **chosen, RATER: str(annotation.get("completed_by", annotation.get("id")))}
+
+
+def _argilla(row: Mapping[str, Any], labels: Collection[str]) -> Iterator[dict[str, Any]]:
+    """One row for each rater, where a label column holds a list; users stand in the column beside it."""
+    lists = {label: row[label] for label in labels if isinstance(row.get(label), list)}
+    if not lists:
+        yield dict(row)
+        return
+    length = max(len(values) for values in lists.values())
+    for number in range(length):
+        rated = {label: values[number] if number < len(values) else None for label, values in lists.items()}
+        users = next((row[f"{label}.users"] for label in lists if isinstance(row.get(f"{label}.users"), list)), [])
+        yield {**row, **rated, RATER: str(users[number]) if number < len(users) else str(number + 1)}
+
+
+def _choice(value: Any) -> Any:
+    """The choice in a Label Studio cell such as {"choices": ["accept"]}; any other value as it is."""
+    if not (isinstance(value, str) and value.startswith("{") and '"choices"' in value):
+        return value
+    try:
+        choices = json.loads(value)["choices"]
+    except (ValueError, KeyError, TypeError):
+        return value
+    if len(choices) != 1:
+        raise DataError(
+            f"this cell of a Label Studio export has {len(choices)} choices ({', '.join(map(str, choices))}), and a "
+            "label is one: let raters choose one, or take the row out"
+        )
+    return choices[0]
