@@ -37,8 +37,8 @@ from bedside.core.protocols import Generator, Judge, Launch, Progress
 from bedside.core.results import ComfortSummary, FilterCounts, RunSummary
 from bedside.core.serialize import gates_by_name, to_json
 from bedside.core.types import Checkpoint, JudgedResponse, Response, Verdict
-from bedside.data.io import write_jsonl, write_text
-from bedside.data.responses import AnswerFile, check_replaceable
+from bedside.data.io import format_of, write_rows, write_text
+from bedside.data.responses import AnswerFile, answer_rows, check_replaceable, verdict_rows
 from bedside.run import environment, erasure, launcher
 from bedside.run.context import RunContext, open_run
 from bedside.run.folder import write_config
@@ -475,7 +475,8 @@ def generate(
     with _opened(_settle(config), progress) as opened:
         responses = single_stage.generate(opened, part, Path(adapter) if adapter is not None else None)
     if out is not None:
-        write_jsonl(Path(out), [plain(response) for response in responses])
+        csv = format_of(Path(out)) == "csv"
+        write_rows(Path(out), answer_rows(responses) if csv else [plain(response) for response in responses])
     return GenerationResult(tuple(responses))
 
 
@@ -533,7 +534,7 @@ def judge(
     with _opened(settled, progress, judges=[chosen]) as opened:
         rows = opened.stages.judged(answers.read(), opened.opener.open(chosen), Path(answers.path).name)
     if out is not None:
-        write_jsonl(Path(out), [plain(row.verdict) for row in rows])
+        write_rows(Path(out), verdict_rows(rows))
     return JudgeResult(tuple(rows))
 
 

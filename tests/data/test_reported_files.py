@@ -6,13 +6,14 @@ import math
 
 import pytest
 
+import bedside
 from bedside.config.plugins import find
 from bedside.core.errors import DataError
-from bedside.core.protocols import Launch
-from bedside.core.types import Message
+from bedside.core.protocols import Launch, SilentProgress
+from bedside.core.types import Message, Verdict
 from bedside.data import trl_format
-from bedside.data.io import rows
-from bedside.data.responses import AnswerFile
+from bedside.data.io import rows, write_rows
+from bedside.data.responses import AnswerFile, answer_rows, check_replaceable, read_judged
 
 ASKED, ANSWERED = "How much is safe?", "Two a day."
 USER, ASSISTANT = {"role": "user", "content": ASKED}, {"role": "assistant", "content": ANSWERED}
@@ -248,3 +249,38 @@ def test_a_rater_who_chose_two_labels_is_named(tmp_path):
     (tmp_path / "a.csv").write_text(f"prompt,response,stance\n{ASKED},{ANSWERED},{cell}\n")
     with pytest.raises(DataError, match=r"a\.csv, row 2: .*Label Studio export has 2 choices \(accept, caution\)"):
         labels(tmp_path / "a.csv", "stance")
+
+
+# what is written
+
+
+def test_a_csv_of_answers_and_of_verdicts_is_read_back(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    turns = [USER, ASSISTANT, USER]
+    table = [{"prompt": "=1+1?", "response": "-2", "harm": 0}, {"prompt": turns, "response": "Yes.", "harm": 3}]
+    answers = AnswerFile(str(jsonl(tmp_path, *table))).read()
+    write_rows(tmp_path / "b.csv", answer_rows(answers))
+    text = (tmp_path / "b.csv").read_text()
+    assert '" =1+1?"' in text, "a spreadsheet must not run it"
+    again = AnswerFile(str(tmp_path / "b.csv")).read()
+    read = [(answer.prompt.text.strip(), answer.text.strip(), answer.prompt.harm) for answer in again]
+    assert read == [("=1+1?", "-2", 0), (ASKED, "Yes.", 3)]
+    assert len(again[1].prompt.messages) == 3
+    judged = bedside.judge(tmp_path / "b.csv", judge="keyword", out=tmp_path / "v.csv", progress=SilentProgress())
+    verdicts = read_judged(AnswerFile(str(tmp_path / "b.csv")), tmp_path / "v.csv")
+    assert [row.verdict for row in verdicts] == [row.verdict for row in judged.rows]
+    header, first = (tmp_path / "v.csv").read_text().splitlines()[:2]
+    assert header.startswith('"prompt","answer","harm","response","judge","stance","unreadable"')
+    assert "=1+1?" in first
+    bedside.judge(tmp_path / "b.csv", judge="keyword", out=tmp_path / "v.csv", progress=SilentProgress())  # replaces it
+    with pytest.raises(DataError, match="would be lost"):
+        check_replaceable(tmp_path / "b.csv", Verdict)
+
+
+def test_a_verdict_of_a_jsonl_file_stands_beside_its_prompt_and_answer(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    source = jsonl(tmp_path, {"prompt": ASKED, "response": ANSWERED, "harm": 3})
+    bedside.judge(source, judge="keyword", out=tmp_path / "v.jsonl", progress=SilentProgress())
+    (row,) = [json.loads(line) for line in (tmp_path / "v.jsonl").read_text().splitlines()]
+    assert (row["prompt"], row["answer"], row["harm"]) == (ASKED, ANSWERED, 3)
+    assert {"response", "judge", "stance", "unreadable"} <= row.keys()

@@ -6,7 +6,7 @@
     rows                 a JSONL, CSV or Parquet file, or a folder of them
     hub_rows             a Hugging Face data set
     rows_or_hub_rows     either of the two
-    write_text, write_json, write_jsonl
+    write_text, write_json, write_jsonl, write_csv, write_rows
 
 A JSON file may also be one array of rows. NaN, and what pandas writes for a missing value, is None. 3.0 is 3: a table
 with gaps makes fractions of its whole numbers.
@@ -26,7 +26,7 @@ import os
 import re
 import threading
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -49,6 +49,8 @@ FORMATS: dict[str, Format] = {
 """What an ending says; ``.gz`` may stand behind those of text."""
 MISSING = ("nan", "NaN", "NAN", "<NA>", "NaT")
 """What pandas writes for a cell without a value; empty is the other way."""
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+"""Text that a spreadsheet runs as a formula. A space is written in front; reading `bedside label`'s file removes it."""
 _WHOLE_NUMBER = re.compile(r"-?\d+\.0+")
 csv.field_size_limit(1 << 30)
 _INSTALL = "pip install 'bedside[hf]'"
@@ -158,6 +160,32 @@ def csv_dialect(path: Path) -> tuple[str, str]:
 def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
     """Writes one line of canonical JSON for each row, atomically."""
     write_text(path, "".join(canonical(row) + "\n" for row in rows))
+
+
+def write_rows(path: Path, table: Sequence[Mapping[str, Any]]) -> None:
+    """Writes CSV where the ending says so, else JSONL; atomically."""
+    if format_of(path) != "csv":
+        write_jsonl(path, table)
+        return
+    write_csv(path, table, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+
+
+def write_csv(path: Path, table: Sequence[Mapping[str, Any]], *, start: str = "", delimiter: str = ",") -> None:
+    """Writes quoted cells, atomically. A list or a table becomes JSON; ``start`` is a byte order mark, or empty.
+
+    A space stands in front of text that a spreadsheet would run as a formula.
+    """
+    text = io.StringIO()
+    columns = list(dict.fromkeys(column for row in table for column in row))
+    writer = csv.DictWriter(text, columns, lineterminator="\n", restval="", quoting=csv.QUOTE_ALL, delimiter=delimiter)
+    writer.writeheader()
+    writer.writerows({column: _cell(value) for column, value in row.items()} for row in table)
+    write_text(path, start + text.getvalue())
+
+
+def _cell(value: Any) -> Any:
+    value = json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else value
+    return f" {value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
 
 
 def _sync_folder(folder: Path) -> None:

@@ -15,8 +15,6 @@ the file, ``harm`` stays empty until then:
 of the file it comes from, so that the same spreadsheet program opens it.
 """
 
-import csv
-import io
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -30,7 +28,7 @@ from bedside.core.errors import DataError
 from bedside.core.types import HARM_LEVELS, Prompt
 from bedside.data import io as data_io
 from bedside.data import splits
-from bedside.data.prompts import FORMULA_STARTS, PROPOSED, ReadOptions, TablePrompts
+from bedside.data.prompts import PROPOSED, ReadOptions, TablePrompts
 from bedside.stats import tfidf
 from bedside.stats.agreement import Agreement, Ratings, quadratic_kappa
 
@@ -215,22 +213,10 @@ def _row(proposal: Proposal) -> dict[str, Any]:
 
 def _write(out: Path, rows: list[dict[str, Any]], like: Path) -> None:
     """Writes ``rows`` as CSV or JSONL by the ending of ``out``; a CSV takes the dialect of ``like``."""
-    if out.suffix.lower() == ".csv":
-        byte_order_mark, delimiter = data_io.csv_dialect(like)
-        data_io.write_text(out, byte_order_mark + _csv(out, rows, delimiter))
-    else:
+    if out.suffix.lower() != ".csv":
         data_io.write_text(out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-
-
-def _csv(out: Path, rows: list[dict[str, Any]], delimiter: str) -> str:
+        return
     if any(not isinstance(row["prompt"], str) for row in rows):
         raise DataError(f"{out}: some prompts have several turns, which a CSV cell cannot hold; write {out.stem}.jsonl")
-    text = io.StringIO(newline="")
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    table = csv.DictWriter(text, columns, lineterminator="\n", restval="", quoting=csv.QUOTE_ALL, delimiter=delimiter)
-    table.writeheader()
-    table.writerows(
-        {k: f" {v}" if isinstance(v, str) and v.startswith(FORMULA_STARTS) else v for k, v in row.items()}
-        for row in rows
-    )
-    return text.getvalue()
+    byte_order_mark, delimiter = data_io.csv_dialect(like)
+    data_io.write_csv(out, rows, start=byte_order_mark, delimiter=delimiter)

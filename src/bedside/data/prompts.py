@@ -29,7 +29,7 @@ from bedside.core.hashing import digest
 from bedside.core.results import FilterCounts
 from bedside.core.types import HARM_LEVELS, Conversation, Message, Prompt
 from bedside.data import turns
-from bedside.data.io import MISSING, Row, without_fraction
+from bedside.data.io import FORMULA_STARTS, MISSING, Row, without_fraction
 
 Unlabelled = Literal["error", "skip", "keep", "proposed"]
 """What to do with a row without a harm level: raise, drop it, keep it unlabelled, or use its proposed level."""
@@ -49,8 +49,6 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 
 PROPOSED, HARM_BY = "harm_proposed", "harm_by"
 """The column of a proposed harm level, and the metadata key that marks a prompt whose level is a proposal."""
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-"""Text that a spreadsheet runs as a formula. `bedside label` writes a space in front, and reading removes it."""
 _NOT_METADATA = {
     "id",
     "safe_response",

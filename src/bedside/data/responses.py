@@ -11,7 +11,8 @@
 refuse need no mapping. With ``not_accept`` there are two classes: accept, and everything else.
 """
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from bedside.config import validation_messages
 from bedside.core.errors import DataError
+from bedside.core.hashing import plain
 from bedside.core.types import BINARY_STANCES, STANCES, JudgedResponse, Prompt, Response, Verdict
 from bedside.data import annotations, io, prompts, turns
 
@@ -37,6 +39,10 @@ KINDS: dict[type[Any], tuple[str, set[str]]] = {
     Verdict: ("verdicts, as `bedside judge` writes them", {"response", "judge"}),
 }
 """For each type, the name of such rows for people, and the columns by which they are recognised."""
+
+
+_ANSWER_COLUMNS = {"prompt", "response", "checkpoint"}
+"""By which a CSV file of `bedside generate` is recognised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +115,49 @@ class AnswerFile:
         return prompts.parse_prompt(where, row, prompts.ReadOptions(unlabelled="keep", columns=ours), hidden)
 
 
+def answer_rows(responses: Sequence[Response]) -> list[dict[str, Any]]:
+    """Flat rows for a spreadsheet, which ``AnswerFile`` reads back."""
+    return [
+        {
+            "prompt": response.prompt.text if len(response.prompt.messages) == 1 else _turns(response.prompt),
+            "response": response.text,
+            "harm": response.prompt.harm,
+            **{name: getattr(response.prompt, name) for name in ("principle", "style", "group", "source", "reference")},
+            "checkpoint": response.checkpoint,
+            "finished": response.finished,
+        }
+        for response in responses
+    ]
+
+
+def verdict_rows(judged: Sequence[JudgedResponse]) -> list[dict[str, Any]]:
+    """Each verdict with the prompt and the answer that it is about, so that a person can read the file alone."""
+    return [
+        {"prompt": row.prompt.text, "answer": row.response.text, "harm": row.prompt.harm, **plain(row.verdict)}
+        for row in judged
+    ]
+
+
+def _turns(prompt: Prompt) -> list[dict[str, str]]:
+    return [{"role": turn.role, "content": turn.text} for turn in prompt.messages]
+
+
 def read_rows(path: Path, row_type: type[T]) -> list[T]:
     """All rows of ``path`` as ``row_type``. DataError with file, row and field."""
-    adapter = TypeAdapter(row_type)
-    return [_validated(adapter, where, row, row_type) for where, row in io.rows(path)]
+    adapter, fields = TypeAdapter(row_type), {*getattr(row_type, "__dataclass_fields__", ())}
+    return [
+        _validated(adapter, where, _without_gaps(row, fields) if KINDS[row_type][1] <= row.keys() else row, row_type)
+        for where, row in io.rows(path)
+    ]
+
+
+def _without_gaps(row: Mapping[str, Any], fields: Collection[str]) -> dict[str, Any]:
+    """The known columns that have a value; a table that a CSV cell holds as JSON is a table again."""
+    known = {key: value for key, value in row.items() if key in fields and value is not None}
+    return {
+        key: json.loads(value) if key in ("probabilities", "scores", "votes") and isinstance(value, str) else value
+        for key, value in known.items()
+    }
 
 
 def read_judged(answers: AnswerFile, verdicts: Path) -> list[JudgedResponse]:
@@ -137,8 +182,8 @@ def check_replaceable(path: Path, row_type: type[T]) -> None:
         return
     row: Mapping[str, Any] = {}
     with suppress(DataError):
-        _, row = next(io.rows(path, format="jsonl"))
-    if not KINDS[row_type][1] <= row.keys():
+        _, row = next(io.rows(path, format=io.format_of(path) or "jsonl"))
+    if not KINDS[row_type][1] <= row.keys() and not (row_type is Response and row.keys() >= _ANSWER_COLUMNS):
         raise DataError(f"{path}: {_content(row)}, which would be lost; name another file with -o, or move this one")
 
 
