@@ -32,6 +32,8 @@ def page() -> str:
 
 def _plugin(kind: str, name: str) -> list[str]:
     cls = registry.find(kind, name)
+    if cls.model_fields["kind"].default != name:
+        return []  # another name of a plug-in that is listed under its own
     return _table(f"{kind}: `{name}`", cls, (cls.__doc__ or "").strip().splitlines()[0], skip=("kind",))
 
 

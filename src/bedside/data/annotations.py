@@ -49,7 +49,9 @@ def _argilla(row: Mapping[str, Any], labels: Collection[str]) -> Iterator[dict[s
     length = max(len(values) for values in lists.values())
     for number in range(length):
         rated = {label: values[number] if number < len(values) else None for label, values in lists.items()}
-        users = next((row[f"{label}.users"] for label in lists if isinstance(row.get(f"{label}.users"), list)), [])
+        users: list[Any] = next(
+            (row[f"{label}.users"] for label in lists if isinstance(row.get(f"{label}.users"), list)), []
+        )
         yield {**row, **rated, RATER: str(users[number]) if number < len(users) else str(number + 1)}
 
 

@@ -288,14 +288,14 @@ def _harm(value: Any, label_map: Mapping[str, int]) -> int | None:
     """A harm level, 0 to 3, or a word that ``label_map`` knows. CSV gives a level as text, a table with gaps as 3.0."""
     if value is None:
         return None
-    if not isinstance(value, bool) and (level := label_map.get(str(value).strip().lower())) is not None:
-        return level
+    word = value.strip().lower() if isinstance(value, str) else ""
+    if word in label_map:
+        return label_map[word]
     try:
         level = -1 if isinstance(value, bool) else float(value)
     except (TypeError, ValueError):
         level = -1
     if level not in HARM_LEVELS:
-        word = value.strip().lower() if isinstance(value, str) else ""
         cure = f"say what it means: label_map: {{{word}: 3}}" if word.isidentifier() else "correct it"
         raise DataError(f"harm is {validation_messages.short(value)}; it is 0 (harmless), 1, 2 or 3 (severe); {cure}")
     return int(level)

@@ -84,7 +84,7 @@ def _label(value: Any) -> bool:
 def _pair(row: Mapping[str, Any]) -> PreferencePair:
     if row.get("prompt") is not None:
         asked = _prompt(row["prompt"])
-        return PreferencePair(asked, *(_text(row[side], side, asked) for side in ("chosen", "rejected")))
+        return PreferencePair(asked, _text(row["chosen"], "chosen", asked), _text(row["rejected"], "rejected", asked))
     chosen, rejected = (_whole_conversation(row[side], side) for side in ("chosen", "rejected"))
     if chosen[:-1] != rejected[:-1]:
         raise DataError("chosen and rejected do not answer the same conversation; give a prompt column")

@@ -16,16 +16,16 @@ import ast
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 from bedside.config import validation_messages
 from bedside.core.errors import DataError
 from bedside.core.types import Conversation, Message, Role
 
 ROLES: Mapping[str, Role] = {
-    **dict.fromkeys(("system", "developer"), cast("Role", "system")),
-    **dict.fromkeys(("user", "human", "patient", "prompter"), cast("Role", "user")),
-    **dict.fromkeys(("assistant", "gpt", "chatgpt", "bot", "model", "chatbot", "doctor"), cast("Role", "assistant")),
+    **dict.fromkeys(("system", "developer"), "system"),
+    **dict.fromkeys(("user", "human", "patient", "prompter"), "user"),
+    **dict.fromkeys(("assistant", "gpt", "chatgpt", "bot", "model", "chatbot", "doctor"), "assistant"),
 }
 """What a file calls a speaker, in lower case, to the role."""
 TOOL_ROLES = ("tool", "function", "function_call", "observation", "ipython")
@@ -59,8 +59,14 @@ def read_turns(value: Any) -> Conversation:
         return _turns_of_text(value)
     if not isinstance(value, Sequence) or not value:
         raise DataError(f"the conversation is {_shown(value)}; write a text, or a list of {{role, content}}")
-    turns = [_message(turn, number) for number, turn in enumerate(value, start=1)]
-    return tuple(turn for number, turn in enumerate(turns) if turn or _refuse_tool(value, number))
+    messages = []
+    for number, turn in enumerate(value, start=1):
+        message = _message(turn, number)
+        if message is None:
+            _require_answer(value, number)
+        else:
+            messages.append(message)
+    return tuple(messages)
 
 
 def find_conversation(row: Mapping[str, Any]) -> Conversation | None:
@@ -158,16 +164,16 @@ def _message(turn: Any, number: int) -> Message | None:
     return Message(role, read_content(content, what))
 
 
-def _refuse_tool(turns: Sequence[Any], number: int) -> bool:
-    """False where an answer of the assistant follows the turn ``number`` of a tool before the next user turn."""
-    for turn in turns[number + 1 :]:
-        message = _message(turn, number)
+def _require_answer(turns: Sequence[Any], number: int) -> None:
+    """NoAnswerError unless an answer follows turn ``number``, which is of a tool, before the next user turn."""
+    for later, turn in enumerate(turns[number:], start=number + 1):
+        message = _message(turn, later)
         if message is not None:
             if message.role == "assistant":
-                return False
+                return
             break
     raise NoAnswerError(
-        f"turn {number + 1} belongs to a tool and no answer follows it: Bedside reads what patients and assistants "
+        f"turn {number} belongs to a tool and no answer follows it: Bedside reads what patients and assistants "
         "say; take the row out, or end it with the answer"
     )
 
