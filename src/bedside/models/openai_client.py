@@ -7,7 +7,8 @@ hold a huge one.
     sent again       408, 409, 429, 5xx, no connection, no answer in time, a body that is no reply: ``retries`` times
     waits            as long as Retry-After says; without it 0.5 s, 1 s, 2 s ... at most 8 s
     RequestFailed    this request gets no answer (400, 413, 422; retries used up): a fact about a row
-    ModelError       no request will get one (401, 403, 404, a redirect, Retry-After above the limit): stop
+    ModelError       no request will get one (401, 402, 404, a redirect, no quota, Retry-After above the limit): stop
+    403              this row gets no answer, if another got one or the endpoint speaks of moderation; else stop
 
 The retries of the ``openai`` package are off. A key never appears in a message and is removed from every answer.
 """
@@ -36,6 +37,9 @@ EXTRA_TOKENS = 256
 """Tokens that a server may add to the turns, such as its template and schema. Part of the maximum of a call."""
 _HEADERS = ("accept", "accept-encoding", "connection", "content-length", "content-type", "host")
 _RETRIED = (408, 409, 429)
+MODERATION = ("moderation", "flagged", "content policy", "content_policy", "content filter", "content_filter", "safety")
+"""Words by which an endpoint says that it does not answer a text."""
+_QUOTA = "insufficient_quota"
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 Body = Mapping[str, Any]
 """The JSON body of a request."""
@@ -44,6 +48,10 @@ T = TypeVar("T")
 
 class BodyTooLong(Exception):
     """The cause of an error: a body above LONGEST_BODY_BYTES."""
+
+
+class DeclinedParametersError(ModelError):
+    """The endpoint knows no model that can do all that was asked for (404, with such words)."""
 
 
 class RequestFailed(Exception):
@@ -103,6 +111,8 @@ class EndpointClient:
     budget: Budget
     sleep: Callable[[float], Coroutine[Any, Any, None]] = asyncio.sleep
     now: Callable[[], float] = time.time
+    _replied: bool = False
+    """Some request got a reply."""
     _connection: "_Connection | None" = field(default=None, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -139,7 +149,8 @@ class EndpointClient:
                 if isinstance(result, Reply):
                     return result
                 if result.stop:
-                    raise ModelError(f"{self.address.where}: {result.stop}")
+                    stop = DeclinedParametersError if result.status == 404 else ModelError
+                    raise stop(f"{self.address.where}: {result.stop}")
                 if not result.retriable:
                     raise RequestFailed(result.reason, result.status, exhausted=False)
                 if tried == tries:
@@ -154,6 +165,7 @@ class EndpointClient:
         result: Reply | _Failure = _Failure("interrupted", may_cost=True)
         try:
             result = await self._send(client, body)
+            self._replied |= isinstance(result, Reply)
         finally:
             if isinstance(result, Reply):
                 usage = self._usage(*result.usage) if result.usage else None
@@ -197,17 +209,24 @@ class EndpointClient:
     def _status_failure(self, error: "openai.APIStatusError") -> "_Failure":
         """The meaning of an HTTP status: send again, never for this row, or never at all."""
         status, outcome = error.status_code, f"status {error.status_code}"
-        if status in (401, 403):
+        message = self.address.clean(_message(error))[:200]
+        words = f": {message}" if message else ""
+        if status == 401 or (status == 403 and not self._concerns_this_text(message)):
             key = f"the key in {self.address.key_name}" if self.address.key_name else "a call without a key"
-            return _Failure(outcome, stop=f"rejects {key} (status {status}); check the key and api_key_env")
+            return _Failure(outcome, stop=f"rejects {key} (status {status}{words}); check the key and api_key_env")
+        if status == 402 or (status == 429 and _QUOTA in str(error.body)):
+            stop = (
+                f"does not work for this account (status {status}{words}); mend that and continue with the same command"
+            )
+            return _Failure(outcome, stop=stop)
         if status == 404:
-            return _Failure(outcome, stop="knows no such path or model (404); check url and model")
+            stop = f"knows no such path or model (404{words}); check url and model"
+            return _Failure(outcome, stop=stop, status=status if "parameter" in words.lower() else None)
         if 300 <= status < 400:
             return _Failure(
                 outcome, stop=f"redirects ({status}), and redirects are not followed; put the final address in url"
             )
-        message = self.address.clean(_message(error))[:200]
-        reason = outcome + (f": {message}" if message else "")
+        reason = outcome + words
         if status not in _RETRIED and status < 500:
             return _Failure(outcome, reason, retriable=False, status=status)
         wait = _retry_after(error.response.headers, self.now())
@@ -218,6 +237,10 @@ class EndpointClient:
                 "continue with the same command later",
             )
         return _Failure(outcome, reason, status=status, wait_seconds=wait)
+
+    def _concerns_this_text(self, message: str) -> bool:
+        """A call that is forbidden for its text: other calls got a reply, or the endpoint says so."""
+        return self._replied or any(word in message.lower() for word in MODERATION)
 
     def _maximum(self, body: Body) -> Usage:
         """The most that a request can use: no tokenizer makes more tokens than there are bytes."""

@@ -31,7 +31,7 @@ from bedside.core.protocols import Choice, Endpoint, Launch, Probe
 from bedside.core.types import Checkpoint, Completion, Conversation, Message, Sampling
 from bedside.models import openai_parsing
 from bedside.models.budget import Budget, Price
-from bedside.models.openai_client import Address, EndpointClient, RequestFailed, RetryPolicy
+from bedside.models.openai_client import Address, DeclinedParametersError, EndpointClient, RequestFailed, RetryPolicy
 from bedside.models.openai_parsing import Reply
 
 RESERVED = (
@@ -106,6 +106,9 @@ class OpenAICompatible(Plugin):
     proxy: Annotated[str | None, AfterValidator(_proxy_url)] = Field(
         None, description="A proxy to go through. Those of the environment are not used."
     )
+    strip_thinking: bool = Field(
+        True, description="Take a leading <think> block off a reply; one that does not end is cut."
+    )
     extra: Annotated[dict[str, Any], AfterValidator(_refuse_reserved_keys)] = Field(
         {}, description="Further keys of each request, such as chat_template_kwargs."
     )
@@ -139,8 +142,10 @@ class EndpointModel:
     client: EndpointClient
     _probe_result: Probe | ModelError | None = None
     _probes: int = 0
+    _top_logprobs: int = 0
+    """As many as the endpoint has shown."""
+    _adapted: "Adaptations" = field(default_factory=lambda: Adaptations())
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
-    repeatable: bool = True
     context: int = 1 << 30
     """No limit is known here; the endpoint rejects what is too long."""
 
@@ -161,6 +166,11 @@ class EndpointModel:
     @property
     def concurrency(self) -> int:
         return self.config.concurrency
+
+    @property
+    def repeatable(self) -> bool:
+        """False once the endpoint has declined a temperature of 0."""
+        return self._adapted.temperature
 
     @property
     def decoding(self) -> str:
@@ -193,7 +203,7 @@ class EndpointModel:
                 f"{probe.where}: the endpoint was asked for one of two words and the constraint was "
                 f"{probe.constraint}; if_unenforced: parse reads its replies strictly instead"
             )
-        constrained, top = probe.constraint == "enforced", self.config.top_logprobs if probe.logprobs else 0
+        constrained, top = probe.constraint == "enforced", self._top_logprobs if probe.logprobs else 0
         bodies = [self._closed_question(turns, labels, constrained, top) for turns in conversations]
         return [
             Choice(None, f"no answer: {result}")
@@ -220,14 +230,22 @@ class EndpointModel:
         """Requests with ever fewer options, until the endpoint accepts one."""
         top = self.config.top_logprobs
         result: Reply | RequestFailed | None = None
-        for constrained, shown in dict.fromkeys([(True, top), (True, 0), (False, top), (False, 0)]):
-            result, obeyed = self._ask_for_a_nonce(constrained, shown)
+        for constrained, shown in dict.fromkeys(
+            [(True, top), (True, min(top, 5)), (True, 0), (False, top), (False, 0)]
+        ):
+            try:
+                result, obeyed = self._ask_for_a_nonce(constrained, shown)
+            except DeclinedParametersError:
+                if not constrained and not shown:
+                    raise
+                continue  # there may be a model that can do less
             if isinstance(result, Reply):
+                self._top_logprobs = shown
                 return Probe(
                     self.where,
                     "unsupported" if not constrained else "enforced" if obeyed else "ignored",
                     logprobs=bool(result.tokens),
-                    note=self._warning(),
+                    note="; ".join(filter(None, (self._warning(), self._adapted.note, _ending(result)))),
                 )
             if result.status is None:
                 break
@@ -237,7 +255,7 @@ class EndpointModel:
         """The reply, and whether it obeys the constraint. Asked twice if the first does not: it may be bad luck."""
         for _ in range(2):
             nonces = [f"k{secrets.token_hex(4)}" for _ in range(2)]
-            (result,) = self.client.ask([self._closed_question(_probe_turns(), nonces, constrained, top)])
+            (result,) = self._ask_adapted([self._closed_question(_probe_turns(), nonces, constrained, top)])
             obeyed = isinstance(result, Reply) and openai_parsing.choice(result, nonces).label is not None
             if obeyed or not constrained or isinstance(result, RequestFailed):
                 break
@@ -250,7 +268,7 @@ class EndpointModel:
 
     def _ask(self, bodies: Sequence[Mapping[str, Any]]) -> list[Reply | RequestFailed]:
         """One reply a body, or why there is none. Raises ModelError if retries are used up and the endpoint is gone."""
-        results = self.client.ask(bodies) if bodies else []
+        results = self._ask_adapted(bodies) if bodies else []
         exhausted = next((result for result in results if isinstance(result, RequestFailed) and result.exhausted), None)
         if exhausted is not None and not self._is_alive():
             raise ModelError(
@@ -259,11 +277,23 @@ class EndpointModel:
             )
         return results
 
+    def _ask_adapted(self, bodies: Sequence[Mapping[str, Any]]) -> list[Reply | RequestFailed]:
+        """One reply a body. What the endpoint declines is left out or renamed, once for all, and asked for again."""
+        results = self.client.ask([self._adapted.apply(body) for body in bodies])
+        while declined := [i for i, result in enumerate(results) if isinstance(result, RequestFailed)]:
+            if not any(self._adapted.learn(str(results[i]), self._adapted.apply(bodies[i])) for i in declined):
+                break
+            again = self.client.ask([self._adapted.apply(bodies[i]) for i in declined])
+            results = [again[declined.index(i)] if i in declined else result for i, result in enumerate(results)]
+        if not self.config.strip_thinking:
+            return results
+        return [openai_parsing.without_thinking(r) if isinstance(r, Reply) else r for r in results]
+
     def _is_alive(self) -> bool:
         """The endpoint answers a harmless question."""
         for tries in range(ALIVE_TRIES):
             body = self._body(_probe_turns(secrets.token_hex(4)), 1, {"temperature": 0})
-            if isinstance(self.client.ask([body], retries=0)[0], Reply):
+            if isinstance(self.client.ask([self._adapted.apply(body)], retries=0)[0], Reply):
                 return True
             self.client.pause(tries)
         return False
@@ -286,6 +316,64 @@ class EndpointModel:
             **options,
         }
         return {**body, "extra_body": dict(self.config.extra)} if self.config.extra else body
+
+
+@dataclass
+class Adaptations:
+    """What an endpoint has declined, and how requests are written for it since."""
+
+    temperature: bool = True
+    length_key: str | None = None
+    system: bool = True
+
+    @property
+    def note(self) -> str:
+        """What `bedside check` says about it; empty where nothing was declined."""
+        facts = {
+            "declines a temperature, so answers and verdicts are not repeatable": not self.temperature,
+            f"takes {self.length_key} for the length": self.length_key is not None,
+            "takes no system turn, so it stands before the first question": not self.system,
+        }
+        return "; ".join(fact for fact, holds in facts.items() if holds)
+
+    def learn(self, reason: str, body: Mapping[str, Any]) -> bool:
+        """Whether ``reason``, an endpoint's words about ``body``, names something that can be left out or renamed."""
+        words = reason.lower()
+        if not words.startswith(("status 400", "status 422")):
+            return False
+        if "temperature" in words and "temperature" in body:
+            self.temperature = False
+        elif "max_completion_tokens" in words and "max_tokens" in body:
+            self.length_key = "max_completion_tokens"
+        elif "system" in words and any(turn["role"] == "system" for turn in body["messages"]):
+            self.system = False
+        else:
+            return False
+        return True
+
+    def apply(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """``body`` without what was declined."""
+        adapted = dict(body)
+        if not self.temperature:
+            adapted = {key: value for key, value in adapted.items() if key not in ("temperature", "top_p")}
+        if self.length_key and "max_tokens" in adapted:
+            adapted[self.length_key] = adapted.pop("max_tokens")
+        if not self.system:
+            adapted["messages"] = _folded(adapted["messages"])
+        return adapted
+
+
+def _folded(turns: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+    """Turns with the system text before the first question, as local models without a system turn get it."""
+    system = "\n\n".join(turn["content"] for turn in turns if turn["role"] == "system")
+    others = [dict(turn) for turn in turns if turn["role"] != "system"]
+    if system and others:
+        others[0]["content"] = f"{system}\n\n{others[0]['content']}"
+    return others
+
+
+def _ending(reply: Reply) -> str:
+    return "" if reply.ended else f"its replies end with finish_reason {reply.finish[:40]!r}, so none counts as whole"
 
 
 def _probe_turns(suffix: str = "") -> Conversation:

@@ -9,8 +9,9 @@ that was not offered: each is a reply without a readable label. Nothing is ever 
 
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bedside.core.protocols import Choice, LabelScore
@@ -20,6 +21,11 @@ KEY = "label"
 ENDED = ("stop", "eos", "eos_token", "end_turn", "stop_sequence")
 """The values of finish_reason for a reply that the model ended by itself."""
 CUT = ("length", "content_filter", "tool_calls")
+FINISH = {"complete": "stop", "completed": "stop", "max_tokens": "length", "safety": "content_filter"}
+"""What some endpoints call it, in lower case, to the usual word."""
+THINKING_PARTS = ("thinking", "reasoning", "redacted_thinking", "reasoning_text")
+_THINKING = re.compile(r"\s*<(think|thinking)>(.*?)</\1>\s*", re.S)
+_UNCLOSED = re.compile(r"\s*<(think|thinking)>")
 _DECORATION = " \t\r\n\"'`*.\u201c\u201d"
 _TOLERANCE = 1e-3
 _MOST_TOKENS = 10**9
@@ -62,6 +68,24 @@ class Reply:
         return "ended" if self.ended else self.finish if self.finish in CUT else "ended otherwise"
 
 
+def without_thinking(reply: Reply) -> Reply:
+    """The reply without the block in which a model thinks first; a block that does not end is a reply that was cut."""
+    block = _THINKING.match(reply.text)
+    if block:
+        return replace(reply, text=reply.text[block.end() :], tokens=_tokens_from(reply.tokens, block.end()))
+    return replace(reply, text="", finish="length", tokens=()) if _UNCLOSED.match(reply.text) else reply
+
+
+def _tokens_from(tokens: Sequence[TokenLogprob], start: int) -> tuple[TokenLogprob, ...]:
+    """The tokens from character ``start`` on; none where a token stands across it."""
+    length = 0
+    for number, token in enumerate(tokens):
+        if length == start:
+            return tuple(tokens[number:])
+        length += len(token.text)
+    return ()
+
+
 def label_schema(labels: Sequence[str]) -> dict[str, Any]:
     """The ``response_format`` that allows one of ``labels``, such as {"label": "accept"}."""
     schema = {
@@ -78,16 +102,19 @@ def parse_reply(body: bytes) -> Reply:
     response = parse_object(body)
     choices = response.get("choices")
     if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
-        raise MalformedResponse("the reply has no choices" + (", but an error" if "error" in response else ""))
+        raise MalformedResponse("the reply has no choices" + _error(response))
+    if len(choices) != 1 and "error" in response:
+        raise MalformedResponse("the reply has no choice" + _error(response))
     if len(choices) != 1:
         raise MalformedResponse(f"the reply has {len(choices)} choices where one was asked for")
     message = choices[0].get("message")
     if not isinstance(message, dict):
         raise MalformedResponse("the reply has no message")
     refusal, finish = message.get("refusal"), choices[0].get("finish_reason")
+    finish = FINISH.get(finish.lower(), finish.lower()) if isinstance(finish, str) else "none given"
     return Reply(
         text=_text(message.get("content"), refusal, finish),
-        finish=finish if isinstance(finish, str) else "none given",
+        finish=finish,
         refusal=clean(refusal) if isinstance(refusal, str) else "",
         tokens=_tokens(choices[0].get("logprobs")),
         usage=_usage(response.get("usage")),
@@ -200,15 +227,23 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _text(content: Any, refusal: Any, finish: Any) -> str:
     if isinstance(content, list):
-        texts: list[Any] = [
-            part.get("text") if isinstance(part, dict) and part.get("type") == "text" else None for part in content
-        ]
-        content = "".join(texts) if texts and all(isinstance(text, str) for text in texts) else None
+        parts = [part for part in content if not (isinstance(part, dict) and part.get("type") in THINKING_PARTS)]
+        texts = [part.get("text") if isinstance(part, dict) and part.get("type") == "text" else None for part in parts]
+        content = "".join(map(str, texts)) if content and all(isinstance(text, str) for text in texts) else None
     if isinstance(content, str):
         return clean(content)
-    if content is None and ((isinstance(refusal, str) and refusal) or finish == "content_filter"):
+    if content is None and ((isinstance(refusal, str) and refusal) or finish in ("content_filter", "length")):
         return ""
     raise MalformedResponse("the reply has no text")
+
+
+def _error(response: Mapping[str, Any]) -> str:
+    """The endpoint's own words in a body with status 200."""
+    if "error" not in response:
+        return ""
+    error = response["error"]
+    message = error.get("message") if isinstance(error, dict) else error
+    return f", but an error: {clean(message)[:200]}" if isinstance(message, str) and message else ", but an error"
 
 
 def _tokens(logprobs: Any) -> tuple[TokenLogprob, ...]:
