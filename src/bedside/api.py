@@ -19,7 +19,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -28,7 +28,7 @@ from bedside.config import plugins, rendering
 from bedside.config.schema import Config
 from bedside.core.display import Tabular, measure_records
 from bedside.core.distributed import run_on_all
-from bedside.core.errors import BedsideError, ConfigError
+from bedside.core.errors import BedsideError, ConfigError, StageError
 from bedside.core.extras import needs_extras
 from bedside.core.gates import Finding, GateState
 from bedside.core.hashing import plain
@@ -442,6 +442,19 @@ class GenerationResult(Tabular):
     """Answers of one model."""
 
     responses: tuple[Response, ...]
+    unanswered: Mapping[str, int] = field(default_factory=dict)
+    """Why an endpoint gave no answer, with the number of prompts; what an earlier run asked is not in it."""
+
+    @property
+    def empty(self) -> int:
+        """How many answers hold no text."""
+        return sum(not response.text.strip() for response in self.responses)
+
+    def caption(self) -> str:
+        """How many prompts got no answer, and why; empty where all got one."""
+        reasons = ", ".join(f"{n} {reason}" for reason, n in self.unanswered.items())
+        counts = f"{self.empty} of {len(self.responses)} prompts got no answer"
+        return f"{counts}: {reasons}" if reasons else counts if self.empty else ""
 
     def records(self) -> list[dict[str, Any]]:
         """One row per answer."""
@@ -462,7 +475,8 @@ def generate(
 ) -> GenerationResult:
     """Answer the prompts of one part: train, valid or test.
 
-    ``adapter``: a PEFT folder to answer with; by default the target answers. ``out``: a JSON Lines file to write.
+    ``adapter``: a PEFT folder to answer with; by default the target answers. ``out``: a file to write, JSON Lines, or
+    CSV where its ending says so. Raises StageError, after writing, where no prompt got an answer.
 
     >>> answers = bedside.generate(config, "valid", out="valid.jsonl", progress=bedside.SilentProgress())
     >>> len(answers.responses)
@@ -474,10 +488,13 @@ def generate(
         check_replaceable(Path(out), Response)
     with _opened(_settle(config), progress) as opened:
         responses = single_stage.generate(opened, part, Path(adapter) if adapter is not None else None)
+        result = GenerationResult(tuple(responses), dict(getattr(opened.target, "unanswered", {})))
     if out is not None:
         csv = format_of(Path(out)) == "csv"
         write_rows(Path(out), answer_rows(responses) if csv else [plain(response) for response in responses])
-    return GenerationResult(tuple(responses))
+    if result.empty == len(responses):
+        raise StageError(result.caption())
+    return result
 
 
 @dataclass(frozen=True)

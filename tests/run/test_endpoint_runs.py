@@ -326,3 +326,16 @@ def test_the_cache_lies_beside_the_runs_or_where_the_config_says(far, tmp_path):
             bedside.judge(tmp_path / "a.jsonl", config=run.config)
             (tmp_path / "runs").rename(tmp_path / f"runs-{folder.name}")
             assert len(list((folder / FOLDER).rglob("*.json"))) == 2
+
+
+@pytest.mark.slow
+def test_a_target_that_answers_nothing_ends_in_an_error_that_says_why_and_some_of_it_is_told(tmp_path, command):
+    faults = {"no": lambda h: h.send(400, {"error": {"message": "This model is asleep"}})}
+    with HostileServer(lambda q, t: "no", faults=faults) as server:
+        code, _, err = command(project(tmp_path / "a", server.url, 3), "generate", "--part", "test", "-o", "a.jsonl")
+    assert code == 1
+    assert "3 of 3 prompts got no answer: 3 status 400: This model is asleep" in " ".join(err.split())
+    with HostileServer(lambda q, t: "no" if "test 0" in q else None, faults=faults) as server:
+        code, out, _ = command(project(tmp_path / "b", server.url, 3), "generate", "--part", "test", "-o", "a.jsonl")
+    assert code == 0
+    assert "1 of 3 prompts got no answer: 1 status 400: This model is asleep" in " ".join(out.split())

@@ -206,6 +206,8 @@ def generate(
     settled, sentence = load_data_config(config, overrides(sets, limit=limit, seed=seed)), wrote(out)
     result = bedside.generate(settled, part, adapter=adapter, out=out)
     OUT.print(f"{sentence}: {len(result.responses)} responses")
+    if result.caption():
+        OUT.print(result.caption(), markup=False)
 
 
 @app.command()

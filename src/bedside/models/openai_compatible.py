@@ -16,6 +16,7 @@ prompts get one) has an empty answer, which no judge can read and every constrai
 
 import secrets
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
@@ -141,6 +142,8 @@ class EndpointModel:
     config: OpenAICompatible
     client: EndpointClient
     _probe_result: Probe | ModelError | None = None
+    unanswered: Counter[str] = field(default_factory=Counter)
+    """Why conversations got no answer."""
     _probes: int = 0
     _top_logprobs: int = 0
     """As many as the endpoint has shown."""
@@ -186,11 +189,13 @@ class EndpointModel:
         if sampling.temperature > 0:
             options |= {"top_p": sampling.top_p, "seed": sampling.seed}
         bodies = [self._body(turns, sampling.max_new_tokens, options) for turns in conversations]
+        results = self._ask(bodies)
+        self.unanswered.update(str(result)[:200] for result in results if isinstance(result, RequestFailed))
         return [
             Completion("", finished=False)
             if isinstance(result, RequestFailed)
             else Completion(result.text or result.refusal, finished=result.ended)
-            for result in self._ask(bodies)
+            for result in results
         ]
 
     def choose(self, conversations: Sequence[Conversation], labels: Sequence[str]) -> list[Choice]:
