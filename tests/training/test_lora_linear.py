@@ -59,7 +59,7 @@ def adapted_layer():
     return layer.eval()
 
 
-def test_a_sum_is_merge_once_while_nobody_trains_and_anew_afterwards(monkeypatch):
+def test_merged_weights_are_computed_once_while_nobody_trains_and_anew_afterwards(monkeypatch):
     layer, formed, real = adapted_layer(), [], lora_linear._merge
     monkeypatch.setattr(lora_linear, "_merge", lambda *arguments: formed.append(1) or real(*arguments))
     x, B = torch.randn(5, 6, requires_grad=True), layer.lora_B["default"].weight
@@ -81,7 +81,7 @@ def test_a_sum_is_merge_once_while_nobody_trains_and_anew_afterwards(monkeypatch
         torch.testing.assert_close(lora_linear._forward(layer, x), layer(x))
 
 
-def test_sums_beyond_the_room_are_merge_each_time(monkeypatch):
+def test_merged_weights_beyond_the_limit_are_computed_each_time(monkeypatch):
     layer, formed, real = adapted_layer(), [], lora_linear._merge
     monkeypatch.setattr(lora_linear, "_merge", lambda *arguments: formed.append(1) or real(*arguments))
     monkeypatch.setattr(lora_linear, "CACHE_BYTES", 4 * 6 * 9 - 1)

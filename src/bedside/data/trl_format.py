@@ -25,7 +25,7 @@ from bedside.data.turns import find_conversation, read_content, read_turns
 
 
 def read(rows: Iterable[Row], reads: str) -> list[Preference]:
-    """Rows as an objective reads them: thumbs, pairs or dialogues. DataError with file and row."""
+    """Rows as an objective reads them: unpaired rows, pairs or demonstrations. DataError with file and row."""
     return [_preference(where, row, *_FORMATS[reads]) for where, row in rows]
 
 

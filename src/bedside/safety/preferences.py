@@ -117,8 +117,11 @@ def pairs(
 
 
 def demonstrations(unpaired: Iterable[UnpairedPreference], pairs: Iterable[PreferencePair]) -> list[Demonstration]:
-    """SFT rows: every right answer once, of pairs and of thumbs; silence is never imitated. A right answer that nothing
-    was verified against stands in no pair, and is worth imitating all the same (arXiv 2304.06767)."""
+    """SFT rows: every right answer once, of pairs and of unpaired rows. Empty answers are dropped.
+
+    A right answer that nothing was verified against stands in no pair, and is worth imitating all the same
+    (arXiv 2304.06767).
+    """
     right = [(p.prompt, p.chosen, p.chosen_ids, p.chosen_origin) for p in pairs]
     right += [(t.prompt, t.text, t.ids, t.origin) for t in unpaired if t.label]
     once: dict[tuple[str, str], Demonstration] = {}
