@@ -9,6 +9,7 @@ import math
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -28,6 +29,17 @@ if TYPE_CHECKING:
 EMBEDDED = {"embedded": Path(__file__).parents[1] / "clinic" / "tiny_model"}
 """The model that comes with Bedside. It answers, judges, rewrites and rates."""
 ADAPTER, ON_TARGET = "adapter_config.json", "on-target"
+QUANTISED = {
+    "bitsandbytes": "bitsandbytes",
+    "gptq": "gptqmodel",
+    "awq": "gptqmodel",
+    "compressed-tensors": "compressed_tensors",
+    "quanto": "optimum",
+    "aqlm": "aqlm",
+    "hqq": "hqq",
+    "torchao": "torchao",
+}
+"""Ways to store weights quantised, and the package that reads each."""
 FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
 
 
@@ -110,10 +122,11 @@ def _load(config: Local, folder: Path, launch: Launch) -> "LocalModel":
             trust_remote_code=False,
         )
         model = merge_adapter(model, adapter) if adapter else model
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         raise ModelError(f"{folder}: transformers cannot load it: {str(error).strip().splitlines()[0]}") from None
     if config.chat_template is not None:
         tokenizer.chat_template = Path(config.chat_template).read_text(encoding="utf-8")
+    tokenizer.chat_template = _default_template(tokenizer.chat_template, folder)
     model.to(launch.device).requires_grad_(False)
     parts = [_digest(folder, tokenizer.chat_template), *([digest_adapter(adapter)] if adapter else [])]
     return LocalModel(
@@ -123,6 +136,33 @@ def _load(config: Local, folder: Path, launch: Launch) -> "LocalModel":
         folder=None,
         merged_adapter=adapter,
     )
+
+
+def _default_template(templates: Any, folder: Path) -> str | None:
+    """The template called ``default`` where a tokenizer has several. ModelError where none is called so."""
+    if not isinstance(templates, Mapping):
+        return cast("str | None", templates)
+    if "default" not in templates:
+        raise ModelError(
+            f"{folder}: the tokenizer has the chat templates {', '.join(sorted(templates))} and none called default; "
+            "give one as target.chat_template: FILE.jinja"
+        )
+    return str(templates["default"])
+
+
+def _check_quantisation(folder: Path) -> None:
+    """ModelError for weights that are stored quantised, where the package that reads them is missing."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except ValueError:
+        return  # transformers says what is wrong with it
+    method = (config.get("quantization_config") or {}).get("quant_method") if isinstance(config, dict) else None
+    package = QUANTISED.get(str(method))
+    if package is not None and find_spec(package) is None:
+        raise ModelError(
+            f"{folder}: its weights are quantised ({method}), which needs the package {package}; install it, or name "
+            "the folder with the weights as they were before"
+        )
 
 
 def _base_of(adapter: Path) -> Path:
@@ -147,6 +187,7 @@ def _check_files(folder: Path) -> None:
             f"{folder}: no safetensors weights; other formats can run code when loaded and are not read. "
             "Convert with model.save_pretrained(folder, safe_serialization=True)"
         )
+    _check_quantisation(folder)
 
 
 def _digest(folder: Path, chat_template: str | None) -> str:

@@ -16,8 +16,11 @@ from typing import cast
 from jinja2.exceptions import TemplateError
 from transformers import PreTrainedTokenizerBase
 
-from bedside.core.errors import ModelError
+from bedside.core.errors import DataError, ModelError
 from bedside.core.types import Conversation, Message
+
+_PROBE = "zqxprobe"
+"""A word that no template writes by itself."""
 
 
 class Renderer:
@@ -33,7 +36,8 @@ class Renderer:
                 "use the chat model of the family, or give target.chat_template: FILE.jinja"
             )
         self.tokenizer, self.thinking = tokenizer, thinking
-        self.stop_ids = frozenset(stop_ids)
+        self.stop_ids = frozenset([*stop_ids, *self._end_of_turn()])
+        self.has_system_turn = self._keeps_system()
         self._cached_prompt_ids = lru_cache(maxsize=1024)(self._prompt_ids)  # lengths are needed before the ids
         if not self.stop_ids:
             raise ModelError(f"{tokenizer.name_or_path}: no end-of-turn token in generation_config or tokenizer")
@@ -84,12 +88,37 @@ class Renderer:
     def _ids(self, text: str) -> list[int]:
         return cast("list[int]", self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
+    def _end_of_turn(self) -> list[int]:
+        """The special token that the template itself puts after an answer, which need not be the tokenizer's EOS."""
+        try:
+            whole = self._apply([{"role": "user", "content": "?"}, {"role": "assistant", "content": _PROBE}], False)
+        except TemplateError:
+            return []
+        after = self._ids(whole.partition(_PROBE)[2].lstrip())
+        special = {*self.tokenizer.added_tokens_decoder, *self.tokenizer.all_special_ids}
+        return [token for token in after[:1] if token in special]
+
+    def _keeps_system(self) -> bool:
+        """False for a template that leaves a system turn out without a word, or refuses it."""
+        try:
+            turns = [{"role": "system", "content": _PROBE}, {"role": "user", "content": "?"}]
+            return _PROBE in self._apply(turns, add_generation_prompt=True)
+        except TemplateError:
+            return False
+
     def _text(self, conversation: Conversation, *, add_generation_prompt: bool) -> str:
         turns = [{"role": m.role, "content": self._neutralised(m.text)} for m in conversation]
+        if not self.has_system_turn:
+            turns = _system_in_first_turn(turns)
         try:
             return self._apply(turns, add_generation_prompt)
-        except TemplateError:
-            return self._apply(_system_in_first_turn(turns), add_generation_prompt)
+        except TemplateError as error:
+            roles, asked = ", ".join(turn["role"] for turn in turns), turns[-1]["content"][:60]
+            raise DataError(
+                f"the chat template of {self.tokenizer.name_or_path} refuses the conversation that ends with {asked!r} "
+                f"({roles}): {error}; merge neighbours of one role, begin with the user, or give "
+                "target.chat_template: FILE.jinja"
+            ) from None
 
     def _apply(self, turns: list[dict[str, str]], add_generation_prompt: bool) -> str:
         return str(
