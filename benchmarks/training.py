@@ -65,10 +65,9 @@ def ours(
             model,
             train.batches(encoded, planned, references),
             objective,
-            train.TrainerSettings(learning_rate=RATE, device=shapes.DEVICE, max_tokens_per_microbatch=pack),
-            pad_id=PAD,
-            folder=Path(folder),
-            on_step=lambda done, total: None,
+            train.TrainerSettings(
+                RATE, device=shapes.DEVICE, max_tokens_per_microbatch=pack, pad_id=PAD, folder=Path(folder)
+            ),
         )
 
 

@@ -118,10 +118,8 @@ def test_a_step_follows_the_mean_over_tokens_however_its_batch_is_cut(model, tmp
     loss = loss.detach()
     norm = torch.cat([p.grad.flatten() for p in module.parameters() if p.grad is not None]).norm()
     module.zero_grad()
-    schedule = TrainerSettings(1e-3, max_tokens_per_microbatch=60)
-    (log,) = train_batches(
-        module, [batch], objective, schedule, pad_id=0, folder=tmp_path, on_step=lambda done, total: None
-    )
+    schedule = TrainerSettings(1e-3, max_tokens_per_microbatch=60, folder=tmp_path)
+    (log,) = train_batches(module, [batch], objective, schedule)
     assert log["loss"] == pytest.approx(float(loss), rel=1e-4)
     assert log["grad_norm"] == pytest.approx(float(norm), rel=1e-4)
 
@@ -153,10 +151,7 @@ def test_checkpoints_are_for_those_who_come_back_and_none_is_written_at_the_end(
         model.trainable(LORA, 1),
         train.batches(encoded, planned, None),
         objective,
-        TrainerSettings(1e-3, save_steps=2),
-        pad_id=0,
-        folder=tmp_path,
-        on_step=lambda done, total: None,
+        TrainerSettings(1e-3, save_steps=2, folder=tmp_path),
     )
     assert len(log) == 4
     assert sorted(p.name for p in tmp_path.glob("checkpoint-*")) == ["checkpoint-2"]

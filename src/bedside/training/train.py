@@ -135,6 +135,11 @@ class TrainerSettings:
     """Folder for the TensorBoard files of this training."""
     ranks: Ranks = field(default_factory=SingleRank)
     """The processes that share the micro-batches. Only the first one saves and reports."""
+    pad_id: int = 0
+    folder: Path = Path("checkpoints")
+    """Where checkpoints are written, and where a killed training is continued from."""
+    on_step: Callable[[int, int], None] = lambda done, total: None
+    """Gets the steps taken and their total."""
 
 
 def encode(rows: Sequence[Preference], policy: Policy) -> list[EncodedRow]:
@@ -228,15 +233,13 @@ def train(
     stage: str,
 ) -> list[dict[str, float]]:
     """Train the adapter of ``policy``, or a new one, and write it to ``folder/adapter``; one log row for each step."""
-    log = train_model(
-        policy.trainable(lora, settings.seed),
-        batches,
-        objective,
+    settings = replace(
         settings,
         pad_id=policy.renderer.pad_id,
         folder=folder / "checkpoints",
         on_step=lambda done, total: progress.step(stage, done, total),
     )
+    log = train_model(policy.trainable(lora, settings.seed), batches, objective, settings)
     if settings.ranks.rank == 0:
         policy.save_adapter(folder / "adapter")
     return log
@@ -248,31 +251,23 @@ def checkpoint(adapter: Path, base: str) -> Checkpoint:
 
 
 def train_model(
-    model: Any,
-    batches: Sequence[Batch],
-    objective: Objective,
-    settings: TrainerSettings,
-    *,
-    pad_id: int,
-    folder: Path,
-    on_step: Callable[[int, int], None],
+    model: Any, batches: Sequence[Batch], objective: Objective, settings: TrainerSettings
 ) -> list[dict[str, float]]:
     """Train ``model`` in place on ``batches`` in their order; returns one log row for each step.
 
-    Checkpoints are written to ``folder``, and a run that was killed continues from the last one: on a CPU with the same
-    bits. ``on_step`` gets the steps taken and their total. OSError if the disk is full.
+    A run that was killed continues from its last checkpoint: on a CPU with the same bits. OSError if the disk is full.
     """
-    ranks = settings.ranks
+    ranks, folder = settings.ranks, settings.folder
     settings = settings if ranks.rank == 0 else replace(settings, report_to="none")
     trainer = _Trainer(
         model=model,
         args=_training_arguments(settings, folder, len(batches)),
         train_dataset=cast("Any", list(batches)),  # the Trainer takes any sequence, but declares a Dataset
         data_collator=lambda items: dict(zip(["batch"], items, strict=True)),  # one item is a whole batch
-        callbacks=[_StepCallback(on_step, ranks), *_curve_callbacks(settings.report_to, settings.curves)],
+        callbacks=[_StepCallback(settings.on_step, ranks), *_curve_callbacks(settings.report_to, settings.curves)],
     )
     trainer.remove_callback(PrinterCallback)
-    trainer.objective, trainer.pad_id, trainer.settings = objective, pad_id, settings
+    trainer.objective, trainer.pad_id, trainer.settings = objective, settings.pad_id, settings
     last = ranks.gather(_last_finished(folder) if ranks.rank == 0 else None)[0]
     with disk_full_as_oserror(folder):
         trainer.train(resume_from_checkpoint=last)
