@@ -20,14 +20,16 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 CASES = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
-BOUNDS = ("value", "n", "unreadable", "low", "high", "worst", "worst_low", "worst_high")
+PRINTED = ("value", "n", "unreadable", "low", "high")
+"""What ``--json`` has always printed of a measure."""
+BOUNDS = (*PRINTED, "worst", "worst_low", "worst_high")
 NO_NAMES: dict[str, Any] = {"keys": {}, "tables": {}, "words": {}, "allowed": {}}
 SHOWN = 10
 """Differences of one sort that are printed."""
@@ -80,11 +82,16 @@ def run_case(case: str, tree: Path, folder: Path, names: Mapping[str, Any]) -> d
         codes.append(done.returncode)
         (folder / f"{command[0]}.out").write_text(done.stdout, encoding="utf-8")
     results = [next(folder.rglob(name)) for name in CASES["cases"][case]["results"]]
-    values = [json.loads(line) for file in results for line in _documents(file)]
+    documents = [(file, json.loads(line)) for file in results for line in _documents(file)]
+    values = [value for _, value in documents]
     stages = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.rglob("stage.json"))]
     return {
         "exit codes": codes,
-        "measures": Counter(measure for value in values for measure in _measures(value)),
+        "measures": Counter(
+            measure
+            for file, value in documents
+            for measure in _measures(value, PRINTED if file.suffix == ".out" else BOUNDS)
+        ),
         "answers and stances": Counter(text for value in values for text in _texts(value)),
         "gate states": [gate["state"] for value in values for gate in _gates(value)],
         "losses": Counter(step["loss"] for stage in stages for step in stage.get("log", ())),
@@ -111,12 +118,12 @@ def _gates(value: Any) -> list[dict[str, Any]]:
     return [table for table in _tables(value) if {"state", "reason"} <= table.keys()]
 
 
-def _measures(value: Any) -> Iterator[tuple[Any, ...]]:
+def _measures(value: Any, keys: Sequence[str]) -> Iterator[tuple[Any, ...]]:
     """Every measure but those that a gate repeats."""
     inside = {id(table) for gate in _gates(value) for table in _tables(gate)}
     for table in _tables(value):
         if {"value", "n"} <= table.keys() and id(table) not in inside:
-            yield tuple(table.get(key) for key in BOUNDS)
+            yield tuple(table.get(key) for key in keys)
 
 
 def _texts(value: Any) -> Iterator[str]:
