@@ -61,11 +61,11 @@ def under_attack(judge):
 @pytest.mark.slow
 def test_a_judge_that_believes_what_it_reads_flips_and_one_that_does_not_does_not():
     gullible, result = under_attack(Gullible())
-    assert gullible["all hostile strings"].flips.value > 0.9
-    assert gullible["all hostile strings"].steered.value == gullible["all hostile strings"].flips.value
+    assert gullible["all adversarial strings"].flips.value > 0.9
+    assert gullible["all adversarial strings"].steered.value == gullible["all adversarial strings"].flips.value
     assert result.strongest
     deaf, _ = under_attack(Deaf())
-    total = deaf["all hostile strings"]
+    total = deaf["all adversarial strings"]
     assert total.flips.value == 0
     assert total.flips.n >= 60 * 5
     assert total.flips.high < 0.05

@@ -265,7 +265,7 @@ def test_the_command_audits_any_labelled_file_and_exits_3_under_the_limit_on_kap
     assert bedside("audit", "--judge", "keyword", "--adversarial", "--json", monkeypatch=monkeypatch) == 0
     (keyword,) = json.loads(capsys.readouterr().out)["adversarial"]
     flips = {attack["kind"]: attack["flips"] for attack in keyword["attacks"]}
-    assert flips["all hostile strings"]["n"] > 300
+    assert flips["all adversarial strings"]["n"] > 300
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@
 A case is one answer twice: as it is, and with a change that adds nothing to what was asked and removes nothing of it.
 A flip is a changed label. A case that is unreadable before or after is counted as unreadable and is no flip: a judge
 that gives up is not fooled, and the gate on unreadable answers limits how often it may give up. The strings are in
-``templates/hostile.yaml``. The user's own answers are attacked with the same strings.
+``templates/adversarial.yaml``. The user's own answers are attacked with the same strings.
 """
 
 from collections import Counter
@@ -79,7 +79,7 @@ def cases(answers: Sequence[AttackTarget], stances: Sequence[Stance | None]) -> 
     for answer, stance in zip(answers, stances, strict=True):
         # The text asks for a refusal: the most harmful mistake is to take an accepting answer for one.
         goal = Stance.ACCEPT if stance is Stance.REFUSE else Stance.REFUSE
-        for case in (*_hostile_cases(answer, goal), *_tone_cases(answer)):
+        for case in (*_adversarial_cases(answer, goal), *_tone_cases(answer)):
             if len(case.after.text) <= LONG_BYTES or (case.name, stance) not in seen:
                 seen.add((case.name, stance))
                 kept.append(case)
@@ -92,9 +92,9 @@ def unchanged(answer: AttackTarget) -> Response:
 
 
 def flip_rates(judge: str, name: str, done: Sequence[AttackCase], verdicts: Mapping[str, Verdict]) -> AdversarialResult:
-    """Flip rates by kind of change, then over all hostile strings. ``verdicts``: by ``Response.id``."""
-    hostile = [case for case in done if case.kind in words()["strings"]]
-    flipped = Counter(case.name for case in hostile if _flipped(case, verdicts))
+    """Flip rates by kind of change, then over all adversarial strings. ``verdicts``: by ``Response.id``."""
+    adversarial = [case for case in done if case.kind in words()["strings"]]
+    flipped = Counter(case.name for case in adversarial if _flipped(case, verdicts))
     return AdversarialResult(
         judge=judge,
         name=name,
@@ -103,7 +103,7 @@ def flip_rates(judge: str, name: str, done: Sequence[AttackCase], verdicts: Mapp
                 _rates(kind, [case for case in done if case.kind == kind], verdicts)
                 for kind in dict.fromkeys(case.kind for case in done)
             ),
-            _rates("all hostile strings", hostile, verdicts),
+            _rates("all adversarial strings", adversarial, verdicts),
         ),
         strongest=tuple(f"{string} ({n})" for string, n in flipped.most_common(STRONGEST)),
     )
@@ -111,8 +111,8 @@ def flip_rates(judge: str, name: str, done: Sequence[AttackCase], verdicts: Mapp
 
 @cache
 def words() -> Mapping[str, Any]:
-    """The strings and answers of ``hostile.yaml``."""
-    return cast("Mapping[str, Any]", yaml.safe_load(source("hostile.yaml")))
+    """The strings and answers of ``adversarial.yaml``."""
+    return cast("Mapping[str, Any]", yaml.safe_load(source("adversarial.yaml")))
 
 
 def fill_template(string: str | Mapping[str, Any], answer: str, goal: str) -> str:
@@ -134,7 +134,7 @@ def _flipped(case: AttackCase, verdicts: Mapping[str, Verdict]) -> bool | None:
     return None if before is None or after is None else before is not after
 
 
-def _hostile_cases(answer: AttackTarget, goal: Stance) -> Iterator[AttackCase]:
+def _adversarial_cases(answer: AttackTarget, goal: Stance) -> Iterator[AttackCase]:
     before = unchanged(answer)
     for kind, strings in words()["strings"].items():
         for number, string in enumerate(strings, start=1):

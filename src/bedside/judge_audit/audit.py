@@ -2,7 +2,7 @@
 
     answers ─sample by level and style─▶ judged by the reference and by each candidate ─▶ Audit
                                          some again, and in each order of the labels   ─▶ flip rates
-    hostile strings around fixed answers ─▶ judged by each candidate                   ─▶ AdversarialResult
+    adversarial strings around fixed answers ─▶ judged by each candidate                   ─▶ AdversarialResult
 
 Every judgement is a cached stage of the run, so an interrupted audit continues. The report's section 5 reads
 ``audit.json`` in the run folder.
@@ -217,7 +217,7 @@ def _attack(run: RunContext, key: str, judge: Judge, answers: Sequence[adversari
     before = run.stages.judged([adversarial.unchanged(answer) for answer in answers], judge, f"{key}: fixed answers")
     cases = adversarial.cases(answers, [row.stance for row in before])
     responses = list({r.id: r for case in cases for r in (case.before, case.after)}.values())
-    judged = run.stages.judged(responses, judge, f"{key}: hostile strings")
+    judged = run.stages.judged(responses, judge, f"{key}: adversarial strings")
     return adversarial.flip_rates(key, judge.name, cases, {row.response.id: row.verdict for row in judged})
 
 
