@@ -107,17 +107,14 @@ def train(run: RunContext, labels: Plugin, out: Path, learning_rate: float | Non
     )
     two = isinstance(experts, TwoClassJudge) and experts.two_classes
     audits = [
-        agreement_report.audit(
-            agreement_report.compare(responses, truth, verdicts, two=two),
-            judge=name,
-            name=name,
-            reference="labels",
-            limit=run.config.gates.limit("kappa"),
+        agreement_report.audit(rows, judge=name, name=name, reference="labels", limit=run.config.gates.limit("kappa"))
+        for name, rows in (
+            ("before", agreement_report.compare(responses, truth, before, two=two)),
+            ("after", agreement_report.compare(responses, truth, after, two=two)),
         )
-        for name, verdicts in (("before", before), ("after", after))
     ]
-    known = [(verdict.probabilities, row.stance) for verdict, row in zip(after, held, strict=True)]
-    probabilities, stances = [p for p, _ in known if p], [stance for p, stance in known if p]
+    probabilities = [verdict.probabilities for verdict in after if verdict.probabilities]
+    stances = [row.stance for verdict, row in zip(after, held, strict=True) if verdict.probabilities]
     scale = fit_temperature(probabilities, stances) if stances else 1.0
     result = JudgeTraining(
         adapter=out,
