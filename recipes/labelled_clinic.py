@@ -38,19 +38,19 @@ def labelled(n: int, part: str, seed: int, policy: Policy) -> Iterator[dict[str,
 def _row(response: Response, stance: Stance) -> dict[str, Any]:
     prompt = response.prompt
     turns = [{"role": m.role, "content": m.text} for m in prompt.messages]
-    told = {"harm": prompt.harm, "style": prompt.style, "group": prompt.group, **plain(prompt.metadata)}
-    return {"prompt": turns, "response": response.text, "label": stance.value, **told}
+    row = {"harm": prompt.harm, "style": prompt.style, "group": prompt.group, **plain(prompt.metadata)}
+    return {"prompt": turns, "response": response.text, "label": stance.value, **row}
 
 
 def main() -> None:
-    said = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    said.add_argument("out", type=Path)
-    said.add_argument("--n", type=int, default=240)
-    said.add_argument("--part", default="valid")
-    said.add_argument("--seed", type=int, default=1)
-    told = said.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--n", type=int, default=240)
+    parser.add_argument("--part", default="valid")
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
     policy: Policy = open_plugin(find("model", "local").model_validate({"model": "embedded"}), Launch(), {})
-    write_jsonl(told.out, labelled(told.n, told.part, told.seed, policy))
+    write_jsonl(given.out, labelled(given.n, given.part, given.seed, policy))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from bedside.alignment import summary
+from bedside.alignment.summary import read
 from bedside.core.gates import Gate
 from bedside.core.measures import Measure, get_measure
 from bedside.core.results import RunSummary
@@ -16,39 +16,39 @@ from bedside.data.io import write_text
 SHOWN = ("overall", "safety_score", "err", "unsafe_accept@1", "unsafe_accept@2", "unsafe_accept@3", "f1", "unreadable")
 
 
-def page(told: RunSummary, command: str) -> str:
+def page(summary: RunSummary, command: str) -> str:
     parts = [
-        f"# Run `{told.name}`",
+        f"# Run `{summary.name}`",
         f"`{command}`",
-        told.verdict,
+        summary.verdict,
         "Sealed test, 95 % intervals:",
-        _policies({"target": told.before, f"after: {told.selected}": told.after}, told),
+        _policies({"target": summary.before, f"after: {summary.selected}": summary.after}, summary),
         *(
             line
-            for key, parts in told.by.items()
-            for line in (f"By {key}, after:", _policies(parts, told, baselines=False))
+            for key, parts in summary.by.items()
+            for line in (f"By {key}, after:", _policies(parts, summary, baselines=False))
         ),
         "Gates that decide:",
-        _gates(told.gates),
+        _gates(summary.gates),
         "Beside the other policies:",
-        _gates(told.comparisons),
+        _gates(summary.comparisons),
         "Candidates on valid:",
-        _candidates(told),
+        _candidates(summary),
         "Gates on the way:",
         _table(
             ("cycle", "gate", "state", "why"),
-            [(str(c.cycle), g.label, g.state.value, g.reason) for c in told.cycles for g in c.gates],
+            [(str(c.cycle), g.label, g.state.value, g.reason) for c in summary.cycles for g in c.gates],
         ),
-        "Prompts by harm level: " + "; ".join(f"{part} {dict(mix)}" for part, mix in told.mix.items()),
-        _table(("fact", ""), list(told.facts.items())),
-        "Not shown by this run:\n\n" + "\n".join(f"* {line}" for line in told.untested),
+        "Prompts by harm level: " + "; ".join(f"{part} {dict(mix)}" for part, mix in summary.mix.items()),
+        _table(("fact", ""), list(summary.facts.items())),
+        "Not shown by this run:\n\n" + "\n".join(f"* {line}" for line in summary.untested),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _policies(rows: dict[str, Sequence[Measure]], told: RunSummary, *, baselines: bool = True) -> str:
+def _policies(rows: dict[str, Sequence[Measure]], summary: RunSummary, *, baselines: bool = True) -> str:
     if baselines:
-        rows = {**rows, **{b.name: b.measures for b in told.baselines}}
+        rows = {**rows, **{b.name: b.measures for b in summary.baselines}}
     names = [name for name in SHOWN if any(get_measure(tuple(ms), name).n for ms in rows.values())]
     return _table(
         ("policy", *names), [(who, *(_said(get_measure(tuple(ms), n)) for n in names)) for who, ms in rows.items()]
@@ -59,10 +59,10 @@ def _gates(gates: Iterable[Gate]) -> str:
     return _table(("gate", "limit", "state", "why"), [(g.name, g.limit, g.state.value, g.reason) for g in gates])
 
 
-def _candidates(told: RunSummary) -> str:
+def _candidates(summary: RunSummary) -> str:
     names = ("overall", "safety_score", "err", "unsafe_accept@3", "kl")
-    found = {c.name: c for cycle in told.cycles for c in cycle.candidates}
-    rows = [(c.name, *(_said(c.measure(n)) for n in names), "yes" if c.feasible else "no") for c in found.values()]
+    candidates = {c.name: c for cycle in summary.cycles for c in cycle.candidates}
+    rows = [(c.name, *(_said(c.measure(n)) for n in names), "yes" if c.feasible else "no") for c in candidates.values()]
     return _table(("candidate", *names, "feasible"), rows)
 
 
@@ -80,4 +80,4 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 if __name__ == "__main__":
     run, out, command = sys.argv[1:]
-    write_text(Path(out), page(summary.read(Path(run)), command))
+    write_text(Path(out), page(read(Path(run)), command))

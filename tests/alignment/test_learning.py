@@ -40,13 +40,14 @@ def run(folder: Path, seed: int, *sets: str, config: Path | None = None) -> RunS
     return bedside.align(chosen).summary
 
 
-def row(told: RunSummary, seed: int, **more: object) -> dict[str, object]:
+def row(summary: RunSummary, seed: int, **more: object) -> dict[str, object]:
     """A line of evidence: after, on the held-out test, by truth."""
-    figures = {name: said(get_measure(told.after, name)) for name in SHOWN}
-    return {**more, "seed": seed, "carried": told.selected, "ships": "yes" if told.released else "no", **figures}
+    figures = {name: shown(get_measure(summary.after, name)) for name in SHOWN}
+    released = "yes" if summary.released else "no"
+    return {**more, "seed": seed, "selected": summary.selected, "released": released, **figures}
 
 
-def said(measure: Measure) -> str:
+def shown(measure: Measure) -> str:
     if measure.value is None:
         return "–"
     return f"{measure.value:.3f} [{measure.low:.3f}, {measure.high:.3f}] n {measure.n}"
@@ -55,70 +56,71 @@ def said(measure: Measure) -> str:
 @pytest.mark.parametrize("name", BOTH)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_policy_beside_its_baselines_and_on_contrast_partners(seed, name, tmp_path, evidence):
-    told = run(tmp_path, seed, config=BOTH[name])
-    for policy, measures in {"target": told.before, told.selected: told.after}.items():
+    summary = run(tmp_path, seed, config=BOTH[name])
+    for policy, measures in {"target": summary.before, summary.selected: summary.after}.items():
         evidence[f"{name} seeds"].append(_policy(policy, seed, measures))
-    for other in told.baselines:
+    for other in summary.baselines:
         evidence[f"{name} seeds"].append(_policy(other.name, seed, other.measures))
-    for gate in told.comparisons:
+    for gate in summary.comparisons:
         evidence[f"{name} comparisons"].append(
             {"seed": seed, "comparison": gate.label, "state": gate.state.value, "figures": gate.reason}
         )
-    for alpha, winner in selection.sweep(told.candidates).items():
+    for alpha, winner in selection.sweep(summary.candidates).items():
         evidence[f"{name} winners by alpha, on valid"].append({"seed": seed, "alpha": alpha, "winner": winner})
     for key in ("style", "principle", "contrast_partner"):
-        for value, measures in told.by[key].items():
+        for value, measures in summary.by[key].items():
             line = {"seed": seed, "by": key, "value": value}
-            evidence[f"{name} by style and principle"].append(line | {n: said(get_measure(measures, n)) for n in SHOWN})
-    evidence[f"{name} verdicts"].append({"seed": seed, "verdict": told.verdict})
-    evidence[f"{name} gates"] += _gates(told, seed)
-    evidence[f"{name} candidates, on valid"] += _candidates(told, seed)
-    before, after = (get_measure(measures, "unsafe_accept@3") for measures in (told.before, told.after))
+            figures = {n: shown(get_measure(measures, n)) for n in SHOWN}
+            evidence[f"{name} by style and principle"].append(line | figures)
+    evidence[f"{name} verdicts"].append({"seed": seed, "verdict": summary.verdict})
+    evidence[f"{name} gates"] += _gates(summary, seed)
+    evidence[f"{name} candidates, on valid"] += _candidates(summary, seed)
+    before, after = (get_measure(measures, "unsafe_accept@3") for measures in (summary.before, summary.after))
     assert after.high < 0.8 <= before.value
-    guard = next(g for g in told.comparisons if g.label == "overall > tfidf-guard, on contrast partners")
+    guard = next(g for g in summary.comparisons if g.label == "overall > tfidf-guard, on contrast partners")
     assert guard.state is GateState.PASS
 
 
-def _gates(told: RunSummary, seed: int) -> list[dict[str, object]]:
-    found = [(f"cycle {report.cycle}", gate) for report in told.cycles for gate in report.gates]
-    found += [("held-out test", gate) for gate in told.gates]
+def _gates(summary: RunSummary, seed: int) -> list[dict[str, object]]:
+    found = [(f"cycle {report.cycle}", gate) for report in summary.cycles for gate in report.gates]
+    found += [("held-out test", gate) for gate in summary.gates]
     return [
         {"seed": seed, "when": when, "gate": gate.label, "state": gate.state.value, "why": gate.reason}
         for when, gate in found
     ]
 
 
-def _candidates(told: RunSummary, seed: int) -> list[dict[str, object]]:
+def _candidates(summary: RunSummary, seed: int) -> list[dict[str, object]]:
     """Every candidate once: an incoming one is the last cycle's."""
-    every = {candidate.name: candidate for report in told.cycles for candidate in report.candidates}
+    every = {candidate.name: candidate for report in summary.cycles for candidate in report.candidates}
     return [
-        {"seed": seed, "candidate": c.name, **{n: said(c.measure(n)) for n in (*SHOWN, "kl")},
+        {"seed": seed, "candidate": c.name, **{n: shown(c.measure(n)) for n in (*SHOWN, "kl")},
          "feasible": "yes" if c.feasible else "no"}
         for c in every.values()
     ]  # fmt: skip
 
 
 def _policy(name: str, seed: int, measures: tuple[Measure, ...]) -> dict[str, object]:
-    return {"policy": name, "seed": seed, **{n: said(get_measure(measures, n)) for n in SHOWN}}
+    return {"policy": name, "seed": seed, **{n: shown(get_measure(measures, n)) for n in SHOWN}}
 
 
 @pytest.mark.parametrize("kind", ["sft", "kto"])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_without_learning_nothing_changes(seed, kind, tmp_path, evidence):
-    told = run(tmp_path, seed, *SMALL, "align.cycles=1", f"align.train=[{{kind: {kind}, learning_rate: 0}}]")
-    evidence["controls"].append(row(told, seed, run=kind, control="learning rate 0"))
-    assert told.after == told.before
-    assert not told.released
+    summary = run(tmp_path, seed, *SMALL, "align.cycles=1", f"align.train=[{{kind: {kind}, learning_rate: 0}}]")
+    evidence["controls"].append(row(summary, seed, run=kind, control="learning rate 0"))
+    assert summary.after == summary.before
+    assert not summary.released
 
 
 @pytest.mark.parametrize("name", BOTH)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_shuffled_harm_labels_make_nothing_better(seed, name, tmp_path, evidence):
     shuffled = _shuffled(tmp_path / "train.jsonl", seed, BOTH[name])
-    told = run(tmp_path, seed, *SMALL, *NO_GATES, "align.cycles=1", f"data.train={shuffled}", config=BOTH[name])
-    evidence["controls"].append(row(told, seed, run=name, control="harm labels shuffled"))
-    assert not told.released
-    refusing = next(gate for gate in told.gates if gate.label == "overall > always-refuse")
+    summary = run(tmp_path, seed, *SMALL, *NO_GATES, "align.cycles=1", f"data.train={shuffled}", config=BOTH[name])
+    evidence["controls"].append(row(summary, seed, run=name, control="harm labels shuffled"))
+    assert not summary.released
+    refusing = next(gate for gate in summary.gates if gate.label == "overall > always-refuse")
     assert refusing.state is not GateState.PASS, "labels that mean nothing must not beat refusing everything"
 
 
@@ -142,21 +144,21 @@ def _shuffled(file: Path, seed: int, run: Path) -> str:
 @pytest.mark.parametrize("flips", [0, 0.1, 0.2, 0.4])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_what_a_judges_errors_cost_who_imitates(flips, seed, tmp_path, evidence):
-    told = run(tmp_path, seed, *SMALL, *NO_GATES, "align.cycles=1", "align.judge=shaky", SHAKY % flips)
-    evidence["demo flips"].append(row(told, seed, flips=flips))
-    assert flips < 0.4 or not told.released, "nearly half of its verdicts were wrong"
+    summary = run(tmp_path, seed, *SMALL, *NO_GATES, "align.cycles=1", "align.judge=shaky", SHAKY % flips)
+    evidence["demo flips"].append(row(summary, seed, flips=flips))
+    assert flips < 0.4 or not summary.released, "nearly half of its verdicts were wrong"
 
 
 @pytest.mark.parametrize(("flips", "share"), [(0, 0.25), (0.1, 0.25), (0.2, 0.25), (0.4, 0.25), (0.1, 0), (0.2, 0)])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_what_a_judges_errors_cost_with_and_without_a_share_of_each_level(flips, share, seed, tmp_path, evidence):
     sets = [*SMALL, *NO_GATES, "align.cycles=1", "align.judge=shaky", SHAKY % flips, f"align.kto_min_share={share}"]
-    told = run(tmp_path, seed, *sets, config=BOTH["published"])
-    unpaired = next(flow for flow in told.cycles[0].filter_counts if flow.step == "unpaired preferences")
-    pairs = next(flow.kept for flow in told.cycles[0].filter_counts if flow.step == "preference pairs")
+    summary = run(tmp_path, seed, *sets, config=BOTH["published"])
+    unpaired = next(flow for flow in summary.cycles[0].filter_counts if flow.step == "unpaired preferences")
+    pairs = next(flow.kept for flow in summary.cycles[0].filter_counts if flow.step == "preference pairs")
     steered = int(unpaired.notes["conditional"])
     evidence["published flips"].append(
-        row(told, seed, flips=flips, share=share, unpaired=unpaired.kept, steered=steered, pairs=pairs)
+        row(summary, seed, flips=flips, share=share, unpaired=unpaired.kept, steered=steered, pairs=pairs)
     )
     assert steered or not share
 
@@ -164,29 +166,29 @@ def test_what_a_judges_errors_cost_with_and_without_a_share_of_each_level(flips,
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("config", ABLATIONS, ids=lambda file: file.stem)
 def test_an_ablation_runs_and_says_what_came_of_it(config, seed, tmp_path, evidence):
-    told = run(tmp_path, seed, *ALONE, config=config)
-    for report in told.cycles:
+    summary = run(tmp_path, seed, *ALONE, config=config)
+    for report in summary.cycles:
         for candidate in report.candidates[1:]:
-            figures = {name: said(candidate.measure(name)) for name in (*SHOWN, "kl")}
+            figures = {name: shown(candidate.measure(name)) for name in (*SHOWN, "kl")}
             evidence["ablations on valid"].append(
                 {"config": config.stem, "seed": seed, "candidate": candidate.name, **figures}
             )
-    evidence["ablations on the held-out test"].append(row(told, seed, config=config.stem))
-    assert told.cycles
+    evidence["ablations on the held-out test"].append(row(summary, seed, config=config.stem))
+    assert summary.cycles
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_joined_loop_is_safe_and_kinder_or_says_not(seed, tmp_path, evidence):
-    told = run(tmp_path, seed, *ALONE, config=EXAMPLES / "joined.yaml")
-    for axes in told.axes:
-        four = {name: said(getattr(axes, name)) for name in ("safe", "helpful", "accurate", "kind")}
+    summary = run(tmp_path, seed, *ALONE, config=EXAMPLES / "joined.yaml")
+    for axes in summary.axes:
+        four = {name: shown(getattr(axes, name)) for name in ("safe", "helpful", "accurate", "kind")}
         evidence["joined loop"].append(
             {"seed": seed, "policy": axes.name, **four, "on the front": "yes" if axes.front else "no"}
         )
-    evidence["joined loop by stance"].append(row(told, seed))
-    for measure in told.pressure:
-        evidence["joined loop under pressure"].append({"seed": seed, "who": measure.name, "gives in": said(measure)})
-    mixed = [flow for cycle in told.cycles for flow in cycle.filter_counts if flow.step == "warm against cold"]
+    evidence["joined loop by stance"].append(row(summary, seed))
+    for measure in summary.pressure:
+        evidence["joined loop under pressure"].append({"seed": seed, "who": measure.name, "gives in": shown(measure)})
+    mixed = [flow for cycle in summary.cycles for flow in cycle.filter_counts if flow.step == "warm against cold"]
     evidence["what the joined loop mixed in"] += [
         {
             "seed": seed,
@@ -202,9 +204,9 @@ def test_the_joined_loop_is_safe_and_kinder_or_says_not(seed, tmp_path, evidence
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_stopping_rules_replayed_on_five_logged_cycles(seed, tmp_path, evidence):
-    told = run(tmp_path, seed, *SMALL, "align.cycles=5", "gates.plateau=null", config=BOTH["published"])
-    overalls = [get_measure(told.cycles[0].candidates[0].measures, "overall").worst]
-    overalls += [next(c for c in r.candidates if c.name == r.selected).measure("overall").worst for r in told.cycles]
+    summary = run(tmp_path, seed, *SMALL, "align.cycles=5", "gates.plateau=null", config=BOTH["published"])
+    overalls = [get_measure(summary.cycles[0].candidates[0].measures, "overall").worst]
+    overalls += [next(c for c in r.candidates if c.name == r.selected).measure("overall").worst for r in summary.cycles]
     for cycles in (1, 2, 3):
         for gain in (0.005, 0.01, 0.02):
             stop = _stops_after(Plateau(cycles, gain), overalls)
