@@ -204,7 +204,7 @@ def _file(path: Path, name: str, format: Format | None) -> Iterator[Row]:
         raise DataError(f"{path}: there is no such file{folder}; correct the path")
     format = format or format_of(path)
     if format is None:
-        raise DataError(f"{path}: the ending says no format; rename it to {', '.join(FORMATS)}, or set `format`")
+        raise DataError(f"{path}: the ending says no format; save it as {', '.join(FORMATS)}, or set `format`")
     if path.stat().st_size == 0:
         raise DataError(f"{path}: is empty; give it rows, or name another file")
     read = {"jsonl": _jsonl, "csv": _csv, "parquet": _parquet}[format]
