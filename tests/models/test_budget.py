@@ -24,20 +24,18 @@ def test_a_price_by_hand():
 def test_a_call_waits_while_others_are_in_flight_and_stops_when_none_is():
     budget = Budget(max_tokens=100)
     first, second = usage(80), usage(30)
-    assert budget.reserve(first)
-    assert not budget.reserve(second), "wait: the first may turn out cheaper"
-    budget.settle(first, usage(20), "stop")
-    assert budget.reserve(second)
-    budget.settle(second, usage(0, 0, 0.0), "status 500")
+    assert budget.reserve(first) == 1
+    assert budget.reserve(second) is None, "wait: the first may turn out cheaper"
+    budget.settle(1, usage(20), "stop")
+    assert budget.reserve(second) == 2
+    budget.settle(2, usage(0, 0, 0.0), "status 500")
     with pytest.raises(StageError, match="budget.max_tokens is 100: 20 are spent, the next call may take 90"):
         budget.reserve(usage(90))
 
 
 def test_money_is_kept_like_tokens():
     budget = Budget(max_usd=1.0)
-    first = usage(1, 1, 0.9)
-    assert budget.reserve(first)
-    budget.settle(first, None, "no answer")
+    budget.settle(budget.reserve(usage(1, 1, 0.9)), None, "no answer")
     with pytest.raises(StageError, match=r"budget.max_usd is 1.0: 0.9000 are spent, the next call may take 0.2000"):
         budget.reserve(usage(1, 1, 0.2))
 
@@ -46,19 +44,35 @@ def test_a_resumed_run_goes_on_counting_and_half_a_line_is_dropped(tmp_path):
     file = tmp_path / "run" / "spend.jsonl"
     budget = Budget(max_tokens=100, file=file)
     for _ in range(3):
-        budget.reserve(most := usage(20, 5))
-        budget.settle(most, usage(10, 2, 0.5), "stop")
-    budget.reserve(most := usage(20, 5))
-    budget.settle(most, None, "no answer within 60 s")
+        budget.settle(budget.reserve(usage(20, 5)), usage(10, 2, 0.5), "stop")
+    budget.settle(budget.reserve(usage(20, 5)), None, "no answer within 60 s")
     with file.open("a") as out:
         out.write('{"at": "host mo')
     again = Budget(max_tokens=100, file=file)
     assert again.spent == budget.spent == {"host model": Spend(4, 50, 11, 1.5, 1)}
     rows = [json.loads(line) for line in file.read_text().splitlines()]
-    assert [row["counted"] for row in rows] == ["usage"] * 3 + ["most"]
-    again.reserve(most := usage(1))
-    again.settle(most, None, "stop")
-    assert len(file.read_text().splitlines()) == 5
+    assert [row["counted"] for row in rows if row["outcome"] != "sent"] == ["usage"] * 3 + ["most"]
+    again.settle(again.reserve(usage(1)), None, "stop")
+    assert len(file.read_text().splitlines()) == 10
+
+
+def test_a_call_is_on_disk_before_it_is_sent_and_counts_at_its_maximum_after_a_kill(tmp_path):
+    file = tmp_path / "spend.jsonl"
+    budget = Budget(file=file)
+    budget.settle(budget.reserve(usage(20, 5)), usage(10, 2), "ended")
+    budget.reserve(usage(30, 4))  # the process is killed here
+    resumed = Budget(file=file)
+    assert resumed.spent == {"host model": Spend(2, 40, 6, 0.0, 2)}
+    assert resumed.reserve(usage(1)) == 3
+
+
+@pytest.mark.parametrize("line", ["{}", "[1]", "nothing", '{"call": 1, "at": "host"}'])
+def test_a_damaged_file_is_named(tmp_path, line):
+    file = tmp_path / "spend.jsonl"
+    Budget(file=file).reserve(usage(1))
+    file.write_text(file.read_text() + line + "\n")
+    with pytest.raises(StageError, match=r"spend.jsonl, line 2: is not a call.*restore the file"):
+        Budget(file=file)
 
 
 def test_a_spent_says_what_it_does_not_know():
@@ -74,13 +88,13 @@ def test_no_order_of_calls_passes_the_limit(calls):
     budget, flying = Budget(max_tokens=300), []
     for most, share in calls:
         asked = usage(most)
-        while not _took(budget, asked):
+        while not (call := _took(budget, asked)):
             if not flying:
                 break
             budget.settle(*flying.pop(0), "stop")
         else:
-            flying.append((asked, usage(int(most * share))))
-        held = sum(b.tokens for b in budget._reserved.values())
+            flying.append((call, usage(int(most * share))))
+        held = sum(b.tokens for b in budget._in_flight.values())
         assert held + sum(s.tokens_in + s.tokens_out for s in budget.spent.values()) <= 300
 
 
@@ -88,7 +102,7 @@ def _took(budget, asked):
     try:
         return budget.reserve(asked)
     except StageError:
-        return False
+        return None
 
 
 def test_threads_lose_no_call(tmp_path):
@@ -96,8 +110,10 @@ def test_threads_lose_no_call(tmp_path):
 
     def call():
         for _ in range(200):
-            budget.reserve(most := usage(3))
-            budget.settle(most, usage(2, 1), "stop")
+            call = None
+            while call is None:
+                call = budget.reserve(usage(3))
+            budget.settle(call, usage(2, 1), "stop")
 
     threads = [threading.Thread(target=call) for _ in range(4)]
     for thread in threads:

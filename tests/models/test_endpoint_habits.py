@@ -8,6 +8,7 @@ from tests.support.hostile_server import HostileServer, said
 
 from bedside.core.errors import ModelError
 from bedside.core.types import Message, Sampling
+from bedside.models import openai_client
 
 ACCEPT = "I think so [accept]"
 
@@ -49,6 +50,33 @@ def test_a_text_that_is_forbidden_is_a_row_and_a_key_that_is_forbidden_stops():
     assert choices[1].label is None, "others get a reply, so the key is good"
     with pytest.raises(ModelError, match=r"status 403: Forbidden.*check the key"):
         choose(habit(refused(403, "Forbidden")))
+
+
+def test_a_key_that_is_revoked_in_the_middle_stops_the_run():
+    server = habit(refused(403, "Forbidden"), lambda b: len(server.requests) > 3)
+    with pytest.raises(ModelError, match=r"forbids every text now \(status 403: Forbidden.*same command"):
+        choose(server, ACCEPT, ACCEPT, ACCEPT, ACCEPT)
+
+
+@pytest.mark.parametrize(
+    ("named", "told"), [("m", 0), ("m-2024-08-06", 0), ("M", 0), (None, 0), (7, 0), ("", 0), ("m2", 1), ("cheap-7b", 1)]
+)
+def test_a_reply_that_names_another_model_is_told_once(named, told):
+    reply = {**said("accept"), "model": named}
+    with habit(lambda h: h.send(200, reply)) as server:
+        model = opened(server.url, model="owner/m")
+        model.generate([turns("How?"), turns("Where?")], Sampling())
+        assert len(model.new_notes()) == told
+        assert model.new_notes() == []
+
+
+def test_a_reply_that_is_too_large_is_that_rows_reason(monkeypatch):
+    monkeypatch.setattr(openai_client, "LONGEST_BODY_BYTES", 1 << 20)
+    large = said("x" * (1 << 20))
+    server = habit(lambda h: h.send(200, large), lambda b: "KILL" in str(b["messages"]))
+    _, choices = choose(server, ACCEPT, "KILL [refuse]", ACCEPT)
+    assert [choice.label for choice in choices] == ["accept", None, "accept"]
+    assert "the reply is longer than 1 MiB" in choices[1].unreadable
 
 
 def test_a_temperature_that_is_declined_is_left_out_once_for_all_and_said():

@@ -36,7 +36,7 @@ class Naps:
 def opened(url, **more):
     """An endpoint that is not waited for."""
     given = {"budget": more.pop("budget", None), "secret": more.pop("secret", None)}
-    model = OpenAICompatible(url=url, model="m", **{"timeout_seconds": 10, **more}).open(Launch(), **given)
+    model = OpenAICompatible(url=url, **{"model": "m", "timeout_seconds": 10, **more}).open(Launch(), **given)
     model.client.sleep = Naps()
     return model
 

@@ -65,6 +65,11 @@ def line(root, *words, program=("-m", "bedside"), **environment):
     )
 
 
+def booked(root, run="far"):
+    """The calls in the books of a run, as they ended; ``sent`` for one whose process was killed."""
+    return list({call["call"]: call for call in read(root / f"runs/{run}/spend.jsonl")}.values())
+
+
 @pytest.fixture
 def command(monkeypatch, capfd):
     """The command line in this process: exit code, stdout, stderr."""
@@ -100,7 +105,7 @@ def test_generate_judge_and_evaluate_by_endpoint_and_a_second_run_asks_no_judge(
         assert len(server.requests) == asked
     assert read(root / "x.jsonl") == read(root / "w.jsonl") == read(root / "v.jsonl")
     assert [row["stance"] for row in read(root / "v.jsonl")] == [STANCES[i % 3] for i in range(12)]
-    assert len(read(root / "runs/far/spend.jsonl")) == 12 + 36 + 1, "twelve answers, three orders each, one probe"
+    assert len(booked(root)) == 12 + 36 + 1, "twelve answers, three orders each, one probe"
 
 
 @pytest.mark.slow
@@ -137,6 +142,10 @@ def test_killed_while_judging_only_unfinished_rows_are_asked_again(tmp_path, com
         assert running.returncode == -signal.SIGKILL
         (part,) = root.rglob("part.jsonl")
         assert part.read_bytes().count(b"\n") > 0, "some rows were finished"
+        in_flight = [call for call in booked(root) if call["outcome"] == "sent"]
+        assert 0 < len(in_flight) <= 4, "of four lanes"
+        never_arrived = len(booked(root)) - len(server.requests)
+        assert 0 <= never_arrived <= len(in_flight), "each call stands in the books before it is sent"
         server.plan = lambda question, tried: None
         assert command(root, "judge", "a.jsonl", "-o", "v.jsonl")[0] == 0
         assert len(server.questions) == 120, "no row lost"
@@ -205,7 +214,7 @@ def test_a_key_gets_into_no_file_and_no_message(tmp_path, command, monkeypatch):
         assert {sent.get("authorization") for sent in headers} == {f"Bearer {key}"}, "it was sent"
     written = b"".join(file.read_bytes() for file in root.rglob("*") if file.is_file())
     assert b"[key] it is" in written, "and echoed"
-    spent = read(root / "runs/far/spend.jsonl")
+    spent = booked(root)
     assert {call["outcome"] for call in spent} >= {"ended", "refusal", "status 400", "no reply"}
     assert "asks" not in (root / "runs/far/spend.jsonl").read_text(), "no text, ours or theirs"
     assert key.encode() not in written
@@ -236,7 +245,7 @@ def test_align_trains_a_local_model_under_a_judge_behind_an_endpoint(tiny, tmp_p
     assert run.measures["unreadable"].value == 0
     assert [c.name for c in run.summary.cycles[0].candidates][:2] == ["target", "cycle-1/kto"]
     (spent,) = [told for name, told in run.summary.facts.items() if name.startswith("spent at 127.0.0.1")]
-    calls = read(tmp_path / "runs/tiny/spend.jsonl")
+    calls = booked(tmp_path, "tiny")
     answered = sum(call["outcome"] == "ended" for call in calls)
     assert {call["outcome"] for call in calls} == {"ended", "status 500"}
     assert spent.startswith(f"{len(calls)} calls, {40 * answered} tokens in")

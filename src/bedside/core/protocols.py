@@ -167,6 +167,9 @@ class Endpoint(Protocol):
     def probe(self) -> Probe:
         """What the endpoint can do. Raises ModelError if it cannot be reached or used."""
 
+    def new_notes(self) -> list[str]:
+        """Sentences on what it was seen to do, for a person. Each is returned once."""
+
 
 def declared_endpoints(*opened: object) -> tuple[Endpoint, ...]:
     """The endpoints that these opened plug-ins declare, each once. A plug-in that declares nothing has none."""

@@ -1,10 +1,11 @@
 """The budget of a run at endpoints: tokens and money, spent and left.
 
-    spend.jsonl    one line a call: {"at": ..., "tokens_in": 412, "tokens_out": 5, "usd": 0.0002, "outcome": "ended"}
+    spend.jsonl    two lines a call: {"call": 7, "at": ..., "tokens_in": 412, "tokens_out": 32, "outcome": "sent"} and,
+                   once it is over, {"call": 7, "at": ..., "tokens_in": 408, "tokens_out": 5, "outcome": "ended"}
 
-Before a call its maximum cost is reserved; after it, the usage that the endpoint reports is counted, or the maximum if
-it reports none. So no limit is passed, whatever is in flight, and a resumed run continues the count. The file holds
-no text of a patient.
+Before a call its maximum cost is reserved and written; after it, the usage that the endpoint reports is counted, or the
+maximum if it reports none. So no limit is passed, whatever is in flight. A process that is killed leaves calls of one
+line: they count at their maximum when the run continues. The file holds no text of a patient.
 """
 
 import dataclasses
@@ -82,15 +83,19 @@ class Budget:
     max_usd: float | None = None
     unknown_price: Literal["stop", "allow"] = "stop"
     file: Path | None = None
-    """Each call is written to this file. The calls that it already holds count."""
+    """Each call is written to this file before it is sent. The calls that it already holds count."""
     spent: dict[str, Spend] = field(default_factory=dict)
     """By host and model."""
-    _reserved: dict[int, Usage] = field(default_factory=dict, repr=False)
+    _calls: int = 0
+    _in_flight: dict[int, Usage] = field(default_factory=dict, repr=False)
+    """The most that each call in flight can use, by its number."""
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def __post_init__(self) -> None:
-        for row in map(json.loads, whole_lines(self.file) if self.file else []):
-            self._count(Usage(row["at"], row["tokens_in"], row["tokens_out"], row["usd"]))
+        earlier = _read(self.file) if self.file else {}
+        self._calls = max(earlier, default=0)
+        for usage in earlier.values():
+            self._count(usage)
 
     def require_price(self, where: str, price: Price, *, own_machine: bool) -> None:
         """Raises ConfigError if calls cost money at an unknown price. A server on this machine costs none."""
@@ -101,39 +106,44 @@ class Budget:
             "usd_per_million_out next to its url (0 for a server of your own), or set budget.unknown_price: allow"
         )
 
-    def reserve(self, most: Usage) -> bool:
-        """Reserve ``most`` for a call. False means: wait until a call in flight is settled.
+    def reserve(self, most: Usage) -> int | None:
+        """The number of a call that may use ``most`` and may now be sent. None: wait until a call in flight is settled.
 
         Raises StageError if the call would pass a limit and none is in flight.
         """
         with self._lock:
             reason = self._limit_reason(most)
             if not reason:
-                self._reserved[id(most)] = most
-                return True
-            if self._reserved:
-                return False
+                self._calls += 1
+                self._write(self._calls, most, counted="most", outcome="sent")
+                self._in_flight[self._calls] = most
+                return self._calls
+            if self._in_flight:
+                return None
         raise StageError(f"{reason}; raise it and continue with the same command: finished rows are kept")
 
-    def settle(self, most: Usage, usage: Usage | None, outcome: str) -> None:
-        """Count a call that is over. ``usage`` None: the endpoint reported none, so ``most`` is counted.
+    def settle(self, call: int, usage: Usage | None, outcome: str) -> None:
+        """Count a call that is over. ``usage`` None: the endpoint reported none, so its maximum is counted.
 
         ``outcome`` is a fixed word of this package, never text of a patient, a model or an endpoint.
         """
-        counted = usage or most
-        row = {"at": counted.where, "tokens_in": counted.tokens_in, "tokens_out": counted.tokens_out}
-        row |= {"usd": counted.usd, "counted": "nothing" if not counted.tokens else "usage" if usage else "most"}
         with self._lock:
-            self._reserved.pop(id(most), None)
-            self._count(counted)
-            if self.file is not None:
-                self.file.parent.mkdir(parents=True, exist_ok=True)
-                with self.file.open("a", encoding="utf-8") as out:
-                    out.write(canonical({**row, "outcome": outcome}) + "\n")
+            used = usage or self._in_flight[call]
+            counted = "nothing" if not used.tokens else "usage" if usage else "most"
+            self._write(call, used, counted=counted, outcome=outcome)
+            del self._in_flight[call]
+            self._count(used)
+
+    def _write(self, call: int, usage: Usage, **how: str) -> None:
+        if self.file is not None:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            row = {"call": call, "at": usage.where, "tokens_in": usage.tokens_in, "tokens_out": usage.tokens_out}
+            with self.file.open("a", encoding="utf-8") as out:
+                out.write(canonical({**row, "usd": usage.usd, **how}) + "\n")
 
     def _limit_reason(self, most: Usage) -> str:
         """The limit that this call could pass; empty if there is none."""
-        reserved = self._reserved.values()
+        reserved = self._in_flight.values()
         tokens = sum(spend.tokens_in + spend.tokens_out for spend in self.spent.values())
         in_flight = sum(usage.tokens for usage in reserved)
         if self.max_tokens is not None and tokens + in_flight + most.tokens > self.max_tokens:
@@ -149,3 +159,21 @@ class Budget:
 
     def _count(self, usage: Usage) -> None:
         self.spent[usage.where] = self.spent.get(usage.where, Spend()).plus(usage)
+
+
+def _read(file: Path) -> dict[int, Usage]:
+    """What each call used, by its number: the maximum of a call that was in flight when its process was killed.
+
+    Raises StageError for a line that is not a call.
+    """
+    calls = {}
+    for number, line in enumerate(whole_lines(file), start=1):
+        try:
+            row = json.loads(line)
+            calls[int(row["call"])] = Usage(row["at"], row["tokens_in"], row["tokens_out"], row["usd"])
+        except (ValueError, KeyError, TypeError):
+            raise StageError(
+                f"{file}, line {number}: is not a call, so what this run has spent is not known; restore the file, or "
+                "remove it to count from 0"
+            ) from None
+    return calls

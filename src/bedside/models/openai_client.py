@@ -160,7 +160,7 @@ class EndpointClient:
     async def _request(self, client: "openai.AsyncOpenAI", body: Body) -> "Reply | _Failure":
         """The result of one request, counted in the budget."""
         most = self._maximum(body)
-        while not self.budget.reserve(most):
+        while (call := self.budget.reserve(most)) is None:
             await asyncio.sleep(0.01)
         result: Reply | _Failure = _Failure("interrupted", may_cost=True)
         try:
@@ -171,7 +171,7 @@ class EndpointClient:
                 usage = self._usage(*result.usage) if result.usage else None
             else:
                 usage = None if result.may_cost else Usage(most.where, 0, 0, 0.0)
-            self.budget.settle(most, usage, result.outcome)
+            self.budget.settle(call, usage, result.outcome)
         return result
 
     async def _send(self, client: "openai.AsyncOpenAI", body: Body) -> "Reply | _Failure":

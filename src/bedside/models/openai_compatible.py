@@ -144,6 +144,8 @@ class EndpointModel:
     _probe_result: Probe | ModelError | None = None
     unanswered: Counter[str] = field(default_factory=Counter)
     """Why conversations got no answer."""
+    other_models: dict[str, bool] = field(default_factory=dict)
+    """Models that replies name and that are not the one asked for, and whether a person was told."""
     _probes: int = 0
     _top_logprobs: int = 0
     """As many as the endpoint has shown."""
@@ -178,6 +180,12 @@ class EndpointModel:
     @property
     def decoding(self) -> str:
         return canonical({"temperature": 0, "tokens": self.config.label_tokens, "top": self.config.top_logprobs})
+
+    def new_notes(self) -> list[str]:
+        """What the endpoint was seen to do that a person must know, each once."""
+        new = [name for name, told in self.other_models.items() if not told]
+        self.other_models.update(dict.fromkeys(new, True))
+        return [f"{self.where}: replies name the model {name!r}; check `model` and set `revision`" for name in new]
 
     def lengths(self, conversations: Sequence[Conversation]) -> list[int]:
         """Bytes, an upper bound: no tokenizer makes more tokens than there are bytes."""
@@ -250,7 +258,9 @@ class EndpointModel:
                     self.where,
                     "unsupported" if not constrained else "enforced" if obeyed else "ignored",
                     logprobs=bool(result.tokens),
-                    note="; ".join(filter(None, (self._warning(), self._adapted.note, _ending(result)))),
+                    note="; ".join(
+                        filter(None, (self._warning(), *self.new_notes(), self._adapted.note, _ending(result)))
+                    ),
                 )
             if result.status is None:
                 break
@@ -274,6 +284,7 @@ class EndpointModel:
     def _ask(self, bodies: Sequence[Mapping[str, Any]]) -> list[Reply | RequestFailed]:
         """One reply a body, or why there is none. Raises ModelError if retries are used up and the endpoint is gone."""
         results = self._ask_adapted(bodies) if bodies else []
+        self._require_access(results)
         exhausted = next((result for result in results if isinstance(result, RequestFailed) and result.exhausted), None)
         if exhausted is not None and not self._is_alive():
             raise ModelError(
@@ -290,9 +301,26 @@ class EndpointModel:
                 break
             again = self.client.ask([self._adapted.apply(bodies[i]) for i in declined])
             results = [again[declined.index(i)] if i in declined else result for i, result in enumerate(results)]
+        named = [result.model for result in results if isinstance(result, Reply)]
+        for name in {name for name in named if not openai_parsing.is_same_model(self.config.model, name)}:
+            self.other_models.setdefault(name, False)
         if not self.config.strip_thinking:
             return results
         return [openai_parsing.without_thinking(r) if isinstance(r, Reply) else r for r in results]
+
+    def _require_access(self, results: Sequence[Reply | RequestFailed]) -> None:
+        """A 403 after other calls got a reply may be about its text, or the key is revoked: a harmless text shows.
+
+        Raises ModelError where that is forbidden too.
+        """
+        if any(isinstance(result, RequestFailed) and result.status == 403 for result in results):
+            body = self._body(_probe_turns(secrets.token_hex(4)), 1, {"temperature": 0})
+            (harmless,) = self.client.ask([self._adapted.apply(body)])
+            if isinstance(harmless, RequestFailed) and harmless.status == 403:
+                raise ModelError(
+                    f"{self.where}: forbids every text now ({harmless}); finished rows are kept: check the key and "
+                    "continue with the same command"
+                )
 
     def _is_alive(self) -> bool:
         """The endpoint answers a harmless question."""

@@ -26,6 +26,8 @@ FINISH = {"complete": "stop", "completed": "stop", "max_tokens": "length", "safe
 THINKING_PARTS = ("thinking", "reasoning", "redacted_thinking", "reasoning_text")
 _THINKING = re.compile(r"\s*<(think|thinking)>(.*?)</\1>\s*", re.S)
 _UNCLOSED = re.compile(r"\s*<(think|thinking)>")
+_VERSION = re.compile(r"(?:[-@]\d{4}[\d-]*|:latest)$")
+"""What a vendor adds to the name of a model, such as ``-2024-08-06``."""
 _DECORATION = " \t\r\n\"'`*.\u201c\u201d"
 _TOLERANCE = 1e-3
 _MOST_TOKENS = 10**9
@@ -55,6 +57,8 @@ class Reply:
     tokens: tuple[TokenLogprob, ...] = ()
     usage: tuple[int, int] | None = None
     """Tokens in and out, if the endpoint reports them."""
+    model: str = ""
+    """The model that the endpoint says it is from; empty where it names none."""
 
     @property
     def ended(self) -> bool:
@@ -118,6 +122,7 @@ def parse_reply(body: bytes) -> Reply:
         refusal=clean(refusal) if isinstance(refusal, str) else "",
         tokens=_tokens(choices[0].get("logprobs")),
         usage=_usage(response.get("usage")),
+        model=clean(named)[:200] if isinstance(named := response.get("model"), str) else "",
     )
 
 
@@ -216,6 +221,19 @@ def _label_begun_by(text: str, head: str, labels: Sequence[str]) -> str | None:
     rest = (text.strip(_DECORATION) if decorated else text[len(head) :]).casefold()
     begun = [label for label in labels if rest and (label.startswith(rest) or rest.startswith(label))]
     return begun[0] if len(begun) == 1 else None
+
+
+def is_same_model(asked: str, named: str) -> bool:
+    """Whether a reply that names its model ``named`` is from the model ``asked`` for, or names none.
+
+    A vendor may add a version (``gpt-4o`` answers as ``gpt-4o-2024-08-06``) or leave the owner out.
+    """
+    names = {_without_owner(named), _without_owner(_VERSION.sub("", named))}
+    return not named or _without_owner(asked) in names
+
+
+def _without_owner(model: str) -> str:
+    return model.rpartition("/")[2].casefold()
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

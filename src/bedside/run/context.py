@@ -176,7 +176,7 @@ class Stages:
         policy = self.opener.policy(checkpoint)
         lengths = policy.lengths([generation.conversation(request) for request in requests])
         generation.check_lengths(requests, lengths, self.sampling, policy.context)
-        return self.cache.map(
+        responses = self.cache.map(
             "generate",
             [checkpoint.id, plain(self.sampling), digest(source("steer.jinja"))],
             requests,
@@ -186,6 +186,8 @@ class Stages:
             label=f"{label}: answer",
             concurrency=endpoints.concurrency(policy),
         )
+        self._tell_notes(policy)
+        return responses
 
     def judged(
         self, responses: StageOutput[Response] | Sequence[Response], by: Judge, label: str
@@ -201,6 +203,7 @@ class Stages:
             label=f"{label}: judge",
             concurrency=endpoints.concurrency(by),
         )
+        self._tell_notes(by)
         return prompting.join(responses, verdicts)
 
     def logprobs(
@@ -294,6 +297,10 @@ class Stages:
         assert checkpoint.path is not None
         record = StageDir((self.cache.root / checkpoint.path).parent).record()
         return TrainResult(record["rows"], tuple(step["loss"] for step in record["log"]))
+
+    def _tell_notes(self, opened: object) -> None:
+        for note in endpoints.notes(opened):
+            self.cache.progress.say(note)
 
     def _batch_plan(self, model: Any, lengths: Sequence[int]) -> list[list[int]]:
         return endpoints.single_rows(model, lengths) or generation.plan(lengths, self.config.generate.batch_size)

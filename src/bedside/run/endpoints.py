@@ -2,6 +2,7 @@
 
 resources          budget, secrets and judgement cache of a run, for the plug-ins that need them
 concurrency        how many rows are sent at once
+notes              what endpoints were seen to do, for a person
 endpoint_gates     what `bedside check` reports: reachable or not, what the probe shows, what a run would cost
 """
 
@@ -39,6 +40,11 @@ def resources(config: Config, store: StageCache, secret: Callable[[str], str | N
 def concurrency(opened: object) -> int:
     """How many rows a model or judge works on at once: the most that one of its endpoints takes, or 1."""
     return max((endpoint.concurrency for endpoint in declared_endpoints(opened)), default=1)
+
+
+def notes(opened: object) -> list[str]:
+    """What the endpoints of ``opened`` were seen to do that a person must know and was not told yet."""
+    return [note for endpoint in declared_endpoints(opened) for note in endpoint.new_notes()]
 
 
 def single_rows(opened: object, rows: Sequence[Any]) -> list[list[int]]:
