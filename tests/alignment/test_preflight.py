@@ -1,11 +1,13 @@
 """`bedside check` names what stands in the way before anyone pays for a run."""
 
 import pytest
+from tests.support.prompts import ask
 
 import bedside
 from bedside.alignment import preflight
 from bedside.core.gates import Finding, GateState
 from bedside.core.protocols import Launch, Machine
+from bedside.core.types import Response
 from bedside.data import deidentify, io
 
 CONFIG = """
@@ -156,3 +158,11 @@ def test_weights_that_do_not_fit_are_told_before_they_are_loaded(tmp_path):
     assert "0.00 GB are free: take a smaller model" in found.reason
     assert preflight.weights(chosen, Launch(), Machine(None, 1_000_000_000)) == []
     assert preflight.weights(chosen, Launch(), Machine(None, None)) == []
+
+
+@pytest.mark.parametrize(
+    ("finished", "told"), [([True] * 3, []), ([True, False, False], ["2 of 3 trial answers were cut"])]
+)
+def test_trial_answers_that_were_cut_are_counted(finished, told):
+    responses = [Response(ask("How much?"), "Take", "m", finished=whole) for whole in finished]
+    assert [gate.reason.partition(" at ")[0] for gate in preflight._unfinished(responses, 64)] == told

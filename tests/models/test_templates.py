@@ -72,6 +72,27 @@ def test_what_the_template_ends_turns_with_ends_an_answer_whatever_the_eos_is(fo
     assert opened.completion_ids([USER], "Two.")[-1] == end
 
 
+@pytest.mark.parametrize("call", ["strftime_now('%d %b %Y')", 'strftime_now( "%d %b %Y" )'])
+def test_a_template_that_writes_todays_date_always_writes_the_same(folder, call):
+    dated = (
+        f"{{% if strftime_now is defined %}}{{% set today = {call} %}}{{% endif %}}Today: {{{{ today }}}} {TEMPLATE}"
+    )
+    assert shown(with_template(folder, dated), USER).startswith("Today: 01 Jan 2026 <|user|>")
+    assert renderer(folder).notes == ["it writes today's date: here always 01 January 2026"]
+
+
+def test_a_date_that_cannot_be_pinned_and_a_system_turn_that_is_not_shown_are_told(folder):
+    dated = "{% set as = '%Y' %}{{ strftime_now(as) }}" + WITHOUT_SYSTEM
+    assert [note.partition(",")[0] for note in renderer(with_template(folder, dated)).notes] == [
+        "it shows no system turn",
+        "it writes today's date",
+    ]
+
+
+def test_an_ordinary_template_has_nothing_to_tell(folder):
+    assert renderer(folder).notes == []
+
+
 @pytest.mark.parametrize(("method", "package"), [("gptq", "gptqmodel"), ("bitsandbytes", "bitsandbytes")])
 def test_quantised_weights_name_the_package_that_they_need(folder, method, package):
     config = json.loads((folder / "config.json").read_text())

@@ -86,6 +86,7 @@ def online(run: RunContext, machine: Machine) -> list[Finding]:
         _length_finding(run, parts),
         _disk(run, machine.disk),
         _memory(run, machine.memory),
+        *_template(run),
         *_trial(run, parts),
     ]
 
@@ -239,6 +240,19 @@ def _disk(run: RunContext, disk: int | None) -> Finding:
     return Finding("disk", GateState.PASS if disk > needed else GateState.FAIL, reason=free)
 
 
+def _template(run: RunContext) -> list[Finding]:
+    """What the chat template of the target does that a person must know; none where it does what any template does."""
+    notes = "; ".join(run.target.renderer.notes)
+    return [Finding("chat template", GateState.INCONCLUSIVE, reason=notes)] if notes else []
+
+
+def _unfinished(responses: Sequence[Response], limit: int) -> list[Finding]:
+    """How many trial answers reached the limit; none where none did."""
+    unfinished = sum(not response.finished for response in responses)
+    reason = f"{unfinished} of {len(responses)} trial answers were cut at generate.max_new_tokens ({limit})"
+    return [Finding("answers", GateState.INCONCLUSIVE, reason=reason)] if unfinished else []
+
+
 def _trial(run: RunContext, parts: splits.DataParts) -> list[Finding]:
     """A few prompts answered and judged; the run's time follows, training reckoned as three answers a row."""
     if _for_comfort(parts):
@@ -248,7 +262,7 @@ def _trial(run: RunContext, parts: splits.DataParts) -> list[Finding]:
     policy = run.opener.policy(run.target.checkpoint)
     generation.generate(requests[:1], policy, run.stages.sampling)  # the first call also loads what the others use
     responses, answering = _timed(lambda: generation.generate(requests, policy, run.stages.sampling))
-    findings: list[Finding] = []
+    findings = _unfinished(responses, run.config.generate.max_new_tokens)
     judging = 0.0
     cycle = 2 * (len(parts.train) + len(run.config.align.train) * len(parts.valid))
     verdicts = run.config.align.cycles * cycle + 4 * len(parts.test)  # the most, of one judge, in a whole run

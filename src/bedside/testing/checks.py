@@ -189,6 +189,9 @@ class _ScriptedEndpoint:
     def probe(self) -> Probe:
         return Probe(self.where, "enforced", logprobs=True)
 
+    def new_notes(self) -> list[str]:
+        return []
+
 
 def _check_endpoints(opened: object, *, needed: Sequence[object]) -> None:
     endpoints = declared_endpoints(opened)

@@ -6,10 +6,12 @@
 Sampled completions keep their ids; only text from a file is tokenised here.
 Text cannot imitate the template: ``<|end|>`` inside a turn becomes ``< |end|>``, which is ordinary text. Marks that a
 template writes in plain letters (``[INST]`` of Llama 2) are not tokens of their own and are left as they are.
+A template that writes today's date always writes ``DATE``: a run that goes on tomorrow must ask the same.
 """
 
 import re
 from collections.abc import Sequence
+from datetime import date
 from functools import cached_property, lru_cache
 from typing import cast
 
@@ -19,6 +21,8 @@ from transformers import PreTrainedTokenizerBase
 from bedside.core.errors import DataError, ModelError
 from bedside.core.types import Conversation, Message
 
+DATE = date(2026, 1, 1)
+_TODAY = re.compile(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""")
 _PROBE = "zqxprobe"
 """A word that no template writes by itself."""
 
@@ -36,11 +40,24 @@ class Renderer:
                 "use the chat model of the family, or give target.chat_template: FILE.jinja"
             )
         self.tokenizer, self.thinking = tokenizer, thinking
+        self.template = _TODAY.sub(lambda call: repr(DATE.strftime(call[2])), str(tokenizer.chat_template))
         self.stop_ids = frozenset([*stop_ids, *self._end_of_turn()])
         self.has_system_turn = self._keeps_system()
         self._cached_prompt_ids = lru_cache(maxsize=1024)(self._prompt_ids)  # lengths are needed before the ids
         if not self.stop_ids:
             raise ModelError(f"{tokenizer.name_or_path}: no end-of-turn token in generation_config or tokenizer")
+
+    @property
+    def notes(self) -> list[str]:
+        """What this template does that a person must know, a sentence each."""
+        told = {
+            "it shows no system turn, so system text begins the first question": not self.has_system_turn,
+            f"it writes today's date: here always {DATE:%d %B %Y}": self.template != self.tokenizer.chat_template,
+            "it writes today's date, so a run that goes on another day asks its model otherwise": (
+                "strftime_now(" in self.template
+            ),
+        }
+        return [note for note, holds in told.items() if holds]
 
     @property
     def pad_id(self) -> int:
@@ -124,6 +141,7 @@ class Renderer:
         return str(
             self.tokenizer.apply_chat_template(
                 turns,
+                chat_template=self.template,
                 tokenize=False,
                 add_generation_prompt=add_generation_prompt,
                 enable_thinking=self.thinking,
