@@ -122,37 +122,70 @@ def test_training_an_endpoint_is_refused_in_one_line(tmp_path, command):
         assert server.requests == [], "refused before anything is paid for"
 
 
-@pytest.mark.slow
-def test_killed_while_judging_only_unfinished_rows_are_asked_again(tmp_path, command):
+def judge_killed(root, server, at, signal_=signal.SIGKILL):
+    """`bedside judge`, ended by a signal at the ``at``-th answer of the server; the calls that were in flight."""
+    running = line(root, "judge", "a.jsonl", "-o", "v.jsonl")
+
+    def kills(question, tried):
+        if sum(server.answered.values()) == at:
+            running.send_signal(signal_)
+
+    server.plan = kills
+    _, said = running.communicate()
+    server.plan = lambda question, tried: None
+    assert running.returncode == (-signal.SIGKILL if signal_ == signal.SIGKILL else 130), said
+    in_flight = [call for call in booked(root) if call["outcome"] == "sent"]
+    never_arrived = len(booked(root)) - len(server.requests)
+    assert 0 <= never_arrived <= len(in_flight), "each call stands in the books before it is sent"
+    return in_flight
+
+
+@pytest.fixture(scope="module")
+def judged_calmly(tmp_path_factory):
+    """A folder whose answers were judged and nothing was killed."""
+    with HostileServer() as server, pytest.MonkeyPatch.context() as patch:
+        calm = project(tmp_path_factory.mktemp("calm"), server.url)
+        patch.chdir(calm)
+        bedside.generate("bedside.yaml", out="a.jsonl", progress=SilentProgress())
+        bedside.judge("a.jsonl", config="bedside.yaml", out="v.jsonl", progress=SilentProgress())
+    return calm
+
+
+def killed_and_judged(root, calm, command, ends):
+    """The most calls that were in flight at one of the ``ends``, places and signals, and the calls never booked."""
     with HostileServer() as server:
-        calm = project(tmp_path / "calm", server.url)
-        assert command(calm, "generate", "-o", "a.jsonl")[0] == 0
-        assert command(calm, "judge", "a.jsonl", "-o", "v.jsonl")[0] == 0
-    with HostileServer() as server:
-        root = project(tmp_path / "killed", server.url, more="cache: {judgements: none}")
+        project(root, server.url, more="cache: {judgements: none}")
         (root / "a.jsonl").write_bytes((calm / "a.jsonl").read_bytes())
-        running = line(root, "judge", "a.jsonl", "-o", "v.jsonl")
-
-        def kills(question, tried):
-            if sum(server.answered.values()) == 60:
-                running.kill()
-
-        server.plan = kills
-        running.communicate()
-        assert running.returncode == -signal.SIGKILL
+        in_flight = [len(judge_killed(root, server, at, signal_)) for at, signal_ in ends]
         (part,) = root.rglob("part.jsonl")
         assert part.read_bytes().count(b"\n") > 0, "some rows were finished"
-        in_flight = [call for call in booked(root) if call["outcome"] == "sent"]
-        assert 0 < len(in_flight) <= 4, "of four lanes"
-        never_arrived = len(booked(root)) - len(server.requests)
-        assert 0 <= never_arrived <= len(in_flight), "each call stands in the books before it is sent"
-        server.plan = lambda question, tried: None
         assert command(root, "judge", "a.jsonl", "-o", "v.jsonl")[0] == 0
         assert len(server.questions) == 120, "no row lost"
-        assert max(server.questions.values()) <= 2
-        assert sum(n > 1 for n in server.questions.values()) <= 4 * 3, "rows in flight, of four lanes"
+        assert max(server.questions.values()) <= 1 + len(ends)
+        assert sum(n > 1 for n in server.questions.values()) <= 4 * 3 * len(ends), "rows in flight, of four lanes"
+        unbooked = max(0, len(server.requests) - len(booked(root)))
     assert [row["stance"] for row in read(root / "v.jsonl")] == [row["stance"] for row in read(calm / "v.jsonl")]
     assert len({row["judge"] for row in read(root / "v.jsonl")}) == 1
+    return max(in_flight), unbooked
+
+
+@pytest.mark.slow
+def test_killed_while_judging_only_unfinished_rows_are_asked_again(tmp_path, judged_calmly, command):
+    in_flight, unbooked = killed_and_judged(tmp_path, judged_calmly, command, [(60, signal.SIGKILL)])
+    assert 0 < in_flight <= 4, "of four lanes"
+    assert unbooked == 0
+
+
+@pytest.mark.slow
+@pytest.mark.prove
+@pytest.mark.parametrize("first", [13, 27, 38])
+def test_killed_four_times_while_judging_every_call_is_booked(first, tmp_path, judged_calmly, command, evidence):
+    signals = [signal.SIGKILL, signal.SIGINT, signal.SIGKILL, signal.SIGINT]
+    ends = [(first + 19 * n, signal_) for n, signal_ in enumerate(signals)]
+    unbooked = killed_and_judged(tmp_path, judged_calmly, command, ends)[1]
+    assert unbooked == 0
+    row = {"killed at": f"judge by an endpoint, answer {first} and on", "step": "4 times", "files compared": 1}
+    evidence["kills"].append({**row, "differing": 0, "calls not booked": unbooked})
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ mean is in ``data/prompts.py`` and ``data/responses.py``.
 
 import codecs
 import csv
+import glob
 import gzip
 import io
 import json
@@ -131,7 +132,21 @@ def write_text(path: Path, text: str) -> None:
         raise
     finally:
         draft.unlink(missing_ok=True)
+    for draft in path.parent.glob(f".{glob.escape(path.name)}.*.draft"):
+        if not _is_running(int(draft.name.split(".")[-2].partition("-")[0])):  # it was killed while it wrote
+            draft.unlink(missing_ok=True)
     _sync_folder(path.parent)
+
+
+def _is_running(pid: int) -> bool:
+    """Whether there is a process ``pid`` on this machine."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def whole_lines(path: Path) -> list[bytes]:

@@ -266,9 +266,10 @@ class Stages:
             )
             if self.cache.is_main_process:
                 stage_dir.finish({"label": label, "rows": len(rows), "log": log})
-                shutil.rmtree(stage_dir.path / "checkpoints", ignore_errors=True)
             self.cache.barrier()
             self.cache.log_event("done", stage="train", what=label, rows=len(rows))
+        if self.cache.is_main_process:  # also where a kill came before it
+            shutil.rmtree(stage_dir.path / "checkpoints", ignore_errors=True)
         return replace(
             self._checkpoint(stage_dir, start.base),
             objective=step.objective.kind,

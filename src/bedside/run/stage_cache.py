@@ -161,6 +161,9 @@ class StageCache:
                 self._finish(stage_dir, _joined(stage_dir, batches), stage=stage, spec=spec, inputs=input_digest)
             self.barrier()
             self.log_event("done", stage=stage, what=label, rows=len(inputs))
+        if self.is_main_process:  # also where a kill came before it
+            for part in _parts(stage_dir):
+                part.unlink(missing_ok=True)
         return StageOutput(stage_dir.path / "rows.jsonl", row_type, stage_dir.record()["digest"])
 
     def stage_dir(self, stage: str, *key: Any) -> StageDir:
@@ -211,8 +214,6 @@ class StageCache:
         text = "".join(_json(row) + "\n" for row in rows)
         write_text(stage_dir.path / "rows.jsonl", text)
         stage_dir.finish({**record, "rows": len(rows), "digest": digest_bytes(text.encode("utf-8"))})
-        for part in _parts(stage_dir):
-            part.unlink()
 
 
 def _outputs(
