@@ -1,0 +1,113 @@
+"""Every release decision that was taken on a test part, so that asking often does not pass a policy by luck.
+
+    ledger.jsonl    a line a decision: {"at": time, "run": "first", "number": 2, "checkpoint": digest, "labels": digest,
+                    "groups": [digests]}
+
+All decisions together may be wrong with probability δ = 0.05. The first on a test spends 0.8 δ of it, the k-th
+0.2 δ / (k (k − 1)), which sums to δ however many follow. k is one more than the most decisions that any group of the
+test has seen: a test with a row dropped or added is the same test. The same checkpoint asked again, on the same groups
+with the same labels, is the same decision.
+
+The file holds no text, only digests. Whoever removes it starts anew and deceives nobody else: keep it with the data.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filelock import FileLock
+
+from bedside.core.errors import DataError
+from bedside.core.hashing import canonical, digest
+from bedside.data.io import whole_lines
+from bedside.stats.intervals import CONFIDENCE
+
+FILE = "ledger.jsonl"
+NO_LABELS = "none"
+FIRST_SHARE = 0.8
+"""Of δ, for the first decision. The others share the rest."""
+
+
+def error_allowed(number: int) -> float:
+    """The probability with which decision ``number`` (from 1) on one test may be wrong: 0.04, 0.005, 0.00167, ...
+
+    >>> round(error_allowed(1), 6), round(error_allowed(2), 6), round(error_allowed(3), 6)
+    (0.04, 0.005, 0.001667)
+    """
+    if number < 1:
+        raise ValueError(f"decisions are counted from 1, not from {number}")
+    share = FIRST_SHARE if number == 1 else (1 - FIRST_SHARE) / (number * (number - 1))
+    return share * (1 - CONFIDENCE)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One decision on a test: its number there, and what it was about."""
+
+    number: int
+    checkpoint: str
+    """``Checkpoint.id``."""
+    labels: str
+    """Digest of the labels that were used, or ``none``."""
+    groups: tuple[str, ...]
+    """Digests of the test's groups, sorted."""
+    run: str
+    at: str
+    """UTC, ISO 8601."""
+
+    @property
+    def confidence(self) -> float:
+        """The one-sided confidence of every bound that decides: 0.96 for the first decision."""
+        return 1 - error_allowed(self.number)
+
+    def is_about(self, checkpoint: str, labels: str, groups: Sequence[str]) -> bool:
+        return (self.checkpoint, self.labels, self.groups) == (checkpoint, labels, tuple(groups))
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """The decisions on the tests of one place."""
+
+    path: Path
+
+    def decide(self, checkpoint: str, groups: Iterable[str], *, run: str, labels: str = NO_LABELS) -> Decision:
+        """The decision about ``checkpoint`` on ``groups``, written before anybody sees what it is.
+
+        The number of an earlier one where it is the same. DataError where the file was damaged, OSError where it
+        cannot be written.
+        """
+        digests = tuple(sorted({digest(group) for group in groups}))
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.path.with_name(f".{self.path.name}.lock")):
+            taken = self.read()
+            same = [decision for decision in taken if decision.is_about(checkpoint, labels, digests)]
+            if same:
+                return same[0]
+            at = datetime.now(UTC).isoformat(timespec="seconds")
+            decision = Decision(_number(taken, digests), checkpoint, labels, digests, run, at)
+            with self.path.open("a", encoding="utf-8") as out:
+                out.write(canonical(asdict(decision)) + "\n")
+        return decision
+
+    def read(self) -> list[Decision]:
+        """All decisions, the oldest first; a half-written last line is cut off. DataError for any other damage."""
+        decisions = []
+        for number, line in enumerate(whole_lines(self.path), start=1):
+            try:
+                row = json.loads(line)
+                decisions.append(Decision(**{**row, "groups": tuple(row["groups"])}))
+            except (ValueError, TypeError, KeyError):
+                raise DataError(
+                    f"{self.path}, line {number}: is not a decision, so decisions on this test cannot be counted; put "
+                    "back a copy of the file"
+                ) from None
+        return decisions
+
+
+def _number(taken: Sequence[Decision], groups: Sequence[str]) -> int:
+    """One more than the most decisions that any of ``groups`` has seen."""
+    seen = Counter(group for decision in taken for group in decision.groups)
+    return 1 + max((seen[group] for group in groups), default=0)
