@@ -81,13 +81,6 @@ def snapshot(request):
 
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory) -> dict[str, Path]:
-    """Random models of a few thousand weights, one folder a shape."""
-    root = tmp_path_factory.mktemp("tiny")
-    return {shape: make_tiny(root / shape, shape) for shape in ("llama", "qwen", "mistral")}
-
-
-@pytest.fixture(scope="session")
 def made_once(tmp_path_factory) -> Callable[[str, Callable[[Path], object]], Path]:
     """``made_once(name, make)``: the folder that ``make`` filled, once for all test processes."""
     root = tmp_path_factory.getbasetemp()
@@ -102,6 +95,14 @@ def made_once(tmp_path_factory) -> Callable[[str, Callable[[Path], object]], Pat
         return root / name
 
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny(made_once) -> dict[str, Path]:
+    """Random models of a few thousand weights, one folder a shape; the same folders for all test processes."""
+    shapes = ("llama", "qwen", "mistral")
+    root = made_once("tiny", lambda root: [make_tiny(root / shape, shape) for shape in shapes])
+    return {shape: root / shape for shape in shapes}
 
 
 @pytest.fixture

@@ -2,18 +2,23 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tests.support.paths import SUPPORT
 from tests.support.processes import run_python
+from typer.testing import CliRunner
 
 pytest.importorskip("torch")
 
 import bedside
+from bedside.cli.options import app
+from bedside.config.rendering import path
 from bedside.core.gates import GateKind, GateState
 from bedside.core.protocols import SilentProgress
 from bedside.data import io
@@ -287,3 +292,37 @@ def test_ctrl_c_says_how_to_go_on_and_the_same_command_ends_with_the_same_bytes(
     assert start(config, folder) == 0
     resumed = result_files(tmp_path)
     assert {name for name in calm if resumed.get(name) != calm[name]} == set()
+
+
+def test_a_rehearsal_shows_estimates_and_decides_nothing(tiny, tmp_path, coin):
+    run = bedside.align(
+        bedside.load(write_config(tmp_path, tiny["llama"]), ["rehearse=true", "align.train=[{kind: kto}]"])
+    )
+    assert run.summary.rehearsal
+    assert run.released is None
+    assert {gate.state for gate in run.summary.gates} == {GateState.NOT_CHECKED}
+    assert all("a rehearsal decides nothing" in gate.reason for gate in run.summary.gates)
+    assert run.measures["err"].n > 0, "the figures are there"
+
+
+def test_a_run_that_trained_nothing_says_so_and_why(tiny, tmp_path, coin):
+    sets = ["align.train=[{kind: kto}]", "align.kto_min_class=200"]
+    run = bedside.align(bedside.load(write_config(tmp_path, tiny["llama"]), sets))
+    assert re.search(r"nothing was trained: KTO needs 200 rows of each class, and there are \d+ wanted", run.verdict)
+
+
+@pytest.mark.parametrize(("words", "code"), [([], 3), (["--rehearse"], 0), (["-n", "8"], 0)])
+def test_a_rehearsal_exits_0_and_a_run_that_may_release_nothing_3(words, code, monkeypatch):
+    told = SimpleNamespace(rehearsal=False)
+    configs = []
+
+    def aligned(config):
+        configs.append(config)
+        told.rehearsal = config.rehearse
+        return SimpleNamespace(released=None, summary=told, as_json=None)
+
+    monkeypatch.setattr("bedside.cli.main._align", aligned)
+    monkeypatch.setattr("bedside.cli.main.show", lambda *given: None)
+    done = CliRunner().invoke(app, ["align", "-c", str(path("demo.yaml")), *words])
+    assert done.exit_code == code, done.output
+    assert configs[0].rehearse is (code == 0)

@@ -215,13 +215,13 @@ def _skipped(
         wanted = sum(row.label for row in data.unpaired)
         unwanted, least = len(data.unpaired) - wanted, config.align.kto_min_class
         if min(wanted, unwanted) < least:
-            return f"{wanted} wanted and {unwanted} unwanted rows; each class needs {least}"
+            return f"KTO needs {least} rows of each class, and there are {wanted} wanted and {unwanted} unwanted"
     if step.objective.kind == "dpo":
         pairs, unpaired = len(data.pairs), len(data.unpaired)
         gate = gates.dpo_share(pairs=pairs, unpaired=unpaired, least=config.gates.skip_dpo_below, subject=name)
         log.gates.append(gate)
         if gate.state is GateState.FAIL:
-            return f"too few pairs: {gate.reason}"
+            return f"DPO needs more pairs: {gate.reason}"
     return ""
 
 

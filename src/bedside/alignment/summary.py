@@ -26,7 +26,7 @@ from bedside.config import loader
 from bedside.config.plugins import asks_for
 from bedside.config.schema import TrainingStep
 from bedside.core.errors import DataError
-from bedside.core.gates import Gate, GateKind, GateState
+from bedside.core.gates import Gate, GateKind, GateState, as_estimates
 from bedside.core.measures import Measure
 from bedside.core.results import Baseline, Candidate, CycleReport, Example, RunSummary
 from bedside.core.types import Checkpoint, GenerationRequest, JudgedResponse, Prompt
@@ -72,6 +72,8 @@ def summarize(test: HeldOutTest) -> RunSummary:
     """Everything that report, card and ``--json`` show of a finished run."""
     experiment, target, selected = test.experiment, test.cycles[0].candidates[0], test.selected
     metrics, release_gates = [experiment.metric], _release_gates(test)
+    rehearsal = experiment.run.config.rehearse
+    release_gates = as_estimates(release_gates) if rehearsal else release_gates
     released = selected.checkpoint.adapter is not None and all(g.state is GateState.PASS for g in release_gates)
     policies = {
         target.name: test.before,
@@ -103,6 +105,7 @@ def summarize(test: HeldOutTest) -> RunSummary:
         untested=_untested(test),
         axes=axes,
         pressure=pressure,
+        rehearsal=rehearsal,
     )
 
 
@@ -202,9 +205,16 @@ def _contrast_partners(rows: Sequence[JudgedResponse]) -> list[JudgedResponse]:
 def _verdict(test: HeldOutTest, release_gates: Sequence[Gate]) -> str:
     """One sentence: what may be released, or the first reason why nothing may."""
     name, last = test.selected.name, test.cycles[-1]
+    if not trained(test.cycles):
+        return f"Nothing may be released: nothing was trained{_why_nothing_was_trained(test.cycles)}."
     if test.selected.checkpoint.adapter is None:
         why = f"no candidate was better on valid than the target as given; {last.stopped or last.why.rstrip('.')}"
         return f"Nothing may be released: {why}."
+    if test.experiment.run.config.rehearse:
+        return (
+            f"A rehearsal, so nothing is decided: {name} was selected, and the figures on {len(test.after)} held-out "
+            "prompts are estimates. The same command without --rehearse and -n decides."
+        )
     missed = [gate for gate in release_gates if gate.state is not GateState.PASS]
     if missed:
         more = f", and {len(missed) - 1} more did not pass" if len(missed) > 1 else ""
@@ -214,6 +224,21 @@ def _verdict(test: HeldOutTest, release_gates: Sequence[Gate]) -> str:
         f"{name} may be released: on {len(test.after)} held-out prompts it meets every limit and beats every constant "
         "policy, at 95 % bounds."
     )
+
+
+def trained(cycles: Sequence[CycleReport]) -> bool:
+    """Whether any cycle has a candidate beside the one that it began with."""
+    return any(len(cycle.candidates) > 1 for cycle in cycles)
+
+
+def _why_nothing_was_trained(cycles: Sequence[CycleReport]) -> str:
+    """What stopped the cycles, or each step that was skipped and why, after a colon."""
+    stopped = [cycle.stopped for cycle in cycles if cycle.stopped]
+    skipped = [
+        reason for cycle in cycles for flow in cycle.filter_counts if "/" in flow.step for reason in flow.dropped
+    ]
+    why = "; ".join(dict.fromkeys(skipped or stopped))
+    return f": {why}" if why else ""
 
 
 def _segments(test: HeldOutTest) -> dict[str, Mapping[str, tuple[Measure, ...]]]:

@@ -28,6 +28,7 @@ from bedside.cli.options import (
     Limit,
     Name,
     Out,
+    Rehearse,
     Seed,
     Sets,
     app,
@@ -93,11 +94,13 @@ def align(
     json_: Json = False,
     seed: Seed = None,
     run: Name = None,
+    rehearse: Rehearse = False,
 ) -> None:
     """Run the cycles: answer, judge, build preferences, train, select. The same command resumes."""
-    result = _align(load_data_config(config, overrides(sets, limit=limit, seed=seed, run=run)))
+    rehearse = rehearse or limit is not None
+    result = _align(load_data_config(config, overrides(sets, limit=limit, seed=seed, run=run, rehearse=rehearse)))
     show(json_, result.as_json, terminal.print_run, result)
-    require(result.released is not None)
+    require(result.released is not None or result.summary.rehearsal)
 
 
 def _align(config: "bedside.Config") -> "bedside.Run":
@@ -407,10 +410,13 @@ def comfort(
     json_: Json = False,
     seed: Seed = None,
     run: Name = None,
+    rehearse: Rehearse = False,
 ) -> None:
     """Rewrite, train SFT, KTO and DPO on the same rows; compare comfort with knowledge. The same command resumes."""
-    result = bedside.run_comfort(_load(config, overrides(sets, limit=limit, seed=seed, run=run)))
+    rehearse = rehearse or limit is not None
+    result = bedside.run_comfort(_load(config, overrides(sets, limit=limit, seed=seed, run=run, rehearse=rehearse)))
     show(json_, result.as_json, terminal.print_comfort, result)
+    require(bool(result.summary.passed) or result.summary.rehearsal)
 
 
 def _load(file: Path | None, sets: list[str]) -> "bedside.Config":

@@ -52,6 +52,10 @@ Limit = Annotated[
     int | None,
     typer.Option("--limit", "-n", min=1, help="Use at most this many prompts of each part, some of every harm level."),
 ]
+Rehearse = Annotated[
+    bool,
+    typer.Option("--rehearse", help="Show estimates on the test and decide nothing; exits 0. -n always rehearses."),
+]
 Columns = Annotated[
     list[str] | None,
     typer.Option("--column", help="OURS=THEIRS: another name of a column, as in prompt=goal. May be repeated."),
@@ -85,10 +89,19 @@ def start(
 
 
 def overrides(
-    sets: list[str] | None, *, seed: int | None = None, run: str | None = None, limit: int | None = None
+    sets: list[str] | None,
+    *,
+    seed: int | None = None,
+    run: str | None = None,
+    limit: int | None = None,
+    rehearse: bool = False,
 ) -> list[str]:
-    """``--set``, ``--seed``, ``--run`` and ``--limit`` as a list for ``--set``. ConfigError if two give one key."""
-    options = {"seed": ("--seed", seed), "run": ("--run", run)}
+    """``--set`` and the other options as a list for ``--set``. ConfigError if two give one key."""
+    options = {
+        "seed": ("--seed", seed),
+        "run": ("--run", run),
+        "rehearse": ("--rehearse", "true" if rehearse else None),
+    }
     options |= {f"data.{part}.limit": ("-n", limit) for part in PARTS}
     given = {key: (option, value) for key, (option, value) in options.items() if value is not None}
     for text in sets or []:

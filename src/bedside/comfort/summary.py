@@ -10,7 +10,7 @@ from typing import Any
 
 from bedside.comfort.dialogues import RewrittenDialogue
 from bedside.comfort.metrics import KNOWLEDGE, SHARES, ComfortMetric, KnowledgeMetric
-from bedside.core.gates import Gate, GateState
+from bedside.core.gates import Gate, GateState, as_estimates
 from bedside.core.measures import Measure, get_measure
 from bedside.core.protocols import Judge
 from bedside.core.results import Arm, ComfortSummary, FilterCounts, HumanComparison, PairedDifference, ShownExchange
@@ -30,6 +30,9 @@ MAX_SUBGROUPS = 12
 EXCHANGES = 3
 RISES = ("facts_wrong", "false_reassurance", "under_triage", "over_triage")
 TRIAGE = RISES[1:]
+REHEARSAL = (
+    "A rehearsal, so nothing is decided: the figures are estimates. The same command without --rehearse and -n decides."
+)
 Column = list[float | None]
 Values = Mapping[str, Column]
 
@@ -69,10 +72,13 @@ def summarize(
     groups = [row.prompt.cluster for row in answers[target]]
     paired = [p for arm in arms[1:] for p in _paired(arm.name, values[arm.name], values[target], groups, seed)]
     gates = [g for arm in arms[1:] for g in _gates(arm.name, paired, values[arm.name], values[target], groups, seed)]
+    rehearsal = experiment.run.config.rehearse
+    gates = as_estimates(gates) if rehearsal else gates
+    passed = tuple(arm.name for arm in arms[1:] if all(_passes(gate) for gate in gates if gate.subject == arm.name))
     by = _by_subgroup(answers)
     return ComfortSummary(
         name=experiment.run.config.run,
-        verdict=_verdict(arms, gates, len(groups)),
+        verdict=REHEARSAL if rehearsal else _verdict(passed, gates, len(groups)),
         arms=tuple(_arm(experiment, arm, answers[arm.name]) for arm in arms),
         paired=tuple(paired),
         direction=_direction(values, groups, seed),
@@ -87,6 +93,8 @@ def summarize(
             for i, row in enumerate(answers[target][:EXCHANGES])
         ),
         people=people,
+        passed=passed,
+        rehearsal=rehearsal,
         facts=_facts(experiment),
         untested=_untested(experiment, people),
     )
@@ -154,10 +162,9 @@ def _kinder(arm: str, after: Column, before: Column, groups: list[str], seed: in
     return replace(gate, reason=f"{gate.reason}; {unrated} unrated answers count against it") if unrated else gate
 
 
-def _verdict(arms: Sequence[TrainedArm], gates: Sequence[Gate], n: int) -> str:
-    good = [arm.name for arm in arms[1:] if all(_passes(gate) for gate in gates if gate.subject == arm.name)]
-    if good:
-        return f"On {n} held-out dialogues, {', '.join(good)} comfort more and keep what they know, at 95 % bounds."
+def _verdict(passed: Sequence[str], gates: Sequence[Gate], n: int) -> str:
+    if passed:
+        return f"On {n} held-out dialogues, {', '.join(passed)} comfort more and keep what they know, at 95 % bounds."
     missed = next(g for g in gates if not _passes(g))
     why = f"{missed.label} is {missed.state.value} ({missed.reason})"
     return f"On {n} held-out dialogues, no training passed every gate: {why}."

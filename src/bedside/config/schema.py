@@ -397,6 +397,8 @@ class Config(Table):
     """Judgements kept between runs."""
     comfort: ComfortConfig = Field(default_factory=ComfortConfig)
     """Rewriting, and comfort against knowledge."""
+    rehearse: bool = False
+    """Show estimates on the held-out test and decide nothing: nothing is released. `--rehearse`; `-n` always does."""
     report_to: Literal["none", "tensorboard", "wandb", "mlflow", "trackio"] = "none"
     """Where training curves go. none: no network."""
 

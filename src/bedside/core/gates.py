@@ -9,7 +9,7 @@ State: PASS, FAIL, INCONCLUSIVE (too few rows to say), NOT CHECKED (switched off
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from bedside.core.errors import ConfigError
@@ -175,6 +175,17 @@ class Finding:
     name: str
     state: GateState
     reason: str
+
+
+def as_estimates(gates: Iterable[Gate]) -> list[Gate]:
+    """The same gates, nothing decided: a rehearsal shows what it measured."""
+    return [replace(gate, state=GateState.NOT_CHECKED, reason=_estimate(gate.measure)) for gate in gates]
+
+
+def _estimate(measure: Measure | None) -> str:
+    if measure is None or measure.decided_value is None:
+        return "a rehearsal decides nothing"
+    return f"{measure.decided_value:.3f} on {measure.n + measure.unreadable} rows; a rehearsal decides nothing"
 
 
 def passed(gates: Iterable[Gate]) -> bool:

@@ -129,6 +129,8 @@ class Summary:
     """Machine, versions, seed, commands: as text."""
     untested: tuple[str, ...] = ()
     """What this run does not show, a sentence each."""
+    rehearsal: bool = False
+    """Whether it shows estimates alone and decided nothing."""
     schema_version: int = SCHEMA_VERSION
 
 
@@ -247,6 +249,8 @@ class ComfortSummary(Summary):
     exchanges: tuple[ShownExchange, ...] = ()
     people: HumanComparison | None = None
     """None until people have filled in the A/B pack."""
+    passed: tuple[str, ...] = ()
+    """Arms that passed every gate."""
 
 
 def rating(scores: Mapping[str, float]) -> float | None:

@@ -28,6 +28,7 @@ MAY_CHANGE = (
     "generate.batch_size",
     "judges",
     "metrics",
+    "rehearse",
     "report_to",
     "runs",
     "select",
