@@ -94,5 +94,6 @@ def test_every_source_scrubs_every_text_that_it_keeps(tmp_path, source):
     assert kept.read()[0].metadata["patient_name"] == "Ottilie Bergmann"
     assert kept.identified.columns == {"patient_name": ("p.jsonl, row 1", "p.jsonl, row 2")}
     assert kept.identified.kinds["record number"] == ("p.jsonl, row 1",)
+    assert len(kept.identified.kinds["date"]) == 2, "metadata are searched"
     assert kept.filter_counts.notes["rows with column patient_name"] == 2
     assert source(path=str(file), phi="off").open(Launch()).identified is None
