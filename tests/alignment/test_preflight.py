@@ -1,6 +1,5 @@
 """`bedside check` names what stands in the way before anyone pays for a run."""
 
-
 import bedside
 from bedside.alignment import preflight
 from bedside.core.gates import Finding, GateState

@@ -17,7 +17,7 @@ from typing import Literal
 
 from bedside.core.errors import ConfigError, StageError
 from bedside.core.hashing import canonical
-from bedside.data.io import whole_lines
+from bedside.data.io import append_to, whole_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +127,7 @@ class Budget:
             self._reserved.pop(id(most), None)
             self._count(counted)
             if self.file is not None:
-                self.file.parent.mkdir(parents=True, exist_ok=True)
-                with self.file.open("a", encoding="utf-8") as out:
+                with append_to(self.file, self.file.parent) as out:
                     out.write(canonical({**row, "outcome": outcome}) + "\n")
 
     def _limit_reason(self, most: Usage) -> str:

@@ -18,7 +18,6 @@ from bedside.data.io import write_jsonl
 
 def preferences(folder: Path, data: PreferenceData) -> None:
     """Write the training rows of SFT, KTO and DPO, one file each."""
-    folder.mkdir(parents=True, exist_ok=True)
     write_jsonl(folder / "sft.jsonl", [trl_format.demonstration_row(row) for row in data.demonstrations])
     write_jsonl(folder / "kto.jsonl", [trl_format.unpaired_row(row) for row in data.unpaired])
     write_jsonl(folder / "dpo.jsonl", [trl_format.pair_row(row) for row in data.pairs])
