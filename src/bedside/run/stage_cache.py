@@ -33,6 +33,8 @@ from bedside.core.hashing import digest, digest_bytes, plain
 from bedside.core.protocols import Progress, SilentProgress
 from bedside.data.io import EVENTS, append_to, make_private, whole_lines, write_text
 
+LEARNED_FROM = "learned_from.jsonl"
+"""The rows of a training, kept in its stage so that `bedside erase` finds what an adapter learned from."""
 In = TypeVar("In")
 Out = TypeVar("Out")
 T = TypeVar("T")
