@@ -750,7 +750,14 @@ class Erasure(Tabular):
     def records(self) -> list[dict[str, Any]]:
         """One row per run or cache that held the text."""
         return [
-            {"run": str(r.run), "stages": r.stages, "rows": r.rows, "adapters": ", ".join(r.adapters)}
+            {
+                "run": str(r.run),
+                "stages": r.stages,
+                "rows": r.rows,
+                "adapters": ", ".join(r.adapters),
+                "copies": ", ".join(r.copies),
+                "left": ", ".join(r.left),
+            }
             for r in self.results
         ]
 

@@ -8,7 +8,7 @@ from bedside.alignment import preflight
 from bedside.core.gates import Finding, GateState
 from bedside.core.protocols import Launch, Machine
 from bedside.core.types import Response
-from bedside.data import deidentify, io
+from bedside.data import io
 
 CONFIG = """
 target: {{model: embedded}}
@@ -87,49 +87,31 @@ def test_a_missing_file_is_one_finding_and_no_traceback(tmp_path):
     assert named(preflight.offline(chosen), "data").state is GateState.FAIL
 
 
-@pytest.mark.parametrize(
-    ("text", "kind"),
-    [
-        ("write to a.b@clinic.org", "email"),
-        ("call 555-123-4567", "phone"),
-        ("call 07700 900123", "phone"),
-        ("appelez le 06 12 34 56 78", "phone"),
-        ("call +49 30 1234 5678 now", "phone"),
-        ("born 03/04/1956", "date"),
-        ("seen on 4th March 2021", "date"),
-        ("SSN 123-45-6789", "social security number"),
-        ("MRN: 00412", "record number"),
-        ("see https://x.org/p?id=4", "url"),
-        ("12 Mill Lane", "street"),
-        ("number 12345678901", "long number"),
-        ("from 10.0.0.12", "ip address"),
-    ],
-)
-def test_identifiers_are_found_by_their_patterns(text, kind):
-    assert kind in {k for k, _ in deidentify.find_identifiers(text)}
-
-
-@pytest.mark.parametrize(
-    "text", ["take 20 mg twice a day", "blood pressure 140/90", "1,000,000 units", "on day 14 of 28"]
-)
-def test_plain_doses_are_no_identifiers(text):
-    assert deidentify.find_identifiers(text) == []
-
-
-def test_a_long_run_of_letters_or_digits_is_read_in_no_time():
-    assert deidentify.find_identifiers("a" * 200_000) == []
-    assert [kind for kind, _ in deidentify.find_identifiers("1" * 100_000 + "a" * 100_000 + "1")] in (
-        [],
-        ["long number"],
-    )
-
-
 def test_identifiers_in_prompts_are_counted(tmp_path):
     some = rows(80)
     some[0]["prompt"] += " Mail me: a@b.org"
     found = named(preflight.offline(config(tmp_path, some)), "identifiers")
     assert found.state is GateState.INCONCLUSIVE
-    assert "1 with email" in found.reason
+    assert "1 with email (p.jsonl, row 1)" in found.reason
+
+
+def test_a_column_that_names_a_person_is_named_with_its_rows_and_scrubbed_on_request(tmp_path):
+    some = [row | {"patient_name": f"Ann {n}", "Phone": "none", "drug_name": "iron"} for n, row in enumerate(rows(80))]
+    found = named(preflight.offline(config(tmp_path, some)), "identifiers")
+    assert found.reason.startswith(
+        "240 with columns that name a person: Phone, patient_name (p.jsonl, row 1, 2, 3, …): they would be learned"
+    )
+    scrub = bedside.load(tmp_path / "bedside.yaml", [f"data.{part}.phi=scrub" for part in ("train", "valid", "test")])
+    found = named(preflight.offline(scrub), "identifiers")
+    assert found.state is GateState.PASS
+    assert found.reason.startswith("replaced or left out by phi: scrub: 240 with columns that name a person")
+
+
+def test_identifiers_are_counted_where_the_parts_cannot_be_split(tmp_path):
+    some = [row | {"group": "one", "email": "a@b.org"} for row in rows(4)]
+    found = preflight.offline(config(tmp_path, some))
+    assert named(found, "data").state is GateState.FAIL
+    assert "12 with columns that name a person: email" in named(found, "identifiers").reason
 
 
 def test_identifiers_in_answers_are_counted_and_dialogues_need_no_harmful_prompts(tmp_path):

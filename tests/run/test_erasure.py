@@ -10,7 +10,7 @@ from bedside.core.errors import DataError
 from bedside.core.types import Message, Prompt
 from bedside.data.io import write_jsonl, write_text
 from bedside.run.erasure import erase
-from bedside.run.stage_cache import StageCache
+from bedside.run.stage_cache import LEARNED_FROM, StageCache, StageDir
 
 SECRET = "My neighbour Ottilie\nBergmann has gout"
 
@@ -124,3 +124,47 @@ def test_a_folder_a_person_made_is_no_cycle(runs):
     write_jsonl(runs / "one" / "cycle-1-old" / "kto.jsonl", [{"prompt": SECRET}])
     erase(runs, "Ottilie Bergmann", adapters=True)
     assert "ottilie" not in everything(runs).lower()
+
+
+def trained(run, name, text, start=None):
+    """A finished training in the store: its adapter, the rows it learned from, what it started from."""
+    stage = StageDir(run / "store" / "train" / name)
+    write_text(stage.adapter / "adapter_config.json", "{}")
+    if text is not None:
+        write_jsonl(stage.path / LEARNED_FROM, [{"prompt": text}])
+    stage.finish({"start": start and f"store/train/{start}/adapter"})
+
+
+def test_an_adapter_is_named_if_it_learned_from_the_text_or_started_from_one_that_did(runs):
+    run = runs / "trained"
+    StageCache(run).log_event("start")
+    trained(run, "first", SECRET)
+    trained(run, "second", "tea", start="first")
+    trained(run, "third", "tea", start="second")
+    trained(run, "apart", "tea")
+    StageCache(run).log_event("exported", adapter="store/train/second/adapter", to=str(runs.parent))
+    (runs.parent / "apart").mkdir()
+    StageCache(run).log_event("exported", adapter="store/train/apart/adapter", to=str(runs.parent / "apart"))
+    *_, erased = erase(runs, "Ottilie Bergmann", adapters=False)
+    assert erased.adapters == tuple(f"store/train/{name}/adapter" for name in ("first", "second", "third"))
+    assert erased.copies == (str(runs.parent),)
+    assert "ottilie" not in everything(run).lower()
+    *_, later = erase(runs, "Ottilie Bergmann", adapters=True)
+    assert later.adapters == erased.adapters
+    assert later.copies == erased.copies
+
+
+def test_a_training_that_does_not_say_what_it_learned_from_may_have_learned_it(runs):
+    trained(runs / "one", "old", None)
+    (erased,) = erase(runs, "Ottilie Bergmann", adapters=False)
+    assert "store/train/old/adapter" in erased.adapters
+
+
+def test_a_file_that_a_run_needs_as_it_is_and_one_outside_of_any_run_are_named(runs):
+    write_text(runs / "one" / "config.yaml", f"system: {json.dumps(SECRET)}")
+    write_text(runs / "copies" / "answers.jsonl", json.dumps({"prompt": SECRET}))
+    StageCache(runs / "one").log_event("start", what=SECRET)
+    one, outside = erase(runs, "Ottilie Bergmann", adapters=False)
+    assert one.left == ("config.yaml", "events.jsonl")
+    assert SECRET in [event.get("what") for event in StageCache(runs / "one").events()]
+    assert (outside.run, outside.left) == (runs, ("copies/answers.jsonl",))

@@ -14,7 +14,7 @@ Each finding is PASS, FAIL (mend it first), INCONCLUSIVE (look at it) or NOT CHE
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -36,6 +36,8 @@ from bedside.stats.intervals import clean_groups_needed
 
 T = TypeVar("T")
 TRIAL_PROMPTS = 8
+SHOWN_ROWS = 3
+"""Of the rows with a kind of identifier."""
 MOST_HARMFUL = 0.55
 """Of the training prompts. At 0.6 one of three seeds of examples/published.yaml refused a quarter of the harmless."""
 TO_REFUSE = "with more harmful ones it may learn no more than to refuse; add harmless ones, best of the same words"
@@ -49,15 +51,18 @@ UNCHECKED = (
 
 def offline(config: Config) -> list[Finding]:
     """What can be checked without a model."""
+    identifiers: list[Finding] = []
     try:
-        parts = experiment.read_parts(config, Launch(seed=config.seed))
+        sources = experiment.read_sources(config, Launch(seed=config.seed))
+        identifiers = [_identifiers(sources)]
+        parts = experiment.split_parts(sources, config.seed)
     except BedsideError as error:
-        return [Finding("data", GateState.FAIL, reason=str(error)), _judges(config)]
+        return [Finding("data", GateState.FAIL, reason=str(error)), *identifiers, _judges(config)]
     doubts = unconfirmed(parts.named)
     return [
         *_parts(parts),
         *([Finding("levels", GateState.INCONCLUSIVE, reason=" ".join(doubts))] if doubts else []),
-        *_identifiers(parts),
+        *identifiers,
         *(_for_comfort(parts) or [*_limits(config, parts), *_classes(config, parts)]),
         _judges(config),
     ]
@@ -140,14 +145,35 @@ def weights(config: Config, launch: Launch, machine: Machine) -> list[Finding]:
     return [Finding("memory", GateState.FAIL, reason=reason + MORE_MEMORY)]
 
 
-def _identifiers(parts: splits.DataParts) -> list[Finding]:
-    prompts = [prompt for rows in parts.named.values() for prompt in rows]
-    counts = deidentify.count_identified(" ".join([*(m.text for m in p.messages), p.reference or ""]) for p in prompts)
-    if not counts:
-        return [Finding("identifiers", GateState.PASS, reason=f"no pattern matched in {len(prompts)} prompts")]
-    listed = ", ".join(f"{n} with {kind}" for kind, n in counts.items())
-    reason = f"{listed}, of {len(prompts)} prompts: they would be learned and stand in every report; look at them"
-    return [Finding("identifiers", GateState.INCONCLUSIVE, reason=reason)]
+def _identifiers(sources: Mapping[str, experiment.SourceRead]) -> Finding:
+    """What the sources found as they read, by row; what a source did not search is searched here, by prompt."""
+    searched = [source.identified or deidentify.scan(name, source.part.prompts) for name, source in sources.items()]
+    kept, scrubbed = (_listed([rows for rows in searched if rows.scrubbed is done]) for done in (False, True))
+    reasons = [f"{kept}: they would be learned and stand in every report; look at them, or set phi: scrub"] * bool(kept)
+    reasons += [f"replaced or left out by phi: scrub: {scrubbed}"] * bool(scrubbed)
+    n = len({prompt.id for source in sources.values() for prompt in source.part.prompts})
+    state = GateState.INCONCLUSIVE if kept else GateState.PASS
+    return Finding("identifiers", state, reason="; ".join(reasons) or f"no pattern matched in {n} prompts")
+
+
+def _listed(searched: Sequence[deidentify.IdentifiedRows]) -> str:
+    """How many rows have each kind of identifier, and each column that names a person, and which rows."""
+    kinds, columns = (deidentify.merge(searched, what) for what in ("kinds", "columns"))
+    by_places: dict[tuple[str, ...], list[str]] = {}
+    for column, places in columns.items():
+        by_places.setdefault(tuple(places), []).append(column)
+    counts = [f"{len(places)} with {kind} ({_shown(places)})" for kind, places in kinds.items()]
+    counts += [
+        f"{len(places)} with columns that name a person: {', '.join(names)} ({_shown(places)})"
+        for places, names in by_places.items()
+    ]
+    return ", ".join(counts)
+
+
+def _shown(places: Sequence[str]) -> str:
+    """The first places: "p.jsonl, row 2, 5, 9, …"."""
+    shown = [places[0], *(place.rpartition(" ")[2] for place in places[1:SHOWN_ROWS])]
+    return ", ".join([*shown, *(["…"] if len(places) > SHOWN_ROWS else [])])
 
 
 def _limits(config: Config, parts: splits.DataParts) -> list[Finding]:

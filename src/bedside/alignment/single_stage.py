@@ -163,5 +163,5 @@ def train(run: RunContext, keys: Mapping[str, Any], data: Path, out: Path) -> Ch
     rows = trl_format.read(io.rows(data), run.opener.open(step.objective).reads)
     target = run.target.checkpoint
     checkpoint = run.stages.trained(rows, step, start=target, reference=target, label=objective)
-    exports.adapter(run.target, run.folder, checkpoint, out)
+    exports.save(run, checkpoint, out)
     return checkpoint

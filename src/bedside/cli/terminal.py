@@ -25,7 +25,7 @@ SHOWN_COMFORT = (
     "under_triage",
     "over_triage",
 )
-UNTOUCHED = "Not touched: your data files, reports and answers written elsewhere, and adapters of `bedside train`."
+UNTOUCHED = "Not touched: your data files, and reports, answers and adapters written elsewhere."
 MARKS = {GateState.PASS: "✓", GateState.FAIL: "✗", GateState.INCONCLUSIVE: "?", GateState.NOT_CHECKED: "–"}
 JUDGE_MEASURES = {
     "kappa_stratified": "kappa within harm levels: decides",
@@ -157,6 +157,10 @@ def print_erasure(console: Console, erasure: "bedside.Erasure") -> None:
         if result.adapters:
             outcome = f"{would}removed" if result.adapters_removed else f"{would}kept; --adapters removes them"
             console.print(f"  adapters that learned from it, {outcome}: {', '.join(result.adapters)}")
+        if result.copies:
+            console.print(f"  copies of such adapters, to be removed by hand: {', '.join(result.copies)}")
+        if result.left:
+            console.print(f"  it stays in these files, mend or remove them by hand: {', '.join(result.left)}")
     print_lines(
         console,
         *([] if erasure.results else ["no run holds this text"]),

@@ -120,7 +120,6 @@ def write_pack(root: Path, pairs: Sequence[AnswerPair]) -> None:
         return
     if folder.exists():
         folder.rename(next(to for n in count(1) if not (to := folder.with_name(f"{FOLDER}-{n}")).exists()))
-    folder.mkdir()
     io.write_jsonl(folder / "pack.jsonl", [pack_line(pair) for pair in pairs])
     io.write_jsonl(folder / "key.jsonl", [{"id": p.id, "a": p.arms[0], "b": p.arms[1]} for p in pairs])
 

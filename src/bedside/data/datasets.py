@@ -20,6 +20,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from bedside.config import validation_messages
 from bedside.config.plugins import Plugin, register
 from bedside.core.protocols import Launch
+from bedside.data.deidentify import Names, Phi
 from bedside.data.io import Format, rows, rows_or_hub_rows
 from bedside.data.prompts import COLUMNS, ReadOptions, TablePrompts, Unlabelled
 
@@ -58,12 +59,14 @@ class Jsonl(Plugin):
     """Our name of a column to its name in the file: {prompt: message, harm: risk}."""
     label_map: Annotated[dict[str, HarmLevel], BeforeValidator(_words_in_lower_case)] = Field(default_factory=dict)
     """Words of the file for harm levels: {none: 0, low: 1, medium: 2, high: 3}."""
+    phi: Phi = "scan"
+    names: Names = False
 
     def open(self, launch: Launch, **opened: Any) -> TablePrompts:
         return TablePrompts(
             self.path,
             rows=partial(rows, self.path, format=self.format, split=self.split),
-            options=ReadOptions(self.split, self.unlabelled, self.columns, self.label_map),
+            options=ReadOptions(self.split, self.unlabelled, self.columns, self.label_map, self.phi, self.names),
         )
 
 
@@ -80,10 +83,12 @@ class Cares(Plugin):
     """Only this split of the hub, the files of a folder that are named after it, or this value of column ``split``."""
     unlabelled: Unlabelled = "error"
     """A row without a harm level is an error, is skipped, or is kept without one."""
+    phi: Phi = "scan"
+    names: Names = False
 
     def open(self, launch: Launch, **opened: Any) -> TablePrompts:
         return TablePrompts(
             self.path,
             rows=partial(rows_or_hub_rows, self.path, revision=self.revision, split=self.split),
-            options=ReadOptions(self.split, self.unlabelled),
+            options=ReadOptions(self.split, self.unlabelled, phi=self.phi, names=self.names),
         )

@@ -13,18 +13,15 @@ A row may have any of these forms:
 It becomes a harmless prompt whose ``reference`` is the answer. HTML is removed. Rows without an answer, with an answer
 of one word, or with a repeated question are left out and counted (``filter_counts``).
 
-``phi: scan`` counts what looks like an identifier, ``scrub`` replaces it by its kind, ``off`` does not look. Patterns
-find emails, numbers, dates and addresses; **names are not found by patterns**, and a text without matches may still
-contain identifiers. With ``names: true`` Microsoft's presidio also looks for names (``pip install 'bedside[phi]'``); it
-misses some.
+``phi`` and ``names`` are those of every data set (``data/deidentify.py``).
 """
 
 import html
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
@@ -34,7 +31,8 @@ from bedside.core.errors import DataError
 from bedside.core.protocols import Launch
 from bedside.core.results import FilterCounts
 from bedside.core.types import Conversation
-from bedside.data import deidentify, turns
+from bedside.data import turns
+from bedside.data.deidentify import Names, Phi
 from bedside.data.io import Format, Row, rows_or_hub_rows
 from bedside.data.prompts import COLUMNS, ReadOptions, TablePrompts
 
@@ -68,27 +66,20 @@ class Dialogues(Plugin):
     """jsonl, csv or parquet; unset: by the file's ending."""
     columns: Annotated[dict[str, str], AfterValidator(_known_columns)] = Field(default_factory=dict)
     """Our name of a column (question, answer, group, split, ...) to its name in the file."""
-    phi: Literal["scan", "scrub", "off"] = "scan"
-    """scan counts what looks like an identifier, scrub replaces it by its kind, off does not look."""
-    names: bool = False
-    """Also look for names, with presidio: pip install 'bedside[phi]'. It misses some."""
+    phi: Phi = "scan"
+    names: Names = False
 
     def open(self, launch: Launch, **opened: Any) -> TablePrompts:
-        with_names = self.names and self.phi != "off"
-        reader = DialogueReader(
-            self, deidentify.identifier_finder_with_names() if with_names else deidentify.find_identifiers
-        )
-        return TablePrompts(self.path, reader.rows, ReadOptions(self.split, "keep"), reader.add_notes)
+        reader = DialogueReader(self)
+        options = ReadOptions(self.split, "keep", phi=self.phi, names=self.names)
+        return TablePrompts(self.path, reader.rows, options, reader.add_notes)
 
 
 @dataclass
 class DialogueReader:
-    """Reads the dialogues of one source and counts what it drops and which identifiers it finds."""
+    """Reads the dialogues of one source and counts what it drops."""
 
     config: Dialogues
-    find_identifiers: Callable[[str], list[tuple[str, str]]]
-    identified: Counter[str] = field(default_factory=Counter)
-    """Number of rows with each kind of identifier."""
     dropped: Counter[str] = field(default_factory=Counter)
     """Number of rows left out, by reason."""
     columns: dict[str, None] = field(default_factory=dict)
@@ -112,7 +103,7 @@ class DialogueReader:
                 self.dropped[reason] += 1
             else:
                 kept += 1
-                yield where, self._without_identifiers(dialogue)
+                yield where, dialogue
         self._check_columns()
         if self.dropped and not kept:
             reasons = ", ".join(f"{n} {reason}" for reason, n in self.dropped.most_common())
@@ -134,27 +125,11 @@ class DialogueReader:
                 raise DataError(f"{self.config.path}: no column {theirs!r} to read as {ours}; {hint}")
 
     def add_notes(self, counts: FilterCounts) -> FilterCounts:
-        """``counts`` with the rows that were left out, and the identifiers that were found."""
-        notes = {f"rows with {kind}": float(n) for kind, n in self.identified.items()}
+        """``counts`` with the rows that were left out, and the rows that nobody searched for names."""
+        notes = dict(counts.notes)
         if self.config.phi != "off" and not self.config.names:
             notes[NAMES_NOT_FOUND] = float(counts.kept)
         return FilterCounts(counts.step, counts.kept, {**counts.dropped, **self.dropped}, notes)
-
-    def _without_identifiers(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Counts identifiers by kind. Replaces them if the config says ``scrub``."""
-        if self.config.phi == "off":
-            return row
-        texts = [turn["content"] for turn in row["messages"]] + [row["reference"]]
-        identifiers = [self.find_identifiers(text) for text in texts]
-        self.identified.update({kind for in_text in identifiers for kind, _ in in_text})
-        if self.config.phi == "scan" or not any(identifiers):
-            return row
-        *turns, answer = [deidentify.scrub(*pair) for pair in zip(texts, identifiers, strict=True)]
-        return {
-            **row,
-            "messages": [{**turn, "content": text} for turn, text in zip(row["messages"], turns, strict=True)],
-            "reference": answer,
-        }
 
 
 def _dialogue(row: Mapping[str, Any]) -> dict[str, Any]:

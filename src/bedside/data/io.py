@@ -7,6 +7,7 @@
     hub_rows             a Hugging Face data set
     rows_or_hub_rows     either of the two
     write_text, write_json, write_jsonl, write_csv, write_rows
+    make_private, append_to    folders and files of a run that nobody else may read
 
 A JSON file may also be one array of rows. NaN, and what pandas writes for a missing value, is None. 3.0 is 3: a table
 with gaps makes fractions of its whole numbers.
@@ -29,8 +30,9 @@ import threading
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import accumulate
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 from bedside.core.errors import DataError
 from bedside.core.hashing import canonical, plain
@@ -52,6 +54,8 @@ MISSING = ("nan", "NaN", "NAN", "<NA>", "NaT")
 """What pandas writes for a cell without a value; empty is the other way."""
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 """Text that a spreadsheet runs as a formula. A space is written in front; reading `bedside label`'s file removes it."""
+EVENTS = "events.jsonl"
+"""The file that every run folder has."""
 _WHOLE_NUMBER = re.compile(r"-?\d+\.0+")
 csv.field_size_limit(1 << 30)
 _INSTALL = "pip install 'bedside[hf]'"
@@ -117,12 +121,48 @@ def is_hub_id(source: str) -> bool:
     )
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes a file atomically: to a draft in the same folder, flushed to disk, then renamed."""
+def make_private(folder: Path, root: Path | None = None) -> bool:
+    """Makes ``root`` and the folders from there down to ``folder``; a new one admits its owner alone (0700).
+
+    False where ``root`` admits others: whoever opened it to them means what stands in it, too.
+    """
+    root = root or folder
+    root.parent.mkdir(parents=True, exist_ok=True)
+    root.mkdir(mode=0o700, exist_ok=True)
+    private = root.stat().st_mode & 0o077 == 0
+    for below in accumulate(folder.relative_to(root).parts, Path.joinpath, initial=root):
+        below.mkdir(mode=0o700 if private else 0o777, exist_ok=True)
+    return private
+
+
+def append_to(path: Path, root: Path) -> TextIO:
+    """``path`` opened to be appended to; a new file in a private ``root`` is its owner's alone (0600)."""
+    private = make_private(path.parent, root)
+    return open(path, "a", encoding="utf-8", opener=_for_owner if private else None)
+
+
+def _for_owner(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _run_of(path: Path) -> Path | None:
+    """The run folder that ``path`` stands in."""
+    return next((folder for folder in path.parents if (folder / EVENTS).is_file()), None)
+
+
+def write_text(path: Path, text: str, root: Path | None = None) -> None:
+    """Writes a file atomically: to a draft in the same folder, flushed to disk, then renamed.
+
+    In a private ``root``, by default the run folder around it, the file is its owner's alone (0600); elsewhere the
+    umask decides.
+    """
+    private = False
+    if root := root or _run_of(path):
+        private = make_private(path.parent, root)
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.draft")
     try:
-        with draft.open("w", encoding="utf-8", newline="\n") as file:
+        with open(draft, "w", encoding="utf-8", newline="\n", opener=_for_owner if private else None) as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

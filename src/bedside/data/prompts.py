@@ -14,6 +14,8 @@
 Other short values become ``Prompt.metadata`` as text, except ``id`` and ``safe_response``. Text is kept unchanged,
 including control characters. Rows with the same text are merged and counted; the same text with two harm levels is an
 error. One error reports the first ten invalid rows and the number of the others.
+
+``phi`` says what happens to identifiers in whatever is kept of a row (``data/deidentify.py``).
 """
 
 import difflib
@@ -28,7 +30,7 @@ from bedside.core.errors import DataError
 from bedside.core.hashing import digest
 from bedside.core.results import FilterCounts
 from bedside.core.types import HARM_LEVELS, Conversation, Message, Prompt
-from bedside.data import turns
+from bedside.data import deidentify, turns
 from bedside.data.io import FORMULA_STARTS, MISSING, Row, without_fraction
 
 Unlabelled = Literal["error", "skip", "keep", "proposed"]
@@ -74,6 +76,8 @@ class ReadOptions:
     """Our name of a column to its name in the source."""
     label_map: Mapping[str, int] = field(default_factory=dict)
     """Word for a harm level, in lower case, to the level."""
+    phi: deidentify.Phi = "off"
+    names: bool = False
 
     def rename(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """``row`` with the mapped columns under our names. They replace other columns of the same meaning."""
@@ -115,27 +119,36 @@ class TablePrompts:
 
     def read(self) -> list[Prompt]:
         """All prompts in the order of the source. DataError with file and row."""
-        return list(self._result[0])
+        return self._reader.kept
+
+    @property
+    def identified(self) -> deidentify.IdentifiedRows | None:
+        """Which rows hold what looks like an identifier; None where nobody looked, ``phi: off``."""
+        return None if self.options.phi == "off" else self._reader.deidentifier.identified(self.source)
 
     @property
     def filter_counts(self) -> FilterCounts:
         """How many rows became prompts, and how many did not, by reason."""
-        return self._result[1]
+        counts = self._reader.filter_counts
+        return self.add_notes(counts) if self.add_notes else counts
 
     @cached_property
-    def _result(self) -> tuple[list[Prompt], FilterCounts]:
-        prompts, counts = read_prompts(self.rows(), self.options, self.source)
-        return prompts, self.add_notes(counts) if self.add_notes else counts
+    def _reader(self) -> "_PromptReader":
+        return _read(self.rows(), self.options, self.source)
 
 
 def read_prompts(rows: Iterable[Row], options: ReadOptions, source: str) -> tuple[list[Prompt], FilterCounts]:
     """The prompts of ``rows``, and how many rows were kept and dropped. One DataError lists all invalid rows."""
+    reader = _read(rows, options, source)
+    return reader.kept, reader.filter_counts
+
+
+def _read(rows: Iterable[Row], options: ReadOptions, source: str) -> "_PromptReader":
     reader = _PromptReader(source, options)
     for where, row in rows:
         reader.add(where, row)
     reader.finish()
-    prompts = [prompt for _, prompt in reader.prompts.values()]
-    return prompts, FilterCounts(f"read {source}", len(prompts), dict(reader.dropped))
+    return reader
 
 
 def parse_prompt(where: str, row: Mapping[str, Any], options: ReadOptions, hidden: Collection[str] = ()) -> Prompt:
@@ -161,6 +174,21 @@ class _PromptReader:
     mistakes: list[str] = field(default_factory=list)
     splits: Counter[str] = field(default_factory=Counter)
     columns: dict[str, None] = field(default_factory=dict)
+    deidentifier: deidentify.Deidentifier = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.deidentifier = deidentify.Deidentifier(self.options.phi, self.options.names)
+
+    @property
+    def kept(self) -> list[Prompt]:
+        return [prompt for _, prompt in self.prompts.values()]
+
+    @property
+    def filter_counts(self) -> FilterCounts:
+        identified = self.deidentifier.identified(self.source)
+        notes = {f"rows with {kind}": float(len(places)) for kind, places in identified.kinds.items()}
+        notes |= {f"rows with column {name}": float(len(places)) for name, places in identified.columns.items()}
+        return FilterCounts(f"read {self.source}", len(self.prompts), dict(self.dropped), notes)
 
     def add(self, where: str, row: Mapping[str, Any]) -> None:
         """Adds the prompt of ``row``, or the reason why there is none. DataError if a column is missing."""
@@ -174,7 +202,7 @@ class _PromptReader:
             elif _value(row, "harm") is None and self.options.unlabelled == "skip":
                 self.dropped["no harm level"] += 1
             else:
-                prompt = _prompt(row, self.options)
+                prompt = self.deidentifier.apply(where, _prompt(row, self.options))
                 self._keep(where, prompt if proposal is None else _mark_proposed(prompt))
         except _MissingColumnError as error:
             raise DataError(f"{where}: {error}") from None

@@ -98,7 +98,7 @@ def train(run: RunContext, labels: Plugin, out: Path, learning_rate: float | Non
     rows, dropped = _labelled_answers(base, experts, labels)
     train_rows, held = hold_out(rows, HELD_OUT, run.launch.seed)
     checkpoint = _train(run, base, train_rows, learning_rate)
-    exports.adapter(run.target, run.folder, checkpoint, out)
+    exports.save(run, checkpoint, out)
     responses = [row.response for row in held]
     truth = [Verdict(row.response.id, "labels", row.stance) for row in held]
     before, after = (

@@ -4,7 +4,8 @@
 
 The file name is a digest of the judge (weights, or endpoint with model and revision; wording; decoding), the turns
 and the answer. Each judgement is a file of its own, renamed into place, so two processes may keep the same one at
-once. The file holds the exchange word for word, so that `bedside erase` finds it.
+once. The file holds the exchange word for word, so that `bedside erase` finds it; nobody but its owner may read it,
+unless the folder was opened to others (chmod).
 """
 
 import json
@@ -15,7 +16,7 @@ from typing import Any
 
 from bedside.core.hashing import canonical, digest
 from bedside.core.types import Conversation
-from bedside.data.io import write_text
+from bedside.data.io import make_private, write_text
 
 FOLDER = "judgements"
 
@@ -44,7 +45,8 @@ class JudgementFiles:
             "answered": answer,
             "reading": judgement,
         }
-        write_text(self._file(judge, conversation, answer), canonical(row) + "\n")
+        make_private(self.root)
+        write_text(self._file(judge, conversation, answer), canonical(row) + "\n", self.root / FOLDER)
 
     def _file(self, judge: str, conversation: Conversation, answer: str) -> Path:
         name = digest(judge, conversation, answer)

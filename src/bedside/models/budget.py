@@ -18,7 +18,7 @@ from typing import Literal
 
 from bedside.core.errors import ConfigError, StageError
 from bedside.core.hashing import canonical
-from bedside.data.io import whole_lines
+from bedside.data.io import append_to, whole_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +136,8 @@ class Budget:
 
     def _write(self, call: int, usage: Usage, **how: str) -> None:
         if self.file is not None:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
             row = {"call": call, "at": usage.where, "tokens_in": usage.tokens_in, "tokens_out": usage.tokens_out}
-            with self.file.open("a", encoding="utf-8") as out:
+            with append_to(self.file, self.file.parent) as out:
                 out.write(canonical({**row, "usd": usage.usd, **how}) + "\n")
 
     def _limit_reason(self, most: Usage) -> str:

@@ -25,10 +25,11 @@ from bedside.core.errors import ConfigError
 from bedside.core.hashing import digest, plain
 from bedside.core.protocols import Judge, Launch, Objective, Policy, Progress, declared_endpoints
 from bedside.core.types import Checkpoint, GenerationRequest, JudgedResponse, Preference, Response, Sampling, Verdict
+from bedside.data.io import write_jsonl
 from bedside.judges import prompting
 from bedside.models.budget import Budget, Spend
 from bedside.run import endpoints, environment, generation, launcher
-from bedside.run.stage_cache import StageCache, StageDir, StageOutput
+from bedside.run.stage_cache import LEARNED_FROM, StageCache, StageDir, StageOutput
 
 if TYPE_CHECKING:  # training imports torch, which stages without training do not need
     from bedside.training.logprobs import TokenizedExchange
@@ -251,6 +252,8 @@ class Stages:
         stage_dir = self.cache.stage_dir("train", spec, digest(rows), start.id, reference.id)
         if not self.cache.broadcast(stage_dir, lambda: stage_dir.finished):
             self.cache.log_event("start", stage="train", what=label, rows=len(rows))
+            if self.cache.is_main_process:
+                write_jsonl(stage_dir.path / LEARNED_FROM, rows)
             batches = self._batches(rows, objective, start, reference, label)
             if self.cache.is_main_process:
                 shutil.rmtree(stage_dir.adapter, ignore_errors=True)
@@ -265,7 +268,7 @@ class Stages:
                 stage=f"{label}: train",
             )
             if self.cache.is_main_process:
-                stage_dir.finish({"label": label, "rows": len(rows), "log": log})
+                stage_dir.finish({"label": label, "rows": len(rows), "start": start.path, "log": log})
             self.cache.barrier()
             self.cache.log_event("done", stage="train", what=label, rows=len(rows))
         if self.cache.is_main_process:  # also where a kill came before it
@@ -288,7 +291,7 @@ class Stages:
         if not self.cache.broadcast(stage_dir, lambda: stage_dir.finished):
             if self.cache.is_main_process:
                 adapters.scale_adapter(self.cache.root / checkpoint.path, to=stage_dir.adapter, factor=factor)
-                stage_dir.finish({"factor": factor, "of": checkpoint.id})
+                stage_dir.finish({"factor": factor, "of": checkpoint.id, "start": checkpoint.path})
             self.cache.barrier()
         scaled = self._checkpoint(stage_dir, checkpoint.base)
         return replace(checkpoint, adapter=scaled.adapter, path=scaled.path)

@@ -1,21 +1,23 @@
 """Erase what a person said from every run: rows, caches, examples. Adapters trained on it are listed.
 
     cached stages that hold the text are removed whole: a run that still needs them runs them again
-    kto.jsonl, dpo.jsonl and other files of rows lose the lines that hold it
+    files of rows, tables, JSON and pages below the run lose what holds it, as ``text_removal`` says
     judgement caches lose the files that hold it: the cache beside ``runs``, and any that a run's config names
-    summary.json loses the examples that hold it; report.html is removed
+    report.html and other pages of such a run are removed
+    any other file below ``runs`` that holds it (events, config, packed copies) is named: only a person can mend it
     events.jsonl gets one line: that something was erased, and how much; neither the text nor a digest of it
 
-Training cannot be undone row by row. The adapters of a cycle that was trained on an erased row, and of every later
-cycle, are listed, and removed on request, then or later. Adapters of `bedside train` are not traced.
+Training cannot be undone row by row. Every training keeps the rows that it learned from, ``learned_from.jsonl``, so the
+adapters that learned from an erased row are listed, with those that were trained on top of them, every adapter of that
+cycle and of later ones, and the folders that `bedside train` wrote them to. They are removed on request, then or later;
+a folder outside of the run is only named. TensorBoard's files hold the trainings' scalars, and are searched.
 """
 
 import json
 import math
 import re
 import shutil
-import unicodedata
-from collections.abc import Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,12 +25,15 @@ from typing import Any
 import yaml
 
 from bedside.core.errors import DataError
-from bedside.data.io import write_json, write_text
+from bedside.data.io import EVENTS, write_json
 from bedside.judges.cache import FOLDER as JUDGEMENTS
 from bedside.judges.cache import default_root
-from bedside.run.stage_cache import StageCache
+from bedside.run.exports import EXPORTED
+from bedside.run.stage_cache import LEARNED_FROM, StageCache, StageDir
+from bedside.run.text_removal import WEIGHTS, Remainder, holds, normalised, without
 
 LEAST_CHARACTERS = 8
+_PAGE = ".html"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,10 @@ class ErasureResult:
     adapters: tuple[str, ...]
     """Folders of adapters trained on an erased row, relative to the run."""
     adapters_removed: bool
+    copies: tuple[str, ...] = ()
+    """Folders outside of the run that such an adapter was written to. They stay."""
+    left: tuple[str, ...] = ()
+    """Files, relative to the run, that hold the text and stay: of no kind that is known, or needed as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +60,9 @@ class _Occurrences:
     run: Path
     stages: list[Path]
     """Folders of cached stages, finished or not."""
-    lines: dict[Path, int]
-    """Files of rows, and how many of their lines hold it."""
-    examples: int
+    files: dict[Path, Remainder]
+    """Files that hold it, without it."""
+    left: list[Path]
     adapters: list[str]
     """Folders of adapters trained on it, by today's rows or by an earlier erasure event."""
 
@@ -65,21 +74,28 @@ def erase(runs: Path, text: str, *, adapters: bool, dry_run: bool = False) -> li
     with any white space, is erased. DataError for a text too short to identify a person, and for a folder without
     runs.
     """
-    normalised = _plain(text)
-    if len(normalised) < LEAST_CHARACTERS:
+    plain = normalised(text)
+    if len(plain) < LEAST_CHARACTERS:
         raise DataError(f"{text!r} is too short to erase by; give {LEAST_CHARACTERS} characters or more")
-    folders = sorted(path.parent for path in runs.glob("*/events.jsonl"))
+    folders = sorted(path.parent for path in runs.rglob(EVENTS) if not (path.parent / JUDGEMENTS).is_dir())
     if not folders:
         raise DataError(f"{runs}: there is no run in this folder; name the folder of all runs with --runs")
     caches = sorted({default_root(runs), *(cache for folder in folders if (cache := _cache(folder)))})
-    from_caches = [erased for cache in caches if (erased := _from_cache(cache, normalised, dry_run=dry_run))]
-    occurrences = [held for folder in folders if (held := _occurrences(folder, normalised, adapters=adapters))]
+    from_caches = [erased for cache in caches if (erased := _from_cache(cache, plain, dry_run=dry_run))]
+    occurrences = [held for folder in folders if (held := _occurrences(folder, plain, adapters=adapters))]
     if not dry_run:
-        for folder in folders:
-            _drop_drafts(folder)
-        for held in occurrences:
-            _erase(held, normalised, adapters=adapters)
-    return from_caches + [_result(held, adapters=adapters) for held in occurrences]
+        _drop_drafts(runs)
+    results = [_result(held, adapters=adapters) for held in occurrences]
+    for held, result in zip(occurrences, results, strict=True) if not dry_run else ():
+        _erase(held, result)
+    return [*from_caches, *results, *_outside_of_runs(runs, folders, plain)]
+
+
+def _outside_of_runs(runs: Path, folders: Collection[Path], text: str) -> list[ErasureResult]:
+    """What stands below ``runs`` in no run and holds the text. It stays."""
+    others = [file for file in _files(runs) if not any(parent in folders for parent in file.parents)]
+    left = tuple(file.relative_to(runs).as_posix() for file in others if holds(file, text))
+    return [ErasureResult(runs, 0, 0, (), adapters_removed=False, left=left)] if left else []
 
 
 def _cache(run: Path) -> Path | None:
@@ -90,9 +106,9 @@ def _cache(run: Path) -> Path | None:
     return Path(named).absolute() if named else None
 
 
-def _from_cache(cache: Path, normalised: str, *, dry_run: bool) -> ErasureResult | None:
+def _from_cache(cache: Path, text: str, *, dry_run: bool) -> ErasureResult | None:
     """Remove judgements that hold the text, and all drafts, which may hold it."""
-    holding = [file for file in cache.glob(f"{JUDGEMENTS}/*/*.json") if _count(file, normalised)]
+    holding = [file for file in cache.glob(f"{JUDGEMENTS}/*/*.json") if holds(file, text)]
     if not dry_run:
         _drop_drafts(cache)
         for file in holding:
@@ -107,39 +123,75 @@ def _drop_drafts(folder: Path) -> None:
         draft.unlink(missing_ok=True)
 
 
-def _occurrences(run: Path, normalised: str, *, adapters: bool) -> _Occurrences | None:
+def _files(folder: Path) -> list[Path]:
+    """Every file that may hold text, whether finished or not."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return [file for file in files if file.suffix not in WEIGHTS and not file.match(".*.draft")]
+
+
+def _occurrences(run: Path, text: str, *, adapters: bool) -> _Occurrences | None:
     """Where ``run`` holds the text; None where it does not, and no adapter is left to be removed."""
-    lines = {file: n for file in sorted(run.glob("cycle-*/*.jsonl")) if (n := _count(file, normalised))}
-    stages = sorted({file.parent for file in run.glob("store/*/*/*.jsonl") if _count(file, normalised)})
-    examples = sum(_contains(example, normalised) for example in _summary(run)["examples"])
+    stages: set[Path] = set()
+    files: dict[Path, Remainder] = {}
+    left: list[Path] = []
+    for file in _files(run):
+        stage = _stage_of(file, run)
+        remainder = None if stage or file.name in _NEEDED else without(file, text)
+        if remainder is None and holds(file, text):
+            (stages.add(stage) if stage else left.append(file))
+        elif remainder is not None and remainder.removed:
+            files[file] = remainder
     earlier = _adapters_left_by_earlier_erasures(run) if adapters else []
-    if not (stages or lines or examples or earlier):
+    if not (stages or files or left or earlier):
         return None
-    return _Occurrences(run, stages, lines, examples, sorted({*_trained_on(run, lines), *earlier}))
+    return _Occurrences(run, sorted(stages), files, left, sorted({*_trained_on(run, files), *earlier}))
+
+
+_NEEDED = (EVENTS, "config.yaml", "layout.yaml", "spend.jsonl")
+"""A run does not go on without one of these as it is."""
+
+
+def _stage_of(file: Path, run: Path) -> Path | None:
+    """The folder of the cached stage that ``file`` belongs to. A training stays, without the rows it learned from."""
+    store, stage, *below = (*file.relative_to(run).parts[:4], "", "")[:4]
+    return run / store / stage / below[0] if store == "store" and stage != "train" and below[1] else None
 
 
 def _result(held: _Occurrences, *, adapters: bool) -> ErasureResult:
-    rows = sum(held.lines.values()) + held.examples
-    return ErasureResult(held.run, len(held.stages), rows, tuple(held.adapters), adapters)
+    return ErasureResult(
+        held.run,
+        stages=len(held.stages),
+        rows=sum(remainder.removed for file, remainder in held.files.items() if file.suffix != _PAGE),
+        adapters=tuple(held.adapters),
+        adapters_removed=adapters,
+        copies=_copies(held.run, held.adapters),
+        left=tuple(file.relative_to(held.run).as_posix() for file in held.left),
+    )
 
 
-def _erase(held: _Occurrences, normalised: str, *, adapters: bool) -> None:
+def _erase(held: _Occurrences, result: ErasureResult) -> None:
     """Erase every occurrence, then write the event."""
     for folder in held.stages:
         shutil.rmtree(folder)
-    for file in held.lines:
-        write_text(file, "".join(f"{line}\n" for line in _lines(file) if not _holds(line, normalised)))
-    if held.examples:
-        summary = _summary(held.run)
-        kept_examples = [example for example in summary["examples"] if not _contains(example, normalised)]
-        write_json(held.run / "summary.json", {**summary, "examples": kept_examples})
-    (held.run / "report.html").unlink(missing_ok=True)
-    if adapters:
+    for file, remainder in held.files.items():
+        remainder.write(file)
+    for page in held.run.glob(f"*{_PAGE}"):
+        page.unlink()
+    if result.adapters_removed:
         _remove(held.run, held.adapters)
-    result = _result(held, adapters=adapters)
     StageCache(held.run).log_event(
-        "forgotten", stages=result.stages, rows=result.rows, adapters=held.adapters, adapters_removed=adapters
+        "forgotten",
+        stages=result.stages,
+        rows=result.rows,
+        adapters=held.adapters,
+        adapters_removed=result.adapters_removed,
     )
+
+
+def _copies(run: Path, adapters: Collection[str]) -> tuple[str, ...]:
+    """Where `bedside train` wrote one of ``adapters`` to, as the events say."""
+    exports = [event for event in StageCache(run).events() if event["event"] == EXPORTED]
+    return tuple(dict.fromkeys(e["to"] for e in exports if e["adapter"] in adapters and Path(e["to"]).is_dir()))
 
 
 def _adapters_left_by_earlier_erasures(run: Path) -> list[str]:
@@ -148,61 +200,58 @@ def _adapters_left_by_earlier_erasures(run: Path) -> list[str]:
     return [folder for event in erasures for folder in event["adapters"] if (run / folder).is_dir()]
 
 
-def _remove(run: Path, adapters: list[str]) -> None:
+def _remove(run: Path, adapters: Collection[str]) -> None:
     """Remove the folders and every cached training. The summary then names no released adapter."""
-    for folder in [*adapters, "store/train"]:
+    for folder in [*adapters, "store/train", "store/scale"]:
         shutil.rmtree(run / folder, ignore_errors=True)
-    summary = run / "summary.json"
-    if "release" in adapters and summary.is_file():
-        write_json(summary, {**_summary(run), "released": None})
+    if "release" in adapters and (run / _SUMMARY).is_file():
+        write_json(run / _SUMMARY, {**_summary(run), "released": None})
+
+
+_SUMMARY = "summary.json"
 
 
 def _summary(run: Path) -> dict[str, Any]:
-    """The summary of the run as it stands in its file; one without examples if there is no file."""
-    file = run / "summary.json"
-    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {"examples": []}
+    """The summary of the run as it stands in its file; empty if there is no file."""
+    file = run / _SUMMARY
+    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
 
 
-def _trained_on(run: Path, lines: Mapping[Path, int]) -> list[str]:
-    """Adapters of the first cycle whose training rows hold the text, and of all later cycles."""
-    first = min((_cycle(file.parent.name) for file in lines), default=math.inf)
+def _trained_on(run: Path, files: Collection[Path]) -> list[str]:
+    """Adapters that learned from one of ``files``, which hold the text, and those on top of them.
+
+    Of a cycle whose training rows hold it, every adapter, and every one of all later cycles.
+    """
+    if not files:
+        return []
+    first = min((_cycle(file.parent.name) for file in files if file.parent.parent == run), default=math.inf)
     folders = [path.parent for path in run.glob("cycle-*/*/adapter_config.json")]
     names = [folder.relative_to(run).as_posix() for folder in folders if _cycle(folder.parent.name) >= first]
+    names += _trainings_on(run, files)
     return sorted([*names, *(["release"] if _summary(run).get("released") in names else [])])
+
+
+def _trainings_on(run: Path, files: Collection[Path]) -> list[str]:
+    """The adapters of the trainings on ``files``, and of every training that started from one of them.
+
+    A training of an earlier version of Bedside does not say what it learned from, so it may have been from these.
+    """
+    records = {file.parent: json.loads(file.read_bytes()) for file in run.glob("store/*/*/stage.json")}
+    starts = {_adapter(run, folder): record.get("start") for folder, record in records.items()}
+    trainings = [folder for folder in run.glob("store/train/*") if folder.is_dir()]
+    names = {
+        _adapter(run, folder) for folder in trainings if (rows := folder / LEARNED_FROM) in files or not rows.is_file()
+    }
+    while more := {name for name, start in starts.items() if start in names} - names:
+        names |= more
+    return sorted(name for name in names if (run / name).is_dir())
+
+
+def _adapter(run: Path, stage: Path) -> str:
+    return StageDir(stage.relative_to(run)).adapter.as_posix()
 
 
 def _cycle(name: str) -> float:
     """The number in ``cycle-3``. A folder of another name counts as later than every cycle."""
     number = re.fullmatch(r"cycle-(\d+)", name)
     return int(number[1]) if number else math.inf
-
-
-def _lines(file: Path) -> list[str]:
-    """Lines end at \\n only: other separators stand inside texts."""
-    return [line for line in file.read_text(encoding="utf-8").split("\n") if line.strip()]
-
-
-def _count(file: Path, normalised: str) -> int:
-    """Lines that hold the text."""
-    return sum(_holds(line, normalised) for line in _lines(file))
-
-
-def _holds(line: str, normalised: str) -> bool:
-    """Whether a string of this row contains the text. A half-written line cannot be read, so it counts too."""
-    try:
-        return _contains(json.loads(line), normalised)
-    except json.JSONDecodeError:
-        return True
-
-
-def _contains(value: Any, normalised: str) -> bool:
-    if isinstance(value, str):
-        return normalised in _plain(value)
-    if isinstance(value, dict):
-        return any(_contains(item, normalised) for pair in value.items() for item in pair)
-    return isinstance(value, list) and any(_contains(item, normalised) for item in value)
-
-
-def _plain(text: str) -> str:
-    """``text`` casefolded, in Unicode NFKC, with single spaces."""
-    return " ".join(unicodedata.normalize("NFKC", text).split()).casefold()

@@ -15,6 +15,7 @@ from bedside.core.protocols import Judge, Launch, Metric
 from bedside.core.results import FilterCounts
 from bedside.core.types import JudgedResponse, Prompt
 from bedside.data import splits
+from bedside.data.deidentify import IdentifiedRows
 from bedside.data.prompts import HARM_BY, PROPOSED
 from bedside.stats.intervals import Cell
 
@@ -24,13 +25,37 @@ if TYPE_CHECKING:
 
 def read_parts(config: Config, launch: Launch) -> splits.DataParts:
     """train, valid and test: no group stands in two of them. Their flows begin with what reading left out and saw."""
-    read = {name: _read(getattr(config.data, name), name, launch) for name in ("train", "valid", "test")}
-    parts = splits.parts(**{name: drawn for name, (drawn, _) in read.items()}, seed=config.seed)
-    flows = [replace(flow, step=f"read: {name}") for name, (_, flow) in read.items() if flow is not None]
+    return split_parts(read_sources(config, launch), config.seed)
+
+
+@dataclass(frozen=True)
+class SourceRead:
+    """What the source of a part holds, before it is split."""
+
+    part: splits.PartSource
+    filter_counts: FilterCounts | None = None
+    """What reading left out and saw; None where the source does not count."""
+    identified: IdentifiedRows | None = None
+    """Which rows hold an identifier; None where the source did not look."""
+
+
+def read_sources(config: Config, launch: Launch) -> dict[str, SourceRead]:
+    """The sources of train, valid and test. DataError for a prompt without a harm level."""
+    return {name: _read(getattr(config.data, name), name, launch) for name in ("train", "valid", "test")}
+
+
+def split_parts(sources: Mapping[str, SourceRead], seed: int) -> splits.DataParts:
+    """The parts of the sources, as ``read_parts`` gives them. DataError if no row is left in one of them."""
+    parts = splits.parts(**{name: source.part for name, source in sources.items()}, seed=seed)
+    flows = [
+        replace(source.filter_counts, step=f"read: {name}")
+        for name, source in sources.items()
+        if source.filter_counts is not None
+    ]
     return replace(parts, filter_counts=(*flows, *parts.filter_counts))
 
 
-def _read(part: DataPart, name: str, launch: Launch) -> tuple[splits.PartSource, FilterCounts | None]:
+def _read(part: DataPart, name: str, launch: Launch) -> SourceRead:
     source = open_plugin(part.dataset, launch, {})
     prompts = list(source.read())
     unlabelled = sum(prompt.harm is None for prompt in prompts)
@@ -39,7 +64,11 @@ def _read(part: DataPart, name: str, launch: Launch) -> tuple[splits.PartSource,
             f"data.{name}: {unlabelled} of {len(prompts)} prompts have no harm level, so no stance is right or "
             "wrong for them; label them 0 to 3, or set unlabelled: skip"
         )
-    return splits.PartSource(prompts, part.share, part.limit), getattr(source, "filter_counts", None)
+    return SourceRead(
+        splits.PartSource(prompts, part.share, part.limit),
+        getattr(source, "filter_counts", None),
+        getattr(source, "identified", None),
+    )
 
 
 def metric(config: Config) -> "CombinedMetric":

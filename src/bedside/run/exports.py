@@ -14,11 +14,14 @@ from bedside.core.protocols import Policy
 from bedside.core.types import Checkpoint, PreferenceData
 from bedside.data import trl_format
 from bedside.data.io import write_jsonl
+from bedside.run.context import RunContext
+
+EXPORTED = "exported"
+"""The event that says where an adapter was copied to."""
 
 
 def preferences(folder: Path, data: PreferenceData) -> None:
     """Write the training rows of SFT, KTO and DPO, one file each."""
-    folder.mkdir(parents=True, exist_ok=True)
     write_jsonl(folder / "sft.jsonl", [trl_format.demonstration_row(row) for row in data.demonstrations])
     write_jsonl(folder / "kto.jsonl", [trl_format.unpaired_row(row) for row in data.unpaired])
     write_jsonl(folder / "dpo.jsonl", [trl_format.pair_row(row) for row in data.pairs])
@@ -28,6 +31,12 @@ def adapter(target: Policy, run: Path, checkpoint: Checkpoint, to: Path) -> None
     """Copy the adapter of ``checkpoint`` to the folder ``to``."""
     assert checkpoint.path is not None
     target.export(run / checkpoint.path, to)
+
+
+def save(run: RunContext, checkpoint: Checkpoint, to: Path) -> None:
+    """Copy the adapter of ``checkpoint`` to a folder that the user names, and note where, for `bedside erase`."""
+    adapter(run.target, run.folder, checkpoint, to)
+    run.cache.log_event(EXPORTED, adapter=checkpoint.path, to=str(to.resolve()))
 
 
 def release(run: Path, name: str | None) -> None:

@@ -52,9 +52,8 @@ def write_config(folder: Path, config: Config) -> None:
             f"{folder} holds another run: {differences}{more}; name this one (--set run=NAME), remove that folder, or "
             f"continue it unchanged: --set {changed[0]}={json.dumps(before[changed[0]])}"
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "layout.yaml", f"layout: {LAYOUT}\n")
-    write_text(file, yaml.safe_dump(tables, sort_keys=False))
+    write_text(folder / "layout.yaml", f"layout: {LAYOUT}\n", folder)
+    write_text(file, yaml.safe_dump(tables, sort_keys=False), folder)
 
 
 def check_layout(folder: Path) -> None:

@@ -31,8 +31,10 @@ from bedside.core.distributed import Ranks, SingleRank, run_on_all, share
 from bedside.core.errors import StageError
 from bedside.core.hashing import digest, digest_bytes, plain
 from bedside.core.protocols import Progress, SilentProgress
-from bedside.data.io import whole_lines, write_text
+from bedside.data.io import EVENTS, append_to, make_private, whole_lines, write_text
 
+LEARNED_FROM = "learned_from.jsonl"
+"""The rows of a training, kept in its stage so that `bedside erase` finds what an adapter learned from."""
 In = TypeVar("In")
 Out = TypeVar("Out")
 T = TypeVar("T")
@@ -110,13 +112,12 @@ class StageCache:
     def log_event(self, event: str, **details: Any) -> None:
         """Append one line to events.jsonl, with the time."""
         if self.is_main_process:
-            self.root.mkdir(parents=True, exist_ok=True)
-            with (self.root / "events.jsonl").open("a", encoding="utf-8") as out:
+            with append_to(self.root / EVENTS, self.root) as out:
                 out.write(_json({"time": self.now(), "event": event, **details}) + "\n")
 
     def events(self) -> list[dict[str, Any]]:
         """All events so far. A half-written line is left out."""
-        path = self.root / "events.jsonl"
+        path = self.root / EVENTS
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         return [json.loads(line) for line in lines if line.endswith("}")]
 
@@ -169,7 +170,7 @@ class StageCache:
     def stage_dir(self, stage: str, *key: Any) -> StageDir:
         """The folder of a stage. ``key`` is what decides the result; its digest names the folder."""
         path = self.root / "store" / stage / digest(stage, self.numerics, *key)
-        path.mkdir(parents=True, exist_ok=True)
+        make_private(path, self.root)
         return StageDir(path)
 
     def broadcast(self, stage_dir: StageDir, compute: Callable[[], T]) -> T:
@@ -196,7 +197,7 @@ class StageCache:
         """Write this process's batches. ``on_written`` gets the rows that are on disk, after each batch."""
         written = 0
         part = f"part-{self.ranks.rank}.jsonl" if self.ranks.rank else "part.jsonl"
-        with (stage_dir.path / part).open("a", encoding="utf-8") as out:
+        with append_to(stage_dir.path / part, self.root) as out:
             for number, rows in outputs:
                 if len(rows) != len(batches[number]):
                     raise StageError(
