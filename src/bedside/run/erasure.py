@@ -26,6 +26,8 @@ from bedside.core.errors import DataError
 from bedside.data.io import write_json, write_text
 from bedside.judges.cache import FOLDER as JUDGEMENTS
 from bedside.judges.cache import default_root
+from bedside.run.events import EventLog
+from bedside.run.owner import owned
 from bedside.run.stage_cache import StageCache
 
 LEAST_CHARACTERS = 8
@@ -78,7 +80,8 @@ def erase(runs: Path, text: str, *, adapters: bool, dry_run: bool = False) -> li
         for folder in folders:
             _drop_drafts(folder)
         for held in occurrences:
-            _erase(held, normalised, adapters=adapters)
+            with owned(held.run):
+                _erase(held, normalised, adapters=adapters)
     return from_caches + [_result(held, adapters=adapters) for held in occurrences]
 
 
@@ -125,6 +128,8 @@ def _result(held: _Occurrences, *, adapters: bool) -> ErasureResult:
 
 def _erase(held: _Occurrences, normalised: str, *, adapters: bool) -> None:
     """Erase every occurrence, then write the event."""
+    log = EventLog(held.run)
+    intact = [file for file in (*held.lines, held.run / "summary.json") if log.intact(file)]
     for folder in held.stages:
         shutil.rmtree(folder)
     for file in held.lines:
@@ -136,6 +141,7 @@ def _erase(held: _Occurrences, normalised: str, *, adapters: bool) -> None:
     (held.run / "report.html").unlink(missing_ok=True)
     if adapters:
         _remove(held.run, held.adapters)
+    log.record(*intact)  # a file that was damaged before stays known as damaged
     result = _result(held, adapters=adapters)
     StageCache(held.run).log_event(
         "forgotten", stages=result.stages, rows=result.rows, adapters=held.adapters, adapters_removed=adapters

@@ -15,13 +15,20 @@ from bedside.core.types import Checkpoint, PreferenceData
 from bedside.data import trl_format
 from bedside.data.io import write_jsonl
 
+RELEASE = "release"
 
-def preferences(folder: Path, data: PreferenceData) -> None:
-    """Write the training rows of SFT, KTO and DPO, one file each."""
+
+def preferences(folder: Path, data: PreferenceData) -> list[Path]:
+    """Write the training rows of SFT, KTO and DPO, one file each. Returns the files."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_jsonl(folder / "sft.jsonl", [trl_format.demonstration_row(row) for row in data.demonstrations])
-    write_jsonl(folder / "kto.jsonl", [trl_format.unpaired_row(row) for row in data.unpaired])
-    write_jsonl(folder / "dpo.jsonl", [trl_format.pair_row(row) for row in data.pairs])
+    rows = {
+        "sft.jsonl": [trl_format.demonstration_row(row) for row in data.demonstrations],
+        "kto.jsonl": [trl_format.unpaired_row(row) for row in data.unpaired],
+        "dpo.jsonl": [trl_format.pair_row(row) for row in data.pairs],
+    }
+    for name, lines in rows.items():
+        write_jsonl(folder / name, lines)
+    return [folder / name for name in rows]
 
 
 def adapter(target: Policy, run: Path, checkpoint: Checkpoint, to: Path) -> None:
@@ -32,6 +39,6 @@ def adapter(target: Policy, run: Path, checkpoint: Checkpoint, to: Path) -> None
 
 def release(run: Path, name: str | None) -> None:
     """Copy the adapter ``name`` to ``release/``. Remove ``release/`` where no adapter may be released."""
-    shutil.rmtree(run / "release", ignore_errors=True)
+    shutil.rmtree(run / RELEASE, ignore_errors=True)
     if name is not None:
-        shutil.copytree(run / name, run / "release")
+        shutil.copytree(run / name, run / RELEASE)
