@@ -150,7 +150,22 @@ def _checkpoint(run: RunContext, adapter: Path | None) -> Checkpoint:
     from bedside.training import train as training
 
     check_run_file(adapter)
+    _say_other_base(run, adapter)
     return replace(training.checkpoint(adapter, target.base), path=str(adapter.resolve()))
+
+
+def _say_other_base(run: RunContext, adapter: Path) -> None:
+    """Say so where the adapter names another base than the config's target: its shapes may fit all the same."""
+    from bedside.training.adapters import base_name
+
+    target = str(getattr(run.config.target, "model", run.config.target.kind))
+    names = {target, base_name(Path(target))} if (Path(target) / "adapter_config.json").is_file() else {target}
+    named = base_name(adapter)
+    if named and Path(named).resolve() not in {Path(name).resolve() for name in names}:
+        run.progress.say(
+            f"{adapter} was trained on {named}, and the target is {target}: unless both are one model, its answers "
+            "mean nothing"
+        )
 
 
 def train(run: RunContext, keys: Mapping[str, Any], data: Path, out: Path) -> Checkpoint:
