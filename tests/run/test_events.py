@@ -62,6 +62,18 @@ def test_the_last_digest_of_a_file_counts_and_equal_bytes_add_no_line(log):
         log.read_file("summary.json", "run align")
 
 
+def test_where_the_line_that_knows_a_file_is_torn_or_missing_the_log_is_named_too(log):
+    file = log.folder / "summary.json"
+    file.write_text("one")
+    log.record(file)
+    log.path.write_bytes(log.path.read_bytes()[:-1])
+    with pytest.raises(DataError, match=r"the last line of .*events\.jsonl, which is incomplete, knew it: run align"):
+        log.read_file("summary.json", "run align")
+    log.path.unlink()
+    with pytest.raises(DataError, match=r"or .*events\.jsonl, which is missing, knew it: run align"):
+        log.read_file("summary.json", "run align")
+
+
 def test_a_file_given_by_path_is_compared_where_its_run_knows_it(log, tmp_path, monkeypatch):
     folder = log.folder / "cycle-1" / "kto"
     folder.mkdir(parents=True)

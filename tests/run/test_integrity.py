@@ -130,6 +130,13 @@ DAMAGES = [
     ("events.jsonl", lines(lambda rows: rows[:3] + rows[4:]), "all"),
     ("events.jsonl", lines(lambda rows: [*rows[:2], rows[3], rows[2], *rows[4:]]), "all"),
     ("events.jsonl", replaced(b'"rows": ', b'"rows": 1'), "all"),
+    (
+        "events.jsonl",
+        lines(lambda rows: [*rows[:-1], rows[-1][:-1] + b"J"]),
+        None,
+    ),  # an event that no figure is read from
+    ("events.jsonl", written(b""), "report"),
+    ("events.jsonl", lambda file: file.unlink(), "report"),
     ("config.yaml", written(b""), "align"),
     ("config.yaml", written(b"- 1\n"), "align"),
     ("config.yaml", replaced(b"seed: 0", b"seed: 0\nx: [1,"), "align"),
@@ -147,7 +154,7 @@ def untouched(finished):
     return figures(*finished)
 
 
-@pytest.mark.parametrize(("file", "damage", "named_by"), DAMAGES, ids=lambda value: str(value)[:50])
+@pytest.mark.parametrize(("file", "damage", "named_by"), DAMAGES, ids=[f"{n}-{d[0]}" for n, d in enumerate(DAMAGES)])
 def test_a_damaged_file_is_named_or_changes_no_figure(file, damage, named_by, copied, untouched):
     config, folder = copied
     damaged = sorted(folder.glob(file))[0]

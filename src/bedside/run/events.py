@@ -85,7 +85,7 @@ class EventLog:
         """The bytes of a file of the run. DataError with ``remedy`` where they are not what was last written."""
         data = (self.folder / name).read_bytes()
         if self._digests().get(name) != digest_bytes(data):
-            raise DataError(f"{self.folder / name} is not what was written: {remedy}")
+            raise DataError(f"{self.folder / name} is not what was written{self._or_torn()}: {remedy}")
         return data
 
     def check(self, path: Path) -> None:
@@ -96,8 +96,16 @@ class EventLog:
                 file = self.folder / name
                 if not file.is_file() or digest_file(file) != logged:
                     raise DataError(
-                        f"{file} is not what was written: run the command that wrote it again, or put back a copy"
+                        f"{file} is not what was written{self._or_torn()}: run the command that wrote it again, or "
+                        "put back a copy"
                     )
+
+    def _or_torn(self) -> str:
+        """The other cause, where the line that knows the file may be missing."""
+        if not self.path.is_file():
+            return f", or {self.path}, which is missing, knew it"
+        whole = self.path.read_bytes().endswith(b"\n")
+        return "" if whole else f", or the last line of {self.path}, which is incomplete, knew it"
 
     def _digests(self) -> dict[str, str]:
         return {event["file"]: event["digest"] for event in self.read() if event["event"] == WROTE}

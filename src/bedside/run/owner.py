@@ -1,6 +1,7 @@
 """One process at a time writes into a run folder.
 
-The lock is the system's (flock), so it falls with its process, however that ends. ``owner.lock`` holds who took it last.
+The lock is the system's (flock), so it falls with its process, however that ends. ``owner.lock`` holds who took it
+last.
 """
 
 import os
