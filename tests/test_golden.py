@@ -22,7 +22,7 @@ from bedside.core.types import Checkpoint, JudgedResponse, Message, Prompt, Resp
 from bedside.data import splits
 from bedside.judge_audit import agreement_report, finetune
 from bedside.judges.composite import NoisyJudge
-from bedside.models import hf
+from bedside.models import hf, model_files
 from bedside.training import decoding, train
 
 TURNS = (Message("system", "Be kind."), Message("user", "Darf ich Ibuprofen nehmen? ☕"))
@@ -88,7 +88,7 @@ def test_a_checkpoint_is_named_by_base_and_adapter_and_by_nothing_else():
 def test_the_embedded_model_has_the_name_its_files_give_it():
     folder = hf.resolve("embedded", None)
     template = (folder / "chat_template.jinja").read_text(encoding="utf-8")
-    assert hf._digest(folder, template) == "b2-b67afb94176b02282b2a"
+    assert model_files.digest_model(folder, template) == "b2-b67afb94176b02282b2a"
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ extra to install.
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -41,7 +41,9 @@ from bedside.data.io import format_of, write_rows, write_text
 from bedside.data.responses import AnswerFile, answer_rows, check_replaceable, verdict_rows
 from bedside.run import environment, erasure, launcher
 from bedside.run.context import RunContext, open_run
+from bedside.run.events import check_run_file
 from bedside.run.folder import write_config
+from bedside.run.owner import owned
 
 if TYPE_CHECKING:
     from bedside.alignment.single_stage import Chat, Evaluation, Selection
@@ -76,6 +78,8 @@ def resolve(path: str | Path | None = None, sets: Sequence[str] = ()) -> "config
     >>> bedside.resolve("bedside.yaml", ["seed=3"]).origins["seed"]
     '--set'
     """
+    if path is not None:
+        check_run_file(Path(path))
     return configs.load(Config, Path(path) if path is not None else None, sets)
 
 
@@ -158,7 +162,8 @@ class ReleasedCheckpoint:
     folder: Path
 
     def save(self, to: str | Path) -> Path:
-        """Copy the PEFT folder to ``to``. transformers, vLLM and TRL load it as it is."""
+        """Copy the PEFT folder to ``to``. transformers, vLLM and TRL load it as it is. DataError if it was changed."""
+        check_run_file(self.folder)
         return Path(shutil.copytree(self.folder, to, dirs_exist_ok=True))
 
 
@@ -290,12 +295,14 @@ def align(config: ConfigSource, progress: Progress | None = None) -> Run:
     from bedside.alignment import align as alignment
 
     config = _settle(config)
-    with environment.shown_progress(progress) as shown:
+    with environment.shown_progress(progress) as shown, ExitStack() as stack:
         ranks = launcher.connect(lambda: environment.launch(config.device, 0).device)
         if note := launcher.launch_note():
             shown.say(note)
+        folder = Path(config.runs) / config.run
+        run_on_all(ranks, lambda: stack.enter_context(owned(folder)) if ranks.rank == 0 else None)
         opened = run_on_all(ranks, lambda: open_run(config, shown, ranks=ranks))
-        run_on_all(ranks, lambda: write_config(opened.folder, config) if opened.is_main_process else None)
+        run_on_all(ranks, lambda: write_config(opened.cache, config) if opened.is_main_process else None)
         run = Run(alignment.align(opened), opened.folder)
         if opened.is_main_process:
             run.report()
@@ -386,7 +393,7 @@ def rewrite(config: ConfigSource, progress: Progress | None = None) -> RewriteRe
     from bedside.comfort import experiment
 
     with _opened(_settle(config), progress) as opened:
-        write_config(opened.folder, opened.config)
+        write_config(opened.cache, opened.config)
         rows, counts = experiment.rewrite(opened)
     kept = {part: len(dialogues) for part, dialogues in rows.items()}
     why = "" if any(kept.values()) else experiment.drop_reasons(counts)
@@ -429,7 +436,7 @@ def run_comfort(config: ConfigSource, progress: Progress | None = None) -> Comfo
     from bedside.report import html
 
     with _opened(_settle(config), progress) as opened:
-        write_config(opened.folder, opened.config)
+        write_config(opened.cache, opened.config)
         summary = experiment.comfort(opened)
     return ComfortRun(summary, opened.folder, html.write_comfort(summary, opened.folder / "comfort.html"))
 
@@ -792,7 +799,7 @@ def _settle(config: ConfigSource | None, run: str = "run") -> Config:
 def _opened(config: Config, progress: Progress | None, *, judges: Sequence[Any] | None = None) -> Iterator[RunContext]:
     """The run of ``config``, its progress shown. Where only ``judges`` work, the target is loaded if one needs it."""
     target = judges is None or any(plugins.asks_for(judge, name) for judge in judges for name in ("target", "policy"))
-    with environment.shown_progress(progress) as shown:
+    with environment.shown_progress(progress) as shown, owned(Path(config.runs) / config.run):
         yield open_run(config, shown, target=target)
 
 

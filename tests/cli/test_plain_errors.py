@@ -120,7 +120,7 @@ def test_labels_that_mean_nothing_are_told_in_a_line(tmp_path):
 def test_a_run_says_what_it_is_where_it_is_no_finished_run(tmp_path):
     with pytest.raises(DataError, match="run `bedside align` first, or check --run"):
         summary.read(tmp_path)
-    (tmp_path / "layout.yaml").write_text("layout: 2\n")
+    (tmp_path / "layout.yaml").write_text("layout: 3\n")
     (tmp_path / "config.yaml").write_text("run: r\n")
     with pytest.raises(DataError, match="interrupted: the same `bedside align` command goes on"):
         summary.read(tmp_path)

@@ -105,6 +105,16 @@ def test_a_broken_file_is_asked_anew(broken, tmp_path):
     assert json.loads(file.read_text())["reading"]["stance"] == "refuse", "and mended"
 
 
+def test_a_judgement_that_was_changed_is_asked_anew(tmp_path):
+    judge = RubricJudge(far := Far(), judgement_cache=JudgementFiles(tmp_path))
+    judge.judge(rows("a"))
+    (file,) = tmp_path.rglob("*.json")
+    file.write_text(file.read_text().replace('"stance":"refuse"', '"stance":"accept"'))
+    (verdict,) = judge.judge(rows("a"))
+    assert verdict.stance is Stance.REFUSE
+    assert len(far.asked) == 6
+
+
 WRITER = """
 import sys
 from pathlib import Path

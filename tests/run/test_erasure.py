@@ -6,10 +6,12 @@ import pytest
 from typer.testing import CliRunner
 
 from bedside.cli.main import app
-from bedside.core.errors import DataError
+from bedside.core.errors import ConfigError, DataError
 from bedside.core.types import Message, Prompt
 from bedside.data.io import write_jsonl, write_text
 from bedside.run.erasure import erase
+from bedside.run.events import EventLog
+from bedside.run.owner import owned
 from bedside.run.stage_cache import LEARNED_FROM, StageCache, StageDir
 
 SECRET = "My neighbour Ottilie\nBergmann has gout"
@@ -55,6 +57,25 @@ def test_a_dry_run_says_the_same_and_touches_nothing(runs, capsys):
     assert "one: would be erased: cached stages 1, rows 2" in " ".join(said.split())
     assert "Nothing was changed" in said
     assert erase(runs, "Ottilie Bergmann", adapters=True) == would
+
+
+def test_what_was_erased_from_is_known_as_written_and_what_was_damaged_before_stays_known_as_damaged(runs):
+    run = runs / "one"
+    damaged, whole = run / "cycle-1" / "kto.jsonl", run / "summary.json"
+    log = EventLog(run)
+    log.record(damaged, whole)
+    with damaged.open("a") as out:
+        out.write(json.dumps({"prompt": SECRET}) + "\n")
+    erase(runs, "Ottilie Bergmann", adapters=False)
+    assert log.intact(whole)
+    assert log.intact(damaged) is False
+    assert "ottilie" not in everything(runs).lower()
+
+
+def test_a_run_that_another_process_works_in_is_not_erased_from(runs):
+    with owned(runs / "one"), pytest.raises(ConfigError, match="one is in use by process"):
+        erase(runs, "Ottilie Bergmann", adapters=False)
+    assert "Ottilie Bergmann" in everything(runs)
 
 
 def test_other_patients_rows_and_stages_stay(runs):

@@ -35,12 +35,12 @@ def modes(root):
 
 def fill(run):
     data = {part: {"kind": "jsonl", "path": "p.jsonl"} for part in ("train", "valid", "test")}
-    folder.write_config(run, Config.model_validate({"target": "embedded", "data": data}))
     cache = StageCache(run)
+    folder.write_config(cache, Config.model_validate({"target": "embedded", "data": data}))
     cache.map("generate", None, [QUESTION], list, Prompt)
     cache.log_event("done")
-    usage = Usage("host m", 1, 1, None)
-    Budget(file=run / "spend.jsonl").settle(usage, usage, "answered")
+    budget, usage = Budget(file=run / "spend.jsonl"), Usage("host m", 1, 1, None)
+    budget.settle(budget.reserve(usage), usage, "answered")
     io.write_json(run / "cycle-1" / "report.json", {})
     exports.preferences(run / "cycle-2", exports.PreferenceData([], [], []))
 

@@ -65,6 +65,30 @@ def test_half_a_last_line_is_work_not_done(tmp_path):
     assert len(resumed) == 10
 
 
+def test_a_changed_batch_of_unfinished_work_is_named_and_what_the_error_says_mends_it(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        answer(tmp_path, Counting(dies_at=6))
+    (part,) = tmp_path.rglob("part.jsonl")
+    for damage in (b"answer to question 9", b'"batch"'):
+        whole = part.read_bytes()
+        part.write_bytes(whole.replace(damage, b"answer to question 8", 1))
+        with pytest.raises(StageError, match=r"part\.jsonl, line 1: is not what was written: remove that line"):
+            answer(tmp_path, Counting())
+        part.write_bytes(whole)
+    part.write_bytes(part.read_bytes().split(b"\n", 1)[1])
+    mended = answer(tmp_path, after := Counting())
+    assert [row.prompt for row in mended] == PROMPTS
+    assert after.seen == 7
+
+
+def test_a_stage_that_was_moved_into_the_place_of_another_is_named(tmp_path):
+    paths = [answer(tmp_path, Counting(), spec).path.parent for spec in ("warm", "cool")]
+    for file in paths[0].iterdir():
+        (paths[1] / file.name).write_bytes(file.read_bytes())
+    with pytest.raises(StageError, match=r"stage\.json is not what was written: remove the folder"):
+        answer(tmp_path, Counting(), "cool")
+
+
 def test_an_interrupted_run_and_a_calm_one_write_the_same_bytes(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         answer(tmp_path / "a", Counting(dies_at=6))

@@ -12,7 +12,7 @@ from tests.support.prompts import ask
 from tests.support.tiny_models import make_tokenizer
 
 from bedside.config.plugins import find, open_plugin
-from bedside.core.errors import ModelError
+from bedside.core.errors import ModelError, StageError
 from bedside.core.protocols import Launch
 from bedside.core.types import Checkpoint, Demonstration, Message, Sampling, UnpairedPreference
 from bedside.training import train
@@ -137,7 +137,7 @@ def test_the_newest_whole_checkpoint_is_gone_on_from_and_half_of_one_is_removed(
     for step in (9, 10, 11):
         (tmp_path / f"checkpoint-{step}").mkdir()
     for step in (9, 10):
-        (tmp_path / f"checkpoint-{step}" / "finished").touch()
+        (tmp_path / f"checkpoint-{step}" / "finished").write_text("{}")
     assert _last_finished(tmp_path) == str(tmp_path / "checkpoint-10")
     assert not (tmp_path / "checkpoint-11").exists()
 
@@ -155,6 +155,14 @@ def test_checkpoints_are_for_those_who_come_back_and_none_is_written_at_the_end(
     )
     assert len(log) == 4
     assert sorted(p.name for p in tmp_path.glob("checkpoint-*")) == ["checkpoint-2"]
+    newest = tmp_path / "checkpoint-2"
+    for name, damaged in (("optimizer.pt", b"x"), ("finished", b"["), ("adapter_model.safetensors", b"")):
+        whole = (newest / name).read_bytes()
+        (newest / name).write_bytes(damaged)
+        with pytest.raises(StageError, match=f"{name} is not what was written: remove the folder .*checkpoint-2,"):
+            _last_finished(tmp_path)
+        (newest / name).write_bytes(whole)
+    assert _last_finished(tmp_path) == str(newest)
 
 
 def test_every_row_is_planned_once_an_epoch_and_the_seed_decides_the_order():

@@ -36,6 +36,7 @@ def align(run: RunContext) -> RunSummary:
     if run.is_main_process:
         write_json(run.folder / summary.FILE, run_summary)
         exports.release(run.folder, run_summary.released)
+        run.cache.record(run.folder / summary.FILE, run.folder / exports.RELEASE)
     return run_summary
 
 
@@ -91,7 +92,9 @@ def _run_cycles(experiment: Experiment) -> list[CycleReport]:
         report = replace(report, gates=(*report.gates, gate), stopped=stopped)
         reports.append(report)
         if experiment.run.is_main_process:
-            write_json(experiment.run.folder / f"cycle-{number}" / "report.json", report)
+            file = experiment.run.folder / f"cycle-{number}" / "report.json"
+            write_json(file, report)
+            experiment.run.cache.record(file)
         if report.stopped:
             experiment.run.progress.say(f"no further cycle: {report.stopped}")
             break

@@ -128,7 +128,7 @@ def _preference_data(
     ]
     data = PreferenceData(preferences.demonstrations(unpaired, pairs), pairs, unpaired)
     if experiment.run.is_main_process:
-        exports.preferences(experiment.run.folder / f"cycle-{number}", data)
+        experiment.run.cache.record(*exports.preferences(experiment.run.folder / f"cycle-{number}", data))
     return data
 
 
@@ -176,6 +176,7 @@ def _train_one(
     checkpoint = run.stages.trained(rows, step, start=start, reference=anchor, label=name)
     if run.is_main_process:
         exports.adapter(run.target, run.folder, checkpoint, run.folder / name)
+        run.cache.record(run.folder / name)
     candidate, rows_on_valid = measure_candidate(experiment, name, checkpoint)
     candidate = replace(candidate, training=_by_training_judge(experiment, name, rows_on_valid))
     log.candidates.append(candidate)

@@ -22,6 +22,7 @@ from bedside.data import io, trl_format
 from bedside.data.responses import AnswerFile, read_judged
 from bedside.run import experiment, exports
 from bedside.run.context import RunContext
+from bedside.run.events import check_run_file
 from bedside.safety import evaluate as evaluating
 from bedside.safety import gates, selection
 
@@ -133,7 +134,8 @@ class Chat:
 def chat(run: RunContext, adapter: Path | None, system: str | None) -> Chat:
     """A conversation with ``adapter``, else with the released adapter, else with the target as given."""
     root = run.folder
-    folder = adapter or (root / "release" if (root / "release").is_dir() else None)
+    released = root / exports.RELEASE
+    folder = adapter or (released if released.is_dir() else None)
     checkpoint = _checkpoint(run, folder)
     nothing = f"the target as given, since {root} {'released nothing' if summary.finished(root) else 'is not finished'}"
     who = f"{folder or nothing} ({checkpoint.id})"
@@ -147,7 +149,23 @@ def _checkpoint(run: RunContext, adapter: Path | None) -> Checkpoint:
         return target
     from bedside.training import train as training
 
+    check_run_file(adapter)
+    _say_other_base(run, adapter)
     return replace(training.checkpoint(adapter, target.base), path=str(adapter.resolve()))
+
+
+def _say_other_base(run: RunContext, adapter: Path) -> None:
+    """Say so where the adapter names another base than the config's target: its shapes may fit all the same."""
+    from bedside.training.adapters import base_name
+
+    target = str(getattr(run.config.target, "model", run.config.target.kind))
+    names = {target, base_name(Path(target))} if (Path(target) / "adapter_config.json").is_file() else {target}
+    named = base_name(adapter)
+    if named and Path(named).resolve() not in {Path(name).resolve() for name in names}:
+        run.progress.say(
+            f"{adapter} was trained on {named}, and the target is {target}: unless both are one model, its answers "
+            "mean nothing"
+        )
 
 
 def train(run: RunContext, keys: Mapping[str, Any], data: Path, out: Path) -> Checkpoint:
@@ -160,6 +178,7 @@ def train(run: RunContext, keys: Mapping[str, Any], data: Path, out: Path) -> Ch
         raise ConfigError(f"{objective!r} is no objective; there is {', '.join(names('objective'))}")
     steps = [step for step in run.config.align.train if step.objective.kind == objective]
     step = TrainingStep.model_validate({**(loader.tables(steps[0]) if steps else {}), **keys})
+    check_run_file(data)
     rows = trl_format.read(io.rows(data), run.opener.open(step.objective).reads)
     target = run.target.checkpoint
     checkpoint = run.stages.trained(rows, step, start=target, reference=target, label=objective)

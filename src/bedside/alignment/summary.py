@@ -32,6 +32,7 @@ from bedside.core.results import Baseline, Candidate, CycleReport, Example, RunS
 from bedside.core.types import Checkpoint, GenerationRequest, JudgedResponse, Prompt
 from bedside.data import splits
 from bedside.run import provenance
+from bedside.run.events import EventLog
 from bedside.run.experiment import Experiment, unconfirmed
 from bedside.run.folder import check_layout
 from bedside.safety import baselines, evaluate, gates, selection
@@ -110,11 +111,12 @@ def summarize(test: HeldOutTest) -> RunSummary:
 
 
 def read(run: Path) -> RunSummary:
-    """The summary of a finished run. DataError where there is none."""
+    """The summary of a finished run. DataError where there is none, or where it is not what was written."""
     check_layout(run)
     if not finished(run):
         raise DataError(f"{run / FILE}: no finished run here; {_instead(run)}")
-    return TypeAdapter(RunSummary).validate_json((run / FILE).read_bytes())
+    data = EventLog(run).read_file(FILE, "the same `bedside align` command writes it again")
+    return TypeAdapter(RunSummary).validate_json(data)
 
 
 def finished(run: Path) -> bool:

@@ -120,9 +120,11 @@ def write_dialogues(
     folder = run.folder / FOLDER
     config = run.config.comfort.rewrite
     wrong, cold = config.add_wrong_negatives, config.add_cold_negatives
-    exports.preferences(folder, build_preferences(parts["train"], wrong=wrong, cold=cold))
+    files = exports.preferences(folder, build_preferences(parts["train"], wrong=wrong, cold=cold))
     for name, rows in parts.items():
         write_jsonl(folder / f"{name}.jsonl", [_line(row) for row in rows])
+        files.append(folder / f"{name}.jsonl")
+    run.cache.record(*files)
     write_text(folder / "README.md", _card(run.config.run, parts, filter_counts))
 
 

@@ -45,6 +45,7 @@ def comfort(run: RunContext) -> ComfortSummary:
     people = human_ab.compare_choices(pairs, choices, TARGET, run.config.gates.limit("kappa"))
     result = summary.summarize(experiment, arms, answers, people)
     write_json(run.folder / SUMMARY_FILE, result)
+    run.cache.record(run.folder / SUMMARY_FILE)
     human_ab.write_pack(run.folder, pairs)
     return result
 

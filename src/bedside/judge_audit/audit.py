@@ -135,6 +135,7 @@ def audit(run: RunContext, plan: AuditPlan, request: AuditRequest) -> AuditRepor
             report, adversarial=tuple(_attack(run, key, judge, answers) for key, judge in candidates.items())
         )
     write_json(run.folder / correct.AUDIT, report)
+    run.cache.record(run.folder / correct.AUDIT)
     return report
 
 

@@ -29,6 +29,8 @@ from bedside.core.protocols import Judge, Launch, TwoClassJudge
 from bedside.core.types import BINARY_STANCES, HARM_LEVELS, STANCES, JudgedResponse, Stance, Verdict
 from bedside.data.io import write_json
 from bedside.data.responses import AnswerFile, read_judged
+from bedside.run.events import EventLog
+from bedside.run.owner import owned
 from bedside.stats.correction import LabelledSample, expectation_maximization, rogan_gladen
 from bedside.stats.measures import mean
 
@@ -42,13 +44,19 @@ _LabelledRow = tuple[JudgedResponse, Verdict]
 
 
 def read_report(run: Path) -> AuditReport | None:
-    """What the run folder holds about its judges; None where neither file is there."""
+    """What the run folder holds about its judges; None where neither file is there.
+
+    DataError where a file is not what was written.
+    """
     audit, correction = run / AUDIT, run / CORRECTION
     if not audit.is_file() and not correction.is_file():
         return None
-    report = TypeAdapter(AuditReport).validate_json(audit.read_bytes()) if audit.is_file() else AuditReport()
+    log, report = EventLog(run), AuditReport()
+    if audit.is_file():
+        report = TypeAdapter(AuditReport).validate_json(log.read_file(AUDIT, "run `bedside audit` again"))
     if correction.is_file():
-        report = replace(report, corrections=TypeAdapter(tuple[Correction, ...]).validate_json(correction.read_bytes()))
+        data = log.read_file(CORRECTION, "run `bedside evaluate --labels` again")
+        report = replace(report, corrections=TypeAdapter(tuple[Correction, ...]).validate_json(data))
     return report
 
 
@@ -77,7 +85,9 @@ def correct_files(config: Config, answers: AnswerFile, verdicts: Path, labels: s
     )
     run = Path(config.runs) / config.run
     if run.is_dir():
-        write_json(run / CORRECTION, corrections)
+        with owned(run):
+            write_json(run / CORRECTION, corrections)
+            EventLog(run).record(run / CORRECTION)
     return corrections
 
 

@@ -1,11 +1,11 @@
 """Judgements kept between runs, found again by judge, conversation and answer.
 
-    cache/judgements/5f/b2-5f3a....json    {"judge": ..., "asked": [turns], "answered": ..., "reading": {...}}
+    cache/judgements/5f/b2-5f3a....json    {"judge", "asked": [turns], "answered", "reading": {...}, "digest"}
 
 The file name is a digest of the judge (weights, or endpoint with model and revision; wording; decoding), the turns
-and the answer. Each judgement is a file of its own, renamed into place, so two processes may keep the same one at
-once. The file holds the exchange word for word, so that `bedside erase` finds it; nobody but its owner may read it,
-unless the folder was opened to others (chmod).
+and the answer; ``digest`` is that of the rest of the file. Each judgement is a file of its own, renamed into place, so
+two processes may keep the same one at once. The file holds the exchange word for word, so that `bedside erase` finds
+it; nobody but its owner may read it, unless the folder was opened to others (chmod).
 """
 
 import json
@@ -30,23 +30,24 @@ class JudgementFiles:
     includes_local: bool = False
 
     def recall(self, judge: str, conversation: Conversation, answer: str) -> Mapping[str, Any] | None:
-        """The judgement of exactly this exchange. None if there is none, or if its file is broken."""
+        """The judgement of exactly this exchange. None if there is none, or if its file is not what was written."""
         try:
             row = json.loads(self._file(judge, conversation, answer).read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
+        except (FileNotFoundError, ValueError, RecursionError):
             return None
-        judgement = row.get("reading") if isinstance(row, dict) else None
-        return judgement if isinstance(judgement, dict) else None
+        written = row.pop("digest", None) if isinstance(row, dict) else None
+        return row["reading"] if written == digest(row) else None
 
     def keep(self, judge: str, conversation: Conversation, answer: str, judgement: Mapping[str, Any]) -> None:
-        row = {
+        row: dict[str, Any] = {
             "judge": judge,
             "asked": [[turn.role, turn.text] for turn in conversation],
             "answered": answer,
             "reading": judgement,
         }
         make_private(self.root)
-        write_text(self._file(judge, conversation, answer), canonical(row) + "\n", self.root / FOLDER)
+        file = self._file(judge, conversation, answer)
+        write_text(file, canonical({**row, "digest": digest(row)}) + "\n", self.root / FOLDER)
 
     def _file(self, judge: str, conversation: Conversation, answer: str) -> Path:
         name = digest(judge, conversation, answer)

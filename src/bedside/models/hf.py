@@ -9,7 +9,6 @@ import math
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -17,9 +16,11 @@ from pydantic import Field
 
 from bedside.config.plugins import Plugin, register
 from bedside.core.errors import ModelError
-from bedside.core.hashing import digest, digest_bytes, digest_file, seed_from
+from bedside.core.hashing import digest, seed_from
 from bedside.core.protocols import LabelScore, Launch
 from bedside.core.types import Checkpoint, Completion, Conversation, Sampling
+from bedside.models import model_files
+from bedside.models.model_files import ADAPTER
 
 if TYPE_CHECKING:
     from bedside.training.adapters import LoraHost
@@ -28,18 +29,9 @@ if TYPE_CHECKING:
 
 EMBEDDED = {"embedded": Path(__file__).parents[1] / "clinic" / "tiny_model"}
 """The model that comes with Bedside. It answers, judges, rewrites and rates."""
-ADAPTER, ON_TARGET = "adapter_config.json", "on-target"
-QUANTISED = {
-    "bitsandbytes": "bitsandbytes",
-    "gptq": "gptqmodel",
-    "awq": "gptqmodel",
-    "compressed-tensors": "compressed_tensors",
-    "quanto": "optimum",
-    "aqlm": "aqlm",
-    "hqq": "hqq",
-    "torchao": "torchao",
-}
-"""Ways to store weights quantised, and the package that reads each."""
+ON_TARGET = "on-target"
+UNLOADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, ImportError)
+"""What transformers raises for a folder that it cannot load."""
 FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
 
 
@@ -109,7 +101,7 @@ def _load(config: Local, folder: Path, launch: Launch) -> "LocalModel":
 
     adapter = folder if (folder / ADAPTER).is_file() and not (folder / "config.json").is_file() else None
     folder = _base_of(adapter) if adapter else folder
-    _check_files(folder)
+    model_files.check(folder)
     dtype = launch.dtype if config.dtype == "auto" else config.dtype
     try:
         if adapter:
@@ -122,13 +114,18 @@ def _load(config: Local, folder: Path, launch: Launch) -> "LocalModel":
             trust_remote_code=False,
         )
         model = merge_adapter(model, adapter) if adapter else model
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
-        raise ModelError(f"{folder}: transformers cannot load it: {str(error).strip().splitlines()[0]}") from None
+    except (*UNLOADABLE, SafetensorError) as error:
+        cause = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ModelError(f"{folder}: transformers cannot load it: {cause}") from None
     if config.chat_template is not None:
         tokenizer.chat_template = Path(config.chat_template).read_text(encoding="utf-8")
     tokenizer.chat_template = _default_template(tokenizer.chat_template, folder)
     model.to(launch.device).requires_grad_(False)
-    parts = [_digest(folder, tokenizer.chat_template), *([digest_adapter(adapter)] if adapter else [])]
+    vocabularies = tokenizer.vocab_files_names.values()
+    parts = [
+        model_files.digest_model(folder, tokenizer.chat_template, vocabularies),
+        *([digest_adapter(adapter)] if adapter else []),
+    ]
     return LocalModel(
         checkpoint=Checkpoint(base=digest(parts, config.thinking) if adapter or config.thinking else parts[0]),
         renderer=Renderer(tokenizer, _stop_ids(model, tokenizer), thinking=config.thinking),
@@ -150,50 +147,15 @@ def _default_template(templates: Any, folder: Path) -> str | None:
     return str(templates["default"])
 
 
-def _check_quantisation(folder: Path) -> None:
-    """ModelError for weights that are stored quantised, where the package that reads them is missing."""
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except ValueError:
-        return  # transformers says what is wrong with it
-    method = (config.get("quantization_config") or {}).get("quant_method") if isinstance(config, dict) else None
-    package = QUANTISED.get(str(method))
-    if package is not None and find_spec(package) is None:
-        raise ModelError(
-            f"{folder}: its weights are quantised ({method}), which needs the package {package}; install it, or name "
-            "the folder with the weights as they were before"
-        )
-
-
 def _base_of(adapter: Path) -> Path:
     """The folder of the model that ``adapter`` was trained on, from the adapter's config."""
-    try:
-        config = json.loads((adapter / ADAPTER).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ModelError(f"{adapter / ADAPTER}: is not JSON ({error}); copy the adapter again") from None
-    if not isinstance(config, dict) or not config.get("base_model_name_or_path"):
+    config = model_files.read_table(adapter / ADAPTER)
+    if not config.get("base_model_name_or_path"):
         raise ModelError(f"{adapter / ADAPTER}: no base_model_name_or_path, so its base is not known; add it")
     base = resolve(str(config["base_model_name_or_path"]), config.get("revision"))
     if (base / ADAPTER).is_file():
         raise ModelError(f"{base}: the base of {adapter} is an adapter itself; merge that one into its base first")
     return base
-
-
-def _check_files(folder: Path) -> None:
-    if not (folder / "config.json").is_file():
-        raise ModelError(f"{folder}: no config.json, so this is no Hugging Face model folder; correct `model`")
-    if not any(folder.glob("*.safetensors")):
-        raise ModelError(
-            f"{folder}: no safetensors weights; other formats can run code when loaded and are not read. "
-            "Convert with model.save_pretrained(folder, safe_serialization=True)"
-        )
-    _check_quantisation(folder)
-
-
-def _digest(folder: Path, chat_template: str | None) -> str:
-    """A digest of everything that decides the output: weights, config, tokenizer, template; not readmes or paths."""
-    files = sorted(p for p in folder.iterdir() if p.suffix in (".json", ".safetensors", ".model") and p.is_file())
-    return digest([[p.name, digest_file(p)] for p in files], digest_bytes((chat_template or "").encode()))
 
 
 def _stop_ids(model: Any, tokenizer: Any) -> list[int]:

@@ -268,7 +268,8 @@ class Stages:
                 stage=f"{label}: train",
             )
             if self.cache.is_main_process:
-                stage_dir.finish({"label": label, "rows": len(rows), "start": start.path, "log": log})
+                record = {"label": label, "rows": len(rows), "start": start.path, "log": log}
+                stage_dir.finish(record, *_files(stage_dir.adapter))
             self.cache.barrier()
             self.cache.log_event("done", stage="train", what=label, rows=len(rows))
         if self.cache.is_main_process:  # also where a kill came before it
@@ -291,7 +292,8 @@ class Stages:
         if not self.cache.broadcast(stage_dir, lambda: stage_dir.finished):
             if self.cache.is_main_process:
                 adapters.scale_adapter(self.cache.root / checkpoint.path, to=stage_dir.adapter, factor=factor)
-                stage_dir.finish({"factor": factor, "of": checkpoint.id, "start": checkpoint.path})
+                record = {"factor": factor, "of": checkpoint.id, "start": checkpoint.path}
+                stage_dir.finish(record, *_files(stage_dir.adapter))
             self.cache.barrier()
         scaled = self._checkpoint(stage_dir, checkpoint.base)
         return replace(checkpoint, adapter=scaled.adapter, path=scaled.path)
@@ -310,8 +312,10 @@ class Stages:
         return endpoints.single_rows(model, lengths) or generation.plan(lengths, self.config.generate.batch_size)
 
     def _checkpoint(self, stage_dir: StageDir, base: str) -> Checkpoint:
+        """The adapter of a finished stage. StageError where it is not what was written."""
         from bedside.training import train
 
+        stage_dir.check()
         return replace(
             train.checkpoint(stage_dir.adapter, base), path=stage_dir.adapter.relative_to(self.cache.root).as_posix()
         )
@@ -354,6 +358,10 @@ class Stages:
             curves=self.cache.root / "tensorboard" / label,
             ranks=self.cache.ranks,
         )
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.rglob("*") if file.is_file())
 
 
 def _training_spec(step: TrainingStep, align: AlignConfig, seed: int) -> Any:

@@ -28,7 +28,9 @@ from bedside.core.errors import DataError
 from bedside.data.io import EVENTS, write_json
 from bedside.judges.cache import FOLDER as JUDGEMENTS
 from bedside.judges.cache import default_root
+from bedside.run.events import EventLog
 from bedside.run.exports import EXPORTED
+from bedside.run.owner import owned
 from bedside.run.stage_cache import LEARNED_FROM, StageCache, StageDir
 from bedside.run.text_removal import WEIGHTS, Remainder, holds, normalised, without
 
@@ -87,7 +89,8 @@ def erase(runs: Path, text: str, *, adapters: bool, dry_run: bool = False) -> li
         _drop_drafts(runs)
     results = [_result(held, adapters=adapters) for held in occurrences]
     for held, result in zip(occurrences, results, strict=True) if not dry_run else ():
-        _erase(held, result)
+        with owned(held.run):
+            _erase(held, result)
     return [*from_caches, *results, *_outside_of_runs(runs, folders, plain)]
 
 
@@ -171,6 +174,8 @@ def _result(held: _Occurrences, *, adapters: bool) -> ErasureResult:
 
 def _erase(held: _Occurrences, result: ErasureResult) -> None:
     """Erase every occurrence, then write the event."""
+    log = EventLog(held.run)
+    intact = [file for file in (*held.files, held.run / "summary.json") if log.intact(file)]
     for folder in held.stages:
         shutil.rmtree(folder)
     for file, remainder in held.files.items():
@@ -179,6 +184,7 @@ def _erase(held: _Occurrences, result: ErasureResult) -> None:
         page.unlink()
     if result.adapters_removed:
         _remove(held.run, held.adapters)
+    log.record(*intact)  # a file that was damaged before stays known as damaged
     StageCache(held.run).log_event(
         "forgotten",
         stages=result.stages,

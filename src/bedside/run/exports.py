@@ -19,12 +19,19 @@ from bedside.run.context import RunContext
 EXPORTED = "exported"
 """The event that says where an adapter was copied to."""
 
+RELEASE = "release"
 
-def preferences(folder: Path, data: PreferenceData) -> None:
-    """Write the training rows of SFT, KTO and DPO, one file each."""
-    write_jsonl(folder / "sft.jsonl", [trl_format.demonstration_row(row) for row in data.demonstrations])
-    write_jsonl(folder / "kto.jsonl", [trl_format.unpaired_row(row) for row in data.unpaired])
-    write_jsonl(folder / "dpo.jsonl", [trl_format.pair_row(row) for row in data.pairs])
+
+def preferences(folder: Path, data: PreferenceData) -> list[Path]:
+    """Write the training rows of SFT, KTO and DPO, one file each. Returns the files."""
+    rows = {
+        "sft.jsonl": [trl_format.demonstration_row(row) for row in data.demonstrations],
+        "kto.jsonl": [trl_format.unpaired_row(row) for row in data.unpaired],
+        "dpo.jsonl": [trl_format.pair_row(row) for row in data.pairs],
+    }
+    for name, lines in rows.items():
+        write_jsonl(folder / name, lines)
+    return [folder / name for name in rows]
 
 
 def adapter(target: Policy, run: Path, checkpoint: Checkpoint, to: Path) -> None:
@@ -41,6 +48,6 @@ def save(run: RunContext, checkpoint: Checkpoint, to: Path) -> None:
 
 def release(run: Path, name: str | None) -> None:
     """Copy the adapter ``name`` to ``release/``. Remove ``release/`` where no adapter may be released."""
-    shutil.rmtree(run / "release", ignore_errors=True)
+    shutil.rmtree(run / RELEASE, ignore_errors=True)
     if name is not None:
-        shutil.copytree(run / name, run / "release")
+        shutil.copytree(run / name, run / RELEASE)

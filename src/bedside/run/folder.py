@@ -1,10 +1,11 @@
 """A run folder's layout and config: written when the run starts, compared when it goes on.
 
-layout.yaml    layout: 2      how the folder is arranged; a folder of another layout is refused
+layout.yaml    layout: 3      how the folder is arranged; a folder of another layout is refused
 config.yaml                   the resolved config
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ import yaml
 
 from bedside.config import loader
 from bedside.config.schema import Config
-from bedside.core.errors import ConfigError
+from bedside.core.errors import ConfigError, DataError
 from bedside.data.io import write_text
+from bedside.run.events import EventLog
+from bedside.run.stage_cache import StageCache
 
-LAYOUT = 2
+LAYOUT, CONFIG = 3, "config.yaml"
 MAY_CHANGE = (
     "align.cycles",
     "align.save_steps",
@@ -36,13 +39,18 @@ MAY_CHANGE = (
 """Keys that may change when a run continues: more rows or cycles, other limits. Any other change is another run."""
 
 
-def write_config(folder: Path, config: Config) -> None:
-    """Write both files. ConfigError where the folder holds results of a different run, which would be lost."""
+def write_config(cache: StageCache, config: Config) -> None:
+    """Write both files into the folder of ``cache``.
+
+    ConfigError where the folder holds results of a different run, which would be lost; DataError where config.yaml is
+    neither what was written before nor what is written now.
+    """
+    folder, file = cache.root, cache.root / CONFIG
     check_layout(folder)
-    file = folder / "config.yaml"
     tables = loader.tables(config)
+    text = yaml.safe_dump(tables, sort_keys=False)
     now = _by_dotted_key(tables)
-    before = _by_dotted_key(yaml.safe_load(file.read_bytes())) if file.is_file() else now
+    before = now if _holds(file, text) else _by_dotted_key(yaml.safe_load(_written_config(folder)))
     differing = [key for key in before if key in now and before[key] != now[key]]
     changed = [key for key in differing if not key.startswith(MAY_CHANGE) and not key.endswith(".limit")]
     if changed and any((folder / "store").glob("*/*")):
@@ -53,18 +61,36 @@ def write_config(folder: Path, config: Config) -> None:
             f"continue it unchanged: --set {changed[0]}={json.dumps(before[changed[0]])}"
         )
     write_text(folder / "layout.yaml", f"layout: {LAYOUT}\n", folder)
-    write_text(file, yaml.safe_dump(tables, sort_keys=False), folder)
+    write_text(file, text, folder)
+    cache.record(file)
 
 
 def check_layout(folder: Path) -> None:
     """ConfigError where ``folder`` holds a run that another version of Bedside wrote, arranged otherwise."""
     file = folder / "layout.yaml"
-    layout = yaml.safe_load(file.read_bytes())["layout"] if file.is_file() else 1
-    if layout != LAYOUT and (folder / "config.yaml").is_file():
+    layout = _layout(file) if file.is_file() else 1
+    if layout != LAYOUT and (folder / CONFIG).is_file():
         raise ConfigError(
             f"{folder} has layout {layout}, and this version of Bedside reads layout {LAYOUT}: continue that run with "
             "the version that began it, or name this one (--set run=NAME)"
         )
+
+
+def _layout(file: Path) -> int:
+    """The number in layout.yaml. DataError where there is none."""
+    number = re.fullmatch(rb"layout: (\d+)\n", file.read_bytes())
+    if number is None:
+        raise DataError(f"{file} is not what was written: write `layout: {LAYOUT}` into it, or put back a copy")
+    return int(number[1])
+
+
+def _holds(file: Path, text: str) -> bool:
+    return not file.is_file() or file.read_bytes() == text.encode("utf-8")
+
+
+def _written_config(folder: Path) -> bytes:
+    remedy = "put back a copy; or remove it, and the same command writes it from its own config"
+    return EventLog(folder).read_file(CONFIG, remedy)
 
 
 def _by_dotted_key(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -11,6 +11,8 @@ A stage's key is a digest of its name, its spec, its batch plan and the *bytes* 
                            rows.jsonl    all rows, in the order of the inputs
                            stage.json    written last: where it exists, the stage is finished
 
+stage.json holds the digest of every other file, of the folder's name and of itself, and whatever is read is compared
+with it. A finished stage that was damaged is an error, never silently run again.
 Times are written to events.jsonl and nowhere else: stage files are the same bytes on every run.
 """
 
@@ -20,7 +22,6 @@ import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, cast
@@ -29,24 +30,22 @@ from pydantic import TypeAdapter
 
 from bedside.core.distributed import Ranks, SingleRank, run_on_all, share
 from bedside.core.errors import StageError
-from bedside.core.hashing import digest, digest_bytes, plain
+from bedside.core.hashing import digest, digest_bytes, digest_file, plain
 from bedside.core.protocols import Progress, SilentProgress
-from bedside.data.io import EVENTS, append_to, make_private, whole_lines, write_text
+from bedside.data.io import append_to, make_private, whole_lines, write_text
+from bedside.run.events import EventLog, utc_now
 
 LEARNED_FROM = "learned_from.jsonl"
 """The rows of a training, kept in its stage so that `bedside erase` finds what an adapter learned from."""
 In = TypeVar("In")
 Out = TypeVar("Out")
 T = TypeVar("T")
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
+ROWS, STAGE = "rows.jsonl", "stage.json"
 
 
 @dataclass(frozen=True)
 class StageOutput(Generic[Out]):
-    """The rows of a finished stage. They are read from disk once, then kept."""
+    """The rows of a finished stage. They are read from disk once, compared with their digest, then kept."""
 
     path: Path
     row_type: type[Out]
@@ -54,10 +53,13 @@ class StageOutput(Generic[Out]):
     _rows: list[Out] = field(default_factory=list, repr=False, compare=False)
 
     def all(self) -> list[Out]:
+        """The rows. StageError where the file is not what was written."""
         if not self._rows:
+            data = self.path.read_bytes() if self.path.is_file() else b""
+            if digest_bytes(data) != self.digest:
+                raise _damaged(self.path.parent, self.path.name)
             adapter = TypeAdapter(self.row_type)
-            with self.path.open(encoding="utf-8") as lines:
-                self._rows.extend(adapter.validate_json(line) for line in lines)
+            self._rows.extend(adapter.validate_json(line) for line in data.splitlines())
         return self._rows
 
     def __iter__(self) -> Iterator[Out]:
@@ -80,15 +82,31 @@ class StageDir:
 
     @property
     def finished(self) -> bool:
-        return (self.path / "stage.json").exists()
+        return (self.path / STAGE).exists()
 
-    def finish(self, record: Any) -> None:
-        """Write ``record`` to stage.json. Everything else in the folder must be on disk before."""
-        write_text(self.path / "stage.json", _json(record) + "\n")
+    def finish(self, record: Mapping[str, Any], *files: Path) -> None:
+        """Write ``record`` and the digests of ``files`` to stage.json. The files must be on disk before."""
+        digests = {file.relative_to(self.path).as_posix(): digest_file(file) for file in files}
+        whole = {**plain(record), "files": digests}
+        write_text(self.path / STAGE, _json({**whole, "digest": digest(self.path.name, whole)}) + "\n")
 
-    def record(self) -> Any:
-        """What ``finish`` wrote."""
-        return json.loads((self.path / "stage.json").read_text(encoding="utf-8"))
+    def record(self) -> dict[str, Any]:
+        """What ``finish`` wrote. StageError where stage.json is not that."""
+        try:
+            record = json.loads((self.path / STAGE).read_bytes())
+        except (ValueError, RecursionError):
+            record = None
+        written = record.pop("digest", None) if isinstance(record, dict) else None
+        if written != digest(self.path.name, record):
+            raise _damaged(self.path, STAGE)
+        return cast("dict[str, Any]", record)
+
+    def check(self) -> None:
+        """StageError where a file of the stage is not what was written."""
+        for name, written in self.record()["files"].items():
+            file = self.path / name
+            if not file.is_file() or digest_file(file) != written:
+                raise _damaged(self.path, name)
 
 
 @dataclass(frozen=True)
@@ -101,7 +119,7 @@ class StageCache:
     root: Path
     numerics: tuple[str, ...] = ()
     progress: Progress = field(default_factory=SilentProgress)
-    now: Callable[[], str] = _now
+    now: Callable[[], str] = utc_now
     ranks: Ranks = field(default_factory=SingleRank)
 
     @property
@@ -110,16 +128,26 @@ class StageCache:
         return self.ranks.rank == 0
 
     def log_event(self, event: str, **details: Any) -> None:
-        """Append one line to events.jsonl, with the time."""
+        """Append one line to events.jsonl, with the time. DataError where that file was changed."""
         if self.is_main_process:
-            with append_to(self.root / EVENTS, self.root) as out:
-                out.write(_json({"time": self.now(), "event": event, **details}) + "\n")
+            self._say_removed(self._log.append(event, **details))
 
     def events(self) -> list[dict[str, Any]]:
-        """All events so far. A half-written line is left out."""
-        path = self.root / EVENTS
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        return [json.loads(line) for line in lines if line.endswith("}")]
+        """All events so far, without a half-written line. DataError where the file was changed."""
+        return self._log.read()
+
+    def record(self, *paths: Path) -> None:
+        """Log the digest of each file, and of each file of a folder, so that it is known when it is read again."""
+        if self.is_main_process:
+            self._say_removed(self._log.record(*paths))
+
+    def _say_removed(self, removed: int) -> None:
+        if removed:
+            self.progress.say(f"{self._log.path}: its last line was incomplete ({removed} bytes) and was removed")
+
+    @property
+    def _log(self) -> EventLog:
+        return EventLog(self.root, self.now)
 
     def map(
         self,
@@ -165,7 +193,7 @@ class StageCache:
         if self.is_main_process:  # also where a kill came before it
             for part in _parts(stage_dir):
                 part.unlink(missing_ok=True)
-        return StageOutput(stage_dir.path / "rows.jsonl", row_type, stage_dir.record()["digest"])
+        return StageOutput(stage_dir.path / ROWS, row_type, stage_dir.record()["files"][ROWS])
 
     def stage_dir(self, stage: str, *key: Any) -> StageDir:
         """The folder of a stage. ``key`` is what decides the result; its digest names the folder."""
@@ -204,7 +232,8 @@ class StageCache:
                         f"{stage_dir.path.parent.name}: {len(batches[number])} rows went in, {len(rows)} came out; "
                         "this is a plug-in's bug"
                     )
-                out.write(_json({"batch": number, "rows": list(rows)}) + "\n")
+                batch = {"batch": number, "rows": plain(list(rows))}
+                out.write(_json({**batch, "digest": digest(batch)}) + "\n")
                 out.flush()
                 os.fsync(out.fileno())
                 written += len(rows)
@@ -213,8 +242,8 @@ class StageCache:
     @staticmethod
     def _finish(stage_dir: StageDir, rows: list[Any], **record: Any) -> None:
         text = "".join(_json(row) + "\n" for row in rows)
-        write_text(stage_dir.path / "rows.jsonl", text)
-        stage_dir.finish({**record, "rows": len(rows), "digest": digest_bytes(text.encode("utf-8"))})
+        write_text(stage_dir.path / ROWS, text)
+        stage_dir.finish({**record, "rows": len(rows)}, stage_dir.path / ROWS)
 
 
 def _outputs(
@@ -282,9 +311,31 @@ def _parts(stage_dir: StageDir) -> list[Path]:
 
 
 def _finished_batches(stage_dir: StageDir) -> dict[int, list[Any]]:
-    """Rows by batch number. A batch whose line a crash cut in half is not among them, and runs again."""
-    lines = (line for part in _parts(stage_dir) for line in whole_lines(part))
-    return {item["batch"]: item["rows"] for item in map(json.loads, lines)}
+    """Rows by batch number. A batch whose line a crash cut in half is not among them, and runs again.
+
+    StageError for a line that was changed.
+    """
+    lines = [(part, n, line) for part in _parts(stage_dir) for n, line in enumerate(whole_lines(part), start=1)]
+    return dict(_read_batch(part, number, line) for part, number, line in lines)
+
+
+def _read_batch(part: Path, number: int, line: bytes) -> tuple[int, list[Any]]:
+    try:
+        batch = json.loads(line)
+    except (ValueError, RecursionError):
+        batch = None
+    written = batch.pop("digest", None) if isinstance(batch, dict) else None
+    if written is None or written != digest(batch):
+        raise StageError(
+            f"{part}, line {number}: is not what was written: remove that line, and the same command makes it again"
+        )
+    return batch["batch"], batch["rows"]
+
+
+def _damaged(stage: Path, name: str) -> StageError:
+    return StageError(
+        f"{stage / name} is not what was written: remove the folder {stage}, and the same command makes it again"
+    )
 
 
 def _missing(stage_dir: StageDir, count: int) -> list[int]:

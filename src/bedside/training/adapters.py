@@ -22,10 +22,10 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import PEFT_TYPE_TO_CONFIG_MAPPING, LoraConfig, PeftModel, get_peft_model
 from peft.tuners.lora import Linear
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -39,6 +39,7 @@ CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _LORA_A, _LORA_B = ".lora_A.weight", ".lora_B.weight"
 _DISK_FULL = ("No space left", "failed writing file", "inline_container", "iostream error")
 """Parts of the messages of safetensors and torch.save when they cannot write."""
+_MOST_ALPHA = 1e6
 _NOT_PLAIN = ("use_dora", "modules_to_save", "lora_bias", "trainable_token_indices")
 """Settings of PEFT that add something other than B A."""
 
@@ -107,6 +108,11 @@ def digest_adapter(folder: Path) -> str:
     """A digest of what the adapter computes, without the path of its base. ModelError if there is no adapter."""
     _require_adapter(folder)
     return digest({**_read_config(folder), "base_model_name_or_path": None}, digest_file(folder / WEIGHTS))
+
+
+def base_name(folder: Path) -> str:
+    """The model that the adapter names as its base; empty where it names none."""
+    return str(_read_config(folder).get("base_model_name_or_path") or "")
 
 
 def scale_adapter(folder: Path, *, to: Path, factor: float) -> None:
@@ -199,9 +205,10 @@ def disk_full_as_oserror(folder: Path) -> Iterator[None]:
 
 
 def _load_adapter(base: Any, folder: Path, *, is_trainable: bool) -> Any:
+    _check_settings(folder)
     try:
-        model = PeftModel.from_pretrained(base, _require_adapter(folder), is_trainable=is_trainable)
-    except (RuntimeError, ValueError, TypeError) as error:
+        model = PeftModel.from_pretrained(base, str(folder), is_trainable=is_trainable)
+    except (RuntimeError, ValueError, TypeError, SafetensorError) as error:
         raise ModelError(
             f"{folder}: this adapter does not fit the model: {str(error).strip().splitlines()[0]}"
         ) from None
@@ -217,8 +224,30 @@ def _require_adapter(folder: Path) -> str:
     return str(folder)
 
 
+def _check_settings(folder: Path) -> None:
+    """ModelError for an adapter whose settings PEFT cannot use, or would import code for."""
+    _require_adapter(folder)
+    config = _read_config(folder)
+    rank, alpha, kind = config.get("r", 8), config.get("lora_alpha", 8), config.get("peft_type")
+    is_rank, is_alpha = type(rank) is int and rank > 0, type(alpha) in (int, float) and abs(alpha) <= _MOST_ALPHA
+    wrong = [
+        *([] if kind in PEFT_TYPE_TO_CONFIG_MAPPING else [f"peft_type {kind!r} is not known"]),
+        *([] if kind != "LORA" or is_rank else [f"r is {rank!r}, which is no rank"]),
+        *([] if kind != "LORA" or is_alpha else [f"lora_alpha is {alpha!r}, which is no scale"]),
+        *(["megatron_config imports code"] if config.get("megatron_config") else []),
+    ]
+    if wrong:
+        raise ModelError(f"{folder / CONFIG}: {', '.join(wrong)}; copy the adapter again, or name another")
+
+
 def _read_config(folder: Path) -> dict[str, Any]:
-    return cast("dict[str, Any]", json.loads((folder / CONFIG).read_text(encoding="utf-8")))
+    try:
+        config = json.loads((folder / CONFIG).read_bytes())
+    except (ValueError, RecursionError):
+        config = None
+    if not isinstance(config, dict):
+        raise ModelError(f"{folder / CONFIG}: is no JSON object; copy the adapter again")
+    return config
 
 
 def _write_config(folder: Path, config: Mapping[str, Any]) -> None:

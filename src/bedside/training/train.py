@@ -16,7 +16,8 @@ One item of the Trainer's data set is one optimizer batch. A training step
 
 z carries no gradient, so the split changes memory and never the result. Several processes share the forward passes of
 z and the micro-batches, and each takes the same step; to the Trainer each is the only one. Learning-rate schedule,
-optimizer state, checkpoints and resuming are the Trainer's; a checkpoint counts only with its file ``finished``.
+optimizer state, checkpoints and resuming are the Trainer's; a checkpoint counts only with its file ``finished``, which
+holds the digests of the others.
 
 Training curves come from the Trainer's own integrations: one run for each training, named as in the report.
 
@@ -24,6 +25,7 @@ Training curves come from the Trainer's own integrations: one run for each train
     trackio, mlflow, wandb  run NAME/LABEL, where their own settings say (MLFLOW_TRACKING_URI, WANDB_MODE ...)
 """
 
+import json
 import random
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -45,8 +47,11 @@ from transformers import (
 from transformers.integrations.integration_utils import TensorBoardCallback
 
 from bedside.core.distributed import Ranks, SingleRank, rejoin, share
+from bedside.core.errors import StageError
+from bedside.core.hashing import digest_file
 from bedside.core.protocols import Objective, Policy, Progress
 from bedside.core.types import Checkpoint, Demonstration, Preference, PreferencePair, UnpairedPreference
+from bedside.data.io import write_json
 from bedside.training.adapters import digest_adapter, disk_full_as_oserror
 from bedside.training.backbone import pack_tokens
 from bedside.training.collectives import add_gradients_in_order, require_same_weights
@@ -363,7 +368,8 @@ class _StepCallback(TrainerCallback):
         self.on_step, self.ranks = on_step, ranks
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        (Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / "finished").touch()
+        folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+        write_json(folder / "finished", {f.name: digest_file(f) for f in sorted(folder.iterdir()) if f.is_file()})
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None, **_: Any
@@ -404,12 +410,28 @@ def _training_arguments(settings: TrainerSettings, folder: Path, steps: int) -> 
 
 
 def _last_finished(folder: Path) -> str | None:
-    """The newest finished checkpoint. Unfinished ones are deleted."""
+    """The newest finished checkpoint. Unfinished ones are deleted. StageError where it is not what was written."""
     checkpoints = sorted(folder.glob("checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]))
     finished = [checkpoint for checkpoint in checkpoints if (checkpoint / "finished").exists()]
     for unfinished in set(checkpoints) - set(finished):
         shutil.rmtree(unfinished)
-    return str(finished[-1]) if finished else None
+    if not finished:
+        return None
+    _check_checkpoint(finished[-1])
+    return str(finished[-1])
+
+
+def _check_checkpoint(folder: Path) -> None:
+    try:
+        digests = dict(json.loads((folder / "finished").read_bytes()))
+    except (ValueError, TypeError):
+        digests = {"finished": ""}
+    for name, written in digests.items():
+        if not (folder / name).is_file() or digest_file(folder / name) != written:
+            raise StageError(
+                f"{folder / name} is not what was written: remove the folder {folder}, and the same command goes on "
+                "from the checkpoint before it"
+            )
 
 
 def _curve_callbacks(report_to: str, folder: Path) -> list[TrainerCallback]:

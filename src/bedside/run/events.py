@@ -1,0 +1,157 @@
+"""The log of a run, events.jsonl: what was done when, and the digest of every file that a figure is read from.
+
+    {"chain": "b2-…", "event": "start", "stage": "judge", "time": "…", "what": "cycle 1, train: judge"}
+    {"chain": "b2-…", "event": "wrote", "file": "summary.json", "digest": "b2-…", "time": "…"}
+
+``chain`` is the digest of the chain of the line before and of this line's other fields. So a line that is changed,
+moved or removed breaks the chain from there on; lines removed from the end do not. Of one file the last "wrote"
+counts. A last line without its end is a crash in the middle of writing: readers leave it out, the next event removes
+it and says so.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bedside.core.errors import DataError
+from bedside.core.hashing import digest, digest_bytes, digest_file, plain
+from bedside.data.io import EVENTS as FILE
+from bedside.data.io import append_to, whole_lines
+
+WROTE, TORN = "wrote", "incomplete last line removed"
+_DEPTH = 4
+"""A file of a run is at most so many folders below the run folder."""
+
+
+def utc_now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+@dataclass(frozen=True)
+class EventLog:
+    """The log of the run in ``folder``."""
+
+    folder: Path
+    now: Callable[[], str] = utc_now
+
+    @property
+    def path(self) -> Path:
+        return self.folder / FILE
+
+    def append(self, event: str, **details: Any) -> int:
+        """Add one line, with the time. Returns how many bytes of an incomplete last line were removed before.
+
+        DataError where a line before was changed.
+        """
+        size = self.path.stat().st_size if self.path.is_file() else 0
+        whole_lines(self.path)
+        chain = verify_events(self.path)[1]
+        rows = [{"event": event, **details}]
+        removed = size - self.path.stat().st_size if size else 0
+        if removed:
+            rows.insert(0, {"event": TORN, "bytes": removed})
+        with append_to(self.path, self.folder) as out:
+            for row in rows:
+                row = plain({"time": self.now(), **row})
+                chain = digest(chain, row)
+                out.write(json.dumps({**row, "chain": chain}, ensure_ascii=False, sort_keys=True) + "\n")
+        return removed
+
+    def read(self) -> list[dict[str, Any]]:
+        """All events, without their chain. DataError names the first line that is not what was written."""
+        return verify_events(self.path)[0]
+
+    def record(self, *paths: Path) -> int:
+        """Log the digest of each file, and of every file of each folder, that the log does not hold already.
+
+        Returns and raises what ``append`` does.
+        """
+        logged, removed = self._digests(), 0
+        for file in (file for path in paths for file in _files(path)):
+            name, written = file.relative_to(self.folder).as_posix(), digest_file(file)
+            if logged.get(name) != written:
+                removed += self.append(WROTE, file=name, digest=written)
+        return removed
+
+    def intact(self, file: Path) -> bool | None:
+        """Whether the file holds what was last written; None where the log does not know it."""
+        logged = self._digests().get(file.relative_to(self.folder).as_posix())
+        return None if logged is None else file.is_file() and digest_file(file) == logged
+
+    def read_file(self, name: str, remedy: str) -> bytes:
+        """The bytes of a file of the run. DataError with ``remedy`` where they are not what was last written."""
+        data = (self.folder / name).read_bytes()
+        if self._digests().get(name) != digest_bytes(data):
+            raise DataError(f"{self.folder / name} is not what was written{self._or_torn()}: {remedy}")
+        return data
+
+    def check(self, path: Path) -> None:
+        """DataError where a file, or a file of a folder, is not what was last written. Unknown files pass."""
+        inside = path.relative_to(self.folder).as_posix()
+        for name, logged in self._digests().items():
+            if name == inside or name.startswith(f"{inside}/"):
+                file = self.folder / name
+                if not file.is_file() or digest_file(file) != logged:
+                    raise DataError(
+                        f"{file} is not what was written{self._or_torn()}: run the command that wrote it again, or "
+                        "put back a copy"
+                    )
+
+    def _or_torn(self) -> str:
+        """The other cause, where the line that knows the file may be missing."""
+        if not self.path.is_file():
+            return f", or {self.path}, which is missing, knew it"
+        whole = self.path.read_bytes().endswith(b"\n")
+        return "" if whole else f", or the last line of {self.path}, which is incomplete, knew it"
+
+    def _digests(self) -> dict[str, str]:
+        return {event["file"]: event["digest"] for event in self.read() if event["event"] == WROTE}
+
+
+def check_run_file(path: Path) -> None:
+    """DataError where ``path``, a file or folder, lies in a run folder and is not what the run wrote there."""
+    absolute = path.expanduser().absolute()
+    for folder in list(absolute.parents)[:_DEPTH]:
+        if (folder / FILE).is_file():
+            EventLog(folder).check(absolute)
+            return
+
+
+def verify_events(path: Path) -> tuple[list[dict[str, Any]], str]:
+    """All events in the file, and the chain of the last. DataError names the first line that is not what was written.
+
+    A half-written last line is left out.
+    """
+    data = path.read_bytes() if path.is_file() else b""
+    events: list[dict[str, Any]] = []
+    chain = ""
+    for number, line in enumerate(data.split(b"\n")[:-1], start=1):
+        event = _parse(line)
+        written = event.pop("chain", None)
+        chain = digest(chain, event)
+        if written != chain:
+            raise DataError(
+                f"{path}, line {number}: is not what was written; it or a line before it was changed, moved or "
+                "removed. Put back a copy of the file; or remove it and run the same command: finished work is kept"
+            )
+        events.append(event)
+    return events, chain
+
+
+def _parse(line: bytes) -> dict[str, Any]:
+    """The event in the line; empty, which is no event, where there is none."""
+    try:
+        event = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return event if isinstance(event, dict) else {}
+
+
+def _files(path: Path) -> Iterator[Path]:
+    if path.is_dir():
+        yield from (file for file in sorted(path.rglob("*")) if file.is_file())
+    elif path.is_file():
+        yield path

@@ -1,0 +1,92 @@
+"""The log of a run is a chain: a line that was changed, moved or removed is named, and a torn one costs nothing."""
+
+import pytest
+
+from bedside.core.errors import DataError
+from bedside.run.events import EventLog, check_run_file, verify_events
+
+
+@pytest.fixture
+def log(tmp_path):
+    log = EventLog(tmp_path / "run", now=lambda: "noon")
+    for number in range(5):
+        log.append("start", stage="judge", what=f"ü {number}")
+    return log
+
+
+def test_a_log_is_read_as_it_was_written(log):
+    events, chain = verify_events(log.path)
+    assert [event["what"] for event in events] == [f"ü {n}" for n in range(5)]
+    assert events[0] == {"time": "noon", "event": "start", "stage": "judge", "what": "ü 0"}
+    assert chain in log.path.read_text().splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (lambda lines: [*lines[:2], lines[2].replace("ü 2", "ü 3"), *lines[3:]], 3),
+        (lambda lines: [*lines[:4], lines[4].replace("noon", "late")], 5),
+        (lambda lines: lines[1:], 1),
+        (lambda lines: [*lines[:2], *lines[3:]], 3),
+        (lambda lines: [lines[1], lines[0], *lines[2:]], 1),
+        (lambda lines: [*lines[:3], "[" * 100_000 + "\n", *lines[3:]], 4),
+        (lambda lines: [*lines[:3], "\n", *lines[3:]], 4),
+    ],
+    ids=["changed", "the last one changed", "first removed", "removed", "moved", "nested", "empty"],
+)
+def test_the_first_line_that_is_not_what_was_written_is_named(log, change, line):
+    log.path.write_text("".join(change(log.path.read_text().splitlines(keepends=True))))
+    for use in (log.read, lambda: log.append("done")):
+        with pytest.raises(DataError, match=f"events.jsonl, line {line}: is not what was written"):
+            use()
+
+
+def test_a_line_that_a_full_disk_tore_is_left_out_then_removed_and_the_log_goes_on(log):
+    log.path.write_bytes(log.path.read_bytes()[:-20])
+    assert len(log.read()) == 4
+    removed = log.append("done")
+    assert removed > 0
+    assert [event["event"] for event in log.read()][3:] == ["start", "incomplete last line removed", "done"]
+    assert log.append("done") == 0
+
+
+def test_the_last_digest_of_a_file_counts_and_equal_bytes_add_no_line(log):
+    file = log.folder / "summary.json"
+    for text in ("one", "two", "two"):
+        file.write_text(text)
+        log.record(file)
+    assert [event["event"] for event in log.read()][5:] == ["wrote", "wrote"]
+    assert log.read_file("summary.json", "") == b"two"
+    file.write_text("one")
+    with pytest.raises(DataError, match="summary.json is not what was written: run align"):
+        log.read_file("summary.json", "run align")
+
+
+def test_where_the_line_that_knows_a_file_is_torn_or_missing_the_log_is_named_too(log):
+    file = log.folder / "summary.json"
+    file.write_text("one")
+    log.record(file)
+    log.path.write_bytes(log.path.read_bytes()[:-1])
+    with pytest.raises(DataError, match=r"the last line of .*events\.jsonl, which is incomplete, knew it: run align"):
+        log.read_file("summary.json", "run align")
+    log.path.unlink()
+    with pytest.raises(DataError, match=r"or .*events\.jsonl, which is missing, knew it: run align"):
+        log.read_file("summary.json", "run align")
+
+
+def test_a_file_given_by_path_is_compared_where_its_run_knows_it(log, tmp_path, monkeypatch):
+    folder = log.folder / "cycle-1" / "kto"
+    folder.mkdir(parents=True)
+    (folder / "weights").write_text("w")
+    log.record(folder)
+    (folder / "note").write_text("a person's own file passes")
+    monkeypatch.chdir(tmp_path)
+    check_run_file(folder)
+    (tmp_path / "run/cycle-1/kto/weights").write_text("v")
+    for path in (folder, folder / "weights", (tmp_path / "run/cycle-1").relative_to(tmp_path)):
+        with pytest.raises(DataError, match="weights is not what was written"):
+            check_run_file(path)
+    check_run_file(tmp_path / "elsewhere.jsonl")
+    (folder / "weights").unlink()
+    with pytest.raises(DataError, match="weights is not what was written"):
+        check_run_file(folder)
