@@ -146,18 +146,28 @@ def read_rows(path: Path, row_type: type[T]) -> list[T]:
     """All rows of ``path`` as ``row_type``. DataError with file, row and field."""
     adapter, fields = TypeAdapter(row_type), {*getattr(row_type, "__dataclass_fields__", ())}
     return [
-        _validated(adapter, where, _without_gaps(row, fields) if KINDS[row_type][1] <= row.keys() else row, row_type)
+        _validated(
+            adapter, where, _without_gaps(where, row, fields) if KINDS[row_type][1] <= row.keys() else row, row_type
+        )
         for where, row in io.rows(path)
     ]
 
 
-def _without_gaps(row: Mapping[str, Any], fields: Collection[str]) -> dict[str, Any]:
+def _without_gaps(where: str, row: Mapping[str, Any], fields: Collection[str]) -> dict[str, Any]:
     """The known columns that have a value; a table that a CSV cell holds as JSON is a table again."""
     known = {key: value for key, value in row.items() if key in fields and value is not None}
-    return {
-        key: json.loads(value) if key in ("probabilities", "scores", "votes") and isinstance(value, str) else value
-        for key, value in known.items()
-    }
+    for key in ("probabilities", "scores", "votes"):
+        if isinstance(known.get(key), str):
+            known[key] = _table(where, key, known[key])
+    return known
+
+
+def _table(where: str, key: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        shown = validation_messages.short(text)
+        raise DataError(f"{where}: {key} is {shown}; it is a table in JSON, as Bedside writes it") from None
 
 
 def read_judged(answers: AnswerFile, verdicts: Path) -> list[JudgedResponse]:
