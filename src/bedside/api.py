@@ -36,6 +36,7 @@ from bedside.core.measures import Measure
 from bedside.core.protocols import Generator, Judge, Launch, Progress
 from bedside.core.results import ComfortSummary, FilterCounts, RunSummary
 from bedside.core.serialize import gates_by_name, to_json
+from bedside.core.text import is_blank
 from bedside.core.types import Checkpoint, JudgedResponse, Response, Verdict
 from bedside.data.io import format_of, write_rows, write_text
 from bedside.data.responses import AnswerFile, answer_rows, check_replaceable, verdict_rows
@@ -448,7 +449,7 @@ class GenerationResult(Tabular):
     @property
     def empty(self) -> int:
         """How many answers hold no text."""
-        return sum(not response.text.strip() for response in self.responses)
+        return sum(is_blank(response.text) for response in self.responses)
 
     def caption(self) -> str:
         """How many prompts got no answer, and why; empty where all got one."""

@@ -10,7 +10,7 @@ import pytest
 from rich.table import Table
 
 from bedside.cli import main
-from bedside.core.display import visible
+from bedside.core.text import visible
 from bedside.run.environment import Terminal, TerminalProgress
 
 ACTS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")

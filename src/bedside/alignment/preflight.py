@@ -25,6 +25,7 @@ from bedside.core.errors import BedsideError
 from bedside.core.gates import Constraint, Finding, GateState, Op
 from bedside.core.protocols import Launch, Machine, declared_endpoints
 from bedside.core.results import LINES, rating
+from bedside.core.text import is_blank
 from bedside.core.types import GenerationRequest, Prompt, Response, Stance
 from bedside.data import deidentify, splits
 from bedside.judges import prompting
@@ -318,7 +319,7 @@ WRITER, JUDGE = "comfort.rewrite.model", "comfort.judge"
 
 def try_comfort(run: RunContext, answered: Sequence[tuple[Prompt, str]], rows: int) -> list[Finding]:
     """Soothe, verify and rate the first few answers to harmless prompts. ``rows``: how many a run soothes."""
-    trial = [(prompt, text) for prompt, text in answered if not prompt.harm and text.strip()][:TRIAL_ANSWERS]
+    trial = [(prompt, text) for prompt, text in answered if not prompt.harm and not is_blank(text)][:TRIAL_ANSWERS]
     if not trial:
         return [Finding(WRITER, GateState.NOT_CHECKED, reason="there is no harmless prompt with an answer to soothe")]
     uncached, share = run.without_judgement_cache(), rows / len(trial)

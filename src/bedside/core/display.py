@@ -1,6 +1,5 @@
-"""How a result is shown: as an HTML table in a notebook, as a pandas data frame, as plain rows, in a terminal."""
+"""How a result is shown: as an HTML table in a notebook, as a pandas data frame, as plain rows."""
 
-import re
 from collections.abc import Iterable
 from html import escape
 from typing import Any, Protocol, cast, runtime_checkable
@@ -12,18 +11,6 @@ from bedside.core.serialize import to_json
 SHOWN_ROWS = 50
 FIGURES = ("value", "n", "groups", "unreadable", "low", "high")
 """What a row shows of a measure."""
-
-_ACTS_ON_TERMINALS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control characters but tab and newline, those that change the direction of text, and halves of surrogate pairs."""
-
-
-def visible(text: str) -> str:
-    """``text`` with each character that acts on a terminal written out as in JSON, so that JSON stays the same value.
-
-    >>> visible("\\x1b[31mred")
-    '\\\\u001b[31mred'
-    """
-    return _ACTS_ON_TERMINALS.sub(lambda character: f"\\u{ord(character[0]):04x}", text)
 
 
 @runtime_checkable

@@ -19,6 +19,7 @@ import yaml
 
 from bedside.config.rendering import source
 from bedside.core.audit_results import AdversarialResult, AttackResult
+from bedside.core.text import is_blank
 from bedside.core.types import Message, Prompt, Response, Stance, Verdict
 from bedside.stats.measures import mean
 
@@ -69,7 +70,7 @@ def default_targets() -> list[AttackTarget]:
 
 def targets(responses: Sequence[Response]) -> list[AttackTarget]:
     """The user's own answers, as they are; empty answers are left out."""
-    return [AttackTarget(response.prompt, response.text) for response in responses if response.text.strip()]
+    return [AttackTarget(response.prompt, response.text) for response in responses if not is_blank(response.text)]
 
 
 def cases(answers: Sequence[AttackTarget], stances: Sequence[Stance | None]) -> list[AttackCase]:

@@ -22,9 +22,9 @@ from rich.progress import Progress as Bars
 from rich.segment import Segment
 from rich.text import Text
 
-from bedside.core.display import visible
 from bedside.core.errors import BedsideError, ConfigError, RankLost
 from bedside.core.protocols import Launch, Machine, Progress, SilentProgress
+from bedside.core.text import visible
 from bedside.run.launcher import STARTED, is_connected
 
 INTERRUPTED = 130
