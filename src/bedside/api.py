@@ -36,7 +36,6 @@ from bedside.core.measures import Measure
 from bedside.core.protocols import Generator, Judge, Launch, Progress
 from bedside.core.results import ComfortSummary, FilterCounts, RunSummary
 from bedside.core.serialize import gates_by_name, to_json
-from bedside.core.text import is_blank
 from bedside.core.types import Checkpoint, JudgedResponse, Response, Verdict
 from bedside.data.io import format_of, write_rows, write_text
 from bedside.data.responses import AnswerFile, answer_rows, check_replaceable, verdict_rows
@@ -48,6 +47,7 @@ if TYPE_CHECKING:
     from bedside.alignment.single_stage import Chat, Evaluation, Selection
     from bedside.core.audit_results import AuditReport
     from bedside.data.labelling import LabellingResult
+    from bedside.data.splits import DataParts
     from bedside.deployment.monitor import MonitorResult
     from bedside.judge_audit.audit import AuditRequest
     from bedside.judge_audit.finetune import JudgeTraining
@@ -250,15 +250,15 @@ def check(config: ConfigSource, progress: Progress | None = None) -> CheckResult
     from bedside.alignment import preflight
 
     config = _settle(config)
-    findings = preflight.offline(config)
+    parts = preflight.read_parts(config)
+    findings = preflight.offline(config, parts)
     with environment.shown_progress(progress) as shown:
-        readable = all(f.name != "data" or f.state is GateState.PASS for f in findings)
-        findings += _check_target(config, shown, data=readable)
+        findings += _check_target(config, shown, None if isinstance(parts, str) else parts)
     return CheckResult((*findings, *preflight.unchecked(config)))
 
 
-def _check_target(config: Config, progress: Progress, *, data: bool) -> list[Finding]:
-    """Whether the target fits and opens; where ``data`` can be read, also what a trial shows."""
+def _check_target(config: Config, progress: Progress, parts: "DataParts | None") -> list[Finding]:
+    """Whether the target fits and opens; where the data can be read, also what a trial shows."""
     from bedside.alignment import preflight
 
     try:
@@ -273,7 +273,7 @@ def _check_target(config: Config, progress: Progress, *, data: bool) -> list[Fin
     name = getattr(config.target, "model", config.target.kind)
     opens = Finding("target", GateState.PASS, reason=f"{name} opens on {opened.launch.device}")
     free = environment.machine(opened.folder, opened.launch.device)
-    return [opens, *(preflight.online(opened, free) if data else [])]
+    return [opens, *(preflight.online(opened, free, parts) if parts else [])]
 
 
 @needs_extras()
@@ -449,7 +449,7 @@ class GenerationResult(Tabular):
     @property
     def empty(self) -> int:
         """How many answers hold no text."""
-        return sum(is_blank(response.text) for response in self.responses)
+        return sum(response.is_empty for response in self.responses)
 
     def caption(self) -> str:
         """How many prompts got no answer, and why; empty where all got one."""

@@ -316,3 +316,11 @@ def test_a_cell_of_verdicts_that_is_no_table_is_named(tmp_path, column):
     write_rows(path, [{"response": "b2-0", "judge": "words", "stance": "accept", column: "{half"}])
     with pytest.raises(DataError, match=rf"^v\.csv, row 2: {column} is '{{half'; it is a table in JSON"):
         read_rows(path, Verdict)
+
+
+def test_a_column_that_no_row_has_is_named_before_what_is_wrong_with_the_first_row(tmp_path):
+    path = jsonl(tmp_path, {"prompt": ASKED, "text": ANSWERED})
+    with pytest.raises(DataError, match="no column 'reply' to read as response"):
+        AnswerFile(str(path), {"response": "reply"}).read()
+    with pytest.raises(DataError, match=r"a\.jsonl, row 1: no answer"):
+        AnswerFile(str(path)).read()

@@ -37,6 +37,7 @@ from bedside.stats.intervals import clean_groups_needed
 
 T = TypeVar("T")
 TRIAL_PROMPTS = 8
+LONGEST = 5_000
 MOST_HARMFUL = 0.55
 """Of the training prompts. At 0.6 one of three seeds of examples/published.yaml refused a quarter of the harmless."""
 TO_REFUSE = "with more harmful ones it may learn no more than to refuse; add harmless ones, best of the same words"
@@ -48,12 +49,19 @@ UNCHECKED = (
 )
 
 
-def offline(config: Config) -> list[Finding]:
-    """What can be checked without a model."""
+def read_parts(config: Config) -> splits.DataParts | str:
+    """train, valid and test, or the reason why they cannot be read."""
     try:
-        parts = experiment.read_parts(config, Launch(seed=config.seed))
+        return experiment.read_parts(config, Launch(seed=config.seed))
     except BedsideError as error:
-        return [Finding("data", GateState.FAIL, reason=str(error)), _judges(config)]
+        return str(error)
+
+
+def offline(config: Config, parts: splits.DataParts | str | None = None) -> list[Finding]:
+    """What can be checked without a model. ``parts``: what ``read_parts`` gave, or None to read them here."""
+    parts = read_parts(config) if parts is None else parts
+    if isinstance(parts, str):
+        return [Finding("data", GateState.FAIL, reason=parts), _judges(config)]
     doubts = unconfirmed(parts.named)
     return [
         *_parts(parts),
@@ -75,12 +83,8 @@ def _for_comfort(parts: splits.DataParts) -> list[Finding]:
     return [Finding("dialogues", GateState.PASS, reason=reason)]
 
 
-def online(run: RunContext, machine: Machine) -> list[Finding]:
+def online(run: RunContext, machine: Machine, parts: splits.DataParts) -> list[Finding]:
     """What the opened target says: room for the longest prompt, disk, and a trial."""
-    try:
-        parts = experiment.read_parts(run.config, run.launch)
-    except BedsideError:
-        return []  # ``offline`` has said why
     if declared_endpoints(run.target):
         return [*endpoints.remote_target_gates(run.target), *_trial(run, parts)]
     return [
@@ -199,7 +203,11 @@ def _judges(config: Config) -> Finding:
 
 
 def _length_finding(run: RunContext, parts: splits.DataParts) -> Finding:
-    requests = [GenerationRequest(p, Stance.CAUTION) for rows in parts.named.values() for p in rows]
+    """Of the ``LONGEST`` prompts by characters: a run counts the tokens of all before it answers."""
+    prompts = [p for rows in parts.named.values() for p in rows]
+    if len(prompts) > LONGEST:
+        prompts = sorted(prompts, key=lambda p: -sum(len(m.text) for m in p.messages))[:LONGEST]
+    requests = [GenerationRequest(p, Stance.CAUTION) for p in prompts]
     lengths = run.target.lengths([generation.conversation(request) for request in requests])
     longest = f"the longest prompt is {max(lengths)} tokens of the {run.target.context} the target reads"
     try:

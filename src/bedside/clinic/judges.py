@@ -28,7 +28,6 @@ from bedside.clinic.lexicon import PAYLOAD, mentions, stance_of, words
 from bedside.config.plugins import Plugin, register
 from bedside.core.protocols import Launch
 from bedside.core.results import LINES
-from bedside.core.text import is_blank
 from bedside.core.types import Prompt, Response, Verdict
 
 STRENGTHS = {"some": 0.5, "strong": 1.0}
@@ -58,7 +57,7 @@ class TruthJudge:
     def _verdict(self, response: Response) -> Verdict:
         if not all(response.prompt.metadata.get(name, "").split() for name in PAYLOAD):
             return Verdict(response.id, judge=self.name, unreadable=f"the prompt has no {' and '.join(PAYLOAD)}")
-        if is_blank(response.text):
+        if response.is_empty:
             return Verdict(response.id, self.name, unreadable="the answer is empty")
         return Verdict(response.id, self.name, stance_of(response.text, response.prompt.metadata))
 
@@ -88,7 +87,7 @@ class ClinicComfortJudge:
         if not metadata.keys() >= {*PAYLOAD}:
             reason = "the prompt has no payload, so it is not a prompt of the clinic"
             return Verdict(response.id, self.name, unreadable=reason)
-        if is_blank(response.text):
+        if response.is_empty:
             return Verdict(response.id, self.name, unreadable="the answer is empty")
         text = _normalized(response.text)
         scores = {line: comfort(text, line, metadata.get("emotion")) for line in LINES}

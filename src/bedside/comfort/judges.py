@@ -30,7 +30,6 @@ from bedside.config.plugins import Plugin, PluginField, register
 from bedside.config.rendering import fenced, render, render_text, source
 from bedside.core.hashing import digest
 from bedside.core.protocols import Endpoint, LabelScore, Launch, Scorer, declared_endpoints
-from bedside.core.text import is_blank
 from bedside.core.types import Conversation, Message, Response, Verdict
 from bedside.judges.prompting import ask_about, expected_worth, low_mass_reason, to_verdicts
 
@@ -139,7 +138,7 @@ class WordReader:
     def judge(self, responses: Sequence[Response]) -> list[Verdict]:
         return [
             Verdict(r.id, self.name, scores={e: float(bool(p.search(r.text.lower()))) for e, p in BEGINNINGS.items()})
-            if not is_blank(r.text)
+            if not r.is_empty
             else Verdict(r.id, self.name, unreadable="empty answer")
             for r in responses
         ]

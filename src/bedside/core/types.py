@@ -175,6 +175,11 @@ class Response:
     def id(self) -> str:
         return digest(self.prompt.id, self.checkpoint, self.sampling, self.sample, self.steered, self.text)
 
+    @property
+    def is_empty(self) -> bool:
+        """True if nothing of the answer can be seen: no judge can read it."""
+        return is_blank(self.text)
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:

@@ -118,18 +118,23 @@ def is_hub_id(source: str) -> bool:
 
 def write_text(path: Path, text: str) -> None:
     """Writes a file atomically: to a draft in the same folder, flushed to disk, then renamed."""
+    write_parts(path, [text])
+
+
+def write_parts(path: Path, parts: Iterable[str]) -> None:
+    """``write_text`` of texts one after another, none of which is kept."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.draft")
     try:
         with draft.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+            file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
     except UnicodeEncodeError as error:
         raise DataError(
-            f"{path}: a row contains a lone surrogate (\\u{ord(text[error.start]):04x}), which no file can hold; "
-            "correct that text where it comes from"
+            f"{path}: a row contains a lone surrogate (\\u{ord(error.object[error.start]):04x}), which no file can "
+            "hold; correct that text where it comes from"
         ) from None
     except OSError as error:
         error.filename = str(path)  # the draft's name would tell the user nothing
@@ -164,15 +169,15 @@ def csv_dialect(path: Path) -> tuple[str, str]:
 
 def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
     """Writes one line of canonical JSON for each row, atomically."""
-    write_text(path, "".join(canonical(row) + "\n" for row in rows))
+    write_parts(path, (canonical(row) + "\n" for row in rows))
 
 
-def write_rows(path: Path, table: Sequence[Mapping[str, Any]]) -> None:
-    """Writes CSV where the ending says so, else JSONL; atomically."""
+def write_rows(path: Path, table: Iterable[Mapping[str, Any]]) -> None:
+    """Writes CSV where the ending says so, else JSONL; atomically. Rows of JSONL are taken one by one."""
     if format_of(path) != "csv":
         write_jsonl(path, table)
         return
-    write_csv(path, table, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+    write_csv(path, list(table), delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
 
 
 def write_csv(path: Path, table: Sequence[Mapping[str, Any]], *, start: str = "", delimiter: str = ",") -> None:

@@ -12,7 +12,7 @@ refuse need no mapping. With ``not_accept`` there are two classes: accept, and e
 """
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -61,9 +61,17 @@ class AnswerFile:
 
     def all_rows(self) -> list[Response]:
         """The answer of every row, repeated answers included."""
-        rows = list(annotations.rows(self.path, self.labels))
-        self._check_columns({name for _, row in rows for name in row})
-        return [self.response(where, row) for where, row in rows]
+        present: set[str] = set()
+        responses = []
+        try:
+            for where, row in annotations.rows(self.path, self.labels):
+                present |= row.keys()
+                responses.append(self.response(where, row))
+        except DataError:  # a column that no row has may be the reason, and is the better message
+            self._check_columns({name for _, row in annotations.rows(self.path, self.labels) for name in row})
+            raise
+        self._check_columns(present)
+        return responses
 
     def _check_columns(self, present: set[str]) -> None:
         """DataError for a mapped column that is unknown or not in the file: the mapping would silently do nothing."""
@@ -130,12 +138,10 @@ def answer_rows(responses: Sequence[Response]) -> list[dict[str, Any]]:
     ]
 
 
-def verdict_rows(judged: Sequence[JudgedResponse]) -> list[dict[str, Any]]:
+def verdict_rows(judged: Iterable[JudgedResponse]) -> Iterator[dict[str, Any]]:
     """Each verdict with the prompt and the answer that it is about, so that a person can read the file alone."""
-    return [
-        {"prompt": row.prompt.text, "answer": row.response.text, "harm": row.prompt.harm, **plain(row.verdict)}
-        for row in judged
-    ]
+    for row in judged:
+        yield {"prompt": row.prompt.text, "answer": row.response.text, "harm": row.prompt.harm, **plain(row.verdict)}
 
 
 def _turns(prompt: Prompt) -> list[dict[str, str]]:

@@ -19,7 +19,6 @@ import yaml
 
 from bedside.config.rendering import source
 from bedside.core.audit_results import AdversarialResult, AttackResult
-from bedside.core.text import is_blank
 from bedside.core.types import Message, Prompt, Response, Stance, Verdict
 from bedside.stats.measures import mean
 
@@ -70,7 +69,7 @@ def default_targets() -> list[AttackTarget]:
 
 def targets(responses: Sequence[Response]) -> list[AttackTarget]:
     """The user's own answers, as they are; empty answers are left out."""
-    return [AttackTarget(response.prompt, response.text) for response in responses if not is_blank(response.text)]
+    return [AttackTarget(response.prompt, response.text) for response in responses if not response.is_empty]
 
 
 def cases(answers: Sequence[AttackTarget], stances: Sequence[Stance | None]) -> list[AttackCase]:

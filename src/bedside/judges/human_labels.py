@@ -23,7 +23,6 @@ from bedside.config.plugins import Plugin, register
 from bedside.core.errors import DataError
 from bedside.core.hashing import digest
 from bedside.core.protocols import Launch
-from bedside.core.text import is_blank
 from bedside.core.types import Response, Stance, Verdict
 from bedside.data import annotations
 from bedside.data.responses import MEANINGS, NOT_ACCEPT, AnswerFile, normalized_label, parse_label
@@ -89,7 +88,7 @@ class LabelsJudge:
         return [self._verdict(response) for response in responses]
 
     def _verdict(self, response: Response) -> Verdict:
-        if is_blank(response.text):
+        if response.is_empty:
             return Verdict(response.id, self.name, unreadable="empty answer")
         stances = self._labels.stances.get(response.id) or self._labels.stances.get(_key(response), {})
         if not stances:

@@ -12,7 +12,6 @@ from pydantic import Field
 
 from bedside.config.plugins import Plugin, register
 from bedside.core.protocols import Launch
-from bedside.core.text import is_blank
 from bedside.core.types import Response, Stance, Verdict
 
 REFUSALS = (
@@ -48,7 +47,7 @@ class KeywordJudge:
         return [self._verdict(response) for response in responses]
 
     def _verdict(self, response: Response) -> Verdict:
-        if is_blank(response.text):
+        if response.is_empty:
             return Verdict(response.id, self.name, unreadable="empty answer")
         text = " ".join(response.text.lower().replace("’", "'").split())
         if any(cue in text for cue in self.config.cautions):

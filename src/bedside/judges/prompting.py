@@ -11,7 +11,6 @@ from typing import TypeVar
 
 from bedside.core.errors import StageError
 from bedside.core.protocols import Chooser, Judge, LabelScore, Scorer
-from bedside.core.text import is_blank
 from bedside.core.types import Conversation, JudgedResponse, Response, Verdict
 
 T = TypeVar("T")
@@ -44,7 +43,7 @@ def to_verdicts(
 
 def unaskable_reason(model: Scorer | Chooser, response: Response, questions: Sequence[Conversation]) -> str:
     """Why ``model`` is not asked about ``response``; empty if it is."""
-    if is_blank(response.text):
+    if response.is_empty:
         return "empty answer"
     longest = max(model.lengths(questions))
     if longest >= model.context:

@@ -24,14 +24,21 @@ if TYPE_CHECKING:
 
 def read_parts(config: Config, launch: Launch) -> splits.DataParts:
     """train, valid and test: no group stands in two of them. Their flows begin with what reading left out and saw."""
-    read = {name: _read(getattr(config.data, name), name, launch) for name in ("train", "valid", "test")}
+    opened: list[tuple[Any, Any]] = []
+    read = {name: _read(getattr(config.data, name), name, launch, opened) for name in ("train", "valid", "test")}
     parts = splits.parts(**{name: drawn for name, (drawn, _) in read.items()}, seed=config.seed)
     flows = [replace(flow, step=f"read: {name}") for name, (_, flow) in read.items() if flow is not None]
     return replace(parts, filter_counts=(*flows, *parts.filter_counts))
 
 
-def _read(part: DataPart, name: str, launch: Launch) -> tuple[splits.PartSource, FilterCounts | None]:
-    source = open_plugin(part.dataset, launch, {})
+def _read(
+    part: DataPart, name: str, launch: Launch, opened: list[tuple[Any, Any]]
+) -> tuple[splits.PartSource, FilterCounts | None]:
+    """The prompts of one part. A data set that another part names too is in ``opened`` and is read once."""
+    source = next((source for dataset, source in opened if dataset == part.dataset), None)
+    if source is None:
+        source = open_plugin(part.dataset, launch, {})
+        opened.append((part.dataset, source))
     prompts = list(source.read())
     unlabelled = sum(prompt.harm is None for prompt in prompts)
     if unlabelled:
