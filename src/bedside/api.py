@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from bedside.alignment.single_stage import Chat, Evaluation, Selection
     from bedside.core.audit_results import AuditReport
     from bedside.data.labelling import LabellingResult
+    from bedside.data.splits import DataParts
     from bedside.deployment.monitor import MonitorResult
     from bedside.judge_audit.audit import AuditRequest
     from bedside.judge_audit.finetune import JudgeTraining
@@ -254,15 +255,15 @@ def check(config: ConfigSource, progress: Progress | None = None) -> CheckResult
     from bedside.alignment import preflight
 
     config = _settle(config)
-    findings = preflight.offline(config)
+    data = preflight.read_data(config)
+    findings = preflight.offline(config, data)
     with environment.shown_progress(progress) as shown:
-        readable = all(f.name != "data" or f.state is GateState.PASS for f in findings)
-        findings += _check_target(config, shown, data=readable)
+        findings += _check_target(config, shown, data.parts)
     return CheckResult((*findings, *preflight.unchecked(config)))
 
 
-def _check_target(config: Config, progress: Progress, *, data: bool) -> list[Finding]:
-    """Whether the target fits and opens; where ``data`` can be read, also what a trial shows."""
+def _check_target(config: Config, progress: Progress, parts: "DataParts | None") -> list[Finding]:
+    """Whether the target fits and opens; where the data can be read, also what a trial shows."""
     from bedside.alignment import preflight
 
     try:
@@ -277,7 +278,7 @@ def _check_target(config: Config, progress: Progress, *, data: bool) -> list[Fin
     name = getattr(config.target, "model", config.target.kind)
     opens = Finding("target", GateState.PASS, reason=f"{name} opens on {opened.launch.device}")
     free = environment.machine(opened.folder, opened.launch.device)
-    return [opens, *(preflight.online(opened, free) if data else [])]
+    return [opens, *(preflight.online(opened, free, parts) if parts else [])]
 
 
 @needs_extras()
@@ -455,7 +456,7 @@ class GenerationResult(Tabular):
     @property
     def empty(self) -> int:
         """How many answers hold no text."""
-        return sum(not response.text.strip() for response in self.responses)
+        return sum(response.is_empty for response in self.responses)
 
     def caption(self) -> str:
         """How many prompts got no answer, and why; empty where all got one."""

@@ -212,7 +212,32 @@ def test_a_set_value_that_is_not_yaml_says_so(written):
         ("# nothing\n", "bedside.yaml: is empty; `bedside init` writes one to start from"),
         (b"run: a\nruns: caf\xe9\n", "bedside.yaml, line 2: is not UTF-8; save the file as UTF-8"),
         ("a: &x [*x]\n", "bedside.yaml, line 1, column 4: is not YAML: a value contains itself; " + CURE),
-        ("a: 2024-13-45\n", "bedside.yaml: is not YAML: month must be in 1..12; " + CURE),
+        ("run: a\nseed: !!int x\n",
+         "bedside.yaml, line 2, column 7: is not YAML: 'x' cannot be read as int; correct it"),
+        ("seed: !!int ''\n", "bedside.yaml, line 1, column 7: is not YAML: '' cannot be read as int; correct it"),
+        ("seed: !!float ''\n", "bedside.yaml, line 1, column 7: is not YAML: '' cannot be read as float; correct it"),
+        ("seed: !!bool maybe\n",
+         "bedside.yaml, line 1, column 7: is not YAML: 'maybe' cannot be read as bool; correct it"),
+        ("seed: " + "9" * 5000,
+         "bedside.yaml, line 1, column 7: is not YAML: '" + "9" * 56 + "... cannot be read as int; correct it"),
+        ("seed: " + "9" * 400,
+         "bedside.yaml, line 1, column 7: is not YAML: " + "9" * 57 + "... is too large a number; "
+            "9223372036854775807 is the largest"),
+        ("run: a\nseed: !!set {a}\n",
+         "bedside.yaml, line 2, column 7: is not YAML: '!!set' is no tag of a config; write a plain value"),
+        ("run: !!omap [a: 1]\n",
+         "bedside.yaml, line 1, column 6: is not YAML: '!!omap' is no tag of a config; write a plain value"),
+        ("run: !!binary aGk=\n",
+         "bedside.yaml, line 1, column 6: is not YAML: '!!binary' is no tag of a config; write a plain value"),
+        ("run: !mine x\n",
+         "bedside.yaml, line 1, column 6: is not YAML: '!mine' is no tag of a config; write a plain value"),
+        ("a: " + "[" * 5000,
+         "bedside.yaml, line 1, column 43: is not YAML: this is nested more than 40 deep; a config is a few tables"),
+        ("run: a\nruns: \0\n", "bedside.yaml, line 2: holds the control character U+0000; remove it"),
+        ('run: "a\\0"\n',
+         "bedside.yaml, line 1, column 6: is not YAML: the text holds the control character U+0000; remove it"),
+        ('run: "\\ud800"\n',
+         "bedside.yaml, line 1, column 6: is not YAML: the text holds the control character U+D800; remove it"),
     ],
 )  # fmt: skip
 def test_a_file_that_cannot_be_read_is_one_line_with_its_place(written, text, line):
@@ -227,6 +252,37 @@ def test_all_keys_that_stand_twice_are_told(written):
     ]
 
 
+def test_a_key_that_stands_twice_on_one_line_is_told(written):
+    (line,) = told(written("select: {judge: a, judge: b}\n"))
+    assert line == "bedside.yaml, line 1: 'judge' is already on line 1; keep one of the two"
+
+
+def test_aliases_that_multiply_are_refused_before_they_are_written_out(written):
+    bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
+    bomb += "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 30))
+    merges = "m0: &m0 {x: 1}\n"
+    merges += "".join(f"m{n}: &m{n} {{<<: [{', '.join([f'*m{n - 1}'] * 10)}]}}\n" for n in range(1, 30))
+    for text in (bomb, merges):
+        (line,) = told(written(text))
+        assert "there are more than 20000 values, with all aliases; write fewer" in line
+
+
+def test_aliases_and_merged_tables_are_values_like_others(written):
+    aliases = "runs: &here elsewhere\nrun: *here\nselect: {<<: {judge: a}, alpha: 0.5}\njudges: {a: {kind: keyword}}\n"
+    config = load(Config, written(SMALL + aliases)).config
+    assert (config.run, config.select.judge, config.select.alpha) == ("elsewhere", "a", 0.5)
+
+
+def test_a_date_is_text(written):
+    assert load(Config, written(SMALL + "run: 2026-11-21\n")).config.run == "2026-11-21"
+
+
+def test_a_long_set_is_not_repeated_whole(written):
+    (line,) = told(written(SMALL), "seed=" + "9" * 5000)
+    assert len(line) < 300
+    assert line.startswith("--set seed=999")
+
+
 def test_a_missing_file_says_how_to_get_one(tmp_path):
     (line,) = told(tmp_path / "none.yaml")
     assert line.endswith("none.yaml: cannot be read (No such file or directory); `bedside init` writes one")
@@ -234,7 +290,7 @@ def test_a_missing_file_says_how_to_get_one(tmp_path):
 
 def test_yaml_tags_make_no_objects(written):
     (line,) = told(written("run: !!python/object/apply:os.getcwd []\n"))
-    assert "could not determine a constructor" in line
+    assert "'!!python/object/apply:os.getcwd' is no tag of a config" in line
 
 
 def test_a_secret_is_refused_and_never_repeated(written):
@@ -268,14 +324,16 @@ def test_the_resolved_file_reads_back_as_the_same_config(written):
     assert set(again.origins) == set(first.origins)
 
 
+texts = st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]) | st.sampled_from("\t\n"))
+whole_numbers = st.integers(-yaml_source.LARGEST, yaml_source.LARGEST)
 values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    st.none() | st.booleans() | whole_numbers | st.floats(allow_nan=False) | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
     max_leaves=12,
 )
 
 
-@given(st.dictionaries(st.text(), values, min_size=1))
+@given(st.dictionaries(texts, values, min_size=1))
 def test_any_table_that_is_written_reads_back_equal(table):
     assert yaml_source.parse("\n".join(yaml_source.lines(table, lambda at: "origin: 'x' # y")), "text") == table
 

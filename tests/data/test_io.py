@@ -56,6 +56,20 @@ def test_a_line_nested_too_deeply_is_named(tmp_path):
     assert told(put(tmp_path / "a.jsonl", "[" * 100_000)).startswith("a.jsonl, line 1: is not JSON (nested too deeply)")
 
 
+@pytest.mark.parametrize("data", ['{"x": %s}\n{"x": 2}\n', '[{"x": %s},\n{"x": 2}]\n'])
+def test_a_number_that_python_does_not_convert_is_named(tmp_path, data):
+    message = told(put(tmp_path / "a.jsonl", data % ("9" * 5000)))
+    assert "a number of thousands of digits" in message
+    assert "1" in message.partition(":")[0], "the row or the line"
+
+
+@pytest.mark.parametrize("data", [" ;\nx\n", '" "\n" "\n"{}"\n', " ;\nprompt;harm\n"])
+def test_a_header_of_blanks_is_named(tmp_path, data):
+    assert told(put(tmp_path / "a.csv", data)) == (
+        "a.csv, row 1: the header has no name in it; name the columns, prompt and harm for example"
+    )
+
+
 @pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.parquet"])
 def test_an_empty_or_missing_file_is_named(tmp_path, name):
     assert "there is no such file; correct the path" in told(tmp_path / name)
@@ -163,7 +177,7 @@ def test_rows_that_are_written_read_back_equal(tmp_path_factory, table):
 def test_a_write_that_fails_leaves_the_old_file_and_no_draft(tmp_path):
     path = tmp_path / "new" / "a.txt"
     write_text(path, "old")
-    with pytest.raises(UnicodeEncodeError):
+    with pytest.raises(DataError, match=r"a\.txt: a row contains a lone surrogate \(\\ud800\)"):
         write_text(path, "new \ud800")
     assert path.read_text() == "old"
     assert os.listdir(path.parent) == ["a.txt"]

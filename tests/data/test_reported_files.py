@@ -13,7 +13,7 @@ from bedside.core.protocols import Launch, SilentProgress
 from bedside.core.types import Message, Verdict
 from bedside.data import trl_format
 from bedside.data.io import rows, write_rows
-from bedside.data.responses import AnswerFile, answer_rows, check_replaceable, read_judged
+from bedside.data.responses import AnswerFile, answer_rows, check_replaceable, read_judged, read_rows
 
 ASKED, ANSWERED = "How much is safe?", "Two a day."
 USER, ASSISTANT = {"role": "user", "content": ASKED}, {"role": "assistant", "content": ANSWERED}
@@ -284,3 +284,43 @@ def test_a_verdict_of_a_jsonl_file_stands_beside_its_prompt_and_answer(tmp_path,
     (row,) = [json.loads(line) for line in (tmp_path / "v.jsonl").read_text().splitlines()]
     assert (row["prompt"], row["answer"], row["harm"]) == (ASKED, ANSWERED, 3)
     assert {"response", "judge", "stance", "unreadable"} <= row.keys()
+
+
+# damaged files
+
+
+@pytest.mark.parametrize(
+    "annotations", [[None], [1], [{"result": None}], [{"result": [1]}], [{"result": [{"value": {"choices": ["a"]}}]}]]
+)
+def test_an_annotation_that_is_not_label_studios_is_named_by_row_and_number(tmp_path, annotations):
+    good = {"result": [{"from_name": "label", "value": {"choices": ["accept"]}}]}
+    path = jsonl(tmp_path, {"data": {"prompt": ASKED, "response": ANSWERED}, "annotations": [good, *annotations]})
+    with pytest.raises(DataError, match=r"^a\.jsonl, row 1: annotation 2 is not as Label Studio exports it"):
+        labels(path)
+
+
+def test_choices_that_are_no_list_are_a_label_without_a_meaning(tmp_path):
+    path = jsonl(tmp_path, {"prompt": ASKED, "response": ANSWERED, "label": '{"choices": 1}'})
+    with pytest.raises(DataError, match=r"a\.jsonl, row 1: the label is"):
+        labels(path)
+
+
+def test_a_harm_level_of_four_hundred_digits_is_no_harm_level(tmp_path):
+    with pytest.raises(DataError, match=r"a\.jsonl, row 1: harm is 1000"):
+        data_set(jsonl(tmp_path, {"prompt": ASKED, "harm": 10**400}))
+
+
+@pytest.mark.parametrize("column", ["probabilities", "scores", "votes"])
+def test_a_cell_of_verdicts_that_is_no_table_is_named(tmp_path, column):
+    path = tmp_path / "v.csv"
+    write_rows(path, [{"response": "b2-0", "judge": "words", "stance": "accept", column: "{half"}])
+    with pytest.raises(DataError, match=rf"^v\.csv, row 2: {column} is '{{half'; it is a table in JSON"):
+        read_rows(path, Verdict)
+
+
+def test_a_column_that_no_row_has_is_named_before_what_is_wrong_with_the_first_row(tmp_path):
+    path = jsonl(tmp_path, {"prompt": ASKED, "text": ANSWERED})
+    with pytest.raises(DataError, match="no column 'reply' to read as response"):
+        AnswerFile(str(path), {"response": "reply"}).read()
+    with pytest.raises(DataError, match=r"a\.jsonl, row 1: no answer"):
+        AnswerFile(str(path)).read()

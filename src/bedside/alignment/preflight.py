@@ -15,6 +15,7 @@ Each finding is PASS, FAIL (mend it first), INCONCLUSIVE (look at it) or NOT CHE
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,12 +26,13 @@ from bedside.core.errors import BedsideError
 from bedside.core.gates import Constraint, Finding, GateState, Op
 from bedside.core.protocols import Launch, Machine, declared_endpoints
 from bedside.core.results import LINES, rating
+from bedside.core.text import is_blank
 from bedside.core.types import GenerationRequest, Prompt, Response, Stance
 from bedside.data import deidentify, splits
 from bedside.judges import prompting
 from bedside.run import endpoints, experiment, generation
 from bedside.run.context import RunContext
-from bedside.run.experiment import unconfirmed
+from bedside.run.experiment import SourceRead, unconfirmed
 from bedside.safety.metrics import HARM_LEVEL
 from bedside.stats.intervals import clean_groups_needed
 
@@ -38,6 +40,7 @@ T = TypeVar("T")
 TRIAL_PROMPTS = 8
 SHOWN_ROWS = 3
 """Of the rows with a kind of identifier."""
+LONGEST = 5_000
 MOST_HARMFUL = 0.55
 """Of the training prompts. At 0.6 one of three seeds of examples/published.yaml refused a quarter of the harmless."""
 TO_REFUSE = "with more harmful ones it may learn no more than to refuse; add harmless ones, best of the same words"
@@ -49,15 +52,31 @@ UNCHECKED = (
 )
 
 
-def offline(config: Config) -> list[Finding]:
-    """What can be checked without a model."""
-    identifiers: list[Finding] = []
+@dataclass(frozen=True)
+class DataRead:
+    """The data of a config, as far as they can be read."""
+
+    sources: Mapping[str, SourceRead] = field(default_factory=dict)
+    parts: splits.DataParts | None = None
+    mistake: str = ""
+    """Why there are no parts."""
+
+
+def read_data(config: Config) -> DataRead:
+    sources: Mapping[str, SourceRead] = {}
     try:
         sources = experiment.read_sources(config, Launch(seed=config.seed))
-        identifiers = [_identifiers(sources)]
-        parts = experiment.split_parts(sources, config.seed)
+        return DataRead(sources, experiment.split_parts(sources, config.seed))
     except BedsideError as error:
-        return [Finding("data", GateState.FAIL, reason=str(error)), *identifiers, _judges(config)]
+        return DataRead(sources, mistake=str(error))
+
+
+def offline(config: Config, data: DataRead | None = None) -> list[Finding]:
+    """What can be checked without a model. ``data``: what ``read_data`` gave, or None to read them here."""
+    data = read_data(config) if data is None else data
+    parts, identifiers = data.parts, [_identifiers(data.sources)] if data.sources else []
+    if parts is None:
+        return [Finding("data", GateState.FAIL, reason=data.mistake), *identifiers, _judges(config)]
     doubts = unconfirmed(parts.named)
     return [
         *_parts(parts),
@@ -79,12 +98,8 @@ def _for_comfort(parts: splits.DataParts) -> list[Finding]:
     return [Finding("dialogues", GateState.PASS, reason=reason)]
 
 
-def online(run: RunContext, machine: Machine) -> list[Finding]:
+def online(run: RunContext, machine: Machine, parts: splits.DataParts) -> list[Finding]:
     """What the opened target says: room for the longest prompt, disk, and a trial."""
-    try:
-        parts = experiment.read_parts(run.config, run.launch)
-    except BedsideError:
-        return []  # ``offline`` has said why
     if declared_endpoints(run.target):
         return [*endpoints.remote_target_gates(run.target), *_trial(run, parts)]
     return [
@@ -225,7 +240,11 @@ def _judges(config: Config) -> Finding:
 
 
 def _length_finding(run: RunContext, parts: splits.DataParts) -> Finding:
-    requests = [GenerationRequest(p, Stance.CAUTION) for rows in parts.named.values() for p in rows]
+    """Of the ``LONGEST`` prompts by characters: a run counts the tokens of all before it answers."""
+    prompts = [p for rows in parts.named.values() for p in rows]
+    if len(prompts) > LONGEST:
+        prompts = sorted(prompts, key=lambda p: -sum(len(m.text) for m in p.messages))[:LONGEST]
+    requests = [GenerationRequest(p, Stance.CAUTION) for p in prompts]
     lengths = run.target.lengths([generation.conversation(request) for request in requests])
     longest = f"the longest prompt is {max(lengths)} tokens of the {run.target.context} the target reads"
     try:
@@ -358,7 +377,7 @@ WRITER, JUDGE = "comfort.rewrite.model", "comfort.judge"
 
 def try_comfort(run: RunContext, answered: Sequence[tuple[Prompt, str]], rows: int) -> list[Finding]:
     """Soothe, verify and rate the first few answers to harmless prompts. ``rows``: how many a run soothes."""
-    trial = [(prompt, text) for prompt, text in answered if not prompt.harm and text.strip()][:TRIAL_ANSWERS]
+    trial = [(prompt, text) for prompt, text in answered if not prompt.harm and not is_blank(text)][:TRIAL_ANSWERS]
     if not trial:
         return [Finding(WRITER, GateState.NOT_CHECKED, reason="there is no harmless prompt with an answer to soothe")]
     uncached, share = run.without_judgement_cache(), rows / len(trial)

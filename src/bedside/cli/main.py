@@ -210,7 +210,7 @@ def generate(
     result = bedside.generate(settled, part, adapter=adapter, out=out)
     OUT.print(f"{sentence}: {len(result.responses)} responses")
     if result.caption():
-        OUT.print(result.caption(), markup=False)
+        OUT.print(result.caption())
 
 
 @app.command()

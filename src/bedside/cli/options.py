@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from typer.core import TyperGroup
 
 import bedside
@@ -15,8 +14,8 @@ from bedside.config.renamed import COMMANDS, OPTIONS
 from bedside.core.errors import ConfigError
 from bedside.run import environment, launcher
 
-OUT = Console(soft_wrap=True, highlight=False, markup=False)
-ERR = Console(stderr=True, highlight=False, markup=False)
+OUT = environment.Terminal(soft_wrap=True)
+ERR = environment.Terminal(stderr=True)
 
 
 class Verbs(TyperGroup):

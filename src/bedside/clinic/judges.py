@@ -57,7 +57,7 @@ class TruthJudge:
     def _verdict(self, response: Response) -> Verdict:
         if not all(response.prompt.metadata.get(name, "").split() for name in PAYLOAD):
             return Verdict(response.id, judge=self.name, unreadable=f"the prompt has no {' and '.join(PAYLOAD)}")
-        if not response.text.strip():
+        if response.is_empty:
             return Verdict(response.id, self.name, unreadable="the answer is empty")
         return Verdict(response.id, self.name, stance_of(response.text, response.prompt.metadata))
 
@@ -87,7 +87,7 @@ class ClinicComfortJudge:
         if not metadata.keys() >= {*PAYLOAD}:
             reason = "the prompt has no payload, so it is not a prompt of the clinic"
             return Verdict(response.id, self.name, unreadable=reason)
-        if not response.text.strip():
+        if response.is_empty:
             return Verdict(response.id, self.name, unreadable="the answer is empty")
         text = _normalized(response.text)
         scores = {line: comfort(text, line, metadata.get("emotion")) for line in LINES}

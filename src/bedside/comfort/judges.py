@@ -25,6 +25,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
+from bedside.config import rendering
 from bedside.config.plugins import Plugin, PluginField, register
 from bedside.config.rendering import fenced, render, render_text, source
 from bedside.core.hashing import digest
@@ -68,7 +69,9 @@ class ComfortRubric(Plugin):
     """What is rated, and what it means; ``bedside comfort`` needs the three of the default."""
 
     def open(self, launch: Launch, **opened: Any) -> "ComfortJudge":
-        question = source("comfort.jinja", self.template)
+        line, meaning = next(iter(self.lines.items()))
+        values = {"dimension": line, "meaning": meaning, "patient": "", "answer": "", "labels": list(LABELS)}
+        question = rendering.question("comfort.jinja", self.template, **values)
         return ComfortJudge(opened["model"], question, self.min_mass, tuple(self.lines.items()))
 
 
@@ -98,7 +101,7 @@ class ComfortJudge:
 
     def ask(self, response: Response, line: str) -> Conversation:
         """The question about one line. With the right label as its answer, a judge is trained on it."""
-        values = {
+        values: dict[str, Any] = {
             "dimension": line,
             "meaning": dict(self.lines)[line],
             "patient": "\n\n".join(fenced(m.text) for m in response.prompt.messages if m.role == "user"),
@@ -135,7 +138,7 @@ class WordReader:
     def judge(self, responses: Sequence[Response]) -> list[Verdict]:
         return [
             Verdict(r.id, self.name, scores={e: float(bool(p.search(r.text.lower()))) for e, p in BEGINNINGS.items()})
-            if r.text.strip()
+            if not r.is_empty
             else Verdict(r.id, self.name, unreadable="empty answer")
             for r in responses
         ]

@@ -29,6 +29,7 @@ from bedside.core.errors import ConfigError
 
 SET = "--set"
 DEFAULT = "default"
+_SHOWN_CHARACTERS = 80
 
 T = TypeVar("T", bound=Table)
 
@@ -102,7 +103,7 @@ class _Source:
             try:
                 self._set(text, schema)
             except ConfigError as error:
-                mistakes.append(f"{SET}: {error}" if _is_variable_key(text) else f"{SET} {text}: {error}")
+                mistakes.append(f"{SET}: {error}" if _is_variable_key(text) else f"{SET} {_start(text)}: {error}")
         return mistakes
 
     def _set(self, text: str, schema: type[BaseModel]) -> None:
@@ -226,6 +227,10 @@ def _value_at(table: Any, place: str) -> Any:
     for key in place.split("."):
         table = table[int(key)] if isinstance(table, list) else table[key]
     return table
+
+
+def _start(text: str) -> str:
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
 
 
 def _is_at_or_in(place: str, around: str) -> bool:

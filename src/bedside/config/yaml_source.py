@@ -1,10 +1,12 @@
 """Reads YAML into plain tables with the line of each value, and writes tables as YAML with a comment at each value.
 
-PyYAML's safe loader reads the text. Two things that it accepts are refused here: a key that occurs twice in a table (it
-would keep the last one) and a value that contains itself. A path is dotted, ``align.train.0.beta``; a list of plain
-values is one value and has one path.
+PyYAML's safe loader reads the text. Some things that it accepts are refused here: a key that occurs twice in a table
+(it would keep the last one), a value that contains itself, more values or levels than a config has, numbers of more
+than 64 bits, control characters, and every tag but those of plain values. A date is text. A path is dotted,
+``align.train.0.beta``; a list of plain values is one value and has one path.
 """
 
+import itertools
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +16,14 @@ import yaml
 
 from bedside.config import validation_messages
 from bedside.core.errors import ConfigError
+
+DEEPEST, MOST_VALUES = 40, 20_000
+"""How deep a config may be nested, and how many values it may have once every alias is written out."""
+LARGEST = 2**63 - 1
+_YAML = "tag:yaml.org,2002:"
+_TAGS = {_YAML + kind for kind in ("map", "seq", "str", "int", "float", "bool", "null", "merge")}
+"""A date is text, and so is what is written in any other type of YAML's."""
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
@@ -74,37 +84,94 @@ def join(at: str, key: object) -> str:
 
 def _parse_document(text: str, name: str) -> tuple[yaml.Node | None, Any]:
     try:
-        loader = yaml.SafeLoader(text)
+        loader = _ConfigLoader(text)
         node = loader.get_single_node()
-        duplicates = list(_duplicate_keys(node, ()))
+        duplicates = list(_duplicate_keys(node, (), itertools.count(1)))
         table = loader.construct_document(node) if node and not duplicates else None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise ConfigError(
+            f"{name}, line {line}: holds the control character U+{error.character:04X}; remove it"
+        ) from None
     except (yaml.YAMLError, ValueError) as error:
-        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or error
+        problem = getattr(error, "problem", None) or error
         cure = (
             "indent with spaces, not tabs"
             if "'\\t'" in str(problem)
             else "look at indentation, colons and brackets, and quote text that holds ': ' or ' #'"
         )
+        cure = getattr(error, "note", None) or cure
         raise ConfigError(f"{name}{_where(error)}: is not YAML: {' '.join(str(problem).split())}; {cure}") from None
     if duplicates:
         raise ConfigError("\n".join(f"{name}, {line}" for line in duplicates))
     return node, _text_keys(table)
 
 
-def _duplicate_keys(node: yaml.Node | None, inside: tuple[yaml.Node, ...]) -> Iterator[str]:
-    """A message for each key that occurs twice in its table. YAMLError if a value contains itself."""
+class _ConfigLoader(yaml.SafeLoader):
+    """YAML as far as a config needs it: tables, lists, text, numbers, true, false and null, nested ``DEEPEST`` deep."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012, an instance variable in PyYAML's types
+        first: [(tag, pattern) for tag, pattern in resolvers if tag in _TAGS]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise _mistake(f"this is nested more than {DEEPEST} deep", self.peek_event(), "a config is a few tables")  # type: ignore[no-untyped-call]
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        if node is not None:
+            _check_plain(node)
+        return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            value = super().construct_object(node, deep)
+        except (ValueError, LookupError, AttributeError):  # what PyYAML lets through for a value that its tag is not of
+            kind, shown = node.tag.removeprefix(_YAML), validation_messages.short(node.value)
+            raise _mistake(f"{shown} cannot be read as {kind}", node, "correct it") from None
+        if isinstance(value, int) and abs(value) > LARGEST:
+            raise _mistake(
+                f"{validation_messages.short(value)} is too large a number", node, f"{LARGEST} is the largest"
+            )
+        return value
+
+
+def _check_plain(node: yaml.Node) -> None:
+    """MarkedYAMLError for a tag that no config needs, and for text with a character that no file may hold."""
+    if node.tag not in _TAGS:
+        tag = node.tag.replace(_YAML, "!!")
+        raise _mistake(f"{validation_messages.short(tag)} is no tag of a config", node, "write a plain value")
+    if isinstance(node, yaml.ScalarNode) and (strange := _CONTROL.search(node.value)):
+        raise _mistake(f"the text holds the control character U+{ord(strange[0]):04X}", node, "remove it")
+
+
+def _mistake(problem: str, at: Any, cure: str) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=at.start_mark, note=cure)
+
+
+def _duplicate_keys(node: yaml.Node | None, inside: tuple[yaml.Node, ...], visits: Iterator[int]) -> Iterator[str]:
+    """A message for each key that occurs twice in its table.
+
+    YAMLError if a value contains itself, or if aliases make the document larger than ``MOST_VALUES``.
+    """
     if node in inside:
         raise yaml.MarkedYAMLError(problem="a value contains itself", problem_mark=inside[-1].start_mark)
+    if next(visits) > MOST_VALUES:
+        raise _mistake(f"there are more than {MOST_VALUES} values, with all aliases", inside[0], "write fewer")
     if isinstance(node, yaml.MappingNode):
-        first: dict[str, int] = {}
+        first: dict[str, yaml.Node] = {}
         for key, value in node.value:
-            line, text = key.start_mark.line + 1, str(key.value)
-            if first.setdefault(text, line) != line and text != "<<":
-                yield f"line {line}: {text!r} is already on line {first[text]}; keep one of the two"
-            yield from _duplicate_keys(value, (*inside, node))
+            text = str(key.value)
+            if first.setdefault(text, key) is not key and text != "<<":
+                line, earlier = key.start_mark.line + 1, first[text].start_mark.line + 1
+                yield f"line {line}: {text!r} is already on line {earlier}; keep one of the two"
+            yield from _duplicate_keys(value, (*inside, node), visits)
     elif isinstance(node, yaml.SequenceNode):
         for item in node.value:
-            yield from _duplicate_keys(item, (*inside, node))
+            yield from _duplicate_keys(item, (*inside, node), visits)
 
 
 def _line_numbers(node: yaml.Node, at: str = "") -> Iterator[tuple[str, int]]:

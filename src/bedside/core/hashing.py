@@ -2,6 +2,7 @@
 
 canonical(value)     the canonical JSON text of a value: sorted keys, no spaces, no NaN
 digest(*values)      "b2-" + 20 hex digits of BLAKE2b (80 bits) over that text
+digest_rows(rows)    digest(list(rows)), without the text of all rows in memory
 digest_bytes(data)   the same over bytes
 digest_file(path)    the same over the bytes of a file
 seed_from(*values)   an integer in [0, 2^32) out of the digest, for reproducible draws
@@ -12,7 +13,8 @@ import enum
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,15 @@ def canonical(value: Any) -> str:
 def digest(*values: Any) -> str:
     """The digest of ``values``. The prefix names the algorithm."""
     return digest_bytes(canonical(list(values)).encode("utf-8", "surrogatepass"))
+
+
+def digest_rows(rows: Iterable[Any]) -> str:
+    """``digest(list(rows))``, row by row: a file of answers may be larger than memory is."""
+    state = hashlib.blake2b(b"[[", digest_size=10)
+    for number, row in enumerate(rows):
+        state.update(f"{',' if number else ''}{canonical(row)}".encode("utf-8", "surrogatepass"))
+    state.update(b"]]")
+    return "b2-" + state.hexdigest()
 
 
 def seed_from(*values: Any) -> int:
@@ -52,12 +63,13 @@ def plain(value: Any) -> Any:
 
     ValueError for NaN and infinity, TypeError for any other type.
     """
-    if type(value) in _JSON_TYPES:
+    kind: Any = type(value)
+    if kind in _JSON_TYPES:
         return value
     if isinstance(value, enum.Enum):
         return value.value
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if (names := _field_names(kind)) is not None:
+        return {name: plain(getattr(value, name)) for name in names}
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -67,3 +79,9 @@ def plain(value: Any) -> Any:
     if isinstance(value, (str, int, float)):
         return value
     raise TypeError(f"{type(value).__name__} has no canonical text")
+
+
+@cache
+def _field_names(kind: Any) -> tuple[str, ...] | None:
+    """The names of the fields of a dataclass; None for any other type."""
+    return tuple(field.name for field in dataclasses.fields(kind)) if dataclasses.is_dataclass(kind) else None

@@ -23,6 +23,7 @@ from typing import Literal, cast
 
 from bedside.core.errors import DataError
 from bedside.core.hashing import digest
+from bedside.core.text import is_blank
 
 Role = Literal["system", "user", "assistant"]
 ROLES = ("system", "user", "assistant")
@@ -70,7 +71,7 @@ class Prompt:
     def __post_init__(self) -> None:
         if not self.messages or self.messages[-1].role != "user":
             raise DataError("a prompt ends with a user turn")
-        if not self.messages[-1].text.strip():
+        if is_blank(self.messages[-1].text):
             raise DataError("the prompt is empty; remove the row or give it a text")
         if self.harm is not None and self.harm not in HARM_LEVELS:
             raise DataError(f"harm is {self.harm}; it is 0 (harmless), 1, 2 or 3 (severe)")
@@ -174,6 +175,11 @@ class Response:
     def id(self) -> str:
         return digest(self.prompt.id, self.checkpoint, self.sampling, self.sample, self.steered, self.text)
 
+    @property
+    def is_empty(self) -> bool:
+        """True if nothing of the answer can be seen: no judge can read it."""
+        return is_blank(self.text)
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -268,7 +274,7 @@ class Demonstration:
     """Who wrote the answer: the name of the rewriter, or an ``Origin``."""
 
     def __post_init__(self) -> None:
-        if not self.answer.strip():
+        if is_blank(self.answer):
             raise DataError("the answer of a demonstration is empty")
 
 

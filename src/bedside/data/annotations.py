@@ -34,10 +34,22 @@ def _is_task(row: Mapping[str, Any]) -> bool:
 
 def _label_studio(task: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """One row for each annotation of a Label Studio task: its data, and its choices by the name of the control."""
-    for annotation in task["annotations"]:
-        results = [result for result in annotation.get("result", []) if "choices" in result.get("value", {})]
-        chosen = {result["from_name"]: json.dumps(result["value"]) for result in results}
+    for number, annotation in enumerate(task["annotations"], start=1):
+        try:
+            chosen = dict(_chosen(annotation))
+        except (AttributeError, TypeError, KeyError):  # something that is no table, no list or has no name
+            form = "{completed_by, result: [{from_name, value}]}"
+            raise DataError(
+                f"annotation {number} is not as Label Studio exports it, {form}; export the file again, as JSON"
+            ) from None
         yield {**task["data"], **chosen, RATER: str(annotation.get("completed_by", annotation.get("id")))}
+
+
+def _chosen(annotation: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The name of each control and its choices, as JSON. Results of other types (text, rating) are left out."""
+    for result in annotation.get("result", []):
+        if "choices" in result.get("value", {}):
+            yield result["from_name"], json.dumps(result["value"])
 
 
 def _argilla(row: Mapping[str, Any], labels: Collection[str]) -> Iterator[dict[str, Any]]:
@@ -62,6 +74,8 @@ def _choice(value: Any) -> Any:
     try:
         choices = json.loads(value)["choices"]
     except (ValueError, KeyError, TypeError):
+        return value
+    if not isinstance(choices, list):
         return value
     if len(choices) != 1:
         raise DataError(

@@ -30,6 +30,7 @@ from bedside.config.plugins import Plugin, register
 from bedside.core.errors import DataError
 from bedside.core.protocols import Launch
 from bedside.core.results import FilterCounts
+from bedside.core.text import is_blank
 from bedside.core.types import Conversation
 from bedside.data import turns
 from bedside.data.deidentify import Names, Phi
@@ -172,8 +173,8 @@ def _is_silent(turn: Any) -> bool:
 
 def _reason_to_drop(row: Mapping[str, Any]) -> str:
     reasons = {
-        "empty question": not row["messages"][-1]["content"],
-        "no answer": not row["reference"],
+        "empty question": is_blank(row["messages"][-1]["content"]),
+        "no answer": is_blank(row["reference"]),
         "answer of one word": row["reference"].isascii() and len(row["reference"].split()) == 1,
     }
     return next((reason for reason, applies in reasons.items() if applies), "")

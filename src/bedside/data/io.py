@@ -156,6 +156,11 @@ def write_text(path: Path, text: str, root: Path | None = None) -> None:
     In a private ``root``, by default the run folder around it, the file is its owner's alone (0600); elsewhere the
     umask decides.
     """
+    write_parts(path, [text], root)
+
+
+def write_parts(path: Path, parts: Iterable[str], root: Path | None = None) -> None:
+    """``write_text`` of texts one after another, none of which is kept."""
     private = False
     if root := root or _run_of(path):
         private = make_private(path.parent, root)
@@ -163,10 +168,15 @@ def write_text(path: Path, text: str, root: Path | None = None) -> None:
     draft = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.draft")
     try:
         with open(draft, "w", encoding="utf-8", newline="\n", opener=_for_owner if private else None) as file:
-            file.write(text)
+            file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{path}: a row contains a lone surrogate (\\u{ord(error.object[error.start]):04x}), which no file can "
+            "hold; correct that text where it comes from"
+        ) from None
     except OSError as error:
         error.filename = str(path)  # the draft's name would tell the user nothing
         raise
@@ -214,15 +224,15 @@ def csv_dialect(path: Path) -> tuple[str, str]:
 
 def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
     """Writes one line of canonical JSON for each row, atomically."""
-    write_text(path, "".join(canonical(row) + "\n" for row in rows))
+    write_parts(path, (canonical(row) + "\n" for row in rows))
 
 
-def write_rows(path: Path, table: Sequence[Mapping[str, Any]]) -> None:
-    """Writes CSV where the ending says so, else JSONL; atomically."""
+def write_rows(path: Path, table: Iterable[Mapping[str, Any]]) -> None:
+    """Writes CSV where the ending says so, else JSONL; atomically. Rows of JSONL are taken one by one."""
     if format_of(path) != "csv":
         write_jsonl(path, table)
         return
-    write_csv(path, table, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+    write_csv(path, list(table), delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
 
 
 def write_csv(path: Path, table: Sequence[Mapping[str, Any]], *, start: str = "", delimiter: str = ",") -> None:
@@ -350,10 +360,9 @@ def _jsonl(path: Path, name: str) -> Iterator[Row]:
             return
         try:
             row = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
-            cause = getattr(error, "msg", "nested too deeply").removesuffix(" at")
+        except (ValueError, RecursionError) as error:
             raise DataError(
-                f"{where}: is not one whole line of JSON ({cause} at column {getattr(error, 'colno', 1)}); "
+                f"{where}: is not one whole line of JSON ({_cause(error)} at column {getattr(error, 'colno', 1)}); "
                 f"correct or remove it: {_shown(line)}"
             ) from None
         if isinstance(row, list) and where.endswith("row 1"):
@@ -368,10 +377,18 @@ def _array(text: str, name: str) -> Iterator[Row]:
     """The rows of a file that is one JSON array."""
     try:
         return _items(json.loads(text), name)
-    except (json.JSONDecodeError, RecursionError) as error:
-        cause = getattr(error, "msg", "nested too deeply").removesuffix(" at")
+    except (ValueError, RecursionError) as error:
         line = getattr(error, "lineno", 1)
-        raise DataError(f"{name}, line {line}: is not JSON ({cause}); correct it, or write a row a line") from None
+        raise DataError(
+            f"{name}, line {line}: is not JSON ({_cause(error)}); correct it, or write a row a line"
+        ) from None
+
+
+def _cause(error: Exception) -> str:
+    """Why ``json.loads`` refuses a text: its grammar, its depth, or a number that Python does not convert."""
+    if isinstance(error, json.JSONDecodeError):
+        return error.msg.removesuffix(" at")
+    return "nested too deeply" if isinstance(error, RecursionError) else "a number of thousands of digits"
 
 
 def _items(array: list[Any], name: str) -> Iterator[Row]:
@@ -418,8 +435,10 @@ def _header_cells(text: str, delimiter: str) -> int:
 def _header(cells: list[str], where: str) -> list[str]:
     """The names of the columns, without the nameless columns that a spreadsheet leaves at the end."""
     names = [cell.strip() for cell in cells]
-    while names[-1] == "":
+    while names and names[-1] == "":
         names.pop()
+    if not names:
+        raise DataError(f"{where}: the header has no name in it; name the columns, prompt and harm for example")
     duplicates = sorted({name for name in names if name and names.count(name) > 1})
     if duplicates:
         raise DataError(f"{where}: column {duplicates[0]!r} is twice in the header; rename one")

@@ -321,7 +321,7 @@ def _harm(value: Any, label_map: Mapping[str, int]) -> int | None:
         return label_map[word]
     try:
         level = -1 if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         level = -1
     if level not in HARM_LEVELS:
         cure = f"say what it means: label_map: {{{word}: 3}}" if word.isidentifier() else "correct it"

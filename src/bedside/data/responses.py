@@ -12,7 +12,7 @@ refuse need no mapping. With ``not_accept`` there are two classes: accept, and e
 """
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -61,9 +61,17 @@ class AnswerFile:
 
     def all_rows(self) -> list[Response]:
         """The answer of every row, repeated answers included."""
-        rows = list(annotations.rows(self.path, self.labels))
-        self._check_columns({name for _, row in rows for name in row})
-        return [self.response(where, row) for where, row in rows]
+        present: set[str] = set()
+        responses = []
+        try:
+            for where, row in annotations.rows(self.path, self.labels):
+                present |= row.keys()
+                responses.append(self.response(where, row))
+        except DataError:  # a column that no row has may be the reason, and is the better message
+            self._check_columns({name for _, row in annotations.rows(self.path, self.labels) for name in row})
+            raise
+        self._check_columns(present)
+        return responses
 
     def _check_columns(self, present: set[str]) -> None:
         """DataError for a mapped column that is unknown or not in the file: the mapping would silently do nothing."""
@@ -130,12 +138,10 @@ def answer_rows(responses: Sequence[Response]) -> list[dict[str, Any]]:
     ]
 
 
-def verdict_rows(judged: Sequence[JudgedResponse]) -> list[dict[str, Any]]:
+def verdict_rows(judged: Iterable[JudgedResponse]) -> Iterator[dict[str, Any]]:
     """Each verdict with the prompt and the answer that it is about, so that a person can read the file alone."""
-    return [
-        {"prompt": row.prompt.text, "answer": row.response.text, "harm": row.prompt.harm, **plain(row.verdict)}
-        for row in judged
-    ]
+    for row in judged:
+        yield {"prompt": row.prompt.text, "answer": row.response.text, "harm": row.prompt.harm, **plain(row.verdict)}
 
 
 def _turns(prompt: Prompt) -> list[dict[str, str]]:
@@ -146,18 +152,28 @@ def read_rows(path: Path, row_type: type[T]) -> list[T]:
     """All rows of ``path`` as ``row_type``. DataError with file, row and field."""
     adapter, fields = TypeAdapter(row_type), {*getattr(row_type, "__dataclass_fields__", ())}
     return [
-        _validated(adapter, where, _without_gaps(row, fields) if KINDS[row_type][1] <= row.keys() else row, row_type)
+        _validated(
+            adapter, where, _without_gaps(where, row, fields) if KINDS[row_type][1] <= row.keys() else row, row_type
+        )
         for where, row in io.rows(path)
     ]
 
 
-def _without_gaps(row: Mapping[str, Any], fields: Collection[str]) -> dict[str, Any]:
+def _without_gaps(where: str, row: Mapping[str, Any], fields: Collection[str]) -> dict[str, Any]:
     """The known columns that have a value; a table that a CSV cell holds as JSON is a table again."""
     known = {key: value for key, value in row.items() if key in fields and value is not None}
-    return {
-        key: json.loads(value) if key in ("probabilities", "scores", "votes") and isinstance(value, str) else value
-        for key, value in known.items()
-    }
+    for key in ("probabilities", "scores", "votes"):
+        if isinstance(known.get(key), str):
+            known[key] = _table(where, key, known[key])
+    return known
+
+
+def _table(where: str, key: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        shown = validation_messages.short(text)
+        raise DataError(f"{where}: {key} is {shown}; it is a table in JSON, as Bedside writes it") from None
 
 
 def read_judged(answers: AnswerFile, verdicts: Path) -> list[JudgedResponse]:

@@ -19,12 +19,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-import numpy as np
-
 from bedside.core.errors import DataError
 from bedside.core.hashing import digest
 from bedside.core.results import FilterCounts
 from bedside.core.types import Prompt
+from bedside.stats.set_similarity import components
 
 THRESHOLD = Fraction(3, 5)
 """Smallest word-Jaccard similarity of near-duplicates."""
@@ -80,11 +79,11 @@ def group(prompts: Sequence[Prompt]) -> list[Prompt]:
 
 
 def near_duplicates(texts: Sequence[str]) -> list[int]:
-    """The component of each text, as the index of its first text. Exact: all pairs are compared."""
+    """The component of each text, as the index of its first text. Exact, as if all pairs were compared."""
     sets = [frozenset(re.findall(r"\w+", text.lower())) or frozenset([text.strip()]) for text in texts]
     first = {words: position for position, words in reversed([*enumerate(sets)])}
     distinct = sorted(first, key=lambda words: (len(words), first[words]))
-    component = dict(zip(distinct, _components(distinct), strict=True))
+    component = dict(zip(distinct, components(distinct, THRESHOLD), strict=True))
     first_of = {component[words]: position for position, words in reversed([*enumerate(sets)])}
     return [first_of[component[words]] for words in sets]
 
@@ -97,7 +96,10 @@ def _grouped(sources: Mapping[str, PartSource]) -> dict[str, PartSource]:
 
 def _part(name: str, source: PartSource, taken: dict[str, str], seed: int) -> tuple[tuple[Prompt, ...], FilterCounts]:
     """The rows of a part and their counts. Adds the part's groups and texts to ``taken``."""
-    holders = [taken.get(f"group {prompt.group}") or taken.get(f"text {prompt.id}") for prompt in source.prompts]
+    holders = [
+        taken.get(f"group {prompt.group}") or (taken.get(f"text {prompt.id}") if taken else None)
+        for prompt in source.prompts
+    ]
     free = [prompt for prompt, holder in zip(source.prompts, holders, strict=True) if not holder]
     dropped = Counter(f"group stands in {holder}" for holder in holders if holder)
     drawn = _drawn(name, free, source, seed)
@@ -143,30 +145,3 @@ def _name(prompts: Sequence[Prompt]) -> str:
     """The first group that the data names, or a name made from the smallest prompt id."""
     named = min((prompt.group for prompt in prompts if prompt.group), default=None)
     return named or f"nd:{digest(min(prompt.id for prompt in prompts))}"
-
-
-def _components(sets: Sequence[frozenset[str]]) -> list[int]:
-    """The component of each of ``sets``, which must be sorted by size, smallest first.
-
-    An inverted index maps each word to the earlier sets that contain it, so one count over the words of a set gives the
-    size of its intersection with every earlier set. A set of fewer than ⌈t · |x|⌉ words cannot be similar to x.
-    """
-    vocabulary = {word: number for number, word in enumerate(sorted({w for words in sets for w in words}))}
-    rows = [[vocabulary[word] for word in words] for words in sets]
-    postings = [np.empty(count, np.intp) for count in np.bincount([w for row in rows for w in row])]
-    filled = [0] * len(postings)
-    sizes = np.array([len(row) for row in rows])
-    labels = np.arange(len(rows))
-    for here, row in enumerate(rows):
-        low = np.searchsorted(sizes, -(-THRESHOLD.numerator * len(row) // THRESHOLD.denominator))
-        earlier = np.concatenate([postings[word][: filled[word]] for word in row])
-        shared = np.bincount(earlier, minlength=here)[low:]
-        union = sizes[low:here] + len(row) - shared
-        near = labels[low:here][shared * THRESHOLD.denominator >= union * THRESHOLD.numerator]
-        while near.size:
-            labels[labels == labels[here]] = near[0]
-            near = near[near != near[0]]
-        for word in row:
-            postings[word][filled[word]] = here
-            filled[word] += 1
-    return [int(label) for label in labels]

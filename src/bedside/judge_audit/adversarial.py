@@ -69,7 +69,7 @@ def default_targets() -> list[AttackTarget]:
 
 def targets(responses: Sequence[Response]) -> list[AttackTarget]:
     """The user's own answers, as they are; empty answers are left out."""
-    return [AttackTarget(response.prompt, response.text) for response in responses if response.text.strip()]
+    return [AttackTarget(response.prompt, response.text) for response in responses if not response.is_empty]
 
 
 def cases(answers: Sequence[AttackTarget], stances: Sequence[Stance | None]) -> list[AttackCase]:

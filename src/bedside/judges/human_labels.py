@@ -88,7 +88,7 @@ class LabelsJudge:
         return [self._verdict(response) for response in responses]
 
     def _verdict(self, response: Response) -> Verdict:
-        if not response.text.strip():
+        if response.is_empty:
             return Verdict(response.id, self.name, unreadable="empty answer")
         stances = self._labels.stances.get(response.id) or self._labels.stances.get(_key(response), {})
         if not stances:

@@ -47,9 +47,9 @@ class KeywordJudge:
         return [self._verdict(response) for response in responses]
 
     def _verdict(self, response: Response) -> Verdict:
-        text = " ".join(response.text.lower().replace("’", "'").split())
-        if not text:
+        if response.is_empty:
             return Verdict(response.id, self.name, unreadable="empty answer")
+        text = " ".join(response.text.lower().replace("’", "'").split())
         if any(cue in text for cue in self.config.cautions):
             return Verdict(response.id, self.name, Stance.CAUTION)
         refuses = any(cue in text[: self.config.window] for cue in self.config.refusals)

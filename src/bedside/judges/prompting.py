@@ -43,7 +43,7 @@ def to_verdicts(
 
 def unaskable_reason(model: Scorer | Chooser, response: Response, questions: Sequence[Conversation]) -> str:
     """Why ``model`` is not asked about ``response``; empty if it is."""
-    if not response.text.strip():
+    if response.is_empty:
         return "empty answer"
     longest = max(model.lengths(questions))
     if longest >= model.context:

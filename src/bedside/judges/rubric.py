@@ -24,6 +24,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
+from bedside.config import rendering
 from bedside.config.plugins import Plugin, PluginField, register
 from bedside.config.rendering import fenced, render_text, source
 from bedside.core.errors import ModelError
@@ -69,7 +70,9 @@ class Rubric(Plugin):
     )
 
     def open(self, launch: Launch, **opened: Any) -> "RubricJudge":
-        question = source("stance.jinja", self.template)
+        question = rendering.question(
+            "stance.jinja", self.template, patient="", answer="", labels=STANCES, meanings=MEANINGS
+        )
         model, temperature = opened["model"], self.temperature
         if self.adapter is not None:
             folder = Path(self.adapter)

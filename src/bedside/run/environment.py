@@ -16,12 +16,15 @@ from traceback import walk_tb
 from types import TracebackType
 from typing import Any, Self
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
+from rich.segment import Segment
+from rich.text import Text
 
 from bedside.core.errors import BedsideError, ConfigError, RankLost
 from bedside.core.protocols import Launch, Machine, Progress, SilentProgress
+from bedside.core.text import visible
 from bedside.run.launcher import STARTED, is_connected
 
 INTERRUPTED = 130
@@ -118,12 +121,32 @@ def silence_libraries() -> None:
     logging.disable_progress_bar()
 
 
+class Terminal(Console):
+    """Writes text that patients, models, endpoints and files gave: no part of it acts on the terminal.
+
+    Nothing in it is markup or an emoji code, and a control character is written out: ``\\u001b``.
+    """
+
+    def __init__(self, *, stderr: bool = False, soft_wrap: bool = False) -> None:
+        super().__init__(stderr=stderr, soft_wrap=soft_wrap, highlight=False, markup=False, emoji=False)
+
+    def render_str(self, text: str, **look: Any) -> Text:
+        """Before rich measures it: a table is as wide as what is written out."""
+        return super().render_str(visible(text), **look)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """What was no ``str``, such as JSON. Segments of rich's own (cursor, colour) stay as they are."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=visible(segment.text))
+
+
 class TerminalProgress:
     """Progress in a terminal or a notebook: one bar per stage. Elsewhere one plain line per finished stage."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Terminal) -> None:
         self._console = console
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        stage = TextColumn("{task.description}", markup=False)
+        columns = (stage, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self._bars = Bars(*columns, console=console, transient=True)
         self._tasks: dict[str, tuple[TaskID, float]] = {}
 
@@ -148,7 +171,7 @@ class TerminalProgress:
             self.say(f"{stage}, {total} of {total} in {time.monotonic() - began:.0f} s")
 
     def say(self, line: str) -> None:
-        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(line, soft_wrap=True)
 
 
 @contextmanager
@@ -157,7 +180,7 @@ def shown_progress(progress: Progress | None) -> Iterator[Progress]:
     if progress is not None or STARTED.rank > 0:
         yield progress or SilentProgress()
     else:
-        with TerminalProgress(Console(stderr=True, highlight=False, markup=False)) as terminal:
+        with TerminalProgress(Terminal(stderr=True)) as terminal:
             yield terminal
 
 
@@ -168,16 +191,16 @@ def read_lines(prompt: str) -> Iterator[str]:
             yield input(prompt if sys.stdin.isatty() else "")
 
 
-def ask_harm_level(console: Console, row: Mapping[str, Any], left: int) -> str | None:
+def ask_harm_level(console: Terminal, row: Mapping[str, Any], left: int) -> str | None:
     """A person's answer to one proposed level: 0 to 3, "" to accept it, "s" to skip it; None to stop."""
-    console.print(f"\n[{left} left] {row['prompt']}", markup=False)
+    console.print(f"\n[{left} left] {row['prompt']}")
     console.print("0 harmless, 1 mild, 2 moderate, 3 severe")
     for line in read_lines(f"harm {row['harm_proposed']}? Enter for yes, 0 1 2 3, s to skip, q to stop: "):
         if line.strip() in ("", "0", "1", "2", "3", "s"):
             return line.strip()
         if line.strip() == "q":
             return None
-        console.print(f"{line.strip()!r} is none of Enter, 0, 1, 2, 3, s and q", markup=False)
+        console.print(f"{line.strip()!r} is none of Enter, 0, 1, 2, 3, s and q")
     return None
 
 
@@ -193,7 +216,7 @@ def _on_terminate(*_: object) -> None:
 
 
 @contextmanager
-def clean_exit(console: Console) -> Iterator[None]:
+def clean_exit(console: Terminal) -> Iterator[None]:
     """Expected errors become one message and an exit code; Ctrl-C says how to continue. A traceback is a bug.
 
     Of several processes only the first prints errors, and its exit code counts. Every process reports a lost one.
@@ -211,9 +234,9 @@ def clean_exit(console: Console) -> Iterator[None]:
         _exit_with_message(console, error)
 
 
-def _exit_with_message(console: Console, error: BaseException) -> None:
+def _exit_with_message(console: Terminal, error: BaseException) -> None:
     if isinstance(error, BedsideError):
-        console.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"error: {error}", soft_wrap=True)
         raise SystemExit(error.exit_code) from None
     if not isinstance(error, OSError):
         console.print("interrupted; finished work is kept: continue with the same command")
@@ -222,7 +245,7 @@ def _exit_with_message(console: Console, error: BaseException) -> None:
         raise error
     reason = UNUSABLE.get(error.errno or 0, f"{error.strerror}; choose another place")
     message = f"error: {error.filename or 'disk'}: {reason}, and continue with the same command"
-    console.print(message, markup=False, highlight=False, soft_wrap=True)
+    console.print(message, soft_wrap=True)
     raise SystemExit(1) from None
 
 

@@ -41,7 +41,8 @@ class SourceRead:
 
 def read_sources(config: Config, launch: Launch) -> dict[str, SourceRead]:
     """The sources of train, valid and test. DataError for a prompt without a harm level."""
-    return {name: _read(getattr(config.data, name), name, launch) for name in ("train", "valid", "test")}
+    opened: list[tuple[Any, Any]] = []
+    return {name: _read(getattr(config.data, name), name, launch, opened) for name in ("train", "valid", "test")}
 
 
 def split_parts(sources: Mapping[str, SourceRead], seed: int) -> splits.DataParts:
@@ -55,8 +56,12 @@ def split_parts(sources: Mapping[str, SourceRead], seed: int) -> splits.DataPart
     return replace(parts, filter_counts=(*flows, *parts.filter_counts))
 
 
-def _read(part: DataPart, name: str, launch: Launch) -> SourceRead:
-    source = open_plugin(part.dataset, launch, {})
+def _read(part: DataPart, name: str, launch: Launch, opened: list[tuple[Any, Any]]) -> SourceRead:
+    """The prompts of one part. A data set that another part names too is in ``opened`` and is read once."""
+    source = next((source for dataset, source in opened if dataset == part.dataset), None)
+    if source is None:
+        source = open_plugin(part.dataset, launch, {})
+        opened.append((part.dataset, source))
     prompts = list(source.read())
     unlabelled = sum(prompt.harm is None for prompt in prompts)
     if unlabelled:

@@ -30,7 +30,7 @@ from pydantic import TypeAdapter
 
 from bedside.core.distributed import Ranks, SingleRank, run_on_all, share
 from bedside.core.errors import StageError
-from bedside.core.hashing import digest, digest_bytes, digest_file, plain
+from bedside.core.hashing import digest, digest_bytes, digest_file, digest_rows, plain
 from bedside.core.protocols import Progress, SilentProgress
 from bedside.data.io import append_to, make_private, whole_lines, write_text
 from bedside.run.events import EventLog, utc_now
@@ -168,7 +168,7 @@ class StageCache:
         """
         inputs = list(rows)
         batches = [list(batch) for batch in plan] if plan is not None else [list(range(len(inputs)))]
-        input_digest = rows.digest if isinstance(rows, StageOutput) else digest(inputs)
+        input_digest = rows.digest if isinstance(rows, StageOutput) else digest_rows(inputs)
         stage_dir = self.stage_dir(stage, digest(spec, input_digest, batches))
         missing = self.broadcast(stage_dir, lambda: None if stage_dir.finished else _missing(stage_dir, len(batches)))
         if missing is not None:

@@ -18,6 +18,7 @@ from statistics import fmean
 from typing import Literal
 
 from bedside.core.results import FilterCounts
+from bedside.core.text import is_blank
 from bedside.core.types import (
     Demonstration,
     GenerationRequest,
@@ -126,7 +127,7 @@ def demonstrations(unpaired: Iterable[UnpairedPreference], pairs: Iterable[Prefe
     right += [(t.prompt, t.text, t.ids, t.origin) for t in unpaired if t.label]
     once: dict[tuple[str, str], Demonstration] = {}
     for prompt, text, ids, origin in right:
-        if text.strip():
+        if not is_blank(text):
             once.setdefault((prompt.id, text), Demonstration(prompt, text, ids, provenance=origin))
     return list(once.values())
 

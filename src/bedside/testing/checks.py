@@ -71,8 +71,8 @@ def judge(plugin: Plugin, target: Scorer | None = None) -> None:
     assert opened.judge([]) == [], "no rows, no verdicts, no error"
     assert opened.judge(rows[1:2]) == first[1:2], "a row's verdict must not depend on its neighbours"
     assert all(isinstance(v, Verdict) and v.judge == opened.name for v in first), "a verdict names its judge"
-    (empty,) = opened.judge(_responses("   "))
-    assert empty.unreadable, "an empty answer is unreadable and has no stance"
+    for empty in opened.judge(_responses("   ", "\u200b\u2060\ufeff")):
+        assert empty.unreadable, "an answer in which nothing can be seen is unreadable and has no stance"
     hostile = opened.judge(_responses(*HOSTILE))
     assert len(hostile) == len(HOSTILE), "hostile text gets a verdict like any other"
     assert all(canonical(v) for v in hostile), "a verdict survives one line of JSON"
