@@ -315,7 +315,8 @@ def far(tmp_path, monkeypatch):
 def test_check_says_what_the_probe_found_what_it_costs_and_that_nothing_is_trained(far):
     with HostileServer(enforces=False) as server:
         price = ["judges.external.model.usd_per_million_in=2", "judges.external.model.usd_per_million_out=10"]
-        found = preflight.online(far(server, sets=price), machine=None)
+        run = far(server, sets=price)
+        found = preflight.online(run, None, preflight.read_data(run.config).parts)
     gates = {gate.name: gate for gate in found}
     endpoint = gates["endpoint of judge external"]
     assert endpoint.state is GateState.INCONCLUSIVE
@@ -332,7 +333,7 @@ def test_check_says_what_the_probe_found_what_it_costs_and_that_nothing_is_train
 def test_check_says_that_an_endpoint_is_not_there(far):
     with HostileServer() as server:
         run = far(server, sets=["judges.external.model.url=http://127.0.0.1:9/v1", "judges.external.model.retries=0"])
-        found = {gate.name: gate for gate in preflight.online(run, machine=None)}
+        found = {gate.name: gate for gate in preflight.online(run, None, preflight.read_data(run.config).parts)}
     assert found["endpoint of judge external"].state is GateState.FAIL
     assert "127.0.0.1:9 m: cannot be used: the connection failed" in found["endpoint of judge external"].reason
 

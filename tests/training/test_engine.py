@@ -309,7 +309,7 @@ def test_labels_that_begin_alike_are_refused():
         (lambda f: (f / "config.json").unlink(), "no config.json"),
         (lambda f: (f / "model.safetensors").rename(f / "pytorch_model.bin"), "no safetensors weights"),
         (lambda f: (f / "model.safetensors").write_bytes(b"half"), "cannot load it"),
-        (lambda f: (f / "config.json").write_text("{"), "cannot load it"),
+        (lambda f: (f / "config.json").write_text("{"), "is not JSON"),
     ],
 )
 def test_a_folder_that_is_no_model_says_what_is_missing(break_it, said, tmp_path):
