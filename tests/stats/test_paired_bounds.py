@@ -9,6 +9,7 @@ from tests.stats.test_intervals import Evidence, apart
 from bedside.stats.intervals import (
     CONFIDENCE,
     Cell,
+    Interval,
     bootstrap_allowed,
     bootstrap_bounds,
     clopper_pearson,
@@ -66,6 +67,14 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
+def cell(values: np.ndarray, groups: list[int], weight: float = 1.0) -> Cell:
+    return Cell(weight, tuple(values.tolist()), tuple(groups))
+
+
+def resampled(difference_R: np.ndarray, groups: list[int]) -> Interval | None:
+    return bootstrap_bounds([(cell(difference_R, groups), difference_R)], rng())
+
+
 def test_the_bootstrap_needs_forty_groups_and_ten_in_which_the_policies_differ() -> None:
     assert bootstrap_allowed([1.0] * 10 + [0.0] * 30, apart(40))
     assert not bootstrap_allowed([1.0] * 9 + [0.0] * 31, apart(40))
@@ -75,12 +84,11 @@ def test_the_bootstrap_needs_forty_groups_and_ten_in_which_the_policies_differ()
 
 def test_the_bootstrap_does_not_answer_where_every_row_differs_alike() -> None:
     assert not bootstrap_allowed([-1.0] * 100, apart(100))
-    assert bootstrap_bounds(lambda times_BR: times_BR.mean(axis=1), [-1.0] * 100, apart(100), rng()) is None
 
 
 def test_the_bootstrap_of_a_mean_agrees_with_the_t_interval() -> None:
     y_R = rng().normal(0.2, 1.0, size=300)
-    found = bootstrap_bounds(lambda times_BR: times_BR @ y_R / times_BR.sum(axis=1), y_R.tolist(), apart(300), rng())
+    found = resampled(y_R, apart(300))
     expected = mean_interval(y_R.tolist(), apart(300), quantile=CONFIDENCE)
     assert found is not None
     assert expected is not None
@@ -89,17 +97,28 @@ def test_the_bootstrap_of_a_mean_agrees_with_the_t_interval() -> None:
 
 def test_the_bootstrap_draws_groups_and_not_rows() -> None:
     y_G = rng().normal(size=60)
-    once = bootstrap_bounds(lambda times_BR: times_BR @ y_G / times_BR.sum(axis=1), y_G.tolist(), apart(60), rng())
-    y_R, groups = np.repeat(y_G, 5), np.repeat(np.arange(60), 5).tolist()
-    copied = bootstrap_bounds(lambda times_BR: times_BR @ y_R / times_BR.sum(axis=1), y_R.tolist(), groups, rng())
+    once = resampled(y_G, apart(60))
+    times = np.arange(60) % 7 + 1  # unequal: a group weighs the same, whatever its number of rows
+    copied = resampled(np.repeat(y_G, times), np.repeat(np.arange(60), times).tolist())
     assert once is not None
     assert copied is not None
     assert (copied.low, copied.high) == pytest.approx((once.low, once.high))
 
 
-def test_an_undefined_sample_gives_no_bootstrap() -> None:
+def test_a_sample_without_any_group_of_a_cell_gives_no_bootstrap() -> None:
     y_R = np.r_[np.ones(20), np.zeros(30)]
-    assert bootstrap_bounds(lambda t: np.full(len(t), np.nan), y_R.tolist(), apart(50), rng()) is None
+    one = Cell(0.5, (1.0,), ("alone",))
+    assert resampled(y_R, apart(50)) is not None
+    assert bootstrap_bounds([(cell(y_R, apart(50), 0.5), y_R), (one, np.ones(1))], rng()) is None
+
+
+def test_the_bootstrap_draws_a_group_that_spans_cells_whole() -> None:
+    y_R = rng().normal(size=80)
+    halves = [(cell(y_R, apart(80), 0.5), y_R)] * 2
+    both, one = bootstrap_bounds(halves, rng()), resampled(y_R, apart(80))
+    assert both is not None
+    assert one is not None
+    assert (both.low, both.high) == pytest.approx((one.low, one.high))
 
 
 def test_few_events_fall_back_to_exact_gains_and_losses() -> None:
@@ -135,9 +154,19 @@ def test_gains_and_losses_of_one_cell_correlate() -> None:
 def test_the_bootstrap_of_rare_losses_knows_that_they_are_skewed() -> None:
     # 12 losses in 200 rows: exact 0.0350 and 0.0955; plain percentiles say 0.035 and 0.09
     y_R = np.r_[-np.ones(12), np.zeros(188)]
-    found = bootstrap_bounds(lambda times_BR: times_BR @ y_R / 200, y_R.tolist(), apart(200), rng())
+    found = resampled(y_R, apart(200))
     assert found is not None
     assert found.low <= -0.095
+
+
+def test_a_group_of_many_rows_weighs_no_more_than_a_group_of_one_in_a_comparison() -> None:
+    groups = (*[0] * 50, *range(1, 31))
+    first = Cell(1.0, (1.0,) * 50 + (0.0,) * 30, groups)
+    bounds = paired_bounds([first], [Cell(1.0, (0.0,) * 80, groups)], rng())
+    alone = paired_bounds(
+        [Cell(1.0, (1.0,) + (0.0,) * 30, tuple(range(31)))], [Cell(1.0, (0.0,) * 31, tuple(range(31)))], rng()
+    )
+    assert (bounds.low, bounds.high) == pytest.approx((alone.low, alone.high))
 
 
 def test_more_equal_answers_bring_paired_bounds_nearer_to_zero() -> None:
