@@ -18,14 +18,21 @@ from bedside.stats.intervals import (
     sum_bounds,
 )
 
+LAYOUT = {False: "one row each", True: "all or none over four cells"}
+
 
 def gains_and_losses(
-    generator: np.random.Generator, rows: int, gain: float, loss: float
+    generator: np.random.Generator, rows: int, gain: float, loss: float, *, spans: bool = False
 ) -> tuple[list[Cell], list[Cell]]:
-    """Four cells as in overall; the first policy wins a row with probability gain, loses it with loss."""
+    """Four cells as in overall; the first policy wins a row with probability gain, loses it with loss.
+
+    ``spans``: a group has a row in each cell, and all four go the same way. Else every row is a group of its own.
+    """
     first, second = [], []
+    u_R = generator.random(rows)
     for name, weight in enumerate((0.4, 0.2, 0.2, 0.2)):
-        u_R, groups = generator.random(rows), tuple((name, i) for i in range(rows))
+        u_R = u_R if spans else generator.random(rows)
+        groups = tuple((0 if spans else name, i) for i in range(rows))
         first.append(Cell(weight, tuple((u_R < gain).astype(float).tolist()), groups))
         lost_R = (gain <= u_R) & (u_R < gain + loss)
         second.append(Cell(weight, tuple(lost_R.astype(float).tolist()), groups))
@@ -33,17 +40,19 @@ def gains_and_losses(
 
 
 @pytest.mark.prove
+@pytest.mark.parametrize("spans", [False, True])
 @pytest.mark.parametrize("rows", [30, 60, 150])
 @pytest.mark.parametrize(("gain", "loss"), [(0.4, 0.4), (0.15, 0.0), (0.0, 0.15), (0.1, 0.1), (0.02, 0.0)])
 def test_paired_bounds_hold_with_and_without_the_bootstrap(
-    rows: int, gain: float, loss: float, evidence: Evidence
+    rows: int, gain: float, loss: float, spans: bool, evidence: Evidence
 ) -> None:
     generator, held = np.random.default_rng(1), np.zeros(2)
     for _ in range(500):
-        bounds = paired_bounds(*gains_and_losses(generator, rows, gain, loss), generator)
+        bounds = paired_bounds(*gains_and_losses(generator, rows, gain, loss, spans=spans), generator)
         held += [bounds.low <= gain - loss + 1e-9, gain - loss - 1e-9 <= bounds.high]
     evidence["coverage of paired bounds, 500 trials"].append(
-        {"rows": rows, "gain": gain, "loss": loss, "lower": f"{held[0] / 500:.3f}", "upper": f"{held[1] / 500:.3f}"}
+        {"groups": LAYOUT[spans], "rows of a cell": f"{rows:3d}", "gain": gain, "loss": loss}
+        | {"lower": f"{held[0] / 500:.3f}", "upper": f"{held[1] / 500:.3f}"}
     )
     assert held.min() / 500 >= 0.93  # 95 % less two standard errors of 500 trials
 
@@ -51,16 +60,18 @@ def test_paired_bounds_hold_with_and_without_the_bootstrap(
 @pytest.mark.prove
 @pytest.mark.parametrize("share", [0.9, 0.97, 0.98, 0.99])
 @pytest.mark.parametrize("rows", [30, 100])
-def test_decision_bounds_of_a_sum_hold(rows: int, share: float, evidence: Evidence) -> None:
+@pytest.mark.parametrize("spans", [False, True])
+def test_decision_bounds_of_a_sum_hold(rows: int, share: float, spans: bool, evidence: Evidence) -> None:
     generator, held = np.random.default_rng(2), np.zeros(2)
-    for _ in range(1000):
-        cells, _ = gains_and_losses(generator, rows, share, 0.0)
+    for _ in range(4000):
+        cells, _ = gains_and_losses(generator, rows, share, 0.0, spans=spans)
         bounds = sum_bounds(cells)
         held += [bounds.low <= share + 1e-9, share - 1e-9 <= bounds.high]
-    evidence["coverage of bounds of sums, 1,000 trials"].append(
-        {"rows": rows, "share": share, "lower": f"{held[0] / 1000:.3f}", "upper": f"{held[1] / 1000:.3f}"}
+    evidence["coverage of bounds of sums, 4,000 trials"].append(
+        {"groups": LAYOUT[spans], "rows of a cell": f"{rows:3d}", "share": share}
+        | {"lower": f"{held[0] / 4000:.3f}", "upper": f"{held[1] / 4000:.3f}"}
     )
-    assert held.min() / 1000 >= 0.945
+    assert held.min() / 4000 >= 0.945
 
 
 def rng() -> np.random.Generator:
