@@ -57,7 +57,8 @@ def evaluate(config: Config, answers: AnswerFile, verdicts: Path) -> Evaluation:
     names = {measure.name for measure in measures}
     limits = [limit for limit in experiment.constraints(config, metric) if limit.measure in names]
     doubts = experiment.unconfirmed({Path(answers.path).name: [row.prompt for row in judged]})
-    decided = tuple(gates.decide(limit, measures, Path(answers.path).name) for limit in limits)
+    others = evaluating.by_clustering(judged, config.data.groupings, [metric])
+    decided = tuple(gates.decide(limit, measures, Path(answers.path).name, others) for limit in limits)
     return Evaluation(measures, decided, tuple(doubts))
 
 

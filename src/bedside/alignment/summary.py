@@ -27,7 +27,7 @@ from bedside.config.plugins import asks_for
 from bedside.config.schema import TrainingStep
 from bedside.core.errors import DataError
 from bedside.core.gates import Gate, GateKind, GateState
-from bedside.core.measures import Measure
+from bedside.core.measures import Measure, find_measure
 from bedside.core.results import Baseline, Candidate, CycleReport, Example, RunSummary
 from bedside.core.types import Checkpoint, GenerationRequest, JudgedResponse, Prompt
 from bedside.data import splits
@@ -57,6 +57,11 @@ class HeldOutTest:
     @property
     def selected(self) -> Candidate:
         return self.cycles[-1].selected_candidate
+
+    @property
+    def groupings(self) -> list[str]:
+        """What else the data may cluster by, as the config declares it."""
+        return self.experiment.run.config.data.groupings
 
 
 def open_test(experiment: Experiment, parts: splits.DataParts, cycles: Sequence[CycleReport]) -> HeldOutTest:
@@ -168,7 +173,9 @@ def _release_gates(test: HeldOutTest) -> list[Gate]:
     measures = (*evaluate.evaluate(test.after, [test.experiment.metric]), test.selected.measure("kl"))
     constants = {name: test.baselines[name] for name in baselines.CONSTANTS}
     beaten = _beaten(test.experiment, PolicyRows(test.selected.name, test.after), constants)
-    return [gates.decide(limit, measures, test.selected.name) for limit in test.experiment.constraints] + beaten
+    others = evaluate.by_clustering(test.after, test.groupings, [test.experiment.metric])
+    decided = [gates.decide(limit, measures, test.selected.name, others) for limit in test.experiment.constraints]
+    return decided + beaten
 
 
 def _comparisons(test: HeldOutTest) -> list[Gate]:
@@ -188,11 +195,19 @@ def _beaten(
     baseline_rows: Mapping[str, list[JudgedResponse]],
     kind: GateKind = GateKind.PAIRED_COMPARISON,
 ) -> list[Gate]:
-    rng = np.random.default_rng(experiment.run.launch.seed)
-    return [
-        selection.beats(after, PolicyRows(name, rows), experiment.metric, rng, kind)
+    """By scenario and by every declared clustering: of each baseline the worst comparison."""
+    rng, metric = np.random.default_rng(experiment.run.launch.seed), experiment.metric
+    beaten = {
+        name: [selection.beats(after, PolicyRows(name, rows), metric, rng, kind)]
         for name, rows in baseline_rows.items()
-    ]
+    }
+    groupings = experiment.run.config.data.groupings
+    for grouping in evaluate.clusterings([row.prompt for row in after.rows], groupings):
+        candidate = PolicyRows(after.name, evaluate.clustered_by(after.rows, grouping))
+        for name, rows in baseline_rows.items():
+            baseline = PolicyRows(name, evaluate.clustered_by(rows, grouping))
+            beaten[name].append(gates.counted_by(grouping, selection.beats(candidate, baseline, metric, rng, kind)))
+    return [gates.worst(compared) for compared in beaten.values()]
 
 
 def _contrast_partners(rows: Sequence[JudgedResponse]) -> list[JudgedResponse]:
@@ -217,15 +232,37 @@ def _verdict(test: HeldOutTest, release_gates: Sequence[Gate]) -> str:
 
 
 def _segments(test: HeldOutTest) -> dict[str, Mapping[str, tuple[Measure, ...]]]:
-    """Source always; style, principle and contrast partner where the prompts differ in them."""
-    keys: dict[str, Callable[[Prompt], str | None]] = {
-        "source": lambda prompt: prompt.source,
-        "style": lambda prompt: prompt.style,
-        "principle": lambda prompt: prompt.principle,
-        "contrast_partner": lambda prompt: prompt.metadata.get("contrast_partner"),
-    }
-    segments = {name: evaluate.by(test.after, key, [test.experiment.metric]) for name, key in keys.items()}
+    """Source always; style, principle, contrast partner and declared strata where the prompts differ in them."""
+    names = dict.fromkeys(("source", "style", "principle", "contrast_partner", *_strata(test)))
+    segments = {name: evaluate.by(test.after, _attribute(name), [test.experiment.metric]) for name in names}
     return {name: parts for name, parts in segments.items() if name == "source" or len(parts) > 1}
+
+
+def _attribute(name: str) -> Callable[[Prompt], str | None]:
+    return lambda prompt: prompt.attribute(name)
+
+
+def _strata(test: HeldOutTest) -> dict[str, set[str]]:
+    return evaluate.strata(test.parts.test, test.groupings)
+
+
+def _not_generalised(test: HeldOutTest) -> Iterator[str]:
+    """Of each declared stratum: what is not shown, and the value that is furthest beyond a limit."""
+    for name, values in _strata(test).items():
+        parts = evaluate.by(test.after, _attribute(name), [test.experiment.metric])
+        known = [
+            (limit.excess(measure.decided_value), value, measure)
+            for limit in test.experiment.constraints
+            for value, measures in parts.items()
+            if limit.relative_to is None
+            and (measure := find_measure(measures, limit.measure)) is not None
+            and measure.decided_value is not None
+        ]
+        sentence = f"Test has {len(values)} values of {name}: nothing is shown for any other."
+        if known:
+            _, value, measure = max(known, key=lambda one: one[0])
+            sentence += f" The worst is {value}: {measure.name} {measure.decided_value:.3f}, n = {measure.counted}."
+        yield sentence
 
 
 def _mix(prompts: Sequence[Prompt]) -> dict[str, int]:
@@ -258,7 +295,7 @@ def _untested(test: HeldOutTest) -> tuple[str, ...]:
         first.insert(0, "One judge both trained and selected: nothing independent has read these answers.")
     if asks_for(config.judges[config.align.judge], "policy"):
         first.insert(0, "An experiment: the policy in training judged its own training answers.")
-    more = list(_skipped_baselines(test))
+    more = [*_not_generalised(test), *_skipped_baselines(test)]
     if not joint_objective.enabled(config):
         more.insert(
             0, "Knowledge and comfort were not measured: a model may have become safer, and less accurate or kind."

@@ -357,6 +357,10 @@ class DataConfig(Table):
     """Selects: candidates of each cycle are compared on it."""
     test: DataPart
     """Sealed: opened once, at the end, and gives every reported number."""
+    groupings: list[str] = Field(default_factory=list)
+    """What else may make answers go wrong together: source, style, principle, or columns such as topic and author. One
+    with 40 values or more in test is counted like groups, and the worse bound decides. Of one with fewer the worst
+    value is shown, and the report says that nothing is shown for others."""
 
 
 class Config(Table):

@@ -26,6 +26,7 @@ def read_parts(config: Config, launch: Launch) -> splits.DataParts:
     """train, valid and test: no group stands in two of them. Their flows begin with what reading left out and saw."""
     read = {name: _read(getattr(config.data, name), name, launch) for name in ("train", "valid", "test")}
     parts = splits.parts(**{name: drawn for name, (drawn, _) in read.items()}, seed=config.seed)
+    _check_groupings(config, parts.test)
     flows = [replace(flow, step=f"read: {name}") for name, (_, flow) in read.items() if flow is not None]
     return replace(parts, filter_counts=(*flows, *parts.filter_counts))
 
@@ -40,6 +41,15 @@ def _read(part: DataPart, name: str, launch: Launch) -> tuple[splits.PartSource,
             "wrong for them; label them 0 to 3, or set unlabelled: skip"
         )
     return splits.PartSource(prompts, part.share, part.limit), getattr(source, "filter_counts", None)
+
+
+def _check_groupings(config: Config, test: Sequence[Prompt]) -> None:
+    """ConfigError for a declared grouping that no prompt of test has."""
+    known = sorted({"principle", "style", "source"}.union(*(prompt.metadata for prompt in test)))
+    for name in config.data.groupings:
+        if all(prompt.attribute(name) is None for prompt in test):
+            hint = validation_messages.did_you_mean(name, known)
+            raise ConfigError(f"data.groupings: no prompt of test has {name!r}; {hint}")
 
 
 def metric(config: Config) -> "CombinedMetric":

@@ -1,7 +1,8 @@
 """The rules by which gates are decided. Figures and a limit in, a Gate out.
 
     constraint      PASS if the one-sided 95 % bound is inside the limit, FAIL if the other bound is beyond it, else
-                    INCONCLUSIVE; NOT CHECKED where there are no rows, or where the limit is relative
+                    INCONCLUSIVE; NOT CHECKED where there are no rows, or where the limit is relative. Of several
+                    clusterings of the rows (the scenario, and declared groupings) the worst decides
     kappa           one rule for every judge: PASS if the one-sided 95 % lower bound reaches the limit, FAIL if the
                     upper bound is below it, else INCONCLUSIVE
     unreadable, err by the point value: they stop waste, they prove nothing
@@ -13,12 +14,13 @@
 A gate whose limit is None, or for which there is nothing to look at, is NOT CHECKED and says why.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from bedside.core.gates import Constraint, Gate, GateKind, GateState, Op
 from bedside.core.gates import judge_gap as judge_gap_name
-from bedside.core.measures import Measure, get_measure
+from bedside.core.measures import Measure, find_measure, get_measure
 from bedside.core.types import STANCES, JudgedResponse
 from bedside.safety.metrics import HARM_LEVEL, SHARES
 from bedside.stats.agreement import Agreement, Ratings, stratified_kappa
@@ -28,9 +30,44 @@ from bedside.stats.measures import mean
 SWITCHED_OFF = "switched off in the config"
 
 
-def decide(constraint: Constraint, measures: Sequence[Measure], subject: str) -> Gate:
-    """The decision on one constraint by one-sided 95 % bounds, and why."""
-    measure = get_measure(measures, constraint.measure)
+def decide(
+    constraint: Constraint,
+    measures: Sequence[Measure],
+    subject: str,
+    clusterings: Mapping[str, Sequence[Measure]] = MappingProxyType({}),
+) -> Gate:
+    """The decision on one constraint by one-sided 95 % bounds, and why.
+
+    ``clusterings``: a declared grouping to the measures of the same rows with its values as groups. The worst decides.
+    """
+    decided = [_gate(constraint, get_measure(measures, constraint.measure), subject)]
+    for grouping, others in clusterings.items():
+        measure = find_measure(others, constraint.measure)
+        if measure is not None:
+            decided.append(counted_by(grouping, _gate(constraint, measure, subject)))
+    return worst(decided)
+
+
+def counted_by(grouping: str, gate: Gate) -> Gate:
+    """``gate``, with the grouping whose values were its groups in its reason."""
+    return replace(gate, reason=f"{gate.reason}; counted by {grouping}")
+
+
+def worst(decided: Sequence[Gate]) -> Gate:
+    """The gate that is furthest from passing: by state, then by how far its bound is beyond the limit."""
+    return max(decided, key=lambda gate: (_WORSE.index(gate.state), _beyond(gate)))
+
+
+_WORSE = (GateState.NOT_CHECKED, GateState.PASS, GateState.INCONCLUSIVE, GateState.FAIL)
+
+
+def _beyond(gate: Gate) -> float:
+    low, high = gate.measure.decided_bounds if gate.measure else (None, None)
+    far = high if gate.constraint and gate.constraint.op is Op.AT_MOST else low
+    return 0.0 if gate.constraint is None or far is None else gate.constraint.excess(far)
+
+
+def _gate(constraint: Constraint, measure: Measure, subject: str) -> Gate:
     state, reason = _decision(constraint, measure)
     return Gate(GateKind.CONSTRAINT, subject, constraint, state, measure, reason)
 
