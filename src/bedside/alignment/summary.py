@@ -32,7 +32,7 @@ from bedside.core.results import Baseline, Candidate, CycleReport, Example, RunS
 from bedside.core.types import Checkpoint, GenerationRequest, JudgedResponse, Prompt
 from bedside.data import splits
 from bedside.run import provenance
-from bedside.run.experiment import Experiment, unconfirmed
+from bedside.run.experiment import Experiment, doubts, unconfirmed
 from bedside.run.folder import check_layout
 from bedside.safety import baselines, evaluate, gates, selection
 from bedside.safety.selection import PolicyRows
@@ -89,7 +89,7 @@ def summarize(test: HeldOutTest) -> RunSummary:
     pressure = joint_objective.under_pressure(experiment, test.parts.test, checkpoints) if both else ()
     return RunSummary(
         name=experiment.run.config.run,
-        verdict=" ".join((_verdict(test, release_gates), *unconfirmed({"test": test.parts.test}))),
+        verdict=" ".join((_verdict(test, release_gates), *doubts({"test": test.parts.test}))),
         released=selected.name if released else None,
         selected=selected.name,
         definitions=experiment.metric.definitions(),

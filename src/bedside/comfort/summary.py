@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from bedside.clinic.lexicon import mechanism_test
 from bedside.comfort.dialogues import RewrittenDialogue
 from bedside.comfort.metrics import KNOWLEDGE, SHARES, ComfortMetric, KnowledgeMetric
 from bedside.core.gates import Gate, GateState
@@ -72,7 +73,7 @@ def summarize(
     by = _by_subgroup(answers)
     return ComfortSummary(
         name=experiment.run.config.run,
-        verdict=_verdict(arms, gates, len(groups)),
+        verdict=" ".join((_verdict(arms, gates, len(groups)), *mechanism_test(row.prompt for row in answers[target]))),
         arms=tuple(_arm(experiment, arm, answers[arm.name]) for arm in arms),
         paired=tuple(paired),
         direction=_direction(values, groups, seed),
@@ -254,5 +255,4 @@ def _untested(experiment: ComfortExperiment, people: HumanComparison | None) -> 
         else "The A/B pack does not record who its raters are, nor what a patient would feel."
     )
     rated = "A judge rates comfort. A verifier checks facts by patterns of grammar; it does not know their meaning."
-    is_clinic = any(prompt.source == "clinic" for prompt in prompts)
-    return provenance.untested([readers], [] if is_clinic else [rated], prompts)
+    return provenance.untested([readers], [] if mechanism_test(prompts) else [rated], prompts)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any, cast
 
+from bedside.clinic.lexicon import mechanism_test
 from bedside.config import validation_messages
 from bedside.config.plugins import find, open_plugin
 from bedside.config.schema import Config, DataPart
@@ -117,6 +118,11 @@ class Experiment:
     @property
     def one_judge(self) -> bool:
         return self.training_judge.name == self.selecting_judge.name
+
+
+def doubts(parts: Mapping[str, Sequence[Prompt]]) -> list[str]:
+    """What must stand beside every rate on these prompts: that they are synthetic, or have unconfirmed levels."""
+    return [*mechanism_test(prompt for rows in parts.values() for prompt in rows), *unconfirmed(parts)]
 
 
 def unconfirmed(parts: Mapping[str, Sequence[Prompt]]) -> list[str]:
