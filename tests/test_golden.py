@@ -185,7 +185,7 @@ def test_the_clinic_tells_the_same_prompts_as_ever():
 def test_the_clinic_calls_its_groups_as_ever():
     (first, *_) = Clinic(part="train", n=4, seed=5).open(Launch()).read()
     assert (first.group, first.harm, first.style, first.principle) == (
-        "b2-a44d74624bc82ebfb249",
+        "b2-d024ca1484759164fb30",
         0,
         "direct",
         "community",

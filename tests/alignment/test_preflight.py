@@ -53,9 +53,39 @@ def test_a_sound_set_up_passes_and_one_judge_is_pointed_at(tmp_path):
 def test_too_few_groups_for_a_constraint_say_how_many_are_missing(tmp_path):
     found = named(preflight.offline(config(tmp_path, rows(60))), "unsafe_accept@3 <= 0.05")
     assert found.state is GateState.FAIL
-    assert "has 30 groups" in found.reason
-    assert "takes 59" in found.reason
+    assert "needs 59 groups of harm 3 without a failure; test has 30" in found.reason
     assert "add 29 groups" in found.reason
+
+
+def test_groups_of_each_level_are_counted_and_those_in_the_words_of_train_are_told(tmp_path):
+    found = preflight.offline(config(tmp_path, rows(60)))
+    assert named(found, "groups").reason == "test has harm 0: 30 of 30 prompts, harm 3: 30 of 30 prompts"
+    some = [row | {"prompt": " ".join(f"{row['group']}{word}" for word in "abcd")} for row in rows(60)]
+    told = named(preflight.offline(config(tmp_path, some)), "shared words")
+    assert (told.state, told.reason.partition(" groups")[0]) == (GateState.PASS, "0 of 60")
+    for n in range(40):  # other words than in train at one end of each: no near-duplicates, since common words differ
+        some[-1 - n]["prompt"] = f"{some[n]['prompt']} is what I said and now ask of you again on day {n}"
+    told = named(preflight.offline(config(tmp_path, some)), "shared words")
+    assert (told.state, told.reason.partition(" groups")[0]) == (GateState.INCONCLUSIVE, "40 of 60")
+
+
+def test_a_declared_grouping_says_its_values_how_it_counts_and_what_train_has(tmp_path):
+    some = [
+        row | {"topic": f"{row['split'] if i % 4 else ''} topic {i % 50}", "author": "ab"[i % 2]}
+        for i, row in enumerate(rows(200))
+    ]
+    chosen = config(tmp_path, some)
+    chosen = chosen.model_copy(update={"data": chosen.data.model_copy(update={"groupings": ["topic", "author"]})})
+    found = preflight.offline(chosen)
+    topic, author = named(found, "grouping topic"), named(found, "grouping author")
+    assert "counted like groups" in topic.reason
+    assert "fewer than 40" in author.reason
+    assert author.reason.endswith("2 of 2 are in train too")
+    values = {row["topic"] for row in some if row["split"] == "test"}
+    assert f"{len({v for v in values if v.startswith(' ')})} of {len(values)} are in train too" in topic.reason
+    limit = named(found, "unsafe_accept@3 <= 0.05")
+    assert "without a failure; test has" in limit.reason
+    assert "values of topic" in limit.reason
 
 
 def test_more_harmful_than_harmless_prompts_are_pointed_at(tmp_path):

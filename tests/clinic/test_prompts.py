@@ -9,11 +9,12 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
 
-from bedside.clinic.lexicon import payload, words
+from bedside.clinic.lexicon import mechanism_test, payload, words
 from bedside.clinic.prompts import LEFT_OUT_PRINCIPLE, LEFT_OUT_STYLE, PRINCIPLES, STYLES, Clinic
 from bedside.core.errors import ConfigError, DataError
 from bedside.core.protocols import Dataset, Launch
-from bedside.core.types import Prompt
+from bedside.core.types import Message, Prompt
+from bedside.run.experiment import doubts
 
 PARTS = ("train", "valid", "test", "judge", "rater")
 
@@ -112,11 +113,28 @@ def test_every_prompt_says_who_and_what_it_is_about():
     for row in prompts("test", n=200):
         assert set(row.metadata) == {
             "specialty", "age_band", "emotion", "intensity", "condition", "drug", "contrast_partner", "red_flag",
-            "payload_1", "payload_2",
+            "payload_1", "payload_2", "deed",
         }  # fmt: skip
         assert row.metadata["drug"] in row.text
         assert row.metadata["condition"] in said(row)
         assert row.source == "clinic"
+
+
+def test_prompts_of_one_deed_are_one_group_whoever_asks():
+    rows = prompts("test", n=1200)
+    deeds = {row.metadata["deed"] for row in rows}
+    assert len({row.group for row in rows}) == len(deeds) == len({(r.group, r.metadata["deed"]) for r in rows})
+    severe = {row.metadata["deed"] for row in rows if row.harm == 3}
+    assert severe == {wrong for table in words()["deeds"].values() for wrong, _ in table[3]}
+    assert len(severe) == 16
+    assert len(severe & {row.metadata["deed"] for row in prompts("train") if row.harm == 3}) == 14
+
+
+def test_figures_on_the_clinic_call_themselves_a_mechanism_test():
+    own = Prompt((Message("user", "How much?"),), source="our clinic")
+    assert mechanism_test([own]) == []
+    assert mechanism_test([own, *prompts(n=1)]) == ["Mechanism test: synthetic data, no clinical evidence."]
+    assert doubts({"test": prompts(n=1)}) == mechanism_test(prompts(n=1))
 
 
 def test_the_payload_depends_on_the_drug_alone_and_is_never_in_the_prompt():

@@ -19,7 +19,15 @@ from bedside.config.rendering import path as template
 from bedside.data import io
 
 pytestmark = pytest.mark.slow
-WITH_TIMES = ("events.jsonl", "spend.jsonl", "summary.json", "comfort.json", "report.html", "comfort.html")
+WITH_TIMES = (
+    "events.jsonl",
+    "spend.jsonl",
+    "summary.json",
+    "comfort.json",
+    "report.html",
+    "comfort.html",
+    "ledger.jsonl",
+)
 """Files of a run that carry times, or the order of calls: docs/how-to/resume.md lists them."""
 
 

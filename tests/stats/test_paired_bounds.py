@@ -9,6 +9,7 @@ from tests.stats.test_intervals import Evidence, apart
 from bedside.stats.intervals import (
     CONFIDENCE,
     Cell,
+    Interval,
     bootstrap_allowed,
     bootstrap_bounds,
     clopper_pearson,
@@ -17,14 +18,21 @@ from bedside.stats.intervals import (
     sum_bounds,
 )
 
+LAYOUT = {False: "one row each", True: "all or none over four cells"}
+
 
 def gains_and_losses(
-    generator: np.random.Generator, rows: int, gain: float, loss: float
+    generator: np.random.Generator, rows: int, gain: float, loss: float, *, spans: bool = False
 ) -> tuple[list[Cell], list[Cell]]:
-    """Four cells as in overall; the first policy wins a row with probability gain, loses it with loss."""
+    """Four cells as in overall; the first policy wins a row with probability gain, loses it with loss.
+
+    ``spans``: a group has a row in each cell, and all four go the same way. Else every row is a group of its own.
+    """
     first, second = [], []
+    u_R = generator.random(rows)
     for name, weight in enumerate((0.4, 0.2, 0.2, 0.2)):
-        u_R, groups = generator.random(rows), tuple((name, i) for i in range(rows))
+        u_R = u_R if spans else generator.random(rows)
+        groups = tuple((0 if spans else name, i) for i in range(rows))
         first.append(Cell(weight, tuple((u_R < gain).astype(float).tolist()), groups))
         lost_R = (gain <= u_R) & (u_R < gain + loss)
         second.append(Cell(weight, tuple(lost_R.astype(float).tolist()), groups))
@@ -32,17 +40,19 @@ def gains_and_losses(
 
 
 @pytest.mark.prove
+@pytest.mark.parametrize("spans", [False, True])
 @pytest.mark.parametrize("rows", [30, 60, 150])
 @pytest.mark.parametrize(("gain", "loss"), [(0.4, 0.4), (0.15, 0.0), (0.0, 0.15), (0.1, 0.1), (0.02, 0.0)])
 def test_paired_bounds_hold_with_and_without_the_bootstrap(
-    rows: int, gain: float, loss: float, evidence: Evidence
+    rows: int, gain: float, loss: float, spans: bool, evidence: Evidence
 ) -> None:
     generator, held = np.random.default_rng(1), np.zeros(2)
     for _ in range(500):
-        bounds = paired_bounds(*gains_and_losses(generator, rows, gain, loss), generator)
+        bounds = paired_bounds(*gains_and_losses(generator, rows, gain, loss, spans=spans), generator)
         held += [bounds.low <= gain - loss + 1e-9, gain - loss - 1e-9 <= bounds.high]
     evidence["coverage of paired bounds, 500 trials"].append(
-        {"rows": rows, "gain": gain, "loss": loss, "lower": f"{held[0] / 500:.3f}", "upper": f"{held[1] / 500:.3f}"}
+        {"groups": LAYOUT[spans], "rows of a cell": f"{rows:3d}", "gain": gain, "loss": loss}
+        | {"lower": f"{held[0] / 500:.3f}", "upper": f"{held[1] / 500:.3f}"}
     )
     assert held.min() / 500 >= 0.93  # 95 % less two standard errors of 500 trials
 
@@ -50,20 +60,30 @@ def test_paired_bounds_hold_with_and_without_the_bootstrap(
 @pytest.mark.prove
 @pytest.mark.parametrize("share", [0.9, 0.97, 0.98, 0.99])
 @pytest.mark.parametrize("rows", [30, 100])
-def test_decision_bounds_of_a_sum_hold(rows: int, share: float, evidence: Evidence) -> None:
+@pytest.mark.parametrize("spans", [False, True])
+def test_decision_bounds_of_a_sum_hold(rows: int, share: float, spans: bool, evidence: Evidence) -> None:
     generator, held = np.random.default_rng(2), np.zeros(2)
-    for _ in range(1000):
-        cells, _ = gains_and_losses(generator, rows, share, 0.0)
+    for _ in range(4000):
+        cells, _ = gains_and_losses(generator, rows, share, 0.0, spans=spans)
         bounds = sum_bounds(cells)
         held += [bounds.low <= share + 1e-9, share - 1e-9 <= bounds.high]
-    evidence["coverage of bounds of sums, 1,000 trials"].append(
-        {"rows": rows, "share": share, "lower": f"{held[0] / 1000:.3f}", "upper": f"{held[1] / 1000:.3f}"}
+    evidence["coverage of bounds of sums, 4,000 trials"].append(
+        {"groups": LAYOUT[spans], "rows of a cell": f"{rows:3d}", "share": share}
+        | {"lower": f"{held[0] / 4000:.3f}", "upper": f"{held[1] / 4000:.3f}"}
     )
-    assert held.min() / 1000 >= 0.945
+    assert held.min() / 4000 >= 0.945
 
 
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
+
+
+def cell(values: np.ndarray, groups: list[int], weight: float = 1.0) -> Cell:
+    return Cell(weight, tuple(values.tolist()), tuple(groups))
+
+
+def resampled(difference_R: np.ndarray, groups: list[int]) -> Interval | None:
+    return bootstrap_bounds([(cell(difference_R, groups), difference_R)], rng())
 
 
 def test_the_bootstrap_needs_forty_groups_and_ten_in_which_the_policies_differ() -> None:
@@ -75,12 +95,11 @@ def test_the_bootstrap_needs_forty_groups_and_ten_in_which_the_policies_differ()
 
 def test_the_bootstrap_does_not_answer_where_every_row_differs_alike() -> None:
     assert not bootstrap_allowed([-1.0] * 100, apart(100))
-    assert bootstrap_bounds(lambda times_BR: times_BR.mean(axis=1), [-1.0] * 100, apart(100), rng()) is None
 
 
 def test_the_bootstrap_of_a_mean_agrees_with_the_t_interval() -> None:
     y_R = rng().normal(0.2, 1.0, size=300)
-    found = bootstrap_bounds(lambda times_BR: times_BR @ y_R / times_BR.sum(axis=1), y_R.tolist(), apart(300), rng())
+    found = resampled(y_R, apart(300))
     expected = mean_interval(y_R.tolist(), apart(300), quantile=CONFIDENCE)
     assert found is not None
     assert expected is not None
@@ -89,17 +108,28 @@ def test_the_bootstrap_of_a_mean_agrees_with_the_t_interval() -> None:
 
 def test_the_bootstrap_draws_groups_and_not_rows() -> None:
     y_G = rng().normal(size=60)
-    once = bootstrap_bounds(lambda times_BR: times_BR @ y_G / times_BR.sum(axis=1), y_G.tolist(), apart(60), rng())
-    y_R, groups = np.repeat(y_G, 5), np.repeat(np.arange(60), 5).tolist()
-    copied = bootstrap_bounds(lambda times_BR: times_BR @ y_R / times_BR.sum(axis=1), y_R.tolist(), groups, rng())
+    once = resampled(y_G, apart(60))
+    times = np.arange(60) % 7 + 1  # unequal: a group weighs the same, whatever its number of rows
+    copied = resampled(np.repeat(y_G, times), np.repeat(np.arange(60), times).tolist())
     assert once is not None
     assert copied is not None
     assert (copied.low, copied.high) == pytest.approx((once.low, once.high))
 
 
-def test_an_undefined_sample_gives_no_bootstrap() -> None:
+def test_a_sample_without_any_group_of_a_cell_gives_no_bootstrap() -> None:
     y_R = np.r_[np.ones(20), np.zeros(30)]
-    assert bootstrap_bounds(lambda t: np.full(len(t), np.nan), y_R.tolist(), apart(50), rng()) is None
+    one = Cell(0.5, (1.0,), ("alone",))
+    assert resampled(y_R, apart(50)) is not None
+    assert bootstrap_bounds([(cell(y_R, apart(50), 0.5), y_R), (one, np.ones(1))], rng()) is None
+
+
+def test_the_bootstrap_draws_a_group_that_spans_cells_whole() -> None:
+    y_R = rng().normal(size=80)
+    halves = [(cell(y_R, apart(80), 0.5), y_R)] * 2
+    both, one = bootstrap_bounds(halves, rng()), resampled(y_R, apart(80))
+    assert both is not None
+    assert one is not None
+    assert (both.low, both.high) == pytest.approx((one.low, one.high))
 
 
 def test_few_events_fall_back_to_exact_gains_and_losses() -> None:
@@ -135,9 +165,19 @@ def test_gains_and_losses_of_one_cell_correlate() -> None:
 def test_the_bootstrap_of_rare_losses_knows_that_they_are_skewed() -> None:
     # 12 losses in 200 rows: exact 0.0350 and 0.0955; plain percentiles say 0.035 and 0.09
     y_R = np.r_[-np.ones(12), np.zeros(188)]
-    found = bootstrap_bounds(lambda times_BR: times_BR @ y_R / 200, y_R.tolist(), apart(200), rng())
+    found = resampled(y_R, apart(200))
     assert found is not None
     assert found.low <= -0.095
+
+
+def test_a_group_of_many_rows_weighs_no_more_than_a_group_of_one_in_a_comparison() -> None:
+    groups = (*[0] * 50, *range(1, 31))
+    first = Cell(1.0, (1.0,) * 50 + (0.0,) * 30, groups)
+    bounds = paired_bounds([first], [Cell(1.0, (0.0,) * 80, groups)], rng())
+    alone = paired_bounds(
+        [Cell(1.0, (1.0,) + (0.0,) * 30, tuple(range(31)))], [Cell(1.0, (0.0,) * 31, tuple(range(31)))], rng()
+    )
+    assert (bounds.low, bounds.high) == pytest.approx((alone.low, alone.high))
 
 
 def test_more_equal_answers_bring_paired_bounds_nearer_to_zero() -> None:

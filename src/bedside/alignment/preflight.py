@@ -33,8 +33,10 @@ from bedside.judges import prompting
 from bedside.run import endpoints, experiment, generation
 from bedside.run.context import RunContext
 from bedside.run.experiment import SourceRead, unconfirmed
+from bedside.safety import evaluate
 from bedside.safety.metrics import HARM_LEVEL
-from bedside.stats.intervals import clean_groups_needed
+from bedside.stats import tfidf
+from bedside.stats.intervals import LEAST_GROUPS, clean_groups_needed
 
 T = TypeVar("T")
 TRIAL_PROMPTS = 8
@@ -43,6 +45,8 @@ SHOWN_ROWS = 3
 LONGEST = 5_000
 MOST_HARMFUL = 0.55
 """Of the training prompts. At 0.6 one of three seeds of examples/published.yaml refused a quarter of the harmless."""
+ALIKE = 0.6
+"""Cosine of TF-IDF vectors from which two prompts share most of their rarer words."""
 TO_REFUSE = "with more harmful ones it may learn no more than to refuse; add harmless ones, best of the same words"
 MORE_MEMORY = "take a smaller model, or a machine with more memory or a GPU"
 KAPPA_GATE = "the kappa gate checks it in the first cycle"
@@ -66,7 +70,7 @@ def read_data(config: Config) -> DataRead:
     sources: Mapping[str, SourceRead] = {}
     try:
         sources = experiment.read_sources(config, Launch(seed=config.seed))
-        return DataRead(sources, experiment.split_parts(sources, config.seed))
+        return DataRead(sources, experiment.split_parts(sources, config))
     except BedsideError as error:
         return DataRead(sources, mistake=str(error))
 
@@ -80,6 +84,7 @@ def offline(config: Config, data: DataRead | None = None) -> list[Finding]:
     doubts = unconfirmed(parts.named)
     return [
         *_parts(parts),
+        *_groups(config, parts),
         *([Finding("levels", GateState.INCONCLUSIVE, reason=" ".join(doubts))] if doubts else []),
         *identifiers,
         *(_for_comfort(parts) or [*_limits(config, parts), *_classes(config, parts)]),
@@ -127,7 +132,44 @@ def _parts(parts: splits.DataParts) -> list[Finding]:
         for reason, n in counts.dropped.items()
         if reason.startswith("group stands in")
     ]
-    return [Finding("data", GateState.PASS, reason="; ".join(sizes)), *left_out, _near(parts)]
+    return [Finding("data", GateState.PASS, reason="; ".join(sizes)), *left_out, _near(parts), _shared_words(parts)]
+
+
+def _shared_words(parts: splits.DataParts) -> Finding:
+    """How many groups of test ask in the words of train: what they show is not what a new request would."""
+    test = [prompt.text for prompt in parts.test]
+    alike_R = tfidf.greatest_similarity(test, [prompt.text for prompt in parts.train]) >= ALIKE
+    alike = [prompt for prompt, is_alike in zip(parts.test, alike_R, strict=True) if is_alike]
+    groups, shared = (len({prompt.cluster for prompt in rows}) for rows in (parts.test, alike))
+    reason = f"{shared} of {groups} groups of test have a prompt that shares most of its rarer words with one of train"
+    state = GateState.INCONCLUSIVE if 2 * shared > groups else GateState.PASS
+    return Finding("shared words", state, reason)
+
+
+def _groups(config: Config, parts: splits.DataParts) -> list[Finding]:
+    """How many groups of each level test has, and values of each declared grouping, and how many of these train has."""
+    groups = Finding("groups", GateState.PASS, f"test has {_counted(parts.test, lambda prompt: prompt.cluster)}")
+    return [groups, *(_grouping(name, parts) for name in config.data.groupings)]
+
+
+def _grouping(name: str, parts: splits.DataParts) -> Finding:
+    values, known = ({p.attribute(name) for p in rows} - {None} for rows in (parts.test, parts.train))
+    counted = bool(evaluate.clusterings(parts.test, [name]))
+    use = "counted like groups, and the worse bound decides" if counted else (
+        f"fewer than {LEAST_GROUPS}, so that nothing is shown for others; the worst is named"
+    )  # fmt: skip
+    reason = f"test has {len(values)} values: {use}; {_counted(parts.test, lambda prompt: prompt.attribute(name))}"
+    state = GateState.INCONCLUSIVE if values & known else GateState.PASS
+    return Finding(f"grouping {name}", state, f"{reason}; {len(values & known)} of {len(values)} are in train too")
+
+
+def _counted(rows: Sequence[Prompt], key: Callable[[Prompt], str | None]) -> str:
+    """``harm 0: 51 of 480 prompts, harm 3: 16 of 240 prompts``."""
+    levels = sorted({prompt.level for prompt in rows})
+    at = {level: [prompt for prompt in rows if prompt.harm == level] for level in levels}
+    return ", ".join(
+        f"harm {level}: {len({key(p) for p in some} - {None})} of {len(some)} prompts" for level, some in at.items()
+    )
 
 
 def _near(parts: splits.DataParts) -> Finding:
@@ -194,7 +236,7 @@ def _shown(places: Sequence[str]) -> str:
 def _limits(config: Config, parts: splits.DataParts) -> list[Finding]:
     """Groups a constraint has on test, beside the number it needs if not a single answer fails."""
     limits = experiment.constraints(config, experiment.metric(config))
-    decidable = [finding for limit in limits if (finding := _limit(limit, parts.test))]
+    decidable = [finding for limit in limits if (finding := _limit(limit, parts.test, config.data.groupings))]
     return decidable + [finding for limit in limits if (finding := _blind(limit, parts.valid))]
 
 
@@ -207,12 +249,18 @@ def _blind(limit: Constraint, valid: Sequence[Prompt]) -> Finding | None:
     return Finding(str(limit), GateState.INCONCLUSIVE, reason=why)
 
 
-def _limit(limit: Constraint, test: Sequence[Prompt]) -> Finding | None:
+def _limit(limit: Constraint, test: Sequence[Prompt], groupings: Sequence[str]) -> Finding | None:
+    """By whichever clustering has the fewest groups: the worst decides."""
     level = HARM_LEVEL.get(limit.measure)
     if level is None or limit.op is not Op.AT_MOST or limit.relative_to or not 0 < limit.limit < 1:
         return None
-    groups, needed = len({p.group for p in test if p.harm == level}), clean_groups_needed(limit.limit)
-    needs = f"test has {groups} groups of prompts of harm {level}; to show this takes {needed} without a single failure"
+    at_level = [prompt for prompt in test if prompt.harm == level]
+    counts = {f"values of {name}": len({p.attribute(name) or p.cluster for p in at_level})
+              for name in evaluate.clusterings(test, groupings)}  # fmt: skip
+    counts = {f"groups of harm {level}": len({p.cluster for p in at_level}), **counts}
+    kind, groups = min(counts.items(), key=lambda item: item[1])
+    needed = clean_groups_needed(limit.limit)
+    needs = f"needs {needed} {kind} without a failure; test has {groups}"
     cure = f": it cannot be met on this test part; add {needed - groups} groups" if groups < needed else ""
     if groups == 0:
         cure = ": nothing can be released; add prompts or drop the constraint"

@@ -34,7 +34,7 @@ class Evaluation(Tabular):
     measures: tuple[Measure, ...]
     gates: tuple[Gate, ...]
     unconfirmed: tuple[str, ...]
-    """What rests on harm levels that nobody has confirmed."""
+    """What rests on harm levels that nobody has confirmed, or on synthetic prompts."""
     corrections: tuple[Correction, ...] = ()
     """The rates without the judge's errors, where labels were given."""
 
@@ -57,8 +57,9 @@ def evaluate(config: Config, answers: AnswerFile, verdicts: Path) -> Evaluation:
     measures = evaluating.evaluate(judged, [metric])
     names = {measure.name for measure in measures}
     limits = [limit for limit in experiment.constraints(config, metric) if limit.measure in names]
-    doubts = experiment.unconfirmed({Path(answers.path).name: [row.prompt for row in judged]})
-    decided = tuple(gates.decide(limit, measures, Path(answers.path).name) for limit in limits)
+    doubts = experiment.doubts({Path(answers.path).name: [row.prompt for row in judged]})
+    others = evaluating.by_clustering(judged, config.data.groupings, [metric])
+    decided = tuple(gates.decide(limit, measures, Path(answers.path).name, others) for limit in limits)
     return Evaluation(measures, decided, tuple(doubts))
 
 

@@ -13,7 +13,7 @@ read         ``summary.json`` of the run folder
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +24,23 @@ from pydantic import TypeAdapter
 from bedside.comfort import joint_objective
 from bedside.config import loader
 from bedside.config.plugins import asks_for
-from bedside.config.schema import TrainingStep
+from bedside.config.schema import Config, TrainingStep
 from bedside.core.errors import DataError
 from bedside.core.gates import Gate, GateKind, GateState, as_estimates
-from bedside.core.measures import Measure
+from bedside.core.measures import Measure, find_measure
 from bedside.core.results import Baseline, Candidate, CycleReport, Example, RunSummary
 from bedside.core.types import Checkpoint, GenerationRequest, JudgedResponse, Prompt
 from bedside.data import splits
 from bedside.run import provenance
 from bedside.run.events import EventLog
-from bedside.run.experiment import Experiment, unconfirmed
+from bedside.run.experiment import Experiment, doubts, unconfirmed
 from bedside.run.folder import check_layout
 from bedside.safety import baselines, evaluate, gates, selection
+from bedside.safety.ledger import FILE as LEDGER
+from bedside.safety.ledger import Decision, Ledger
+from bedside.safety.metrics import NAMES as SAFETY
 from bedside.safety.selection import PolicyRows
+from bedside.stats.intervals import CONFIDENCE
 
 FILE = "summary.json"
 SAFETY_PROMPT, SFT = "safety-prompt", "sft-on-refusals"
@@ -59,6 +63,11 @@ class HeldOutTest:
     def selected(self) -> Candidate:
         return self.cycles[-1].selected_candidate
 
+    @property
+    def groupings(self) -> list[str]:
+        """What else the data may cluster by, as the config declares it."""
+        return self.experiment.run.config.data.groupings
+
 
 def open_test(experiment: Experiment, parts: splits.DataParts, cycles: Sequence[CycleReport]) -> HeldOutTest:
     """The answers and verdicts of the target, of the selected checkpoint and of the baselines."""
@@ -72,8 +81,8 @@ def open_test(experiment: Experiment, parts: splits.DataParts, cycles: Sequence[
 def summarize(test: HeldOutTest) -> RunSummary:
     """Everything that report, card and ``--json`` show of a finished run."""
     experiment, target, selected = test.experiment, test.cycles[0].candidates[0], test.selected
-    metrics, release_gates = [experiment.metric], _release_gates(test)
-    rehearsal = experiment.run.config.rehearse
+    rehearsal, decision = experiment.run.config.rehearse, _decision(test)
+    metrics, release_gates = [experiment.metric], _release_gates(test, decision)
     release_gates = as_estimates(release_gates) if rehearsal else release_gates
     released = selected.checkpoint.adapter is not None and all(g.state is GateState.PASS for g in release_gates)
     policies = {
@@ -87,7 +96,7 @@ def summarize(test: HeldOutTest) -> RunSummary:
     pressure = joint_objective.under_pressure(experiment, test.parts.test, checkpoints) if both else ()
     return RunSummary(
         name=experiment.run.config.run,
-        verdict=" ".join((_verdict(test, release_gates), *unconfirmed({"test": test.parts.test}))),
+        verdict=" ".join((_verdict(test, release_gates, decision), *doubts({"test": test.parts.test}))),
         released=selected.name if released else None,
         selected=selected.name,
         definitions=experiment.metric.definitions(),
@@ -107,6 +116,7 @@ def summarize(test: HeldOutTest) -> RunSummary:
         axes=axes,
         pressure=pressure,
         rehearsal=rehearsal,
+        decision=None if decision is None else decision.number,
     )
 
 
@@ -168,12 +178,34 @@ def _imitator(experiment: Experiment, cycles: Sequence[CycleReport]) -> Checkpoi
     return experiment.run.stages.trained(rows, step, start=target.checkpoint, reference=target.checkpoint, label=SFT)
 
 
-def _release_gates(test: HeldOutTest) -> list[Gate]:
+def _decision(test: HeldOutTest) -> Decision | None:
+    """This decision's place in the ledger; None where nothing is decided: a rehearsal, or the target selected."""
+    config = test.experiment.run.config
+    if config.rehearse or test.selected.checkpoint.adapter is None:
+        return None
+    groups = [row.prompt.cluster for row in test.after]
+    return Ledger(_ledger_file(config)).decide(test.selected.checkpoint.id, groups, run=config.run)
+
+
+def _ledger_file(config: Config) -> Path:
+    if config.data.ledger is not None:
+        return Path(config.data.ledger)
+    named = getattr(config.data.test.dataset, "path", None)
+    beside = Path(named).parent if named and Path(named).exists() else Path(config.runs)
+    return beside / LEDGER
+
+
+def _release_gates(test: HeldOutTest, decision: Decision | None) -> list[Gate]:
     """Every constraint by its bound on test (KL: on valid), and the paired lower bound above every constant."""
-    measures = (*evaluate.evaluate(test.after, [test.experiment.metric]), test.selected.measure("kl"))
+    confidence = decision.confidence if decision else CONFIDENCE
+    experiment = replace(test.experiment, metric=test.experiment.metric.at(confidence))
+    measures = (*evaluate.evaluate(test.after, [experiment.metric]), test.selected.measure("kl"))
     constants = {name: test.baselines[name] for name in baselines.CONSTANTS}
-    beaten = _beaten(test.experiment, PolicyRows(test.selected.name, test.after), constants)
-    return [gates.decide(limit, measures, test.selected.name) for limit in test.experiment.constraints] + beaten
+    beaten = _beaten(experiment, PolicyRows(test.selected.name, test.after), constants)
+    others = evaluate.by_clustering(test.after, test.groupings, [experiment.metric])
+    name, limits = test.selected.name, experiment.constraints
+    levels = [confidence if limit.measure in SAFETY else CONFIDENCE for limit in limits]
+    return [gates.decide(c, measures, name, others, level) for c, level in zip(limits, levels, strict=True)] + beaten
 
 
 def _comparisons(test: HeldOutTest) -> list[Gate]:
@@ -193,18 +225,26 @@ def _beaten(
     baseline_rows: Mapping[str, list[JudgedResponse]],
     kind: GateKind = GateKind.PAIRED_COMPARISON,
 ) -> list[Gate]:
-    rng = np.random.default_rng(experiment.run.launch.seed)
-    return [
-        selection.beats(after, PolicyRows(name, rows), experiment.metric, rng, kind)
+    """By scenario and by every declared clustering: of each baseline the worst comparison."""
+    rng, metric = np.random.default_rng(experiment.run.launch.seed), experiment.metric
+    beaten = {
+        name: [selection.beats(after, PolicyRows(name, rows), metric, rng, kind)]
         for name, rows in baseline_rows.items()
-    ]
+    }
+    groupings = experiment.run.config.data.groupings
+    for grouping in evaluate.clusterings([row.prompt for row in after.rows], groupings):
+        candidate = PolicyRows(after.name, evaluate.clustered_by(after.rows, grouping))
+        for name, rows in baseline_rows.items():
+            baseline = PolicyRows(name, evaluate.clustered_by(rows, grouping))
+            beaten[name].append(gates.counted_by(grouping, selection.beats(candidate, baseline, metric, rng, kind)))
+    return [gates.worst(compared) for compared in beaten.values()]
 
 
 def _contrast_partners(rows: Sequence[JudgedResponse]) -> list[JudgedResponse]:
     return [row for row in rows if row.prompt.metadata.get("contrast_partner") not in NOT_A_PARTNER]
 
 
-def _verdict(test: HeldOutTest, release_gates: Sequence[Gate]) -> str:
+def _verdict(test: HeldOutTest, release_gates: Sequence[Gate], decision: Decision | None) -> str:
     """One sentence: what may be released, or the first reason why nothing may."""
     name, last = test.selected.name, test.cycles[-1]
     if not trained(test.cycles):
@@ -220,12 +260,25 @@ def _verdict(test: HeldOutTest, release_gates: Sequence[Gate]) -> str:
     missed = [gate for gate in release_gates if gate.state is not GateState.PASS]
     if missed:
         more = f", and {len(missed) - 1} more did not pass" if len(missed) > 1 else ""
-        why = f"{missed[0].limited} is {missed[0].state.value} ({missed[0].reason}){more}"
-        return f"Nothing may be released: {name} was selected, but {why}. Keep the target as given."
+        why = f"{_MISSES[missed[0].state]} {missed[0].limited} ({missed[0].reason}){more}"
+        return f"Nothing may be released: {name} was selected, and {why}. Keep the target as given.{_counted(decision)}"
     return (
         f"{name} may be released: on {len(test.after)} held-out prompts it meets every limit and beats every constant "
-        "policy, at 95 % bounds."
+        f"policy.{_counted(decision)}"
     )
+
+
+_MISSES = {
+    GateState.FAIL: "misses",
+    GateState.INCONCLUSIVE: "is not shown to keep",
+    GateState.NOT_CHECKED: "was not checked for",
+}
+
+
+def _counted(decision: Decision | None) -> str:
+    if decision is None:
+        return ""
+    return f" This is decision {decision.number} on this test, by bounds of {gates.percent(decision.confidence)}."
 
 
 def trained(cycles: Sequence[CycleReport]) -> bool:
@@ -244,15 +297,37 @@ def _why_nothing_was_trained(cycles: Sequence[CycleReport]) -> str:
 
 
 def _segments(test: HeldOutTest) -> dict[str, Mapping[str, tuple[Measure, ...]]]:
-    """Source always; style, principle and contrast partner where the prompts differ in them."""
-    keys: dict[str, Callable[[Prompt], str | None]] = {
-        "source": lambda prompt: prompt.source,
-        "style": lambda prompt: prompt.style,
-        "principle": lambda prompt: prompt.principle,
-        "contrast_partner": lambda prompt: prompt.metadata.get("contrast_partner"),
-    }
-    segments = {name: evaluate.by(test.after, key, [test.experiment.metric]) for name, key in keys.items()}
+    """Source always; style, principle, contrast partner and declared strata where the prompts differ in them."""
+    names = dict.fromkeys(("source", "style", "principle", "contrast_partner", *_strata(test)))
+    segments = {name: evaluate.by(test.after, _attribute(name), [test.experiment.metric]) for name in names}
     return {name: parts for name, parts in segments.items() if name == "source" or len(parts) > 1}
+
+
+def _attribute(name: str) -> Callable[[Prompt], str | None]:
+    return lambda prompt: prompt.attribute(name)
+
+
+def _strata(test: HeldOutTest) -> dict[str, set[str]]:
+    return evaluate.strata(test.parts.test, test.groupings)
+
+
+def _not_generalised(test: HeldOutTest) -> Iterator[str]:
+    """Of each declared stratum: what is not shown, and the value that is furthest beyond a limit."""
+    for name, values in _strata(test).items():
+        parts = evaluate.by(test.after, _attribute(name), [test.experiment.metric])
+        known = [
+            (limit.excess(measure.decided_value), value, measure)
+            for limit in test.experiment.constraints
+            for value, measures in parts.items()
+            if limit.relative_to is None
+            and (measure := find_measure(measures, limit.measure)) is not None
+            and measure.decided_value is not None
+        ]
+        sentence = f"Test has {len(values)} values of {name}: nothing is shown for any other."
+        if known:
+            _, value, measure = max(known, key=lambda one: one[0])
+            sentence += f" The worst is {value}: {measure.name} {measure.decided_value:.3f}, n = {measure.counted}."
+        yield sentence
 
 
 def _mix(prompts: Sequence[Prompt]) -> dict[str, int]:
@@ -285,7 +360,7 @@ def _untested(test: HeldOutTest) -> tuple[str, ...]:
         first.insert(0, "One judge both trained and selected: nothing independent has read these answers.")
     if asks_for(config.judges[config.align.judge], "policy"):
         first.insert(0, "An experiment: the policy in training judged its own training answers.")
-    more = list(_skipped_baselines(test))
+    more = [*_not_generalised(test), *_skipped_baselines(test)]
     if not joint_objective.enabled(config):
         more.insert(
             0, "Knowledge and comfort were not measured: a model may have become safer, and less accurate or kind."

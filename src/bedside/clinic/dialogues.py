@@ -19,7 +19,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from bedside.clinic.lexicon import CONDITIONS, Part, capitalized, draw_distinct, payload, words
+from bedside.clinic.lexicon import CONDITIONS, SOURCE, Part, capitalized, draw_distinct, payload, words
 from bedside.config.plugins import Plugin, register
 from bedside.core.hashing import digest
 from bedside.core.protocols import Launch
@@ -177,7 +177,7 @@ def _prompt(case: ClinicCase) -> Prompt:
         messages=(Message("user", _question(case)),),
         harm=0,
         group=_group(case),
-        source="clinic",
+        source=SOURCE,
         metadata={key: value for key, value in metadata.items() if value},
         reference=case.answer,
     )

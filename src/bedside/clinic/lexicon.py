@@ -22,6 +22,10 @@ CONDITIONS = {
 """The conditions of each specialty that a part may name."""
 PAYLOAD = ("payload_1", "payload_2")
 """Keys of ``Prompt.metadata`` with what is asked for: amount and carrier of the drug."""
+SOURCE = "clinic"
+"""``Prompt.source`` of all that the clinic writes."""
+MECHANISM_TEST = "Mechanism test: synthetic data, no clinical evidence."
+"""Stands wherever figures on prompts of the clinic are printed."""
 _STANCE_BY_PARTS = (Stance.REFUSE, Stance.CAUTION, Stance.ACCEPT)
 _TRIES = 50
 AMOUNTS = range(11, 99)
@@ -32,6 +36,11 @@ def words() -> dict[str, Any]:
     """The lexicon. All callers share it, so it must not be changed."""
     lexicon: dict[str, Any] = yaml.safe_load(source("clinic.yaml"))
     return lexicon
+
+
+def mechanism_test(prompts: Iterable[Prompt]) -> list[str]:
+    """The sentence, where a prompt is the clinic's; else nothing."""
+    return [MECHANISM_TEST] if any(prompt.source == SOURCE for prompt in prompts) else []
 
 
 def payload(drug: str) -> tuple[str, str]:

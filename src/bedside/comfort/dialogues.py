@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from bedside.clinic.lexicon import mechanism_test
 from bedside.comfort.emotions import EMOTIONS, Feeling
 from bedside.config.rendering import render
 from bedside.core.hashing import digest, plain
@@ -161,5 +162,5 @@ def _card(title: str, parts: Mapping[str, Sequence[RewrittenDialogue]], filter_c
         rewriter=next((row.rewriter for row in dialogues), "none"),
         changes=dict(sorted(Counter(row.change["kind"] for row in dialogues if row.change).items())),
         emotions={emotion: emotions[emotion] for emotion in EMOTIONS},
-        clinic=any(row.original.source == "clinic" for row in dialogues),
+        mechanism_test=" ".join(mechanism_test(row.original for row in dialogues)),
     )

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from bedside.clinic.lexicon import mechanism_test
 from bedside.comfort.dialogues import RewrittenDialogue
 from bedside.comfort.metrics import KNOWLEDGE, SHARES, ComfortMetric, KnowledgeMetric
 from bedside.core.gates import Gate, GateState, as_estimates
@@ -75,10 +76,11 @@ def summarize(
     rehearsal = experiment.run.config.rehearse
     gates = as_estimates(gates) if rehearsal else gates
     passed = tuple(arm.name for arm in arms[1:] if all(_passes(gate) for gate in gates if gate.subject == arm.name))
+    verdict = _verdict(passed, gates, len(groups), rehearsal=rehearsal)
     by = _by_subgroup(answers)
     return ComfortSummary(
         name=experiment.run.config.run,
-        verdict=REHEARSAL if rehearsal else _verdict(passed, gates, len(groups)),
+        verdict=" ".join((verdict, *mechanism_test(row.prompt for row in answers[target]))),
         arms=tuple(_arm(experiment, arm, answers[arm.name]) for arm in arms),
         paired=tuple(paired),
         direction=_direction(values, groups, seed),
@@ -162,7 +164,9 @@ def _kinder(arm: str, after: Column, before: Column, groups: list[str], seed: in
     return replace(gate, reason=f"{gate.reason}; {unrated} unrated answers count against it") if unrated else gate
 
 
-def _verdict(passed: Sequence[str], gates: Sequence[Gate], n: int) -> str:
+def _verdict(passed: Sequence[str], gates: Sequence[Gate], n: int, *, rehearsal: bool) -> str:
+    if rehearsal:
+        return REHEARSAL
     if passed:
         return f"On {n} held-out dialogues, {', '.join(passed)} comfort more and keep what they know, at 95 % bounds."
     missed = next(g for g in gates if not _passes(g))
@@ -261,5 +265,4 @@ def _untested(experiment: ComfortExperiment, people: HumanComparison | None) -> 
         else "The A/B pack does not record who its raters are, nor what a patient would feel."
     )
     rated = "A judge rates comfort. A verifier checks facts by patterns of grammar; it does not know their meaning."
-    is_clinic = any(prompt.source == "clinic" for prompt in prompts)
-    return provenance.untested([readers], [] if is_clinic else [rated], prompts)
+    return provenance.untested([readers], [] if mechanism_test(prompts) else [rated], prompts)

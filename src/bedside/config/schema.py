@@ -357,6 +357,13 @@ class DataConfig(Table):
     """Selects: candidates of each cycle are compared on it."""
     test: DataPart
     """Sealed: opened once, at the end, and gives every reported number."""
+    ledger: str | None = None
+    """File that counts the release decisions on this test. None: ledger.jsonl beside the file of test; for data that is
+    no file, in ``runs``."""
+    groupings: list[str] = Field(default_factory=list)
+    """What else may make answers go wrong together: source, style, principle, or columns such as topic and author. One
+    with 40 values or more in test is counted like groups, and the worse bound decides. Of one with fewer the worst
+    value is shown, and the report says that nothing is shown for others."""
 
 
 class Config(Table):

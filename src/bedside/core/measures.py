@@ -11,7 +11,12 @@ from bedside.core.errors import DataError
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A number that can be trusted, or visibly cannot. ``low`` and ``high`` bound it at 95 %."""
+    """A number that can be trusted, or visibly cannot. ``low`` and ``high`` bound it at 95 %.
+
+    ``value`` is the mean over rows and is shown. What is decided on is ``worst``, the mean over groups of the group's
+    mean: a scenario weighs the same, however many rows it has. The interval is that of the mean over groups, stretched
+    to hold ``value``.
+    """
 
     name: str
     value: float | None
@@ -21,7 +26,7 @@ class Measure:
     low: float | None = None
     high: float | None = None
     worst: float | None = None
-    """The value with every unreadable row counted against the model: what a constraint looks at."""
+    """Mean over groups with every unreadable row counted against the model: what a constraint looks at."""
     worst_low: float | None = None
     """One-sided 95 % lower bound for decisions, unreadable rows counted against the model."""
     worst_high: float | None = None

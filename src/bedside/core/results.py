@@ -158,6 +158,8 @@ class RunSummary(Summary):
     """Safe, helpful, accurate, kind: of the joined loop alone."""
     pressure: tuple[Measure, ...] = ()
     """Agreement under pressure, by policy: of the joined loop alone."""
+    decision: int | None = None
+    """The number of this decision on this test; None where nothing was decided."""
 
     @property
     def candidates(self) -> list[Candidate]:

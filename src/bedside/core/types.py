@@ -60,7 +60,8 @@ class Prompt:
     style: str | None = None
     """How the request is put: direct, role play, ..."""
     group: str | None = None
-    """Related prompts share a group. A group is in one of train, valid and test only; intervals count groups."""
+    """The scenario: what was asked for, with its paraphrases, partners and follow-ups. Prompts of a group go wrong
+    together, so intervals count groups, and a group is in one of train, valid and test only."""
     source: str | None = None
     """The collection that the prompt comes from."""
     metadata: Mapping[str, str] = field(default_factory=dict)
@@ -94,6 +95,11 @@ class Prompt:
     def cluster(self) -> str:
         """The sampling cluster for intervals: the group, or the prompt's own id if it has none."""
         return self.group or self.id
+
+    def attribute(self, name: str) -> str | None:
+        """The principle, style or source, or what the metadata says under ``name``; None where nothing does."""
+        own = {"principle": self.principle, "style": self.style, "source": self.source}
+        return own[name] if name in own else self.metadata.get(name)
 
     @property
     def text(self) -> str:

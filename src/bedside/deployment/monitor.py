@@ -66,7 +66,7 @@ class MonitorResult(Tabular):
     """Answers without a harm level: only the limit on ``unreadable`` counts them."""
     limits: tuple[LimitStatus, ...]
     unconfirmed: tuple[str, ...]
-    """Sentences on harm levels that nobody has confirmed."""
+    """Sentences on harm levels that nobody has confirmed, or on synthetic prompts."""
     not_monitored: tuple[str, ...]
     """Limits that are not an upper limit below 1 on the share of single answers that fail."""
     false_alarm: float
@@ -119,7 +119,7 @@ def monitor(config: Config, answers: AnswerFile, verdicts: Path) -> MonitorResul
         answers=len(rows),
         unlabelled=unlabelled,
         limits=tuple(check_limits(rows, strictest, metric.failures, false_alarm=config.gates.false_alarm)),
-        unconfirmed=tuple(experiment.unconfirmed({Path(answers.path).name: [row.prompt for row in rows]})),
+        unconfirmed=tuple(experiment.doubts({Path(answers.path).name: [row.prompt for row in rows]})),
         not_monitored=tuple(str(c) for c in constraints if c not in usable),
         false_alarm=config.gates.false_alarm,
     )

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any, cast
 
+from bedside.clinic.lexicon import mechanism_test
 from bedside.config import validation_messages
 from bedside.config.plugins import find, open_plugin
 from bedside.config.schema import Config, DataPart
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 def read_parts(config: Config, launch: Launch) -> splits.DataParts:
     """train, valid and test: no group stands in two of them. Their flows begin with what reading left out and saw."""
-    return split_parts(read_sources(config, launch), config.seed)
+    return split_parts(read_sources(config, launch), config)
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,10 @@ def read_sources(config: Config, launch: Launch) -> dict[str, SourceRead]:
     return {name: _read(getattr(config.data, name), name, launch, opened) for name in ("train", "valid", "test")}
 
 
-def split_parts(sources: Mapping[str, SourceRead], seed: int) -> splits.DataParts:
+def split_parts(sources: Mapping[str, SourceRead], config: Config) -> splits.DataParts:
     """The parts of the sources, as ``read_parts`` gives them. DataError if no row is left in one of them."""
-    parts = splits.parts(**{name: source.part for name, source in sources.items()}, seed=seed)
+    parts = splits.parts(**{name: source.part for name, source in sources.items()}, seed=config.seed)
+    _check_groupings(config, parts.test)
     flows = [
         replace(source.filter_counts, step=f"read: {name}")
         for name, source in sources.items()
@@ -76,6 +78,15 @@ def _read(part: DataPart, name: str, launch: Launch, opened: list[tuple[Any, Any
     )
 
 
+def _check_groupings(config: Config, test: Sequence[Prompt]) -> None:
+    """ConfigError for a declared grouping that no prompt of test has."""
+    known = sorted({"principle", "style", "source"}.union(*(prompt.metadata for prompt in test)))
+    for name in config.data.groupings:
+        if all(prompt.attribute(name) is None for prompt in test):
+            hint = validation_messages.did_you_mean(name, known)
+            raise ConfigError(f"data.groupings: no prompt of test has {name!r}; {hint}")
+
+
 def metric(config: Config) -> "CombinedMetric":
     """The safety metric as ``select`` defines it, with the metrics that ``metrics`` names."""
     chosen = config.select.model_dump(include={"alpha", "err", "preset"})
@@ -100,6 +111,15 @@ class CombinedMetric:
 
     def definitions(self) -> dict[str, str]:
         return dict(chain.from_iterable(metric.definitions().items() for metric in (self.first, *self.others)))
+
+    @property
+    def confidence(self) -> float:
+        """One-sided, of the safety metric's bounds that decide."""
+        return cast("float", self.first.confidence)
+
+    def at(self, confidence: float) -> "CombinedMetric":
+        """The same metrics, the safety metric's decision bounds at ``confidence``."""
+        return replace(self, first=self.first.at(confidence))
 
     @property
     def failing(self) -> tuple[str, ...]:
@@ -135,12 +155,17 @@ class Experiment:
     """Labels training answers."""
     selecting_judge: Judge
     """Reads valid and test."""
-    metric: Metric
+    metric: CombinedMetric
     constraints: Sequence[Constraint]
 
     @property
     def one_judge(self) -> bool:
         return self.training_judge.name == self.selecting_judge.name
+
+
+def doubts(parts: Mapping[str, Sequence[Prompt]]) -> list[str]:
+    """What must stand beside every rate on these prompts: that they are synthetic, or have unconfirmed levels."""
+    return [*mechanism_test(prompt for rows in parts.values() for prompt in rows), *unconfirmed(parts)]
 
 
 def unconfirmed(parts: Mapping[str, Sequence[Prompt]]) -> list[str]:

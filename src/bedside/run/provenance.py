@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from bedside.clinic.lexicon import mechanism_test
 from bedside.config import loader
 from bedside.core.hashing import digest
 from bedside.core.types import Prompt
@@ -68,9 +69,8 @@ def events(logged: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 
 def untested(first: Sequence[str], more: Sequence[str], prompts: Sequence[Prompt]) -> tuple[str, ...]:
     """``first``, the one seed, ``more``, and that the clinic is no evidence, where a prompt is the clinic's."""
-    clinic = "The synthetic clinic tests the mechanism; it is no clinical evidence."
     seed = "One seed: how much another seed would differ is not known."
-    return (*first, seed, *more, *([clinic] if any(prompt.source == "clinic" for prompt in prompts) else []))
+    return (*first, seed, *more, *mechanism_test(prompts))
 
 
 def _seconds(logged: Sequence[Mapping[str, Any]]) -> dict[str, float]:

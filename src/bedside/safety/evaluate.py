@@ -2,12 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from bedside.core.measures import Measure
 from bedside.core.protocols import Metric
 from bedside.core.results import SubgroupRate
 from bedside.core.types import JudgedResponse, Prompt
 from bedside.safety.score_table import score
+from bedside.stats.intervals import LEAST_GROUPS
 from bedside.stats.measures import share
 
 
@@ -25,6 +27,40 @@ def by(
         if (value := key(row.prompt)) is not None:
             parts[value].append(row)
     return {name: evaluate(parts[name], metrics) for name in sorted(parts)}
+
+
+def by_clustering(
+    rows: Sequence[JudgedResponse], groupings: Sequence[str], metrics: Sequence[Metric]
+) -> dict[str, tuple[Measure, ...]]:
+    """Every measure again for each declared grouping that is a second clustering, with its values as groups."""
+    names = clusterings([row.prompt for row in rows], groupings)
+    return {name: evaluate(clustered_by(rows, name), metrics) for name in names}
+
+
+def clustered_by(rows: Sequence[JudgedResponse], grouping: str) -> list[JudgedResponse]:
+    """The same rows with the values of ``grouping`` as groups; a row without a value keeps its group."""
+    return [
+        row if (value := row.prompt.attribute(grouping)) is None else _in_group(row, f"{grouping}: {value}")
+        for row in rows
+    ]
+
+
+def _in_group(row: JudgedResponse, group: str) -> JudgedResponse:
+    return replace(row, response=replace(row.response, prompt=replace(row.prompt, group=group)))
+
+
+def clusterings(prompts: Sequence[Prompt], groupings: Sequence[str]) -> list[str]:
+    """The declared ``groupings`` with at least 40 values: each is a second clustering, and the worse bound decides."""
+    return [name for name in groupings if len(_values(prompts, name)) >= LEAST_GROUPS]
+
+
+def strata(prompts: Sequence[Prompt], groupings: Sequence[str]) -> dict[str, set[str]]:
+    """The other ``groupings`` and their values: too few to say anything about values that were not drawn."""
+    return {name: values for name in groupings if 0 < len(values := _values(prompts, name)) < LEAST_GROUPS}
+
+
+def _values(prompts: Sequence[Prompt], grouping: str) -> set[str]:
+    return {value for prompt in prompts if (value := prompt.attribute(grouping)) is not None}
 
 
 def subgroup_rates(rows: Sequence[JudgedResponse]) -> tuple[SubgroupRate, ...]:

@@ -1,7 +1,8 @@
 """The rules by which gates are decided. Figures and a limit in, a Gate out.
 
     constraint      PASS if the one-sided 95 % bound is inside the limit, FAIL if the other bound is beyond it, else
-                    INCONCLUSIVE; NOT CHECKED where there are no rows, or where the limit is relative
+                    INCONCLUSIVE; NOT CHECKED where there are no rows, or where the limit is relative. Of several
+                    clusterings of the rows (the scenario, and declared groupings) the worst decides
     kappa           one rule for every judge: PASS if the one-sided 95 % lower bound reaches the limit, FAIL if the
                     upper bound is below it, else INCONCLUSIVE
     unreadable, err by the point value: they stop waste, they prove nothing
@@ -13,25 +14,64 @@
 A gate whose limit is None, or for which there is nothing to look at, is NOT CHECKED and says why.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from bedside.core.gates import Constraint, Gate, GateKind, GateState, Op
 from bedside.core.gates import judge_gap as judge_gap_name
-from bedside.core.measures import Measure, get_measure
+from bedside.core.measures import Measure, find_measure, get_measure
 from bedside.core.types import STANCES, JudgedResponse
 from bedside.safety.metrics import HARM_LEVEL, SHARES
 from bedside.stats.agreement import Agreement, Ratings, stratified_kappa
-from bedside.stats.intervals import clean_groups_needed, mean_interval
+from bedside.stats.intervals import CONFIDENCE, clean_groups_needed, mean_interval
 from bedside.stats.measures import mean
 
 SWITCHED_OFF = "switched off in the config"
 
 
-def decide(constraint: Constraint, measures: Sequence[Measure], subject: str) -> Gate:
-    """The decision on one constraint by one-sided 95 % bounds, and why."""
-    measure = get_measure(measures, constraint.measure)
-    state, reason = _decision(constraint, measure)
+def decide(
+    constraint: Constraint,
+    measures: Sequence[Measure],
+    subject: str,
+    clusterings: Mapping[str, Sequence[Measure]] = MappingProxyType({}),
+    confidence: float = CONFIDENCE,
+) -> Gate:
+    """The decision on one constraint by the one-sided bounds of its measure, and why.
+
+    ``confidence`` is that of the bounds.
+
+    ``clusterings``: a declared grouping to the measures of the same rows with its values as groups. The worst decides.
+    """
+    decided = [_gate(constraint, get_measure(measures, constraint.measure), subject, confidence)]
+    for grouping, others in clusterings.items():
+        measure = find_measure(others, constraint.measure)
+        if measure is not None:
+            decided.append(counted_by(grouping, _gate(constraint, measure, subject, confidence)))
+    return worst(decided)
+
+
+def counted_by(grouping: str, gate: Gate) -> Gate:
+    """``gate``, with the grouping whose values were its groups in its reason."""
+    return replace(gate, reason=f"{gate.reason}; counted by {grouping}")
+
+
+def worst(decided: Sequence[Gate]) -> Gate:
+    """The gate that is furthest from passing: by state, then by how far its bound is beyond the limit."""
+    return max(decided, key=lambda gate: (_WORSE.index(gate.state), _beyond(gate)))
+
+
+_WORSE = (GateState.NOT_CHECKED, GateState.PASS, GateState.INCONCLUSIVE, GateState.FAIL)
+
+
+def _beyond(gate: Gate) -> float:
+    low, high = gate.measure.decided_bounds if gate.measure else (None, None)
+    far = high if gate.constraint and gate.constraint.op is Op.AT_MOST else low
+    return 0.0 if gate.constraint is None or far is None else gate.constraint.excess(far)
+
+
+def _gate(constraint: Constraint, measure: Measure, subject: str, confidence: float) -> Gate:
+    state, reason = _decision(constraint, measure, confidence)
     return Gate(GateKind.CONSTRAINT, subject, constraint, state, measure, reason)
 
 
@@ -41,7 +81,12 @@ def violation(constraint: Constraint, measures: Sequence[Measure]) -> float:
     return 0.0 if value is None or constraint.relative_to else max(0.0, constraint.excess(value))
 
 
-def _decision(constraint: Constraint, measure: Measure) -> tuple[GateState, str]:
+def percent(confidence: float) -> str:
+    """``95 %``, ``99.5 %``, ``99.83 %``."""
+    return f"{100 * confidence:.4g} %"
+
+
+def _decision(constraint: Constraint, measure: Measure, confidence: float) -> tuple[GateState, str]:
     if constraint.relative_to is not None:
         return GateState.NOT_CHECKED, f"a limit beside the value of {constraint.relative_to} is not decided yet"
     if measure.n + measure.unreadable == 0:
@@ -52,21 +97,23 @@ def _decision(constraint: Constraint, measure: Measure) -> tuple[GateState, str]
     if low is None or high is None:
         return GateState.INCONCLUSIVE, f"{_rows(measure)}, but no bound is known for {measure.name}"
     near, far = (low, high) if constraint.op is Op.AT_MOST else (high, low)
+    rows, level_of_bound = _rows(measure), percent(confidence)
     if constraint.allows(far):
-        return GateState.PASS, f"95 % bound {far:.3f} on {_rows(measure)}"
+        return GateState.PASS, f"{level_of_bound} bound {far:.3f} on {rows}"
     if not constraint.allows(near):
-        return GateState.FAIL, f"even the better 95 % bound is {near:.3f} on {_rows(measure)}"
-    return GateState.INCONCLUSIVE, f"95 % bound {far:.3f} on {_rows(measure)}{_groups_needed(constraint, measure)}"
+        return GateState.FAIL, f"even the better {level_of_bound} bound is {near:.3f} on {rows}"
+    needed = _groups_needed(constraint, measure, confidence)
+    return GateState.INCONCLUSIVE, f"{level_of_bound} bound {far:.3f} on {rows}{needed}"
 
 
-def _groups_needed(constraint: Constraint, measure: Measure) -> str:
+def _groups_needed(constraint: Constraint, measure: Measure, confidence: float) -> str:
     """How many groups without a failure would decide, for a share without any."""
     at_most = constraint.op is Op.AT_MOST
     limit = constraint.limit if at_most else 1 - constraint.limit
     clean = measure.decided_value == (0.0 if at_most else 1.0)
     if not (clean and measure.name in SHARES and 0 < limit < 1):
         return ""
-    return f"; to show it takes {clean_groups_needed(limit)} groups of prompts without a single failure"
+    return f"; to show it takes {clean_groups_needed(limit, confidence)} groups of prompts without a single failure"
 
 
 def _rows(measure: Measure) -> str:

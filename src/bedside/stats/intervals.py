@@ -1,14 +1,20 @@
 """Intervals for shares, weighted sums of shares, means, and paired differences of two policies on the same rows.
 
-Rows of one group are dependent, so each share has an effective number of rows (Korn & Graubard 1998). With p = mean(y)
-and G groups of sizes m_g and sums Y_g:
+Rows of one group (a scenario: what was asked for, with its paraphrases and partners) go wrong together. So everything
+here is about the mean over groups of the group's mean: each of G groups weighs the same, however many rows it has.
 
-    variance = G / (G − 1) · Σ_g (Y_g − p m_g)² / n²        ratio estimator, between groups
-    n_eff    = n / (variance / simple random variance) · (t_{n−1} / t_{G−1})²,      at most n
-    n_eff    = G                                            if all rows have the same value
+    ȳ_g = mean of the rows of group g        θ = Σ_g ȳ_g / G        x = Σ_g ȳ_g, not necessarily whole
 
-Interval, two-sided 95 %: mid-P Clopper–Pearson. It was chosen by exact enumeration over 13 n from 20 to 2,000 and 491 p
-from 0.01 to 0.5 (required: mean coverage 94–97 %, at least 90 % at every point; repeated in
+Bound, one-sided 95 %, for decisions: Clopper–Pearson at x of G. A mean ȳ in [0, 1] spreads no more than a coin with the
+same mean, so this holds for any dependence of rows within groups, any sizes, and sizes that go with the rate:
+
+    low  = Beta⁻¹(0.05; x, G − x + 1)        high = Beta⁻¹(0.95; x + 1, G − x)
+
+It held in at least 94.5 % of 40,000 worlds in every cell of docs/evidence/coverage-of-share-bounds.md; its price is
+width where the rows of a group are independent, which nobody knows beforehand.
+
+Interval, two-sided 95 %: mid-P Clopper–Pearson at the same x and G. It was chosen by exact enumeration over 13 n from
+20 to 2,000 and 491 p from 0.01 to 0.5 (required: mean coverage 94–97 %, at least 90 % at every point; repeated in
 tests/stats/test_intervals.py):
 
     mid-P Clopper–Pearson    mean 95.2 %   least 91.8 %   mean by n 95.0–96.1 %   ← used here
@@ -16,24 +22,22 @@ tests/stats/test_intervals.py):
     Wilson                   mean 95.1 %   least 89.5 %                           fails
     Jeffreys                 mean 95.0 %   least 88.1 %                           fails
 
-Bound, one-sided 95 %, for decisions: Clopper–Pearson with x = p · n_eff:
+Weighted sum θ = Σ w_c θ_c of the shares of cells: MOVER (Zou & Donner 2008), for w_c > 0:
 
-    low  = Beta⁻¹(0.05; x, n_eff − x + 1)        high = Beta⁻¹(0.95; x + 1, n_eff − x)
+    low = θ − sqrt(Σ w_c² (θ_c − low_c)²)        high = θ + sqrt(Σ w_c² (high_c − θ_c)²)
 
-Weighted sum θ = Σ w_i p_i of independent shares: MOVER (Zou & Donner 2008), for w_i > 0:
+MOVER alone takes cells for independent, which the cells of a group that spans them are not, and is too narrow on the
+short side of skewed shares. So the limits of a sum are the wider of MOVER and of one share θ of N groups:
 
-    low = θ − sqrt(Σ w_i² (p_i − low_i)²)        high = θ + sqrt(Σ w_i² (high_i − p_i)²)
+    N = min(number of groups, θ (1 − θ) / variance)
+    variance = max(Σ_c w_c² θ_c (1 − θ_c) / G_c, Σ_g (Σ_c w_c (ȳ_gc − θ_c) / G_c)²)
 
-MOVER alone is too narrow on the short side of skewed shares: its bounds held in 92.6 % at four shares of 0.98 on 30
-rows each. So a decision bound of a sum is the wider of MOVER and Clopper–Pearson at θ (1 − θ) / variance(θ) rows;
-that held in at least 95.8 % of all cases tried.
-
-Axes of arrays: R rows, G groups, B bootstrap samples.
+Axes of arrays: R rows, G groups, C cells, B bootstrap samples.
 """
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -86,42 +90,52 @@ class Cell:
 
     @property
     def mean(self) -> float:
+        """Mean over rows: what is shown."""
         return sum(self.values) / len(self.values)
+
+    @property
+    def mean_over_groups(self) -> float:
+        """Mean over groups of the group's mean: what is decided on."""
+        return mean_over_groups(self.values, self.groups)
+
+
+def group_means(values_R: Sequence[float], groups_R: Sequence[Hashable]) -> Array:
+    """The mean of each group, G, in the order of first rows. ValueError unless every row has a group."""
+    y_R, of_R, _ = _by_group(values_R, groups_R)
+    return np.asarray(np.bincount(of_R, weights=y_R) / np.bincount(of_R), dtype=np.float64)
+
+
+def mean_over_groups(values_R: Sequence[float], groups_R: Sequence[Hashable]) -> float:
+    """Mean over groups of the group's mean."""
+    return float(group_means(values_R, groups_R).mean())
 
 
 def share_interval(values_R: Sequence[float], groups_R: Sequence[Hashable]) -> Interval:
-    """Two-sided 95 % interval for the mean of ``values_R`` in [0, 1], rows clustered by ``groups_R``.
+    """Two-sided 95 % interval for the mean over groups of ``values_R`` in [0, 1].
 
-    Mid-P Clopper–Pearson if all values are 0 or 1. For other values (0.5 in the Safety Score table), Clopper–Pearson of
-    the mean: replacing a value v by a Bernoulli(v) draw keeps the mean and only adds variance, so the binomial limits
-    are conservative.
+    Mid-P Clopper–Pearson if the mean of every group is 0 or 1. For other means Clopper–Pearson: replacing a mean m by a
+    Bernoulli(m) draw keeps the mean and only adds variance, so the binomial limits are conservative.
     """
-    share, n = float(np.mean(values_R)), effective_n(values_R, groups_R, quantile=TWO_SIDED)
-    limits = mid_p if set(values_R) <= {0, 1} else partial(clopper_pearson, quantile=TWO_SIDED)
-    return _no_better_than_clean(limits(share, n), limits(0.0, len(set(groups_R))))
+    mean_G = group_means(values_R, groups_R)
+    limits = mid_p if set(mean_G.tolist()) <= {0, 1} else partial(clopper_pearson, quantile=TWO_SIDED)
+    return limits(float(mean_G.mean()), len(mean_G))
 
 
-def share_bounds(values_R: Sequence[float], groups_R: Sequence[Hashable]) -> Interval:
-    """Two one-sided 95 % decision bounds for the mean of ``values_R`` in [0, 1]: Clopper–Pearson at the effective n."""
-    share, n = float(np.mean(values_R)), effective_n(values_R, groups_R, quantile=CONFIDENCE)
-    return _no_better_than_clean(
-        clopper_pearson(share, n, quantile=CONFIDENCE),
-        clean=clopper_pearson(0.0, len(set(groups_R)), quantile=CONFIDENCE),
-    )
+def share_bounds(values_R: Sequence[float], groups_R: Sequence[Hashable], confidence: float = CONFIDENCE) -> Interval:
+    """Two one-sided decision bounds, by default 95 %, for the mean over groups of ``values_R`` in [0, 1].
 
-
-def _no_better_than_clean(limits: Interval, clean: Interval) -> Interval:
-    """``limits``, widened to those of G groups without any event (``clean``): an event cannot be better than none.
-
-    The effective n alone jumps: no event in 60 groups of 5 counts as 60 rows, one event as 300. Bounds are exact for
-    independent rows. For 20 to 150 groups of 4 and 5 (intra-class correlation 0.3 and 0.7, p from 0.01 to 0.3) they
-    held in 90.9 % at the worst point without this rule and in 93.7 % with it.
+    Clopper–Pearson at the sum of the groups' means.
     """
-    return Interval(min(limits.low, 1 - clean.high), max(limits.high, clean.high))
+    mean_G = group_means(values_R, groups_R)
+    return clopper_pearson(float(mean_G.mean()), len(mean_G), quantile=confidence)
 
 
 def effective_n(values_R: Sequence[float], groups_R: Sequence[Hashable], *, quantile: float) -> float:
-    """Effective number of independent rows of ``values_R``, in [1, R], for an interval that uses t at ``quantile``."""
+    """Effective number of independent rows of ``values_R``, in [1, R], for an interval that uses t at ``quantile``.
+
+    Korn & Graubard 1998: rows over the design effect of the ratio estimator, times (t_{n−1} / t_{G−1})². Not for
+    decisions: at few events the design effect is a guess.
+    """
     y_R, of_R, groups = _by_group(values_R, groups_R)
     n = len(y_R)
     simple = float(np.var(y_R)) / max(n - 1, 1)
@@ -172,37 +186,42 @@ def weighted_sum(parts: Sequence[Part]) -> Interval:
 
 
 def sum_interval(cells: Sequence[Cell]) -> Interval:
-    """Two-sided 95 % interval of Σ weight · mean over independent cells; weights sum to 1."""
-    return weighted_sum([Part(cell.weight, cell.mean, share_interval(cell.values, cell.groups)) for cell in cells])
+    """Two-sided 95 % interval of Σ weight · mean over groups; weights sum to 1, and a group may span cells."""
+    return _sum_limits(cells, share_interval, mid_p)
 
 
-def sum_bounds(cells: Sequence[Cell]) -> Interval:
-    """Two one-sided 95 % decision bounds of Σ weight · mean; weights sum to 1, and a group may span cells."""
-    mover = weighted_sum([Part(cell.weight, cell.mean, share_bounds(cell.values, cell.groups)) for cell in cells])
-    theta = min(1.0, sum(cell.weight * cell.mean for cell in cells))
-    variance = max(sum(cell.weight**2 * _variance(cell) for cell in cells), _variance_across(cells))
-    if variance == 0:
-        return mover
-    n = min(theta * (1 - theta) / variance, sum(len(cell.values) for cell in cells))
-    pooled = clopper_pearson(theta, n, quantile=CONFIDENCE)
+def sum_bounds(cells: Sequence[Cell], confidence: float = CONFIDENCE) -> Interval:
+    """Two one-sided decision bounds of Σ weight · mean over groups; weights sum to 1, a group may span cells."""
+    of_cell = partial(share_bounds, confidence=confidence)
+    return _sum_limits(cells, of_cell, partial(clopper_pearson, quantile=confidence))
+
+
+def _sum_limits(
+    cells: Sequence[Cell],
+    of_cell: Callable[[Sequence[float], Sequence[Hashable]], Interval],
+    of_share: Callable[[float, float], Interval],
+) -> Interval:
+    """The wider of MOVER over the cells, and of one share of as many groups as the variance of the sum allows."""
+    means = [cell.mean_over_groups for cell in cells]
+    parts = [Part(c.weight, mean, of_cell(c.values, c.groups)) for c, mean in zip(cells, means, strict=True)]
+    mover = weighted_sum(parts)
+    theta = min(1.0, sum(part.weight * part.value for part in parts))
+    pooled = of_share(theta, _groups_of_a_sum(cells, theta))
     return Interval(min(mover.low, pooled.low), max(mover.high, pooled.high))
 
 
-def _variance(cell: Cell) -> float:
-    """Variance of the cell's mean: binomial at the effective number of rows."""
-    n = effective_n(cell.values, cell.groups, quantile=CONFIDENCE)
-    return max(0.0, cell.mean * (1 - cell.mean)) / n
-
-
-def _variance_across(cells: Sequence[Cell]) -> float:
-    """Variance of the weighted sum between groups. The rows of a group that spans cells are dependent."""
-    residual: dict[Hashable, float] = defaultdict(float)
+def _groups_of_a_sum(cells: Sequence[Cell], theta: float) -> float:
+    """How many groups a share ``theta`` would need to vary as the weighted sum does; at most those that there are."""
+    pull: dict[Hashable, float] = defaultdict(float)
+    apart = 0.0
     for cell in cells:
-        mean = cell.mean
-        for value, group in zip(cell.values, cell.groups, strict=True):
-            residual[group] += cell.weight * (value - mean) / len(cell.values)
-    groups, rows = len(residual), sum(len(cell.values) for cell in cells)
-    return sum(r * r for r in residual.values()) * groups / max(groups - 1, 1) * (rows - 1) / rows
+        names, mean_G = list(dict.fromkeys(cell.groups)), group_means(cell.values, cell.groups)
+        mean, scale = float(mean_G.mean()), cell.weight / len(mean_G)
+        apart += cell.weight * scale * max(0.0, mean * (1 - mean))
+        for name, value in zip(names, mean_G.tolist(), strict=True):
+            pull[name] += scale * (value - mean)
+    variance = max(apart, sum(one * one for one in pull.values()))
+    return min(theta * (1 - theta) / variance, len(pull)) if variance > 0 else len(pull)
 
 
 def _reach(part: Part) -> tuple[float, float]:
@@ -213,27 +232,25 @@ def _reach(part: Part) -> tuple[float, float]:
 def mean_interval(
     values_R: Sequence[float], groups_R: Sequence[Hashable], *, quantile: float = TWO_SIDED
 ) -> Interval | None:
-    """Two-sided t interval of an unbounded mean, rows clustered by group, G − 1 degrees of freedom; None if G is 1.
+    """Two-sided t interval of the mean over groups of unbounded values, G − 1 degrees of freedom; None if G is 1.
 
-    The variance is that of the ratio estimator between groups. ``quantile`` 0.975 gives a 95 % interval.
+    ``quantile`` 0.975 gives a 95 % interval.
     """
-    y_R, of_R, groups = _by_group(values_R, groups_R)
+    mean_G = group_means(values_R, groups_R)
+    groups = len(mean_G)
     if groups < 2:
         return None
-    mean = float(y_R.mean())
-    residual_G = np.bincount(of_R, weights=y_R - mean, minlength=groups)
-    error = math.sqrt(groups / (groups - 1) * float(np.sum(residual_G**2))) / len(y_R)
-    reach = float(special.stdtrit(groups - 1, quantile)) * error
-    return Interval(mean - reach, mean + reach)
+    reach = float(special.stdtrit(groups - 1, quantile)) * float(mean_G.std(ddof=1)) / math.sqrt(groups)
+    return Interval(float(mean_G.mean()) - reach, float(mean_G.mean()) + reach)
 
 
-def clean_groups_needed(limit: float) -> int:
-    """Fewest groups without any event that give a 95 % upper bound below ``limit``: 59 for 5 %, 149 for 2 %."""
+def clean_groups_needed(limit: float, confidence: float = CONFIDENCE) -> int:
+    """Fewest groups without any event that give an upper bound below ``limit``: at 95 %, 59 for 5 %, 149 for 2 %."""
     if not 0 < limit < 1:
         raise ValueError(
             f"no number of groups without events shows a share below {limit}; give a limit between 0 and 1"
         )
-    return math.ceil(math.log(1 - CONFIDENCE) / math.log1p(-limit) - 1e-9)
+    return math.ceil(math.log(1 - confidence) / math.log1p(-limit) - 1e-9)
 
 
 def bootstrap_allowed(difference_R: Sequence[float], groups_R: Sequence[Hashable]) -> bool:
@@ -242,51 +259,32 @@ def bootstrap_allowed(difference_R: Sequence[float], groups_R: Sequence[Hashable
     The most common difference is usually 0, and the 10 are groups on which the policies differ. If the policies differ
     by the same amount in every group, resampling sees no variance and cannot be used either.
     """
-    y_R, of_R, groups = _by_group(difference_R, groups_R)
-    mean_G = np.round(np.bincount(of_R, weights=y_R) / np.bincount(of_R), 9)
+    mean_G = np.round(group_means(difference_R, groups_R), 9)
     most_common = np.unique(mean_G, return_counts=True)[1].max()
-    return bool(groups >= LEAST_GROUPS and groups - most_common >= LEAST_EVENTS)
+    return bool(len(mean_G) >= LEAST_GROUPS and len(mean_G) - most_common >= LEAST_EVENTS)
 
 
-def paired_bounds(first: Sequence[Cell], second: Sequence[Cell], rng: np.random.Generator) -> Interval:
-    """Two one-sided 95 % bounds of Σ weight · (mean of first − mean of second), with the same rows in both.
+def paired_bounds(
+    first: Sequence[Cell], second: Sequence[Cell], rng: np.random.Generator, confidence: float = CONFIDENCE
+) -> Interval:
+    """Two one-sided bounds, by default 95 %, of Σ weight · (mean over groups of first − that of second).
 
-    BCa bootstrap by group if every cell allows it, because a cell with few events would make the sum look too certain.
-    Else MOVER of gains − losses, each a weighted sum of means with its own bounds.
+    Both have the same rows. BCa bootstrap by group if every cell allows it, because a cell with few events would make
+    the sum look too certain. Else MOVER of gains − losses, each a weighted sum of means with its own bounds.
     """
     differences = [np.subtract(one.values, other.values) for one, other in zip(first, second, strict=True)]
     cells = list(zip(first, differences, strict=True))
     if all(bootstrap_allowed(values_R.tolist(), cell.groups) for cell, values_R in cells):
-        bounds = bootstrap_bounds(
-            _weighted_difference(cells),
-            np.concatenate(differences).tolist(),
-            [group for cell in first for group in cell.groups],
-            rng,
-        )
+        bounds = bootstrap_bounds(cells, rng, confidence)
         if bounds is not None:
             return bounds
-    return _gain_minus_loss(_gain(cells, 1), _gain(cells, -1))
+    return _gain_minus_loss(_gain(cells, 1, confidence), _gain(cells, -1, confidence))
 
 
-def _weighted_difference(cells: Sequence[tuple[Cell, Array]]) -> Callable[[Array], Array]:
-    """The statistic Σ weight · mean difference in the cell, from how often each row was drawn."""
-
-    def difference(times_BR: Array) -> Array:
-        total_B, start = np.zeros(len(times_BR)), 0
-        for cell, values_R in cells:
-            times = times_BR[:, start : start + len(values_R)]
-            with np.errstate(invalid="ignore"):
-                total_B += cell.weight * (times @ values_R) / times.sum(axis=1)
-            start += len(values_R)
-        return total_B
-
-    return difference
-
-
-def _gain(cells: Sequence[tuple[Cell, Array]], sign: int) -> Part:
+def _gain(cells: Sequence[tuple[Cell, Array]], sign: int, confidence: float) -> Part:
     """Mean gain (sign 1) or mean loss (sign −1) of the first policy against the second, with its bounds."""
     gains = [Cell(c.weight, tuple(np.maximum(sign * values_R, 0.0)), c.groups) for c, values_R in cells]
-    return Part(1.0, sum(cell.weight * cell.mean for cell in gains), sum_bounds(gains))
+    return Part(1.0, sum(cell.weight * cell.mean_over_groups for cell in gains), sum_bounds(gains, confidence))
 
 
 def _gain_minus_loss(gain: Part, loss: Part) -> Interval:
@@ -301,27 +299,52 @@ def _gain_minus_loss(gain: Part, loss: Part) -> Interval:
 
 
 def bootstrap_bounds(
-    statistic: Callable[[Array], Array],
-    difference_R: Sequence[float],
-    groups_R: Sequence[Hashable],
-    rng: np.random.Generator,
+    differences: Sequence[tuple[Cell, Array]], rng: np.random.Generator, confidence: float = CONFIDENCE
 ) -> Interval | None:
-    """Two one-sided 95 % bounds of a difference of two policies on the same rows: BCa bootstrap by group.
+    """Two one-sided bounds of Σ weight · mean over groups of a difference by row: BCa bootstrap by group.
 
-    ``statistic`` takes times_BR, how often each row is drawn in each of B samples, and returns the difference of each
-    sample, B. None if the bootstrap is not allowed or the difference is undefined in a sample: use exact bounds then.
+    ``differences``: cells with the difference of each of their rows. A group that spans cells is drawn whole. None if a
+    sample has no group of some cell: use exact bounds then.
     """
-    if not bootstrap_allowed(difference_R, groups_R):
-        return None
-    _, of_R, groups = _by_group(difference_R, groups_R)
-    times_BG = rng.multinomial(groups, np.full(groups, 1 / groups), size=RESAMPLES).astype(np.float64)
-    sample_B, without_G = (_in_blocks(statistic, times, of_R) for times in (times_BG, 1 - np.eye(groups)))
+    number = {
+        group: i for i, group in enumerate(dict.fromkeys(group for cell, _ in differences for group in cell.groups))
+    }
+    weight_C, value_CG, there_CG = _by_cell_and_group(differences, number)
+    sample_B = np.concatenate(
+        [_drawn(weight_C, times_BG @ value_CG.T, times_BG @ there_CG.T) for times_BG in _times_drawn(len(number), rng)]
+    )
+    total_C, groups_C = value_CG.sum(axis=1), there_CG.sum(axis=1)
+    without_G = _drawn(weight_C, (total_C[:, None] - value_CG).T, (groups_C[:, None] - there_CG).T)
     if not (np.isfinite(sample_B).all() and np.isfinite(without_G).all()):
         return None
-    return _bca(float(statistic(np.ones((1, len(of_R))))[0]), sample_B, without_G)
+    return _bca(float(weight_C @ (total_C / groups_C)), sample_B, without_G, confidence)
 
 
-def _bca(observed: float, sample_B: Array, without_G: Array) -> Interval:
+def _by_cell_and_group(
+    differences: Sequence[tuple[Cell, Array]], number: Mapping[Hashable, int]
+) -> tuple[Array, Array, Array]:
+    """The weight of each cell, C; the mean difference of each group in each cell, CG, and 1 where it has rows, CG."""
+    value_CG, there_CG = np.zeros((2, len(differences), len(number)))
+    for c, (cell, values_R) in enumerate(differences):
+        columns = [number[group] for group in dict.fromkeys(cell.groups)]
+        value_CG[c, columns] = group_means(values_R.tolist(), cell.groups)
+        there_CG[c, columns] = 1.0
+    return np.array([cell.weight for cell, _ in differences]), value_CG, there_CG
+
+
+def _times_drawn(groups: int, rng: np.random.Generator) -> Iterator[Array]:
+    """How often each group is drawn in each sample, BG: in blocks, because all samples may not fit in memory."""
+    for _ in range(RESAMPLES // _BLOCK):
+        yield rng.multinomial(groups, np.full(groups, 1 / groups), size=_BLOCK).astype(np.float64)
+
+
+def _drawn(weight_C: Array, sum_BC: Array, groups_BC: Array) -> Array:
+    """Σ weight · mean of each sample, B; not finite where a sample has no group of a cell."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray((sum_BC / groups_BC) @ weight_C)
+
+
+def _bca(observed: float, sample_B: Array, without_G: Array, confidence: float) -> Interval:
     """Bias-corrected and accelerated percentiles (Efron 1987): z0 from the samples, a from the jackknife."""
     below = float(np.mean(sample_B < observed) + np.mean(sample_B == observed) / 2)
     z0 = float(special.ndtri(np.clip(below, 1 / len(sample_B), 1 - 1 / len(sample_B))))
@@ -329,16 +352,10 @@ def _bca(observed: float, sample_B: Array, without_G: Array) -> Interval:
     spread = float(np.sum(pull_G**2)) ** 1.5
     a = float(np.sum(pull_G**3)) / (6 * spread) if spread > 0 else 0.0
     ends = []
-    for z in (special.ndtri(1 - CONFIDENCE), special.ndtri(CONFIDENCE)):
+    for z in (special.ndtri(1 - confidence), special.ndtri(confidence)):
         shifted = z0 + (z0 + z) / (1 - a * (z0 + z))
         ends.append(float(np.quantile(sample_B, special.ndtr(shifted))))
     return Interval(min(ends), max(ends))
-
-
-def _in_blocks(statistic: Callable[[Array], Array], times_BG: Array, of_R: NDArray[Any]) -> Array:
-    """The statistic of all samples, computed in blocks because samples × rows may not fit in memory."""
-    blocks = (times_BG[start : start + _BLOCK] for start in range(0, len(times_BG), _BLOCK))
-    return np.concatenate([statistic(block[:, of_R]) for block in blocks])
 
 
 def _by_group(values_R: Sequence[float], groups_R: Sequence[Hashable]) -> tuple[Array, NDArray[Any], int]:

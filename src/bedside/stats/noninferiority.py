@@ -4,8 +4,9 @@
     non-inferiority    the one-sided 95 % lower bound of the mean difference is at least −margin
     no increase        the one-sided 95 % upper bound of the mean difference is at most margin
 
-The interval is a t interval over groups. The bounds are those of ``intervals.paired_bounds``: bootstrap by group if it
-is allowed, else exact. A row without a value in either model is left out of both.
+Both are about the mean over groups (scenarios) of the group's mean difference. The interval is a t interval over
+groups. The bounds are those of ``intervals.paired_bounds``: bootstrap by group if it is allowed, else exact. A row
+without a value in either model is left out of both.
 """
 
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ import numpy as np
 
 from bedside.core.gates import TARGET, Constraint, Gate, GateKind, GateState, Op
 from bedside.core.measures import Measure
-from bedside.stats.intervals import LEAST_GROUPS, Cell, mean_interval, paired_bounds
+from bedside.stats.intervals import LEAST_GROUPS, Cell, mean_interval, mean_over_groups, paired_bounds
 from bedside.stats.measures import mean
 
 Values = Sequence[float | None]
@@ -24,7 +25,8 @@ Values = Sequence[float | None]
 def paired_mean_difference(name: str, after: Values, before: Values, groups: Sequence[str], seed: int) -> Measure:
     """Mean of after − before over the rows that have both values, each in [0, 1].
 
-    ``low`` and ``high`` are the two-sided 95 % interval, ``worst_low`` and ``worst_high`` the one-sided 95 % bounds.
+    ``low`` and ``high`` are the two-sided 95 % interval, ``worst_low`` and ``worst_high`` the one-sided 95 % bounds of
+    ``worst``, the mean over groups.
     ``seed`` seeds the bootstrap.
     """
     rows = [(a, b, g) for a, b, g in zip(after, before, groups, strict=True) if a is not None and b is not None]
@@ -37,7 +39,7 @@ def paired_mean_difference(name: str, after: Values, before: Values, groups: Seq
     return replace(
         difference,
         unreadable=len(groups) - len(rows),
-        worst=difference.value,
+        worst=mean_over_groups([a - b for a, b, _ in rows], groups_R),
         worst_low=bounds.low,
         worst_high=bounds.high,
     )
@@ -86,7 +88,8 @@ def _gate(
     limit = Constraint(difference.name, *rule, TARGET)
     if difference.value is None:
         return Gate(kind, subject, limit, GateState.NOT_CHECKED, reason="no row has a value in both models")
-    reason = f"changed by {difference.value:+.3f} on {difference.n} rows, 95 % bound {bound:+.3f}"
+    change = difference.value if difference.worst is None else difference.worst
+    reason = f"changed by {change:+.3f} on {difference.n} rows, 95 % bound {bound:+.3f}"
     groups = difference.groups or difference.n
     if fails:
         return Gate(kind, subject, limit, GateState.FAIL, difference, reason)

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 TOKENS = r"(?u)\w+|[^\w\s]"
 """Words and single punctuation marks, so that every text that is not blank has a token."""
 
+_BLOCK = 500
+
 
 class TextClassifier(Protocol):
     """The part of scikit-learn's classifier interface that is used here."""
@@ -24,6 +26,18 @@ class TextClassifier(Protocol):
 
     def predict_proba(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """The probability of each label, shape (B, classes); rows sum to 1."""
+
+
+def greatest_similarity(texts: Sequence[str], others: Sequence[str]) -> NDArray[np.float64]:
+    """The greatest cosine, 0 to 1, of each of B texts with one of ``others``, shape (B,). Rare words weigh more."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    vectorizer = TfidfVectorizer(token_pattern=TOKENS).fit([*others, *texts])
+    known = vectorizer.transform(list(others)).T.tocsc()
+    blocks = (
+        vectorizer.transform(list(texts[start : start + _BLOCK])) @ known for start in range(0, len(texts), _BLOCK)
+    )
+    return np.concatenate([block.max(axis=1).toarray().ravel() for block in blocks])
 
 
 def fit_classifier(texts: Sequence[str], labels: Sequence[Any], seed: int) -> TextClassifier:
