@@ -13,6 +13,7 @@ from tests.support.paths import REAL_DATA
 from bedside.core.errors import DataError
 from bedside.core.hashing import digest
 from bedside.core.protocols import Dataset, Launch
+from bedside.core.text import is_blank
 from bedside.core.types import Message
 from bedside.data.datasets import Cares, Jsonl
 from bedside.data.prompts import ReadOptions, read_prompts
@@ -94,7 +95,7 @@ def test_a_wrong_name_in_columns_is_told_when_the_config_is_read_or_the_rows_are
 
 @given(st.text())
 def test_hostile_text_survives_as_it_is(text):
-    if not text.strip():
+    if is_blank(text):
         assert told({"prompt": text, "harm": 0}) == ["a, row 1: the prompt is empty; remove the row or give it a text"]
     else:
         assert understood({"prompt": text, "harm": 0}).text == text
