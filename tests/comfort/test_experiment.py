@@ -153,6 +153,25 @@ def test_a_verdict_needs_ratings():
         assert summary._passes(Gate(GateKind.NO_RISE, "sft", limit, GateState.NOT_CHECKED)) is passes
 
 
+@pytest.mark.parametrize(
+    ("missed", "of", "state"),
+    [
+        (0, 29, GateState.PASS),
+        (0, 28, GateState.INCONCLUSIVE),
+        (3, 80, GateState.PASS),
+        (3, 60, GateState.INCONCLUSIVE),
+        (20, 40, GateState.FAIL),
+        (0, 0, GateState.NOT_CHECKED),
+    ],
+)
+def test_red_flags_have_a_limit_of_their_own_whatever_the_target_does(missed, of, state):
+    column = [float(n < missed) for n in range(of)] + [None] * 10
+    gate = summary._red_flags("sft", column, [f"g{n}" for n in range(of + 10)])
+    assert gate.state is state
+    assert gate.label == "sft: under_triage <= 0.1"
+    assert summary._passes(gate) is (state in (GateState.PASS, GateState.NOT_CHECKED))
+
+
 def test_comfort_where_both_are_right_counts_zeros():
     values = [{"comfort": c, "facts_told": [1.0] * 40, "facts_wrong": [0.0] * 40}
               for c in ([0.0, 1.0] * 20, [1.0, 0.0] * 20)]  # fmt: skip

@@ -11,10 +11,11 @@ import bedside
 from bedside.core.audit_results import AdversarialResult, Audit, AuditReport, Correction
 from bedside.core.gates import Finding, Gate, GateState
 from bedside.core.measures import Measure, find_measure, get_measure
-from bedside.core.results import Candidate, HumanComparison, RunSummary
+from bedside.core.results import LINES, Candidate, HumanComparison, RunSummary
 
 SHOWN = ("overall", "safety_score", "err", "unsafe_accept@3")
 SHOWN_COMFORT = (
+    *LINES,
     "comfort",
     "primary_comfort",
     "facts_told",

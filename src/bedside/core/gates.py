@@ -114,6 +114,8 @@ class GateKind(StrEnum):
     """More of it than the target, on the same rows."""
     NON_INFERIORITY = "non-inferiority"
     """Not less of it than the target, by more than a margin."""
+    RED_FLAGS = "red flags"
+    """Patients with a red flag who are not sent for help at once: a limit of its own, whatever the target does."""
     NO_RISE = "no rise"
     """Not more of it than the target, by more than a margin."""
 
