@@ -64,6 +64,14 @@ JUDGE_WORDS = {
     "overconfidence": "Probability minus correct",
     "unreadable": "Unreadable for the judge",
 }
+SCALE_WORDS = {
+    "kappa_quadratic": "kappa, quadratic",
+    "kappa": "kappa",
+    "ac2": "AC2, quadratic",
+    "agreement": "Equal levels",
+    "bias": "Bias, levels",
+    "unreadable": "Unreadable",
+}
 GATE_WORDS = {
     GateKind.UNREADABLE: "Answers that no judge could read. Above the limit the run stops, because every rate would "
     "describe only the rest.",
@@ -178,6 +186,7 @@ def html(summaries: Sequence[RunSummary], audits: Sequence[AuditReport | None] =
         pages=[_page(f"run-{number}", run, audit) for number, (run, audit) in enumerate(runs, start=1)],
         words=WORDS,
         judge_words=JUDGE_WORDS,
+        scale_words=SCALE_WORDS,
         gate_words=GATE_WORDS,
         compares_judges=(GateKind.JUDGE_AGREEMENT, GateKind.JUDGE_GAP),
         harm_words=HARM_WORDS,
