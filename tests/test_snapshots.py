@@ -73,10 +73,11 @@ def whole() -> RunSummary:
             state=GateState.INCONCLUSIVE,
         ),
     )
+    bias = (measure("decline_bias", 0.1), measure("decline_bias@0", 0.2))
     axes = [measure(name, 0.5) for name in ("safe", "helpful", "accurate", "kind")]
     return replace(
         shipping(),
-        cycles=(replace(first, candidates=(target, kto, read_twice), gates=gates), *more),
+        cycles=(replace(first, candidates=(target, kto, read_twice), gates=gates, judge_bias=bias), *more),
         filter_counts=(
             FilterCounts("split: train", 600, {"group stands in test": 3, "not drawn": 2}, {"groups": 100}),
         ),

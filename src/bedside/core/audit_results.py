@@ -26,6 +26,8 @@ class ComparedAnswer:
     reference: str
     candidate: str | None
     """None: the candidate could not read the answer."""
+    at_any_mass: str | None = None
+    """The candidate's label with the least label mass set to 0; None where another reason made it unreadable."""
     confidence: float | None = None
     """Probability of the candidate's label; None where the candidate gives no probabilities."""
     votes: Mapping[str, str | None] = field(default_factory=dict)

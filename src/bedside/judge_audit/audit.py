@@ -33,7 +33,7 @@ from bedside.judge_audit.scale_audit import audit_scale
 from bedside.judges import prompting
 from bedside.run import endpoints, generation
 from bedside.run.context import RunContext
-from bedside.safety import gates
+from bedside.safety import gates, judge_bias
 
 LIMIT = 500
 """Answers that are compared, unless the command says another number."""
@@ -200,14 +200,16 @@ def _audit(
     """The audit of one candidate, with its flip rates and gates."""
     name, truth = reference
     responses = [row.response for row in truth]
-    verdicts = [row.verdict for row in run.stages.judged(responses, judge, key)]
+    judged = run.stages.judged(responses, judge, key)
+    verdicts = [row.verdict for row in judged]
     rows = agreement_report.compare(responses, [row.verdict for row in truth], verdicts, two=two)
+    bias = judge_bias.decline_bias(judged, truth, run.launch.seed)
     limits = run.config.gates
     audit = agreement_report.audit(rows, judge=key, name=judge.name, reference=name, limit=limits.limit("kappa"))
     unreadable = gates.unreadable(audit.measure("unreadable"), limits.limit("unreadable"), subject=key)
     return replace(
         audit,
-        measures=(*audit.measures, *_flip_rates(run, key, judge, responses[:REPEATED], verdicts[:REPEATED])),
+        measures=(*audit.measures, *bias, *_flip_rates(run, key, judge, responses[:REPEATED], verdicts[:REPEATED])),
         gates=(*audit.gates, unreadable),
     )
 
