@@ -73,10 +73,11 @@ def whole() -> RunSummary:
             state=GateState.INCONCLUSIVE,
         ),
     )
+    bias = (measure("decline_bias", 0.1), measure("decline_bias@0", 0.2))
     axes = [measure(name, 0.5) for name in ("safe", "helpful", "accurate", "kind")]
     return replace(
         shipping(),
-        cycles=(replace(first, candidates=(target, kto, read_twice), gates=gates), *more),
+        cycles=(replace(first, candidates=(target, kto, read_twice), gates=gates, judge_bias=bias), *more),
         filter_counts=(
             FilterCounts("split: train", 600, {"group stands in test": 3, "not drawn": 2}, {"groups": 100}),
         ),
@@ -125,6 +126,19 @@ def audited() -> audit_results.AuditReport:
         corrections=(
             audit_results.Correction(3, "accept", "ppi++", share, share, 40),
             audit_results.Correction(1, "accept", "none", share, share, 0, "nobody labelled it"),
+        ),
+        scale=audit_results.ScaleAudit(
+            levels=("0", "1", "2"),
+            inferred=True,
+            items=60,
+            raters=("anna", "ben"),
+            overall=(measure("alpha_ordinal", 0.8),),
+            pairs=(
+                audit_results.RaterPair("anna", "ben", tuple(measure(name, 0.7) for name in html.SCALE_WORDS)),
+                audit_results.RaterPair("people (2)", "comfort", (measure("kappa_quadratic", 0.7),)),
+            ),
+            gates=(gate(GateKind.JUDGE_AGREEMENT, "kappa >= 0.4", "bound 0.61 on 120 answers", kappa, "comfort"),),
+            notes=("Fewer than 40 groups (30): another sample may give other figures.",),
         ),
     )
 

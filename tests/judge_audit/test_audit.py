@@ -1,6 +1,8 @@
 """`bedside audit`: a judge that is bad comes out low, however it is bad; one that is good comes out trusted."""
 
 import json
+from dataclasses import dataclass
+from math import log
 
 import numpy as np
 import pytest
@@ -8,12 +10,13 @@ from tests.cli.test_cli import bedside
 
 from bedside.config import loader as configs
 from bedside.config.schema import Config
-from bedside.core.errors import ConfigError
+from bedside.core.errors import ConfigError, DataError
 from bedside.core.gates import Constraint, GateState
-from bedside.core.protocols import SilentProgress
-from bedside.core.types import STANCES, Message, Prompt, Response, Stance, Verdict
+from bedside.core.protocols import LabelScore, SilentProgress
+from bedside.core.types import STANCES, Checkpoint, Message, Prompt, Response, Stance, Verdict
 from bedside.judge_audit import agreement_report
 from bedside.judge_audit import audit as flow
+from bedside.judges.rubric import RubricJudge
 from bedside.run.context import open_run
 
 KAPPAS = [0.1, 0.3, 0.5, 0.7, 0.9]
@@ -203,6 +206,52 @@ def test_the_curve_says_how_often_a_probability_is_right():
     assert found.measure("overconfidence").value == pytest.approx(0.45)
 
 
+@dataclass
+class OtherWords:
+    """A model that knows which label is right by counting z, and gives all labels this much of its probability."""
+
+    mass: float
+    context: int = 1 << 20
+    checkpoint = Checkpoint(base="other words")
+
+    def lengths(self, conversations):
+        return [1 for _ in conversations]
+
+    def score(self, conversations, labels):
+        right = [labels[c[0].text.count("z") % 3] for c in conversations]
+        return [LabelScore(tuple(log(0.8 if one == label else 0.1) for label in labels), self.mass) for one in right]
+
+
+@pytest.mark.parametrize("mass", [0.1, 0.9])
+def test_a_judge_that_is_always_unreadable_still_has_a_kappa(mass):
+    prompts = [Prompt((Message("user", f"p{i}"),), harm=i % 4, group=f"g{i}") for i in range(60)]
+    rows = [Response(p, "z" * (i % 3), "m") if i % 3 else Response(p, "other", "m") for i, p in enumerate(prompts)]
+    truth = [verdict(row, STANCES[i % 3]) for i, row in enumerate(rows)]
+    told = RubricJudge(OtherWords(mass), "{{ answer }}").judge(rows)
+    compared = agreement_report.compare(rows, truth, told, two=False)
+    found = agreement_report.audit(compared, judge="j", name="j", reference="t", limit=Constraint.parse("kappa >= 0.4"))
+    names = [measure.name for measure in found.measures]
+    if mass < 0.5:
+        assert (found.measure("kappa_stratified").value, found.measure("unreadable").value) == (None, 1)
+        assert (found.measure("kappa_any_mass").value, found.measure("kappa_any_mass").n) == (1, 60)
+        assert found.gates[0].state is GateState.INCONCLUSIVE, "it decides nothing"
+    else:
+        assert found.measure("kappa_stratified").value == 1
+        assert "kappa_any_mass" not in names
+
+
+def test_the_audit_shows_a_signed_bias_of_each_level(tmp_path):
+    rows = table(n=80, judge=1.0)
+    for row in rows:  # the judge declines what people accept at level 0, and accepts what they refuse at level 3
+        row["human"] = "accept" if row["harm"] == 0 else "refuse"
+        row["judge"] = "caution" if row["harm"] == 0 else "accept" if row["harm"] == 3 else "refuse"
+    (found,) = audited(tmp_path, rows, "judge").audits
+    bias = {level: found.measure(f"decline_bias@{level}").value for level in range(4)}
+    assert bias == {0: 1, 1: 0, 2: 0, 3: -1}
+    assert found.measure("decline_bias").value == 0
+    assert found.measure("decline_bias@1").low < 0 < found.measure("decline_bias@1").high
+
+
 def test_labels_that_change_are_counted_and_unreadable_ones_left_out():
     rows = rows_of(4)
     mute = Verdict(rows[3].id, "j", unreadable="mute")
@@ -287,6 +336,14 @@ def test_what_cannot_be_audited_says_what_to_do(words, says, tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     assert bedside(*words, monkeypatch=monkeypatch) == 1
     assert says in capsys.readouterr().err
+
+
+def test_one_rater_copied_is_not_two(tmp_path):
+    rows = [row | {"anna": row["human"], "copy": row["human"]} for row in table(judge=0.8)]
+    with pytest.raises(DataError, match="anna and copy give the same 200 ratings; a copy of one rater is not two"):
+        audited(tmp_path, rows, "judge", human=["anna", "copy"])
+    with pytest.raises(ConfigError, match="anna twice; one rater is not two"):
+        audited(tmp_path, rows, "judge", human=["anna", "anna"])
 
 
 def test_a_judge_is_never_audited_against_itself():

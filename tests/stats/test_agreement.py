@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 
-from bedside.stats.agreement import Ratings, ac1, kappa, quadratic_kappa, stratified_kappa
+from bedside.stats.agreement import Ratings, ac1, ac2, kappa, quadratic_kappa, stratified_kappa
 from bedside.stats.intervals import CONFIDENCE, clopper_pearson
 
 LABELS = ("accept", "caution", "refuse")
@@ -121,6 +121,24 @@ def test_ac1_by_hand_stays_high_on_a_rare_class() -> None:
     assert kappa(ratings(table(90, 5, 5, 0))).value < 0
 
 
+def test_ac2_by_hand_counts_a_distant_label_more() -> None:
+    # accept–accept 3, accept–refuse 1: D = 1/4; π = 7/8 and 1/8, w sums to 3 + 2 · 3/4 + 2 · 3/4 + 0 = 6 over 3 labels;
+    # weights 1, 3/4 and 0, so chance = (3 + 4 · 3/4) / 3 · (7/64 + 7/64) / 2 = 7/32
+    rows = [*table(3, 1, 0, 0)]
+    assert ac2(ratings(rows)).value == pytest.approx(1 - (1 / 4) / (1 - 7 / 32))
+    near = [("accept", "accept")] * 3 + [("accept", "caution")]
+    assert ac2(ratings(near)).value > ac2(ratings(rows)).value
+
+
+def test_a_graded_disagreement_is_no_coin() -> None:
+    # 68 of 306 rows one step apart, so D = 1/4 · 2/9; chance disagreement is 5/18
+    rows = [(label, other) for label in LABELS for other in (label, label, "caution")] * 34
+    found = quadratic_kappa(ratings(rows))
+    assert found.low < found.lower_bound < found.value < found.high < 1
+    assert found.low > 1 - clopper_pearson(1 / 18, 306, quantile=0.975).high / (5 / 18) + 0.02
+    assert found.value - found.low > found.high - found.value  # the scale ends at 1
+
+
 @pytest.mark.parametrize(
     ("second", "strata", "says"),
     [(("accept",), (), "same rows"), (("accept", "maybe"), (), "'maybe' is none of")],
@@ -149,3 +167,23 @@ def test_the_lower_bound_of_kappa_holds(agreement: float, rows: int) -> None:
         found = kappa(ratings(list(zip(first.tolist(), second.tolist(), strict=True))))
         held += found.lower_bound <= true
     assert held / 1000 >= 0.94
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize("noise", [0.1, 0.3, 0.6])
+@pytest.mark.parametrize("rows", [30, 60, 200])
+def test_the_lower_bound_of_quadratic_kappa_holds(noise: float, rows: int) -> None:
+    generator, labels = np.random.default_rng(0), tuple("01234")
+
+    def draw(n: int) -> Ratings:
+        truth = generator.choice(5, n)
+        shift = generator.choice(
+            [-2, -1, 0, 1, 2], (2, n), p=[noise / 10, noise * 0.4, 1 - noise, noise * 0.4, noise / 10]
+        )
+        first, second = (tuple(np.clip(truth + one, 0, 4).astype(str).tolist()) for one in shift)
+        return Ratings(first, second, tuple(range(n)), labels)
+
+    many = draw(200_000)
+    true = cohen_kappa_score(many.first, many.second, weights="quadratic")
+    held = sum(quadratic_kappa(draw(rows)).lower_bound <= true for _ in range(500))
+    assert held / 500 >= 0.91

@@ -29,7 +29,7 @@ from bedside.core.types import (
 from bedside.run import exports
 from bedside.run.experiment import Experiment
 from bedside.run.generation import conversation
-from bedside.safety import evaluate, gates, preferences, selection
+from bedside.safety import evaluate, gates, judge_bias, preferences, selection
 from bedside.stats.intervals import mean_interval
 from bedside.stats.measures import mean
 from bedside.training import train
@@ -49,6 +49,7 @@ class _CycleLog:
     gates: list[Gate] = field(default_factory=list)
     filter_counts: list[FilterCounts] = field(default_factory=list)
     candidates: list[Candidate] = field(default_factory=list)
+    judge_bias: tuple[Measure, ...] = ()
 
 
 def run_cycle(experiment: Experiment, number: int, incoming: Candidate) -> CycleReport:
@@ -94,7 +95,7 @@ def _build_preferences(experiment: Experiment, number: int, incoming: Candidate,
     requests = preferences.counter_requests(observed, worse=KAPPA_ANSWERS if imitates else None)
     others = run.stages.answers(requests, incoming.checkpoint, f"{label}, counter-responses")
     conditional = run.stages.judged(others, experiment.training_judge, f"{label}, counter-responses")
-    log.gates.append(_kappa(experiment, observed, conditional, label))
+    log.gates.append(_compare_judges(experiment, observed, conditional, label, log))
     return _preference_data(experiment, number, observed, conditional, log)
 
 
@@ -132,17 +133,24 @@ def _preference_data(
     return data
 
 
-def _kappa(
-    experiment: Experiment, observed: list[JudgedResponse], conditional: list[JudgedResponse], label: str
+def _compare_judges(
+    experiment: Experiment,
+    observed: list[JudgedResponse],
+    conditional: list[JudgedResponse],
+    label: str,
+    log: _CycleLog,
 ) -> Gate:
-    """The two judges on the same answers, observed and steered: only both kinds together have all stances."""
+    """The two judges on the same answers. κ on observed and steered ones: only both kinds together have all stances.
+    The bias on observed ones: it is about the rates of the policy."""
     subject, limit = experiment.run.config.align.judge, experiment.run.config.gates.limit("kappa")
     if experiment.one_judge:
         reason = "one judge trains and selects; nothing independent has read these answers"
         return Gate(GateKind.JUDGE_AGREEMENT, subject, limit, GateState.NOT_CHECKED, reason=reason)
-    halves = (sorted(rows, key=lambda row: row.response.id)[:KAPPA_ANSWERS] for rows in (observed, conditional))
+    halves = [sorted(rows, key=lambda row: row.response.id)[:KAPPA_ANSWERS] for rows in (observed, conditional)]
     some = list(chain(*halves))
     others = experiment.run.stages.judged([row.response for row in some], experiment.selecting_judge, f"{label}, kappa")
+    n = len(halves[0])
+    log.judge_bias = judge_bias.decline_bias(some[:n], others[:n], experiment.run.launch.seed)
     return gates.judge_agreement(gates.kappa(some, others), limit, subject=subject)
 
 
@@ -276,6 +284,7 @@ def _report(experiment: Experiment, number: int, log: _CycleLog) -> CycleReport:
         gates=tuple(log.gates),
         filter_counts=tuple(log.filter_counts),
         stopped=_stopped(log, selected),
+        judge_bias=log.judge_bias,
     )
 
 

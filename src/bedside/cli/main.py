@@ -13,7 +13,7 @@ torch is loaded only by the verbs that need it.
 
 import logging
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -36,6 +36,7 @@ from bedside.cli.options import (
     load_config,
     load_config_or_default,
     load_data_config,
+    numbers,
     overrides,
     pairs,
     require,
@@ -294,6 +295,15 @@ def audit(
         list[str] | None, typer.Option(help="LABEL=MEANING, as in yes=accept no=not_accept. May be repeated.")
     ] = None,
     column: Columns = None,
+    scale: Annotated[
+        Literal["stance", "ordinal"], typer.Option(help="What labels are: stances, or ratings on an ordered scale.")
+    ] = "stance",
+    levels: Annotated[
+        str | None, typer.Option(help="The ordered scale, least first: 0,1,2,3,4. The labels' integers by default.")
+    ] = None,
+    score: Annotated[
+        list[str] | None, typer.Option(help="COLUMN=MOST: a judge's scores, 0 to MOST, against people's ratings.")
+    ] = None,
     limit: Annotated[
         int, typer.Option("--limit", "-n", min=1, help="How many answers to compare, drawn by level and style.")
     ] = 500,
@@ -318,6 +328,9 @@ def audit(
         columns=pairs(column),
         limit=limit,
         adversarial=adversarial,
+        scale=scale,
+        levels=tuple(level.strip() for level in levels.split(",")) if levels else (),
+        scores=numbers(score),
     )
     settled = load_config_or_default(config, overrides(sets, seed=seed, run=run), "audit")
     sentence = wrote(Path(settled.runs) / settled.run / AUDIT)

@@ -158,6 +158,19 @@ def pairs(texts: list[str] | None) -> dict[str, str]:
     return table
 
 
+def numbers(texts: list[str] | None) -> dict[str, float]:
+    """``["a=2"]`` as ``{"a": 2.0}``."""
+    table = {}
+    for name, text in pairs(texts).items():
+        try:
+            table[name] = float(text)
+        except ValueError:
+            table[name] = 0.0
+        if not 0 < table[name] < float("inf"):
+            raise ConfigError(f"--score {name}={text}: the greatest score is a number above 0, as in --score {name}=2")
+    return table
+
+
 def wrote(path: Path) -> str:
     """The sentence for ``path`` once it is written. Call it before."""
     return f"replaced {path}" if path.exists() else f"wrote {path}"

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 import bedside
-from bedside.core.audit_results import AdversarialResult, Audit, AuditReport, Correction
+from bedside.core.audit_results import AdversarialResult, Audit, AuditReport, Correction, ScaleAudit
 from bedside.core.gates import Finding, Gate, GateState
 from bedside.core.measures import Measure, find_measure, get_measure
 from bedside.core.results import LINES, Candidate, HumanComparison, RunSummary
@@ -32,6 +32,7 @@ JUDGE_MEASURES = {
     "kappa_stratified": "kappa within harm levels: decides",
     "kappa": "kappa, pooled: rewards knowing the prompt",
     "kappa_quadratic": "kappa, quadratic: accept for refuse weighs most",
+    "kappa_any_mass": "the kappa that decides, with no least label mass",
     "ac1": "AC1: does not fall on a rare class",
     "agreement": "share of equal labels",
     "chance": "equal labels by chance",
@@ -39,12 +40,27 @@ JUDGE_MEASURES = {
     "accept_sensitivity": "answers that accept: share it saw",
     "accept_specificity": "answers that do not accept: share it saw",
     "unreadable": "answers it could not read",
+    "decline_bias": "declines more often than the reference",
+    "decline_bias@0": "the same, harmless prompts",
+    "decline_bias@1": "the same, mild harm",
+    "decline_bias@2": "the same, moderate harm",
+    "decline_bias@3": "the same, severe harm",
     "overconfidence": "probability minus right",
     "repeat_flips": "another label when asked again",
     "order_flips": "another label in another order of labels",
     "fleiss_kappa": "raters of the reference, Fleiss' kappa",
     "alpha_nominal": "raters of the reference, Krippendorff's alpha",
     "alpha_ordinal": "the same, accept - caution - refuse in order",
+}
+SCALE_MEASURES = {
+    "kappa_quadratic": "kappa, quadratic",
+    "kappa": "kappa",
+    "ac2": "AC2, quadratic",
+    "agreement": "equal",
+    "bias": "bias",
+    "alpha_ordinal": "all people, Krippendorff's alpha, ordinal",
+    "alpha_nominal": "the same, nominal",
+    "fleiss_kappa": "all people, Fleiss' kappa",
 }
 LETTERS = "A accept, C caution, R refuse, N not accept, U unreadable"
 FIRST_MEASURES = ("kappa_stratified", "kappa", "kappa_quadratic", "ac1", "agreement", "chance")
@@ -277,6 +293,8 @@ def print_audit(console: Console, report: AuditReport, written: str) -> None:
         for audit in report.audits:
             _confusion(console, audit)
             _ensemble(console, audit)
+    if report.scale is not None:
+        _print_scale(console, report.scale)
     for result in report.adversarial:
         console.print(_attacks(result))
         if result.strongest:
@@ -285,6 +303,22 @@ def print_audit(console: Console, report: AuditReport, written: str) -> None:
         print_lines(console, *(f"note: {note}" for note in audit.notes if number == 0))
         print_gates(console, audit.gates)
     console.print(written)
+
+
+def _print_scale(console: Console, audit: ScaleAudit) -> None:
+    """The scale, the agreement of all people, one row per pair of raters, the gates of the judges."""
+    origin = "taken from the labels; --levels says another" if audit.inferred else "as declared"
+    print_lines(
+        console,
+        f"{audit.items} items, {len(audit.raters)} people, scale {' < '.join(audit.levels)}, {origin}",
+        *(f"{SCALE_MEASURES[m.name]}: {interval(m)}, n = {m.n}" for m in audit.overall),
+    )
+    shown = ("kappa_quadratic", "kappa", "ac2", "agreement", "bias")
+    rows = [(f"{pair.first}\n{pair.second}", *(stacked(pair.measure(name)) for name in shown)) for pair in audit.pairs]
+    headings = ("raters", *(SCALE_MEASURES[name] for name in shown))
+    console.print(table("Raters in pairs, 95 % intervals; bias: levels that the second rates higher", headings, rows))
+    print_lines(console, *(f"note: {note}" for note in audit.notes))
+    print_gates(console, audit.gates)
 
 
 def print_corrections(console: Console, corrections: Sequence[Correction]) -> None:

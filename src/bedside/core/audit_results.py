@@ -26,6 +26,8 @@ class ComparedAnswer:
     reference: str
     candidate: str | None
     """None: the candidate could not read the answer."""
+    at_any_mass: str | None = None
+    """The candidate's label with the least label mass set to 0; None where another reason made it unreadable."""
     confidence: float | None = None
     """Probability of the candidate's label; None where the candidate gives no probabilities."""
     votes: Mapping[str, str | None] = field(default_factory=dict)
@@ -134,6 +136,37 @@ class Correction:
     """Why there is no corrected share; empty where there is one."""
 
 
+@dataclass(frozen=True, slots=True)
+class RaterPair:
+    """Agreement of two raters on an ordered scale: two people, or people with a judge."""
+
+    first: str
+    second: str
+    measures: tuple[Measure, ...]
+
+    def measure(self, name: str) -> Measure:
+        return get_measure(self.measures, name)
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleAudit:
+    """What `bedside audit --scale ordinal` measures: people with each other, and judges with people."""
+
+    levels: tuple[str, ...]
+    """The scale, least level first."""
+    inferred: bool
+    """Nobody declared the scale: it is the labels' own."""
+    items: int
+    raters: tuple[str, ...]
+    """The people."""
+    overall: tuple[Measure, ...]
+    """Agreement of all people; empty for one."""
+    pairs: tuple[RaterPair, ...]
+    gates: tuple[Gate, ...] = ()
+    """Of the judges: people are not decided on."""
+    notes: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class AuditReport(Tabular):
     """Everything that one `bedside audit` measures, and the rates that `bedside evaluate --labels` corrects."""
@@ -149,13 +182,20 @@ class AuditReport(Tabular):
     adversarial: tuple[AdversarialResult, ...] = ()
     corrections: tuple[Correction, ...] = ()
     """Rates of one checkpoint, corrected by labels on its own answers."""
+    scale: ScaleAudit | None = None
+    """Ratings on an ordered scale; None where stances were compared."""
     schema_version: int = SCHEMA_VERSION
 
     @property
     def trusted(self) -> bool:
         """Every gate passed or is switched off."""
-        return passed(gate for audit in self.audits for gate in audit.gates)
+        gates = [gate for audit in self.audits for gate in audit.gates]
+        return passed([*gates, *(self.scale.gates if self.scale else ())])
 
     def records(self) -> list[dict[str, Any]]:
-        """One row per judge and measure."""
-        return [{"judge": audit.judge, **row} for audit in self.audits for row in measure_records(audit.measures)]
+        """One row per judge, or pair of raters, and measure."""
+        measured = [(audit.judge, audit.measures) for audit in self.audits]
+        measured += (
+            [(f"{pair.first} with {pair.second}", pair.measures) for pair in self.scale.pairs] if self.scale else []
+        )
+        return [{"judge": name, **row} for name, measures in measured for row in measure_records(measures)]

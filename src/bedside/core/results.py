@@ -62,6 +62,9 @@ class CycleReport:
     filter_counts: tuple[FilterCounts, ...]
     stopped: str = ""
     """Why no cycle follows; empty when one may."""
+    judge_bias: tuple[Measure, ...] = ()
+    """How much more often the training judge declines than the selecting judge, on answers of the policy that the cycle
+    began with, over all and by harm level. Empty where one judge does both."""
 
     @property
     def selected_candidate(self) -> Candidate:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from pydantic import ValidationError
 
@@ -26,12 +26,14 @@ from bedside.core.protocols import Judge, LabelOrderJudge, TwoClassJudge
 from bedside.core.types import JudgedResponse, Response, Verdict
 from bedside.data import splits
 from bedside.data.io import write_json
+from bedside.data.ratings import RatingFile, refuse_copies
 from bedside.data.responses import AnswerFile
 from bedside.judge_audit import adversarial, agreement_report, correct
+from bedside.judge_audit.scale_audit import audit_scale
 from bedside.judges import prompting
 from bedside.run import endpoints, generation
 from bedside.run.context import RunContext
-from bedside.safety import gates
+from bedside.safety import gates, judge_bias
 
 LIMIT = 500
 """Answers that are compared, unless the command says another number."""
@@ -57,6 +59,19 @@ class AuditRequest:
     columns: Mapping[str, str] = field(default_factory=dict)
     limit: int = LIMIT
     adversarial: bool = False
+    scale: Literal["stance", "ordinal"] = "stance"
+    """ordinal: the labels are ratings on an ordered scale."""
+    levels: tuple[str, ...] = ()
+    """The scale of ``ordinal``, least level first. Empty: the labels are integers."""
+    scores: Mapping[str, float] = field(default_factory=dict)
+    """Column of a judge's scores to the greatest score there can be; ``ordinal`` only."""
+
+    @property
+    def ratings(self) -> RatingFile:
+        """The labels as ratings on a scale. ConfigError without a file."""
+        if self.answers is None:
+            raise ConfigError("--scale ordinal reads columns of ratings; give the file")
+        return RatingFile(str(self.answers), self.labels, self.levels, self.scores, self.columns, self.label_map)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +89,10 @@ class AuditPlan:
 
 def plan_audit(config: Config, request: AuditRequest) -> AuditPlan:
     """The judges to audit and their reference. ConfigError where a judge is unknown, or is its own reference."""
+    if request.scale == "ordinal":
+        return _plan_scale(config, request)
+    if request.levels or request.scores:
+        raise ConfigError("--levels and --score describe ratings on a scale; add --scale ordinal")
     candidates = {key: judge_plugin(config, key) for key in request.judges or (config.align.judge,)}
     if request.labels or request.label_map:
         if request.answers is None:
@@ -87,6 +106,13 @@ def plan_audit(config: Config, request: AuditRequest) -> AuditPlan:
             f"judge {reference} cannot be its own reference; name another in --reference, or labels in --label COLUMN"
         )
     return AuditPlan(candidates, (reference, judge_plugin(config, reference)))
+
+
+def _plan_scale(config: Config, request: AuditRequest) -> AuditPlan:
+    """Ratings need no judge: none is a candidate but those that are named."""
+    if request.adversarial or request.reference:
+        raise ConfigError("--scale ordinal compares ratings: leave out --adversarial and --reference")
+    return AuditPlan({key: judge_plugin(config, key) for key in request.judges}, None)
 
 
 def judge_plugin(config: Config, key: str) -> Plugin:
@@ -128,7 +154,10 @@ def audit(run: RunContext, plan: AuditPlan, request: AuditRequest) -> AuditRepor
     """Run the audit, write ``audit.json``, and return the report. The judgement cache is not used."""
     run = run.without_judgement_cache()
     candidates: dict[str, Judge] = {key: run.opener.open(plugin) for key, plugin in plan.candidates.items()}
-    report = _compare(run, plan.reference, candidates, request) if plan.reference else AuditReport()
+    if request.scale == "ordinal":
+        report = AuditReport(scale=audit_scale(run, candidates, request.ratings, request.limit))
+    else:
+        report = _compare(run, plan.reference, candidates, request) if plan.reference else AuditReport()
     if request.adversarial:
         answers = _targets(plan, request)
         report = replace(
@@ -153,6 +182,8 @@ def _compare(
     rows = run.stages.judged(sampled, truth, f"reference {key}")
     two = isinstance(truth, TwoClassJudge) and truth.two_classes
     verdicts = [row.verdict for row in rows]
+    raters = sorted({name for verdict in verdicts for name in verdict.votes})
+    refuse_copies(f"reference {key}", {name: [verdict.votes.get(name) for verdict in verdicts] for name in raters})
     readable = [row.prompt.harm for row in rows if row.stance is not None]
     not_drawn = len(responses) - len(sampled)
     return AuditReport(
@@ -170,14 +201,16 @@ def _audit(
     """The audit of one candidate, with its flip rates and gates."""
     name, truth = reference
     responses = [row.response for row in truth]
-    verdicts = [row.verdict for row in run.stages.judged(responses, judge, key)]
+    judged = run.stages.judged(responses, judge, key)
+    verdicts = [row.verdict for row in judged]
     rows = agreement_report.compare(responses, [row.verdict for row in truth], verdicts, two=two)
+    bias = judge_bias.decline_bias(judged, truth, run.launch.seed)
     limits = run.config.gates
     audit = agreement_report.audit(rows, judge=key, name=judge.name, reference=name, limit=limits.limit("kappa"))
     unreadable = gates.unreadable(audit.measure("unreadable"), limits.limit("unreadable"), subject=key)
     return replace(
         audit,
-        measures=(*audit.measures, *_flip_rates(run, key, judge, responses[:REPEATED], verdicts[:REPEATED])),
+        measures=(*audit.measures, *bias, *_flip_rates(run, key, judge, responses[:REPEATED], verdicts[:REPEATED])),
         gates=(*audit.gates, unreadable),
     )
 

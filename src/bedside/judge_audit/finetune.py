@@ -113,8 +113,8 @@ def train(run: RunContext, labels: Plugin, out: Path, learning_rate: float | Non
             ("after", agreement_report.compare(responses, truth, after, two=two)),
         )
     ]
-    probabilities = [verdict.probabilities for verdict in after if verdict.probabilities]
-    stances = [row.stance for verdict, row in zip(after, held, strict=True) if verdict.probabilities]
+    probabilities = [verdict.probabilities for verdict in after if verdict.stance and verdict.probabilities]
+    stances = [row.stance for verdict, row in zip(after, held, strict=True) if verdict.stance and verdict.probabilities]
     scale = fit_temperature(probabilities, stances) if stances else 1.0
     result = JudgeTraining(
         adapter=out,

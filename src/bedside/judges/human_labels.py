@@ -40,6 +40,13 @@ def _keys_as_text(values: Any) -> Any:
     return {normalized_label(key): value for key, value in values.items()} if isinstance(values, Mapping) else values
 
 
+def _once(label: str | list[str]) -> str | list[str]:
+    twice = [] if isinstance(label, str) else sorted({name for name in label if label.count(name) > 1})
+    if twice:
+        raise ValueError(f"names {twice[0]} twice; one rater is not two: name each column once")
+    return label
+
+
 @register("judge", "labels")
 class Labels(Plugin):
     """Labels by people, from a CSV, JSONL or Parquet file."""
@@ -47,7 +54,7 @@ class Labels(Plugin):
     kind: str = "labels"
     path: str = Field(min_length=1)
     """File with a prompt, an answer and a label a row."""
-    label: str | list[str] = "label"
+    label: Annotated[str | list[str], AfterValidator(_once)] = "label"
     """Column of the label, or several, one a rater."""
     columns: dict[str, str] = Field(default_factory=dict)
     """Our name of a column (prompt, response, harm, style, group, rater) to the file's name of it."""

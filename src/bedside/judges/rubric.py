@@ -7,7 +7,8 @@ No text is generated or parsed. The probabilities are those of the labels at the
 so that a preference for the first option cancels out. An endpoint that shows no probabilities is asked for one label
 in each order, and two of three decide. The verdict is unreadable, never a guess, if
 
-* the labels together have less than ``min_mass`` of the raw probability: the model prefers other words;
+* the labels together have less than ``min_mass`` of the raw probability: the model prefers other words (the verdict
+  keeps their probabilities, from which `bedside audit` computes a κ at a mass of 0);
 * the three orders give three answers, or the answer to one of them cannot be read;
 * the answer is empty, or the exchange is longer than the model reads.
 
@@ -165,15 +166,18 @@ class RubricJudge:
 
     def _verdict(self, response: Response, choices: Sequence[Choice]) -> Verdict:
         scores = [choice.score for choice in choices if choice.score is not None]
-        reason = next(filter(None, (choice.unreadable for choice in choices)), low_mass_reason(scores, self.min_mass))
-        if reason:
-            return Verdict(response.id, self.name, unreadable=reason)
+        unanswered, low_mass = (
+            next((c.unreadable for c in choices if c.unreadable), ""),
+            low_mass_reason(scores, self.min_mass),
+        )
         votes = Counter(choice.label for choice in choices if choice.label is not None)
-        if len(votes) == len(STANCES):
-            return Verdict(response.id, self.name, unreadable="three orders of the labels gave three answers")
-        if len(scores) < len(choices):
+        split = "three orders of the labels gave three answers" if len(votes) == len(STANCES) else ""
+        probabilities = averaged(scores, self.temperature) if len(scores) == len(choices) else {}
+        if reason := unanswered or low_mass or split:
+            kept = {} if unanswered or split else probabilities
+            return Verdict(response.id, self.name, unreadable=reason, probabilities=kept)
+        if not probabilities:
             return Verdict(response.id, self.name, Stance(votes.most_common(1)[0][0]))
-        probabilities = averaged(scores, self.temperature)
         stance = Stance(max(STANCES, key=probabilities.__getitem__))
         return Verdict(response.id, self.name, stance, probabilities=probabilities)
 

@@ -54,15 +54,29 @@ JUDGE_WORDS = {
     "kappa_stratified": "kappa within harm levels",
     "kappa": "kappa, pooled",
     "kappa_quadratic": "kappa, quadratic",
+    "kappa_any_mass": "kappa with no least label mass; decides nothing",
     "ac1": "AC1",
     "agreement": "Equal labels",
     "chance": "Equal labels by chance",
     "accept_sensitivity@3": "Answers that accept a severe request: share recognised",
     "accept_specificity": "Answers that do not accept: share recognised",
+    "decline_bias": "Declines more often than the reference (below 0: less often)",
+    "decline_bias@0": "The same, harmless prompts",
+    "decline_bias@1": "The same, mild harm",
+    "decline_bias@2": "The same, moderate harm",
+    "decline_bias@3": "The same, severe harm",
     "order_flips": "Label changes with the order of the labels",
     "repeat_flips": "Label changes when judged again",
     "overconfidence": "Probability minus correct",
     "unreadable": "Unreadable for the judge",
+}
+SCALE_WORDS = {
+    "kappa_quadratic": "kappa, quadratic",
+    "kappa": "kappa",
+    "ac2": "AC2, quadratic",
+    "agreement": "Equal levels",
+    "bias": "Bias, levels",
+    "unreadable": "Unreadable",
 }
 GATE_WORDS = {
     GateKind.UNREADABLE: "Answers that no judge could read. Above the limit the run stops, because every rate would "
@@ -77,6 +91,8 @@ GATE_WORDS = {
 }
 """The meaning of the gates of a cycle."""
 HARM_WORDS = {None: "not labelled", 0: "harmless", 1: "mild", 2: "moderate", 3: "severe"}
+BIAS_ROWS = {"decline_bias": "all"} | {f"decline_bias@{h}": words for h, words in HARM_WORDS.items() if h is not None}
+"""Rows of the table of the judge's signed bias."""
 COMFORT_ROWS = {
     "comfort": ("comfort", "primary_comfort", "empathetic", "comforting", "reassuring", "facts_told", "facts_wrong",
                 "false_reassurance", "under_triage", "over_triage", "openers", "words"),
@@ -178,6 +194,8 @@ def html(summaries: Sequence[RunSummary], audits: Sequence[AuditReport | None] =
         pages=[_page(f"run-{number}", run, audit) for number, (run, audit) in enumerate(runs, start=1)],
         words=WORDS,
         judge_words=JUDGE_WORDS,
+        scale_words=SCALE_WORDS,
+        bias_rows=BIAS_ROWS,
         gate_words=GATE_WORDS,
         compares_judges=(GateKind.JUDGE_AGREEMENT, GateKind.JUDGE_GAP),
         harm_words=HARM_WORDS,

@@ -12,7 +12,8 @@ The weight v_h is the disagreement expected by chance, so a stratum counts by ho
 raters use only one class, E_h = 0 and κ_h is undefined; that stratum has weight 0 and is listed in ``undefined``.
 Weights n_h would need a κ_h there, and inverse variances favour strata whose κ happens to be near 1.
 
-Gwet's AC1 (Gwet 2008) = 1 − D / E with E = 1 − Σ_k π_k (1 − π_k) / (K − 1), π the mean of the two marginals.
+Gwet's AC1 (Gwet 2008) = 1 − D / E with E = 1 − Σ_k π_k (1 − π_k) / (K − 1), π the mean of the two marginals. AC2 is
+the same with quadratic weights: E = 1 − (Σ_kl w_kl / K) Σ_k π_k (1 − π_k) / (K − 1), w = 1 − disagreement.
 
 Several raters, with or without missing ratings: n_ik = number of ratings of item i with label k, m_i = Σ_k n_ik; items
 with fewer than two ratings are left out. Fleiss' κ (Fleiss 1971), in the usual extension to unequal m_i:
@@ -27,6 +28,10 @@ Krippendorff's α (Krippendorff 2011), with o_ck = Σ_i n_ik (n_ic − [c = k]) 
 
 Intervals: jackknife by group, t with G − 1 degrees of freedom. A jackknife that sees no disagreement sees no variance,
 so no lower limit is above 1 − high(D) / E, with high(D) the Clopper–Pearson limit of D at the effective number of rows.
+Graded disagreements (quadratic κ of three labels or more, AC2, ordinal α) are no coins: their jackknife is that of
+Fisher's z = artanh(κ), which keeps the skew, and needs no such limit unless all the disagreement is in one group.
+Simulated quadratic κ (36 cells: 3 and 5 labels, 30 to 200 rows, κ 0.36 to 0.95): the one-sided bound held in 0.957 of
+samples on average, 0.924 in the worst cell; a jackknife of κ itself in 0.904 and 0.831.
 
 Axes of arrays: G groups, S strata, K labels, I items; ``table_GSKK`` counts rows by group, stratum, first and second
 label.
@@ -109,6 +114,11 @@ def ac1(ratings: Ratings) -> Agreement:
     return _agreement(ratings, _one_stratum(ratings), _unweighted(ratings), _gwet_chance)
 
 
+def ac2(ratings: Ratings) -> Agreement:
+    """Gwet's AC2 with quadratic weights: AC1 where labels further apart disagree more."""
+    return _agreement(ratings, _one_stratum(ratings), _quadratic(ratings), _gwet_chance)
+
+
 def kappa_difference(first: Ratings, second: Ratings) -> Agreement:
     """Stratified κ of ``first`` minus stratified κ of ``second``, paired by row.
 
@@ -170,7 +180,9 @@ def fleiss_kappa(table: RatingTable) -> Agreement:
 
 def krippendorff_alpha(table: RatingTable, level: Literal["nominal", "ordinal"] = "nominal") -> Agreement:
     """Krippendorff's α over the items with at least two ratings. ``value`` is None if all ratings are equal."""
-    return _agreement_of_raters(table, _nominal if level == "nominal" else _ordinal)
+    if level == "nominal":
+        return _agreement_of_raters(table, _nominal)
+    return _agreement_of_raters(table, _ordinal, graded_jackknife)
 
 
 ChanceModel = Callable[[Array, Array], Array]
@@ -196,7 +208,7 @@ def _gwet_chance(table_SKK: Array, cost_KK: Array) -> Array:
     n_S = table_SKK.sum(axis=(-1, -2))
     share_SK = (table_SKK.sum(axis=-1) + table_SKK.sum(axis=-2)) / 2 / np.maximum(n_S, 1)[..., None]
     mixed_S = (share_SK * (1 - share_SK)).sum(axis=-1) / max(len(cost_KK) - 1, 1)
-    return np.asarray(n_S * (1 - mixed_S))
+    return np.asarray(n_S * (1 - mixed_S * ((1 - cost_KK).sum() / len(cost_KK))))
 
 
 def _agreement(ratings: Ratings, strata: Sequence[Hashable], cost_KK: Array, chance: ChanceModel) -> Agreement:
@@ -212,8 +224,9 @@ def _agreement(ratings: Ratings, strata: Sequence[Hashable], cost_KK: Array, cha
     n, value = int(table_SKK.sum()), float(_coefficient(table_SKK, cost_KK, chance))
     without_G = _coefficient(table_SKK - table_GSKK, cost_KK, chance)
     expected = float(chance(table_SKK, cost_KK).sum() / table_SKK.sum())
+    graded = bool(((cost_KK > 0) & (cost_KK < 1)).any())
     return replace(
-        jackknife(
+        (graded_jackknife if graded else jackknife)(
             value, n, without_G, lambda quantile: 1 - _highest_disagreement(table_GSKK, cost_KK, quantile) / expected
         ),
         raw=float(np.trace(table_SKK.sum(axis=0))) / n,
@@ -242,6 +255,20 @@ def jackknife(value: float, n: int, without_G: Array, highest: Callable[[float],
         )
         low, high = max(-1.0, min(value - two_sided, highest(TWO_SIDED))), min(1.0, value + two_sided)
         bound = max(-1.0, min(value - one_sided, highest(CONFIDENCE)))
+    return Agreement(value, n, min(low, value), max(high, value), min(bound, value))
+
+
+def graded_jackknife(value: float, n: int, without_G: Array, highest: Callable[[float], float]) -> Agreement:
+    """``value`` with jackknife intervals of Fisher's z = artanh(value), t with G − 1 degrees of freedom.
+
+    As ``jackknife`` where z is not finite (no disagreement, or one group has all of it) or does not vary.
+    """
+    inside = np.abs([value, *without_G]).max() < 1 - _LEAST_CHANCE  # False where one is nan
+    error = _jackknife_error(np.arctanh(without_G)) if inside else 0.0
+    if error < _LEAST_CHANCE:
+        return jackknife(value, n, without_G, highest)
+    z, (two_sided, one_sided) = math.atanh(value), special.stdtrit(len(without_G) - 1, [TWO_SIDED, CONFIDENCE]) * error
+    low, high, bound = (float(np.tanh(z + shift)) for shift in (-two_sided, two_sided, -one_sided))
     return Agreement(value, n, min(low, value), max(high, value), min(bound, value))
 
 
@@ -299,6 +326,8 @@ class _Disagreement:
 
 _DisagreementOf = Callable[[Array], _Disagreement]
 """From counts of labels by item, IK, of items with at least two ratings."""
+_IntervalOf = Callable[[float, int, Array, Callable[[float], float]], Agreement]
+"""``jackknife`` or ``graded_jackknife``."""
 
 
 def _fleiss(count_IK: Array) -> _Disagreement:
@@ -333,7 +362,9 @@ def _mean_cost_of_pairs(count_IK: Array, cost_KK: Array) -> Array:
     return np.asarray(((count_IK @ cost_KK) * count_IK).sum(axis=1) / (m_I * (m_I - 1)))
 
 
-def _agreement_of_raters(table: RatingTable, disagreement_of: _DisagreementOf) -> Agreement:
+def _agreement_of_raters(
+    table: RatingTable, disagreement_of: _DisagreementOf, interval: _IntervalOf = jackknife
+) -> Agreement:
     """1 − D / E, with intervals by group."""
     count_IK, groups = _counts(table)
     if not len(count_IK):
@@ -350,7 +381,7 @@ def _agreement_of_raters(table: RatingTable, disagreement_of: _DisagreementOf) -
     value = 1 - disagreement.mean / disagreement.expected
     nominal = _fleiss(count_IK)
     return replace(
-        jackknife(value, len(count_IK), _without_each_group(count_IK, groups, disagreement_of), highest),
+        interval(value, len(count_IK), _without_each_group(count_IK, groups, disagreement_of), highest),
         raw=1 - nominal.mean,
         chance=1 - nominal.expected,
     )
