@@ -34,9 +34,10 @@ from bedside.core.results import (
     RunSummary,
     ShownExchange,
     SubgroupRate,
+    TrainingCurve,
 )
 from bedside.core.types import STANCES
-from bedside.report import html
+from bedside.report import html, training_curves
 from tests.support.report_pages import gate, measure, shipping
 
 FIGURE = re.compile(r"(?<![\w@/.−-])[−+-]?\d+(?:,\d{3})*(?:\.\d+)*(?:e[+-]?\d+)?(?!\w)")
@@ -74,10 +75,14 @@ def whole() -> RunSummary:
         ),
     )
     bias = (measure("decline_bias", 0.1), measure("decline_bias@0", 0.2))
+    curves = (TrainingCurve("cycle-1/kto", 9, dict.fromkeys(training_curves.TABLE, (0.5, 0.1))),)
     axes = [measure(name, 0.5) for name in ("safe", "helpful", "accurate", "kind")]
     return replace(
         shipping(),
-        cycles=(replace(first, candidates=(target, kto, read_twice), gates=gates, judge_bias=bias), *more),
+        cycles=(
+            replace(first, candidates=(target, kto, read_twice), gates=gates, judge_bias=bias, curves=curves),
+            *more,
+        ),
         filter_counts=(
             FilterCounts("split: train", 600, {"group stands in test": 3, "not drawn": 2}, {"groups": 100}),
         ),

@@ -614,10 +614,14 @@ class TrainingResult(Tabular):
     rows: int
     losses: tuple[float, ...]
     """One per optimizer step: the mean over the rows of its batch."""
+    log: tuple[Mapping[str, float], ...] = ()
+    """One per optimizer step: loss, gradient norm, learning rate, rewards and margins, z and KL, tokens."""
 
     def records(self) -> list[dict[str, Any]]:
-        """One row per optimizer step."""
-        return [{"step": step, "loss": loss} for step, loss in enumerate(self.losses, 1)]
+        """One row per optimizer step; None for what a step did not log."""
+        names = dict.fromkeys(name for step in self.log for name in step if name not in ("step", "loss"))
+        rows = zip(self.losses, self.log, strict=True)
+        return [{"step": n, "loss": loss, **{k: step.get(k) for k in names}} for n, (loss, step) in enumerate(rows, 1)]
 
 
 @needs_extras()
@@ -644,7 +648,7 @@ def train(
     with _opened(_settle(config, "train"), progress) as opened:
         checkpoint = single_stage.train(opened, keys, Path(data), Path(out))
     log = opened.stages.train_result(checkpoint)
-    return TrainingResult(checkpoint, Path(out), log.rows, log.losses)
+    return TrainingResult(checkpoint, Path(out), log.rows, log.losses, log.log)
 
 
 # Judges

@@ -129,6 +129,9 @@ def test_each_shape_goes_through_align_unchanged_and_again_does_nothing(shape, t
     run = bedside.align(config, first := Recorder())
     assert {s.split(": ")[-1] for s in first.stages} >= {"answer", "judge", "train", "log-probabilities", "KL"}
     assert [c.name for c in run.summary.cycles[0].candidates] == ["target", "cycle-1/kto", "cycle-1/kto-dpo"]
+    curves = run.summary.cycles[0].curves
+    assert [curve.name for curve in curves] == ["cycle-1/kto", "cycle-1/kto-dpo"]
+    assert all({"loss", "grad_norm", "rewards/margins", "tokens"} <= set(curve.values) for curve in curves)
     again = bedside.align(config, second := Recorder())
     assert second.stages == [], "everything was read from the store"
     assert again.verdict == run.verdict

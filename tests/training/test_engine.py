@@ -14,12 +14,13 @@ from tests.support.tiny_models import make_tokenizer
 from bedside.config.plugins import find, open_plugin
 from bedside.core.errors import ModelError, StageError
 from bedside.core.protocols import Launch
-from bedside.core.types import Checkpoint, Demonstration, Message, Sampling, UnpairedPreference
+from bedside.core.types import Checkpoint, Demonstration, Message, PreferencePair, Sampling, UnpairedPreference
 from bedside.training import train
 from bedside.training.adapters import digest_adapter, disk_full_as_oserror, merge_adapter, scale_adapter
 from bedside.training.chat_template import Renderer
 from bedside.training.logprobs import TokenizedExchange, kl_per_token, logps
 from bedside.training.packing import microbatches
+from bedside.training.step_log import reward_statistics
 from bedside.training.train import Mismatch, TrainerSettings, _last_finished, kl_estimate, row_scores
 from bedside.training.train import train_model as train_batches
 
@@ -122,6 +123,62 @@ def test_a_step_follows_the_mean_over_tokens_however_its_batch_is_cut(model, tmp
     (log,) = train_batches(module, [batch], objective, schedule)
     assert log["loss"] == pytest.approx(float(loss), rel=1e-4)
     assert log["grad_norm"] == pytest.approx(float(norm), rel=1e-4)
+
+
+def test_a_step_of_kto_logs_rewards_of_both_classes_z_kl_and_tokens(model, tmp_path):
+    rows = [UnpairedPreference(ask(f"q{i}", group=f"g{i}"), "word " * (1 + 3 * i), i % 2 == 0) for i in range(5)]
+    encoded = train.encode(rows, model)
+    planned = train.plan(encoded, batch_size=5, epochs=1, seed=0, mismatch=True)
+    texts = train.exchanges(encoded, planned)
+    module, objective = model.trainable(LORA, 1), open_plugin(find("objective", "kto")(), Launch(), {})
+    at_start = logps(module, texts, 0).detach().tolist()
+    offset = [3.0, 1.0, 3.0, 1.0, 3.0] + [2.0] * (len(texts) - 5)  # r of the rows, and of every mismatch
+    references = [train.SequenceLogprob(nats - r) for nats, r in zip(at_start, offset, strict=True)]
+    batches = train.batches(encoded, planned, references)
+    (log,) = train_batches(
+        module, batches, objective.for_data(rows), TrainerSettings(1e-3, max_tokens_per_microbatch=60, folder=tmp_path)
+    )
+    assert log["rewards/chosen"] == pytest.approx(0.3, abs=1e-4)
+    assert log["rewards/rejected"] == pytest.approx(0.1, abs=1e-4)
+    assert log["rewards/margins"] == pytest.approx(0.2, abs=1e-4)
+    assert (log["kl"], log["z"]) == (pytest.approx(2, abs=1e-3), pytest.approx(2, abs=1e-3))
+    assert log["tokens"] == sum(len(row.completions[0]) for row in encoded)
+    lower = [train.SequenceLogprob(one.nats + 5) for one in references]
+    negative = train.batches(encoded, planned, lower)
+    (log,) = train_batches(
+        model.trainable(LORA, 1), negative, objective.for_data(rows), TrainerSettings(0.0, folder=tmp_path / "b")
+    )
+    assert log["kl"] < 0, "what the loss cannot see"
+    assert log["z"] == 0
+
+
+def test_a_step_of_dpo_logs_the_rewards_of_both_sides_in_the_order_of_the_rows(model, tmp_path):
+    rows = [PreferencePair(ask(f"q{i}"), "word " * (4 - i), "other " * (1 + 3 * i)) for i in range(4)]
+    encoded = train.encode(rows, model)
+    planned = train.plan(encoded, batch_size=4, epochs=1, seed=0, mismatch=False)
+    module, objective = model.trainable(LORA, 1), open_plugin(find("objective", "dpo")(), Launch(), {})
+    at_start = logps(module, train.exchanges(encoded, planned), 0).detach().tolist()
+    ratio = [1.0, -1.0, 2.0, -2.0, 3.0, -3.0, 4.0, -4.0]  # chosen, rejected of each pair
+    references = [train.SequenceLogprob(nats - r) for nats, r in zip(at_start, ratio, strict=True)]
+    (log,) = train_batches(
+        module,
+        train.batches(encoded, planned, references),
+        objective,
+        TrainerSettings(1e-3, max_tokens_per_microbatch=60, folder=tmp_path),
+    )
+    found = [log[name] for name in ("rewards/chosen", "rewards/rejected", "rewards/margins")]
+    assert found == pytest.approx([0.25, -0.25, 0.5], abs=1e-4)
+    assert not {"kl", "z"} & set(log)
+
+
+def test_a_batch_without_one_class_has_no_reward_of_it_and_no_margin():
+    assert reward_statistics([[1.0], [2.0]], [True, True]) == {"rewards/chosen": 1.5}
+    assert reward_statistics([[1.0], [2.0]], [True, False])["rewards/margins"] == -1
+    assert reward_statistics([[1.0, 4.0]], [None]) == {
+        "rewards/chosen": 1.0,
+        "rewards/rejected": 4.0,
+        "rewards/margins": -3.0,
+    }
 
 
 def test_z_is_a_mean_of_log_ratios_and_never_below_zero(model):

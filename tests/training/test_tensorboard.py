@@ -20,6 +20,7 @@ from bedside.core.protocols import SilentProgress
 from bedside.data.io import write_jsonl
 from bedside.run import environment
 from bedside.run.context import open_run
+from bedside.training.step_log import STATISTICS
 
 
 @pytest.mark.slow
@@ -34,6 +35,8 @@ def test_a_training_leaves_its_curve_for_tensorboard(tiny, tmp_path, coin):  # n
     losses = [(e.step, v.tensor.float_val[0]) for e in events for v in e.summary.value if v.tag == "train/loss"]
     assert [step for step, _ in losses] == [1, 2, 3]
     assert losses[0][1] == pytest.approx(0.5, abs=0.01)  # KTO at its reference: half a lambda
+    tags = {value.tag for event in loader.EventFileLoader(str(log)).Load() for value in event.summary.value}
+    assert tags >= {f"train/{name}" for name in STATISTICS}
 
 
 def test_a_package_that_is_not_installed_is_said_before_anything_is_trained(tiny, tmp_path):

@@ -16,7 +16,7 @@ from bedside.comfort import joint_objective
 from bedside.config.schema import TrainingStep
 from bedside.core.gates import Gate, GateKind, GateState, judge_gap
 from bedside.core.measures import Measure, get_measure
-from bedside.core.results import Candidate, CycleReport, FilterCounts
+from bedside.core.results import Candidate, CycleReport, FilterCounts, TrainingCurve
 from bedside.core.types import (
     Checkpoint,
     Demonstration,
@@ -50,6 +50,7 @@ class _CycleLog:
     filter_counts: list[FilterCounts] = field(default_factory=list)
     candidates: list[Candidate] = field(default_factory=list)
     judge_bias: tuple[Measure, ...] = ()
+    curves: list[TrainingCurve] = field(default_factory=list)
 
 
 def run_cycle(experiment: Experiment, number: int, incoming: Candidate) -> CycleReport:
@@ -182,6 +183,7 @@ def _train_one(
         return None
     anchor = start if run.config.align.reference == "stage-start" else run.target.checkpoint
     checkpoint = run.stages.trained(rows, step, start=start, reference=anchor, label=name)
+    log.curves.append(run.stages.train_result(checkpoint).curve(name))
     if run.is_main_process:
         exports.adapter(run.target, run.folder, checkpoint, run.folder / name)
         run.cache.record(run.folder / name)
@@ -285,6 +287,7 @@ def _report(experiment: Experiment, number: int, log: _CycleLog) -> CycleReport:
         filter_counts=tuple(log.filter_counts),
         stopped=_stopped(log, selected),
         judge_bias=log.judge_bias,
+        curves=tuple(log.curves),
     )
 
 

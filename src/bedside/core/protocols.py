@@ -280,3 +280,11 @@ class Objective(Protocol):
 
     def loss(self, scores: Any) -> Any:
         """Loss of every row, shape (B,), nats."""
+
+
+@runtime_checkable
+class RewardObjective(Protocol):
+    """An objective with implicit rewards, which the log of a training then shows."""
+
+    def rewards(self, scores: Any) -> Any:
+        """β r of every completion, shape (B, K)."""

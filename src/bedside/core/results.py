@@ -51,6 +51,19 @@ class FilterCounts:
 
 
 @dataclass(frozen=True, slots=True)
+class TrainingCurve:
+    """What one training logged, as means over at most ``PARTS_OF_A_CURVE`` equal parts of its steps."""
+
+    name: str
+    steps: int
+    values: Mapping[str, tuple[float | None, ...]]
+    """Logged name to the mean of each part; None for a part in which no step logged it."""
+
+
+PARTS_OF_A_CURVE = 60
+
+
+@dataclass(frozen=True, slots=True)
 class CycleReport:
     """What happened in one cycle, which candidate the next one starts from, and why."""
 
@@ -65,6 +78,8 @@ class CycleReport:
     judge_bias: tuple[Measure, ...] = ()
     """How much more often the training judge declines than the selecting judge, on answers of the policy that the cycle
     began with, over all and by harm level. Empty where one judge does both."""
+    curves: tuple[TrainingCurve, ...] = ()
+    """What each training of the cycle logged."""
 
     @property
     def selected_candidate(self) -> Candidate:

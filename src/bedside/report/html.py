@@ -23,7 +23,7 @@ from bedside.core.gates import GateKind, GateState
 from bedside.core.measures import Measure, find_measure
 from bedside.core.results import Baseline, Candidate, ComfortSummary, RunSummary, SubgroupRate
 from bedside.data.io import write_text
-from bedside.report import plots, trajectory
+from bedside.report import plots, training_curves, trajectory
 from bedside.safety import selection
 
 MEASURES = (
@@ -152,6 +152,7 @@ class ReportPage:
     winners: Mapping[float, str]
     steps: tuple[trajectory.CycleStep, ...]
     panels: tuple[trajectory.CyclePanel, ...]
+    curves: tuple[training_curves.CurveFigure, ...]
     grids: tuple[Grid, ...]
     missing_grids: tuple[str, ...]
     """Style or principle, where no test prompt has one."""
@@ -259,6 +260,7 @@ def _page(key: str, run: RunSummary, audit: AuditReport | None) -> ReportPage:
         winners=selection.sweep(candidates),
         steps=tuple(trajectory.steps(run.cycles)),
         panels=trajectory.panels(run.cycles),
+        curves=tuple(training_curves.figure(curve) for cycle in run.cycles for curve in cycle.curves),
         grids=tuple(grid for grid in grids if grid.columns),
         missing_grids=tuple(grid.by for grid in grids if not grid.columns),
         worst_subgroups=_worst_subgroups(run.cells),

@@ -14,7 +14,9 @@ batch plan. Paths and labels are not.
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, cast
 
 from bedside.config.plugins import Plugin, asks_for, model_errors_at, open_plugin
@@ -24,6 +26,7 @@ from bedside.core.distributed import Ranks, SingleRank
 from bedside.core.errors import ConfigError
 from bedside.core.hashing import digest, plain
 from bedside.core.protocols import Judge, Launch, Objective, Policy, Progress, declared_endpoints
+from bedside.core.results import PARTS_OF_A_CURVE, TrainingCurve
 from bedside.core.types import Checkpoint, GenerationRequest, JudgedResponse, Preference, Response, Sampling, Verdict
 from bedside.data.io import write_jsonl
 from bedside.judges import prompting
@@ -153,8 +156,29 @@ class TrainResult:
     """What one training was given, and how it went."""
 
     rows: int
-    losses: tuple[float, ...]
-    """One per optimizer step: the mean over the rows of its batch."""
+    log: tuple[Mapping[str, float], ...]
+    """One per optimizer step: ``training.train`` and ``training.step_log`` name the values."""
+
+    @property
+    def losses(self) -> tuple[float, ...]:
+        """One per optimizer step: the mean over the rows of its batch."""
+        return tuple(step["loss"] for step in self.log)
+
+    def curve(self, name: str) -> TrainingCurve:
+        """The whole training in few points."""
+        parts = min(len(self.log), PARTS_OF_A_CURVE)
+        ends = [len(self.log) * part // parts for part in range(parts + 1)] if parts else []
+        keys = dict.fromkeys(key for step in self.log for key in step if key != "step")
+        return TrainingCurve(
+            name,
+            len(self.log),
+            {key: tuple(_mean(self.log[start:end], key) for start, end in pairwise(ends)) for key in keys},
+        )
+
+
+def _mean(steps: Sequence[Mapping[str, float]], key: str) -> float | None:
+    values = [step[key] for step in steps if key in step]
+    return fmean(values) if values else None
 
 
 @dataclass(frozen=True)
@@ -302,7 +326,7 @@ class Stages:
         """The record of the training that produced ``checkpoint``."""
         assert checkpoint.path is not None
         record = StageDir((self.cache.root / checkpoint.path).parent).record()
-        return TrainResult(record["rows"], tuple(step["loss"] for step in record["log"]))
+        return TrainResult(record["rows"], tuple(record["log"]))
 
     def _tell_notes(self, opened: object) -> None:
         for note in endpoints.notes(opened):

@@ -136,6 +136,10 @@ class DPOLoss:
         smooth = self.label_smoothing
         return -(1 - smooth) * logsigmoid(margin_B) - smooth * logsigmoid(-margin_B)
 
+    def rewards(self, scores: Scores) -> "Tensor":
+        """β r of both completions, (B, 2)."""
+        return self.beta * scores.ratio_BK
+
 
 @dataclass(frozen=True)
 class KTOLoss:
@@ -179,6 +183,10 @@ class KTOLoss:
         gain_B = torch.where(scores.label_B, ratio_B - scores.z, scores.z - ratio_B)
         weight_B = torch.where(scores.label_B, self.desirable_weight or 1.0, self.undesirable_weight or 1.0)
         return weight_B * torch.sigmoid(-self.beta * gain_B)
+
+    def rewards(self, scores: Scores) -> "Tensor":
+        """β r of each completion, (B, 1)."""
+        return self.beta * scores.ratio_BK
 
 
 def class_weights(n_desirable: int, n_undesirable: int) -> tuple[float, float]:

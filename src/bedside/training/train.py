@@ -21,6 +21,8 @@ holds the digests of the others.
 
 Training curves come from the Trainer's own integrations: one run for each training, named as in the report.
 
+Beside loss, gradient norm and learning rate these and the stage's log show the values of ``step_log``.
+
     tensorboard             runs/NAME/tensorboard/LABEL; the Trainer would write among its checkpoints, which it deletes
     trackio, mlflow, wandb  run NAME/LABEL, where their own settings say (MLFLOW_TRACKING_URI, WANDB_MODE ...)
 """
@@ -49,7 +51,7 @@ from transformers.integrations.integration_utils import TensorBoardCallback
 from bedside.core.distributed import Ranks, SingleRank, rejoin, share
 from bedside.core.errors import StageError
 from bedside.core.hashing import digest_file
-from bedside.core.protocols import Objective, Policy, Progress
+from bedside.core.protocols import Objective, Policy, Progress, RewardObjective
 from bedside.core.types import Checkpoint, Demonstration, Preference, PreferencePair, UnpairedPreference
 from bedside.data.io import write_json
 from bedside.training.adapters import digest_adapter, disk_full_as_oserror
@@ -59,8 +61,9 @@ from bedside.training.logprobs import TokenizedExchange, by_prompt, logps
 from bedside.training.lora_linear import lora_weight_cache
 from bedside.training.objectives import Scores
 from bedside.training.packing import microbatches
+from bedside.training.step_log import STATISTICS, reward_statistics
 
-_LOGGED = ("step", "loss", "grad_norm", "learning_rate")
+_LOGGED = ("step", "loss", "grad_norm", "learning_rate", *STATISTICS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,16 +287,21 @@ def train_model(
 
 
 @torch.no_grad()
-def kl_estimate(model: Any, mismatches: Sequence[Mismatch], pad_id: int, ranks: Ranks = SingleRank()) -> Tensor:
-    """KTO's z = max(0, mean of log π(y'|x) − log π_ref(y'|x)): a scalar, nats, fp64, without gradient.
+def mismatch_kl(model: Any, mismatches: Sequence[Mismatch], pad_id: int, ranks: Ranks = SingleRank()) -> Tensor:
+    """Mean of log π(y'|x) − log π_ref(y'|x): a scalar, nats, fp64, without gradient; 0 if there are no mismatches.
 
-    0 if there are no mismatches. arXiv 2402.01306, section 4.1.
+    It estimates KL(π || π_ref), and may be below 0.
     """
     if not mismatches:
         return torch.zeros((), dtype=torch.float64, device=model.device)
     reference = sum(m.reference for m in mismatches)
     total = logps(model, [m.exchange for m in mismatches], pad_id, ranks).sum() - reference
-    return (total / len(mismatches)).clamp(min=0.0)
+    return total / len(mismatches)
+
+
+def kl_estimate(model: Any, mismatches: Sequence[Mismatch], pad_id: int, ranks: Ranks = SingleRank()) -> Tensor:
+    """KTO's z = max(0, ``mismatch_kl``). arXiv 2402.01306, section 4.1."""
+    return mismatch_kl(model, mismatches, pad_id, ranks).clamp(min=0.0)
 
 
 def row_scores(model: Any, rows: Sequence[TrainingRow], z: Tensor | None, tokens_mean: float, pad_id: int) -> Scores:
@@ -335,6 +343,12 @@ class _Trainer(Trainer):
     objective: Objective
     pad_id: int
     settings: TrainerSettings
+    statistics: dict[str, float]
+    """Of the step that is being taken."""
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Tell the log and the trackers also what the step computed."""
+        super().log(logs | self.statistics if "loss" in logs else logs, start_time)
 
     def _get_train_sampler(self, *_: Any) -> SequentialSampler:
         return SequentialSampler(range(self.args.max_steps))
@@ -344,21 +358,35 @@ class _Trainer(Trainer):
         """Add the gradients of all micro-batches to the parameters; returns the mean loss of the rows."""
         model.train()
         rows, ranks = inputs["batch"].rows, self.settings.ranks
-        z = kl_estimate(model, inputs["batch"].mismatches, self.pad_id, ranks)
+        kl = mismatch_kl(model, inputs["batch"].mismatches, self.pad_id, ranks)
+        z = kl.clamp(min=0.0)
         tokens_mean = sum(len(row.completions[0]) for row in rows) / len(rows)
         losses: list[Tensor] = []
+        rewards: list[Tensor] = []
         max_tokens = min(self.settings.max_tokens_per_microbatch, pack_tokens(model.device))
         splits = list(microbatches([len(row) for row in rows], max_tokens))
         parameters = [p for p in model.parameters() if p.requires_grad]
         for turn in (splits[start : start + ranks.world] for start in range(0, len(splits), ranks.world)):
             with add_gradients_in_order(ranks, parameters, len(turn)):
                 for indices in share(ranks, turn):
-                    loss_B = self.objective.loss(
-                        row_scores(model, [rows[i] for i in indices], z, tokens_mean, self.pad_id)
-                    )
+                    scores = row_scores(model, [rows[i] for i in indices], z, tokens_mean, self.pad_id)
+                    loss_B = self.objective.loss(scores)
                     self.accelerator.backward(loss_B.sum() / len(rows))
                     losses.append(loss_B.detach().sum())
+                    if isinstance(self.objective, RewardObjective):
+                        rewards.append(self.objective.rewards(scores).detach())
+        self.statistics = self._statistics(rows, rejoin(ranks, rewards), kl)
         return torch.stack(rejoin(ranks, losses)).sum().float() / len(rows)
+
+    def _statistics(self, rows: Sequence[TrainingRow], rewards: Sequence[Tensor], kl: Tensor) -> dict[str, float]:
+        """``rewards`` of the micro-batches, which hold the rows in their order."""
+        of_rows = torch.cat(list(rewards)).tolist() if rewards else []
+        mismatched = {"kl": float(kl), "z": max(0.0, float(kl))} if self.objective.needs_mismatch else {}
+        return {
+            **(reward_statistics(of_rows, [row.label for row in rows]) if of_rows else {}),
+            **mismatched,
+            "tokens": float(sum(len(completion) for row in rows for completion in row.completions)),
+        }
 
 
 class _StepCallback(TrainerCallback):
