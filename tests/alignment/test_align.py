@@ -326,6 +326,6 @@ def test_a_rehearsal_exits_0_and_a_run_that_may_release_nothing_3(words, code, m
 
     monkeypatch.setattr("bedside.cli.main._align", aligned)
     monkeypatch.setattr("bedside.cli.main.show", lambda *given: None)
-    done = CliRunner().invoke(app, ["align", "-c", str(path("demo.yaml")), *words])
+    done = CliRunner().invoke(app, ["align", "-c", str(path("bedside.yaml")), *words])
     assert done.exit_code == code, done.output
     assert configs[0].rehearse is (code == 0)
