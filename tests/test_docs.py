@@ -16,7 +16,14 @@ from tests.support.processes import run_python
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("docs/how-to/*.md"), ROOT / "README.md"])
 AGAIN = ("ci", "resume")
-INSTALLS = ("make ", "pip ", "bedside init my-run &&", "bedside check  ", "bedside align  ", "bedside align --rehearse  ")
+INSTALLS = (
+    "make ",
+    "pip ",
+    "bedside init my-run &&",
+    "bedside check  ",
+    "bedside align  ",
+    "bedside align --rehearse  ",
+)
 
 
 def blocks(page: Path, language: str) -> list[str]:
