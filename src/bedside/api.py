@@ -38,7 +38,7 @@ from bedside.core.results import ComfortSummary, FilterCounts, RunSummary
 from bedside.core.serialize import gates_by_name, to_json
 from bedside.core.types import Checkpoint, JudgedResponse, Response, Verdict
 from bedside.data.io import format_of, write_rows, write_text
-from bedside.data.responses import AnswerFile, answer_rows, check_replaceable, verdict_rows
+from bedside.data.responses import AnswerFile, answer_rows, check_replaceable, distinct, verdict_rows
 from bedside.run import environment, erasure, launcher
 from bedside.run.context import RunContext, open_run
 from bedside.run.events import check_run_file
@@ -510,6 +510,8 @@ class JudgeResult(Tabular):
     """Answers with their verdicts."""
 
     rows: tuple[JudgedResponse, ...]
+    repeated: int = 0
+    """Rows of the file with a conversation and answer that an earlier row has; they share its verdict."""
 
     @property
     def unreadable(self) -> Mapping[str, int]:
@@ -557,10 +559,11 @@ def judge(
     if out is not None:
         check_replaceable(Path(out), Verdict)
     with _opened(settled, progress, judges=[chosen]) as opened:
-        rows = opened.stages.judged(answers.read(), opened.opener.open(chosen), Path(answers.path).name)
+        every = answers.all_rows()
+        rows = opened.stages.judged(distinct(every), opened.opener.open(chosen), Path(answers.path).name)
     if out is not None:
         write_rows(Path(out), verdict_rows(rows))
-    return JudgeResult(tuple(rows))
+    return JudgeResult(tuple(rows), repeated=len(every) - len(rows))
 
 
 def evaluate(

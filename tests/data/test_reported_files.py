@@ -11,9 +11,10 @@ from bedside.config.plugins import find
 from bedside.core.errors import DataError
 from bedside.core.protocols import Launch, SilentProgress
 from bedside.core.types import Message, Verdict
-from bedside.data import trl_format
+from bedside.data import annotations, trl_format
 from bedside.data.io import rows, write_rows
 from bedside.data.responses import AnswerFile, answer_rows, check_replaceable, read_judged, read_rows
+from bedside.data.turns import read_turns
 
 ASKED, ANSWERED = "How much is safe?", "Two a day."
 USER, ASSISTANT = {"role": "user", "content": ASKED}, {"role": "assistant", "content": ANSWERED}
@@ -324,3 +325,53 @@ def test_a_column_that_no_row_has_is_named_before_what_is_wrong_with_the_first_r
         AnswerFile(str(path), {"response": "reply"}).read()
     with pytest.raises(DataError, match=r"a\.jsonl, row 1: no answer"):
         AnswerFile(str(path)).read()
+
+
+# what a stranger's files showed
+
+
+def test_an_object_around_a_list_of_rows_is_read(tmp_path):
+    row = {"prompt": "p", "response": "a", "harm": 0}
+    (tmp_path / "w.json").write_text(json.dumps({"version": 1, "data": [row, row]}, indent=1))
+    assert [found for _, found in rows(tmp_path / "w.json")] == [row, row]
+    (tmp_path / "w.json").write_text(json.dumps({"a": [row], "b": [row]}, indent=1))
+    with pytest.raises(DataError, match="is one object with a, b and no single list of rows; write a row a line"):
+        list(rows(tmp_path / "w.json"))
+    (tmp_path / "w.json").write_text('{"data": [\n{"prompt": "p"\n')
+    with pytest.raises(DataError, match=r"row 1: is not one whole line of JSON, nor is the file one object"):
+        list(rows(tmp_path / "w.json"))
+
+
+@pytest.mark.parametrize(
+    ("value", "line"),
+    [
+        (b"How much?", "the conversation is bytes, not text; save the column as text"),
+        ({"0": "How much?", "1": "Why?"}, "the file is one table by column; write a row a line"),
+        ([{"sender": "patient", "body": "How much?"}], "turn 1 has sender, body; rename them: role .* and content"),
+    ],
+)
+def test_what_is_no_conversation_is_told_with_a_way_out(value, line):
+    with pytest.raises(DataError, match=line):
+        read_turns(value)
+
+
+def test_a_record_of_argilla_is_read_and_a_rater_is_never_an_address(tmp_path):
+    record = {"fields": {"prompt": "p", "response": "a"}, "status": "completed"}
+    record["responses"] = {"stance": [{"value": "accept", "user_id": "u1"}, {"value": "refuse", "user_id": "u2"}]}
+    (tmp_path / "r.json").write_text(json.dumps([record]))
+    found = [row for _, row in annotations.rows(tmp_path / "r.json", ["stance"])]
+    assert [(row["prompt"], row["stance"], row["rater"]) for row in found] == [
+        ("p", "accept", "u1"),
+        ("p", "refuse", "u2"),
+    ]
+    chosen = {"type": "choices", "from_name": "stance", "value": {"choices": ["accept"]}}
+    by = {"completed_by": {"id": 7, "email": "anna@example.org"}, "result": [chosen]}
+    (tmp_path / "t.json").write_text(json.dumps([{"data": {"prompt": "p"}, "annotations": [by]}]))
+    assert [row["rater"] for _, row in annotations.rows(tmp_path / "t.json", ["stance"])] == ["7"]
+
+
+def test_rows_that_repeat_an_earlier_one_are_counted(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_rows(tmp_path / "a.jsonl", [{"prompt": "p", "response": text} for text in ("a", "a", "b")])
+    judged = bedside.judge("a.jsonl", "keyword", progress=SilentProgress())
+    assert (len(judged.rows), judged.repeated) == (2, 1)

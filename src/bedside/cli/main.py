@@ -233,7 +233,8 @@ def judge(
     reasons = result.unreadable
     most = f", most often: {next(iter(reasons))}" if reasons else ""
     n = sum(reasons.values())
-    OUT.print(f"{sentence}: {len(result.rows) - n} verdicts, {n} unreadable{most}")
+    repeated = f"; {result.repeated} rows repeat an earlier one and share its verdict" if result.repeated else ""
+    OUT.print(f"{sentence}: {len(result.rows) - n} verdicts, {n} unreadable{most}{repeated}")
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """Labels as annotation tools export them, made plain: a label a cell, a rater a row.
 
-    Argilla         {"stance.responses": ["accept", "refuse"], "stance.responses.users": ["anna", "ben"]}
+    Argilla         {"stance.responses": ["accept", "refuse"], "stance.responses.users": ["anna", "ben"]}, or a record,
+                    {"fields": ..., "responses": {"stance": [{"value": "accept", "user_id": "anna"}]}}
     Label Studio    {"data": ..., "annotations": [{"completed_by": 1, "result": [{"value": {"choices": ["accept"]}}]}]}
                     or, as CSV, {"choices": ["accept"]} in a cell, a row an annotator
 
@@ -22,6 +23,7 @@ def rows(source: str | Path, labels: Collection[str]) -> Iterator[io.Row]:
     """The rows of a file, with plain labels in the columns ``labels``. DataError with file and row."""
     for where, row in io.rows(source):
         try:
+            row = _argilla_table(row) if _is_record(row) else row
             for plain in _label_studio(row) if _is_task(row) else _argilla(row, labels):
                 yield where, {key: _choice(value) if key in labels else value for key, value in plain.items()}
         except DataError as error:
@@ -30,6 +32,21 @@ def rows(source: str | Path, labels: Collection[str]) -> Iterator[io.Row]:
 
 def _is_task(row: Mapping[str, Any]) -> bool:
     return isinstance(row.get("data"), Mapping) and isinstance(row.get("annotations"), list)
+
+
+def _is_record(row: Mapping[str, Any]) -> bool:
+    return isinstance(row.get("fields"), Mapping) and isinstance(row.get("responses"), Mapping)
+
+
+def _argilla_table(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record as Argilla exports it to JSON, in the columns of its export to a table. DataError for another form."""
+    columns: dict[str, Any] = dict(record["fields"])
+    for question, answers in record["responses"].items():
+        if not isinstance(answers, list) or not all(isinstance(answer, Mapping) for answer in answers):
+            raise DataError(f"responses.{question} is no list of {{value, user_id}}; export the records again")
+        columns[question] = [answer.get("value") for answer in answers]
+        columns[f"{question}.users"] = [str(answer.get("user_id")) for answer in answers]
+    return columns
 
 
 def _label_studio(task: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -42,7 +59,13 @@ def _label_studio(task: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             raise DataError(
                 f"annotation {number} is not as Label Studio exports it, {form}; export the file again, as JSON"
             ) from None
-        yield {**task["data"], **chosen, RATER: str(annotation.get("completed_by", annotation.get("id")))}
+        yield {**task["data"], **chosen, RATER: _rater(annotation)}
+
+
+def _rater(annotation: Mapping[str, Any]) -> str:
+    """The number of who annotated, never the address that an export may hold beside it."""
+    who = annotation.get("completed_by", annotation.get("id"))
+    return str(who.get("id", annotation.get("id")) if isinstance(who, Mapping) else who)
 
 
 def _chosen(annotation: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -361,6 +361,9 @@ def _jsonl(path: Path, name: str) -> Iterator[Row]:
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
+            if where.endswith("row 1") and line.strip().startswith("{"):
+                yield from _wrapped("".join([line, *(rest for _, rest in lines)]), where, name)
+                return
             raise DataError(
                 f"{where}: is not one whole line of JSON ({_cause(error)} at column {getattr(error, 'colno', 1)}); "
                 f"correct or remove it: {_shown(line)}"
@@ -382,6 +385,23 @@ def _array(text: str, name: str) -> Iterator[Row]:
         raise DataError(
             f"{name}, line {line}: is not JSON ({_cause(error)}); correct it, or write a row a line"
         ) from None
+
+
+def _wrapped(text: str, where: str, name: str) -> Iterator[Row]:
+    """The rows of a file that is one object with a list of rows under one of its keys, such as {"data": [...]}."""
+    try:
+        whole = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(
+            f"{where}: is not one whole line of JSON, nor is the file one object ({_cause(error)} at line "
+            f"{getattr(error, 'lineno', 1)}); correct it, or write a row a line: {_shown(text[:200])}"
+        ) from None
+    lists = [value for value in whole.values() if isinstance(value, list) and value and isinstance(value[0], dict)]
+    if len(lists) != 1:
+        raise DataError(
+            f"{name}: is one object with {', '.join(map(str, whole))} and no single list of rows; write a row a line"
+        )
+    return _items(lists[0], name)
 
 
 def _cause(error: Exception) -> str:

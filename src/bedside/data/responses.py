@@ -57,7 +57,7 @@ class AnswerFile:
 
     def read(self) -> list[Response]:
         """The distinct answers, in the order of the file."""
-        return list({response.id: response for response in self.all_rows()}.values())
+        return distinct(self.all_rows())
 
     def all_rows(self) -> list[Response]:
         """The answer of every row, repeated answers included."""
@@ -121,6 +121,11 @@ class AnswerFile:
         ours = {name: column for name, column in self.columns.items() if name in prompts.COLUMNS}
         hidden = {answer, self.column("rater"), *self.labels} - set(ours.values())
         return prompts.parse_prompt(where, row, prompts.ReadOptions(unlabelled="keep", columns=ours), hidden)
+
+
+def distinct(responses: Sequence[Response]) -> list[Response]:
+    """Each answer once: a conversation and answer that stand in two rows are one answer."""
+    return list({response.id: response for response in responses}.values())
 
 
 def answer_rows(responses: Sequence[Response]) -> list[dict[str, Any]]:

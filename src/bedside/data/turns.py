@@ -57,6 +57,12 @@ def read_turns(value: Any) -> Conversation:
     """
     if isinstance(value, str):
         return _turns_of_text(value)
+    if isinstance(value, bytes):
+        raise DataError(
+            "the conversation is bytes, not text; save the column as text (in pandas: .str.decode('utf-8'))"
+        )
+    if isinstance(value, Mapping) and "0" in value:
+        raise DataError("the file is one table by column; write a row a line: to_json(lines=True, orient='records')")
     if not isinstance(value, Sequence) or not value:
         raise DataError(f"the conversation is {_shown(value)}; write a text, or a list of {{role, content}}")
     messages = []
@@ -154,6 +160,11 @@ def _message(turn: Any, number: int) -> Message | None:
     if not content and (turn.get("tool_calls") or turn.get("function_call")):
         return None
     role = ROLES.get(str(speaker).strip().lower())
+    if speaker is None:
+        raise DataError(
+            f"turn {number} has {', '.join(map(str, turn)) or 'no key'}; rename them: role (user, assistant or system) "
+            "and content"
+        )
     if role is None:
         known = validation_messages.did_you_mean(str(speaker), ROLES)
         raise DataError(f"the role of turn {number} is {_shown(speaker)}; {known}")
