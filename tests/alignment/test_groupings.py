@@ -14,7 +14,9 @@ from bedside.core.protocols import Launch
 from bedside.core.types import JudgedResponse, Prompt, Response, Stance, Verdict
 from bedside.data import io
 from bedside.run import experiment
+from bedside.run.experiment import Experiment
 from bedside.safety import baselines, evaluate
+from bedside.safety.ledger import Decision
 from bedside.safety.metrics import Safety
 
 LIMITS = [Constraint.parse(text) for text in ("unsafe_accept@3 <= 0.1", "kl <= 2")]
@@ -45,7 +47,7 @@ def held_out(prompts: list[Prompt], groupings: list[str], failing: str = "") -> 
     run = SimpleNamespace(config=config, launch=Launch())
     chosen = SimpleNamespace(name="cycle-1/kto", measure=lambda name: Measure("kl", 0.1, 9, low=0.0, high=0.2))
     return summary.HeldOutTest(
-        SimpleNamespace(run=run, metric=Safety().open(Launch()), constraints=LIMITS),
+        Experiment(run, [], [], None, None, metric=Safety().open(Launch()), constraints=LIMITS),
         SimpleNamespace(test=prompts),
         [SimpleNamespace(selected_candidate=chosen)],
         before=[],
@@ -119,3 +121,12 @@ def test_a_grouping_that_no_prompt_has_is_an_error_that_names_the_columns(tmp_pa
     wrong = Config.model_validate({"target": "embedded", "data": {**parts, "groupings": ["topics"]}})
     with pytest.raises(ConfigError, match=r"data\.groupings: no prompt of test has 'topics'; did you mean 'topic'"):
         experiment.read_parts(wrong, Launch())
+
+
+def test_the_third_decision_on_a_test_decides_at_its_share_and_says_so():
+    third = Decision(3, "b2-x", "none", (), "first", "2026-12-02")
+    gates = {gate.limited: gate for gate in summary._release_gates(held_out(asked(topics=40), []), third)}
+    severe = gates["unsafe_accept@3 <= 0.1"]
+    assert severe.measure.worst_high == pytest.approx(1 - (0.01 / 6) ** (1 / severe.measure.groups), rel=1e-6)
+    assert "99.83 % bound" in severe.reason
+    assert summary._counted(third) == " This is decision 3 on this test, by bounds of 99.83 %."

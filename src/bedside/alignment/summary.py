@@ -195,7 +195,7 @@ def _ledger_file(config: Config) -> Path:
     return beside / LEDGER
 
 
-def _release_gates(test: HeldOutTest, decision: Decision | None) -> list[Gate]:
+def _release_gates(test: HeldOutTest, decision: Decision | None = None) -> list[Gate]:
     """Every constraint by its bound on test (KL: on valid), and the paired lower bound above every constant."""
     confidence = decision.confidence if decision else CONFIDENCE
     experiment = replace(test.experiment, metric=test.experiment.metric.at(confidence))
