@@ -145,7 +145,7 @@ class EndpointModel:
     unanswered: Counter[str] = field(default_factory=Counter)
     """Why conversations got no answer."""
     other_models: dict[str, bool] = field(default_factory=dict)
-    """Models that replies name and that are not the one asked for, and whether a person was told."""
+    """Models that replies came from instead of the one asked for, and whether that was reported."""
     _probes: int = 0
     _top_logprobs: int = 0
     """As many as the endpoint has shown."""
@@ -183,7 +183,7 @@ class EndpointModel:
 
     def new_notes(self) -> list[str]:
         """What the endpoint was seen to do that a person must know, each once."""
-        new = [name for name, told in self.other_models.items() if not told]
+        new = [name for name, reported in self.other_models.items() if not reported]
         self.other_models.update(dict.fromkeys(new, True))
         return [f"{self.where}: replies name the model {name!r}; check `model` and set `revision`" for name in new]
 

@@ -43,7 +43,7 @@ def concurrency(opened: object) -> int:
 
 
 def notes(opened: object) -> list[str]:
-    """What the endpoints of ``opened`` were seen to do that a person must know and was not told yet."""
+    """What a person should know of the endpoints of ``opened``, each sentence once."""
     return [note for endpoint in declared_endpoints(opened) for note in endpoint.new_notes()]
 
 

@@ -50,14 +50,14 @@ class Renderer:
     @property
     def notes(self) -> list[str]:
         """What this template does that a person must know, a sentence each."""
-        told = {
+        notes = {
             "it shows no system turn, so system text begins the first question": not self.has_system_turn,
             f"it writes today's date: here always {DATE:%d %B %Y}": self.template != self.tokenizer.chat_template,
             "it writes today's date, so a run that goes on another day asks its model otherwise": (
                 "strftime_now(" in self.template
             ),
         }
-        return [note for note, holds in told.items() if holds]
+        return [note for note, holds in notes.items() if holds]
 
     @property
     def pad_id(self) -> int:
