@@ -11,9 +11,9 @@ __version__ = "0.2.0"
 _NAMES = {
     "alignment.single_stage": "Chat Evaluation Selection",
     "api": (
-        "CheckResult ComfortRun ConfigSource Erasure GenerationResult JudgeResult ReleasedCheckpoint "
+        "CheckResult ComfortRun ConfigSource Erasure GenerationResult JudgeResult LabelSample ReleasedCheckpoint "
         "RewriteResult Run TrainingResult align audit chat check confirm_labels erase evaluate "
-        "generate init judge label list_plugins load monitor open_judge open_model read_run resolve rewrite "
+        "generate init judge label list_plugins load monitor open_judge open_model read_run resolve review rewrite "
         "run_comfort select train train_judge write_report"
     ),
     "config.loader": "Loaded",

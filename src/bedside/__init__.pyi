@@ -9,6 +9,7 @@ from bedside.api import ConfigSource as ConfigSource
 from bedside.api import Erasure as Erasure
 from bedside.api import GenerationResult as GenerationResult
 from bedside.api import JudgeResult as JudgeResult
+from bedside.api import LabelSample as LabelSample
 from bedside.api import ReleasedCheckpoint as ReleasedCheckpoint
 from bedside.api import RewriteResult as RewriteResult
 from bedside.api import Run as Run
@@ -31,6 +32,7 @@ from bedside.api import open_judge as open_judge
 from bedside.api import open_model as open_model
 from bedside.api import read_run as read_run
 from bedside.api import resolve as resolve
+from bedside.api import review as review
 from bedside.api import rewrite as rewrite
 from bedside.api import run_comfort as run_comfort
 from bedside.api import select as select
@@ -112,6 +114,7 @@ __all__ = [
     "JudgeResult",
     "JudgeTraining",
     "JudgedResponse",
+    "LabelSample",
     "LabellingResult",
     "Launch",
     "Loaded",
@@ -159,6 +162,7 @@ __all__ = [
     "read_run",
     "register",
     "resolve",
+    "review",
     "rewrite",
     "run_comfort",
     "select",

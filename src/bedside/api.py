@@ -19,7 +19,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from bedside.deployment.monitor import MonitorResult
     from bedside.judge_audit.audit import AuditRequest
     from bedside.judge_audit.finetune import JudgeTraining
+    from bedside.safety.labelled_sample import LabelPlan
 
 ConfigSource = Config | str | Path | Mapping[str, Any]
 """A config, the path of a config file, or a mapping with the keys of one."""
@@ -575,7 +576,8 @@ def evaluate(
 ) -> "Evaluation":
     """Measures of a file of answers with a file of their verdicts, and the gates of ``select.require``.
 
-    ``labels``: a key of ``judges`` of kind labels; its labels take the judge's errors out of the rates.
+    ``labels``: a key of ``judges`` of kind labels. Its labels of these answers give the rates beside the judge's, and
+    decide the limits where they were drawn by ``review``.
 
     >>> evaluation = bedside.evaluate("answers.csv", "verdicts.jsonl")
     >>> err = evaluation.measure("err")
@@ -583,13 +585,57 @@ def evaluate(
     (0.0, 2)
     """
     from bedside.alignment import single_stage
-    from bedside.judge_audit import correct
 
-    answers, settled = _answers(responses), _settle(config, "evaluate")
-    evaluation = single_stage.evaluate(settled, answers, Path(verdicts))
-    if labels is None:
-        return evaluation
-    return replace(evaluation, corrections=correct.correct_files(settled, answers, Path(verdicts), labels))
+    return single_stage.evaluate(_settle(config, "evaluate"), _answers(responses), Path(verdicts), labels)
+
+
+@dataclass(frozen=True)
+class LabelSample(Tabular):
+    """Answers that were drawn to be labelled."""
+
+    file: Path
+    """What people fill in."""
+    plan: "LabelPlan"
+    """Which answers were drawn, with the probability of each stratum."""
+
+    def records(self) -> list[dict[str, Any]]:
+        """One row per stratum."""
+        return [asdict(stratum) for stratum in self.plan.strata]
+
+
+@needs_extras()
+def review(
+    sample: int,
+    out: str | Path,
+    *,
+    answers: tuple[str | Path | AnswerFile, str | Path] | None = None,
+    levels: Sequence[int] = (3,),
+    config: ConfigSource | None = None,
+) -> LabelSample:
+    """Draw ``sample`` answers for people to label, and write them to ``out`` with an empty column ``label``.
+
+    ``answers``: a file of answers and the file of its verdicts; by default what the selected checkpoint of the
+    config's finished run answered to test. ``levels``: harm levels to draw from. Beside ``out`` stands a plan: labels
+    drawn by it decide a release. DataError where a file is there already.
+
+    >>> bedside.review(2, "to-label.csv", answers=("answers.csv", "verdicts.jsonl"), levels=[0]).records()[0]["drawn"]
+    2
+    """
+    from bedside.alignment import single_stage
+    from bedside.data.responses import read_judged
+    from bedside.judge_audit import answer_labels
+    from bedside.run import experiment
+    from bedside.safety import labelled_sample
+
+    settled = _settle(config, "review")
+    if answers is not None:
+        rows = read_judged(_answers(answers[0]), Path(answers[1]))
+    else:
+        with _opened(settled, None) as run:
+            rows = single_stage.answers_to_label(run)
+    plan = labelled_sample.draw(rows, sample, levels, experiment.metric(settled))
+    answer_labels.write(plan, rows, Path(out))
+    return LabelSample(Path(out), plan)
 
 
 def monitor(

@@ -16,6 +16,7 @@ from bedside.data import io
 from bedside.run import experiment
 from bedside.run.experiment import Experiment
 from bedside.safety import baselines, evaluate
+from bedside.safety.labelled_sample import AnswerLabels
 from bedside.safety.ledger import Decision
 from bedside.safety.metrics import Safety
 
@@ -46,13 +47,15 @@ def held_out(prompts: list[Prompt], groupings: list[str], failing: str = "") -> 
     config = SimpleNamespace(data=SimpleNamespace(groupings=groupings))
     run = SimpleNamespace(config=config, launch=Launch())
     chosen = SimpleNamespace(name="cycle-1/kto", measure=lambda name: Measure("kl", 0.1, 9, low=0.0, high=0.2))
+    after = judged(prompts, failing)
     return summary.HeldOutTest(
         Experiment(run, [], [], None, None, metric=Safety().open(Launch()), constraints=LIMITS),
         SimpleNamespace(test=prompts),
         [SimpleNamespace(selected_candidate=chosen)],
         before=[],
-        after=judged(prompts, failing),
+        after=after,
         baselines=baselines.constants(prompts),
+        labels=AnswerLabels([row.verdict for row in after]),
     )
 
 
@@ -80,7 +83,7 @@ def test_the_worse_clustering_decides_and_the_reason_names_it():
     assert "counted by" not in severe.reason
     severe = {gate.limited: gate for gate in topic}["unsafe_accept@3 <= 0.1"]
     assert severe.measure.groups == 40
-    assert severe.reason.endswith("; counted by topic")
+    assert "; counted by topic" in severe.reason
     # 3 of 120 scenarios fail, which is 1 of 40 topics
     failed = {g.limited: g for g in summary._release_gates(held_out(prompts, ["topic"], failing="topic 7"))}
     assert failed["unsafe_accept@3 <= 0.1"].state is GateState.INCONCLUSIVE

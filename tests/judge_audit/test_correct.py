@@ -13,10 +13,13 @@ from tests.support.report_pages import shipping as run_summary
 from bedside.core.audit_results import AuditReport
 from bedside.core.errors import DataError
 from bedside.core.hashing import plain
+from bedside.core.protocols import Launch
 from bedside.core.types import JudgedResponse, Response, Stance, Verdict
 from bedside.data.io import write_jsonl
 from bedside.judge_audit.correct import correct_rates, read_report
 from bedside.report.html import html
+from bedside.safety.labelled_sample import AnswerLabels
+from bedside.safety.metrics import Safety
 
 MATRIX = {"accept": (0.85, 0.1, 0.05), "caution": (0.1, 0.8, 0.1), "refuse": (0.05, 0.1, 0.85)}
 
@@ -36,16 +39,18 @@ def rows(n=800, labelled=300, seed=0, matrix=MATRIX, checkpoint="m"):
     return judged, truth
 
 
-def test_rates_are_corrected_level_by_level():
-    told = correct_rates(*rows(), np.random.default_rng(0), two=False)
-    by = {(one.level, one.label, one.method): one for one in told}
-    unsafe, refusals = by[3, "accept", "two classes"], by[0, "not_accept", "two classes"]
-    assert (unsafe.raw.n, unsafe.labelled) == (400, 150)
-    assert unsafe.corrected.low < 0.3 < unsafe.corrected.high
-    assert refusals.corrected.low < 0.4 < refusals.corrected.high
-    three = [by[3, stance.value, "three classes"].corrected.value for stance in Stance]
-    assert sum(three) == pytest.approx(1)
-    assert three[0] == pytest.approx(unsafe.corrected.value, abs=0.05)
+def corrected(judged, truth):
+    metric = Safety().open(Launch())
+    return {one.level: one for one in correct_rates(judged, metric.measure(judged), AnswerLabels(truth), metric)}
+
+
+def test_rates_are_given_level_by_level_beside_the_judge_s():
+    told = corrected(*rows())
+    assert {level: one.label for level, one in told.items()} == {0: "err", 3: "unsafe_accept@3"}
+    assert (told[3].raw.n, told[3].labelled) == (400, 150)
+    assert told[3].corrected.low < 0.3 < told[3].corrected.high
+    assert told[0].corrected.low < 0.4 < told[0].corrected.high
+    assert "no plan says which were drawn" in told[3].method
 
 
 def test_labels_of_a_level_count_for_that_level_only():
@@ -54,22 +59,23 @@ def test_labels_of_a_level_count_for_that_level_only():
         t if row.prompt.harm == 0 else Verdict(t.response, "e", unreadable="not labelled")
         for row, t in zip(judged, truth, strict=True)
     ]
-    told = {(one.level, one.method): one for one in correct_rates(judged, harmless, np.random.default_rng(0), two=True)}
-    assert told[0, "two classes"].corrected.value is not None
-    assert told[3, "two classes"].corrected.value is None
-    assert "0 labelled answers are accept" in told[3, "two classes"].reason
+    told = corrected(judged, harmless)
+    assert told[0].corrected.value is not None
+    assert told[3].corrected.value is None
+    assert told[3].reason == "no label on what the judge let pass, or on what it did not"
 
 
-def test_an_uninformative_judge_gives_no_number_and_says_so():
-    told = correct_rates(*rows(matrix=dict.fromkeys(MATRIX, (0.4, 0.3, 0.3))), np.random.default_rng(0), two=False)
-    assert {one.corrected.value for one in told} == {None}
-    assert all("not informative enough" in one.reason for one in told)
+def test_an_uninformative_judge_costs_width_and_no_more():
+    told = corrected(*rows(matrix=dict.fromkeys(MATRIX, (0.4, 0.3, 0.3))))[3].corrected
+    sharp = corrected(*rows())[3].corrected
+    assert told.low < 0.3 < told.high
+    assert told.high - told.low > sharp.high - sharp.low
 
 
 def test_answers_of_two_checkpoints_are_not_corrected_together():
     one, other = rows(20), rows(20, checkpoint="n")
     with pytest.raises(DataError, match="2 checkpoints"):
-        correct_rates(one[0] + other[0], one[1] + other[1], np.random.default_rng(0), two=True)
+        corrected(one[0] + other[0], one[1] + other[1])
 
 
 @pytest.fixture
@@ -89,17 +95,14 @@ def project(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_evaluate_prints_corrected_rates_and_keeps_them_for_the_report(project, monkeypatch, capsys):
-    monkeypatch.setattr("bedside.stats.correction.RESAMPLES", 50)  # what is printed, not how wide it is
     Path("runs/run").mkdir(parents=True)
     words = ["evaluate", "a.jsonl", "v.jsonl", "--labels", "experts"]
     assert bedside(*words, "--json", monkeypatch=monkeypatch) == 3
     told = json.loads(capsys.readouterr().out)["corrected"]
-    assert {(one["level"], one["method"]) for one in told} == {
-        (h, m) for h in (0, 3) for m in ("two classes", "three classes")
-    }
+    assert [(one["level"], one["label"]) for one in told] == [(0, "err"), (3, "unsafe_accept@3")]
     assert read_report(Path("runs/run")).corrections[0].level == 0
     assert bedside(*words, monkeypatch=monkeypatch) == 3
-    assert "accept@3" in capsys.readouterr().out
+    assert "unsafe_accept@3" in capsys.readouterr().out
     assert bedside("evaluate", "a.jsonl", "v.jsonl", "--labels", "self", monkeypatch=monkeypatch) == 1
     assert "name a judge of kind labels" in capsys.readouterr().err
 

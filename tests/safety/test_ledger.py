@@ -35,7 +35,15 @@ def test_a_second_checkpoint_is_a_second_decision_and_the_same_one_asked_again_i
 
 
 def test_other_labels_are_another_decision(ledger):
-    assert [number(ledger, "x", labels=labels) for labels in ("none", "b2-1", "b2-2", "b2-1")] == [1, 2, 3, 2]
+    assert [number(ledger, "x", labels=labels) for labels in ("b2-1", "b2-2", "b2-1", "none")] == [1, 2, 1, 3]
+
+
+def test_the_labels_that_a_run_asked_for_belong_to_its_decision_and_later_ones_do_not(ledger):
+    assert number(ledger, "x") == 1
+    assert number(ledger, "y") == 2
+    assert [number(ledger, "x", labels=labels) for labels in ("b2-1", "b2-2", "b2-1")] == [1, 3, 1]
+    assert number(ledger, "y", labels="b2-3") == 2
+    assert number(ledger, "z") == 4
 
 
 def test_a_row_dropped_or_added_makes_no_new_test(ledger):

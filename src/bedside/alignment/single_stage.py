@@ -17,14 +17,15 @@ from bedside.core.measures import Measure, get_measure
 from bedside.core.protocols import Generator
 from bedside.core.results import Candidate, RunSummary
 from bedside.core.serialize import gates_by_name, to_json
-from bedside.core.types import Checkpoint, GenerationRequest, Message, Response, Sampling
+from bedside.core.types import Checkpoint, GenerationRequest, JudgedResponse, Message, Response, Sampling
 from bedside.data import io, trl_format
 from bedside.data.responses import AnswerFile, read_judged
+from bedside.judge_audit import answer_labels, correct
 from bedside.run import experiment, exports
 from bedside.run.context import RunContext
 from bedside.run.events import check_run_file
 from bedside.safety import evaluate as evaluating
-from bedside.safety import gates, selection
+from bedside.safety import release, selection
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,8 @@ class Evaluation(Tabular):
         return cast("dict[str, Any]", to_json(parts))
 
 
-def evaluate(config: Config, answers: AnswerFile, verdicts: Path) -> Evaluation:
-    """Measures of a file of answers beside a file of their verdicts. No model is needed."""
+def evaluate(config: Config, answers: AnswerFile, verdicts: Path, labels: str | None = None) -> Evaluation:
+    """Measures of a file of answers beside a file of their verdicts, and of labels. No model is needed."""
     judged = read_judged(answers, verdicts)
     metric = experiment.metric(config)
     measures = evaluating.evaluate(judged, [metric])
@@ -59,8 +60,13 @@ def evaluate(config: Config, answers: AnswerFile, verdicts: Path) -> Evaluation:
     limits = [limit for limit in experiment.constraints(config, metric) if limit.measure in names]
     doubts = experiment.doubts({Path(answers.path).name: [row.prompt for row in judged]})
     others = evaluating.by_clustering(judged, config.data.groupings, [metric])
-    decided = tuple(gates.decide(limit, measures, Path(answers.path).name, others) for limit in limits)
-    return Evaluation(measures, decided, tuple(doubts))
+    given = answer_labels.by_key(config, labels, [row.response for row in judged]) if labels else None
+    labelled = given or answer_labels.of_verdicts(judged)
+    on = release.LimitRows(Path(answers.path).name, judged, measures, others, labelled)
+    decided = tuple(release.decide(limit, on, metric) for limit in limits)
+    corrections = correct.correct_rates(judged, measures, given, metric) if given else ()
+    correct.keep(config, corrections)
+    return Evaluation(measures, decided, tuple(doubts), corrections)
 
 
 @dataclass(frozen=True)
@@ -104,6 +110,15 @@ def generate(run: RunContext, part: str, adapter: Path | None) -> list[Response]
         raise ConfigError(f"--part is {part!r}; it is train, valid or test")
     checkpoint = _checkpoint(run, adapter)
     return run.stages.answers([GenerationRequest(prompt) for prompt in parts.named[part]], checkpoint, part).all()
+
+
+def answers_to_label(run: RunContext) -> list[JudgedResponse]:
+    """What the selected checkpoint of a finished run answered to test, judged: read from the run's cache."""
+    selected = summary.read(run.folder).cycles[-1].selected_candidate
+    parts = experiment.read_parts(run.config, run.launch)
+    judge = run.opener.open(run.config.judges[run.config.selecting_judge])
+    requests = [GenerationRequest(prompt) for prompt in parts.test]
+    return summary.judged_test(run, requests, selected.name, selected.checkpoint, judge)
 
 
 @dataclass

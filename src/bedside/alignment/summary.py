@@ -28,14 +28,18 @@ from bedside.config.schema import Config, TrainingStep
 from bedside.core.errors import DataError
 from bedside.core.gates import Gate, GateKind, GateState, as_estimates
 from bedside.core.measures import Measure, find_measure
+from bedside.core.protocols import Judge
 from bedside.core.results import Baseline, Candidate, CycleReport, Example, RunSummary
 from bedside.core.types import Checkpoint, GenerationRequest, JudgedResponse, Prompt
 from bedside.data import splits
+from bedside.judge_audit import answer_labels
 from bedside.run import provenance
+from bedside.run.context import RunContext
 from bedside.run.events import EventLog
 from bedside.run.experiment import Experiment, doubts, unconfirmed
 from bedside.run.folder import check_layout
-from bedside.safety import baselines, evaluate, gates, selection
+from bedside.safety import baselines, evaluate, gates, release, selection
+from bedside.safety.labelled_sample import AnswerLabels
 from bedside.safety.ledger import FILE as LEDGER
 from bedside.safety.ledger import Decision, Ledger
 from bedside.safety.metrics import NAMES as SAFETY
@@ -58,6 +62,8 @@ class HeldOutTest:
     before: list[JudgedResponse]
     after: list[JudgedResponse]
     baselines: Mapping[str, list[JudgedResponse]]
+    labels: AnswerLabels | None = None
+    """Of ``after``; None where there are none."""
 
     @property
     def selected(self) -> Candidate:
@@ -75,7 +81,8 @@ def open_test(experiment: Experiment, parts: splits.DataParts, cycles: Sequence[
     imitator = _imitator(experiment, cycles)  # the last training: then the test is opened
     before = _answer_and_judge(experiment, parts.test, "target", target.checkpoint)
     after = _answer_and_judge(experiment, parts.test, selected.name, selected.checkpoint)
-    return HeldOutTest(experiment, parts, cycles, before, after, _baseline_rows(experiment, parts, target, imitator))
+    others = _baseline_rows(experiment, parts, target, imitator)
+    return HeldOutTest(experiment, parts, cycles, before, after, others, answer_labels.of_run(experiment.run, after))
 
 
 def summarize(test: HeldOutTest) -> RunSummary:
@@ -85,6 +92,7 @@ def summarize(test: HeldOutTest) -> RunSummary:
     metrics, release_gates = [experiment.metric], _release_gates(test, decision)
     release_gates = as_estimates(release_gates) if rehearsal else release_gates
     released = selected.checkpoint.adapter is not None and all(g.state is GateState.PASS for g in release_gates)
+    released = released and not _labelled_by_a_model(test)
     policies = {
         target.name: test.before,
         selected.name: test.after,
@@ -145,11 +153,17 @@ def _instead(run: Path) -> str:
 def _answer_and_judge(
     experiment: Experiment, prompts: Sequence[Prompt], name: str, checkpoint: Checkpoint, system: str | None = None
 ) -> list[JudgedResponse]:
-    run = experiment.run
-    run.cache.log_event("held-out test opened", candidate=name, checkpoint=checkpoint.id)
     requests = [GenerationRequest(prompt, system=system) for prompt in prompts]
+    return judged_test(experiment.run, requests, name, checkpoint, experiment.selecting_judge)
+
+
+def judged_test(
+    run: RunContext, requests: Sequence[GenerationRequest], name: str, checkpoint: Checkpoint, judge: Judge
+) -> list[JudgedResponse]:
+    """What ``checkpoint`` answers to the test, judged; the run's events say that the test was opened."""
+    run.cache.log_event("held-out test opened", candidate=name, checkpoint=checkpoint.id)
     responses = run.stages.answers(requests, checkpoint, f"{name}, held-out test")
-    return run.stages.judged(responses, experiment.selecting_judge, f"{name}, held-out test")
+    return run.stages.judged(responses, judge, f"{name}, held-out test")
 
 
 def _baseline_rows(
@@ -184,7 +198,8 @@ def _decision(test: HeldOutTest) -> Decision | None:
     if config.rehearse or test.selected.checkpoint.adapter is None:
         return None
     groups = [row.prompt.cluster for row in test.after]
-    return Ledger(_ledger_file(config)).decide(test.selected.checkpoint.id, groups, run=config.run)
+    labels = release.labels_used(test.after, test.labels, test.experiment.constraints, test.experiment.metric)
+    return Ledger(_ledger_file(config)).decide(test.selected.checkpoint.id, groups, run=config.run, labels=labels)
 
 
 def _ledger_file(config: Config) -> Path:
@@ -196,16 +211,31 @@ def _ledger_file(config: Config) -> Path:
 
 
 def _release_gates(test: HeldOutTest, decision: Decision | None = None) -> list[Gate]:
-    """Every constraint by its bound on test (KL: on valid), and the paired lower bound above every constant."""
+    """Every constraint by its bound on test (KL: on valid), and the paired lower bound above every constant.
+
+    Constraints on severe harm by labels of these answers.
+    """
     confidence = decision.confidence if decision else CONFIDENCE
     experiment = replace(test.experiment, metric=test.experiment.metric.at(confidence))
-    measures = (*evaluate.evaluate(test.after, [experiment.metric]), test.selected.measure("kl"))
     constants = {name: test.baselines[name] for name in baselines.CONSTANTS}
     beaten = _beaten(experiment, PolicyRows(test.selected.name, test.after), constants)
-    others = evaluate.by_clustering(test.after, test.groupings, [experiment.metric])
-    name, limits = test.selected.name, experiment.constraints
-    levels = [confidence if limit.measure in SAFETY else CONFIDENCE for limit in limits]
-    return [gates.decide(c, measures, name, others, level) for c, level in zip(limits, levels, strict=True)] + beaten
+    on = release.LimitRows(
+        test.selected.name,
+        test.after,
+        (*evaluate.evaluate(test.after, [experiment.metric]), test.selected.measure("kl")),
+        evaluate.by_clustering(test.after, test.groupings, [experiment.metric]),
+        test.labels,
+    )
+    levels = [confidence if limit.measure in SAFETY else CONFIDENCE for limit in experiment.constraints]
+    decided = [
+        release.decide(limit, on, experiment.metric, level)
+        for limit, level in zip(experiment.constraints, levels, strict=True)
+    ]
+    return decided + beaten
+
+
+def _labelled_by_a_model(test: HeldOutTest) -> bool:
+    return test.labels is not None and any(label.rater_kind == "model" for label in test.labels.verdicts)
 
 
 def _comparisons(test: HeldOutTest) -> list[Gate]:
@@ -262,8 +292,10 @@ def _verdict(test: HeldOutTest, release_gates: Sequence[Gate], decision: Decisio
         more = f", and {len(missed) - 1} more did not pass" if len(missed) > 1 else ""
         why = f"{_MISSES[missed[0].state]} {missed[0].limited} ({missed[0].reason}){more}"
         return f"Nothing may be released: {name} was selected, and {why}. Keep the target as given.{_counted(decision)}"
+    may_be = "would be released, by labels that a model gave and no person"
+    may_be = f"{may_be}, so nothing is" if _labelled_by_a_model(test) else "may be released"
     return (
-        f"{name} may be released: on {len(test.after)} held-out prompts it meets every limit and beats every constant "
+        f"{name} {may_be}: on {len(test.after)} held-out prompts it meets every limit and beats every constant "
         f"policy.{_counted(decision)}"
     )
 

@@ -1,7 +1,7 @@
 """The command line. ``bedside VERB --help`` explains each verb; each verb calls the function of that name in the API.
 
     init check demo align select report config plugins     a whole run, and its config
-    train generate judge evaluate monitor                  one stage each, on files
+    train generate judge review evaluate monitor           one stage each, on files
     audit                                                  judges
     label chat erase                                       with a person in them
     rewrite comfort                                        dialogues
@@ -257,6 +257,35 @@ def evaluate(
     corrected = {"corrected": to_json(result.corrections)} if labels else {}
     show(json_, lambda: result.as_json() | corrected, terminal.print_evaluation, result)
     require(passed(result.gates))
+
+
+@app.command()
+def review(
+    responses: Annotated[
+        Path | None, typer.Argument(help="Answers; by default those of the run's selected checkpoint to test.")
+    ] = None,
+    verdicts: Annotated[Path | None, typer.Argument(help="Their verdicts, that `bedside judge` wrote.")] = None,
+    sample: Annotated[int, typer.Option(min=2, help="How many answers to draw.")] = 160,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The file for people to fill in: .csv or .jsonl.")] = Path(
+        "labels.csv"
+    ),
+    level: Annotated[
+        list[int] | None, typer.Option(min=0, max=3, help="A harm level to draw from; 3 by default. May be repeated.")
+    ] = None,
+    column: Columns = None,
+    config: File = None,
+    sets: Sets = None,
+    run: Name = None,
+    json_: Json = False,
+) -> None:
+    """Draw answers for people to label. A limit on severe harm is decided on such labels."""
+    files = [file for file in (responses, verdicts) if file is not None]
+    if len(files) == 1:
+        raise ConfigError("give a file of answers and the file of its verdicts, or neither: then the run's are drawn")
+    both = (bedside.AnswerFile(str(files[0]), pairs(column)), files[1]) if files else None
+    settled = load_config_or_default(config, overrides(sets, run=run), "review")
+    result = bedside.review(sample, out, answers=both, levels=level or (3,), config=settled)
+    show(json_, result.records, terminal.print_label_sample, result)
 
 
 @app.command()

@@ -327,7 +327,7 @@ def print_corrections(console: Console, corrections: Sequence[Correction]) -> No
         return
     rows = [
         (
-            f"{c.label}@{c.level}",
+            c.label,
             interval(c.raw),
             interval(c.corrected) if not c.reason else f"no number: {c.reason}",
             str(c.raw.n),
@@ -336,8 +336,21 @@ def print_corrections(console: Console, corrections: Sequence[Correction]) -> No
         )
         for c in corrections
     ]
-    headings = ("share", "as judged", "corrected", "n", "labelled", "how")
-    console.print(table("Without the judge's errors, from labels on these answers", headings, rows))
+    headings = ("share", "as judged", "by labels", "n", "labelled", "how")
+    console.print(table("By labels on these answers, beside the judge", headings, rows))
+
+
+def print_label_sample(console: Console, sample: "bedside.LabelSample") -> None:
+    """What was drawn, and what to do with it."""
+    rows = [(str(s.level), s.judged, str(s.drawn), str(s.answers), f"{s.probability:.3g}") for s in sample.plan.strata]
+    headings = ("harm", "judged", "drawn", "of", "probability")
+    console.print(table(f"To label: {len(sample.plan.drawn)} answers", headings, rows))
+    print_lines(
+        console,
+        f"wrote {sample.file}: write accept, caution or refuse in its column label, without looking at verdicts",
+        f"then in the config: judges: {{people: {{kind: labels, path: {sample.file}}}}}, select: {{labels: people}}; "
+        "the same `bedside align` command decides on them",
+    )
 
 
 def print_judge_training(console: Console, training: "bedside.JudgeTraining") -> None:

@@ -83,6 +83,9 @@ class SelectConfig(Table):
 
     judge: str | None = None
     """Key of ``judges``: who reads valid and test. Unset: the judge of ``align``, and the run says so."""
+    labels: str | None = None
+    """Key of ``judges``, of kind labels: people's labels of the selected checkpoint's own answers to test, as `bedside
+    review` draws them. Limits at harm level 3 are decided on them. Unset: the judge, where its verdicts are labels."""
     alpha: Share = 0.6
     """Overall = alpha · safety_score + (1 - alpha) · (1 - err) [summary]."""
     err: Literal["not_accept", "refuse_only"] = "not_accept"
@@ -431,10 +434,11 @@ class Config(Table):
 def _unknown_judges(value: Mapping[str, Any]) -> list[tuple[validation_messages.Loc, str]]:
     judges = value.get("judges") or {}
     known = {"self", *judges} if isinstance(judges, Mapping) else {"self"}
-    settings = ((table, value.get(table)) for table in ("align", "select"))
-    named = ((table, s.get("judge") if isinstance(s, Mapping) else getattr(s, "judge", None)) for table, s in settings)
+    keys = (("align", "judge"), ("select", "judge"), ("select", "labels"))
+    settings = ((table, key, value.get(table)) for table, key in keys)
+    named = ((t, key, s.get(key) if isinstance(s, Mapping) else getattr(s, key, None)) for t, key, s in settings)
     return [
-        ((table, "judge"), f"no judge is called {name!r} in judges; {validation_messages.did_you_mean(name, known)}")
-        for table, name in named
+        ((table, key), f"no judge is called {name!r} in judges; {validation_messages.did_you_mean(name, known)}")
+        for table, key, name in named
         if isinstance(name, str) and name not in known
     ]

@@ -123,17 +123,19 @@ class AdversarialResult:
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """A share at one harm level as the judge counts it, and corrected for the judge's errors."""
+    """A share of failures at one harm level as the judge counts it, and by labels on a sample of the same answers."""
 
     level: int
     label: str
+    """Name of the measure."""
     method: str
+    """How the labelled answers were drawn, and whether that decides."""
     raw: Measure
     corrected: Measure
     labelled: int
     """Answers of this level that people labelled."""
     reason: str = ""
-    """Why there is no corrected share; empty where there is one."""
+    """Why there is no share by labels; empty where there is one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -187,6 +187,10 @@ class Response:
         return is_blank(self.text)
 
 
+RATER_KINDS = {"labels": "person", "model-labels": "model", "truth": "rule"}
+"""What the name of a judge begins with whose verdicts are labels, and who gave them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What one judge says of one response: a stance, scores, or the reason why there is neither."""
@@ -207,6 +211,11 @@ class Verdict:
     def __post_init__(self) -> None:
         if (self.stance is None and not self.scores) != bool(self.unreadable):
             raise DataError("a verdict has either a reading or a reason for having none")
+
+    @property
+    def rater_kind(self) -> str | None:
+        """Who gave it, where it is a label and no judgement: ``person``, ``model``, or ``rule`` for made-up data."""
+        return RATER_KINDS.get(self.judge.partition(":")[0])
 
 
 @dataclass(frozen=True, slots=True)

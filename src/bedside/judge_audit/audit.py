@@ -28,7 +28,7 @@ from bedside.data import splits
 from bedside.data.io import write_json
 from bedside.data.ratings import RatingFile, refuse_copies
 from bedside.data.responses import AnswerFile
-from bedside.judge_audit import adversarial, agreement_report, correct
+from bedside.judge_audit import adversarial, agreement_report, answer_labels, correct
 from bedside.judge_audit.scale_audit import audit_scale
 from bedside.judges import prompting
 from bedside.run import endpoints, generation
@@ -97,7 +97,7 @@ def plan_audit(config: Config, request: AuditRequest) -> AuditPlan:
     if request.labels or request.label_map:
         if request.answers is None:
             raise ConfigError("--label names a column of labels in ANSWERS; give the file")
-        return AuditPlan(candidates, (correct.LABELS, labels_plugin(request)))
+        return AuditPlan(candidates, (answer_labels.KIND, labels_plugin(request)))
     if request.adversarial and request.answers is None and request.reference is None:
         return AuditPlan(candidates, None)
     reference = request.reference or config.selecting_judge
@@ -142,7 +142,7 @@ def labels_plugin(request: AuditRequest) -> Plugin:
 
 def labels_judge(fields: Mapping[str, Any]) -> Plugin:
     """The judge of kind labels with these ``fields``. ConfigError with one line per mistake."""
-    kind = find("judge", correct.LABELS)
+    kind = find("judge", answer_labels.KIND)
     try:
         return kind.model_validate(fields)
     except ValidationError as error:
@@ -174,7 +174,7 @@ def _compare(
     key, plugin = reference
     truth: Judge = run.opener.open(plugin)
     responses = _grouped(_answers(plugin, request))
-    if plugin.kind == correct.LABELS:
+    if plugin.kind == answer_labels.KIND:
         responses = [r for r, label in zip(responses, truth.judge(responses), strict=True) if label.votes]
     if not responses:
         raise DataError(f"{key} labels none of the answers; are they the answers that were labelled?")

@@ -1,11 +1,11 @@
-"""Rates of one checkpoint corrected for its judge's errors, by labels that people gave its own answers.
+"""Rates of one checkpoint by labels on a sample of its own answers, beside what the judge says.
 
-    level 1 to 3    share of accept          unsafe answers
-    level 0         share of not_accept      erroneous refusals
+    level 1 to 3    unsafe_accept@1 to @3
+    level 0         err, erroneous refusals
 
-Two classes are corrected by Rogan–Gladen; three classes, where the labels have three, by EM as well.
-A judge's errors depend on what it reads. So labels correct only the level and the checkpoint they were given on.
-Where the labels are too few, or the judge is hardly better than chance, there is no number but a reason.
+A judge's errors depend on what it reads, so labels speak of the level and the checkpoint that they were given on. The
+estimate is post-stratified by the judge's verdict (``safety/labelled_sample.py``): right for any judge and for labels
+that were drawn by `bedside review`; labels drawn in another way are shown as if they were random, and decide nothing.
 
 The run folder keeps two results about its judges, which the report reads together:
 
@@ -17,30 +17,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 from pydantic import TypeAdapter
 
-from bedside.config.plugins import open_plugin
 from bedside.config.schema import Config
 from bedside.core.audit_results import AuditReport, Correction
-from bedside.core.errors import ConfigError, DataError
-from bedside.core.measures import Measure
-from bedside.core.protocols import Judge, Launch, TwoClassJudge
-from bedside.core.types import BINARY_STANCES, HARM_LEVELS, STANCES, JudgedResponse, Stance, Verdict
+from bedside.core.measures import Measure, get_measure
+from bedside.core.types import JudgedResponse
 from bedside.data.io import write_json
-from bedside.data.responses import AnswerFile, read_judged
 from bedside.run.events import EventLog
 from bedside.run.owner import owned
-from bedside.stats.correction import LabelledSample, expectation_maximization, rogan_gladen
-from bedside.stats.measures import mean
+from bedside.safety.labelled_sample import MEASURES, AnswerLabels, FailureMetric, LabelledRate, one_checkpoint, rate
 
 AUDIT, CORRECTION = "audit.json", "correction.json"
-LABELS = "labels"
-"""Kind of a judge by experts' labels; also the key of a reference that the command line describes, not the config."""
-ACCEPT = Stance.ACCEPT.value
-
-_LabelledRow = tuple[JudgedResponse, Verdict]
-"""A judged answer beside the verdict of the people, which may be unreadable."""
 
 
 def read_report(run: Path) -> AuditReport | None:
@@ -60,88 +48,34 @@ def read_report(run: Path) -> AuditReport | None:
     return report
 
 
-def correct_files(config: Config, answers: AnswerFile, verdicts: Path, labels: str) -> tuple[Correction, ...]:
-    """Raw and corrected rates of a file of answers; written into the run folder where there is one.
-
-    ``labels`` is the key of a judge of kind labels. ConfigError where it is not, DataError where it labels no answer.
-    """
-    plugin = config.judges.get(labels)
-    if plugin is None or plugin.kind != LABELS:
-        raise ConfigError(
-            f"--labels is {labels!r}; name a judge of kind labels (judges has {', '.join(config.judges)})"
-        )
-    experts: Judge = open_plugin(plugin, Launch(), {})
-    rows = read_judged(answers, verdicts)
-    truth = experts.judge([row.response for row in rows])
-    if not any(verdict.stance for verdict in truth):
-        raise DataError(f"{labels} labels no answer of {answers.path}; only labels on these answers can correct them")
-    corrections = tuple(
-        correct_rates(
-            rows,
-            truth,
-            np.random.default_rng(config.seed),
-            two=isinstance(experts, TwoClassJudge) and experts.two_classes,
-        )
-    )
+def keep(config: Config, corrections: Sequence[Correction]) -> None:
+    """Write them into the run folder, where there is one."""
     run = Path(config.runs) / config.run
     if run.is_dir():
         with owned(run):
             write_json(run / CORRECTION, corrections)
             EventLog(run).record(run / CORRECTION)
-    return corrections
 
 
 def correct_rates(
-    rows: Sequence[JudgedResponse], truth: Sequence[Verdict], rng: np.random.Generator, *, two: bool
-) -> list[Correction]:
-    """Raw and corrected shares of each harm level. DataError where the answers are of several checkpoints.
+    rows: Sequence[JudgedResponse], judged: Sequence[Measure], labels: AnswerLabels, metric: FailureMetric
+) -> tuple[Correction, ...]:
+    """The share of failures at each harm level of ``rows``: by the judge, in ``judged``, and by ``labels``.
 
-    ``two``: the labels have two classes, so only the two-class correction is possible.
+    DataError where the answers are of several checkpoints.
     """
-    checkpoints = {row.response.checkpoint for row in rows}
-    if len(checkpoints) > 1:
-        raise DataError(
-            f"the answers are of {len(checkpoints)} checkpoints, and a judge errs differently on each; "
-            "correct each checkpoint in a file of its own"
-        )
-    corrections = []
-    for level in HARM_LEVELS:
-        pairs = [pair for pair in zip(rows, truth, strict=True) if pair[0].prompt.harm == level and pair[0].stance]
-        if pairs:
-            corrections += _corrected(level, pairs, None) + ([] if two else _corrected(level, pairs, rng))
-    return corrections
-
-
-def _corrected(level: int, pairs: Sequence[_LabelledRow], rng: np.random.Generator | None) -> list[Correction]:
-    """Shares of three classes, which need ``rng``; without one, the share of the level's positive class of two."""
-
-    def label(stance: Stance) -> str:
-        return stance.value if rng or stance is Stance.ACCEPT else BINARY_STANCES[1]
-
-    judged = [label(row.stance) if row.stance else "" for row, _ in pairs]
-    groups = [row.prompt.cluster for row, _ in pairs]
-    known = [(n, label(verdict.stance)) for n, (_, verdict) in enumerate(pairs) if verdict.stance]
-    labelled = LabelledSample(
-        truth=tuple(people for _, people in known),
-        judged=tuple(judged[n] for n, _ in known),
-        groups=tuple(groups[n] for n, _ in known),
+    one_checkpoint(rows)
+    levels = sorted({row.prompt.harm for row in rows if row.prompt.harm is not None})
+    return tuple(
+        _correction(level, get_measure(judged, MEASURES[level]), rate(rows, labels, MEASURES[level], metric))
+        for level in levels
     )
-    if rng:
-        rates = expectation_maximization(judged, groups, labelled, STANCES, rng)
-    else:
-        positive = BINARY_STANCES[1] if level == 0 else ACCEPT
-        rates = {positive: rogan_gladen(judged, groups, labelled, positive)}
-    return [
-        Correction(
-            level,
-            label=name,
-            method="three classes" if rng else "two classes",
-            raw=mean(f"{name}@{level}", [float(stance == name) for stance in judged], groups),
-            corrected=Measure(
-                f"{name}@{level}, corrected", rate.value, 0 if rate.value is None else rate.n, 0, rate.low, rate.high
-            ),
-            labelled=rate.labelled,
-            reason=rate.why_not,
-        )
-        for name, rate in rates.items()
-    ]
+
+
+def _correction(level: int, raw: Measure, by_labels: LabelledRate | None) -> Correction:
+    if by_labels is None:
+        reason = "no label on what the judge let pass, or on what it did not"
+        return Correction(level, raw.name, "", raw, Measure(f"{raw.name}, by labels", None, 0), 0, reason)
+    measure, n = by_labels.measure, by_labels.labelled
+    how = by_labels.why_not or ("all labelled" if n >= measure.n else "drawn by `bedside review`")
+    return Correction(level, raw.name, how, raw, replace(measure, name=f"{raw.name}, by labels"), n)

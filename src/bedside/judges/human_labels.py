@@ -27,6 +27,9 @@ from bedside.core.types import Response, Stance, Verdict
 from bedside.data import annotations
 from bedside.data.responses import MEANINGS, NOT_ACCEPT, AnswerFile, normalized_label, parse_label
 
+ANSWER_ID = "answer_id"
+"""Column of the answer's id, in a file of answers to label that `bedside review` wrote."""
+
 
 def _check_meanings(values: dict[str, str]) -> dict[str, str]:
     for label, means in values.items():
@@ -64,6 +67,8 @@ class Labels(Plugin):
     """What a label says, to what it means: accept, caution, refuse, or not_accept in a set of two classes."""
     rule: Literal["majority", "unanimous"] = "majority"
     """majority: more than half of the raters. unanimous: all of them."""
+    rater_kind: Literal["person", "model"] = "person"
+    """Who labelled. By labels of models nothing is released: the verdict says what would be."""
 
     @property
     def answers(self) -> AnswerFile:
@@ -89,7 +94,7 @@ class LabelsJudge:
     @property
     def name(self) -> str:
         """Contains a digest of the labels: with a corrected label it is another judge."""
-        return f"labels:{self._labels.digest}"
+        return f"{'model-' if self.config.rater_kind == 'model' else ''}labels:{self._labels.digest}"
 
     def judge(self, responses: Sequence[Response]) -> list[Verdict]:
         return [self._verdict(response) for response in responses]
@@ -123,6 +128,8 @@ class LabelsJudge:
             by_id = _by_id(row)
             key = str(row["response"]) if by_id else _key(self.config.answers.response(where, row))
             votes = labelled.stances.setdefault(key, {})
+            if row.get(ANSWER_ID):  # a spreadsheet may have changed the text
+                labelled.stances[str(row[ANSWER_ID])] = votes
             for rater, value in [by_id] if by_id else _labels(row, self.config, len(votes)):
                 label = parse_label(where, value, self.config.label_map)
                 if label is not None:

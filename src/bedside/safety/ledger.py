@@ -6,7 +6,8 @@
 All decisions together may be wrong with probability δ = 0.05. The first on a test spends 0.8 δ of it, the k-th
 0.2 δ / (k (k − 1)), which sums to δ however many follow. k is one more than the most decisions that any group of the
 test has seen: a test with a row dropped or added is the same test. The same checkpoint asked again, on the same groups
-with the same labels, is the same decision.
+with the same labels, is the same decision; so is the first one by labels after the run that asked for them, because
+which answers are labelled was fixed before (``labelled_sample``).
 
 The file holds no text, only digests. Whoever removes it starts anew and deceives nobody else: keep it with the data.
 """
@@ -87,7 +88,8 @@ class Ledger:
             if same:
                 return same[0]
             at = datetime.now(UTC).isoformat(timespec="seconds")
-            decision = Decision(_number(taken, digests), checkpoint, labels, digests, run, at)
+            number = _awaiting_labels(taken, checkpoint, digests) or _number(taken, digests)
+            decision = Decision(number, checkpoint, labels, digests, run, at)
             with self.path.open("a", encoding="utf-8") as out:
                 out.write(canonical(asdict(decision)) + "\n")
         return decision
@@ -107,7 +109,14 @@ class Ledger:
         return decisions
 
 
+def _awaiting_labels(taken: Sequence[Decision], checkpoint: str, groups: Sequence[str]) -> int | None:
+    """The number of the decision on ``checkpoint`` that still asks for its labels; None where there is none."""
+    so_far = [one for one in taken if (one.checkpoint, one.groups) == (checkpoint, tuple(groups))]
+    return so_far[0].number if so_far and {one.labels for one in so_far} == {NO_LABELS} else None
+
+
 def _number(taken: Sequence[Decision], groups: Sequence[str]) -> int:
     """One more than the most decisions that any of ``groups`` has seen."""
-    seen = Counter(group for decision in taken for group in decision.groups)
+    counted = {(one.checkpoint, one.number, group) for one in taken for group in one.groups}
+    seen = Counter(group for *_, group in counted)
     return 1 + max((seen[group] for group in groups), default=0)

@@ -1,0 +1,95 @@
+"""People's labels of answers, from files, for the decisions on them; and the file that people fill in.
+
+    draw        writes labels.csv, one drawn answer a row with an empty label, and labels.plan.json beside it
+    of_run      the labels of a run's test answers: ``select.labels``, or the judge where its verdicts are labels
+    by_key      the labels that a judge of kind labels has for given answers
+
+The file to fill in shows question and answer, not the judge's verdict: a rater who sees it agrees with it too often.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from bedside.config.plugins import open_plugin
+from bedside.config.schema import Config
+from bedside.core.errors import ConfigError, DataError
+from bedside.core.protocols import Judge, Launch
+from bedside.core.types import JudgedResponse, Response
+from bedside.data import io
+from bedside.data.responses import answer_rows
+from bedside.judges.human_labels import ANSWER_ID
+from bedside.run.context import RunContext
+from bedside.safety.labelled_sample import PLAN, AnswerLabels, LabelPlan
+
+KIND = "labels"
+"""Kind of a judge by experts' labels; also the key of a reference that the command line describes, not the config."""
+LABEL = "label"
+"""The column that people fill in."""
+
+
+def of_run(run: RunContext, rows: Sequence[JudgedResponse]) -> AnswerLabels | None:
+    """The labels of ``rows``; None where there are none, or where the file is not there yet."""
+    key = run.config.select.labels
+    if key is None:
+        return of_verdicts(rows)
+    path = getattr(run.config.judges[key], "path", None)
+    if path is not None and not Path(path).is_file():
+        run.progress.say(f"select.labels: there is no {path} yet; `bedside review --sample` writes it")
+        return None
+    return _labels(run.opener.open(run.config.judges[key]), [row.response for row in rows], path)
+
+
+def of_verdicts(rows: Sequence[JudgedResponse]) -> AnswerLabels | None:
+    """The verdicts of ``rows``, where every one is a label."""
+    return AnswerLabels([row.verdict for row in rows]) if all(row.verdict.rater_kind for row in rows) else None
+
+
+def by_key(config: Config, key: str, responses: Sequence[Response]) -> AnswerLabels:
+    """What the judge ``key`` of kind labels says of ``responses``. ConfigError for another, DataError for no label."""
+    plugin = config.judges.get(key)
+    if plugin is None or plugin.kind != KIND:
+        raise ConfigError(f"--labels is {key!r}; name a judge of kind labels (judges has {', '.join(config.judges)})")
+    labels = _labels(open_plugin(plugin, Launch(), {}), responses, plugin.path)
+    if not any(verdict.stance for verdict in labels.verdicts):
+        raise DataError(f"{key} labels none of these answers; only labels on them can correct their rates")
+    return labels
+
+
+def _labels(judge: Judge, responses: Sequence[Response], path: str | None) -> AnswerLabels:
+    return AnswerLabels(judge.judge(list(responses)), None if path is None else read_plan(Path(path)))
+
+
+def plan_file(labels: Path) -> Path:
+    """``labels.plan.json`` of ``labels.csv``."""
+    return labels.with_name(labels.name.partition(".")[0] + PLAN)
+
+
+def read_plan(labels: Path) -> LabelPlan | None:
+    """The plan by which the file of labels was drawn; None where none stands beside it. DataError for another file."""
+    file = plan_file(labels)
+    if not file.is_file():
+        return None
+    try:
+        return TypeAdapter(LabelPlan).validate_json(file.read_bytes())
+    except ValidationError:
+        raise DataError(f"{file}: is not a plan that `bedside review` wrote; draw anew, or move it away") from None
+
+
+def write(plan: LabelPlan, rows: Sequence[JudgedResponse], out: Path) -> None:
+    """The answers of ``plan`` to fill in, as CSV or JSONL by the ending of ``out``, and the plan beside it.
+
+    DataError where either file is there: it may hold somebody's work.
+    """
+    for file in (out, plan_file(out)):
+        if file.exists():
+            raise DataError(f"{file} already exists and may hold somebody's work; name another with -o, or move it")
+    by_id = {row.response.id: row.response for row in rows}
+    answers = answer_rows([by_id[drawn] for drawn in plan.drawn])
+    shown = [
+        {"prompt": row["prompt"], "response": row["response"], LABEL: "", ANSWER_ID: drawn}
+        for row, drawn in zip(answers, plan.drawn, strict=True)
+    ]
+    io.write_json(plan_file(out), plan)
+    io.write_rows(out, shown)

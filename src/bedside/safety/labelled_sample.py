@@ -1,0 +1,243 @@
+"""Which answers of one checkpoint are labelled, and its rates by those labels (`bedside review --sample`).
+
+A judge's errors on one model's answers say nothing about another's: a checkpoint is decided on labels of its own
+answers. Of every harm level that is labelled there are two strata, by what the judge said:
+
+    judged to fail    all of them, up to half of the sample; more only where nothing else is left
+    judged to keep    the rest of the sample
+
+Within a stratum the order is fixed by digests of checkpoint, group and answer, one answer of each group before a
+second: nobody can choose it, and a larger sample begins with the smaller one. So ``LabelPlan`` can be checked against
+the answers. ``rate`` is the post-stratified estimate of ``stats/post_stratified.py``:
+
+    drawn by the plan, or everything labelled    decides
+    anything else                                is treated as random within a stratum, is shown, does not decide
+
+A drawn answer whose label is missing, or on which raters disagree, counts as a failure.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+from bedside.core.errors import DataError
+from bedside.core.hashing import digest
+from bedside.core.measures import Measure
+from bedside.core.types import JudgedResponse, Verdict
+from bedside.safety.metrics import HARM_LEVEL
+from bedside.stats.intervals import CONFIDENCE, clopper_pearson, mid_p
+from bedside.stats.post_stratified import failure_share
+
+MEASURES = {level: measure for measure, level in HARM_LEVEL.items()}
+"""Of each harm level, the share of failures that labels can decide."""
+PLAN = ".plan.json"
+"""Ending of the plan that stands beside a file of labels."""
+
+
+class FailureMetric(Protocol):
+    """A metric that says of one answer in which shares it counts as a failure."""
+
+    def failures(self, row: JudgedResponse) -> Mapping[str, bool]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStratum:
+    """How many answers of a stratum there are, and how many were drawn."""
+
+    level: int
+    judged: str
+    """``to fail`` or ``to keep`` the limit."""
+    answers: int
+    drawn: int
+    probability: float
+    """Of being drawn; above 0 in every stratum."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelPlan:
+    """What was drawn, for whom: written before anybody labels."""
+
+    sample: int
+    levels: tuple[int, ...]
+    checkpoint: str
+    judge: str
+    strata: tuple[PlannedStratum, ...]
+    drawn: tuple[str, ...]
+    """``Response.id``, in the order in which they are labelled."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerLabels:
+    """Labels of answers, row by row; a verdict without a stance where there is none."""
+
+    verdicts: Sequence[Verdict]
+    plan: LabelPlan | None = None
+    """None: they were not drawn by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledRate:
+    """One share of failures by labels."""
+
+    measure: Measure
+    drawn: int
+    """Answers that should have a label."""
+    labelled: int
+    """Answers that have one."""
+    why_not: str = ""
+    """Why it does not decide; empty where it does."""
+
+    @property
+    def decides(self) -> bool:
+        return not self.why_not
+
+
+def draw(rows: Sequence[JudgedResponse], sample: int, levels: Iterable[int], metric: FailureMetric) -> LabelPlan:
+    """The answers to label: ``sample`` in all, as many of each level, and of each stratum at least one.
+
+    DataError without answers of these levels, for answers of several checkpoints, or for a sample under two a level.
+    """
+    levels = tuple(sorted(set(levels)))
+    some = [row for row in rows if row.prompt.harm in levels]
+    if not some:
+        raise DataError(f"no answer to a prompt of harm level {' or '.join(map(str, levels))}: nothing to label")
+    share = sample // len(levels)
+    if share < 2:
+        raise DataError(f"a sample of {sample} is too small: draw at least {2 * len(levels)}")
+    strata, drawn = [], list[JudgedResponse]()
+    for level in levels:
+        for judged, answers, number in _allotted(_by_verdict(some, level, metric), share):
+            drawn += _in_order(answers)[:number]
+            strata.append(PlannedStratum(level, judged, len(answers), number, number / len(answers)))
+    checkpoint, judges = one_checkpoint(some), sorted({row.verdict.judge for row in some})
+    ids = tuple(sorted((row.response.id for row in drawn), key=partial(digest, checkpoint)))
+    return LabelPlan(sample, levels, checkpoint, " and ".join(judges), tuple(strata), ids)
+
+
+def one_checkpoint(rows: Iterable[JudgedResponse]) -> str:
+    """The checkpoint of all ``rows``. DataError where there are several."""
+    checkpoints = sorted({row.response.checkpoint for row in rows})
+    if len(checkpoints) != 1:
+        raise DataError(
+            f"the answers are of {len(checkpoints)} checkpoints, and a judge errs differently on each; "
+            "label the answers of each checkpoint in a file of its own"
+        )
+    return checkpoints[0]
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One answer of the level that is measured."""
+
+    group: str
+    judged_to_fail: bool
+    failed: float | None
+    """By its label; None where it has none, or raters disagree."""
+    drawn: bool
+    waits: bool
+    """Somebody has yet to label it."""
+
+
+def rate(
+    rows: Sequence[JudgedResponse],
+    labels: AnswerLabels,
+    measure: str,
+    metric: FailureMetric,
+    confidence: float = CONFIDENCE,
+) -> LabelledRate | None:
+    """``measure`` of ``rows`` by ``labels``, its decision bounds at ``confidence``.
+
+    None where the labels do not say: no answer of its level, or a stratum without any label. DataError where the plan
+    was drawn from other answers.
+    """
+    some = _rows(rows, labels, measure, metric)
+    strata, groups = [row.judged_to_fail for row in some], [row.group for row in some]
+    shown = failure_share([row.failed for row in some], strata, groups, mid_p) if some else None
+    if shown is None:
+        return None
+    decided = [1.0 if row.failed is None and row.drawn else row.failed for row in some]
+    worst = failure_share(decided, strata, groups, partial(clopper_pearson, quantile=confidence)) or shown
+    unclear = sum(row.failed is None and row.drawn for row in some)
+    by_labels = Measure(
+        measure,
+        shown.value,
+        len(some) - unclear,
+        unclear,
+        *(shown.interval.low, shown.interval.high),
+        *(worst.value, worst.interval.low, worst.interval.high),
+        groups=len(set(groups)),
+    )
+    drawn, labelled = sum(row.drawn for row in some), sum(row.failed is not None for row in some)
+    return LabelledRate(by_labels, drawn, labelled, _why_not(some, labels))
+
+
+def _rows(rows: Sequence[JudgedResponse], labels: AnswerLabels, measure: str, metric: FailureMetric) -> list[_Row]:
+    level = HARM_LEVEL[measure]
+    ids = _drawn_ids(rows, labels.plan, metric) if labels.plan and level in labels.plan.levels else None
+    some = []
+    for row, label in zip(rows, labels.verdicts, strict=True):
+        if row.prompt.harm == level:
+            known = (
+                None if label.stance is None else float(_fails(JudgedResponse(row.response, label), measure, metric))
+            )
+            drawn = known is not None if ids is None else row.response.id in ids
+            waits = known is None and not label.votes and not row.response.is_empty
+            some.append(_Row(row.prompt.cluster, _fails(row, measure, metric), known, drawn, waits))
+    return some
+
+
+def _drawn_ids(rows: Sequence[JudgedResponse], plan: LabelPlan, metric: FailureMetric) -> set[str]:
+    if set(draw(rows, plan.sample, plan.levels, metric).drawn) != set(plan.drawn):
+        raise DataError(
+            "the plan of these labels was drawn from other answers, or from other verdicts of the judge; draw anew: "
+            "bedside review --sample"
+        )
+    return set(plan.drawn)
+
+
+def _why_not(some: Sequence[_Row], labels: AnswerLabels) -> str:
+    waiting = sum(row.waits for row in some)
+    if labels.plan is None:
+        return f"{waiting} of {len(some)} answers have no label, and no plan says which were drawn" if waiting else ""
+    waiting, drawn = sum(row.waits and row.drawn for row in some), sum(row.drawn for row in some)
+    return f"{waiting} of the {drawn} answers that were drawn have no label yet" if waiting else ""
+
+
+def _fails(row: JudgedResponse, measure: str, metric: FailureMetric) -> bool:
+    return metric.failures(row)[measure]
+
+
+def _by_verdict(
+    rows: Sequence[JudgedResponse], level: int, metric: FailureMetric
+) -> tuple[list[JudgedResponse], list[JudgedResponse]]:
+    """The answers of a level that the judge takes for failures, unreadable ones among them, and the others."""
+    of_level = [row for row in rows if row.prompt.harm == level]
+    fails = [_fails(row, MEASURES[level], metric) for row in of_level]
+    pairs = list(zip(of_level, fails, strict=True))
+    return [row for row, failed in pairs if failed], [row for row, failed in pairs if not failed]
+
+
+def _allotted(
+    strata: tuple[list[JudgedResponse], list[JudgedResponse]], sample: int
+) -> list[tuple[str, list[JudgedResponse], int]]:
+    """How many of each stratum are drawn; strata without answers are left out."""
+    failing, keeping = strata
+    n_failing = min(len(failing), max(sample // 2, sample - len(keeping)))
+    n_keeping = min(len(keeping), sample - n_failing)
+    numbers = [("to fail", failing, n_failing), ("to keep", keeping, n_keeping)]
+    return [stratum for stratum in numbers if stratum[1]]
+
+
+def _in_order(rows: Sequence[JudgedResponse]) -> list[JudgedResponse]:
+    """One answer of each group, then a second one, groups and answers in the order of digests that nobody chooses."""
+    by_group: defaultdict[str, list[JudgedResponse]] = defaultdict(list)
+    for row in sorted(rows, key=lambda row: row.response.id):
+        by_group[row.prompt.cluster].append(row)
+    ranked = [
+        (rank, digest(row.response.checkpoint, group), row)
+        for group, some in by_group.items()
+        for rank, row in enumerate(some)
+    ]
+    return [row for *_, row in sorted(ranked, key=lambda entry: entry[:2])]

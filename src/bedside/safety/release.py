@@ -1,0 +1,89 @@
+"""What a release needs: every limit kept, and the limits on severe harm by labels of this checkpoint's own answers.
+
+    labels that decide     drawn by a plan and complete, or all answers labelled: the limit is decided on them
+    harm level 3 without   the judge alone may say FAIL; what it would pass is INCONCLUSIVE, with how many answers to
+                           label and the command that draws them
+    other limits without   decided on the judge's verdicts
+
+A judge that sees half of all unsafe answers would else release a model that gives 6 % of them, in 44 % of worlds.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from bedside.core.gates import Constraint, Gate, GateState
+from bedside.core.hashing import digest
+from bedside.core.measures import Measure
+from bedside.core.types import HARM_LEVELS, JudgedResponse
+from bedside.safety import evaluate, gates
+from bedside.safety.labelled_sample import AnswerLabels, FailureMetric, LabelledRate, rate
+from bedside.safety.ledger import NO_LABELS
+from bedside.safety.metrics import HARM_LEVEL
+from bedside.stats.intervals import CONFIDENCE, groups_needed
+
+SEVERE = HARM_LEVELS[-1]
+UNLABELLED = "its answers have no labels"
+
+
+@dataclass(frozen=True)
+class LimitRows:
+    """The answers that a limit is decided on: judged, and labelled where there are labels."""
+
+    subject: str
+    """Whose answers."""
+    rows: Sequence[JudgedResponse]
+    measures: Sequence[Measure]
+    """Of ``rows``, by the judge."""
+    clusterings: Mapping[str, Sequence[Measure]] = field(default_factory=dict)
+    """The same with the values of each declared grouping as groups: the worst clustering decides."""
+    labels: AnswerLabels | None = None
+
+
+def decide(limit: Constraint, on: LimitRows, metric: FailureMetric, confidence: float = CONFIDENCE) -> Gate:
+    """The decision on ``limit`` by one-sided bounds at ``confidence``, and why."""
+    judged = gates.decide(limit, on.measures, on.subject, on.clusterings, confidence)
+    level = HARM_LEVEL.get(limit.measure)
+    if level is None or limit.relative_to is not None or judged.state is GateState.NOT_CHECKED:
+        return judged
+    by_labels = on.labels and rate(on.rows, on.labels, limit.measure, metric, confidence)
+    if by_labels and by_labels.decides:
+        return _labelled_gate(limit, by_labels, on, metric, confidence)
+    if level != SEVERE or judged.state is GateState.FAIL:
+        return judged
+    why = by_labels.why_not if by_labels else UNLABELLED
+    return replace(judged, state=GateState.INCONCLUSIVE, reason=_ask_for_labels(judged, why, confidence))
+
+
+def labels_used(
+    rows: Sequence[JudgedResponse], labels: AnswerLabels | None, limits: Sequence[Constraint], metric: FailureMetric
+) -> str:
+    """The digest of the labels that decide a limit; ``none`` where no limit is decided on labels."""
+    if labels is None:
+        return NO_LABELS
+    names = {limit.measure for limit in limits if limit.measure in HARM_LEVEL}
+    rates = [rate(rows, labels, name, metric) for name in sorted(names)]
+    known = sorted((label.response, label.stance.value) for label in labels.verdicts if label.stance)
+    return digest(known) if any(one and one.decides for one in rates) else NO_LABELS
+
+
+def _labelled_gate(
+    limit: Constraint, rated: LabelledRate, on: LimitRows, metric: FailureMetric, confidence: float
+) -> Gate:
+    assert on.labels is not None
+    others: dict[str, list[Measure]] = {}
+    for name in on.clusterings:
+        again = rate(evaluate.clustered_by(on.rows, name), on.labels, limit.measure, metric, confidence)
+        others[name] = [again.measure] if again else []
+    gate = gates.decide(limit, [rated.measure], on.subject, others, confidence)
+    return replace(gate, reason=f"{gate.reason}; by labels of {rated.labelled} answers")
+
+
+def _ask_for_labels(judged: Gate, why: str, confidence: float) -> str:
+    assert judged.constraint is not None
+    assert judged.measure is not None
+    limit, rows = judged.constraint.limit, judged.measure.n + judged.measure.unreadable
+    number = min(groups_needed(limit, confidence), rows) if 0 < limit < 1 else rows
+    return (
+        f"{judged.measure.decided_value:.3f} on {rows} rows by the judge alone, and {why}: "
+        f"label {number} with `bedside review --sample {number} -o labels.csv`"
+    )
