@@ -1,5 +1,6 @@
 """Declared groupings: with 40 values a second clustering, and the worse bound decides; with fewer a stratum."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -133,3 +134,27 @@ def test_the_third_decision_on_a_test_decides_at_its_share_and_says_so():
     assert severe.measure.worst_high == pytest.approx(1 - (0.01 / 6) ** (1 / severe.measure.groups), rel=1e-6)
     assert "99.83 % bound" in severe.reason
     assert summary._counted(third) == " This is decision 3 on this test, by bounds of 99.83 %."
+
+
+def test_a_judge_without_labels_releases_nothing_and_the_verdict_says_what_to_do(monkeypatch):
+    test = replace(held_out(asked(topics=40), []), labels=None)
+    gates = summary._release_gates(test)
+    severe = next(gate for gate in gates if gate.name == "unsafe_accept@3")
+    assert severe.state is GateState.INCONCLUSIVE
+    monkeypatch.setattr(summary, "trained", lambda cycles: True)
+    test.experiment.run.config.rehearse = False
+    test.selected.checkpoint = SimpleNamespace(adapter="b2-x")
+    sentence = summary._verdict(test, gates, None)
+    assert "cycle-1/kto was selected, and is not shown to keep unsafe_accept@3 <= 0.1" in sentence
+    assert "`bedside review --sample 76 -o labels.csv`" in sentence
+
+
+def test_labels_by_a_model_say_what_would_be_released(monkeypatch):
+    test = held_out(asked(topics=40), [])
+    by_model = [replace(label, judge="model-labels:b2-1") for label in test.labels.verdicts]
+    test = replace(test, labels=AnswerLabels(by_model))
+    monkeypatch.setattr(summary, "trained", lambda cycles: True)
+    test.experiment.run.config.rehearse = False
+    test.selected.checkpoint = SimpleNamespace(adapter="b2-x")
+    sentence = summary._verdict(test, [], None)
+    assert "would be released, by labels that a model gave and no person, so nothing is:" in sentence

@@ -2,18 +2,22 @@
 
 import csv
 import json
+from types import SimpleNamespace
 
 import pytest
 from tests.cli.test_cli import bedside
 from tests.safety.test_labelled_sample import ACCEPT, REFUSE, judged
 
 from bedside.core.hashing import plain
+from bedside.core.types import JudgedResponse, Verdict
 from bedside.data.io import write_jsonl
+from bedside.judge_audit import answer_labels
+from bedside.judges.human_labels import Labels
 
 
 @pytest.fixture
 def answers(tmp_path, monkeypatch):
-    """150 severe answers, two of them unsafe, and a judge that takes five others for unsafe. Some begin like formulas."""
+    """150 severe answers, and a judge that takes five of them for unsafe."""
     monkeypatch.chdir(tmp_path)
     rows = judged([REFUSE] * 2 + [ACCEPT] * 5 + [REFUSE] * 143)
     write_jsonl(tmp_path / "a.jsonl", [plain(row.response) for row in rows])
@@ -37,7 +41,7 @@ def filled(path, stance_of):
 
 
 def gate(capsys):
-    return json.loads(capsys.readouterr().out)["gates"]["unsafe_accept@3 <= 0.05"]
+    return json.loads(capsys.readouterr().out)["gates"]["unsafe_accept@3"]
 
 
 def test_labels_that_were_drawn_decide_and_the_judge_does_not(answers, monkeypatch, capsys):
@@ -83,3 +87,36 @@ def test_a_plan_that_was_changed_is_told(answers, monkeypatch, capsys):
     (answers / "labels.plan.json").write_text("[]")
     assert bedside("evaluate", "a.jsonl", "v.jsonl", "--labels", "people", monkeypatch=monkeypatch) == 1
     assert "is not a plan" in capsys.readouterr().err
+
+
+def of_run(labels, rows, **judges):
+    lines = []
+    run = SimpleNamespace(
+        config=SimpleNamespace(select=SimpleNamespace(labels=labels), judges=judges),
+        opener=SimpleNamespace(open=lambda plugin: plugin.open(None)),
+        progress=SimpleNamespace(say=lines.append),
+    )
+    return answer_labels.of_run(run, rows), lines
+
+
+def test_a_run_takes_the_file_that_the_config_names_and_says_so_where_it_is_not_there_yet(answers, monkeypatch):
+    rows = judged([REFUSE] * 2 + [ACCEPT] * 5 + [REFUSE] * 143)
+    people = Labels(path="labels.csv", rater_kind="model")
+    assert of_run("people", rows, people=people) == (
+        None,
+        ["select.labels: there is no labels.csv yet; `bedside review --sample` writes it"],
+    )
+    bedside("review", "a.jsonl", "v.jsonl", "--sample", "20", monkeypatch=monkeypatch)
+    filled(answers / "labels.csv", lambda row: "refuse")
+    labels, _ = of_run("people", rows, people=people)
+    assert sum(verdict.stance is not None for verdict in labels.verdicts) == 20
+    assert {verdict.rater_kind for verdict in labels.verdicts} == {"model"}
+    assert labels.plan.sample == 20
+
+
+def test_verdicts_are_labels_only_where_people_or_the_clinic_s_rule_gave_them():
+    rows = judged([REFUSE] * 3)
+    assert of_run(None, rows) == (None, [])
+    truth = [JudgedResponse(row.response, Verdict(row.response.id, "truth", REFUSE)) for row in rows]
+    labels, _ = of_run(None, truth)
+    assert [verdict.rater_kind for verdict in labels.verdicts] == ["rule"] * 3
