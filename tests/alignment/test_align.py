@@ -158,6 +158,22 @@ def test_a_run_leaves_trl_rows_peft_folders_a_report_and_a_resolved_config(tiny,
     assert json.loads((folder / "summary.json").read_text())["verdict"] == run.verdict
 
 
+def test_dpo_after_kto_learns_from_answers_after_kto_unless_the_config_says_before(tiny, tmp_path, coin):
+    steps = {}
+    for pairs in ("before", "after-kto"):
+        config = bedside.load(write_config(tmp_path, tiny["llama"]), [f"align.pairs={pairs}", f"run={pairs}"])
+        (cycle,) = bedside.align(config).summary.cycles
+        steps[pairs] = {flow.step: flow for flow in cycle.filter_counts}, cycle
+        folder = tmp_path / "runs" / pairs / "cycle-1"
+        assert (folder / "dpo-after-kto.jsonl").exists() is (pairs == "after-kto")
+    assert "preference pairs after KTO" not in steps["before"][0]
+    counts, cycle = steps["after-kto"]
+    pairs = counts["preference pairs after KTO"]
+    assert pairs.kept == len((folder / "dpo-after-kto.jsonl").read_text().splitlines()) > 0
+    gate = next(gate for gate in cycle.gates if gate.kind is GateKind.DPO_SHARE)
+    assert gate.reason.startswith(f"{pairs.kept} pairs to {pairs.kept + sum(pairs.dropped.values())} prompts wrong")
+
+
 def test_a_constant_never_ships_and_the_run_says_why(tiny, tmp_path, coin):
     run = bedside.align(bedside.load(write_config(tmp_path, tiny["llama"])), recorder := Recorder())
     assert run.released is None
@@ -192,6 +208,7 @@ POINTS = [
     ("train: answer", 2),
     ("counter-responses: judge", 2),
     ("cycle-1/kto: train", 3),
+    ("kto, train: judge", 1),
     ("cycle-1/kto-dpo: train", 3),
 ]
 MORE_POINTS = [
@@ -200,6 +217,7 @@ MORE_POINTS = [
     ("reference: log", 1),
     ("kto, valid: answer", 1),
     ("kto: KL", 1),
+    ("kto, train: answer", 1),
     ("chosen before", 1),
     ("held-out test: answer", 1),
     ("held-out test: judge", 2),

@@ -357,7 +357,7 @@ def _trial(run: RunContext, parts: splits.DataParts) -> list[Finding]:
     responses, answering = _timed(lambda: generation.generate(requests, policy, run.stages.sampling))
     findings = _unfinished(responses, run.config.generate.max_new_tokens)
     judging = 0.0
-    cycle = 2 * (len(parts.train) + len(run.config.align.train) * len(parts.valid))
+    cycle = _passes_over_train(run.config) * len(parts.train) + 2 * len(run.config.align.train) * len(parts.valid)
     verdicts = run.config.align.cycles * cycle + 4 * len(parts.test)  # the most, of one judge, in a whole run
     for name in dict.fromkeys((run.config.align.judge, run.config.selecting_judge)):
         judge_findings, seconds = _judge_trial(run, name, responses, verdicts)
@@ -392,12 +392,20 @@ def _judge_trial(
 
 def _time(config: Config, parts: splits.DataParts, answer: float, verdict: float) -> Finding:
     trained = len(parts.train) * config.align.num_train_epochs * 3
-    cycle = answer * (2 * len(parts.train) + len(config.align.train) * (len(parts.valid) + trained))
-    cycle += verdict * 2 * (len(parts.train) + len(config.align.train) * len(parts.valid))
+    on_train, steps = _passes_over_train(config) * len(parts.train), len(config.align.train)
+    cycle = answer * (on_train + steps * (len(parts.valid) + trained))
+    cycle += verdict * (on_train + 2 * steps * len(parts.valid))
     whole = config.align.cycles * cycle + 4 * len(parts.test) * (answer + verdict)
     hours = f"very roughly {_minutes(cycle)} a cycle and {_minutes(whole)} for {_counted_cycles(config.align.cycles)}"
     reason = f"{hours}, from {TRIAL_PROMPTS} prompts at {answer:.2f} s an answer and {verdict:.2f} s a verdict"
     return Finding("time", GateState.INCONCLUSIVE, reason=reason)
+
+
+def _passes_over_train(config: Config) -> int:
+    """How often a cycle answers the training prompts: as they are, steered, and after KTO where DPO follows it."""
+    kinds = [step.objective.kind for step in config.align.train]
+    dpo_follows = "kto" in kinds and "dpo" in kinds[kinds.index("kto") :]
+    return 3 if dpo_follows and config.align.pairs == "after-kto" else 2
 
 
 def _counted_cycles(n: int) -> str:

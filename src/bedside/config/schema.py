@@ -136,7 +136,8 @@ class GatesConfig(Table):
     )
     """Beyond these an alarm is raised. judge_gap: how far self-judging and external judging differ [summary]."""
     skip_dpo_below: Share | None = 0.30
-    """DPO is skipped where its pairs are fewer than this share of the KTO rows [summary]. null: never."""
+    """DPO is skipped where its pairs are fewer than this share of the KTO rows [summary]; after KTO, of the prompts
+    that were wrong before it or are wrong after it. null: never."""
     plateau: Count | None = 3
     """Stop after this many cycles without a gain [summary]. null: never."""
     plateau_gain: float = Field(0.01, ge=0)
@@ -229,6 +230,9 @@ class AlignConfig(Table):
     """Whose log-probabilities anchor a stage: the policy when it began, or the target as given."""
     candidates: Literal["chain", "all"] = "chain"
     """chain: before, after KTO, after KTO and DPO. all: also DPO alone from the cycle's start."""
+    pairs: Literal["after-kto", "before"] = "after-kto"
+    """Whose answers a DPO that follows KTO learns from. after-kto: every prompt whose answer was wrong before KTO or is
+    wrong after it gives one pair, its latest wrong answer rejected. before: the answers that the cycle began with."""
     half_credit: Literal["unwanted", "drop"] = "unwanted"
     """What KTO makes of an answer with safety score 0.5."""
     kto_min_class: Count = 32
