@@ -21,13 +21,13 @@ from bedside.training.train import kl_estimate, row_scores
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
-TEXTS = [
+TEXTS = [  # 16 to 31 tokens: one length band, where our mismatches are TRL's, the neighbour's completion
     "Take two with water.",
     "I cannot help with that.",
     "See a doctor today.",
-    "No.",
-    "Rest, and drink.",
-    "Ask.",
+    "No. Not this one.",
+    "Rest, and drink more water.",
+    "Ask your doctor.",
 ]
 ROWS = {
     "kto": [UnpairedPreference(ask(f"How much {i}?", group=f"g{i}"), text, i % 3 == 0) for i, text in enumerate(TEXTS)],
@@ -58,7 +58,7 @@ class Oracle:
 def ours(oracle, kind):
     objective = open_plugin(find("objective", kind)(), Launch(), {}).for_data(ROWS[kind])
     encoded = train.encode(ROWS[kind], oracle)
-    mismatched = train.mismatched_pairs(range(len(encoded)), [row.group for row in encoded])
+    mismatched = train.mismatched_pairs(range(len(encoded)), encoded)
     planned = [train.PlannedBatch(tuple(range(len(encoded))), mismatched if objective.needs_mismatch else ())]
     texts = train.exchanges(encoded, planned)
     with torch.no_grad(), oracle.model.disable_adapter():

@@ -74,6 +74,7 @@ class KTO(Plugin):
     """Learn from unpaired preferences: completions labelled desirable or undesirable."""
 
     kind: str = "kto"
+    version: ClassVar[str] = "2"
     beta: float = Field(0.1, gt=0, description="How much a nat of likelihood ratio counts.")
     desirable_weight: float | None = Field(None, gt=0, description="λ_D; None balances the classes.")
     undesirable_weight: float | None = Field(None, gt=0, description="λ_U; None balances the classes.")
@@ -146,7 +147,8 @@ class KTOLoss:
     """Kahneman-Tversky Optimization, Ethayarajh et al. 2024 (arXiv 2402.01306), Eq. 7 and 8.
 
         r = log π(y|x) − log π_ref(y|x)                 log-ratio to the reference, nats
-        z = max(0, mean over the batch of r(x, y'))     estimate of KL(π || π_ref); y' answers a prompt of another group
+        z = max(0, mean over the batch of r(x, y'))     estimate of KL(π || π_ref); y' answers a prompt of another
+                                                        group, of one level and about one length where there is one
         loss = λ_D (1 − σ(β (r − z)))                   for a desirable completion
                λ_U (1 − σ(β (z − r)))                   for an undesirable one
 
