@@ -389,14 +389,14 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _training_spec(step: TrainingStep, align: AlignConfig, seed: int) -> Any:
-    """What decides the weights. How often they are saved does not."""
+    """What decides the weights. How often they are saved does not; a key that is null is as if it were not there."""
     settings = align.model_dump(
         include={
             *("lora", "num_train_epochs", "batch_size", "max_tokens_per_microbatch"),
             *("lr_scheduler_type", "warmup_ratio", "weight_decay", "max_grad_norm"),
         }
     )
-    return [step.objective.model_dump(), step.objective.version, step.learning_rate, settings, seed]
+    return [step.objective.model_dump(exclude_none=True), step.objective.version, step.learning_rate, settings, seed]
 
 
 def _lora(align: AlignConfig) -> Mapping[str, Any]:
