@@ -215,6 +215,13 @@ def test_a_cached_dpo_is_found_again_under_the_keys_it_ever_had():
     assert _training_spec(step, AlignConfig(), 0)[0] == {"kind": "dpo", "beta": 0.1, "label_smoothing": 0.0}
 
 
+def test_a_step_with_epochs_of_its_own_is_the_training_of_a_config_with_as_many():
+    own, three = TrainingStep.model_validate({"kind": "dpo", "num_train_epochs": 3}), AlignConfig(num_train_epochs=3)
+    assert _training_spec(own, AlignConfig(), 0) == _training_spec(
+        TrainingStep.model_validate({"kind": "dpo"}), three, 0
+    )
+
+
 def test_an_audit_samples_the_same_answers_as_ever():
     assert where(agreement_report.sample(ANSWERS, 5, seed=2)) == [0, 2, 8, 9, 11]
 

@@ -51,6 +51,15 @@ class _CycleLog:
     candidates: list[Candidate] = field(default_factory=list)
     judge_bias: tuple[Measure, ...] = ()
     curves: list[TrainingCurve] = field(default_factory=list)
+    sweeps: list[str] = field(default_factory=list)
+    """What each sweep chose, and why."""
+
+    def add(self, other: "_CycleLog") -> None:
+        """Append all that ``other`` notes of a training."""
+        self.gates += other.gates
+        self.filter_counts += other.filter_counts
+        self.candidates += other.candidates
+        self.curves += other.curves
 
 
 @dataclass(frozen=True)
@@ -66,12 +75,14 @@ class _CycleData:
     """Where the pairs are of the model after KTO: how many of its prompts give one."""
 
 
-def run_cycle(experiment: Experiment, number: int, incoming: Candidate) -> CycleReport:
+def run_cycle(experiment: Experiment, number: int, incoming: Candidate) -> tuple[CycleReport, Sequence[TrainingStep]]:
+    """The report, and the steps of the next cycle: those of this one, as ``align.sweep`` has settled them."""
+    steps: Sequence[TrainingStep] = experiment.run.config.align.train
     log = _CycleLog(candidates=[incoming])
     data = _build_preferences(experiment, number, incoming, log)
     if gates.first_missed(log.gates, GateKind.UNREADABLE, GateKind.JUDGE_AGREEMENT) is None:
-        _train_all(experiment, number, incoming, data, log)
-    return _report(experiment, number, log)
+        steps = _train_all(experiment, number, incoming, data, log)
+    return _report(experiment, number, log), steps
 
 
 def measure_candidate(
@@ -170,22 +181,28 @@ def _compare_judges(
     return gates.judge_agreement(gates.kappa(some, others), limit, subject=subject)
 
 
-def _train_all(experiment: Experiment, number: int, incoming: Candidate, data: _CycleData, log: _CycleLog) -> None:
-    """Each step from where the last one ended; with ``candidates: all`` the later ones from the cycle's start too."""
+def _train_all(
+    experiment: Experiment, number: int, incoming: Candidate, data: _CycleData, log: _CycleLog
+) -> list[TrainingStep]:
+    """Each step from where the last one ended; with ``candidates: all`` the later ones from the cycle's start too.
+    Returns the steps as they were taken."""
     align = experiment.run.config.align
     done: list[str] = []
+    steps: list[TrainingStep] = []
     start = incoming.checkpoint
     for step in align.train:
         name = f"cycle-{number}/{'-'.join([*done, step.objective.kind])}"
         follows_kto = "kto" in done and experiment.run.opener.open(step.objective).reads == "pairs"
         rebuilds = follows_kto and align.pairs == "after-kto"
         given = _pairs_after_kto(experiment, number, done, start, data, log) if rebuilds else data
-        candidate = _train_one(experiment, step, start, given, name, log)
+        candidate, taken = _train_best(experiment, step, start, given, name, log)
+        steps.append(taken)
         if candidate is not None:
             done, start = [*done, step.objective.kind], candidate.checkpoint
     if align.candidates == "all" and done:
-        for step in align.train[1:]:
+        for step in steps[1:]:
             _train_one(experiment, step, incoming.checkpoint, data, f"cycle-{number}/{step.objective.kind}", log)
+    return steps
 
 
 def _pairs_after_kto(
@@ -205,6 +222,33 @@ def _pairs_after_kto(
     if run.is_main_process:
         run.cache.record(exports.pairs_after_kto(run.folder / f"cycle-{number}", pairs))
     return replace(data, preferences=replace(data.preferences, pairs=pairs), after_kto=counts)
+
+
+def _train_best(
+    experiment: Experiment, step: TrainingStep, start: Checkpoint, data: _CycleData, name: str, log: _CycleLog
+) -> tuple[Candidate | None, TrainingStep]:
+    """The best on valid of what ``align.sweep`` tries, and its settings. The others are candidates without gates."""
+    variants = experiment.run.config.align.sweep.variants(step)
+    if len(variants) == 1:
+        return _train_one(experiment, variants[0], start, data, name, log), variants[0]
+    tries: dict[str, tuple[TrainingStep, _CycleLog]] = {}
+    for variant in variants:
+        tried, tried_name = _CycleLog(), f"{name}-{_settings(variant)}"
+        if _train_one(experiment, variant, start, data, tried_name, tried) is None:
+            log.add(tried)
+            return None, step
+        tries[tried_name] = variant, tried
+    best, why = selection.choose([candidate for _, tried in tries.values() for candidate in tried.candidates])
+    log.sweeps.append(f"{name}: of {len(tries)} settings tried {_settings(tries[best.name][0])} goes on. {why}")
+    experiment.run.progress.say(log.sweeps[-1])
+    for tried_name, (_, tried) in tries.items():
+        log.add(tried if tried_name == best.name else _CycleLog(candidates=tried.candidates, curves=tried.curves))
+    return best, tries[best.name][0]
+
+
+def _settings(step: TrainingStep) -> str:
+    """What a sweep varies, as a part of a folder's name."""
+    return f"lr-{step.learning_rate:g}" + (f"-epochs-{step.num_train_epochs}" if step.num_train_epochs else "")
 
 
 def _train_one(
@@ -327,7 +371,7 @@ def _report(experiment: Experiment, number: int, log: _CycleLog) -> CycleReport:
         cycle=number,
         candidates=tuple(log.candidates),
         selected=selected.name,
-        why=why,
+        why=" ".join([*log.sweeps, why]),
         gates=tuple(log.gates),
         filter_counts=tuple(log.filter_counts),
         stopped=_stopped(log, selected),
