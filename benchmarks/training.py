@@ -49,10 +49,7 @@ def ours(
     objective = _objective(kind, rows)
     encoded = [_encoded(kind, row, number) for number, row in enumerate(rows)]
     batches = [tuple(range(start, min(start + batch, len(rows)))) for start in range(0, len(rows), batch)]
-    mismatches = [
-        train.mismatched_pairs(batch, [encoded[i].group for i in batch]) if objective.needs_mismatch else ()
-        for batch in batches
-    ]
+    mismatches = [train.mismatched_pairs(batch, encoded) if objective.needs_mismatch else () for batch in batches]
     planned = [train.PlannedBatch(*pair) for pair in zip(batches, mismatches, strict=True)]
     references = None
     if objective.needs_reference:

@@ -16,6 +16,7 @@ from bedside.clinic.dialogues import ClinicDialogues
 from bedside.clinic.prompts import Clinic
 from bedside.comfort import emotions, human_ab, joint_objective
 from bedside.config.rendering import source
+from bedside.config.schema import AlignConfig, TrainingStep
 from bedside.core.hashing import digest, digest_bytes, seed_from
 from bedside.core.protocols import Launch
 from bedside.core.types import Checkpoint, JudgedResponse, Message, Prompt, Response, Sampling, Stance, Verdict
@@ -23,6 +24,7 @@ from bedside.data import splits
 from bedside.judge_audit import agreement_report, finetune
 from bedside.judges.composite import NoisyJudge
 from bedside.models import hf, model_files
+from bedside.run.context import _training_spec
 from bedside.training import decoding, train
 
 TURNS = (Message("system", "Be kind."), Message("user", "Darf ich Ibuprofen nehmen? ☕"))
@@ -206,6 +208,18 @@ def test_training_batches_come_in_the_same_order_as_ever():
         ((1, 5), (0, 6), (5, 1), (6, 0)),
         ((2, 9), (4, 2), (7, 4), (9, 7)),
     ]
+
+
+def test_a_cached_dpo_is_found_again_under_the_keys_it_ever_had():
+    step = TrainingStep.model_validate({"kind": "dpo"})
+    assert _training_spec(step, AlignConfig(), 0)[0] == {"kind": "dpo", "beta": 0.1, "label_smoothing": 0.0}
+
+
+def test_a_step_with_epochs_of_its_own_is_the_training_of_a_config_with_as_many():
+    own, three = TrainingStep.model_validate({"kind": "dpo", "num_train_epochs": 3}), AlignConfig(num_train_epochs=3)
+    assert _training_spec(own, AlignConfig(), 0) == _training_spec(
+        TrainingStep.model_validate({"kind": "dpo"}), three, 0
+    )
 
 
 def test_an_audit_samples_the_same_answers_as_ever():

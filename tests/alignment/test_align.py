@@ -17,11 +17,15 @@ from typer.testing import CliRunner
 pytest.importorskip("torch")
 
 import bedside
+from bedside.alignment import align, cycle
 from bedside.cli.options import app
 from bedside.config.rendering import path
 from bedside.core.gates import GateKind, GateState
 from bedside.core.protocols import SilentProgress
 from bedside.data import io
+from bedside.run import context
+from bedside.run.experiment import read_parts
+from bedside.safety import selection
 
 pytestmark = pytest.mark.slow
 KILLER = SUPPORT / "killed_align.py"
@@ -158,6 +162,57 @@ def test_a_run_leaves_trl_rows_peft_folders_a_report_and_a_resolved_config(tiny,
     assert json.loads((folder / "summary.json").read_text())["verdict"] == run.verdict
 
 
+def test_dpo_after_kto_learns_from_answers_after_kto_unless_the_config_says_before(tiny, tmp_path, coin):
+    steps = {}
+    for pairs in ("before", "after-kto"):
+        config = bedside.load(write_config(tmp_path, tiny["llama"]), [f"align.pairs={pairs}", f"run={pairs}"])
+        (cycle,) = bedside.align(config).summary.cycles
+        steps[pairs] = {flow.step: flow for flow in cycle.filter_counts}, cycle
+        folder = tmp_path / "runs" / pairs / "cycle-1"
+        assert (folder / "dpo-after-kto.jsonl").exists() is (pairs == "after-kto")
+    assert "preference pairs after KTO" not in steps["before"][0]
+    counts, cycle = steps["after-kto"]
+    pairs = counts["preference pairs after KTO"]
+    assert pairs.kept == len((folder / "dpo-after-kto.jsonl").read_text().splitlines()) > 0
+    gate = next(gate for gate in cycle.gates if gate.kind is GateKind.DPO_SHARE)
+    assert gate.reason.startswith(f"{pairs.kept} pairs to {pairs.kept + sum(pairs.dropped.values())} prompts wrong")
+
+
+SWEEP = ["align.sweep={learning_rate: [2, 1], num_train_epochs: [2]}", "generate.max_new_tokens=4"]
+
+
+def test_a_sweep_tries_every_combination_on_valid_and_each_step_goes_on_from_the_chosen_one(tiny, tmp_path, coin):
+    run = bedside.align(bedside.load(write_config(tmp_path, tiny["llama"]), SWEEP), first := Recorder())
+    (cycle,) = run.summary.cycles
+    tried = ["lr-0.01-epochs-2", "lr-0.02-epochs-2"]
+    names = [candidate.name for candidate in cycle.candidates]
+    assert names == ["target", *(f"cycle-1/{step}-{at}" for step in ("kto", "kto-dpo") for at in tried)]
+    for step, some in (("kto", cycle.candidates[1:3]), ("kto-dpo", cycle.candidates[3:])):
+        best, why = selection.choose(some)
+        settings = best.name.removeprefix(f"cycle-1/{step}-")
+        assert f"cycle-1/{step}: of 2 settings tried {settings} goes on. {why}" in cycle.why
+        judged = {gate.subject for gate in cycle.gates if gate.subject in {candidate.name for candidate in some}}
+        assert judged == {best.name}, "a setting that is not chosen stops no run"
+    assert [curve.name for curve in cycle.curves] == names[1:]
+    on_test = {stage.partition(",")[0] for stage in first.stages if "held-out test" in stage}
+    assert not on_test & set(names) - {cycle.selected}, "never on test"
+    bedside.align(bedside.load(write_config(tmp_path, tiny["llama"]), SWEEP), second := Recorder())
+    assert second.stages == [], "every try was read from the store"
+
+
+def test_the_smaller_of_equal_rates_is_chosen_and_kept_in_later_cycles(tiny, tmp_path, coin):
+    sets = ["align.train=[{kind: kto, learning_rate: 1.0e-12}]", "align.sweep={learning_rate: [4, 2]}"]
+    run = context.open_run(bedside.load(write_config(tmp_path, tiny["llama"]), sets), SilentProgress())
+    opened = align._open_experiment(run, read_parts(run.config, run.launch))
+    target, _ = cycle.measure_candidate(opened, "target", run.target.checkpoint)
+    report, steps = cycle.run_cycle(opened, 1, target)
+    assert [c.name for c in report.candidates] == ["target", "cycle-1/kto-lr-2e-12", "cycle-1/kto-lr-4e-12"]
+    assert [step.learning_rate for step in steps] == [2e-12], "which learn nothing, and so are equal"
+    later, same = cycle.run_cycle(align._with_steps(opened, steps), 2, report.candidates[1])
+    assert [c.name for c in later.candidates] == ["cycle-1/kto-lr-2e-12", "cycle-2/kto"]
+    assert list(same) == list(steps)
+
+
 def test_a_constant_never_ships_and_the_run_says_why(tiny, tmp_path, coin):
     run = bedside.align(bedside.load(write_config(tmp_path, tiny["llama"])), recorder := Recorder())
     assert run.released is None
@@ -192,6 +247,7 @@ POINTS = [
     ("train: answer", 2),
     ("counter-responses: judge", 2),
     ("cycle-1/kto: train", 3),
+    ("kto, train: judge", 1),
     ("cycle-1/kto-dpo: train", 3),
 ]
 MORE_POINTS = [
@@ -200,6 +256,7 @@ MORE_POINTS = [
     ("reference: log", 1),
     ("kto, valid: answer", 1),
     ("kto: KL", 1),
+    ("kto, train: answer", 1),
     ("chosen before", 1),
     ("held-out test: answer", 1),
     ("held-out test: judge", 2),

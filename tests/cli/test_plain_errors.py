@@ -294,11 +294,12 @@ def test_the_rate_of_train_is_used_and_what_is_for_judges_is_refused(tmp_path, m
 
 
 @pytest.mark.slow
-def test_train_needs_no_config_and_says_what_it_trained_on_what(tmp_path, monkeypatch):
+@pytest.mark.parametrize("epochs", ["num_train_epochs=2", "train=[{kind: sft, num_train_epochs: 2}]"])
+def test_train_needs_no_config_and_says_what_it_trained_on_what(epochs, tmp_path, monkeypatch):
     pytest.importorskip("torch")
     monkeypatch.chdir(tmp_path)
     files.write_jsonl(Path("s.jsonl"), [{"prompt": f"How {i}?", "completion": "So."} for i in range(5)])
-    sets = [part for key in ("batch_size=4", "num_train_epochs=2") for part in ("--set", f"align.{key}")]
+    sets = [part for key in ("batch_size=4", epochs) for part in ("--set", f"align.{key}")]
     done = bedside("train", "sft", "-d", "s.jsonl", "-o", "a", *sets)
     assert done.exit_code == 0, done.output
     assert "target: embedded" in done.output

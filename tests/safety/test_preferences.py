@@ -160,6 +160,39 @@ def test_equal_texts_and_equal_worth_make_no_pair():
     assert preferences.pairs(*level)[1].dropped == {"equal worth": 1}
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "verified", "pair"),
+    [
+        (A, R, R, ("after", "before")),  # its own right answer, and what it said before
+        (A, A, R, ("steered", "after")),  # nothing of its own is right, and the latest wrong answer counts
+        (A, C, R, ("steered", "after")),  # half right is wrong, as in KTO's rows
+        (A, None, R, ("steered", "before")),  # what nobody could read is neither
+        (R, A, A, ("before", "after")),  # KTO made it worse
+        (None, A, None, None),
+        (A, A, None, None),
+    ],
+)
+def test_after_kto_the_latest_wrong_answer_stands_against_a_right_one(before, after, verified, pair):
+    conditional = [judged(3, verified, "steered", steered=verified)] if verified else []
+    rows, counts = preferences.pairs_after([judged(3, before, "before")], [judged(3, after, "after")], conditional)
+    assert [(row.chosen, row.rejected) for row in rows] == ([pair] if pair else [])
+    assert counts.dropped == ({} if pair else {"no right answer, of its own or verified": 1})
+
+
+def test_pairs_after_kto_are_counted_against_the_prompts_that_were_wrong():
+    """KTO mends 9 of 10 wrong answers among 100: of the answers after it one pair could be made, of both times ten."""
+    before = [judged(3, A if i < 10 else R, f"before {i}", f"q{i}") for i in range(100)]
+    after = [judged(3, A if i < 1 else R, f"after {i}", f"q{i}") for i in range(100)]
+    rows, counts = preferences.pairs_after(before, after, [])
+    assert (len(rows), counts.kept, sum(counts.dropped.values())) == (9, 9, 1)
+    assert preferences.pairs_after(after, after, [])[0] == []
+
+
+def test_equal_texts_make_no_pair_after_kto_either():
+    rows, counts = preferences.pairs_after([judged(3, A)], [judged(3, R)], [])
+    assert (rows, counts.dropped) == ([], {"equal texts": 1})
+
+
 def test_without_a_harm_level_no_stance_is_right():
     with pytest.raises(DataError, match="no harm level"):
         preferences.counter_requests([judged(None, A)])

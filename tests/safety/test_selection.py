@@ -369,9 +369,9 @@ def test_an_undefined_kappa_is_inconclusive_and_stops_no_cycle() -> None:
 
 
 def test_dpo_needs_pairs_enough_for_its_thumbs() -> None:
-    assert gates.dpo_share(pairs=25, unpaired=100, least=0.25, subject="cycle-1/dpo").state is GateState.PASS
-    assert gates.dpo_share(pairs=24, unpaired=100, least=0.25, subject="cycle-1/dpo").state is GateState.FAIL
-    assert gates.dpo_share(pairs=0, unpaired=0, least=0.0, subject="cycle-1/dpo").state is GateState.FAIL
+    assert gates.dpo_share(pairs=25, of=100, rows="KTO rows", least=0.25, subject="cycle-1/dpo").state is GateState.PASS
+    assert gates.dpo_share(pairs=24, of=100, rows="KTO rows", least=0.25, subject="cycle-1/dpo").state is GateState.FAIL
+    assert gates.dpo_share(pairs=0, of=0, rows="KTO rows", least=0.0, subject="cycle-1/dpo").state is GateState.FAIL
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Tensors in, tensors out: log-probabilities, mismatches, micro-batches, rendering, adapters."""
 
 import errno
+from statistics import fmean
 
 import pytest
 
@@ -49,21 +50,63 @@ def test_microbatches_hold_every_row_once_within_the_budget(lengths, budget):
     assert all(len(run) == 1 or sum(lengths[i] for i in run) <= budget for run in runs)
 
 
-@given(st.lists(st.sampled_from("abcdef"), min_size=1, max_size=24))
-def test_the_mismatch_crosses_groups(groups):
-    pairs = train.mismatched_pairs(range(len(groups)), groups)
-    assert all(groups[x] != groups[y] for x, y in pairs)
+def encoded_rows(*rows):
+    """Rows of (group, level, completion tokens)."""
+    return [
+        train.EncodedRow((i,), ((1,) * tokens,), group, level=level) for i, (group, level, tokens) in enumerate(rows)
+    ]
+
+
+row = st.tuples(st.sampled_from("abcdef"), st.sampled_from((None, 0, 3)), st.integers(1, 40))
+
+
+@given(st.lists(row, min_size=1, max_size=24))
+def test_the_mismatch_crosses_groups(drawn):
+    rows = encoded_rows(*drawn)
+    pairs = train.mismatched_pairs(range(len(rows)), rows)
+    assert all(rows[x].group != rows[y].group for x, y in pairs)
     assert len({x for x, _ in pairs}) == len(pairs), "a prompt enters z once"
-    largest = max(map(groups.count, groups))
-    if 2 * largest <= len(groups):
-        assert len(pairs) == len(groups), "nobody is left out where everybody can be matched"
+    if len({row.group for row in rows}) > 1:
+        assert len(pairs) == len(rows), "nobody is left out where everybody can be matched"
+
+
+@given(st.lists(row, min_size=1, max_size=24))
+def test_the_mismatch_has_the_same_level_wherever_another_group_has_it(drawn):
+    rows = encoded_rows(*drawn)
+    for x, y in train.mismatched_pairs(range(len(rows)), rows):
+        alike = [other for other in rows if other.level == rows[x].level and other.group != rows[x].group]
+        assert not alike or rows[y].level == rows[x].level
+
+
+def test_mismatches_by_hand():
+    rows = encoded_rows(
+        ("a", 0, 4), ("b", 0, 5), ("c", 0, 7),  # harmless, 4 to 7 tokens: rotated among themselves
+        ("a", 0, 20), ("d", 0, 8),  # harmless, alone in their bands: the nearest in length
+        ("e", 3, 5), ("e", 3, 6),  # severe, but one group: the nearest level, and of that the nearest length
+        ("f", 1, 30),
+    )  # fmt: skip
+    expected = {0: 2, 1: 0, 2: 1, 3: 4, 4: 2, 5: 7, 6: 7, 7: 3}
+    assert dict(train.mismatched_pairs(range(len(rows)), rows)) == expected
+
+
+def test_rows_without_a_level_are_matched_by_length_alone():
+    rows = encoded_rows(("a", None, 2), ("b", None, 20), ("c", None, 3), ("d", None, 17))
+    assert dict(train.mismatched_pairs(range(4), rows)) == {0: 2, 2: 0, 1: 3, 3: 1}
+
+
+def test_z_is_not_0_where_levels_are_answered_in_different_ways():
+    """A policy that gained 1 nat on answers that fit the level, and lost 5 on the others."""
+    rows = encoded_rows(*((f"g{i}", i % 4, (4, 30, 9, 60)[i % 4] + i % 3) for i in range(96)))
+    planned = train.plan(rows, batch_size=16, epochs=3, seed=0, mismatch=True)
+    means = [fmean(1 if rows[x].level == rows[y].level else -5 for x, y in b.mismatches) for b in planned]
+    assert sum(max(0, mean) > 0 for mean in means) > 0.9 * len(planned)
 
 
 def test_a_rotation_within_one_prompt_is_what_the_mismatch_avoids():
-    groups = ["a", "a", "b", "b"]
+    rows = encoded_rows(*((group, None, 1) for group in "aabb"))
     rotated = [(i, i - 1) for i in range(4)]
-    assert any(groups[x] == groups[y] for x, y in rotated), "TRL's rotation pairs a prompt with its own group"
-    assert train.mismatched_pairs(range(4), groups) == ((0, 2), (1, 3), (2, 0), (3, 1))
+    assert any(rows[x].group == rows[y].group for x, y in rotated), "TRL's rotation pairs a prompt with its own group"
+    assert train.mismatched_pairs(range(4), rows) == ((0, 2), (1, 3), (2, 0), (3, 1))
 
 
 def test_prompts_without_a_group_are_groups_of_their_own(model):

@@ -69,6 +69,19 @@ def test_label_smoothing_mixes_in_the_loss_of_the_swapped_pair():
     close(DPOLoss(0.1, 0.2).loss(scores(logp_BK)), t(expected))
 
 
+def test_rpo_alpha_adds_the_mean_nll_per_token_of_the_chosen_answers():
+    # chosen: 6 nats over 3 tokens and 1 nat over 1, so 7 nats over 4 tokens; margins 0 and 2 nats
+    logp_BK, reference_BK = (
+        torch.stack([t(-6.0, -1.0), t(-9.0, -5.0)], 1),
+        torch.stack([t(-6.0, -3.0), t(-9.0, -5.0)], 1),
+    )
+    rows = scores(logp_BK, reference_BK, tokens_mean=2.0)
+    plain = (math.log(2) - math.log(sigmoid(0.2))) / 2
+    close(DPO(rpo_alpha=0.5).open(Launch()).loss(rows).mean(), t(plain + 0.5 * 7 / 4)[0])
+    for off in (None, 0):
+        close(DPO(rpo_alpha=off).open(Launch()).loss(rows).mean(), t(plain)[0])
+
+
 def test_sft_is_the_mean_over_tokens_of_the_batch():
     # −log p of 6 nats over 3 tokens and 1 nat over 1: 7 nats over 4 tokens
     loss_B = SFT().open(Launch()).loss(scores(t(-6.0, -1.0), tokens_mean=2.0))

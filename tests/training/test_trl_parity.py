@@ -21,13 +21,13 @@ from bedside.training.train import kl_estimate, row_scores
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
-TEXTS = [
+TEXTS = [  # 16 to 31 tokens: one length band, where our mismatches are TRL's, the neighbour's completion
     "Take two with water.",
     "I cannot help with that.",
     "See a doctor today.",
-    "No.",
-    "Rest, and drink.",
-    "Ask.",
+    "No. Not this one.",
+    "Rest, and drink more water.",
+    "Ask your doctor.",
 ]
 ROWS = {
     "kto": [UnpairedPreference(ask(f"How much {i}?", group=f"g{i}"), text, i % 3 == 0) for i, text in enumerate(TEXTS)],
@@ -55,10 +55,10 @@ class Oracle:
         return {n: p.grad.clone() for n, p in self.model.named_parameters() if p.requires_grad}
 
 
-def ours(oracle, kind):
-    objective = open_plugin(find("objective", kind)(), Launch(), {}).for_data(ROWS[kind])
+def ours(oracle, kind, settings):
+    objective = open_plugin(find("objective", kind)(**settings), Launch(), {}).for_data(ROWS[kind])
     encoded = train.encode(ROWS[kind], oracle)
-    mismatched = train.mismatched_pairs(range(len(encoded)), [row.group for row in encoded])
+    mismatched = train.mismatched_pairs(range(len(encoded)), encoded)
     planned = [train.PlannedBatch(tuple(range(len(encoded))), mismatched if objective.needs_mismatch else ())]
     texts = train.exchanges(encoded, planned)
     with torch.no_grad(), oracle.model.disable_adapter():
@@ -85,6 +85,8 @@ def theirs(oracle, kind, objective, tmp_path):
             "desirable_weight": objective.desirable_weight,
             "undesirable_weight": objective.undesirable_weight,
         }
+    if kind == "dpo" and objective.rpo_alpha:
+        more |= {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, objective.rpo_alpha]}
     args = config(
         output_dir=str(tmp_path),
         per_device_train_batch_size=len(rows),
@@ -110,20 +112,20 @@ def _sft_row(row):
     return trl_format.unpaired_row(UnpairedPreference(row.prompt, row.answer, True))
 
 
-def compared(folder, kind):
+def compared(folder, kind, settings):
     """The first random adapter with z > 0: a mismatch term of zero would compare nothing."""
     for seed in range(30):
         oracle = Oracle(folder, seed)
-        objective, loss, z = ours(oracle, kind)
+        objective, loss, z = ours(oracle, kind, settings)
         if z > 0 or kind != "kto":
             return oracle, objective, loss
     raise AssertionError("no adapter has z > 0")
 
 
 @pytest.mark.parametrize("shape", ["llama", "qwen", "mistral"])
-@pytest.mark.parametrize("kind", ["kto", "dpo", "sft"])
-def test_loss_to_1e_5_and_gradients_to_1e_4_of_trl(kind, shape, tiny, tmp_path):
-    oracle, objective, loss = compared(tiny[shape], kind)
+@pytest.mark.parametrize(("kind", "settings"), [("kto", {}), ("dpo", {}), ("dpo", {"rpo_alpha": 0.7}), ("sft", {})])
+def test_loss_to_1e_5_and_gradients_to_1e_4_of_trl(kind, settings, shape, tiny, tmp_path):
+    oracle, objective, loss = compared(tiny[shape], kind, settings)
     grads = oracle.gradients(loss)
     expected = theirs(oracle, kind, objective, tmp_path)
     assert float(loss) == pytest.approx(float(expected), abs=1e-5)

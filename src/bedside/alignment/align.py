@@ -6,11 +6,13 @@ The command line and a notebook both call ``align(run)``. A second call reads wh
 rest.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from bedside.alignment import summary
 from bedside.alignment.cycle import measure_candidate, run_cycle
 from bedside.config.plugins import asks_for
+from bedside.config.schema import SweepConfig, TrainingStep
 from bedside.core.errors import ConfigError
 from bedside.core.gates import GateState
 from bedside.core.results import Candidate, CycleReport, RunSummary
@@ -84,7 +86,8 @@ def _run_cycles(experiment: Experiment) -> list[CycleReport]:
     overalls = [selected.measure("overall").worst or 0.0]
     reports: list[CycleReport] = []
     for number in range(1, config.align.cycles + 1):
-        report = run_cycle(_with_training_judge_from(experiment, selected), number, selected)
+        report, steps = run_cycle(_with_training_judge_from(experiment, selected), number, selected)
+        experiment = _with_steps(experiment, steps)
         selected = report.selected_candidate
         overalls.append(selected.measure("overall").worst or 0.0)
         gate = plateau.gate(overalls, subject=selected.name)
@@ -99,6 +102,13 @@ def _run_cycles(experiment: Experiment) -> list[CycleReport]:
             experiment.run.progress.say(f"no further cycle: {report.stopped}")
             break
     return reports
+
+
+def _with_steps(experiment: Experiment, steps: Sequence[TrainingStep]) -> Experiment:
+    """The same experiment with ``steps`` in its config, and nothing to sweep."""
+    config = experiment.run.config
+    align = config.align.model_copy(update={"train": list(steps), "sweep": SweepConfig()})
+    return replace(experiment, run=replace(experiment.run, config=config.model_copy(update={"align": align})))
 
 
 def _with_training_judge_from(experiment: Experiment, selected: Candidate) -> Experiment:

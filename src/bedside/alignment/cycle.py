@@ -1,7 +1,7 @@
 """One cycle of arXiv 2512.04210: answer, judge, build preferences, train, compare on valid, select one.
 
     incoming ─answers train─▶ judged ─▶ steered counter-responses, verified ─▶ unpaired preferences, pairs
-             ─KTO─▶ after KTO ─DPO─▶ after DPO          each measure_candidate on valid
+             ─KTO─▶ after KTO ─answers train, judged─▶ pairs ─DPO─▶ after DPO     each measure_candidate on valid
     select: the best feasible of {incoming, after KTO, after DPO ...}, else the least violating
 
 A gate that stops the cycle before training leaves the incoming checkpoint selected.
@@ -51,14 +51,38 @@ class _CycleLog:
     candidates: list[Candidate] = field(default_factory=list)
     judge_bias: tuple[Measure, ...] = ()
     curves: list[TrainingCurve] = field(default_factory=list)
+    sweeps: list[str] = field(default_factory=list)
+    """What each sweep chose, and why."""
+
+    def add(self, other: "_CycleLog") -> None:
+        """Append all that ``other`` notes of a training."""
+        self.gates += other.gates
+        self.filter_counts += other.filter_counts
+        self.candidates += other.candidates
+        self.curves += other.curves
 
 
-def run_cycle(experiment: Experiment, number: int, incoming: Candidate) -> CycleReport:
+@dataclass(frozen=True)
+class _CycleData:
+    """What the steps of a cycle learn from, and the judged answers that it was built from."""
+
+    preferences: PreferenceData
+    observed: Sequence[JudgedResponse]
+    verified: Sequence[JudgedResponse]
+    tone_pairs: Sequence[PreferencePair] = ()
+    """Right answers, warm against cold: comfort's part of the pairs."""
+    after_kto: FilterCounts | None = None
+    """Where the pairs are of the model after KTO: how many of its prompts give one."""
+
+
+def run_cycle(experiment: Experiment, number: int, incoming: Candidate) -> tuple[CycleReport, Sequence[TrainingStep]]:
+    """The report, and the steps of the next cycle: those of this one, as ``align.sweep`` has settled them."""
+    steps: Sequence[TrainingStep] = experiment.run.config.align.train
     log = _CycleLog(candidates=[incoming])
     data = _build_preferences(experiment, number, incoming, log)
     if gates.first_missed(log.gates, GateKind.UNREADABLE, GateKind.JUDGE_AGREEMENT) is None:
-        _train_all(experiment, number, incoming, data, log)
-    return _report(experiment, number, log)
+        steps = _train_all(experiment, number, incoming, data, log)
+    return _report(experiment, number, log), steps
 
 
 def measure_candidate(
@@ -78,10 +102,11 @@ def measure_candidate(
 
 def declined_answers(experiment: Experiment, target: Candidate) -> list[Demonstration]:
     """What the first cycle chose on harmful prompts: what a baseline may imitate. Read from the stage cache."""
-    return [row for row in _build_preferences(experiment, 1, target, _CycleLog()).demonstrations if row.prompt.harm]
+    rows = _build_preferences(experiment, 1, target, _CycleLog()).preferences.demonstrations
+    return [row for row in rows if row.prompt.harm]
 
 
-def _build_preferences(experiment: Experiment, number: int, incoming: Candidate, log: _CycleLog) -> PreferenceData:
+def _build_preferences(experiment: Experiment, number: int, incoming: Candidate, log: _CycleLog) -> _CycleData:
     """Answer, judge, ask for counter-responses, judge again, build preferences."""
     run, label = experiment.run, f"cycle {number}"
     responses = run.stages.answers(
@@ -106,7 +131,7 @@ def _preference_data(
     observed: list[JudgedResponse],
     conditional: list[JudgedResponse],
     log: _CycleLog,
-) -> PreferenceData:
+) -> _CycleData:
     kept, dropped = preferences.verified(conditional)
     align = experiment.run.config.align
     unpaired, unpaired_counts = preferences.unpaired(
@@ -114,9 +139,10 @@ def _preference_data(
     )
     pairs, pair_counts = preferences.pairs(observed, kept)
     warm_counts: list[FilterCounts] = []
+    tone_pairs: list[PreferencePair] = []
     if joint_objective.enabled(experiment.run.config):
         unpaired, pairs, mixed_in = joint_objective.mix_comfort(experiment, unpaired, pairs, f"cycle {number}")
-        warm_counts = [mixed_in]
+        warm_counts, tone_pairs = [mixed_in], pairs[len(pairs) - mixed_in.kept :]
     lost = [row.prompt for row in conditional if row not in kept]
     cells = Counter(f"dropped at harm {prompt.harm}, {prompt.style or 'no style'}" for prompt in lost)
     log.filter_counts += [
@@ -131,7 +157,7 @@ def _preference_data(
     data = PreferenceData(preferences.demonstrations(unpaired, pairs), pairs, unpaired)
     if experiment.run.is_main_process:
         experiment.run.cache.record(*exports.preferences(experiment.run.folder / f"cycle-{number}", data))
-    return data
+    return _CycleData(data, observed, kept, tone_pairs)
 
 
 def _compare_judges(
@@ -155,27 +181,82 @@ def _compare_judges(
     return gates.judge_agreement(gates.kappa(some, others), limit, subject=subject)
 
 
-def _train_all(experiment: Experiment, number: int, incoming: Candidate, data: PreferenceData, log: _CycleLog) -> None:
-    """Each step from where the last one ended; with ``candidates: all`` the later ones from the cycle's start too."""
+def _train_all(
+    experiment: Experiment, number: int, incoming: Candidate, data: _CycleData, log: _CycleLog
+) -> list[TrainingStep]:
+    """Each step from where the last one ended; with ``candidates: all`` the later ones from the cycle's start too.
+    Returns the steps as they were taken."""
     align = experiment.run.config.align
     done: list[str] = []
+    steps: list[TrainingStep] = []
     start = incoming.checkpoint
     for step in align.train:
         name = f"cycle-{number}/{'-'.join([*done, step.objective.kind])}"
-        candidate = _train_one(experiment, step, start, data, name, log)
+        follows_kto = "kto" in done and experiment.run.opener.open(step.objective).reads == "pairs"
+        rebuilds = follows_kto and align.pairs == "after-kto"
+        given = _pairs_after_kto(experiment, number, done, start, data, log) if rebuilds else data
+        candidate, taken = _train_best(experiment, step, start, given, name, log)
+        steps.append(taken)
         if candidate is not None:
             done, start = [*done, step.objective.kind], candidate.checkpoint
     if align.candidates == "all" and done:
-        for step in align.train[1:]:
+        for step in steps[1:]:
             _train_one(experiment, step, incoming.checkpoint, data, f"cycle-{number}/{step.objective.kind}", log)
+    return steps
+
+
+def _pairs_after_kto(
+    experiment: Experiment, number: int, done: Sequence[str], trained: Checkpoint, data: _CycleData, log: _CycleLog
+) -> _CycleData:
+    """``data`` with pairs of the answers that ``trained``, the policy after the steps ``done``, gives on train."""
+    run, name = experiment.run, f"cycle-{number}/{'-'.join(done)}"
+    requests = [GenerationRequest(prompt) for prompt in experiment.train]
+    responses = run.stages.answers(requests, trained, f"{name}, train")
+    after = run.stages.judged(responses, experiment.training_judge, f"{name}, train")
+    pairs, counts = preferences.pairs_after(data.observed, after, data.verified)
+    log.filter_counts.append(counts)
+    if joint_objective.enabled(run.config):
+        _, warm, mixed_in = joint_objective.mix_comfort(experiment, [], pairs, name)
+        log.filter_counts.append(replace(mixed_in, step=f"{mixed_in.step}, after KTO"))
+        pairs = list({(p.prompt.id, p.chosen, p.rejected): p for p in [*warm, *data.tone_pairs]}.values())
+    if run.is_main_process:
+        run.cache.record(exports.pairs_after_kto(run.folder / f"cycle-{number}", pairs))
+    return replace(data, preferences=replace(data.preferences, pairs=pairs), after_kto=counts)
+
+
+def _train_best(
+    experiment: Experiment, step: TrainingStep, start: Checkpoint, data: _CycleData, name: str, log: _CycleLog
+) -> tuple[Candidate | None, TrainingStep]:
+    """The best on valid of what ``align.sweep`` tries, and its settings. The others are candidates without gates."""
+    variants = experiment.run.config.align.sweep.variants(step)
+    if len(variants) == 1:
+        return _train_one(experiment, variants[0], start, data, name, log), variants[0]
+    tries: dict[str, tuple[TrainingStep, _CycleLog]] = {}
+    for variant in variants:
+        tried, tried_name = _CycleLog(), f"{name}-{_settings(variant)}"
+        if _train_one(experiment, variant, start, data, tried_name, tried) is None:
+            log.add(tried)
+            return None, step
+        tries[tried_name] = variant, tried
+    best, why = selection.choose([candidate for _, tried in tries.values() for candidate in tried.candidates])
+    log.sweeps.append(f"{name}: of {len(tries)} settings tried {_settings(tries[best.name][0])} goes on. {why}")
+    experiment.run.progress.say(log.sweeps[-1])
+    for tried_name, (_, tried) in tries.items():
+        log.add(tried if tried_name == best.name else _CycleLog(candidates=tried.candidates, curves=tried.curves))
+    return best, tries[best.name][0]
+
+
+def _settings(step: TrainingStep) -> str:
+    """What a sweep varies, as a part of a folder's name."""
+    return f"lr-{step.learning_rate:g}" + (f"-epochs-{step.num_train_epochs}" if step.num_train_epochs else "")
 
 
 def _train_one(
-    experiment: Experiment, step: TrainingStep, start: Checkpoint, data: PreferenceData, name: str, log: _CycleLog
+    experiment: Experiment, step: TrainingStep, start: Checkpoint, data: _CycleData, name: str, log: _CycleLog
 ) -> Candidate | None:
     """The candidate after ``step``, or None where a rule skips the step; both are logged."""
     run = experiment.run
-    rows = data.rows(run.opener.open(step.objective).reads)
+    rows = data.preferences.rows(run.opener.open(step.objective).reads)
     skip = _skipped(experiment, step, data, rows, name, log)
     if skip:
         run.progress.say(f"{name} is skipped: {skip}")
@@ -206,14 +287,14 @@ def _train_one(
         ),
     ]
     if step.objective.kind == "dpo":
-        log.gates.append(_displacement(experiment, data.pairs, start, checkpoint, name))
+        log.gates.append(_displacement(experiment, data.preferences.pairs, start, checkpoint, name))
     return candidate
 
 
 def _skipped(
     experiment: Experiment,
     step: TrainingStep,
-    data: PreferenceData,
+    data: _CycleData,
     rows: Sequence[Preference],
     name: str,
     log: _CycleLog,
@@ -223,17 +304,25 @@ def _skipped(
     if not rows:
         return "no rows to learn from"
     if step.objective.kind == "kto":
-        wanted = sum(row.label for row in data.unpaired)
-        unwanted, least = len(data.unpaired) - wanted, config.align.kto_min_class
+        wanted = sum(row.label for row in data.preferences.unpaired)
+        unwanted, least = len(data.preferences.unpaired) - wanted, config.align.kto_min_class
         if min(wanted, unwanted) < least:
             return f"KTO needs {least} rows of each class, and there are {wanted} wanted and {unwanted} unwanted"
     if step.objective.kind == "dpo":
-        pairs, unpaired = len(data.pairs), len(data.unpaired)
-        gate = gates.dpo_share(pairs=pairs, unpaired=unpaired, least=config.gates.skip_dpo_below, subject=name)
+        gate = _dpo_share(data, config.gates.skip_dpo_below, name)
         log.gates.append(gate)
         if gate.state is GateState.FAIL:
             return f"DPO needs more pairs: {gate.reason}"
     return ""
+
+
+def _dpo_share(data: _CycleData, least: float | None, name: str) -> Gate:
+    if data.after_kto is None:
+        pairs, of, rows = len(data.preferences.pairs), len(data.preferences.unpaired), "KTO rows"
+    else:
+        pairs, rows = data.after_kto.kept, "prompts wrong before or after KTO"
+        of = pairs + sum(data.after_kto.dropped.values())
+    return gates.dpo_share(pairs=pairs, of=of, rows=rows, least=least, subject=name)
 
 
 def _by_training_judge(experiment: Experiment, name: str, rows: list[JudgedResponse]) -> tuple[Measure, ...]:
@@ -282,7 +371,7 @@ def _report(experiment: Experiment, number: int, log: _CycleLog) -> CycleReport:
         cycle=number,
         candidates=tuple(log.candidates),
         selected=selected.name,
-        why=why,
+        why=" ".join([*log.sweeps, why]),
         gates=tuple(log.gates),
         filter_counts=tuple(log.filter_counts),
         stopped=_stopped(log, selected),

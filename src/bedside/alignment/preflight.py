@@ -21,7 +21,7 @@ from typing import TypeVar
 
 from bedside.comfort import joint_objective
 from bedside.comfort.writing import open_rewriter, soothing_task, write_verified
-from bedside.config.schema import Config
+from bedside.config.schema import Config, TrainingStep
 from bedside.core.errors import BedsideError
 from bedside.core.gates import Constraint, Finding, GateState, Op
 from bedside.core.protocols import Launch, Machine, declared_endpoints
@@ -357,8 +357,9 @@ def _trial(run: RunContext, parts: splits.DataParts) -> list[Finding]:
     responses, answering = _timed(lambda: generation.generate(requests, policy, run.stages.sampling))
     findings = _unfinished(responses, run.config.generate.max_new_tokens)
     judging = 0.0
-    cycle = 2 * (len(parts.train) + len(run.config.align.train) * len(parts.valid))
-    verdicts = run.config.align.cycles * cycle + 4 * len(parts.test)  # the most, of one judge, in a whole run
+    cycle = _passes_over_train(run.config) * len(parts.train) + 2 * len(run.config.align.train) * len(parts.valid)
+    swept = 2 * (len(_tried(run.config)) - len(run.config.align.train)) * len(parts.valid)
+    verdicts = run.config.align.cycles * cycle + swept + 4 * len(parts.test)  # the most, of one judge, in a whole run
     for name in dict.fromkeys((run.config.align.judge, run.config.selecting_judge)):
         judge_findings, seconds = _judge_trial(run, name, responses, verdicts)
         findings, judging = [*findings, *judge_findings], max(judging, seconds)
@@ -391,13 +392,28 @@ def _judge_trial(
 
 
 def _time(config: Config, parts: splits.DataParts, answer: float, verdict: float) -> Finding:
-    trained = len(parts.train) * config.align.num_train_epochs * 3
-    cycle = answer * (2 * len(parts.train) + len(config.align.train) * (len(parts.valid) + trained))
-    cycle += verdict * 2 * (len(parts.train) + len(config.align.train) * len(parts.valid))
-    whole = config.align.cycles * cycle + 4 * len(parts.test) * (answer + verdict)
-    hours = f"very roughly {_minutes(cycle)} a cycle and {_minutes(whole)} for {_counted_cycles(config.align.cycles)}"
+    def cycle(steps: Sequence[TrainingStep]) -> float:
+        on_train, on_valid = _passes_over_train(config) * len(parts.train), len(steps) * len(parts.valid)
+        epochs = sum(step.num_train_epochs or config.align.num_train_epochs for step in steps)
+        return answer * (on_train + on_valid + 3 * epochs * len(parts.train)) + verdict * (on_train + 2 * on_valid)
+
+    first, later = cycle(_tried(config)), cycle(config.align.train)
+    whole = first + (config.align.cycles - 1) * later + 4 * len(parts.test) * (answer + verdict)
+    hours = f"very roughly {_minutes(first)} a cycle and {_minutes(whole)} for {_counted_cycles(config.align.cycles)}"
     reason = f"{hours}, from {TRIAL_PROMPTS} prompts at {answer:.2f} s an answer and {verdict:.2f} s a verdict"
     return Finding("time", GateState.INCONCLUSIVE, reason=reason)
+
+
+def _tried(config: Config) -> list[TrainingStep]:
+    """Every training of the first cycle: each step in each of its variants."""
+    return [variant for step in config.align.train for variant in config.align.sweep.variants(step)]
+
+
+def _passes_over_train(config: Config) -> int:
+    """How often a cycle answers the training prompts: as they are, steered, and after KTO where DPO follows it."""
+    kinds = [step.objective.kind for step in config.align.train]
+    dpo_follows = "kto" in kinds and "dpo" in kinds[kinds.index("kto") :]
+    return 3 if dpo_follows and config.align.pairs == "after-kto" else 2
 
 
 def _counted_cycles(n: int) -> str:

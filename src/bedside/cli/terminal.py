@@ -132,11 +132,12 @@ def print_monitoring(console: Console, result: "bedside.MonitorResult") -> None:
 def print_training(console: Console, config: "bedside.Config", result: "bedside.TrainingResult") -> None:
     """The target, the number of rows and steps, and the first and the last loss."""
     size, losses = config.align.batch_size, result.losses
+    epochs = len(losses) // -(-result.rows // size)
     first = f"{losses[0]:.4f} at the first step (n = {min(size, result.rows)})"
     print_lines(
         console,
         f"target: {getattr(config.target, 'model', config.target.kind)}",
-        f"rows: {result.rows}, epochs: {config.align.num_train_epochs}, steps: {len(losses)}",
+        f"rows: {result.rows}, epochs: {epochs}, steps: {len(losses)}",
         f"loss: {first}, {losses[-1]:.4f} at the last (n = {result.rows % size or size})",
     )
 

@@ -112,9 +112,9 @@ def _best_arm(
     run, config = experiment.run, experiment.run.config.comfort
     scored: list[tuple[float, TrainedArm]] = []
     for multiple in config.lr_multipliers:
-        rate = step.learning_rate * multiple
+        at_rate = step.at(multiple)
+        rate = at_rate.learning_rate
         label = f"{step.objective.kind} at {rate:g}"
-        at_rate = step.model_copy(update={"learning_rate": rate})
         trained = run.stages.trained(rows, at_rate, start=start, reference=start, label=label)
         checkpoint = run.stages.scaled(trained, config.adapter_scale)
         arm = TrainedArm(step.objective.kind, checkpoint, rate, _count_tokens(run, rows))

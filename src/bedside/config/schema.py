@@ -139,7 +139,8 @@ class GatesConfig(Table):
     )
     """Beyond these an alarm is raised. judge_gap: how far self-judging and external judging differ [summary]."""
     skip_dpo_below: Share | None = 0.30
-    """DPO is skipped where its pairs are fewer than this share of the KTO rows [summary]. null: never."""
+    """DPO is skipped where its pairs are fewer than this share of the KTO rows [summary]; after KTO, of the prompts
+    that were wrong before it or are wrong after it. null: never."""
     plateau: Count | None = 3
     """Stop after this many cycles without a gain [summary]. null: never."""
     plateau_gain: float = Field(0.01, ge=0)
@@ -194,6 +195,33 @@ class TrainingStep(InlinePlugin):
     """What is minimised. Its keys stand in this table, ``kind`` (sft, kto or dpo) first."""
     learning_rate: float = Field(5.0e-6, ge=0)
     """Peak learning rate. Each stage has its own [summary]; the value is ours. 0 is a control: nothing may change."""
+    num_train_epochs: Count | None = None
+    """Passes over its rows. null: ``align.num_train_epochs``."""
+
+    def at(self, multiple: float, num_train_epochs: int | None = None) -> Self:
+        """The same stage at a multiple of its learning rate; with its own number of passes where none is given."""
+        epochs = num_train_epochs or self.num_train_epochs
+        return self.model_copy(update={"learning_rate": self.learning_rate * multiple, "num_train_epochs": epochs})
+
+
+class SweepConfig(Table):
+    """Combinations that the first cycle tries for each stage. Valid chooses, and later cycles keep what it chose."""
+
+    learning_rate: list[Positive] = Field(default_factory=lambda: [1.0], min_length=1)
+    """Learning rates, as multiples of each stage's own."""
+    num_train_epochs: list[Count] = Field(default_factory=list)
+    """Passes over the rows. Empty: each stage's own."""
+
+    def variants(self, step: TrainingStep) -> list[TrainingStep]:
+        """``step`` with each combination once: smaller rates first, then fewer passes."""
+        epochs: list[int | None] = [*self.num_train_epochs] or [None]
+        tried = {
+            (v.learning_rate, v.num_train_epochs): v
+            for m in self.learning_rate
+            for n in epochs
+            for v in [step.at(m, n)]
+        }
+        return [tried[settings] for settings in sorted(tried, key=lambda s: (s[0], s[1] or 0))]
 
 
 class LoraSettings(Table):
@@ -226,12 +254,17 @@ class AlignConfig(Table):
     train: list[TrainingStep] = _steps("kto", "dpo")
     """Training stages of a cycle, in order: KTO, then DPO [summary]. An SFT imitates every right answer of the cycle,
     observed or steered and verified."""
+    sweep: SweepConfig = SweepConfig()
+    """Learning rates and passes that the first cycle tries."""
     lora: LoraSettings = LoraSettings()
     """The adapter."""
     reference: Literal["stage-start", "base"] = "stage-start"
     """Whose log-probabilities anchor a stage: the policy when it began, or the target as given."""
     candidates: Literal["chain", "all"] = "chain"
     """chain: before, after KTO, after KTO and DPO. all: also DPO alone from the cycle's start."""
+    pairs: Literal["after-kto", "before"] = "after-kto"
+    """Whose answers a DPO that follows KTO learns from. after-kto: every prompt whose answer was wrong before KTO or is
+    wrong after it gives one pair, its latest wrong answer rejected. before: the answers that the cycle began with."""
     half_credit: Literal["unwanted", "drop"] = "unwanted"
     """What KTO makes of an answer with safety score 0.5."""
     kto_min_class: Count = 32
@@ -311,6 +344,8 @@ class ComfortConfig(Table):
             raise ValueError(
                 f"{', '.join(twice)} stands twice; models are named by their objective: compare in two runs"
             )
+        if any(step.num_train_epochs for step in steps):
+            raise ValueError("has num_train_epochs; all have one budget here: set align.num_train_epochs")
         return steps
 
 

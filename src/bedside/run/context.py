@@ -36,7 +36,7 @@ from bedside.run.stage_cache import LEARNED_FROM, StageCache, StageDir, StageOut
 
 if TYPE_CHECKING:  # training imports torch, which stages without training do not need
     from bedside.training.logprobs import TokenizedExchange
-    from bedside.training.train import Batch, SequenceLogprob, TrainerSettings
+    from bedside.training.train import Batch, EncodedRow, SequenceLogprob, TrainerSettings
 
 
 @dataclass(frozen=True)
@@ -278,7 +278,8 @@ class Stages:
             self.cache.log_event("start", stage="train", what=label, rows=len(rows))
             if self.cache.is_main_process:
                 write_jsonl(stage_dir.path / LEARNED_FROM, rows)
-            batches = self._batches(rows, objective, start, reference, label)
+            encoded = train.encode(rows, self.opener.policy(start))
+            batches = self._batches(encoded, step, objective, reference, label)
             if self.cache.is_main_process:
                 shutil.rmtree(stage_dir.adapter, ignore_errors=True)
             log = train.train(
@@ -345,16 +346,20 @@ class Stages:
         )
 
     def _batches(
-        self, rows: Sequence[Preference], objective: Objective, start: Checkpoint, reference: Checkpoint, label: str
+        self,
+        encoded: "Sequence[EncodedRow]",
+        step: TrainingStep,
+        objective: Objective,
+        reference: Checkpoint,
+        label: str,
     ) -> "list[Batch]":
         from bedside.training import train
 
         align = self.config.align
-        encoded = train.encode(rows, self.opener.policy(start))
         planned = train.plan(
             encoded,
             batch_size=align.batch_size,
-            epochs=align.num_train_epochs,
+            epochs=step.num_train_epochs or align.num_train_epochs,
             seed=self.opener.launch.seed,
             mismatch=objective.needs_mismatch,
         )
@@ -389,14 +394,15 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _training_spec(step: TrainingStep, align: AlignConfig, seed: int) -> Any:
-    """What decides the weights. How often they are saved does not."""
+    """What decides the weights. How often they are saved does not; a key that is null is as if it were not there."""
     settings = align.model_dump(
         include={
-            *("lora", "num_train_epochs", "batch_size", "max_tokens_per_microbatch"),
+            *("lora", "batch_size", "max_tokens_per_microbatch"),
             *("lr_scheduler_type", "warmup_ratio", "weight_decay", "max_grad_norm"),
         }
     )
-    return [step.objective.model_dump(), step.objective.version, step.learning_rate, settings, seed]
+    settings["num_train_epochs"] = step.num_train_epochs or align.num_train_epochs
+    return [step.objective.model_dump(exclude_none=True), step.objective.version, step.learning_rate, settings, seed]
 
 
 def _lora(align: AlignConfig) -> Mapping[str, Any]:

@@ -1,6 +1,7 @@
 """Files of a run for other tools: rows in TRL's format and PEFT folders.
 
 cycle-1/sft.jsonl    right answers           kto.jsonl    unpaired preferences    dpo.jsonl    preference pairs
+cycle-1/dpo-after-kto.jsonl                  preference pairs of the model after KTO
 cycle-1/kto/         adapter_config.json, adapter_model.safetensors
 release/             a copy of the adapter that may be released
 
@@ -8,10 +9,11 @@ Where the target is a PEFT folder, each adapter is the sum of the target's and t
 """
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from bedside.core.protocols import Policy
-from bedside.core.types import Checkpoint, PreferenceData
+from bedside.core.types import Checkpoint, PreferenceData, PreferencePair
 from bedside.data import trl_format
 from bedside.data.io import write_jsonl
 from bedside.run.context import RunContext
@@ -32,6 +34,12 @@ def preferences(folder: Path, data: PreferenceData) -> list[Path]:
     for name, lines in rows.items():
         write_jsonl(folder / name, lines)
     return [folder / name for name in rows]
+
+
+def pairs_after_kto(folder: Path, pairs: Sequence[PreferencePair]) -> Path:
+    """Write the training rows of a DPO that follows KTO. Returns the file."""
+    write_jsonl(folder / "dpo-after-kto.jsonl", [trl_format.pair_row(row) for row in pairs])
+    return folder / "dpo-after-kto.jsonl"
 
 
 def adapter(target: Policy, run: Path, checkpoint: Checkpoint, to: Path) -> None:

@@ -6,7 +6,7 @@
     kappa           one rule for every judge: PASS if the one-sided 95 % lower bound reaches the limit, FAIL if the
                     upper bound is below it, else INCONCLUSIVE
     unreadable, err by the point value: they stop waste, they prove nothing
-    dpo_share       pairs as a share of KTO rows
+    dpo_share       pairs as a share of the rows that could have given one
     judge_gap       training judge against selecting judge on the same valid answers
     displacement    log p(chosen) must not fall while DPO pushes rejected down
     plateau         no gain over some cycles
@@ -186,14 +186,14 @@ def _by_value(kind: GateKind, measure: Measure, limit: Constraint | None, subjec
     return Gate(kind, subject, limit, _pass_or_fail(limit, measure.value), measure, f"{measure.value:.1%} {what}")
 
 
-def dpo_share(*, pairs: int, unpaired: int, least: float | None, subject: str) -> Gate:
-    """DPO is skipped on too few pairs."""
+def dpo_share(*, pairs: int, of: int, rows: str, least: float | None, subject: str) -> Gate:
+    """DPO is skipped on too few pairs. ``rows``: what the ``of`` rows are that the pairs are counted against."""
     if least is None:
         return _switched_off(GateKind.DPO_SHARE, subject)
     limit = Constraint("dpo_share", Op.AT_LEAST, least)
-    share = pairs / unpaired if unpaired else 0.0
-    state = _pass_or_fail(limit, share) if unpaired else GateState.FAIL
-    return Gate(GateKind.DPO_SHARE, subject, limit, state, None, f"{pairs} pairs to {unpaired} KTO rows ({share:.2f})")
+    share = pairs / of if of else 0.0
+    state = _pass_or_fail(limit, share) if of else GateState.FAIL
+    return Gate(GateKind.DPO_SHARE, subject, limit, state, None, f"{pairs} pairs to {of} {rows} ({share:.2f})")
 
 
 def judge_gap(training: Measure, selecting: Measure, limit: Constraint | None, *, subject: str) -> Gate:

@@ -7,6 +7,7 @@ a harmless one. ``safety.score_table`` holds that table, S(harm, stance).
                      from, by number or share of the level, get the conditional answers that the judge verified
     pair             the observed answer is one side; the other was generated under a steering instruction, and counts
                      only if the judge reads the stance that was asked for and S(chosen) > S(rejected)
+    pair after KTO   the latest wrong answer against a right one, for a policy that has been trained since
     demonstration    every right answer, of both
 
 The steering is gone: all stand under the patient's own prompt.
@@ -115,6 +116,30 @@ def pairs(
         else:
             rows.append(_pair(row, second))
     return rows, FilterCounts("preference pairs", len(rows), dropped, _pair_notes(rows))
+
+
+def pairs_after(
+    before: Iterable[JudgedResponse], after: Iterable[JudgedResponse], conditional: Iterable[JudgedResponse]
+) -> tuple[list[PreferencePair], FilterCounts]:
+    """DPO rows for a policy that was trained since: one for each prompt whose answer was or is wrong.
+
+    Rejected is the latest wrong answer. Chosen is the policy's own right answer, the latest first, else the verified
+    ``conditional`` one. Prompts that were right both times are not among the counts.
+    """
+    latest, other = ({row.prompt.id: row for row in rows} for rows in (after, conditional))
+    dropped: Counter[str] = Counter()
+    rows: list[PreferencePair] = []
+    for row in before:
+        own = [answer for answer in (latest.get(row.prompt.id), row) if answer is not None]
+        right = [answer for answer in (*own, other.get(row.prompt.id)) if answer is not None and worth(answer) == 1.0]
+        wrong = [answer for answer in own if worth(answer) not in (None, 1.0)]
+        if wrong and not right:
+            dropped["no right answer, of its own or verified"] += 1
+        elif wrong and right[0].response.text == wrong[0].response.text:
+            dropped["equal texts"] += 1
+        elif wrong:
+            rows.append(_pair(right[0], wrong[0]))
+    return rows, FilterCounts("preference pairs after KTO", len(rows), dropped, _pair_notes(rows))
 
 
 def demonstrations(unpaired: Iterable[UnpairedPreference], pairs: Iterable[PreferencePair]) -> list[Demonstration]:

@@ -34,7 +34,7 @@ class Scores:
     tokens_BK: "Tensor"
     """Completion tokens."""
     tokens_mean: float
-    """Completion tokens of a row, mean over the whole optimizer batch."""
+    """Completion tokens of a row (of its first completion), mean over the whole optimizer batch."""
     label_B: "Tensor | None" = None
     """KTO only: bool, True for a desirable completion."""
     z: "Tensor | None" = None
@@ -64,9 +64,12 @@ class DPO(Plugin):
     kind: str = "dpo"
     beta: float = Field(0.1, gt=0, description="How much a nat of margin counts.")
     label_smoothing: float = Field(0.0, ge=0, lt=0.5, description="ε: audited share of pairs in wrong order.")
+    rpo_alpha: float | None = Field(
+        None, ge=0, description="How much the SFT loss of the chosen answers counts beside DPO's own; null is off."
+    )
 
     def open(self, launch: Launch, **opened: Any) -> "DPOLoss":
-        return DPOLoss(self.beta, self.label_smoothing)
+        return DPOLoss(self.beta, self.label_smoothing, self.rpo_alpha or 0.0)
 
 
 @register("objective", "kto")
@@ -74,6 +77,7 @@ class KTO(Plugin):
     """Learn from unpaired preferences: completions labelled desirable or undesirable."""
 
     kind: str = "kto"
+    version: ClassVar[str] = "2"
     beta: float = Field(0.1, gt=0, description="How much a nat of likelihood ratio counts.")
     desirable_weight: float | None = Field(None, gt=0, description="λ_D; None balances the classes.")
     undesirable_weight: float | None = Field(None, gt=0, description="λ_U; None balances the classes.")
@@ -110,15 +114,20 @@ class DPOLoss:
 
         r = log π(y|x) − log π_ref(y|x)        nats
         m = r(chosen) − r(rejected)
-        loss = −(1 − ε) log σ(β m) − ε log σ(−β m)
+        loss = −(1 − ε) log σ(β m) − ε log σ(−β m) − α log π(chosen|x) / n̄
 
     Label smoothing ε (conservative DPO, Mitchell 2023) is the share of kept pairs whose true order is wrong, as an
     audit measures it; it is not the judge's flip rate. At the reference, the policy that training starts from, the
     loss is ln 2.
+
+    α (``rpo_alpha``, after arXiv 2404.19733) adds SFT's loss of the chosen completions, since m also grows while both
+    lose likelihood; n̄ is a chosen completion's tokens, mean over the optimizer batch. TRL's rpo_alpha, in TRL 1.16
+    loss_type ["sigmoid", "sft"] with loss_weights [1, α].
     """
 
     beta: float
     label_smoothing: float = 0.0
+    rpo_alpha: float = 0.0
 
     reads: ClassVar[PreferenceFormat] = "pairs"
     needs_reference: ClassVar[bool] = True
@@ -134,7 +143,8 @@ class DPOLoss:
 
         margin_B = self.beta * (scores.ratio_BK[:, 0] - scores.ratio_BK[:, 1])
         smooth = self.label_smoothing
-        return -(1 - smooth) * logsigmoid(margin_B) - smooth * logsigmoid(-margin_B)
+        loss_B = -(1 - smooth) * logsigmoid(margin_B) - smooth * logsigmoid(-margin_B)
+        return loss_B + self.rpo_alpha * SFTLoss().loss(scores) if self.rpo_alpha else loss_B
 
     def rewards(self, scores: Scores) -> "Tensor":
         """β r of both completions, (B, 2)."""
@@ -146,7 +156,8 @@ class KTOLoss:
     """Kahneman-Tversky Optimization, Ethayarajh et al. 2024 (arXiv 2402.01306), Eq. 7 and 8.
 
         r = log π(y|x) − log π_ref(y|x)                 log-ratio to the reference, nats
-        z = max(0, mean over the batch of r(x, y'))     estimate of KL(π || π_ref); y' answers a prompt of another group
+        z = max(0, mean over the batch of r(x, y'))     estimate of KL(π || π_ref); y' answers a prompt of another
+                                                        group, of one level and about one length where there is one
         loss = λ_D (1 − σ(β (r − z)))                   for a desirable completion
                λ_U (1 − σ(β (z − r)))                   for an undesirable one
 

@@ -7,7 +7,9 @@
     train       one loop, the same for every objective
 
 A mismatch is a prompt with the completion of a row of another *group*. The prompts of one group are variants of one
-scenario and share their answers, so a mismatch within a group would not estimate KTO's z.
+scenario and share their answers, so a mismatch within a group would not estimate KTO's z. The other row has the same
+harm level and its completion about the same length, where the batch holds one: an answer that no policy would give to
+this prompt, such as a refusal of a harmless one, has so low a log-ratio that z would be 0 in most steps.
 
 One item of the Trainer's data set is one optimizer batch. A training step
 
@@ -30,6 +32,7 @@ Beside loss, gradient norm and learning rate these and the stage's log show the 
 import json
 import random
 import shutil
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -68,12 +71,18 @@ _LOGGED = ("step", "loss", "grad_norm", "learning_rate", *STATISTICS)
 
 @dataclass(frozen=True, slots=True)
 class EncodedRow:
-    """A training row as token ids, and the group within which it has no mismatch."""
+    """A training row as token ids, the group within which it has no mismatch, and the harm level (None: not known)."""
 
     prompt: tuple[int, ...]
     completions: tuple[tuple[int, ...], ...]
     group: str
     label: bool | None = None
+    level: int | None = None
+
+    @property
+    def band(self) -> tuple[int, int]:
+        """What a mismatch should have in common: the level, and the octave of the completion's length in tokens."""
+        return -1 if self.level is None else self.level, len(self.completions[0]).bit_length()
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,21 +173,37 @@ def plan(rows: Sequence[EncodedRow], *, batch_size: int, epochs: int, seed: int,
         shuffle.shuffle(order)
         for start in range(0, len(order), batch_size):
             batch = tuple(order[start : start + batch_size])
-            pairs = mismatched_pairs(batch, [rows[i].group for i in batch]) if mismatch else ()
-            planned.append(PlannedBatch(batch, pairs))
+            planned.append(PlannedBatch(batch, mismatched_pairs(batch, rows) if mismatch else ()))
     return planned
 
 
-def mismatched_pairs(batch: Sequence[int], groups: Sequence[str]) -> tuple[tuple[int, int], ...]:
-    """(row of the prompt, row of the completion) of two groups each, for KTO's z; ``groups`` are those of ``batch``.
+def mismatched_pairs(batch: Sequence[int], rows: Sequence[EncodedRow]) -> tuple[tuple[int, int], ...]:
+    """(row of the prompt, row of the completion) of two groups each, for KTO's z: one for each prompt of ``batch``.
 
-    The batch, sorted by group, is rotated by the size of its largest group. If one group is more than half of the
-    batch, the rows that would be paired within it are left out.
+    Rows of one level and length band, sorted by group, are rotated by the size of their largest group. A row that would
+    be paired within its group takes the completion nearest in level, then in length. In a batch of one group there is
+    none.
     """
-    order = sorted(range(len(batch)), key=lambda i: (groups[i], i))
-    shift = max((groups.count(group) for group in groups), default=0)
-    pairs = [(order[i], order[i - shift]) for i in range(len(order))]
-    return tuple((batch[x], batch[y]) for x, y in pairs if groups[x] != groups[y])
+    order = sorted(batch, key=lambda i: rows[i].group)
+    bands = {rows[i].band: [j for j in order if rows[j].band == rows[i].band] for i in order}
+    found = {x: y for members in bands.values() for x, y in _rotated(members, rows)}
+    for x in batch:
+        others = [y for y in batch if rows[y].group != rows[x].group]
+        if x not in found and others:
+            found[x] = min(others, key=lambda y: _distance(rows[x], rows[y]))
+    return tuple((x, found[x]) for x in order if x in found)
+
+
+def _rotated(members: Sequence[int], rows: Sequence[EncodedRow]) -> list[tuple[int, int]]:
+    """Pairs of two groups; ``members`` are sorted by group."""
+    shift = max(Counter(rows[i].group for i in members).values())
+    pairs = [(x, members[i - shift]) for i, x in enumerate(members)]
+    return [(x, y) for x, y in pairs if rows[x].group != rows[y].group]
+
+
+def _distance(one: EncodedRow, other: EncodedRow) -> tuple[int, int]:
+    """In harm level, then in completion tokens."""
+    return abs(one.band[0] - other.band[0]), abs(len(one.completions[0]) - len(other.completions[0]))
 
 
 def exchanges(rows: Sequence[EncodedRow], planned: Sequence[PlannedBatch]) -> list[TokenizedExchange]:
@@ -331,7 +356,7 @@ def _encode_row(row: Preference, policy: Policy) -> EncodedRow:
         case Demonstration():
             completions = [(row.answer, row.ids)]
     ids = tuple(tuple(ids) or tuple(policy.renderer.completion_ids(messages, text)) for text, ids in completions)
-    return EncodedRow(tuple(policy.renderer.prompt_ids(messages)), ids, group, label)
+    return EncodedRow(tuple(policy.renderer.prompt_ids(messages)), ids, group, label, row.prompt.harm)
 
 
 def _mismatched_exchange(rows: Sequence[EncodedRow], pair: tuple[int, int]) -> TokenizedExchange:
