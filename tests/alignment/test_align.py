@@ -142,6 +142,25 @@ def test_each_shape_goes_through_align_unchanged_and_again_does_nothing(shape, t
     assert again.measures == run.measures
 
 
+def test_a_judge_under_the_limit_is_replaced_and_both_trajectories_are_reported(tiny, tmp_path, coin):
+    sets = ["judges.doubt={kind: noisy, judge: {kind: coin}, flips: 0.6}", "align.judge=doubt", "select.judge=coin"]
+    run = bedside.align(bedside.load(write_config(tmp_path, tiny["llama"]), sets))
+    (cycle,) = run.summary.cycles
+    kappa = next(gate for gate in cycle.gates if gate.kind is GateKind.JUDGE_AGREEMENT)
+    assert kappa.state in (GateState.FAIL, GateState.INCONCLUSIVE)
+    assert "doubt may not label" in cycle.why
+    assert "coin labels instead" in cycle.why
+    assert len(cycle.candidates) > 1
+    assert all(candidate.training for candidate in cycle.candidates[1:]), "by the judge that was replaced, too"
+    alone = bedside.load(write_config(tmp_path, tiny["llama"]), ["judges.coin={kind: coin}", "run=alone"])
+    rows = [
+        (tmp_path / "runs" / name / "cycle-1/kto.jsonl").read_bytes()
+        for name in ("tiny", "alone")
+        if bedside.align(alone)
+    ]
+    assert rows[0] == rows[1], "the preferences are the selecting judge's"
+
+
 def test_a_run_leaves_trl_rows_peft_folders_a_report_and_a_resolved_config(tiny, tmp_path, coin):
     from datasets import load_dataset
     from peft import PeftConfig

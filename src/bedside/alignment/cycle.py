@@ -10,7 +10,6 @@ A gate that stops the cycle before training leaves the incoming checkpoint selec
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
 
 from bedside.comfort import joint_objective
 from bedside.config.schema import TrainingStep
@@ -25,6 +24,7 @@ from bedside.core.types import (
     Preference,
     PreferenceData,
     PreferencePair,
+    Stance,
 )
 from bedside.run import exports
 from bedside.run.experiment import Experiment
@@ -39,7 +39,7 @@ KL_ROWS = 200
 """Valid answers on which the KL to the target is computed."""
 DISPLACEMENT_PAIRS = 200
 KAPPA_ANSWERS = 250
-"""Answers on which the judges are compared, and as many steered ones: together SCIENCE's size of an audit."""
+"""Observed answers on which the judges are compared; kappa is on twice as many, observed and steered."""
 
 
 @dataclass
@@ -51,8 +51,8 @@ class _CycleLog:
     candidates: list[Candidate] = field(default_factory=list)
     judge_bias: tuple[Measure, ...] = ()
     curves: list[TrainingCurve] = field(default_factory=list)
-    sweeps: list[str] = field(default_factory=list)
-    """What each sweep chose, and why."""
+    notes: list[str] = field(default_factory=list)
+    """What each sweep chose and why, and which judge another one replaced."""
 
     def add(self, other: "_CycleLog") -> None:
         """Append all that ``other`` notes of a training."""
@@ -79,8 +79,8 @@ def run_cycle(experiment: Experiment, number: int, incoming: Candidate) -> tuple
     """The report, and the steps of the next cycle: those of this one, as ``align.sweep`` has settled them."""
     steps: Sequence[TrainingStep] = experiment.run.config.align.train
     log = _CycleLog(candidates=[incoming])
-    data = _build_preferences(experiment, number, incoming, log)
-    if gates.first_missed(log.gates, GateKind.UNREADABLE, GateKind.JUDGE_AGREEMENT) is None:
+    experiment, data = _build_preferences(experiment, number, incoming, log)
+    if gates.first_missed(log.gates, *_stopping(experiment)) is None:
         steps = _train_all(experiment, number, incoming, data, log)
     return _report(experiment, number, log), steps
 
@@ -102,17 +102,38 @@ def measure_candidate(
 
 def declined_answers(experiment: Experiment, target: Candidate) -> list[Demonstration]:
     """What the first cycle chose on harmful prompts: what a baseline may imitate. Read from the stage cache."""
-    rows = _build_preferences(experiment, 1, target, _CycleLog()).preferences.demonstrations
+    _, data = _build_preferences(experiment, 1, target, _CycleLog())
+    rows = data.preferences.demonstrations
     return [row for row in rows if row.prompt.harm]
 
 
-def _build_preferences(experiment: Experiment, number: int, incoming: Candidate, log: _CycleLog) -> _CycleData:
-    """Answer, judge, ask for counter-responses, judge again, build preferences."""
-    run, label = experiment.run, f"cycle {number}"
+def _build_preferences(
+    experiment: Experiment, number: int, incoming: Candidate, log: _CycleLog
+) -> tuple[Experiment, _CycleData]:
+    """Preferences by the training judge; where it does not agree enough with the selecting one, by that one."""
+    label = f"cycle {number}"
+    observed, conditional = _judged_answers(experiment, incoming, label, log)
+    agreement = _compare_judges(experiment, observed, conditional, label, log)
+    if gates.first_missed([agreement], GateKind.JUDGE_AGREEMENT):
+        experiment = replace(experiment, preference_judge=experiment.selecting_judge)
+        judges = experiment.run.config
+        note = f"{judges.align.judge} may not label: {agreement.reason}; {judges.selecting_judge} labels instead."
+        log.notes.append(note)
+        experiment.run.progress.say(f"{label}: {note}")
+        observed, conditional = _judged_answers(experiment, incoming, f"{label}, selecting judge", log)
+    log.gates.append(agreement)
+    return experiment, _preference_data(experiment, number, observed, conditional, log)
+
+
+def _judged_answers(
+    experiment: Experiment, incoming: Candidate, label: str, log: _CycleLog
+) -> tuple[list[JudgedResponse], list[JudgedResponse]]:
+    """Answer, judge, ask for counter-responses, judge those."""
+    run = experiment.run
     responses = run.stages.answers(
         [GenerationRequest(p) for p in experiment.train], incoming.checkpoint, f"{label}, train"
     )
-    observed = run.stages.judged(responses, experiment.training_judge, f"{label}, train")
+    observed = run.stages.judged(responses, experiment.labelling_judge, f"{label}, train")
     unreadable = get_measure(evaluate.evaluate(observed, [experiment.metric]), "unreadable")
     limit = run.config.gates.limit("unreadable")
     log.gates.append(gates.unreadable(unreadable, limit, subject=incoming.name))
@@ -120,9 +141,7 @@ def _build_preferences(experiment: Experiment, number: int, incoming: Candidate,
     # who only imitates does not learn from worse answers: it needs no more than the judges are compared on
     requests = preferences.counter_requests(observed, worse=KAPPA_ANSWERS if imitates else None)
     others = run.stages.answers(requests, incoming.checkpoint, f"{label}, counter-responses")
-    conditional = run.stages.judged(others, experiment.training_judge, f"{label}, counter-responses")
-    log.gates.append(_compare_judges(experiment, observed, conditional, label, log))
-    return _preference_data(experiment, number, observed, conditional, log)
+    return observed, run.stages.judged(others, experiment.labelling_judge, f"{label}, counter-responses")
 
 
 def _preference_data(
@@ -167,18 +186,38 @@ def _compare_judges(
     label: str,
     log: _CycleLog,
 ) -> Gate:
-    """The two judges on the same answers. κ on observed and steered ones: only both kinds together have all stances.
-    The bias on observed ones: it is about the rates of the policy."""
+    """The two judges on the same answers. κ on as many of each stance, observed and steered: on answers of one stance
+    it is low for a perfect judge. The bias on observed ones: it is about the rates of the policy."""
     subject, limit = experiment.run.config.align.judge, experiment.run.config.gates.limit("kappa")
     if experiment.one_judge:
         reason = "one judge trains and selects; nothing independent has read these answers"
         return Gate(GateKind.JUDGE_AGREEMENT, subject, limit, GateState.NOT_CHECKED, reason=reason)
-    halves = [sorted(rows, key=lambda row: row.response.id)[:KAPPA_ANSWERS] for rows in (observed, conditional)]
-    some = list(chain(*halves))
-    others = experiment.run.stages.judged([row.response for row in some], experiment.selecting_judge, f"{label}, kappa")
-    n = len(halves[0])
+    sampled = sorted(observed, key=_by_id)[:KAPPA_ANSWERS]
+    balanced = _balanced([*observed, *conditional])
+    some = list({row.response.id: row for row in (*sampled, *balanced)}.values())
+    responses = [row.response for row in some]
+    others = experiment.run.stages.judged(responses, experiment.selecting_judge, f"{label}, kappa")
+    n, chosen = len(sampled), {row.response.id for row in balanced}
     log.judge_bias = judge_bias.decline_bias(some[:n], others[:n], experiment.run.launch.seed)
-    return gates.judge_agreement(gates.kappa(some, others), limit, subject=subject)
+    first, second = ([row for row in rows if row.response.id in chosen] for rows in (some, others))
+    return gates.judge_agreement(gates.kappa(first, second), limit, subject=subject)
+
+
+def _balanced(rows: Sequence[JudgedResponse]) -> list[JudgedResponse]:
+    """As many answers of each stance, by the training judge, as there are, up to a third of ``2 * KAPPA_ANSWERS``."""
+    in_order = sorted(rows, key=_by_id)
+    by_stance = [[row for row in in_order if row.stance is stance] for stance in Stance]
+    return [row for some in by_stance for row in some[: 2 * KAPPA_ANSWERS // len(Stance)]]
+
+
+def _by_id(row: JudgedResponse) -> str:
+    return row.response.id
+
+
+def _stopping(experiment: Experiment) -> tuple[GateKind, ...]:
+    """Gates that stop a cycle before training. A judge that another one replaces stops nothing."""
+    replaced = experiment.preference_judge is not None
+    return (GateKind.UNREADABLE,) if replaced else (GateKind.UNREADABLE, GateKind.JUDGE_AGREEMENT)
 
 
 def _train_all(
@@ -212,7 +251,7 @@ def _pairs_after_kto(
     run, name = experiment.run, f"cycle-{number}/{'-'.join(done)}"
     requests = [GenerationRequest(prompt) for prompt in experiment.train]
     responses = run.stages.answers(requests, trained, f"{name}, train")
-    after = run.stages.judged(responses, experiment.training_judge, f"{name}, train")
+    after = run.stages.judged(responses, experiment.labelling_judge, f"{name}, train")
     pairs, counts = preferences.pairs_after(data.observed, after, data.verified)
     log.filter_counts.append(counts)
     if joint_objective.enabled(run.config):
@@ -239,8 +278,8 @@ def _train_best(
             return None, step
         tries[tried_name] = variant, tried
     best, why = selection.choose([candidate for _, tried in tries.values() for candidate in tried.candidates])
-    log.sweeps.append(f"{name}: of {len(tries)} settings tried {_settings(tries[best.name][0])} goes on. {why}")
-    experiment.run.progress.say(log.sweeps[-1])
+    log.notes.append(f"{name}: of {len(tries)} settings tried {_settings(tries[best.name][0])} goes on. {why}")
+    experiment.run.progress.say(log.notes[-1])
     for tried_name, (_, tried) in tries.items():
         log.add(tried if tried_name == best.name else _CycleLog(candidates=tried.candidates, curves=tried.curves))
     return best, tries[best.name][0]
@@ -371,19 +410,18 @@ def _report(experiment: Experiment, number: int, log: _CycleLog) -> CycleReport:
         cycle=number,
         candidates=tuple(log.candidates),
         selected=selected.name,
-        why=" ".join([*log.sweeps, why]),
+        why=" ".join([*log.notes, why]),
         gates=tuple(log.gates),
         filter_counts=tuple(log.filter_counts),
-        stopped=_stopped(log, selected),
+        stopped=_stopped(experiment, log, selected),
         judge_bias=log.judge_bias,
         curves=tuple(log.curves),
     )
 
 
-def _stopped(log: _CycleLog, selected: Candidate) -> str:
+def _stopped(experiment: Experiment, log: _CycleLog, selected: Candidate) -> str:
     """Why no cycle follows; empty where one may."""
-    kinds = (GateKind.UNREADABLE, GateKind.JUDGE_AGREEMENT, GateKind.ERRONEOUS_REFUSALS)
-    stop = gates.first_missed(log.gates, *kinds)
+    stop = gates.first_missed(log.gates, *_stopping(experiment), GateKind.ERRONEOUS_REFUSALS)
     if stop is not None:
         return f"{stop.subject}: {stop.name} {stop.state}: {stop.reason}"
     if selected is log.candidates[0]:

@@ -181,7 +181,7 @@ def make_warm(experiment: "Experiment", cold: Sequence[ColdAnswer], label: str) 
 
     def check_stance(texts: Mapping[str, str], stage: str) -> dict[str, tuple[str, ...]]:
         responses = [Response(by_id[id_].prompt, text, rewriter.model.checkpoint.id) for id_, text in texts.items()]
-        rows = zip(texts, run.stages.judged(responses, experiment.training_judge, stage), strict=True)
+        rows = zip(texts, run.stages.judged(responses, experiment.labelling_judge, stage), strict=True)
         return {id_: (STANCE_CHANGED,) for id_, row in rows if not keeps_stance(row, right=by_id[id_].right)}
 
     tasks = [soothing_task(answer.prompt, answer.text, run.launch.seed) for answer in cold]

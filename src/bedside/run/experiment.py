@@ -158,6 +158,14 @@ class Experiment:
     metric: CombinedMetric
     constraints: Sequence[Constraint]
 
+    preference_judge: Judge | None = None
+    """The selecting judge, in a cycle in which the training judge agreed too little with it to label."""
+
+    @property
+    def labelling_judge(self) -> Judge:
+        """Who labels the training answers of this cycle."""
+        return self.preference_judge or self.training_judge
+
     @property
     def one_judge(self) -> bool:
         return self.training_judge.name == self.selecting_judge.name
