@@ -63,6 +63,7 @@ WRITES_NOTHING = {
     "config": "prints",
     "plugins": "prints",
     "label": "the file that the user names",
+    "review": "the files that the user names; what it reads is of align",
     "erase": "what this is about",
 }
 
