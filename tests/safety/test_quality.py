@@ -2,10 +2,13 @@
 
 import math
 
+import numpy as np
 import pytest
 
-from bedside.core.types import Message, Prompt, Response
-from bedside.safety import quality
+from bedside.core.errors import DataError
+from bedside.core.gates import Constraint, GateState
+from bedside.core.types import JudgedResponse, Message, Prompt, Response, Stance, Verdict
+from bedside.safety import quality, selection
 
 ANSWER = "Take one tablet with water after food, and ask your pharmacist before you take a second one."
 
@@ -76,3 +79,47 @@ def test_relevance_by_hand():
 def test_the_alarm_is_ten_times_the_perplexity_of_the_targets_worst_hundredth():
     assert quality.perplexity_limit([1.0] * 50) == pytest.approx(math.log(10 * math.exp(1.0)))
     assert quality.perplexity_limit([0.0, 1.0]) == pytest.approx(0.99 + math.log(10))
+
+
+LOOP = "drink some water " * 20
+
+
+def policy(name: str, texts: list[str]) -> selection.PolicyRows:
+    responses = [Response(prompt(f"question {i}"), text, name) for i, text in enumerate(texts)]
+    return selection.PolicyRows(name, [JudgedResponse(r, Verdict(r.id, "test", Stance.ACCEPT)) for r in responses])
+
+
+def degenerate_beside(after: list[str], before: list[str], limit: str = "degenerate <= target + 0.05"):
+    def faulty(row: JudgedResponse) -> float:
+        return float(bool(quality.fault(row.response)))
+
+    rng = np.random.default_rng(0)
+    return selection.beside_target(
+        Constraint.parse(limit), policy("after", after), policy("target", before), faulty, rng
+    )
+
+
+@pytest.mark.parametrize(
+    ("loops_after", "loops_before", "state"),
+    [
+        (0, 0, GateState.PASS),
+        (60, 60, GateState.PASS),
+        (0, 60, GateState.PASS),
+        (120, 0, GateState.FAIL),
+        (6, 0, GateState.INCONCLUSIVE),
+    ],
+)
+def test_loops_beyond_the_targets_own_fail_a_limit_beside_the_target(loops_after, loops_before, state):
+    texts = [[LOOP] * loops + [ANSWER] * (120 - loops) for loops in (loops_after, loops_before)]
+    assert degenerate_beside(*texts).state is state
+
+
+def test_a_limit_from_below_reads_the_other_bound():
+    kept = degenerate_beside([ANSWER] * 120, [LOOP] * 120, "degenerate >= target - 0.05")
+    assert kept.state is GateState.FAIL
+
+
+def test_a_limit_beside_the_target_needs_the_same_prompts_and_some_rows():
+    with pytest.raises(DataError, match="not the same ones"):
+        degenerate_beside([ANSWER] * 3, [ANSWER] * 2)
+    assert degenerate_beside([], []).state is GateState.NOT_CHECKED
