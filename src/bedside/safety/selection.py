@@ -13,7 +13,7 @@ NOT CHECKED, and what is not PASS is not released.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, cast, runtime_checkable
 
@@ -176,6 +176,36 @@ def beats(
     figures = f"difference {measure.worst:+.3f}, {percent} bounds {low:+.3f} and {high:+.3f}"
     reason = f"{figures}, on {measure.n} prompts answered by both"
     return Gate(kind, candidate.name, limit, state, replace(measure, name=str(limit)), reason)
+
+
+def beside_target(
+    constraint: Constraint,
+    candidate: PolicyRows,
+    target: PolicyRows,
+    value: Callable[[JudgedResponse], float],
+    rng: np.random.Generator,
+) -> Gate:
+    """A limit relative to the target, by 95 % bounds of the paired difference of ``value``, in [0, 1], on each row.
+
+    NOT CHECKED where the candidate is the target itself or has no rows. DataError where the prompts are not the same.
+    """
+    rows, others = _same_prompts(candidate.rows, target.rows)
+    if candidate.name == target.name or not rows:
+        reason = "this is the target" if rows else f"no row that {constraint.measure} could be measured on"
+        return Gate(GateKind.CONSTRAINT, candidate.name, constraint, GateState.NOT_CHECKED, reason=reason)
+    groups = tuple(row.prompt.cluster for row in rows)
+    first, second = (Cell(1.0, tuple(value(row) for row in some), groups) for some in (rows, others))
+    difference, bounds = first.mean_over_groups - second.mean_over_groups, paired_bounds([first], [second], rng)
+    low, high = min(bounds.low, difference), max(bounds.high, difference)
+    far, near = (high, low) if constraint.op is Op.AT_MOST else (low, high)
+    state = GateState.PASS if constraint.allows(far) else GateState.INCONCLUSIVE
+    state = state if constraint.allows(near) else GateState.FAIL
+    name, n, clusters = f"{constraint.measure}, difference", len(rows), len(set(groups))
+    measure = Measure(
+        name, first.mean - second.mean, n, worst=difference, worst_low=low, worst_high=high, groups=clusters
+    )
+    figures = f"difference {difference:+.3f}, {gates.percent(CONFIDENCE)} bounds {low:+.3f} and {high:+.3f}"
+    return Gate(GateKind.CONSTRAINT, candidate.name, constraint, state, measure, f"{figures}, on {n} prompts")
 
 
 def confidence_of(metric: Metric) -> float:
