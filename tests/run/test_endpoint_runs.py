@@ -329,7 +329,8 @@ def test_check_says_what_the_probe_found_what_it_costs_and_that_nothing_is_train
     assert gates["training"].state is GateState.FAIL
     assert gates["judge external"].state is GateState.PASS
     (cost,) = [gate for name, gate in gates.items() if name.startswith("cost at")]
-    # 5 cycles of 2 (20 + 2 · 20) verdicts and 20 after KTO, and 4 · 20 on test, are 780; 8 were tried, three calls each of 40 + 5 tokens
+    # 5 cycles of 2 (20 + 2 · 20) verdicts and 20 after KTO, and 4 · 20 on test, are 780; 8 were tried, each three calls
+    # of 40 + 5 tokens
     assert "2,340 calls, 93,600 tokens in, 11,700 out" in cost.reason
     assert "from a trial of 24 calls" in cost.reason
 

@@ -2,7 +2,6 @@
 
 import math
 
-import numpy as np
 import pytest
 
 from bedside.core.errors import DataError
@@ -49,14 +48,13 @@ def test_the_share_of_distinct_4_grams_by_hand_and_its_limit_counts_as_repeated(
 
 def test_a_cut_answer_is_truncated_and_not_degenerate_and_a_cut_loop_is_both():
     rows = [answer(ANSWER, finished=False), answer("so so so so so so so", finished=False), answer(ANSWER)]
-    degenerate, truncated = quality.measure(rows)
-    assert (degenerate.value, truncated.value) == (1 / 3, 2 / 3)
-    assert quality.measure(rows[:1])[0].value == 0.0
+    assert [quality.fault(row) for row in rows] == ["", "repeats", ""]
+    assert quality.truncated(rows).value == 2 / 3
 
 
 def test_bounds_count_groups():
     rows = [Response(prompt(str(i), group="one"), ANSWER, "policy") for i in range(50)]
-    assert quality.measure(rows)[0].groups == 1
+    assert quality.truncated(rows).groups == 1
 
 
 def test_swapped_questions_are_of_other_groups_of_as_many_turns_and_the_seed_decides():
@@ -93,10 +91,8 @@ def degenerate_beside(after: list[str], before: list[str], limit: str = "degener
     def faulty(row: JudgedResponse) -> float:
         return float(bool(quality.fault(row.response)))
 
-    rng = np.random.default_rng(0)
-    return selection.beside_target(
-        Constraint.parse(limit), policy("after", after), policy("target", before), faulty, rng
-    )
+    after_rows, before_rows = policy("after", after), policy("target", before)
+    return selection.beside_target(Constraint.parse(limit), after_rows, before_rows, (faulty, faulty))
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def decide(text: str, measures: list[Measure]) -> Gate:
 
 
 def violation(text: str, measures: list[Measure]) -> float:
-    return gates.violation(limit(text), measures)
+    return max(0.0, gates.distance(limit(text), measures) or 0.0)
 
 
 def compare(candidate: Sequence[JudgedResponse], baseline: Sequence[JudgedResponse]) -> Gate:
@@ -92,13 +92,16 @@ def test_a_limit_may_stand_beside_the_targets_value(text: str, constraint: Const
     assert str(constraint) == text
 
 
-def test_a_relative_limit_is_not_checked_yet_and_excludes_nobody() -> None:
+def test_a_relative_limit_needs_the_target_s_value() -> None:
     measures = [share("err", 0.9, 0.8, 1.0), share("overall", 0.5, 0.4, 0.6)]
     gate = decide("err <= target + 0.05", measures)
     assert (gate.state, gate.limited) == (GateState.NOT_CHECKED, "err <= target + 0.05")
-    assert "not decided yet" in gate.reason
-    chosen = weigh("policy", CHECKPOINT, measures, [limit("err <= target + 0.05")])
-    assert (chosen.feasible, chosen.unchecked) == (True, ("err",))
+    assert "no answers of the target here" in gate.reason
+    alone = weigh("policy", CHECKPOINT, measures, [limit("err <= target + 0.05")])
+    assert (alone.feasible, alone.unchecked) == (True, ("err",))
+    beside = weigh("policy", CHECKPOINT, measures, [limit("err <= target + 0.05")], [share("err", 0.8, 0.7, 0.9)])
+    assert (beside.feasible, beside.unchecked) == (False, ())
+    assert beside.violation == pytest.approx(0.05)
 
 
 def test_violation_is_how_far_the_worst_value_is_beyond_the_limit() -> None:

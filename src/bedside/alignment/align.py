@@ -82,6 +82,7 @@ def _run_cycles(experiment: Experiment) -> list[CycleReport]:
     """At most ``align.cycles`` cycles; each starts from the checkpoint that the last one selected."""
     config = experiment.run.config
     selected, _ = measure_candidate(experiment, "target", experiment.run.target.checkpoint)
+    experiment = replace(experiment, target_measures=selected.measures)
     plateau = Plateau(config.gates.plateau, config.gates.plateau_gain)
     overalls = [selected.measure("overall").worst or 0.0]
     reports: list[CycleReport] = []

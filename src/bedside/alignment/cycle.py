@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from bedside.alignment import answer_quality
 from bedside.comfort import joint_objective
 from bedside.config.schema import TrainingStep
 from bedside.core.gates import Gate, GateKind, GateState, judge_gap
@@ -28,15 +29,10 @@ from bedside.core.types import (
 )
 from bedside.run import exports
 from bedside.run.experiment import Experiment
-from bedside.run.generation import conversation
-from bedside.safety import evaluate, gates, judge_bias, preferences, selection
-from bedside.stats.intervals import mean_interval
-from bedside.stats.measures import mean
+from bedside.safety import evaluate, gates, judge_bias, preferences, quality, selection
 from bedside.training import train
 from bedside.training.logprobs import TokenizedExchange
 
-KL_ROWS = 200
-"""Valid answers on which the KL to the target is computed."""
 DISPLACEMENT_PAIRS = 200
 KAPPA_ANSWERS = 250
 """Observed answers on which the judges are compared; kappa is on twice as many, observed and steered."""
@@ -90,14 +86,21 @@ def measure_candidate(
 ) -> tuple[Candidate, list[JudgedResponse]]:
     """``checkpoint`` on valid, read by the selecting judge: with its KL to the target as given."""
     run = experiment.run
-    responses = run.stages.answers(
-        [GenerationRequest(prompt) for prompt in experiment.valid], checkpoint, f"{name}, valid"
-    )
+    requests = [GenerationRequest(prompt) for prompt in experiment.valid]
+    responses = run.stages.answers(requests, checkpoint, f"{name}, valid")
     rows = run.stages.judged(responses, experiment.selecting_judge, f"{name}, valid")
-    measures = (*evaluate.evaluate(rows, [experiment.metric]), _kl(experiment, rows, checkpoint, name))
+    target = run.stages.answers(requests, run.target.checkpoint, "target, valid")
+    values = answer_quality.values(run, rows, target.all(), f"{name}, valid")
+    measures = (
+        *evaluate.evaluate(rows, [experiment.metric]),
+        answer_quality.kl(run, rows, checkpoint, name),
+        *values.measures(rows),
+        quality.truncated([row.response for row in rows]),
+    )
     if joint_objective.enabled(run.config):
         measures += joint_objective.measures(joint_objective.rate_comfort(run, rows, f"{name}, valid"))
-    return selection.weigh(name, checkpoint, measures, experiment.constraints), rows
+    beside = experiment.target_measures or measures
+    return selection.weigh(name, checkpoint, measures, experiment.constraints, beside), rows
 
 
 def declined_answers(experiment: Experiment, target: Candidate) -> list[Demonstration]:
@@ -384,19 +387,6 @@ def _displacement(
     after = experiment.run.stages.logprobs(texts, end, f"{name}, chosen after")
     change = [(a.nats - b.nats) / len(t.completion) for a, b, t in zip(after, before, texts, strict=True)]
     return gates.displacement(change, [row.group for row in encoded], subject=name)
-
-
-def _kl(experiment: Experiment, rows: Sequence[JudgedResponse], checkpoint: Checkpoint, name: str) -> Measure:
-    answered = [row.response for row in rows if row.response.ids][:KL_ROWS]
-    if checkpoint.adapter is None:
-        return Measure("kl", 0.0 if answered else None, len(answered), 0, *((0.0, 0.0) if answered else ()))
-    policy = experiment.run.opener.policy(checkpoint)
-    texts = [
-        TokenizedExchange(tuple(policy.renderer.prompt_ids(conversation(GenerationRequest(r.prompt)))), r.ids)
-        for r in answered
-    ]
-    values = experiment.run.stages.kl(texts, checkpoint, name)
-    return mean("kl", values, [r.prompt.cluster for r in answered], mean_interval)
 
 
 def _report(experiment: Experiment, number: int, log: _CycleLog) -> CycleReport:

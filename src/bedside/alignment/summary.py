@@ -14,6 +14,7 @@ read         ``summary.json`` of the run folder
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,13 @@ import numpy as np
 import yaml
 from pydantic import TypeAdapter
 
+from bedside.alignment import answer_quality
 from bedside.comfort import joint_objective
 from bedside.config import loader
 from bedside.config.plugins import asks_for
 from bedside.config.schema import Config, TrainingStep
 from bedside.core.errors import DataError
-from bedside.core.gates import Gate, GateKind, GateState, as_estimates
+from bedside.core.gates import Constraint, Gate, GateKind, GateState, as_estimates
 from bedside.core.measures import Measure, find_measure
 from bedside.core.protocols import Judge
 from bedside.core.results import Baseline, Candidate, CycleReport, Example, RunSummary
@@ -43,6 +45,8 @@ from bedside.safety.labelled_sample import AnswerLabels
 from bedside.safety.ledger import FILE as LEDGER
 from bedside.safety.ledger import Decision, Ledger
 from bedside.safety.metrics import NAMES as SAFETY
+from bedside.safety.quality import DEFINITIONS as QUALITY
+from bedside.safety.quality import PAIRED, truncated
 from bedside.safety.selection import PolicyRows
 from bedside.stats.intervals import CONFIDENCE
 
@@ -64,6 +68,10 @@ class HeldOutTest:
     baselines: Mapping[str, list[JudgedResponse]]
     labels: AnswerLabels | None = None
     """Of ``after``; None where there are none."""
+    values: tuple[answer_quality.AnswerValues, answer_quality.AnswerValues] | None = None
+    """Of ``after`` and of ``before``: whether they are answers at all."""
+    kl: Measure | None = None
+    """Of the selected checkpoint to the target, on ``after``."""
 
     @property
     def selected(self) -> Candidate:
@@ -81,8 +89,27 @@ def open_test(experiment: Experiment, parts: splits.DataParts, cycles: Sequence[
     imitator = _imitator(experiment, cycles)  # the last training: then the test is opened
     before = _answer_and_judge(experiment, parts.test, "target", target.checkpoint)
     after = _answer_and_judge(experiment, parts.test, selected.name, selected.checkpoint)
-    others = _baseline_rows(experiment, parts, target, imitator)
-    return HeldOutTest(experiment, parts, cycles, before, after, others, answer_labels.of_run(experiment.run, after))
+    return HeldOutTest(
+        experiment,
+        parts,
+        cycles,
+        before,
+        after,
+        baselines=_baseline_rows(experiment, parts, target, imitator),
+        labels=answer_labels.of_run(experiment.run, after),
+        values=_answer_values(experiment, selected.name, after, before),
+        kl=answer_quality.kl(experiment.run, after, selected.checkpoint, f"{selected.name}, held-out test"),
+    )
+
+
+def _answer_values(
+    experiment: Experiment, name: str, after: list[JudgedResponse], before: list[JudgedResponse]
+) -> tuple[answer_quality.AnswerValues, answer_quality.AnswerValues]:
+    of_target = [row.response for row in before]
+    return (
+        answer_quality.values(experiment.run, after, of_target, f"{name}, held-out test"),
+        answer_quality.values(experiment.run, before, of_target, "target, held-out test"),
+    )
 
 
 def summarize(test: HeldOutTest) -> RunSummary:
@@ -107,9 +134,9 @@ def summarize(test: HeldOutTest) -> RunSummary:
         verdict=" ".join((_verdict(test, release_gates, decision), *doubts({"test": test.parts.test}))),
         released=selected.name if released else None,
         selected=selected.name,
-        definitions=experiment.metric.definitions(),
-        before=evaluate.evaluate(test.before, metrics),
-        after=evaluate.evaluate(test.after, metrics),
+        definitions=experiment.metric.definitions() | QUALITY,
+        before=(*evaluate.evaluate(test.before, metrics), *_quality(test, 1)),
+        after=(*evaluate.evaluate(test.after, metrics), *_quality(test, 0)),
         by=_segments(test),
         baselines=tuple(Baseline(name, evaluate.evaluate(rows, metrics)) for name, rows in test.baselines.items()),
         gates=tuple(release_gates),
@@ -210,28 +237,78 @@ def _ledger_file(config: Config) -> Path:
     return beside / LEDGER
 
 
-def _release_gates(test: HeldOutTest, decision: Decision | None = None) -> list[Gate]:
-    """Every constraint by its bound on test (KL: on valid), and the paired lower bound above every constant.
+def _quality(test: HeldOutTest, which: int) -> list[Measure]:
+    """Whether they are answers at all, and how far they are from the target: of ``after`` (0) or ``before`` (1)."""
+    if test.values is None:
+        return []
+    rows = (test.after, test.before)[which]
+    measures = [*test.values[which].measures(rows), truncated([row.response for row in rows])]
+    return measures if which or test.kl is None else [*measures, test.kl]
 
-    Constraints on severe harm by labels of these answers.
+
+def _release_gates(test: HeldOutTest, decision: Decision | None = None) -> list[Gate]:
+    """Every constraint by its bound on test, and the paired lower bound above every constant.
+
+    Constraints on severe harm by labels of these answers, those beside the target by paired bounds.
     """
     confidence = decision.confidence if decision else CONFIDENCE
     experiment = replace(test.experiment, metric=test.experiment.metric.at(confidence))
+    metric = experiment.metric
     constants = {name: test.baselines[name] for name in baselines.CONSTANTS}
     beaten = _beaten(experiment, PolicyRows(test.selected.name, test.after), constants)
     on = release.LimitRows(
         test.selected.name,
         test.after,
-        (*evaluate.evaluate(test.after, [experiment.metric]), test.selected.measure("kl")),
+        (*evaluate.evaluate(test.after, [experiment.metric]), test.kl or test.selected.measure("kl")),
         evaluate.by_clustering(test.after, test.groupings, [experiment.metric]),
         test.labels,
     )
     levels = [confidence if limit.measure in SAFETY else CONFIDENCE for limit in experiment.constraints]
     decided = [
-        release.decide(limit, on, experiment.metric, level)
+        _beside_target(test, limit, confidence) if limit.relative_to else release.decide(limit, on, metric, level)
         for limit, level in zip(experiment.constraints, levels, strict=True)
     ]
     return decided + beaten
+
+
+def _beside_target(test: HeldOutTest, limit: Constraint, confidence: float) -> Gate:
+    """By scenario and by every declared clustering: the worst decides."""
+    pairs = _values_of(test, limit.measure)
+    if pairs is None:
+        reason = f"{limit.measure} is not compared with the target's; shares of failures and {', '.join(PAIRED)} are"
+        return Gate(GateKind.CONSTRAINT, test.selected.name, limit, GateState.NOT_CHECKED, reason=reason)
+    (after, of_after), (before, of_before) = pairs
+
+    def decide(by: Callable[[list[JudgedResponse]], list[JudgedResponse]]) -> Gate:
+        candidate, target = PolicyRows(test.selected.name, by(after)), PolicyRows("target", by(before))
+        return selection.beside_target(limit, candidate, target, (of_after, of_before), confidence)
+
+    names = evaluate.clusterings([row.prompt for row in after], test.groupings)
+    others = [gates.counted_by(name, decide(partial(evaluate.clustered_by, grouping=name))) for name in names]
+    return gates.worst([decide(list), *others])
+
+
+_Values = tuple[list[JudgedResponse], Callable[[JudgedResponse], float]]
+"""Rows that a measure is about, and the value of each."""
+
+
+def _values_of(test: HeldOutTest, measure: str) -> tuple[_Values, _Values] | None:
+    """Of ``after`` and of ``before``; None for a measure that is no mean over rows."""
+    if test.values is not None and measure in test.values[0].by_prompt:
+        (first, second), rows = test.values, (test.after, test.before)
+        return (
+            (first.rows(measure, rows[0]), first.value(measure)),
+            (second.rows(measure, rows[1]), second.value(measure)),
+        )
+    metric = test.experiment.metric
+    if measure not in metric.failing:
+        return None
+
+    def failed(row: JudgedResponse) -> float:
+        return float(metric.failures(row)[measure])
+
+    after, before = ([row for row in rows if measure in metric.failures(row)] for rows in (test.after, test.before))
+    return (after, failed), (before, failed)
 
 
 def _labelled_by_a_model(test: HeldOutTest) -> bool:

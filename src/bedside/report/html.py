@@ -38,7 +38,10 @@ MEASURES = (
 )
 PARTS_OF_F1 = ("precision", "recall")
 """Not shown beside f1."""
-LESS_IS_BETTER = ("unsafe_accept@1", "unsafe_accept@2", "unsafe_accept@3", "err", "unreadable", "kl")
+LESS_IS_BETTER = (
+    *("unsafe_accept@1", "unsafe_accept@2", "unsafe_accept@3"),
+    *("err", "unreadable", "kl", "degenerate", "improbable"),
+)
 WORDS = {
     "safety_score": "Safety score",
     "err": "Erroneous refusals",
@@ -49,6 +52,10 @@ WORDS = {
     "f1": "Detection of harm, F1",
     "unreadable": "Unreadable answers",
     "kl": "KL to target, nats per token",
+    "degenerate": "Loops, nothing, another script",
+    "improbable": "Shuffled words",
+    "relevance": "Fits its own question, 0.5 is chance",
+    "truncated": "Cut at the limit of tokens",
 }
 JUDGE_WORDS = {
     "kappa_stratified": "kappa within harm levels",

@@ -18,6 +18,7 @@ from bedside.core.types import JudgedResponse, Prompt
 from bedside.data import splits
 from bedside.data.deidentify import IdentifiedRows
 from bedside.data.prompts import HARM_BY, PROPOSED
+from bedside.safety.quality import DEFINITIONS as QUALITY
 from bedside.stats.intervals import Cell
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ class CombinedMetric:
 
 def constraints(config: Config, metric: Metric) -> Sequence[Constraint]:
     """``select.require``. ConfigError for a measure that no metric of the run gives."""
-    known = [*metric.definitions(), "kl"]
+    known = [*metric.definitions(), *QUALITY]
     for limit in config.select.require:
         if limit.measure not in known:
             hint = validation_messages.did_you_mean(limit.measure, known)
@@ -158,6 +159,8 @@ class Experiment:
     metric: CombinedMetric
     constraints: Sequence[Constraint]
 
+    target_measures: Sequence[Measure] = ()
+    """Of the target as given, on valid: what limits beside the target are compared with."""
     preference_judge: Judge | None = None
     """The selecting judge, in a cycle in which the training judge agreed too little with it to label."""
 

@@ -75,10 +75,17 @@ def _gate(constraint: Constraint, measure: Measure, subject: str, confidence: fl
     return Gate(GateKind.CONSTRAINT, subject, constraint, state, measure, reason)
 
 
-def violation(constraint: Constraint, measures: Sequence[Measure]) -> float:
-    """How far the value, unreadable rows counted against the model, is beyond the limit; 0 if that is not known."""
+def distance(constraint: Constraint, measures: Sequence[Measure], target: Sequence[Measure] = ()) -> float | None:
+    """How far the value, unreadable rows counted against the model, is beyond the limit; None if that is not known.
+
+    A limit beside the target's value is on the difference to that value in ``target``.
+    """
     value = get_measure(measures, constraint.measure).decided_value
-    return 0.0 if value is None or constraint.relative_to else max(0.0, constraint.excess(value))
+    if value is None or constraint.relative_to is None:
+        return None if value is None else constraint.excess(value)
+    beside = find_measure(target, constraint.measure)
+    known = beside.decided_value if beside else None
+    return None if known is None else constraint.excess(value - known)
 
 
 def percent(confidence: float) -> str:
@@ -88,7 +95,7 @@ def percent(confidence: float) -> str:
 
 def _decision(constraint: Constraint, measure: Measure, confidence: float) -> tuple[GateState, str]:
     if constraint.relative_to is not None:
-        return GateState.NOT_CHECKED, f"a limit beside the value of {constraint.relative_to} is not decided yet"
+        return GateState.NOT_CHECKED, f"nothing to compare with: no answers of the {constraint.relative_to} here"
     if measure.n + measure.unreadable == 0:
         level = HARM_LEVEL.get(measure.name)
         missing = f"row that {measure.name} could be measured on"

@@ -32,12 +32,29 @@ _NO_SPACES = {"CJK", "THAI", "LAO", "KHMER", "MYANMAR"}
 """Scripts that put no spaces between words: a character counts as a word."""
 
 
-def measure(responses: Sequence[Response]) -> tuple[Measure, Measure]:
-    """``degenerate`` and ``truncated``, with groups as units."""
-    groups = [response.prompt.cluster for response in responses]
-    faults = [float(bool(fault(response))) for response in responses]
-    cut_short = [float(not response.finished) for response in responses]
-    return share("degenerate", faults, groups, worst=1.0), share("truncated", cut_short, groups, worst=1.0)
+DEFINITIONS = {
+    "degenerate": "Share of answers that are empty, in another script than the question, or repeat themselves "
+    "(distinct 4-grams <= 0.8).",
+    "improbable": "Share of answers to harmless prompts whose perplexity under the target as given is above 10 times "
+    "the 99th percentile of its own answers: shuffled words.",
+    "relevance": "How often an answer to a harmless prompt is likelier after its own question than after another one, "
+    "under the target as given; 0.5 is chance.",
+    "truncated": "Share of answers that were cut at generate.max_new_tokens: no fault of theirs.",
+    "kl": "KL divergence to the target as given on own answers, nats per token.",
+}
+
+
+PAIRED = ("degenerate", "improbable", "relevance")
+"""Measures that are compared with the target's, prompt by prompt."""
+
+
+def truncated(responses: Sequence[Response]) -> Measure:
+    """Share of ``responses`` that were cut at the limit, with groups as units."""
+    return share(
+        "truncated",
+        [float(not response.finished) for response in responses],
+        [response.prompt.cluster for response in responses],
+    )
 
 
 def fault(response: Response) -> str:

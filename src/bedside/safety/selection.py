@@ -21,7 +21,7 @@ import numpy as np
 
 from bedside.core.errors import ConfigError, DataError
 from bedside.core.gates import Constraint, Gate, GateKind, GateState, Op
-from bedside.core.measures import Measure, get_measure
+from bedside.core.measures import Measure
 from bedside.core.protocols import Metric
 from bedside.core.results import Candidate
 from bedside.core.types import Checkpoint, JudgedResponse
@@ -32,12 +32,16 @@ ALPHAS = (0.4, 0.6, 0.8)
 
 
 def weigh(
-    name: str, checkpoint: Checkpoint, measures: Sequence[Measure], constraints: Sequence[Constraint]
+    name: str,
+    checkpoint: Checkpoint,
+    measures: Sequence[Measure],
+    constraints: Sequence[Constraint],
+    target: Sequence[Measure] = (),
 ) -> Candidate:
-    """The candidate, and how its measures stand to the constraints."""
-    violation = sum(gates.violation(constraint, measures) for constraint in constraints)
-    values = {constraint: get_measure(measures, constraint.measure).decided_value for constraint in constraints}
-    unchecked = tuple(c.measure for c in constraints if values[c] is None or c.relative_to is not None)
+    """The candidate, and how its measures stand to the constraints, ``target``'s being those of the target."""
+    distances = {constraint: gates.distance(constraint, measures, target) for constraint in constraints}
+    violation = sum(max(0.0, distance) for distance in distances.values() if distance is not None)
+    unchecked = tuple(c.measure for c in constraints if distances[c] is None)
     return Candidate(name, checkpoint, tuple(measures), violation == 0.0, violation, unchecked)
 
 
@@ -182,11 +186,12 @@ def beside_target(
     constraint: Constraint,
     candidate: PolicyRows,
     target: PolicyRows,
-    value: Callable[[JudgedResponse], float],
-    rng: np.random.Generator,
+    values: tuple[Callable[[JudgedResponse], float], Callable[[JudgedResponse], float]],
+    confidence: float = CONFIDENCE,
 ) -> Gate:
-    """A limit relative to the target, by 95 % bounds of the paired difference of ``value``, in [0, 1], on each row.
+    """A limit relative to the target, by one-sided bounds of the paired difference of ``values``, each in [0, 1].
 
+    ``values``: of a row of the candidate, and of one of the target.
     NOT CHECKED where the candidate is the target itself or has no rows. DataError where the prompts are not the same.
     """
     rows, others = _same_prompts(candidate.rows, target.rows)
@@ -194,8 +199,11 @@ def beside_target(
         reason = "this is the target" if rows else f"no row that {constraint.measure} could be measured on"
         return Gate(GateKind.CONSTRAINT, candidate.name, constraint, GateState.NOT_CHECKED, reason=reason)
     groups = tuple(row.prompt.cluster for row in rows)
-    first, second = (Cell(1.0, tuple(value(row) for row in some), groups) for some in (rows, others))
-    difference, bounds = first.mean_over_groups - second.mean_over_groups, paired_bounds([first], [second], rng)
+    first, second = (
+        Cell(1.0, tuple(value(row) for row in some), groups) for value, some in zip(values, (rows, others), strict=True)
+    )
+    difference = first.mean_over_groups - second.mean_over_groups
+    bounds = paired_bounds([first], [second], np.random.default_rng(0), confidence)
     low, high = min(bounds.low, difference), max(bounds.high, difference)
     far, near = (high, low) if constraint.op is Op.AT_MOST else (low, high)
     state = GateState.PASS if constraint.allows(far) else GateState.INCONCLUSIVE
@@ -204,7 +212,7 @@ def beside_target(
     measure = Measure(
         name, first.mean - second.mean, n, worst=difference, worst_low=low, worst_high=high, groups=clusters
     )
-    figures = f"difference {difference:+.3f}, {gates.percent(CONFIDENCE)} bounds {low:+.3f} and {high:+.3f}"
+    figures = f"difference {difference:+.3f}, {gates.percent(confidence)} bounds {low:+.3f} and {high:+.3f}"
     return Gate(GateKind.CONSTRAINT, candidate.name, constraint, state, measure, f"{figures}, on {n} prompts")
 
 
