@@ -1,6 +1,7 @@
 """Single stages: evaluate and select from files, without a model; generate, train and chat through the run's cache."""
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -11,19 +12,19 @@ from bedside.config.plugins import names
 from bedside.config.schema import Config, TrainingStep
 from bedside.core.audit_results import Correction
 from bedside.core.display import Tabular, measure_records
-from bedside.core.errors import ConfigError
+from bedside.core.errors import ConfigError, DataError
 from bedside.core.gates import Gate
 from bedside.core.measures import Measure, get_measure
-from bedside.core.protocols import Generator
+from bedside.core.protocols import Generator, Metric
 from bedside.core.results import Candidate, RunSummary
 from bedside.core.serialize import gates_by_name, to_json
-from bedside.core.types import Checkpoint, GenerationRequest, Message, Response, Sampling
+from bedside.core.types import Checkpoint, GenerationRequest, JudgedResponse, Message, Response, Sampling
 from bedside.data import io, trl_format
-from bedside.data.responses import AnswerFile, read_judged
+from bedside.data.prompts import HARM_BY, PROPOSED
+from bedside.data.responses import AnswerFile, stream_judged
 from bedside.run import experiment, exports
 from bedside.run.context import RunContext
 from bedside.run.events import check_run_file
-from bedside.safety import evaluate as evaluating
 from bedside.safety import gates, selection
 
 
@@ -52,14 +53,40 @@ class Evaluation(Tabular):
 
 def evaluate(config: Config, answers: AnswerFile, verdicts: Path) -> Evaluation:
     """Measures of a file of answers beside a file of their verdicts. No model is needed."""
-    judged = read_judged(answers, verdicts)
-    metric = experiment.metric(config)
-    measures = evaluating.evaluate(judged, [metric])
+    metric, read = experiment.metric(config), _Confirmed(stream_judged(answers, verdicts))
+    measures = _measures(read, metric)
     names = {measure.name for measure in measures}
     limits = [limit for limit in experiment.constraints(config, metric) if limit.measure in names]
-    doubts = experiment.unconfirmed({Path(answers.path).name: [row.prompt for row in judged]})
+    doubts = experiment.unconfirmed_sentences({Path(answers.path).name: (read.unconfirmed, read.count)})
     decided = tuple(gates.decide(limit, measures, Path(answers.path).name) for limit in limits)
     return Evaluation(measures, decided, tuple(doubts))
+
+
+def _measures(rows: Iterator[JudgedResponse], metric: Metric) -> tuple[Measure, ...]:
+    """Every measure of ``metric``. Where the metric refuses a row, a mistake in the file is the better message."""
+    try:
+        return tuple(metric.measure(rows if getattr(metric, "reads_once", False) else list(rows)))
+    except DataError:
+        deque(rows, maxlen=0)
+        raise
+
+
+@dataclass
+class _Confirmed:
+    """Passes rows on, and counts those with a harm level that nobody confirmed."""
+
+    rows: Iterator[JudgedResponse]
+    count: int = 0
+    unconfirmed: int = 0
+
+    def __iter__(self) -> Iterator[JudgedResponse]:
+        return self
+
+    def __next__(self) -> JudgedResponse:
+        row = next(self.rows)
+        self.count += 1
+        self.unconfirmed += row.prompt.metadata.get(HARM_BY) == PROPOSED
+        return row
 
 
 @dataclass(frozen=True)

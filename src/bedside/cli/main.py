@@ -232,7 +232,7 @@ def judge(
     reasons = result.unreadable
     most = f", most often: {next(iter(reasons))}" if reasons else ""
     n = sum(reasons.values())
-    OUT.print(f"{sentence}: {len(result.rows) - n} verdicts, {n} unreadable{most}")
+    OUT.print(f"{sentence}: {result.count - n} verdicts, {n} unreadable{most}")
 
 
 @app.command()

@@ -145,9 +145,15 @@ class Experiment:
 
 def unconfirmed(parts: Mapping[str, Sequence[Prompt]]) -> list[str]:
     """Parts whose levels a program proposed and nobody confirmed: every rate of theirs rests on it."""
-    counts = {name: sum(p.metadata.get(HARM_BY) == PROPOSED for p in rows) for name, rows in parts.items()}
+    return unconfirmed_sentences(
+        {name: (sum(p.metadata.get(HARM_BY) == PROPOSED for p in rows), len(rows)) for name, rows in parts.items()}
+    )
+
+
+def unconfirmed_sentences(counts: Mapping[str, tuple[int, int]]) -> list[str]:
+    """One sentence for each part that has unconfirmed levels. ``counts``: how many, and of how many prompts."""
     return [
-        f"Of {len(parts[name])} {name} prompts, {n} have a harm level that a program proposed and nobody confirmed."
-        for name, n in counts.items()
+        f"Of {total} {name} prompts, {n} have a harm level that a program proposed and nobody confirmed."
+        for name, (n, total) in counts.items()
         if n
     ]
