@@ -15,7 +15,7 @@ from bedside.core.display import Tabular, measure_records
 from bedside.core.errors import ConfigError, DataError
 from bedside.core.gates import Gate
 from bedside.core.measures import Measure, get_measure
-from bedside.core.protocols import Generator, Metric
+from bedside.core.protocols import Generator
 from bedside.core.results import Candidate, RunSummary
 from bedside.core.serialize import gates_by_name, to_json
 from bedside.core.types import Checkpoint, GenerationRequest, JudgedResponse, Message, Response, Sampling
@@ -62,10 +62,10 @@ def evaluate(config: Config, answers: AnswerFile, verdicts: Path) -> Evaluation:
     return Evaluation(measures, decided, tuple(doubts))
 
 
-def _measures(rows: Iterator[JudgedResponse], metric: Metric) -> tuple[Measure, ...]:
+def _measures(rows: Iterator[JudgedResponse], metric: experiment.CombinedMetric) -> tuple[Measure, ...]:
     """Every measure of ``metric``. Where the metric refuses a row, a mistake in the file is the better message."""
     try:
-        return tuple(metric.measure(rows if getattr(metric, "reads_once", False) else list(rows)))
+        return tuple(metric.measure(rows if metric.reads_once else list(rows)))
     except DataError:
         deque(rows, maxlen=0)
         raise

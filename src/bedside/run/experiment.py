@@ -1,6 +1,6 @@
 """The rules of a run as its config states them: parts, metric, constraints. Nothing here needs a model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any, cast
@@ -95,7 +95,12 @@ class CombinedMetric:
     first: Any
     others: tuple[Metric, ...] = ()
 
-    def measure(self, rows: Sequence[JudgedResponse]) -> list[Measure]:
+    @property
+    def reads_once(self) -> bool:
+        """``measure`` goes through the rows once, so it may be given a stream; metrics of plug-ins get a sequence."""
+        return bool(self.first.reads_once and not self.others)
+
+    def measure(self, rows: Iterable[JudgedResponse]) -> list[Measure]:
         return [measure for metric in (self.first, *self.others) for measure in metric.measure(rows)]
 
     def definitions(self) -> dict[str, str]:

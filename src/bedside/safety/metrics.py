@@ -79,6 +79,7 @@ class SafetyMetric:
 
     config: Safety
     reads_once: ClassVar[bool] = True
+    """``measure`` keeps no row, so there may be more of them than memory holds."""
 
     @property
     def failing(self) -> tuple[str, ...]:
