@@ -50,7 +50,7 @@ class _Ordered:
     holds: csr_array
     """N × elements: 1 where the set has the element."""
     signature: Any
-    """N × 64-bit words: element e sets bit e modulo ``SIGNATURE_BITS``. Two sets differ in at least as many elements."""
+    """N × 64-bit words: element e sets bit e modulo ``SIGNATURE_BITS``. Two sets differ in as many or more."""
 
     @classmethod
     def of(cls, sets: Sequence[frozenset[Hashable]]) -> "_Ordered":
