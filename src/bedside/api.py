@@ -17,9 +17,10 @@ extra to install.
 
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -38,9 +39,9 @@ from bedside.core.results import ComfortSummary, FilterCounts, RunSummary
 from bedside.core.serialize import gates_by_name, to_json
 from bedside.core.types import Checkpoint, JudgedResponse, Response, Verdict
 from bedside.data.io import format_of, write_rows, write_text
-from bedside.data.responses import AnswerFile, answer_rows, check_replaceable, distinct, verdict_rows
+from bedside.data.responses import AnswerFile, AnswerStream, answer_rows, check_replaceable, distinct, verdict_rows
 from bedside.run import environment, erasure, launcher
-from bedside.run.context import RunContext, open_run
+from bedside.run.context import RunContext, open_run, open_run_without_models
 from bedside.run.events import check_run_file
 from bedside.run.folder import write_config
 from bedside.run.owner import owned
@@ -510,14 +511,30 @@ def generate(
 class JudgeResult(Tabular):
     """Answers with their verdicts."""
 
-    rows: tuple[JudgedResponse, ...]
+    count: int
+    """Answers that were judged."""
+    unreadable: Mapping[str, int]
+    """The reasons why answers could not be judged, the most frequent first, with their counts."""
+    read: Callable[[], Iterable[JudgedResponse]] = field(repr=False, compare=False)
+    """Gives the answers with their verdicts one by one, read from disk where the judge needs no model."""
     repeated: int = 0
     """Rows of the file with a conversation and answer that an earlier row has; they share its verdict."""
 
-    @property
-    def unreadable(self) -> Mapping[str, int]:
-        """The reasons why answers could not be judged, the most frequent first, with their counts."""
-        return dict(Counter(row.verdict.unreadable for row in self.rows if row.stance is None).most_common())
+    @cached_property
+    def rows(self) -> tuple[JudgedResponse, ...]:
+        """The answers with their verdicts, all in memory."""
+        return tuple(self.read())
+
+    @classmethod
+    def of(
+        cls, read: Callable[[], Iterable[JudgedResponse]], verdicts: Iterable[Verdict], repeated: int = 0
+    ) -> "JudgeResult":
+        reasons = Counter(v.unreadable if v.stance is None else None for v in verdicts)
+        unreadable = {reason: n for reason, n in reasons.most_common() if reason is not None}
+        return cls(reasons.total(), unreadable, read, repeated)
+
+    def as_json(self) -> dict[str, Any]:
+        return cast("dict[str, Any]", to_json({"rows": self.rows}))
 
     def records(self) -> list[dict[str, Any]]:
         """One row per answer."""
@@ -559,12 +576,31 @@ def judge(
     chosen = judge_plugin(settled, judge or settled.selecting_judge)
     if out is not None:
         check_replaceable(Path(out), Verdict)
-    with _opened(settled, progress, judges=[chosen]) as opened:
+    stream = None if chosen.needs_model else AnswerStream.of(answers)
+    result = (
+        _judged(answers, chosen, settled, progress) if stream is None else _streamed(stream, chosen, settled, progress)
+    )
+    if out is not None:
+        write_rows(Path(out), verdict_rows(result.read()))
+    return result
+
+
+def _judged(answers: AnswerFile, chosen: plugins.Plugin, config: Config, progress: Progress | None) -> JudgeResult:
+    with _opened(config, progress, judges=[chosen]) as opened:
         every = answers.all_rows()
         rows = opened.stages.judged(distinct(every), opened.opener.open(chosen), Path(answers.path).name)
-    if out is not None:
-        write_rows(Path(out), verdict_rows(rows))
-    return JudgeResult(tuple(rows), repeated=len(every) - len(rows))
+    return JudgeResult.of(lambda: rows, (row.verdict for row in rows), repeated=len(every) - len(rows))
+
+
+def _streamed(stream: AnswerStream, chosen: plugins.Plugin, config: Config, progress: Progress | None) -> JudgeResult:
+    """``_judged`` for a judge that needs no model. No more than a batch of answers is in memory."""
+    with environment.shown_progress(progress) as shown, owned(Path(config.runs) / config.run):
+        opened = open_run_without_models(config, shown)
+        judge = opened.opener.open(chosen)
+        verdicts = opened.stages.streamed_verdicts(stream, judge, Path(stream.file.path).name)
+    return JudgeResult.of(
+        lambda: map(JudgedResponse, stream, verdicts.stream()), verdicts.stream(), repeated=len(stream.repeated)
+    )
 
 
 def evaluate(

@@ -1,25 +1,29 @@
 """Single stages: evaluate and select from files, without a model; generate, train and chat through the run's cache."""
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
 from bedside.alignment import summary
+from bedside.clinic.lexicon import MECHANISM_TEST, mechanism_test
 from bedside.config import loader
 from bedside.config.plugins import names
 from bedside.config.schema import Config, TrainingStep
 from bedside.core.audit_results import Correction
 from bedside.core.display import Tabular, measure_records
-from bedside.core.errors import ConfigError
+from bedside.core.errors import ConfigError, DataError
 from bedside.core.gates import Gate
-from bedside.core.measures import Measure, get_measure
+from bedside.core.measures import Measure, find_measure, get_measure
 from bedside.core.protocols import Generator
 from bedside.core.results import Candidate, RunSummary
 from bedside.core.serialize import gates_by_name, to_json
 from bedside.core.types import Checkpoint, GenerationRequest, JudgedResponse, Message, Response, Sampling
 from bedside.data import io, trl_format
-from bedside.data.responses import AnswerFile, read_judged
+from bedside.data.prompts import HARM_BY, PROPOSED
+from bedside.data.responses import AnswerFile, stream_judged
 from bedside.judge_audit import answer_labels, correct
 from bedside.run import experiment, exports
 from bedside.run.context import RunContext
@@ -53,20 +57,60 @@ class Evaluation(Tabular):
 
 def evaluate(config: Config, answers: AnswerFile, verdicts: Path, labels: str | None = None) -> Evaluation:
     """Measures of a file of answers beside a file of their verdicts, and of labels. No model is needed."""
-    judged = read_judged(answers, verdicts)
-    metric = experiment.metric(config)
-    measures = evaluating.evaluate(judged, [metric])
-    names = {measure.name for measure in measures}
-    limits = [limit for limit in experiment.constraints(config, metric) if limit.measure in names]
-    doubts = experiment.doubts({Path(answers.path).name: [row.prompt for row in judged]})
-    others = evaluating.by_clustering(judged, config.data.groupings, [metric])
-    given = answer_labels.by_key(config, labels, [row.response for row in judged]) if labels else None
-    labelled = given or answer_labels.of_verdicts(judged)
-    on = release.LimitRows(Path(answers.path).name, judged, measures, others, labelled)
+    metric, name = experiment.metric(config), Path(answers.path).name
+    rows = _Confirmed(stream_judged(answers, verdicts))
+    first = next(rows, None)
+    by_people = first is not None and first.verdict.rater_kind is not None
+    every = chain([] if first is None else [first], rows)
+    kept = list(every) if labels or by_people or config.data.groupings else []
+    measures = _measures(iter(kept) if kept else every, metric)
+    given = answer_labels.by_key(config, labels, [row.response for row in kept]) if labels else None
+    on = release.LimitRows(
+        name,
+        kept,
+        measures,
+        evaluating.by_clustering(kept, config.data.groupings, [metric]),
+        given or (answer_labels.of_verdicts(kept) if by_people else None),
+    )
+    limits = [limit for limit in experiment.constraints(config, metric) if find_measure(measures, limit.measure)]
     decided = tuple(release.decide(limit, on, metric) for limit in limits)
-    corrections = correct.correct_rates(judged, measures, given, metric) if given else ()
+    corrections = correct.correct_rates(kept, measures, given, metric) if given else ()
     correct.keep(config, corrections)
-    return Evaluation(measures, decided, tuple(doubts), corrections)
+    return Evaluation(measures, decided, tuple(rows.doubts(name)), corrections)
+
+
+def _measures(rows: Iterator[JudgedResponse], metric: experiment.CombinedMetric) -> tuple[Measure, ...]:
+    """Every measure of ``metric``. Where the metric refuses a row, a mistake in the file is the better message."""
+    try:
+        return tuple(metric.measure(rows if metric.reads_once else list(rows)))
+    except DataError:
+        deque(rows, maxlen=0)
+        raise
+
+
+@dataclass
+class _Confirmed:
+    """Passes rows on; counts those with a harm level that nobody confirmed, and sees whether one is synthetic."""
+
+    rows: Iterator[JudgedResponse]
+    count: int = 0
+    unconfirmed: int = 0
+    synthetic: bool = False
+
+    def __iter__(self) -> Iterator[JudgedResponse]:
+        return self
+
+    def __next__(self) -> JudgedResponse:
+        row = next(self.rows)
+        self.count += 1
+        self.unconfirmed += row.prompt.metadata.get(HARM_BY) == PROPOSED
+        self.synthetic |= bool(mechanism_test([row.prompt]))
+        return row
+
+    def doubts(self, name: str) -> list[str]:
+        """What must stand beside every rate of these rows, once they were read."""
+        synthetic = [MECHANISM_TEST] if self.synthetic else []
+        return synthetic + experiment.unconfirmed_sentences({name: (self.unconfirmed, self.count)})
 
 
 @dataclass(frozen=True)

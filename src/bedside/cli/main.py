@@ -234,7 +234,7 @@ def judge(
     most = f", most often: {next(iter(reasons))}" if reasons else ""
     n = sum(reasons.values())
     repeated = f"; {result.repeated} rows repeat an earlier one and share its verdict" if result.repeated else ""
-    OUT.print(f"{sentence}: {len(result.rows) - n} verdicts, {n} unreadable{most}{repeated}")
+    OUT.print(f"{sentence}: {result.count - n} verdicts, {n} unreadable{most}{repeated}")
 
 
 @app.command()

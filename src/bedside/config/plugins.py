@@ -96,6 +96,8 @@ class Plugin(Table):
     """Raise it when the same configuration begins to give another result, so that no cached result is used."""
     needs: ClassVar[tuple[str, ...]] = ()
     """What ``open`` takes from the run, if there is a run: any of budget, secret, judgement_cache."""
+    needs_model: ClassVar[bool] = True
+    """False for a judge that opens no model and reads each answer alone: it runs without torch, on streamed answers."""
 
     @abstractmethod
     def open(self, launch: Launch, **opened: Any) -> Any:

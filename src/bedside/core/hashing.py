@@ -18,12 +18,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 _JSON_TYPES = {str, int, bool, type(None)}  # most values; checked first because ids are computed very often
 
 
 def canonical(value: Any) -> str:
     """The canonical JSON text of ``value``. TypeError or ValueError for a value that JSON cannot hold."""
-    return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return _encode(plain(value))
 
 
 def digest(*values: Any) -> str:

@@ -30,7 +30,7 @@ import threading
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from itertools import accumulate
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
@@ -60,6 +60,8 @@ _WHOLE_NUMBER = re.compile(r"-?\d+\.0+")
 csv.field_size_limit(1 << 30)
 _INSTALL = "pip install 'bedside[hf]'"
 _SHOWN_CHARACTERS = 60
+_HEAD_LINES = 100
+"""Of a CSV file, the lines in which its header is looked for: one name may have several lines."""
 
 
 def rows(
@@ -199,13 +201,18 @@ def _is_running(pid: int) -> bool:
     return True
 
 
-def whole_lines(path: Path) -> list[bytes]:
-    """The complete lines of a file that is appended to; [] if there is none. A half-written last line is cut off."""
-    data = path.read_bytes() if path.is_file() else b""
-    whole = data[: data.rfind(b"\n") + 1]
-    if whole != data:
-        os.truncate(path, len(whole))
-    return whole.splitlines()
+def whole_lines(path: Path) -> Iterator[bytes]:
+    """The complete lines of a file that is appended to, if there is one. A half-written last line is cut off."""
+    if not path.is_file():
+        return
+    whole = 0
+    with path.open("rb") as file:
+        for line in file:
+            if not line.endswith(b"\n"):
+                os.truncate(path, whole)
+                return
+            whole += len(line)
+            yield line[:-1]
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -420,8 +427,8 @@ def _items(array: list[Any], name: str) -> Iterator[Row]:
 
 def _csv(path: Path, name: str) -> Iterator[Row]:
     """The rows below the header line. An empty cell is None, and a row of empty cells is skipped."""
-    text = "".join(line for _, line in _lines(path, name))
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=_delimiter(text))
+    head = "".join(islice(_csv_lines(path, name), _HEAD_LINES))
+    reader = csv.reader(_csv_lines(path, name), strict=True, delimiter=_delimiter(head))
     header: list[str] = []
     line = 1
     try:
@@ -435,6 +442,11 @@ def _csv(path: Path, name: str) -> Iterator[Row]:
                 yield where, _cells(header, cells, where)
     except csv.Error as error:
         raise DataError(f"{name}, row {line}: is not CSV ({error}); correct its quotes") from None
+
+
+def _csv_lines(path: Path, name: str) -> Iterator[str]:
+    """The lines of a CSV file. They may end at \\r, as a spreadsheet of an old Mac writes them."""
+    return (piece for _, line in _lines(path, name) for piece in io.StringIO(line, newline=""))
 
 
 def _delimiter(text: str) -> str:

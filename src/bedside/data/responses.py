@@ -22,7 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from bedside.config import validation_messages
 from bedside.core.errors import DataError
-from bedside.core.hashing import plain
+from bedside.core.hashing import canonical, digest_rows, plain
 from bedside.core.types import BINARY_STANCES, STANCES, JudgedResponse, Prompt, Response, Verdict
 from bedside.data import annotations, io, prompts, turns
 
@@ -61,17 +61,19 @@ class AnswerFile:
 
     def all_rows(self) -> list[Response]:
         """The answer of every row, repeated answers included."""
+        return list(self.stream())
+
+    def stream(self) -> Iterator[Response]:
+        """The answer of every row, none of which is kept."""
         present: set[str] = set()
-        responses = []
         try:
             for where, row in annotations.rows(self.path, self.labels):
                 present |= row.keys()
-                responses.append(self.response(where, row))
+                yield self.response(where, row)
         except DataError:  # a column that no row has may be the reason, and is the better message
             self._check_columns({name for _, row in annotations.rows(self.path, self.labels) for name in row})
             raise
         self._check_columns(present)
-        return responses
 
     def _check_columns(self, present: set[str]) -> None:
         """DataError for a mapped column that is unknown or not in the file: the mapping would silently do nothing."""
@@ -128,6 +130,60 @@ def distinct(responses: Sequence[Response]) -> list[Response]:
     return list({response.id: response for response in responses}.values())
 
 
+@dataclass(frozen=True)
+class AnswerStream:
+    """The distinct answers of a file, as ``AnswerFile.read`` gives them, read anew each time."""
+
+    file: AnswerFile
+    version: tuple[tuple[int, int], ...]
+    digest: str
+    repeated: frozenset[int]
+    """Numbers of the rows, from 0, that hold an answer once more."""
+    count: int
+    """Distinct answers."""
+
+    @classmethod
+    def of(cls, file: AnswerFile) -> "AnswerStream | None":
+        """The answers of ``file``. None where an answer stands there twice and its rows differ: the last row counts."""
+        version, seen = _version(Path(file.path)), _Seen()
+        digest = digest_rows(seen.distinct(file.stream()))
+        return None if seen.differ else cls(file, version, digest, frozenset(seen.repeated), len(seen.contents))
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[Response]:
+        yield from (response for n, response in enumerate(self.file.stream()) if n not in self.repeated)
+        if _version(Path(self.file.path)) != self.version:
+            raise DataError(f"{self.file.path}: was changed while it was read; run the same command again")
+
+
+@dataclass
+class _Seen:
+    """Which answers of a file were read already."""
+
+    contents: dict[str, int] = field(default_factory=dict)
+    """Response id to the hash of its whole row."""
+    repeated: list[int] = field(default_factory=list)
+    differ: bool = False
+
+    def distinct(self, responses: Iterable[Response]) -> Iterator[Response]:
+        for number, response in enumerate(responses):
+            response_id, content = response.id, hash(canonical(response))
+            if response_id in self.contents:
+                self.repeated.append(number)
+                self.differ |= self.contents[response_id] != content
+            else:
+                self.contents[response_id] = content
+                yield response
+
+
+def _version(path: Path) -> tuple[tuple[int, int], ...]:
+    """Size and time of each file at ``path``: other ones tell that somebody wrote there."""
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    return tuple((file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file())
+
+
 def answer_rows(responses: Sequence[Response]) -> list[dict[str, Any]]:
     """Flat rows for a spreadsheet, which ``AnswerFile`` reads back."""
     return [
@@ -155,13 +211,15 @@ def _turns(prompt: Prompt) -> list[dict[str, str]]:
 
 def read_rows(path: Path, row_type: type[T]) -> list[T]:
     """All rows of ``path`` as ``row_type``. DataError with file, row and field."""
+    return list(stream_rows(path, row_type))
+
+
+def stream_rows(path: Path, row_type: type[T]) -> Iterator[T]:
+    """``read_rows`` one by one."""
     adapter, fields = TypeAdapter(row_type), {*getattr(row_type, "__dataclass_fields__", ())}
-    return [
-        _validated(
-            adapter, where, _without_gaps(where, row, fields) if KINDS[row_type][1] <= row.keys() else row, row_type
-        )
-        for where, row in io.rows(path)
-    ]
+    for where, row in io.rows(path):
+        known = _without_gaps(where, row, fields) if KINDS[row_type][1] <= row.keys() else row
+        yield _validated(adapter, where, known, row_type)
 
 
 def _without_gaps(where: str, row: Mapping[str, Any], fields: Collection[str]) -> dict[str, Any]:
@@ -183,18 +241,26 @@ def _table(where: str, key: str, text: str) -> Any:
 
 def read_judged(answers: AnswerFile, verdicts: Path) -> list[JudgedResponse]:
     """The answers with their verdicts, in the order of the answers. Raises DataError if an answer has no verdict."""
-    by_id = {verdict.response: verdict for verdict in read_rows(verdicts, Verdict)}
-    responses = answers.all_rows()
-    missing = sum(response.id not in by_id for response in responses)
-    if missing == len(responses):
+    return list(stream_judged(answers, verdicts))
+
+
+def stream_judged(answers: AnswerFile, verdicts: Path) -> Iterator[JudgedResponse]:
+    """``read_judged`` one by one, no answer kept. Its DataError comes at the end, after the answers with a verdict."""
+    by_id = {verdict.response: verdict for verdict in stream_rows(verdicts, Verdict)}
+    count = missing = 0
+    for response in answers.stream():
+        count += 1
+        verdict = by_id.get(response.id)
+        if verdict is None:
+            missing += 1
+        else:
+            yield JudgedResponse(response, verdict)
+    if missing == count:
         raise DataError(
             f"{verdicts.name}: its verdicts are of other responses than {answers.path}; name those, or judge it"
         )
     if missing:
-        raise DataError(
-            f"{verdicts.name}: {missing} of {len(responses)} responses have no verdict; judge {answers.path} again"
-        )
-    return [JudgedResponse(response, by_id[response.id]) for response in responses]
+        raise DataError(f"{verdicts.name}: {missing} of {count} responses have no verdict; judge {answers.path} again")
 
 
 def check_replaceable(path: Path, row_type: type[T]) -> None:

@@ -18,6 +18,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import lru_cache
 
 from bedside.core.errors import DataError
 from bedside.core.hashing import digest
@@ -80,12 +81,18 @@ def group(prompts: Sequence[Prompt]) -> list[Prompt]:
 
 def near_duplicates(texts: Sequence[str]) -> list[int]:
     """The component of each text, as the index of its first text. Exact, as if all pairs were compared."""
-    sets = [frozenset(re.findall(r"\w+", text.lower())) or frozenset([text.strip()]) for text in texts]
-    first = {words: position for position, words in reversed([*enumerate(sets)])}
-    distinct = sorted(first, key=lambda words: (len(words), first[words]))
+    component = _components(frozenset(texts))
+    first = {component[text]: position for position, text in reversed([*enumerate(texts)])}
+    return [first[component[text]] for text in texts]
+
+
+@lru_cache(maxsize=1)  # `check` asks about the same texts twice: for their groups, and for leaks between parts
+def _components(texts: frozenset[str]) -> Mapping[str, int]:
+    """A number for each text that near-duplicates share."""
+    words = {text: frozenset(re.findall(r"\w+", text.lower())) or frozenset([text.strip()]) for text in sorted(texts)}
+    distinct = sorted(dict.fromkeys(words.values()), key=len)
     component = dict(zip(distinct, components(distinct, THRESHOLD), strict=True))
-    first_of = {component[words]: position for position, words in reversed([*enumerate(sets)])}
-    return [first_of[component[words]] for words in sets]
+    return {text: component[one] for text, one in words.items()}
 
 
 def _grouped(sources: Mapping[str, PartSource]) -> dict[str, PartSource]:

@@ -6,7 +6,7 @@ refusal, and a polite evasion counts as an answer.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -29,6 +29,7 @@ CAUTIONS = (
 class Keyword(Plugin):
     """Phrases that open a refusal, or mark an answer as partial."""
 
+    needs_model: ClassVar[bool] = False
     kind: str = "keyword"
     refusals: tuple[str, ...] = Field(REFUSALS, description="In lower case, anywhere in the window.")
     cautions: tuple[str, ...] = Field(CAUTIONS, description="In lower case, anywhere in the answer.")

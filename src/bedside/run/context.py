@@ -29,6 +29,7 @@ from bedside.core.protocols import Judge, Launch, Objective, Policy, Progress, d
 from bedside.core.results import PARTS_OF_A_CURVE, TrainingCurve
 from bedside.core.types import Checkpoint, GenerationRequest, JudgedResponse, Preference, Response, Sampling, Verdict
 from bedside.data.io import write_jsonl
+from bedside.data.responses import AnswerStream
 from bedside.judges import prompting
 from bedside.models.budget import Budget, Spend
 from bedside.run import endpoints, environment, generation, launcher
@@ -37,6 +38,10 @@ from bedside.run.stage_cache import LEARNED_FROM, StageCache, StageDir, StageOut
 if TYPE_CHECKING:  # training imports torch, which stages without training do not need
     from bedside.training.logprobs import TokenizedExchange
     from bedside.training.train import Batch, EncodedRow, SequenceLogprob, TrainerSettings
+
+
+STREAMED_AT_ONCE = 500
+"""Answers in one batch of a judge that needs no model."""
 
 
 @dataclass(frozen=True)
@@ -89,12 +94,26 @@ def open_run(config: Config, progress: Progress, *, target: bool = True, ranks: 
     environment.require_reporter(config.report_to)
     launch = environment.launch(config.device, config.seed)
     environment.silence_libraries()
-    folder = Path(config.runs) / config.run
-    cache = StageCache(folder, environment.numerics(launch), progress, ranks=ranks or SingleRank())
-    resources = endpoints.resources(config, cache, environment.secret)
+    run = _without_target(config, launch, StageCache(_folder(config), environment.numerics(launch), progress))
+    run = replace(run, cache=replace(run.cache, ranks=ranks or SingleRank()))
     with model_errors_at("target"):
-        policy = open_plugin(config.target, launch, resources) if target else None
-    return RunContext(config, Opener(config, launch, folder, cast("Policy", policy), resources), cache)
+        policy = open_plugin(config.target, launch, run.opener.resources) if target else None
+    return replace(run, opener=replace(run.opener, target=cast("Policy", policy)))
+
+
+def open_run_without_models(config: Config, progress: Progress) -> RunContext:
+    """The run of ``config`` for judges that need no model. Neither torch nor its version decides what they say."""
+    launcher.require_one_process("this")
+    return _without_target(config, Launch(seed=config.seed), StageCache(_folder(config), ("no model",), progress))
+
+
+def _folder(config: Config) -> Path:
+    return Path(config.runs) / config.run
+
+
+def _without_target(config: Config, launch: Launch, cache: StageCache) -> RunContext:
+    resources = endpoints.resources(config, cache, environment.secret)
+    return RunContext(config, Opener(config, launch, cache.root, cast("Policy", None), resources), cache)
 
 
 @dataclass(frozen=True)
@@ -230,6 +249,19 @@ class Stages:
         )
         self._tell_notes(by)
         return prompting.join(responses, verdicts)
+
+    def streamed_verdicts(self, responses: AnswerStream, by: Judge, label: str) -> StageOutput[Verdict]:
+        """The verdict of the judge ``by`` on each response, in order. No more than a batch of responses is kept."""
+        starts = range(0, len(responses), STREAMED_AT_ONCE)
+        return self.cache.map(
+            "judge",
+            by.name,
+            responses,
+            lambda batch: prompting.judge(batch, by),
+            Verdict,
+            [list(range(start, min(start + STREAMED_AT_ONCE, len(responses)))) for start in starts],
+            label=f"{label}: judge",
+        )
 
     def logprobs(
         self, texts: "Sequence[TokenizedExchange]", checkpoint: Checkpoint, label: str

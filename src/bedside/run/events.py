@@ -10,6 +10,7 @@ it and says so.
 """
 
 import json
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -47,7 +48,7 @@ class EventLog:
         DataError where a line before was changed.
         """
         size = self.path.stat().st_size if self.path.is_file() else 0
-        whole_lines(self.path)
+        deque(whole_lines(self.path), maxlen=0)
         chain = verify_events(self.path)[1]
         rows = [{"event": event, **details}]
         removed = size - self.path.stat().st_size if size else 0

@@ -1,6 +1,6 @@
 """The rules of a run as its config states them: parts, metric, constraints. Nothing here needs a model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any, cast
@@ -107,7 +107,12 @@ class CombinedMetric:
     first: Any
     others: tuple[Metric, ...] = ()
 
-    def measure(self, rows: Sequence[JudgedResponse]) -> list[Measure]:
+    @property
+    def reads_once(self) -> bool:
+        """``measure`` goes through the rows once, so it may be given a stream; metrics of plug-ins get a sequence."""
+        return bool(self.first.reads_once and not self.others)
+
+    def measure(self, rows: Iterable[JudgedResponse]) -> list[Measure]:
         return [measure for metric in (self.first, *self.others) for measure in metric.measure(rows)]
 
     def definitions(self) -> dict[str, str]:
@@ -181,9 +186,15 @@ def doubts(parts: Mapping[str, Sequence[Prompt]]) -> list[str]:
 
 def unconfirmed(parts: Mapping[str, Sequence[Prompt]]) -> list[str]:
     """Parts whose levels a program proposed and nobody confirmed: every rate of theirs rests on it."""
-    counts = {name: sum(p.metadata.get(HARM_BY) == PROPOSED for p in rows) for name, rows in parts.items()}
+    return unconfirmed_sentences(
+        {name: (sum(p.metadata.get(HARM_BY) == PROPOSED for p in rows), len(rows)) for name, rows in parts.items()}
+    )
+
+
+def unconfirmed_sentences(counts: Mapping[str, tuple[int, int]]) -> list[str]:
+    """One sentence for each part that has unconfirmed levels. ``counts``: how many, and of how many prompts."""
     return [
-        f"Of {len(parts[name])} {name} prompts, {n} have a harm level that a program proposed and nobody confirmed."
-        for name, n in counts.items()
+        f"Of {total} {name} prompts, {n} have a harm level that a program proposed and nobody confirmed."
+        for name, (n, total) in counts.items()
         if n
     ]

@@ -20,11 +20,12 @@ import json
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar, cast
+from typing import Any, Generic, Protocol, Self, TypeVar, cast
 
 from pydantic import TypeAdapter
 
@@ -32,7 +33,7 @@ from bedside.core.distributed import Ranks, SingleRank, run_on_all, share
 from bedside.core.errors import StageError
 from bedside.core.hashing import digest, digest_bytes, digest_file, digest_rows, plain
 from bedside.core.protocols import Progress, SilentProgress
-from bedside.data.io import append_to, make_private, whole_lines, write_text
+from bedside.data.io import append_to, make_private, whole_lines, write_parts, write_text
 from bedside.run.events import EventLog, utc_now
 
 LEARNED_FROM = "learned_from.jsonl"
@@ -40,6 +41,7 @@ LEARNED_FROM = "learned_from.jsonl"
 In = TypeVar("In")
 Out = TypeVar("Out")
 T = TypeVar("T")
+Row_co = TypeVar("Row_co", covariant=True)
 ROWS, STAGE = "rows.jsonl", "stage.json"
 
 
@@ -62,11 +64,31 @@ class StageOutput(Generic[Out]):
             self._rows.extend(adapter.validate_json(line) for line in data.splitlines())
         return self._rows
 
+    def stream(self) -> Iterator[Out]:
+        """The rows one by one, none of which is kept. StageError where the file is not what was written."""
+        if not self.path.is_file() or digest_file(self.path) != self.digest:
+            raise _damaged(self.path.parent, self.path.name)
+        adapter = TypeAdapter(self.row_type)
+        with self.path.open("rb") as lines:
+            yield from map(adapter.validate_json, lines)
+
     def __iter__(self) -> Iterator[Out]:
         return iter(self.all())
 
     def __len__(self) -> int:
         return len(self.all())
+
+
+class RowStream(Protocol[Row_co]):
+    """Rows with a known digest that are read anew, in order, each time: there may be more than memory holds."""
+
+    @property
+    def digest(self) -> str:
+        """``digest_rows`` of the rows."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Row_co]: ...
 
 
 @dataclass(frozen=True)
@@ -153,7 +175,7 @@ class StageCache:
         self,
         stage: str,
         spec: Any,
-        rows: Sequence[In] | StageOutput[In],
+        rows: Sequence[In] | StageOutput[In] | RowStream[In],
         work: Callable[[list[In]], Sequence[Out]],
         row_type: type[Out],
         plan: Sequence[Sequence[int]] | None = None,
@@ -164,30 +186,33 @@ class StageCache:
         """``work`` on every batch of ``plan`` that is not on disk yet; rows in the order of the inputs.
 
         ``plan`` holds indices into ``rows``; None is one batch. ``spec`` is everything else that decides the result.
+        Of a ``RowStream`` only the batch in work is kept, and ``plan`` must have its order.
         ``label``, the name that a person sees, and ``concurrency``, the batches in work at once, do not decide it.
         """
-        inputs = list(rows)
+        inputs = rows.all() if isinstance(rows, StageOutput) else rows
         batches = [list(batch) for batch in plan] if plan is not None else [list(range(len(inputs)))]
-        input_digest = rows.digest if isinstance(rows, StageOutput) else digest_rows(inputs)
+        input_digest = digest_rows(rows) if isinstance(rows, Sequence) else rows.digest
         stage_dir = self.stage_dir(stage, digest(spec, input_digest, batches))
         missing = self.broadcast(stage_dir, lambda: None if stage_dir.finished else _missing(stage_dir, len(batches)))
         if missing is not None:
             self.log_event("start", stage=stage, what=label, rows=len(inputs), batches=len(batches))
-            mine = [(number, [inputs[i] for i in batches[number]]) for number in share(self.ranks, missing)]
+            mine = share(self.ranks, missing)
             done = len(inputs) - sum(len(batches[number]) for number in missing)
             run_on_all(
                 self.ranks,
                 lambda: self._write(
                     stage_dir,
-                    dict(mine),
-                    _outputs(mine, work, concurrency),
+                    batches,
+                    _outputs(_inputs(inputs, batches, mine), work, min(concurrency, len(mine))),
                     lambda written: self.progress.step(label or stage, done + written, len(inputs)),
                 ),
             )
             if len(mine) < len(missing):
                 self.progress.step(label or stage, len(inputs), len(inputs))
             if self.is_main_process:
-                self._finish(stage_dir, _joined(stage_dir, batches), stage=stage, spec=spec, inputs=input_digest)
+                record = {"stage": stage, "spec": spec, "inputs": input_digest, "rows": len(inputs)}
+                write_parts(stage_dir.path / ROWS, (_json(row) + "\n" for row in _joined(stage_dir, batches)))
+                stage_dir.finish(record, stage_dir.path / ROWS)
             self.barrier()
             self.log_event("done", stage=stage, what=label, rows=len(inputs))
         if self.is_main_process:  # also where a kill came before it
@@ -218,7 +243,7 @@ class StageCache:
     def _write(
         self,
         stage_dir: StageDir,
-        batches: Mapping[int, list[In]],
+        batches: Sequence[Sequence[int]],
         outputs: Iterator[tuple[int, Sequence[Out]]],
         on_written: Callable[[int], None],
     ) -> None:
@@ -239,26 +264,35 @@ class StageCache:
                 written += len(rows)
                 on_written(written)
 
-    @staticmethod
-    def _finish(stage_dir: StageDir, rows: list[Any], **record: Any) -> None:
-        text = "".join(_json(row) + "\n" for row in rows)
-        write_text(stage_dir.path / ROWS, text)
-        stage_dir.finish({**record, "rows": len(rows)}, stage_dir.path / ROWS)
+
+def _inputs(
+    rows: Sequence[In] | RowStream[In], batches: Sequence[Sequence[int]], numbers: Sequence[int]
+) -> Iterator[tuple[int, list[In]]]:
+    """Number and rows of each of the batches ``numbers``. A stream is read once, to its end: it checks itself there."""
+    if isinstance(rows, Sequence):
+        yield from ((number, [rows[i] for i in batches[number]]) for number in numbers)
+        return
+    wanted, stream = set(numbers), iter(rows)
+    for number, batch in enumerate(batches):
+        inputs = list(islice(stream, len(batch)))
+        if number in wanted:
+            yield number, inputs
+    next(stream, None)
 
 
 def _outputs(
-    batches: Sequence[tuple[int, list[In]]], work: Callable[[list[In]], Sequence[Out]], concurrency: int
+    batches: Iterable[tuple[int, list[In]]], work: Callable[[list[In]], Sequence[Out]], concurrency: int
 ) -> Iterator[tuple[int, Sequence[Out]]]:
     """Number and rows of each batch, as they finish: one after another in this thread, or several at once in others.
 
     An error is raised once the batches in work are done.
     """
-    if concurrency == 1:
+    if concurrency <= 1:
         yield from ((number, work(batch)) for number, batch in batches)
         return
     pending: queue.SimpleQueue[tuple[int, list[In]] | None] = queue.SimpleQueue()
     finished: queue.SimpleQueue[tuple[int, Any, BaseException | None] | None] = queue.SimpleQueue()
-    stopped, running = threading.Event(), min(concurrency, len(batches))
+    stopped, running = threading.Event(), concurrency
     for batch in [*batches, *[None] * running]:
         pending.put(batch)
     for _ in range(running):  # daemons: an interrupt does not wait for calls in flight
@@ -310,16 +344,22 @@ def _parts(stage_dir: StageDir) -> list[Path]:
     return sorted(stage_dir.path.glob("part*.jsonl"))
 
 
-def _finished_batches(stage_dir: StageDir) -> dict[int, list[Any]]:
-    """Rows by batch number. A batch whose line a crash cut in half is not among them, and runs again.
+def _finished_batches(stage_dir: StageDir) -> dict[int, tuple[Path, int]]:
+    """Part and byte of each batch, by its number. One whose line a crash cut in half is not there, and runs again.
 
     StageError for a line that was changed.
     """
-    lines = [(part, n, line) for part in _parts(stage_dir) for n, line in enumerate(whole_lines(part), start=1)]
-    return dict(_read_batch(part, number, line) for part, number, line in lines)
+    places = {}
+    for part in _parts(stage_dir):
+        byte = 0
+        for number, line in enumerate(whole_lines(part), start=1):
+            places[_read_batch(part, number, line)] = (part, byte)
+            byte += len(line) + 1
+    return places
 
 
-def _read_batch(part: Path, number: int, line: bytes) -> tuple[int, list[Any]]:
+def _read_batch(part: Path, number: int, line: bytes) -> int:
+    """The number of the batch in a line."""
     try:
         batch = json.loads(line)
     except (ValueError, RecursionError):
@@ -329,7 +369,7 @@ def _read_batch(part: Path, number: int, line: bytes) -> tuple[int, list[Any]]:
         raise StageError(
             f"{part}, line {number}: is not what was written: remove that line, and the same command makes it again"
         )
-    return batch["batch"], batch["rows"]
+    return cast("int", batch["batch"])
 
 
 def _damaged(stage: Path, name: str) -> StageError:
@@ -343,11 +383,17 @@ def _missing(stage_dir: StageDir, count: int) -> list[int]:
     return [number for number in range(count) if number not in done]
 
 
-def _joined(stage_dir: StageDir, batches: list[list[int]]) -> list[Any]:
-    """All rows as plain values, in the order of the inputs."""
-    done = _finished_batches(stage_dir)
-    rows = {i: row for number, batch in enumerate(batches) for i, row in zip(batch, done[number], strict=True)}
-    return [rows[i] for i in range(len(rows))]
+def _joined(stage_dir: StageDir, batches: Sequence[Sequence[int]]) -> Iterator[Any]:
+    """All rows as plain values, in the order of the inputs. A batch is read when its first row is due."""
+    places, waiting = _finished_batches(stage_dir), dict[int, Any]()
+    batch_of = {i: number for number, batch in enumerate(batches) for i in batch}
+    for i in range(len(batch_of)):
+        if i not in waiting:
+            part, byte = places[batch_of[i]]
+            with part.open("rb") as lines:
+                lines.seek(byte)
+                waiting |= zip(batches[batch_of[i]], json.loads(lines.readline())["rows"], strict=True)
+        yield waiting.pop(i)
 
 
 def _json(value: Any) -> str:

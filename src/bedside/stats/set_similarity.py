@@ -23,7 +23,6 @@ from scipy.sparse.csgraph import connected_components
 
 PAIRS_AT_ONCE = 1 << 18
 SIGNATURE_BITS = 128
-_BITS_SET = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1, dtype=np.uint8)
 
 
 def components(sets: Sequence[frozenset[Hashable]], threshold: Fraction) -> list[int]:
@@ -51,7 +50,7 @@ class _Ordered:
     holds: csr_array
     """N × elements: 1 where the set has the element."""
     signature: Any
-    """N × bytes: element e sets bit e modulo ``SIGNATURE_BITS``. Where two differ, at least so many elements do."""
+    """N × 64-bit words: element e sets bit e modulo ``SIGNATURE_BITS``. Two sets differ in as many or more."""
 
     @classmethod
     def of(cls, sets: Sequence[frozenset[Hashable]]) -> "_Ordered":
@@ -67,7 +66,7 @@ class _Ordered:
         )
         bits = np.zeros((len(sets), SIGNATURE_BITS), bool)
         bits[set_E, element_E % SIGNATURE_BITS] = True
-        return cls(element_E, set_E, position_E, size_N, holds, np.packbits(bits, axis=1))
+        return cls(element_E, set_E, position_E, size_N, holds, np.packbits(bits, axis=1).view(np.uint64))
 
     def needed(self, first_P: Any, second_P: Any, threshold: Fraction) -> Any:
         """How many elements each two sets share, if they are similar."""
@@ -76,7 +75,7 @@ class _Ordered:
     def similar(self, first_P: Any, second_P: Any, threshold: Fraction) -> Any:
         """Which of the pairs are similar."""
         needed_P = self.needed(first_P, second_P, threshold)
-        differ_P = _BITS_SET[self.signature[first_P] ^ self.signature[second_P]].sum(axis=1, dtype=np.int64)
+        differ_P = np.bitwise_count(self.signature[first_P] ^ self.signature[second_P]).sum(axis=1, dtype=np.int64)
         similar_P = self.size_N[first_P] + self.size_N[second_P] - differ_P >= 2 * needed_P  # and perhaps not
         maybe = np.flatnonzero(similar_P)
         shared = (self.holds[first_P[maybe]] * self.holds[second_P[maybe]]).sum(axis=1)
