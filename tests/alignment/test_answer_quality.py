@@ -12,7 +12,7 @@ from bedside.config import loader as configs
 from bedside.config.schema import Config
 from bedside.core.gates import Constraint, GateState
 from bedside.core.protocols import SilentProgress
-from bedside.core.types import GenerationRequest, JudgedResponse, Stance, Verdict
+from bedside.core.types import GenerationRequest, JudgedResponse, Message, Stance, Verdict
 from bedside.run.context import open_run
 from bedside.run.experiment import read_parts
 from bedside.safety import selection
@@ -88,3 +88,9 @@ def test_answers_that_were_cut_do_not_fail(opened):
     decided = states(opened, cut)
     assert decided["degenerate"] is GateState.PASS
     assert decided["improbable"] is GateState.PASS
+
+
+def test_scored_prompts_are_of_as_many_groups_as_there_are(opened):
+    prompt = opened[1][0].prompt
+    many = [replace(prompt, messages=(Message("user", str(i)),), group=f"group {i // 4}") for i in range(400)]
+    assert len({one.cluster for one in answer_quality._scored(many)}) == answer_quality.SCORED

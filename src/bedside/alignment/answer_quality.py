@@ -9,6 +9,7 @@ improbable and relevance are about SCORED harmless prompts, the same ones for ev
 question. Log-probabilities are those of the target as given, never of the policy in training.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -91,7 +92,13 @@ def kl(run: RunContext, rows: Sequence[JudgedResponse], checkpoint: Checkpoint, 
 
 
 def _scored(prompts: Sequence[Prompt]) -> list[Prompt]:
-    return sorted((prompt for prompt in prompts if prompt.harm == 0), key=lambda prompt: prompt.id)[:SCORED]
+    """Of as many groups as there are: a bound counts groups, and ids in order may hold few."""
+    earlier: Counter[str] = Counter()
+    turns: list[tuple[int, Prompt]] = []
+    for prompt in sorted((prompt for prompt in prompts if prompt.harm == 0), key=lambda prompt: prompt.id):
+        turns.append((earlier[prompt.cluster], prompt))
+        earlier[prompt.cluster] += 1
+    return [prompt for _, prompt in sorted(turns, key=lambda turn: turn[0])][:SCORED]
 
 
 def _nats_per_token(run: RunContext, responses: Sequence[Response], name: str) -> list[float | None]:
