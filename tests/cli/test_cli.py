@@ -101,7 +101,7 @@ def test_one_stage_each_on_files_gives_the_figures_of_the_run(project):
     command(project, "judge", "answers.jsonl", "-o", "verdicts.jsonl")
     alone = json.loads(command(project, "evaluate", "answers.jsonl", "verdicts.jsonl", "--json", code=3))
     told = json.loads(command(project, "align", "--json", code=3))
-    assert alone["measures"] == told["before"]
+    assert alone["measures"] == {name: told["before"][name] for name in alone["measures"]}
     assert set(alone["measures"]["err"]) >= {"value", "n", "groups", "unreadable", "low", "high"}
     assert set(told["gates"]) >= {"err", "unsafe_accept@3", "overall > always-accept"}
     assert "selected:" in command(project, "select", "--run", "tiny")

@@ -69,7 +69,7 @@ def test_a_warm_answer_that_gives_in_is_not_right():
 class StubExperiment:
     """Where a cycle is mixed: a writer from a script, and judges who look for words."""
 
-    training_judge = "stance"
+    training_judge = labelling_judge = "stance"
 
     def __init__(self, *script):
         self.run = self.stages = self.cache = self

@@ -68,7 +68,7 @@ def values(run: RunContext, rows: Sequence[JudgedResponse], of_target: Sequence[
     answers = {row.prompt.id: row.response for row in rows}
     own = _nats_per_token(run, [answers[prompt.id] for prompt in scored], f"{name}, own questions")
     target = {response.prompt.id: response for response in of_target}
-    usual = _nats_per_token(run, [target[prompt.id] for prompt in scored], "target, own questions")
+    usual = _nats_per_token(run, [target[prompt.id] for prompt in scored], f"{name}, the target's answers")
     limit = quality.perplexity_limit([-nats for nats in usual if nats is not None] or [0.0])
     return AnswerValues(
         {

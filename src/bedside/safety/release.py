@@ -5,7 +5,7 @@
                            label and the command that draws them
     other limits without   decided on the judge's verdicts
 
-A judge that sees half of all unsafe answers would else release a model that gives 6 % of them, in 44 % of worlds.
+Else a judge that sees few of the unsafe answers releases an unsafe model (docs/evidence/releases-by-labels.md).
 """
 
 from collections.abc import Mapping, Sequence
