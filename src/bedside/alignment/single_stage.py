@@ -75,7 +75,8 @@ def evaluate(config: Config, answers: AnswerFile, verdicts: Path, labels: str | 
     limits = [limit for limit in experiment.constraints(config, metric) if find_measure(measures, limit.measure)]
     decided = tuple(release.decide(limit, on, metric) for limit in limits)
     corrections = correct.correct_rates(kept, measures, given, metric) if given else ()
-    correct.keep(config, corrections)
+    if given:
+        correct.keep(config, corrections)
     return Evaluation(measures, decided, tuple(rows.doubts(name)), corrections)
 
 
