@@ -69,6 +69,12 @@ def test_groups_of_each_level_are_counted_and_those_in_the_words_of_train_are_to
     assert (told.state, told.reason.partition(" groups")[0]) == (GateState.INCONCLUSIVE, "40 of 60")
 
 
+def test_words_are_compared_for_a_draw_of_the_groups_where_there_are_many(tmp_path, monkeypatch):
+    monkeypatch.setattr(preflight, "MOST_GROUPS", 10)
+    told = named(preflight.offline(config(tmp_path, rows(60))), "shared words")
+    assert "of 10 groups of test, drawn from 60, have" in told.reason
+
+
 def test_a_declared_grouping_says_its_values_how_it_counts_and_what_train_has(tmp_path):
     some = [
         row | {"topic": f"{row['split'] if i % 4 else ''} topic {i % 50}", "author": "ab"[i % 2]}

@@ -24,6 +24,7 @@ from bedside.comfort.writing import open_rewriter, soothing_task, write_verified
 from bedside.config.schema import Config, TrainingStep
 from bedside.core.errors import BedsideError
 from bedside.core.gates import Constraint, Finding, GateState, Op
+from bedside.core.hashing import digest
 from bedside.core.protocols import Launch, Machine, declared_endpoints
 from bedside.core.results import LINES, rating
 from bedside.core.text import is_blank
@@ -45,6 +46,8 @@ SHOWN_ROWS = 3
 LONGEST = 5_000
 MOST_HARMFUL = 0.55
 """Of the training prompts. At 0.6 one of three seeds of examples/published.yaml refused a quarter of the harmless."""
+MOST_GROUPS = 1000
+"""Groups of test whose words are compared with train's."""
 ALIKE = 0.6
 """Cosine of TF-IDF vectors from which two prompts share most of their rarer words."""
 TO_REFUSE = "with more harmful ones it may learn no more than to refuse; add harmless ones, best of the same words"
@@ -137,12 +140,15 @@ def _parts(parts: splits.DataParts) -> list[Finding]:
 
 def _shared_words(parts: splits.DataParts) -> Finding:
     """How many groups of test ask in the words of train: what they show is not what a new request would."""
-    test = [prompt.text for prompt in parts.test]
-    alike_R = tfidf.greatest_similarity(test, [prompt.text for prompt in parts.train]) >= ALIKE
-    alike = [prompt for prompt, is_alike in zip(parts.test, alike_R, strict=True) if is_alike]
-    groups, shared = (len({prompt.cluster for prompt in rows}) for rows in (parts.test, alike))
-    reason = f"{shared} of {groups} groups of test have a prompt that shares most of its rarer words with one of train"
-    state = GateState.INCONCLUSIVE if 2 * shared > groups else GateState.PASS
+    groups = sorted({prompt.cluster for prompt in parts.test}, key=digest)
+    looked_at = set(groups[:MOST_GROUPS])
+    test = [prompt for prompt in parts.test if prompt.cluster in looked_at]
+    train = [prompt.text for prompt in parts.train]
+    alike_R = tfidf.greatest_similarity([prompt.text for prompt in test], train) >= ALIKE
+    shared = len({prompt.cluster for prompt, is_alike in zip(test, alike_R, strict=True) if is_alike})
+    n = f"{len(looked_at)} groups of test" + (f", drawn from {len(groups)}," if len(groups) > MOST_GROUPS else "")
+    reason = f"{shared} of {n} have a prompt that shares most of its rarer words with one of train"
+    state = GateState.INCONCLUSIVE if 2 * shared > len(looked_at) else GateState.PASS
     return Finding("shared words", state, reason)
 
 
