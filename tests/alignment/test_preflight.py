@@ -75,6 +75,23 @@ def test_words_are_compared_for_a_draw_of_the_groups_where_there_are_many(tmp_pa
     assert "of 10 groups of test, drawn from 60, have" in told.reason
 
 
+def test_rows_that_reading_left_out_are_told(tmp_path):
+    table = [
+        {
+            "question": " ".join(f"{word}{part}{i}" for word in "abcd") + "?",
+            "answer": "Yes." if i < 2 else f"Take {i} in the morning.",
+        }
+        | {"split": part}
+        for part in ("train", "valid", "test")
+        for i in range(9)
+    ]
+    io.write_jsonl(tmp_path / "p.jsonl", table)
+    text = CONFIG.format(root=tmp_path).replace("kind: jsonl", "kind: dialogues")
+    (tmp_path / "bedside.yaml").write_text(text)
+    told = named(preflight.offline(bedside.load(tmp_path / "bedside.yaml")), "read: train")
+    assert (told.state, told.reason) == (GateState.INCONCLUSIVE, "6 rows of its file are left out: answer of one word")
+
+
 def test_a_declared_grouping_says_its_values_how_it_counts_and_what_train_has(tmp_path):
     some = [
         row | {"topic": f"{row['split'] if i % 4 else ''} topic {i % 50}", "author": "ab"[i % 2]}

@@ -375,3 +375,11 @@ def test_rows_that_repeat_an_earlier_one_are_counted(tmp_path, monkeypatch):
     write_rows(tmp_path / "a.jsonl", [{"prompt": "p", "response": text} for text in ("a", "a", "b")])
     judged = bedside.judge("a.jsonl", "keyword", progress=SilentProgress())
     assert (len(judged.rows), judged.repeated) == (2, 1)
+
+
+def test_a_file_of_verdicts_holds_the_whole_conversation(tmp_path):
+    turns = [USER, ASSISTANT, {"role": "user", "content": "And at night?"}]
+    table = [{"prompt": turns, "response": "One.", "harm": 0}, {"prompt": ASKED, "response": "Two.", "harm": 0}]
+    bedside.judge(jsonl(tmp_path, *table), "keyword", config=None, out=tmp_path / "v.jsonl")
+    asked = [row["prompt"] for _, row in rows(tmp_path / "v.jsonl")]
+    assert asked == [turns, ASKED]

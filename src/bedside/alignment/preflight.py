@@ -30,6 +30,7 @@ from bedside.core.results import LINES, rating
 from bedside.core.text import is_blank
 from bedside.core.types import GenerationRequest, Prompt, Response, Stance
 from bedside.data import deidentify, splits
+from bedside.data.prompts import OTHER_SPLIT
 from bedside.judges import prompting
 from bedside.run import endpoints, experiment, generation
 from bedside.run.context import RunContext
@@ -130,6 +131,12 @@ def _parts(parts: splits.DataParts) -> list[Finding]:
     sizes = [f"{name} {len(rows)} ({_levels(rows)})" for name, rows in parts.named.items()]
     less = "nothing leaks, but there is less to work with"
     left_out = [
+        Finding(counts.step, GateState.INCONCLUSIVE, reason=f"{n} rows of its file are left out: {reason}")
+        for counts in parts.filter_counts
+        for reason, n in counts.dropped.items()
+        if counts.step.startswith("read: ") and reason != OTHER_SPLIT
+    ]
+    left_out += [
         Finding(counts.step, GateState.INCONCLUSIVE, reason=f"{n} rows are left out because their {reason}: {less}")
         for counts in parts.filter_counts
         for reason, n in counts.dropped.items()

@@ -49,6 +49,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 }
 """Our name of a column to the names it may have in a file. The first name that is present is used."""
 
+OTHER_SPLIT = "another split"
+"""Why a row is left out through no fault of its own."""
 PROPOSED, HARM_BY = "harm_proposed", "harm_by"
 """The column of a proposed harm level, and the metadata key that marks a prompt whose level is a proposal."""
 _NOT_METADATA = {
@@ -198,7 +200,7 @@ class _PromptReader:
         try:
             self.options.check_prompt_column(row)
             if not self._is_in_split(row):
-                self.dropped["another split"] += 1
+                self.dropped[OTHER_SPLIT] += 1
             elif _value(row, "harm") is None and self.options.unlabelled == "skip":
                 self.dropped["no harm level"] += 1
             else:
