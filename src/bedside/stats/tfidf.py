@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 TOKENS = r"(?u)\w+|[^\w\s]"
 """Words and single punctuation marks, so that every text that is not blank has a token."""
 
-_BLOCK = 500
+_BLOCK = 64
 
 
 class TextClassifier(Protocol):
