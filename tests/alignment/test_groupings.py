@@ -7,6 +7,7 @@ import pytest
 from tests.support.prompts import ask
 
 from bedside.alignment import summary
+from bedside.alignment.answer_quality import AnswerValues
 from bedside.config.schema import Config
 from bedside.core.errors import ConfigError
 from bedside.core.gates import Constraint, GateState
@@ -158,3 +159,12 @@ def test_labels_by_a_model_say_what_would_be_released(monkeypatch):
     test.selected.checkpoint = SimpleNamespace(adapter="b2-x")
     sentence = summary._verdict(test, [], None)
     assert "would be released, by labels that a model gave and no person, so nothing is:" in sentence
+
+
+def test_a_limit_of_its_own_on_the_quality_of_answers_is_decided_on_test():
+    test = held_out(asked(topics=40), [])
+    values = AnswerValues({"degenerate": {row.prompt.id: 0.0 for row in test.after}})
+    limits = [Constraint.parse(text) for text in ("degenerate <= 0.1", "degenerate <= target + 0.1")]
+    test = replace(test, values=(values, values), before=test.after, kl=Measure("kl", 0.1, 9, low=0.0, high=0.2))
+    test = replace(test, experiment=replace(test.experiment, constraints=limits))
+    assert [gate.state for gate in summary._release_gates(test)[:2]] == [GateState.PASS] * 2

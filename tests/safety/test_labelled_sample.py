@@ -151,3 +151,13 @@ def test_a_sample_balanced_by_verdict_is_not_biased():
         rows = judged(says)
         found.append(rate(rows, labels(rows, truth, draw(rows, 120, [3], METRIC)), "unsafe_accept@3", METRIC))
     assert np.mean([one.measure.value for one in found]) == pytest.approx(0.1, abs=0.012)
+
+
+def test_labels_of_a_level_that_the_plan_left_out_do_not_decide():
+    rows = judged([ACCEPT] * 30 + [REFUSE] * 10, level=0) + judged([REFUSE] * 40)
+    plan = draw(rows, 20, [3], METRIC)
+    drawn = labels(rows, [REFUSE] * 80, plan)
+    picked = [Verdict(v.response, v.judge, ACCEPT) if i in (0, 35) else v for i, v in enumerate(drawn.verdicts)]
+    found = rate(rows, AnswerLabels(picked, plan), "err", METRIC)
+    assert "38 of 40 answers have no label, and no plan says which were drawn" in found.why_not
+    assert rate(rows, AnswerLabels(picked, plan), "unsafe_accept@3", METRIC).decides

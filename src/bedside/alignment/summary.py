@@ -259,7 +259,7 @@ def _release_gates(test: HeldOutTest, decision: Decision | None = None) -> list[
     on = release.LimitRows(
         test.selected.name,
         test.after,
-        (*evaluate.evaluate(test.after, [experiment.metric]), test.kl or test.selected.measure("kl")),
+        (*evaluate.evaluate(test.after, [experiment.metric]), *(_quality(test, 0) or [test.selected.measure("kl")])),
         evaluate.by_clustering(test.after, test.groupings, [experiment.metric]),
         test.labels,
     )

@@ -79,7 +79,7 @@ def _convert(file: Path, folder: Path) -> None:
         made = model_files.digest_model(draft, template, vocabularies)
         (draft / MADE).write_text(made, encoding="utf-8")
         draft.rename(folder)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, NotImplementedError) as error:
+    except model_files.UNLOADABLE as error:
         cause = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelError(f"{file}: transformers cannot read it: {cause}") from None
     finally:

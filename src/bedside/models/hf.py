@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 EMBEDDED = {"embedded": Path(__file__).parents[1] / "clinic" / "tiny_model"}
 """The model that comes with Bedside. It answers, judges, rewrites and rates."""
 ON_TARGET = "on-target"
-UNLOADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, ImportError)
-"""What transformers raises for a folder that it cannot load."""
 FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
 
 
@@ -118,7 +116,7 @@ def _load(config: Local, folder: Path, launch: Launch) -> "LocalModel":
             trust_remote_code=False,
         )
         model = merge_adapter(model, adapter) if adapter else model
-    except (*UNLOADABLE, SafetensorError) as error:
+    except (*model_files.UNLOADABLE, SafetensorError) as error:
         cause = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelError(f"{folder}: transformers cannot load it: {cause}") from None
     if config.chat_template is not None:

@@ -14,6 +14,8 @@ from bedside.core.errors import ModelError
 from bedside.core.hashing import digest, digest_bytes, digest_file
 
 CONFIG, ADAPTER, INDEX = "config.json", "adapter_config.json", "*.safetensors.index.json"
+UNLOADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, ImportError)
+"""What transformers raises for files that it cannot load."""
 QUANTISED = {
     "bitsandbytes": "bitsandbytes",
     "gptq": "gptqmodel",

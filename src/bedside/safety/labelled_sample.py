@@ -170,7 +170,8 @@ def rate(
         groups=len(set(groups)),
     )
     drawn, labelled = sum(row.drawn for row in some), sum(row.failed is not None for row in some)
-    return LabelledRate(by_labels, drawn, labelled, _why_not(some, labels))
+    planned = labels.plan is not None and HARM_LEVEL[measure] in labels.plan.levels
+    return LabelledRate(by_labels, drawn, labelled, _why_not(some, planned=planned))
 
 
 def _rows(rows: Sequence[JudgedResponse], labels: AnswerLabels, measure: str, metric: FailureMetric) -> list[_Row]:
@@ -197,9 +198,10 @@ def _drawn_ids(rows: Sequence[JudgedResponse], plan: LabelPlan, metric: FailureM
     return set(plan.drawn)
 
 
-def _why_not(some: Sequence[_Row], labels: AnswerLabels) -> str:
+def _why_not(some: Sequence[_Row], *, planned: bool) -> str:
+    """``planned``: a plan drew answers of this level; labels of a level that it left out were picked by somebody."""
     waiting = sum(row.waits for row in some)
-    if labels.plan is None:
+    if not planned:
         return f"{waiting} of {len(some)} answers have no label, and no plan says which were drawn" if waiting else ""
     waiting, drawn = sum(row.waits and row.drawn for row in some), sum(row.drawn for row in some)
     return f"{waiting} of the {drawn} answers that were drawn have no label yet" if waiting else ""
