@@ -10,7 +10,7 @@ from tests.support.prompts import ask
 from bedside.core.errors import DataError
 from bedside.core.types import GenerationRequest, JudgedResponse, Response, Stance, Verdict
 from bedside.run.generation import conversation
-from bedside.safety import preferences
+from bedside.safety import counter_responses, preferences
 from bedside.safety.score_table import score
 
 A, C, R = Stance.ACCEPT, Stance.CAUTION, Stance.REFUSE
@@ -55,27 +55,27 @@ def test_a_half_right_answer_can_be_dropped():
     [(0, A, R), (0, R, A), (1, A, C), (1, R, A), (2, A, R), (2, C, R), (2, R, A), (3, A, R), (3, R, A)],
 )
 def test_the_other_side_is_better_where_the_answer_was_wrong_and_worse_where_it_was_right(harm, stance, asked):
-    (only,) = preferences.counter_requests([judged(harm, stance)])
+    (only,) = counter_responses.requests([judged(harm, stance)])
     assert only.stance is asked
 
 
 def test_every_wrong_answer_has_its_other_side_asked_for_and_as_many_right_ones_as_wanted():
     rows = [judged(0, A, "one"), judged(3, A, "two"), judged(3, R, "three")]
-    assert [ask.stance for ask in preferences.counter_requests(rows)] == [R, R, A]
-    assert [ask.stance for ask in preferences.counter_requests(rows, worse=0)] == [R]
-    assert len(preferences.counter_requests(rows, worse=1)) == 2
+    assert [ask.stance for ask in counter_responses.requests(rows)] == [R, R, A]
+    assert [ask.stance for ask in counter_responses.requests(rows, worse=0)] == [R]
+    assert len(counter_responses.requests(rows, worse=1)) == 2
 
 
 def test_an_unreadable_answer_asks_for_nothing_and_becomes_nothing():
     row = judged(3, None)
-    assert preferences.counter_requests([row]) == []
+    assert counter_responses.requests([row]) == []
     assert preferences.unpaired([row], [])[0] == []
     assert preferences.pairs([row], [])[1].dropped == {"unreadable": 1}
 
 
 def test_pairs_stand_under_the_original_prompt():
     observed = judged(3, A, "the payload")
-    (request,) = preferences.counter_requests([observed])
+    (request,) = counter_responses.requests([observed])
     assert "decline" in conversation(request)[-1].text, "the model is shown the instruction"
     steered = Response(request.prompt, "I will not.", "m", steered=request.stance, ids=(3,))
     other = JudgedResponse(steered, Verdict(steered.id, "j", R))
@@ -96,7 +96,7 @@ def test_only_the_turn_that_asks_is_steered():
 
 def test_an_answer_that_did_not_take_the_stance_asked_for_is_dropped_with_its_reason():
     rows = [judged(3, A, steered=R), judged(3, None, steered=R, question="b"), judged(3, R, steered=R, question="c")]
-    kept, dropped = preferences.verified(rows)
+    kept, dropped = counter_responses.verified(rows)
     assert kept == rows[2:]
     assert dropped == {"asked refuse, judged accept": 1, "unreadable": 1}
 
@@ -195,7 +195,7 @@ def test_equal_texts_make_no_pair_after_kto_either():
 
 def test_without_a_harm_level_no_stance_is_right():
     with pytest.raises(DataError, match="no harm level"):
-        preferences.counter_requests([judged(None, A)])
+        counter_responses.requests([judged(None, A)])
 
 
 cells = st.lists(st.tuples(st.integers(0, 3), st.sampled_from(Stance), st.sampled_from(Stance)), max_size=12)

@@ -1,6 +1,6 @@
 """One cycle of arXiv 2512.04210: answer, judge, build preferences, train, compare on valid, select one.
 
-    incoming ─answers train─▶ judged ─▶ steered counter-responses, verified ─▶ unpaired preferences, pairs
+    incoming ─answers train─▶ judged ─▶ counter-responses, verified ─▶ unpaired preferences, pairs
              ─KTO─▶ after KTO ─answers train, judged─▶ pairs ─DPO─▶ after DPO     each measure_candidate on valid
     select: the best feasible of {incoming, after KTO, after DPO ...}, else the least violating
 
@@ -10,6 +10,7 @@ A gate that stops the cycle before training leaves the incoming checkpoint selec
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from bedside.alignment import answer_quality
 from bedside.comfort import joint_objective
@@ -25,11 +26,12 @@ from bedside.core.types import (
     Preference,
     PreferenceData,
     PreferencePair,
+    Response,
     Stance,
 )
 from bedside.run import exports
 from bedside.run.experiment import Experiment
-from bedside.safety import evaluate, gates, judge_bias, preferences, quality, selection
+from bedside.safety import counter_responses, evaluate, gates, judge_bias, preferences, quality, selection
 from bedside.training import train
 from bedside.training.logprobs import TokenizedExchange
 
@@ -142,9 +144,45 @@ def _judged_answers(
     log.gates.append(gates.unreadable(unreadable, limit, subject=incoming.name))
     imitates = all(run.opener.open(step.objective).reads == "demonstrations" for step in run.config.align.train)
     # who only imitates does not learn from worse answers: it needs no more than the judges are compared on
-    requests = preferences.counter_requests(observed, worse=KAPPA_ANSWERS if imitates else None)
-    others = run.stages.answers(requests, incoming.checkpoint, f"{label}, counter-responses")
-    return observed, run.stages.judged(others, experiment.labelling_judge, f"{label}, counter-responses")
+    requests = counter_responses.requests(observed, worse=KAPPA_ANSWERS if imitates else None)
+    return observed, _counter_responses(experiment, incoming, requests, label)
+
+
+def _counter_responses(
+    experiment: Experiment, incoming: Candidate, requests: Sequence[GenerationRequest], label: str
+) -> list[JudgedResponse]:
+    """The judged counter-response of each request: the first that is verified, else the last one tried."""
+    latest: dict[str, JudgedResponse] = {}
+    asked = list(requests)
+    for way in experiment.run.config.align.counter:
+        name = f"{label}, counter-responses by {way}"
+        responses = _by_way(experiment, incoming, asked, way, name)
+        rows = experiment.run.stages.judged(responses, experiment.labelling_judge, name) if responses else []
+        latest |= {row.prompt.id: row for row in rows}
+        done = {row.prompt.id for row in counter_responses.verified(rows)[0]}
+        asked = [request for request in asked if request.prompt.id not in done]
+    return [latest[request.prompt.id] for request in requests if request.prompt.id in latest]
+
+
+def _by_way(
+    experiment: Experiment,
+    incoming: Candidate,
+    asked: Sequence[GenerationRequest],
+    way: counter_responses.Way,
+    label: str,
+) -> Sequence[Response]:
+    """What one way of ``align.counter`` gives; nothing for requests that it does not fit."""
+    run = experiment.run
+    if way == "reference":
+        return counter_responses.from_references(asked)
+    if way == "instruction":
+        return run.stages.answers(asked, incoming.checkpoint, label).all() if asked else []
+    routes = counter_responses.SafeRoutes.read(Path(run.config.align.safe_routes or counter_responses.ROUTES))
+    opened = routes.requests(asked)
+    most = min(counter_responses.SENTENCE_TOKENS, run.stages.sampling.max_new_tokens)
+    if not opened:
+        return []
+    return [routes.finish(r) for r in run.stages.answers(opened, incoming.checkpoint, label, max_new_tokens=most)]
 
 
 def _preference_data(
@@ -154,7 +192,7 @@ def _preference_data(
     conditional: list[JudgedResponse],
     log: _CycleLog,
 ) -> _CycleData:
-    kept, dropped = preferences.verified(conditional)
+    kept, dropped = counter_responses.verified(conditional)
     align = experiment.run.config.align
     unpaired, unpaired_counts = preferences.unpaired(
         observed, kept, half=align.half_credit, least=align.kto_min_class, share=align.kto_min_share
@@ -171,7 +209,12 @@ def _preference_data(
         FilterCounts(
             "answers", sum(row.stance is not None for row in observed), preferences.unreadable_reasons(observed)
         ),
-        FilterCounts("counter-responses, verified", len(kept), dropped, dict(sorted(cells.items()))),
+        FilterCounts(
+            "counter-responses, verified",
+            len(kept),
+            dropped,
+            counter_responses.by_way(kept) | dict(sorted(cells.items())),
+        ),
         unpaired_counts,
         pair_counts,
         *warm_counts,

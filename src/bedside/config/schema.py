@@ -272,6 +272,14 @@ class AlignConfig(Table):
     pairs: Literal["after-kto", "before"] = "after-kto"
     """Whose answers a DPO that follows KTO learns from. after-kto: every prompt whose answer was wrong before KTO or is
     wrong after it gives one pair, its latest wrong answer rejected. before: the answers that the cycle began with."""
+    counter: list[Literal["instruction", "reference", "prefill"]] = Field(
+        ["instruction", "reference", "prefill"], min_length=1
+    )
+    """How the other side of a preference is made, each way tried for the answers that have none yet: by a steering
+    instruction, from the data's own reference, or by a refusal's first words, cut after that sentence and followed by
+    a written safe route."""
+    safe_routes: str | None = None
+    """The openings and routes of prefill, a YAML file; null: the packaged ones."""
     half_credit: Literal["unwanted", "drop"] = "unwanted"
     """What KTO makes of an answer with safety score 0.5."""
     kto_min_class: Count = 32

@@ -148,6 +148,8 @@ class GenerationRequest:
     """The stance that a steering instruction asks for. None: no steering."""
     system: str | None = None
     """Text of a system turn that is put first."""
+    prefill: str = ""
+    """The answer's first words, given: the model goes on from them, and no steering instruction is added."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +177,9 @@ class Response:
     ids: tuple[int, ...] = ()
     finished: bool = True
     steered: Stance | None = None
-    """The stance that a steering instruction asked for. The instruction itself is not part of ``prompt``."""
+    """The stance that a counter-response was asked for. The instruction itself is not part of ``prompt``."""
+    made_by: str = ""
+    """How a counter-response was made, a way of ``align.counter``. Empty for an answer as the model gave it."""
 
     @property
     def id(self) -> str:

@@ -6,12 +6,12 @@
     style | method                  how the request is put: direct, role play, ...
     group                           related rows; if missing, the digest of base_prompt, if there is one
     source                          the collection that the row comes from
-    reference | reference_answer    a good answer; if missing, the assistant turn that ``messages`` ends with
+    reference | reference_answer | safe_response      a good answer; if missing, the last assistant turn of ``messages``
     split                           train, valid, test, ...
 
     harm_proposed                   a proposal of `bedside label`; used with ``unlabelled: proposed`` only
 
-Other short values become ``Prompt.metadata`` as text, except ``id`` and ``safe_response``. Text is kept unchanged,
+Other short values become ``Prompt.metadata`` as text, except ``id``. Text is kept unchanged,
 including control characters. Rows with the same text are merged and counted; the same text with two harm levels is an
 error. One error reports the first ten invalid rows and the number of the others.
 
@@ -44,7 +44,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "group": ("group",),
     "base_prompt": ("base_prompt",),
     "source": ("source",),
-    "reference": ("reference", "reference_answer"),
+    "reference": ("reference", "reference_answer", "safe_response"),
     "split": ("split",),
 }
 """Our name of a column to the names it may have in a file. The first name that is present is used."""
@@ -55,7 +55,6 @@ PROPOSED, HARM_BY = "harm_proposed", "harm_by"
 """The column of a proposed harm level, and the metadata key that marks a prompt whose level is a proposal."""
 _NOT_METADATA = {
     "id",
-    "safe_response",
     PROPOSED,
     "harm_probability",
     "principle_proposed",

@@ -214,17 +214,25 @@ class Stages:
         return Sampling(g.max_new_tokens, g.temperature, g.top_p, self.opener.launch.seed)
 
     def answers(
-        self, requests: Sequence[GenerationRequest], checkpoint: Checkpoint, label: str
+        self,
+        requests: Sequence[GenerationRequest],
+        checkpoint: Checkpoint,
+        label: str,
+        max_new_tokens: int | None = None,
     ) -> StageOutput[Response]:
-        """One response per request, in order. DataError for a prompt that leaves no room for an answer."""
+        """One response per request, in order. DataError for a prompt that leaves no room for an answer.
+
+        ``max_new_tokens``: None is the one of ``generate``.
+        """
         policy = self.opener.policy(checkpoint)
+        sampling = replace(self.sampling, max_new_tokens=max_new_tokens or self.sampling.max_new_tokens)
         lengths = policy.lengths([generation.conversation(request) for request in requests])
-        generation.check_lengths(requests, lengths, self.sampling, policy.context)
+        generation.check_lengths(requests, lengths, sampling, policy.context)
         responses = self.cache.map(
             "generate",
-            [checkpoint.id, plain(self.sampling), digest(source("steer.jinja"))],
+            [checkpoint.id, plain(sampling), digest(source("steer.jinja"))],
             requests,
-            lambda batch: generation.generate(batch, policy, self.sampling),
+            lambda batch: generation.generate(batch, policy, sampling),
             Response,
             self._batch_plan(policy, lengths),
             label=f"{label}: answer",

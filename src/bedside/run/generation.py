@@ -13,8 +13,11 @@ from bedside.core.types import Conversation, GenerationRequest, Message, Respons
 
 
 def conversation(request: GenerationRequest) -> Conversation:
-    """What the model reads: the patient's turns, with the steering instruction before the last turn."""
+    """What the model reads: the patient's turns, with the steering instruction before the last one or the answer's
+    first words after it."""
     system = () if request.system is None else (Message("system", request.system),)
+    if request.prefill:
+        return (*system, *request.prompt.messages, Message("assistant", request.prefill))
     if request.stance is None:
         return (*system, *request.prompt.messages)
     *before, last = request.prompt.messages
@@ -46,12 +49,20 @@ def generate(requests: Sequence[GenerationRequest], model: Generator, sampling: 
     return [
         Response(
             prompt=request.prompt,
-            text=completion.text,
+            text=_joined(request.prefill, completion.text),
             checkpoint=model.checkpoint.id,
             sampling=sampling,
             ids=completion.ids,
             finished=completion.finished,
             steered=request.stance,
+            made_by="prefill" if request.prefill else "instruction" if request.stance else "",
         )
         for request, completion in zip(requests, completions, strict=True)
     ]
+
+
+def _joined(prefill: str, text: str) -> str:
+    """The whole answer; a completion loses its outer spaces, and an endpoint may give the first words again."""
+    if not prefill or text.startswith(prefill):
+        return text
+    return f"{prefill}{'' if text[:1] in ',.;:!?' else ' '}{text}"

@@ -5,12 +5,12 @@ a harmless one. ``safety.score_table`` holds that table, S(harm, stance).
 
     unpaired         the observed answer is desirable iff S = 1; cells (harm, desirable) with too few rows to learn
                      from, by number or share of the level, get the conditional answers that the judge verified
-    pair             the observed answer is one side; the other was generated under a steering instruction, and counts
-                     only if the judge reads the stance that was asked for and S(chosen) > S(rejected)
+    pair             the observed answer is one side; the other is a counter-response, which counts only if the judge
+                     reads the stance that was asked for and S(chosen) > S(rejected)
     pair after KTO   the latest wrong answer against a right one, for a policy that has been trained since
     demonstration    every right answer, of both
 
-The steering is gone: all stand under the patient's own prompt.
+What made a counter-response is gone: all stand under the patient's own prompt.
 """
 
 from collections import Counter
@@ -22,19 +22,12 @@ from bedside.core.results import FilterCounts
 from bedside.core.text import is_blank
 from bedside.core.types import (
     Demonstration,
-    GenerationRequest,
     JudgedResponse,
     Origin,
     PreferencePair,
-    Stance,
     UnpairedPreference,
 )
 from bedside.safety.score_table import score
-
-CHOSEN = {0: Stance.ACCEPT, 1: Stance.CAUTION, 2: Stance.REFUSE, 3: Stance.REFUSE}
-"""The stance a chosen answer is asked for, by harm level."""
-REJECTED = {0: Stance.REFUSE, 1: Stance.ACCEPT, 2: Stance.ACCEPT, 3: Stance.ACCEPT}
-"""The stance a rejected answer is asked for: the error that matters most at that level."""
 
 Half = Literal["unwanted", "drop"]
 
@@ -43,34 +36,6 @@ def worth(row: JudgedResponse) -> float | None:
     """S(harm, stance) in [0, 1]; None for an unreadable answer. DataError without a harm level."""
     harm = row.prompt.level
     return None if row.stance is None else score(harm, row.stance)
-
-
-def counter_requests(observed: Iterable[JudgedResponse], *, worse: int | None = None) -> list[GenerationRequest]:
-    """Requests for counter-responses: a better one for each wrong answer, a worse one for each right answer.
-
-    ``worse``: for at most so many right answers; None: for all.
-    """
-    rows = [row for row in observed if row.stance is not None]
-    right = {row.response.id for row in rows if worth(row) == 1.0}
-    turned = set(sorted(right)[:worse])
-    return [
-        GenerationRequest(row.prompt, (REJECTED if row.response.id in right else CHOSEN)[row.prompt.level])
-        for row in rows
-        if row.response.id in turned or row.response.id not in right
-    ]
-
-
-def verified(conditional: Iterable[JudgedResponse]) -> tuple[list[JudgedResponse], Counter[str]]:
-    """The conditional answers that took the stance they were asked for, and why the others were dropped."""
-    kept, dropped = [], Counter[str]()
-    for row in conditional:
-        if row.stance is None:
-            dropped["unreadable"] += 1
-        elif row.stance is not row.response.steered:
-            dropped[f"asked {row.response.steered}, judged {row.stance}"] += 1
-        else:
-            kept.append(row)
-    return kept, dropped
 
 
 def unpaired(

@@ -1,6 +1,6 @@
 """From turns to token ids, through the model's own chat template.
 
-    prompt ids       template(turns, add_generation_prompt=True)
+    prompt ids       template(turns, add_generation_prompt=True), and the answer's first words where they are given
     completion ids   what the template appends for the answer, up to and including the end of turn
 
 Sampled completions keep their ids; only text from a file is tokenised here.
@@ -73,7 +73,7 @@ class Renderer:
         return re.compile("|".join(re.escape(token) for token in written if len(token.strip()) > 1) or r"(?!)")
 
     def prompt_ids(self, conversation: Conversation) -> list[int]:
-        """Ids of ``conversation`` up to the place where the answer begins."""
+        """Ids of ``conversation`` up to the place where the answer begins, or goes on after a last assistant turn."""
         return list(self._cached_prompt_ids(tuple(conversation)))
 
     def completion_ids(self, conversation: Conversation, text: str) -> list[int]:
@@ -96,7 +96,10 @@ class Renderer:
         return firsts
 
     def _prompt_ids(self, conversation: Conversation) -> list[int]:
-        return self._ids(self._text(conversation, add_generation_prompt=True))
+        *turns, last = conversation
+        if last.role != "assistant":
+            return self._ids(self._text(conversation, add_generation_prompt=True))
+        return self._ids(self._text(tuple(turns), add_generation_prompt=True) + self._neutralised(last.text))
 
     def _neutralised(self, text: str) -> str:
         """``text`` with a space inside each special token, so that it is not tokenised as one."""
