@@ -14,7 +14,7 @@ _NAMES = {
         "CheckResult ComfortRun ConfigSource Erasure GenerationResult JudgeResult LabelSample ReleasedCheckpoint "
         "RewriteResult Run TrainingResult align audit chat check confirm_labels erase evaluate "
         "generate init judge label list_plugins load monitor open_judge open_model read_run resolve review rewrite "
-        "run_comfort select train train_judge write_report"
+        "run_comfort select train train_classifier train_judge write_report"
     ),
     "config.loader": "Loaded",
     "config.plugins": "Plugin PluginField register",
@@ -32,6 +32,7 @@ _NAMES = {
     "deployment.monitor": "MonitorResult",
     "judge_audit.audit": "AuditRequest",
     "judge_audit.finetune": "JudgeTraining",
+    "judge_audit.train_classifier": "ClassifierTraining",
     "stats.measures": "mean share",
 }
 """The names that each module offers here."""

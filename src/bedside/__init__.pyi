@@ -37,6 +37,7 @@ from bedside.api import rewrite as rewrite
 from bedside.api import run_comfort as run_comfort
 from bedside.api import select as select
 from bedside.api import train as train
+from bedside.api import train_classifier as train_classifier
 from bedside.api import train_judge as train_judge
 from bedside.api import write_report as write_report
 from bedside.config.loader import Loaded as Loaded
@@ -81,6 +82,7 @@ from bedside.data.responses import AnswerFile as AnswerFile
 from bedside.deployment.monitor import MonitorResult as MonitorResult
 from bedside.judge_audit.audit import AuditRequest as AuditRequest
 from bedside.judge_audit.finetune import JudgeTraining as JudgeTraining
+from bedside.judge_audit.train_classifier import ClassifierTraining as ClassifierTraining
 from bedside.stats.measures import mean as mean
 from bedside.stats.measures import share as share
 
@@ -94,6 +96,7 @@ __all__ = [
     "Chat",
     "CheckResult",
     "Checkpoint",
+    "ClassifierTraining",
     "ComfortRun",
     "ComfortSummary",
     "Completion",
@@ -168,6 +171,7 @@ __all__ = [
     "select",
     "share",
     "train",
+    "train_classifier",
     "train_judge",
     "write_report",
 ]

@@ -22,7 +22,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from bedside.config import loader as configs
 from bedside.config import plugins, rendering
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from bedside.deployment.monitor import MonitorResult
     from bedside.judge_audit.audit import AuditRequest
     from bedside.judge_audit.finetune import JudgeTraining
+    from bedside.judge_audit.train_classifier import ClassifierTraining
     from bedside.safety.labelled_sample import LabelPlan
 
 ConfigSource = Config | str | Path | Mapping[str, Any]
@@ -782,6 +783,29 @@ def train_judge(
     table = dict(labels) if isinstance(labels, Mapping) else {"path": str(labels)}
     with _opened(_settle(config, "judge"), progress) as opened:
         return finetune.train(opened, labels_judge(table), Path(out), learning_rate)
+
+
+def train_classifier(
+    labels: str | Path | Mapping[str, Any],
+    out: str | Path,
+    *,
+    reads: Literal["answer", "exchange"] = "answer",
+    config: ConfigSource | None = None,
+) -> "ClassifierTraining":
+    """Train a judge of kind classifier on labelled answers, into the folder ``out``. It needs no model, and a second.
+
+    ``labels``: as for ``train_judge``. ``reads``: the answer's words, or those of question and answer without the
+    answer's refusal phrases. Its figures are of answers to scenarios that the deciding part of it did not see.
+
+    >>> training = bedside.train_classifier("labelled.csv", "words")
+    >>> training.answers, training.audit.measure("agreement").n
+    (80, 80)
+    """
+    from bedside.judge_audit import train_classifier as training
+    from bedside.judge_audit.audit import labels_judge
+
+    labelled = labels_judge(dict(labels) if isinstance(labels, Mapping) else {"path": str(labels)})
+    return training.train(labelled, Path(out), reads, _settle(config, "judge"))
 
 
 # People

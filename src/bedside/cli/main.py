@@ -172,15 +172,26 @@ def train(
     learning_rate: Annotated[
         float | None, typer.Option(min=0, help="Peak learning rate; the config's by default.")
     ] = None,
+    kind: Annotated[
+        Literal["rubric", "classifier"], typer.Option(help="judge: the target with LoRA, or words without a model.")
+    ] = "rubric",
+    reads: Annotated[
+        Literal["answer", "exchange"], typer.Option(help="classifier: of the answer, or of question and answer.")
+    ] = "answer",
 ) -> None:
     """Train a LoRA adapter on TRL-shaped data, or a judge on labelled answers. Writes a PEFT folder.
 
-    Without a config it trains the embedded model; --set target=NAME names another.
+    Without a config it trains the embedded model; --set target=NAME names another. `train judge --kind classifier`
+    needs no model.
     """
     settled = load_config_or_default(config, overrides(sets, seed=seed), "judge" if objective == "judge" else "train")
     if objective == "judge":
         table = {"path": str(data), "columns": pairs(column), "label_map": pairs(label_map)}
         table["label"] = label[0] if label and len(label) == 1 else label or "label"
+        if kind == "classifier":
+            trained = bedside.train_classifier(table, out, reads=reads, config=settled)
+            terminal.print_classifier_training(OUT, trained)
+            return
         terminal.print_judge_training(OUT, bedside.train_judge(table, out, learning_rate=learning_rate, config=settled))
         return
     if label or label_map or column:

@@ -376,6 +376,26 @@ def print_judge_training(console: Console, training: "bedside.JudgeTraining") ->
     )
 
 
+def print_classifier_training(console: Console, training: "bedside.ClassifierTraining") -> None:
+    """Agreement on scenarios that the deciding part did not see, beside two baselines, and the line for the config."""
+    print_lines(
+        console,
+        f"{training.answers} labelled answers to {training.scenarios} scenarios; each is judged by a part that did not "
+        "see its scenario",
+        *(f"left out: {n}, {reason}" for reason, n in training.dropped.items()),
+    )
+    for audit in (training.audit, *training.baselines):
+        measure = audit.gates[0].measure or audit.measure("kappa")
+        console.print(f"{audit.name}: {measure.name} {interval(measure)}, n = {measure.n}")
+    plain, scaled = training.log_loss
+    print_lines(
+        console,
+        *(f"{gain.name}, paired: {interval(gain)}, n = {gain.n}" for gain in training.gains),
+        f"temperature {training.temperature:.2f}: log loss {plain:.3f} nats an answer without it, {scaled:.3f} with it",
+        f"wrote {training.folder}; in the config: judges: {{words: {{kind: classifier, folder: {training.folder}}}}}",
+    )
+
+
 def _measures(report: AuditReport) -> Table:
     names = dict.fromkeys(m.name for audit in report.audits for m in audit.measures)
     first = [name for name in FIRST_MEASURES if name in names]

@@ -34,6 +34,7 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = {
         "rubric": "bedside.judges.rubric",
         "labels": "bedside.judges.human_labels",
         "ensemble": "bedside.judges.composite",
+        "classifier": "bedside.judges.classifier",
         "keyword": "bedside.judges.keyword",
         "noisy": "bedside.judges.composite",
         "comfort": "bedside.comfort.judges",

@@ -1,10 +1,12 @@
 """A bag-of-words classifier: TF-IDF of words and word pairs, then logistic regression (scikit-learn).
 
 It sees no meaning and no word order beyond pairs. As a baseline it shows how much of a label can be read off the words
-alone. In ``data/labelling.py`` it proposes labels; its agreement with people is estimated first.
+alone. In ``data/labelling.py`` it proposes labels; its agreement with people is estimated first. ``LinearClassifier``
+is such a classifier as plain numbers, to be kept in a file: ``judges/classifier.py`` is made of them.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -54,3 +56,51 @@ def fit_classifier(texts: Sequence[str], labels: Sequence[Any], seed: int) -> Te
         LogisticRegression(max_iter=1000, class_weight="balanced", random_state=seed),
     )
     return cast("TextClassifier", model.fit(list(texts), list(labels)))
+
+
+@dataclass(frozen=True)
+class LinearClassifier:
+    """TF-IDF of runs of one to three words, and multinomial logistic regression: F features, C classes."""
+
+    vocabulary: Sequence[str]
+    classes: Sequence[str]
+    idf_F: NDArray[np.float32]
+    weights_CF: NDArray[np.float32]
+    intercept_C: NDArray[np.float32]
+
+    def logits(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """Of each class for each of B texts, shape (B, C); their softmax is the probability."""
+        counted = _counter(vocabulary={word: i for i, word in enumerate(self.vocabulary)})
+        counted.idf_ = self.idf_F.astype(np.float64)
+        features_BF = counted.transform(list(texts))
+        return np.asarray(features_BF @ self.weights_CF.T.astype(np.float64) + self.intercept_C, np.float64)
+
+
+def fit_linear(texts: Sequence[str], labels: Sequence[str], seed: int, *, least: int = 2) -> LinearClassifier:
+    """Fitted with equal weight for each class; words of fewer than ``least`` texts are left out.
+
+    ``labels`` must hold at least two classes, else scikit-learn raises ValueError.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    counted = _counter(min_df=least)
+    features_BF = counted.fit_transform(list(texts))
+    model = LogisticRegression(C=10.0, max_iter=2000, class_weight="balanced", random_state=seed)
+    model.fit(features_BF, list(labels))
+    weights_CF, intercept_C = model.coef_, model.intercept_
+    if len(weights_CF) == 1:  # of two classes only the second has weights
+        weights_CF, intercept_C = np.vstack([0 * weights_CF, weights_CF]), np.array([0.0, intercept_C[0]])
+    return LinearClassifier(
+        vocabulary=[str(word) for word in counted.get_feature_names_out()],
+        classes=[str(name) for name in model.classes_],
+        idf_F=counted.idf_.astype(np.float32),
+        weights_CF=weights_CF.astype(np.float32),
+        intercept_C=intercept_C.astype(np.float32),
+    )
+
+
+def _counter(**options: Any) -> Any:
+    """Runs of one to three words; how often a word stands in a text counts by its logarithm."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    return TfidfVectorizer(ngram_range=(1, 3), token_pattern=TOKENS, sublinear_tf=True, **options)
