@@ -85,3 +85,49 @@ def test_a_judge_that_agrees_labels(monkeypatch):
     measure = Measure("kappa", 0.8, 90, low=0.7, high=0.9)
     enough = Gate(GateKind.JUDGE_AGREEMENT, "self", None, GateState.PASS, measure)
     assert built(monkeypatch, enough)[0] == ["self"]
+
+
+class Scripted:
+    """Answers by way: what is steered stays as it is, what is opened goes on; ``refusing`` words are judged refuse."""
+
+    def __init__(self, counter, steered):
+        self.steered, self.asked = steered, []
+        self.config = SimpleNamespace(align=AlignConfig(counter=counter))
+        self.stages = SimpleNamespace(
+            sampling=SimpleNamespace(max_new_tokens=64), answers=self.answers, judged=self.judged
+        )
+
+    def answers(self, requests, checkpoint, label, max_new_tokens=None):
+        self.asked.append((label, len(requests), max_new_tokens))
+        rows = [
+            Response(r.prompt, f"{r.prefill} that. Now, first" if r.prefill else self.steered, "m", steered=r.stance)
+            for r in requests
+        ]
+        return SimpleNamespace(all=lambda: rows) if not requests[0].prefill else rows
+
+    def judged(self, responses, judge, label):
+        stances = [R if any(w in r.text for w in ("can't", "won't", "not able", "say no")) else A for r in responses]
+        return [JudgedResponse(r, Verdict(r.id, "j", s)) for r, s in zip(responses, stances, strict=True)]
+
+
+def test_ways_to_a_counter_response_are_tried_in_their_order_for_what_is_not_verified_yet():
+    run = Scripted(["instruction", "reference", "prefill"], steered="Sure, first")
+    prompts = [
+        Prompt((Message("user", f"question {i}"),), harm=3, reference="I can't do that: ask a nurse." if i else None)
+        for i in range(3)
+    ]
+    requests = [cycle.GenerationRequest(prompt, R) for prompt in prompts]
+    experiment = SimpleNamespace(run=run, labelling_judge=None)
+    rows = cycle._counter_responses(experiment, SimpleNamespace(checkpoint=None), requests, "cycle 1")
+    assert [row.response.made_by for row in rows] == ["prefill", "reference", "reference"]
+    assert all(row.stance is R for row in rows)
+    assert [asked[1:] for asked in run.asked] == [(3, None), (1, 40)]
+
+
+def test_a_counter_response_that_no_way_gives_is_the_last_one_tried():
+    run = Scripted(["instruction"], steered="Sure, first")
+    requests = [cycle.GenerationRequest(Prompt((Message("user", "question"),), harm=3), R)]
+    (row,) = cycle._counter_responses(
+        SimpleNamespace(run=run, labelling_judge=None), SimpleNamespace(checkpoint=None), requests, "cycle 1"
+    )
+    assert (row.response.text, row.stance) == ("Sure, first", A)

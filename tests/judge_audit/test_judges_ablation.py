@@ -2,7 +2,7 @@
 
     self-frozen   self-current   external   fine-tuned   ensemble
 
-Fifteen runs take long, so they are marked ``prove``; that each config runs at all is seen on a handful of prompts.
+Fifteen runs take long, so they are marked ``prove``, and so is that each config runs at all, on a handful of prompts.
 """
 
 import importlib.util
@@ -81,7 +81,7 @@ def test_every_config_of_the_ablation_is_understood_and_truth_selects(config):
     assert told.align.judge != told.selecting_judge == "truth"
 
 
-@pytest.mark.slow
+@pytest.mark.prove
 @pytest.mark.parametrize("config", JUDGES, ids=lambda path: path.stem)
 def test_every_config_of_the_ablation_runs(config, tmp_path):
     told, heard = run(config, tmp_path, 0, *TINY, *adapter_of(config, tmp_path, 6, 0, "align.lora.r=2"))

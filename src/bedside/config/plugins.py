@@ -49,6 +49,7 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = {
         "cares": "bedside.data.datasets",
         "dialogues": "bedside.data.dialogues",
         "clinic": "bedside.clinic.prompts",
+        "consult": "bedside.consult.prompts",
         "clinic_dialogues": "bedside.clinic.dialogues",
     },
     "metric": {
