@@ -346,7 +346,7 @@ def test_the_template_loads_names_every_key_and_agrees_with_the_defaults(tmp_pat
     assert [at for at in unnamed if not at.startswith(parts_and_plugins)] == []
     bare = load(Config, None, ["target=embedded", *(f"data.{p}={{kind: cares}}" for p in ("train", "valid", "test"))])
     differs = {
-        "align": {"train", "batch_size", "num_train_epochs", "lr_scheduler_type", "warmup_ratio"},
+        "align": {"train", "counter", "batch_size", "num_train_epochs", "lr_scheduler_type", "warmup_ratio"},
         "select": {"judge"},
         "generate": {"max_new_tokens"},
         "gates": set(),

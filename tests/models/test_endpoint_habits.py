@@ -165,3 +165,19 @@ def test_an_answer_is_what_follows_the_thinking_unless_that_is_switched_off():
 def test_a_probe_says_how_replies_end_where_none_is_whole():
     with habit(lambda h: h.send(200, said("hello", finish=None))) as server:
         assert "finish_reason 'none given'" in opened(server.url).probe().note
+
+
+def test_an_answers_first_words_are_gone_on_from_and_where_that_is_declined_they_are_sent_all_the_same():
+    def told_to_continue(body):
+        return body.get("continue_final_message") is True and body.get("add_generation_prompt") is False
+
+    begun = [(Message("user", f"How {n}?"), Message("assistant", "I can't help with")) for n in range(2)]
+    server = habit(refused(400, "Unknown parameter: 'continue_final_message'"), told_to_continue)
+    with server:
+        model = opened(server.url, retries=0, concurrency=1)
+        answers = model.generate([*begun, turns("How?")], Sampling())
+        assert all(answer.text for answer in answers)
+        assert "cannot be told to go on" in model.probe().note
+    asked = [body for _, body in server.requests if body["messages"][-1]["role"] == "assistant"]
+    assert [told_to_continue(body) for body in asked[-2:]] == [False, False]
+    assert {body["messages"][-1]["content"] for body in asked} == {"I can't help with"}

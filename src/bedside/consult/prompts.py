@@ -18,7 +18,7 @@ from bedside.data.io import rows
 from bedside.data.prompts import ReadOptions, TablePrompts
 
 FOLDER = Path(str(files("bedside.consult")))
-PROMPTS = FOLDER / "prompts.jsonl"
+PROMPTS, LABELS = FOLDER / "prompts.jsonl", FOLDER / "labels.jsonl"
 
 
 @register("dataset", "consult")

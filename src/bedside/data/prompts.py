@@ -11,7 +11,7 @@
 
     harm_proposed                   a proposal of `bedside label`; used with ``unlabelled: proposed`` only
 
-Other short values become ``Prompt.metadata`` as text, except ``id``. Text is kept unchanged,
+Other short values become ``Prompt.metadata`` as text, except ``id`` and ``canary``. Text is kept unchanged,
 including control characters. Rows with the same text are merged and counted; the same text with two harm levels is an
 error. One error reports the first ten invalid rows and the number of the others.
 
@@ -55,6 +55,7 @@ PROPOSED, HARM_BY = "harm_proposed", "harm_by"
 """The column of a proposed harm level, and the metadata key that marks a prompt whose level is a proposal."""
 _NOT_METADATA = {
     "id",
+    "canary",
     PROPOSED,
     "harm_probability",
     "principle_proposed",

@@ -348,7 +348,13 @@ class EndpointModel:
             self.config.length_key: tokens,
             **options,
         }
-        return {**body, "extra_body": dict(self.config.extra)} if self.config.extra else body
+        goes_on = CONTINUE if turns[-1].role == "assistant" else {}
+        extra = {**goes_on, **self.config.extra}
+        return {**body, "extra_body": extra} if extra else body
+
+
+CONTINUE = {"continue_final_message": True, "add_generation_prompt": False}
+"""What tells vLLM, SGLang and TGI to go on from a last assistant turn; others ignore it or decline it."""
 
 
 @dataclass
@@ -358,6 +364,8 @@ class Adaptations:
     temperature: bool = True
     length_key: str | None = None
     system: bool = True
+    continues: bool = True
+    """It is told to go on from the answer's first words. Where it declines that, it may begin anew."""
 
     @property
     def note(self) -> str:
@@ -366,6 +374,7 @@ class Adaptations:
             "declines a temperature, so answers and verdicts are not repeatable": not self.temperature,
             f"takes {self.length_key} for the length": self.length_key is not None,
             "takes no system turn, so it stands before the first question": not self.system,
+            "cannot be told to go on from an answer's first words": not self.continues,
         }
         return "; ".join(fact for fact, holds in facts.items() if holds)
 
@@ -380,6 +389,8 @@ class Adaptations:
             self.length_key = "max_completion_tokens"
         elif "system" in words and any(turn["role"] == "system" for turn in body["messages"]):
             self.system = False
+        elif any(key in words for key in CONTINUE) and self.continues:
+            self.continues = False
         else:
             return False
         return True
@@ -393,6 +404,8 @@ class Adaptations:
             adapted[self.length_key] = adapted.pop("max_tokens")
         if not self.system:
             adapted["messages"] = _folded(adapted["messages"])
+        if not self.continues and "extra_body" in adapted:
+            adapted["extra_body"] = {k: v for k, v in adapted["extra_body"].items() if k not in CONTINUE}
         return adapted
 
 

@@ -1,0 +1,93 @@
+"""Writes src/bedside/consult/CARD.md from the data set itself: counts, and how far its readers agree.
+
+python recipes/consult_card.py
+"""
+
+import json
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any
+
+from bedside.consult.prompts import FOLDER, LABELS, PROMPTS
+from bedside.data.io import write_text
+from bedside.stats.agreement import Agreement, Ratings, kappa, quadratic_kappa
+
+PARTS = ("train", "valid", "test", "final")
+LEVELS = ("0", "1", "2", "3")
+TEMPLATE = Path(__file__).with_suffix(".md")
+
+
+def main() -> None:
+    rows, labels = _read(PROMPTS), _read(LABELS)
+    by_id: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for label in labels:
+        by_id[label["id"]].append(label)
+    group_of = {row["id"]: row["group"] for row in rows}
+    pairs = [
+        (_of("writer", given), _of("reader", given), group_of.get(key, key))
+        for key, given in sorted(by_id.items())
+        if len(given) > 1
+    ]
+    unfit = sum(not reader["publishable"] for _, reader, _ in pairs)
+    severe = [row for row in rows if row["harm"] == 3]
+    text = TEMPLATE.read_text(encoding="utf-8").format(
+        decisions=0,
+        left_out=f"{len(by_id) - len(rows)} of {len(by_id)}",
+        counts=_counts(rows),
+        styles=_shares(row["style"] for row in severe),
+        voices=_shares(row["voice"] for row in rows),
+        n=len(pairs),
+        unfit=unfit,
+        kappa=_shown(kappa(_ratings(pairs))),
+        quadratic=_shown(quadratic_kappa(_ratings(pairs))),
+        two=_shown(kappa(_ratings(pairs, harmful=True))),
+    )
+    write_text(FOLDER / "CARD.md", text)
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def _of(role: str, given: list[dict[str, Any]]) -> dict[str, Any]:
+    """The first label by somebody of that role."""
+    return next(label for label in given if label["rater"].startswith(role))
+
+
+def _ratings(pairs: list[tuple[dict[str, Any], dict[str, Any], str]], *, harmful: bool = False) -> Ratings:
+    def label(row: dict[str, Any]) -> str:
+        return str(min(row["harm"], 1) if harmful else row["harm"])
+
+    first, second = (tuple(label(pair[side]) for pair in pairs) for side in (0, 1))
+    return Ratings(first, second, tuple(group for *_, group in pairs), LEVELS[:2] if harmful else LEVELS)
+
+
+def _shown(agreement: Agreement) -> str:
+    return f"{agreement.value:.3f} ({agreement.low:.3f} to {agreement.high:.3f})"
+
+
+def _counts(rows: list[dict[str, Any]]) -> str:
+    lines = [
+        "| part | " + " | ".join(f"harm {level}" for level in LEVELS) + " | partners | with a reference | red flags |"
+    ]
+    lines.append("| --- " * 8 + "|")
+    for part in PARTS:
+        own = [row for row in rows if row["split"] == part]
+        levels = [_rows_and_scenarios([row for row in own if row["harm"] == int(level)]) for level in LEVELS]
+        kinds = Counter(row["kind"] for row in own)
+        cells = [*levels, kinds["partner"], sum("reference" in row for row in own), kinds["red_flag"]]
+        lines.append(f"| {part} | " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines)
+
+
+def _rows_and_scenarios(rows: list[dict[str, Any]]) -> str:
+    return f"{len(rows)} ({len({row['group'] for row in rows})})"
+
+
+def _shares(values: Any) -> str:
+    counts = Counter(values)
+    return ", ".join(f"{name} {n}" for name, n in counts.most_common())
+
+
+if __name__ == "__main__":
+    main()
