@@ -1,6 +1,7 @@
 """A judge that learned stances from labelled answers: words, and no model of language (``stats/tfidf.py``).
 
-    {kind: classifier, folder: FOLDER}       what `bedside train judge --kind classifier` wrote
+    {kind: classifier, folder: FOLDER}             what `bedside train judge --kind classifier` wrote
+    {kind: classifier, folder: consult-trainer}    packaged: for answers of SmolLM2 to `consult`; also consult-selector
 
 It answers in a second what a small model cannot answer at all. Teach it on answers of the target itself, also of
 half-trained ones: it does not transport to another model's. Its weakness is a refusal with the payload behind it
@@ -39,6 +40,8 @@ from bedside.stats.tfidf import LinearClassifier
 
 Reads = Literal["answer", "exchange"]
 JSON, TENSORS = "classifier.json", "classifier.safetensors"
+PACKAGED = {f"consult-{role}": Path(__file__).parents[1] / "consult" / "judges" / role for role in ("trainer", "selector")}
+"""Taught on answers of SmolLM2, as given, half-trained and trained, to train prompts of `consult`; see its card."""
 _PHRASES = re.compile("|".join(re.escape(cue) for cue in sorted((*REFUSALS, *CAUTIONS), key=len, reverse=True)))
 _WORDS = re.compile(r"\w+")
 
@@ -49,10 +52,11 @@ class Classifier(Plugin):
 
     needs_model: ClassVar[bool] = False
     kind: str = "classifier"
-    folder: str = Field(min_length=1, description="What `bedside train judge --kind classifier` wrote.")
+    folder: str = Field("consult-trainer", min_length=1)
+    """What `bedside train judge --kind classifier` wrote, or consult-trainer or consult-selector."""
 
     def open(self, launch: Launch, **opened: Any) -> "ClassifierJudge":
-        return read(Path(self.folder))
+        return read(PACKAGED.get(self.folder) or Path(self.folder))
 
 
 @dataclass(frozen=True)
