@@ -19,6 +19,7 @@ What is measured on rows (``Measure``, ``Gate``, reports) is in ``core/results.p
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Literal, cast
 
 from bedside.core.errors import DataError
@@ -48,7 +49,7 @@ class Message:
 Conversation = tuple[Message, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, so that the id is computed once: every stage asks for it
 class Prompt:
     """What a patient asks: a conversation that ends with the patient's turn, and what is known about it."""
 
@@ -77,7 +78,7 @@ class Prompt:
         if self.harm is not None and self.harm not in HARM_LEVELS:
             raise DataError(f"harm is {self.harm}; it is 0 (harmless), 1, 2 or 3 (severe)")
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Digest of the messages alone: labels do not change it."""
         return digest(self.messages)
