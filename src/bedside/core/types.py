@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import Literal, cast
+from typing import Literal, TypeVar, cast
 
 from bedside.core.errors import DataError
 from bedside.core.hashing import digest
@@ -162,7 +162,7 @@ class Completion:
     """False if the length limit cut the text off."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, like Prompt
 class Response:
     """One answer to a prompt, with the checkpoint and the sampling that produced it."""
 
@@ -178,7 +178,7 @@ class Response:
     steered: Stance | None = None
     """The stance that a steering instruction asked for. The instruction itself is not part of ``prompt``."""
 
-    @property
+    @cached_property
     def id(self) -> str:
         return digest(self.prompt.id, self.checkpoint, self.sampling, self.sample, self.steered, self.text)
 
@@ -186,6 +186,15 @@ class Response:
     def is_empty(self) -> bool:
         """True if nothing of the answer can be seen: no judge can read it."""
         return is_blank(self.text)
+
+
+Row = TypeVar("Row", Prompt, Response)
+
+
+def with_id(row: Row, row_id: str) -> Row:
+    """``row`` with the id of the row that it was made from: where labels differ, or texts are left out."""
+    vars(row)["id"] = row_id
+    return row
 
 
 RATER_KINDS = {"labels": "person", "model-labels": "model", "truth": "rule"}
