@@ -56,7 +56,11 @@ def by_key(config: Config, key: str, responses: Iterable[Response]) -> AnswerLab
         raise ConfigError(f"--labels is {key!r}; name a judge of kind labels (judges has {', '.join(config.judges)})")
     labels = _labels(open_plugin(plugin, Launch(), {}), responses, plugin.path)
     if not any(verdict.stance for verdict in labels.verdicts):
-        raise DataError(f"{key} labels none of these answers; only labels on them can correct their rates")
+        first = next((f", the first of them {verdict.response}" for verdict in labels.verdicts), "")
+        raise DataError(
+            f"{plugin.path}: {key} labels none of the {len(labels.verdicts)} answers{first}; only labels on them can "
+            "correct their rates: label these, or name the answers that were labelled"
+        )
     return labels
 
 
