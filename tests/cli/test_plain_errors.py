@@ -181,7 +181,18 @@ def test_a_file_of_another_kind_is_told_by_what_it_holds(tmp_path):
         responses.read_rows(asked, Response)
     with pytest.raises(DataError, match=r"a\.jsonl, row 1: this file holds responses, .* wanted are verdicts"):
         single_stage.evaluate(small(tmp_path), AnswerFile(str(verdicts)), answers)
-    with pytest.raises(DataError, match=r"v\.jsonl: its verdicts are of other responses than .*a\.jsonl"):
+    with pytest.raises(
+        DataError,
+        match=r"v\.jsonl: its verdicts are of other responses than .*a\.jsonl: v\.jsonl, row 1, judges b2-other, and "
+        r"a\.jsonl, row 1, is b2-\w{20}; name the answers that it judges, or judge .*a\.jsonl$",
+    ):
+        single_stage.evaluate(small(tmp_path), AnswerFile(str(answers)), verdicts)
+    ids = [response.id for response in AnswerFile(str(answers)).read()]
+    files.write_jsonl(answers, [RESPONSE, {**RESPONSE, "text": "Other."}])
+    files.write_jsonl(verdicts, [{"response": ids[0], "judge": "keyword", "stance": "accept"}])
+    with pytest.raises(
+        DataError, match=r"v\.jsonl: 1 of 2 responses .* the first, a\.jsonl, row 2, is b2-\w{20}: judge"
+    ):
         single_stage.evaluate(small(tmp_path), AnswerFile(str(answers)), verdicts)
     files.write_jsonl(answers, [{**RESPONSE, "text": 3}])
     with pytest.raises(DataError, match=r"a\.jsonl, row 1: text: .* a Response file must be as Bedside wrote it"):

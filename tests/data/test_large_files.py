@@ -5,6 +5,7 @@ import random
 import subprocess
 import sys
 import time
+from itertools import islice
 
 import pytest
 
@@ -27,6 +28,11 @@ data:
   valid: {kind: jsonl, path: train.jsonl, share: 0.15, by: group}
   test: {kind: jsonl, path: test.jsonl}
 """
+BY_AUTHOR = """
+  groupings: [author]
+judges:
+  people: {kind: labels, path: labels.jsonl}
+"""
 
 
 @pytest.fixture
@@ -38,7 +44,8 @@ def measured(tmp_path, evidence):
         command = [sys.executable, "-c", PEAK, sys.executable, "-m", "bedside", *arguments]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
         code, peak, cpu = (float(word) for word in done.stdout.split())
-        size = sum(file.stat().st_size for file in tmp_path.glob("*.jsonl") if file.name != "verdicts.jsonl")
+        made = ("verdicts.jsonl", "labels.jsonl")
+        size = sum(file.stat().st_size for file in tmp_path.glob("*.jsonl") if file.name not in made)
         row = {"command": " ".join(arguments), "input, MB": f"{size / 1e6:.0f}", "peak, MB": f"{peak / 1e6:.0f}"}
         row |= {"CPU, s": f"{cpu:.0f}", "wall, s": f"{time.monotonic() - began:.0f}"}
         evidence["large files"].append(row)
@@ -60,12 +67,17 @@ def test_judging_by_keywords_and_evaluating_keep_no_answer_of_a_large_file(tmp_p
     with (tmp_path / "answers.jsonl").open("w") as out:
         while size < FILE_BYTES:
             row = {"prompt": f"{text(30)} {number}?", "response": text(150), "harm": number % 4}
+            row["author"] = f"author {number % 900}"
             size += out.write(json.dumps(row) + "\n")
             number += 1
     code, peak, _ = measured("judge", "answers.jsonl", "--judge", "keyword", "-o", "verdicts.jsonl")
     assert (code, peak <= MOST_MEMORY) == (0, True), peak
-    code, peak, _ = measured("evaluate", "answers.jsonl", "verdicts.jsonl")
-    assert (code, peak <= MOST_MEMORY) == (3, True), peak  # made-up answers pass no gate
+    with (tmp_path / "answers.jsonl").open() as answers, (tmp_path / "labels.jsonl").open("w") as out:
+        out.writelines(json.dumps(json.loads(row) | {"label": "accept"}) + "\n" for row in islice(answers, 1000))
+    (tmp_path / "by-author.yaml").write_text(CONFIG + BY_AUTHOR)
+    for more in ([], ["-c", "by-author.yaml"], ["-c", "by-author.yaml", "--labels", "people"]):
+        code, peak, _ = measured("evaluate", "answers.jsonl", "verdicts.jsonl", *more)
+        assert (code, peak <= MOST_MEMORY) == (3, True), peak  # made-up answers pass no gate
 
 
 @pytest.mark.prove

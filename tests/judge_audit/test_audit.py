@@ -14,7 +14,8 @@ from bedside.core.errors import ConfigError, DataError
 from bedside.core.gates import Constraint, GateState
 from bedside.core.protocols import LabelScore, SilentProgress
 from bedside.core.types import STANCES, Checkpoint, Message, Prompt, Response, Stance, Verdict
-from bedside.judge_audit import agreement_report
+from bedside.data.responses import AnswerFile
+from bedside.judge_audit import agreement_report, answer_labels
 from bedside.judge_audit import audit as flow
 from bedside.judges.rubric import RubricJudge
 from bedside.run.context import open_run
@@ -350,3 +351,18 @@ def test_a_judge_is_never_audited_against_itself():
     config = configs.load(Config, None, [], {**PLAIN, "judges": {"truth": {"kind": "truth"}}}).config
     with pytest.raises(ConfigError, match="cannot be its own reference"):
         flow.plan_audit(config, flow.AuditRequest(judges=("truth",), reference="truth"))
+
+
+def test_labels_of_other_answers_are_an_error_that_names_the_file_and_an_answer(tmp_path):
+    labelled, other = tmp_path / "labelled.jsonl", tmp_path / "other.jsonl"
+    write(labelled, [{"prompt": "How?", "response": "So.", "harm": 0, "label": "accept"}])
+    write(other, [{"prompt": "How?", "response": "Not so.", "harm": 0}])
+    people = {"kind": "labels", "path": str(labelled)}
+    config = configs.load(Config, None, [f"runs={tmp_path / 'runs'}"], {**PLAIN, "judges": {"people": people}}).config
+    with pytest.raises(DataError, match=r"labelled\.jsonl: people labels none of the 1 answers, .* them b2-\w{20}; "):
+        answer_labels.by_key(config, "people", AnswerFile(str(other)).read())
+    request = flow.AuditRequest(judges=("keyword",), reference="people", answers=other)
+    with pytest.raises(
+        DataError, match=r"other\.jsonl: people labels none of the 1 answers, the first of them 'Not so"
+    ):
+        flow.audit(open_run(config, SilentProgress(), target=False), flow.plan_audit(config, request), request)

@@ -20,7 +20,7 @@ FIRST = 1 - error_allowed(1)
 def decide(rows, given=None, limit=SEVERE, confidence=0.95, groupings=()):
     metric = METRIC.at(confidence)
     measures = evaluate.evaluate(rows, [metric])
-    others = evaluate.by_clustering(rows, groupings, [metric])
+    others = evaluate.by_clustering(rows, groupings, metric.measure)
     return release.decide(limit, release.LimitRows("m", rows, measures, others, given), metric, confidence)
 
 

@@ -22,6 +22,7 @@ from bedside.core.results import Candidate, RunSummary
 from bedside.core.serialize import gates_by_name, to_json
 from bedside.core.types import Checkpoint, GenerationRequest, JudgedResponse, Message, Response, Sampling
 from bedside.data import io, trl_format
+from bedside.data.judged_facts import without_texts
 from bedside.data.prompts import HARM_BY, PROPOSED
 from bedside.data.responses import AnswerFile, stream_judged
 from bedside.judge_audit import answer_labels, correct
@@ -61,15 +62,17 @@ def evaluate(config: Config, answers: AnswerFile, verdicts: Path, labels: str | 
     rows = _Confirmed(stream_judged(answers, verdicts))
     first = next(rows, None)
     by_people = first is not None and first.verdict.rater_kind is not None
-    every = chain([] if first is None else [first], rows)
-    kept = list(every) if labels or by_people or config.data.groupings else []
-    measures = _measures(iter(kept) if kept else every, metric)
-    given = answer_labels.by_key(config, labels, [row.response for row in kept]) if labels else None
+    every: Iterator[JudgedResponse] = chain([] if first is None else [first], rows)
+    kept: list[JudgedResponse] = []
+    if labels or by_people or config.data.groupings:
+        every = _keeping(kept, every, config.data.groupings, texts=not metric.reads_once)
+    given = answer_labels.by_key(config, labels, (row.response for row in every)) if labels else None
+    measures = _measures(iter(kept) if given else every, metric)
     on = release.LimitRows(
         name,
         kept,
         measures,
-        evaluating.by_clustering(kept, config.data.groupings, [metric]),
+        evaluating.by_clustering(kept, config.data.groupings, metric.measure),
         given or (answer_labels.of_verdicts(kept) if by_people else None),
     )
     limits = [limit for limit in experiment.constraints(config, metric) if find_measure(measures, limit.measure)]
@@ -80,10 +83,19 @@ def evaluate(config: Config, answers: AnswerFile, verdicts: Path, labels: str | 
     return Evaluation(measures, decided, tuple(rows.doubts(name)), corrections)
 
 
+def _keeping(
+    kept: list[JudgedResponse], rows: Iterator[JudgedResponse], groupings: Sequence[str], *, texts: bool
+) -> Iterator[JudgedResponse]:
+    """Passes ``rows`` on, and adds them to ``kept``; without what they say, unless a metric may read ``texts``."""
+    for row in rows:
+        kept.append(row if texts else without_texts(row, groupings))
+        yield row
+
+
 def _measures(rows: Iterator[JudgedResponse], metric: experiment.CombinedMetric) -> tuple[Measure, ...]:
     """Every measure of ``metric``. Where the metric refuses a row, a mistake in the file is the better message."""
     try:
-        return tuple(metric.measure(rows if metric.reads_once else list(rows)))
+        return tuple(metric.measure(rows))
     except DataError:
         deque(rows, maxlen=0)
         raise

@@ -260,7 +260,7 @@ def _release_gates(test: HeldOutTest, decision: Decision | None = None) -> list[
         test.selected.name,
         test.after,
         (*evaluate.evaluate(test.after, [experiment.metric]), *(_quality(test, 0) or [test.selected.measure("kl")])),
-        evaluate.by_clustering(test.after, test.groupings, [experiment.metric]),
+        evaluate.by_clustering(test.after, test.groupings, experiment.metric.measure),
         test.labels,
     )
     levels = [confidence if limit.measure in SAFETY else CONFIDENCE for limit in experiment.constraints]

@@ -67,6 +67,8 @@ def plain(value: Any) -> Any:
     kind: Any = type(value)
     if kind in _JSON_TYPES:
         return value
+    if kind is tuple or kind is list:
+        return [plain(item) for item in value]
     if isinstance(value, enum.Enum):
         return value.value
     if (names := _field_names(kind)) is not None:

@@ -19,7 +19,8 @@ What is measured on rows (``Measure``, ``Gate``, reports) is in ``core/results.p
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal, cast
+from functools import cached_property
+from typing import Literal, TypeVar, cast
 
 from bedside.core.errors import DataError
 from bedside.core.hashing import digest
@@ -48,7 +49,7 @@ class Message:
 Conversation = tuple[Message, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, so that the id is computed once: every stage asks for it
 class Prompt:
     """What a patient asks: a conversation that ends with the patient's turn, and what is known about it."""
 
@@ -77,7 +78,7 @@ class Prompt:
         if self.harm is not None and self.harm not in HARM_LEVELS:
             raise DataError(f"harm is {self.harm}; it is 0 (harmless), 1, 2 or 3 (severe)")
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Digest of the messages alone: labels do not change it."""
         return digest(self.messages)
@@ -163,7 +164,7 @@ class Completion:
     """False if the length limit cut the text off."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, like Prompt
 class Response:
     """One answer to a prompt, with the checkpoint and the sampling that produced it."""
 
@@ -181,7 +182,7 @@ class Response:
     made_by: str = ""
     """How a counter-response was made, a way of ``align.counter``. Empty for an answer as the model gave it."""
 
-    @property
+    @cached_property
     def id(self) -> str:
         return digest(self.prompt.id, self.checkpoint, self.sampling, self.sample, self.steered, self.text)
 
@@ -189,6 +190,15 @@ class Response:
     def is_empty(self) -> bool:
         """True if nothing of the answer can be seen: no judge can read it."""
         return is_blank(self.text)
+
+
+Row = TypeVar("Row", Prompt, Response)
+
+
+def with_id(row: Row, row_id: str) -> Row:
+    """``row`` with the id of the row that it was made from: where labels differ, or texts are left out."""
+    vars(row)["id"] = row_id
+    return row
 
 
 RATER_KINDS = {"labels": "person", "model-labels": "model", "truth": "rule"}

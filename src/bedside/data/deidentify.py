@@ -12,6 +12,7 @@ date or a long number may be harmless; it is reported in any case.
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -72,6 +73,20 @@ KINDS = {
     "long number": r"(?<![\w.,])\d{8,}+(?![\w.,]{0,40}\d)",
 }
 _PATTERNS = {kind: re.compile(pattern) for kind, pattern in KINDS.items()}
+_DIGIT = re.compile(r"\d")
+_LEAST_DIGITS = {
+    "ip address": 4,
+    "social security number": 9,
+    "record number": 1,
+    "nhs number": 10,
+    "date": 1,
+    "phone": 8,
+    "street": 1,
+    "long number": 8,
+}
+"""Digits that a text must have for a match: most have fewer, and are not searched for that kind."""
+_MARKS = {"email": ("@",), "url": ("://", "www.")}
+"""What a text must hold, one of these, for a match."""
 _PERSON = r"(?:patient|person|user|customer|client|contact|doctor|physician|clinician|nurse|carer|guardian|relative)"
 _COLUMN = re.compile(
     rf"(?:{_PERSON}_)?(?:(?:first|last|full|middle|maiden|given|family)?_?names?|surname|forename|initials|"
@@ -113,7 +128,8 @@ class Deidentifier:
         if self.phi == "off":
             return prompt
         named = [column for column in prompt.metadata if names_a_person(column)]
-        kept = replace(prompt, metadata={key: text for key, text in prompt.metadata.items() if key not in named})
+        unnamed = {key: text for key, text in prompt.metadata.items() if key not in named}
+        kept = replace(prompt, metadata=unnamed) if named else prompt
         identifiers = self._find_all(kept)
         for columns, of in ((named, self.columns), ({kind for kind, _ in identifiers}, self.kinds)):
             for name in columns:
@@ -152,6 +168,7 @@ _TEXTS = ("reference", "principle", "style", "group", "source")
 """Fields of a prompt that hold one text."""
 
 
+@lru_cache
 def names_a_person(column: str) -> bool:
     """True for a column such as patient_name, eMail, Phone or dob; its values are not looked at.
 
@@ -165,8 +182,10 @@ def names_a_person(column: str) -> bool:
 def find_identifiers(text: str) -> Identifiers:
     """Kind and matched text of everything that looks like an identifier, in the order of KINDS."""
     identifiers: Identifiers = []
+    digits = len(_DIGIT.findall(text))
     for kind in KINDS:
-        text = _take(kind, text, identifiers)
+        if digits >= _LEAST_DIGITS.get(kind, 0) and any(mark in text for mark in _MARKS.get(kind, ("",))):
+            text = _take(kind, text, identifiers)
     return identifiers
 
 

@@ -65,11 +65,15 @@ class AnswerFile:
 
     def stream(self) -> Iterator[Response]:
         """The answer of every row, none of which is kept."""
+        return (response for _, response in self.stream_with_places())
+
+    def stream_with_places(self) -> Iterator[tuple[str, Response]]:
+        """Place and answer of every row, such as "answers.jsonl, row 3"."""
         present: set[str] = set()
         try:
             for where, row in annotations.rows(self.path, self.labels):
                 present |= row.keys()
-                yield self.response(where, row)
+                yield where, self.response(where, row)
         except DataError:  # a column that no row has may be the reason, and is the better message
             self._check_columns({name for _, row in annotations.rows(self.path, self.labels) for name in row})
             raise
@@ -217,10 +221,14 @@ def read_rows(path: Path, row_type: type[T]) -> list[T]:
 
 def stream_rows(path: Path, row_type: type[T]) -> Iterator[T]:
     """``read_rows`` one by one."""
+    return (row for _, row in _rows_with_places(path, row_type))
+
+
+def _rows_with_places(path: Path, row_type: type[T]) -> Iterator[tuple[str, T]]:
     adapter, fields = TypeAdapter(row_type), {*getattr(row_type, "__dataclass_fields__", ())}
     for where, row in io.rows(path):
         known = _without_gaps(where, row, fields) if KINDS[row_type][1] <= row.keys() else row
-        yield _validated(adapter, where, known, row_type)
+        yield where, _validated(adapter, where, known, row_type)
 
 
 def _without_gaps(where: str, row: Mapping[str, Any], fields: Collection[str]) -> dict[str, Any]:
@@ -247,21 +255,32 @@ def read_judged(answers: AnswerFile, verdicts: Path) -> list[JudgedResponse]:
 
 def stream_judged(answers: AnswerFile, verdicts: Path) -> Iterator[JudgedResponse]:
     """``read_judged`` one by one, no answer kept. Its DataError comes at the end, after the answers with a verdict."""
-    by_id = {verdict.response: verdict for verdict in stream_rows(verdicts, Verdict)}
+    by_id: dict[str, Verdict] = {}
+    first_place = ""
+    for where, verdict in _rows_with_places(verdicts, Verdict):
+        by_id[verdict.response] = verdict
+        first_place = first_place or where
     count = missing = 0
-    for response in answers.stream():
+    first_missing = ""
+    for where, response in answers.stream_with_places():
         count += 1
-        verdict = by_id.get(response.id)
-        if verdict is None:
+        verdict_of = by_id.get(response.id)
+        if verdict_of is None:
             missing += 1
+            first_missing = first_missing or f"{where}, is {response.id}"
         else:
-            yield JudgedResponse(response, verdict)
+            yield JudgedResponse(response, verdict_of)
     if missing == count:
         raise DataError(
-            f"{verdicts.name}: its verdicts are of other responses than {answers.path}; name those, or judge it"
+            f"{verdicts.name}: its verdicts are of other responses than {answers.path}: {first_place}, judges "
+            f"{next(iter(by_id))}, and {first_missing or 'no answer is there'}; name the answers that it judges, or "
+            f"judge {answers.path}"
         )
     if missing:
-        raise DataError(f"{verdicts.name}: {missing} of {count} responses have no verdict; judge {answers.path} again")
+        raise DataError(
+            f"{verdicts.name}: {missing} of {count} responses have no verdict; the first, {first_missing}: judge "
+            f"{answers.path} again, or take such rows out"
+        )
 
 
 def check_replaceable(path: Path, row_type: type[T]) -> None:

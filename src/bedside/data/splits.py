@@ -23,7 +23,7 @@ from functools import lru_cache
 from bedside.core.errors import DataError
 from bedside.core.hashing import digest
 from bedside.core.results import FilterCounts
-from bedside.core.types import Prompt
+from bedside.core.types import Prompt, with_id
 from bedside.stats.set_similarity import components
 
 THRESHOLD = Fraction(3, 5)
@@ -76,7 +76,11 @@ def group(prompts: Sequence[Prompt]) -> list[Prompt]:
     for label, prompt in zip(labels, prompts, strict=True):
         members[label].append(prompt)
     names = {label: _name(rows) for label, rows in members.items()}
-    return [p if p.group else replace(p, group=names[label]) for label, p in zip(labels, prompts, strict=True)]
+    return [p if p.group else _in_group(p, names[label]) for label, p in zip(labels, prompts, strict=True)]
+
+
+def _in_group(prompt: Prompt, name: str) -> Prompt:
+    return with_id(replace(prompt, group=name), prompt.id)
 
 
 def near_duplicates(texts: Sequence[str]) -> list[int]:

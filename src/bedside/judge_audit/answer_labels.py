@@ -7,7 +7,7 @@
 The file to fill in shows question and answer, not the judge's verdict: a rater who sees it agrees with it too often.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -46,19 +46,27 @@ def of_verdicts(rows: Sequence[JudgedResponse]) -> AnswerLabels | None:
     return AnswerLabels([row.verdict for row in rows]) if all(row.verdict.rater_kind for row in rows) else None
 
 
-def by_key(config: Config, key: str, responses: Sequence[Response]) -> AnswerLabels:
-    """What the judge ``key`` of kind labels says of ``responses``. ConfigError for another, DataError for no label."""
+def by_key(config: Config, key: str, responses: Iterable[Response]) -> AnswerLabels:
+    """What the judge ``key`` of kind labels says of ``responses``, which are read once.
+
+    ConfigError for a judge of another kind, DataError where it labels none of them.
+    """
     plugin = config.judges.get(key)
     if plugin is None or plugin.kind != KIND:
         raise ConfigError(f"--labels is {key!r}; name a judge of kind labels (judges has {', '.join(config.judges)})")
     labels = _labels(open_plugin(plugin, Launch(), {}), responses, plugin.path)
     if not any(verdict.stance for verdict in labels.verdicts):
-        raise DataError(f"{key} labels none of these answers; only labels on them can correct their rates")
+        first = next((f", the first of them {verdict.response}" for verdict in labels.verdicts), "")
+        raise DataError(
+            f"{plugin.path}: {key} labels none of the {len(labels.verdicts)} answers{first}; only labels on them can "
+            "correct their rates: label these, or name the answers that were labelled"
+        )
     return labels
 
 
-def _labels(judge: Judge, responses: Sequence[Response], path: str | None) -> AnswerLabels:
-    return AnswerLabels(judge.judge(list(responses)), None if path is None else read_plan(Path(path)))
+def _labels(judge: Judge, responses: Iterable[Response], path: str | None) -> AnswerLabels:
+    verdicts = [verdict for response in responses for verdict in judge.judge([response])]
+    return AnswerLabels(verdicts, None if path is None else read_plan(Path(path)))
 
 
 def plan_file(labels: Path) -> Path:

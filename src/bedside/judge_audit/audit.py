@@ -173,11 +173,15 @@ def _compare(
 ) -> AuditReport:
     key, plugin = reference
     truth: Judge = run.opener.open(plugin)
-    responses = _grouped(_answers(plugin, request))
+    responses = answers = _grouped(_answers(plugin, request))
     if plugin.kind == answer_labels.KIND:
         responses = [r for r, label in zip(responses, truth.judge(responses), strict=True) if label.votes]
     if not responses:
-        raise DataError(f"{key} labels none of the answers; are they the answers that were labelled?")
+        first = "".join(f", the first of them {validation_messages.short(r.text)}" for r in answers[:1])
+        file = request.answers or getattr(plugin, "path", key)
+        raise DataError(
+            f"{file}: {key} labels none of the {len(answers)} answers{first}; name the answers that were labelled"
+        )
     sampled = agreement_report.sample(responses, request.limit, run.launch.seed)
     rows = run.stages.judged(sampled, truth, f"reference {key}")
     two = isinstance(truth, TwoClassJudge) and truth.two_classes

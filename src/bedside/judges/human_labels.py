@@ -91,7 +91,7 @@ class LabelsJudge:
     def two_classes(self) -> bool:
         return NOT_ACCEPT in self.config.label_map.values() or self._labels.not_accept
 
-    @property
+    @cached_property
     def name(self) -> str:
         """Contains a digest of the labels: with a corrected label it is another judge."""
         return f"{'model-' if self.config.rater_kind == 'model' else ''}labels:{self._labels.digest}"

@@ -109,10 +109,11 @@ class CombinedMetric:
 
     @property
     def reads_once(self) -> bool:
-        """``measure`` goes through the rows once, so it may be given a stream; metrics of plug-ins get a sequence."""
+        """``measure`` goes through the rows once and keeps none; metrics of plug-ins get a sequence."""
         return bool(self.first.reads_once and not self.others)
 
     def measure(self, rows: Iterable[JudgedResponse]) -> list[Measure]:
+        rows = rows if self.reads_once else list(rows)
         return [measure for metric in (self.first, *self.others) for measure in metric.measure(rows)]
 
     def definitions(self) -> dict[str, str]:

@@ -1,13 +1,13 @@
 """Judged responses in, measures out. Pure: the flow generates and judges beforehand."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from bedside.core.measures import Measure
 from bedside.core.protocols import Metric
 from bedside.core.results import SubgroupRate
-from bedside.core.types import JudgedResponse, Prompt
+from bedside.core.types import JudgedResponse, Prompt, with_id
 from bedside.safety.score_table import score
 from bedside.stats.intervals import LEAST_GROUPS
 from bedside.stats.measures import share
@@ -30,23 +30,29 @@ def by(
 
 
 def by_clustering(
-    rows: Sequence[JudgedResponse], groupings: Sequence[str], metrics: Sequence[Metric]
+    rows: Sequence[JudgedResponse],
+    groupings: Sequence[str],
+    measure: Callable[[Iterable[JudgedResponse]], Sequence[Measure]],
 ) -> dict[str, tuple[Measure, ...]]:
     """Every measure again for each declared grouping that is a second clustering, with its values as groups."""
     names = clusterings([row.prompt for row in rows], groupings)
-    return {name: evaluate(clustered_by(rows, name), metrics) for name in names}
+    return {name: tuple(measure(_clustered(rows, name))) for name in names}
 
 
 def clustered_by(rows: Sequence[JudgedResponse], grouping: str) -> list[JudgedResponse]:
     """The same rows with the values of ``grouping`` as groups; a row without a value keeps its group."""
-    return [
-        row if (value := row.prompt.attribute(grouping)) is None else _in_group(row, f"{grouping}: {value}")
-        for row in rows
-    ]
+    return list(_clustered(rows, grouping))
+
+
+def _clustered(rows: Iterable[JudgedResponse], grouping: str) -> Iterator[JudgedResponse]:
+    for row in rows:
+        value = row.prompt.attribute(grouping)
+        yield row if value is None else _in_group(row, f"{grouping}: {value}")
 
 
 def _in_group(row: JudgedResponse, group: str) -> JudgedResponse:
-    return replace(row, response=replace(row.response, prompt=replace(row.prompt, group=group)))
+    prompt = with_id(replace(row.prompt, group=group), row.prompt.id)
+    return replace(row, response=with_id(replace(row.response, prompt=prompt), row.response.id))
 
 
 def clusterings(prompts: Sequence[Prompt], groupings: Sequence[str]) -> list[str]:

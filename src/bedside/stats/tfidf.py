@@ -34,11 +34,9 @@ def greatest_similarity(texts: Sequence[str], others: Sequence[str]) -> NDArray[
     """The greatest cosine, 0 to 1, of each of B texts with one of ``others``, shape (B,). Rare words weigh more."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    vectorizer = TfidfVectorizer(token_pattern=TOKENS).fit([*others, *texts])
-    known = vectorizer.transform(list(others)).T.tocsc()
-    blocks = (
-        vectorizer.transform(list(texts[start : start + _BLOCK])) @ known for start in range(0, len(texts), _BLOCK)
-    )
+    rows = TfidfVectorizer(token_pattern=TOKENS).fit_transform([*others, *texts])
+    known = rows[: len(others)].T.tocsc()
+    blocks = (rows[start : start + _BLOCK] @ known for start in range(len(others), rows.shape[0], _BLOCK))
     return np.concatenate([block.max(axis=1).toarray().ravel() for block in blocks])
 
 
