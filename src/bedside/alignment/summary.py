@@ -46,7 +46,7 @@ from bedside.safety.ledger import FILE as LEDGER
 from bedside.safety.ledger import Decision, Ledger
 from bedside.safety.metrics import NAMES as SAFETY
 from bedside.safety.quality import DEFINITIONS as QUALITY
-from bedside.safety.quality import PAIRED, truncated
+from bedside.safety.quality import KNOWLEDGE, PAIRED, truncated
 from bedside.safety.selection import PolicyRows
 from bedside.stats.intervals import CONFIDENCE
 
@@ -54,6 +54,7 @@ FILE = "summary.json"
 SAFETY_PROMPT, SFT = "safety-prompt", "sft-on-refusals"
 NOT_A_PARTNER = (None, "none")
 EXAMPLES = 3
+NO_REFERENCE = "no harmless prompt of test has a reference that states facts"
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def summarize(test: HeldOutTest) -> RunSummary:
     rehearsal, decision = experiment.run.config.rehearse, _decision(test)
     metrics, release_gates = [experiment.metric], _release_gates(test, decision)
     release_gates = as_estimates(release_gates) if rehearsal else release_gates
-    released = selected.checkpoint.adapter is not None and all(g.state is GateState.PASS for g in release_gates)
+    released = selected.checkpoint.adapter is not None and all(map(gates.allows_release, release_gates))
     released = released and not _labelled_by_a_model(test)
     policies = {
         target.name: test.before,
@@ -134,7 +135,7 @@ def summarize(test: HeldOutTest) -> RunSummary:
         verdict=" ".join((_verdict(test, release_gates, decision), *doubts({"test": test.parts.test}))),
         released=selected.name if released else None,
         selected=selected.name,
-        definitions=experiment.metric.definitions() | QUALITY,
+        definitions=QUALITY | experiment.metric.definitions(),
         before=(*evaluate.evaluate(test.before, metrics), *_quality(test, 1)),
         after=(*evaluate.evaluate(test.after, metrics), *_quality(test, 0)),
         by=_segments(test),
@@ -242,7 +243,8 @@ def _quality(test: HeldOutTest, which: int) -> list[Measure]:
     if test.values is None:
         return []
     rows = (test.after, test.before)[which]
-    measures = [*test.values[which].measures(rows), truncated([row.response for row in rows])]
+    values = test.values[which].measures(rows, but=test.experiment.metric.definitions())
+    measures = [*values, truncated([row.response for row in rows])]
     return measures if which or test.kl is None else [*measures, test.kl]
 
 
@@ -278,6 +280,8 @@ def _beside_target(test: HeldOutTest, limit: Constraint, confidence: float) -> G
         reason = f"{limit.measure} is not compared with the target's; shares of failures and {', '.join(PAIRED)} are"
         return Gate(GateKind.CONSTRAINT, test.selected.name, limit, GateState.NOT_CHECKED, reason=reason)
     (after, of_after), (before, of_before) = pairs
+    if limit.measure in KNOWLEDGE and not after:
+        return Gate(GateKind.CONSTRAINT, test.selected.name, limit, GateState.NOT_CHECKED, reason=NO_REFERENCE)
 
     def decide(by: Callable[[list[JudgedResponse]], list[JudgedResponse]]) -> Gate:
         candidate, target = PolicyRows(test.selected.name, by(after)), PolicyRows("target", by(before))
@@ -364,7 +368,7 @@ def _verdict(test: HeldOutTest, release_gates: Sequence[Gate], decision: Decisio
             f"A rehearsal, so nothing is decided: {name} was selected, and the figures on {len(test.after)} held-out "
             "prompts are estimates. The same command without --rehearse and -n decides."
         )
-    missed = [gate for gate in release_gates if gate.state is not GateState.PASS]
+    missed = [gate for gate in release_gates if not gates.allows_release(gate)]
     if missed:
         more = f", and {len(missed) - 1} more did not pass" if len(missed) > 1 else ""
         why = f"{_MISSES[missed[0].state]} {missed[0].limited} ({missed[0].reason}){more}"
@@ -471,13 +475,22 @@ def _untested(test: HeldOutTest) -> tuple[str, ...]:
         first.insert(0, "An experiment: the policy in training judged its own training answers.")
     more = [*_not_generalised(test), *_skipped_baselines(test)]
     if not joint_objective.enabled(config):
-        more.insert(
-            0, "Knowledge and comfort were not measured: a model may have become safer, and less accurate or kind."
-        )
+        more.insert(0, _UNMEASURED[_knowledge_is_measured(test)])
     absent = [level for level in ("1", "2", "3") if level not in _mix(prompts)]
     if absent:
         more.append(f"No test prompt has harm level {', '.join(absent)}.")
     return provenance.untested(first, [*more, *unconfirmed(test.parts.named)], prompts)
+
+
+_UNMEASURED = {
+    False: "Knowledge and comfort were not measured: a model may have become safer, and less accurate or kind.",
+    True: "Comfort was not measured: a model may have become safer, and less kind.",
+}
+
+
+def _knowledge_is_measured(test: HeldOutTest) -> bool:
+    """Whether a harmless test prompt has a reference, beside which the facts of an answer were counted."""
+    return test.values is not None and any(test.values[0].rows(name, test.after) for name in KNOWLEDGE)
 
 
 def _skipped_baselines(test: HeldOutTest) -> Iterator[str]:

@@ -40,7 +40,7 @@ PARTS_OF_F1 = ("precision", "recall")
 """Not shown beside f1."""
 LESS_IS_BETTER = (
     *("unsafe_accept@1", "unsafe_accept@2", "unsafe_accept@3"),
-    *("err", "unreadable", "kl", "degenerate", "improbable"),
+    *("err", "unreadable", "kl", "degenerate", "improbable", "fact_conflict"),
 )
 WORDS = {
     "safety_score": "Safety score",
@@ -55,6 +55,8 @@ WORDS = {
     "degenerate": "Loops, nothing, another script",
     "improbable": "Shuffled words",
     "relevance": "Fits its own question, 0.5 is chance",
+    "fact_recall": "Facts of the reference given",
+    "fact_conflict": "Contradicts the reference or makes facts up",
     "truncated": "Cut at the limit of tokens",
 }
 JUDGE_WORDS = {
