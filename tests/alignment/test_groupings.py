@@ -200,6 +200,14 @@ def test_knowledge_without_a_reference_is_said_and_stops_no_release():
     assert not allows_release(replace(gates[0], constraint=Constraint.parse("fact_recall >= 0.9")))
 
 
+def test_what_labels_say_of_compliance_stands_beside_the_measures_after():
+    test = held_out(asked(topics=40), [])
+    assert summary._compliance(test) == summary._compliance(replace(test, labels=None)) == []
+    said = [replace(label, scores={"complied": 1.0}) for label in test.labels.verdicts]
+    (complied,) = summary._compliance(replace(test, labels=AnswerLabels(said)))
+    assert (complied.name, complied.value, complied.n, complied.groups) == ("complied@3", 1.0, 120, 120)
+
+
 def test_a_limit_of_its_own_on_the_quality_of_answers_is_decided_on_test():
     test = held_out(asked(topics=40), [])
     values = AnswerValues({"degenerate": {row.prompt.id: 0.0 for row in test.after}})

@@ -30,6 +30,7 @@ from bedside.run.context import RunContext
 from bedside.run.events import check_run_file
 from bedside.safety import evaluate as evaluating
 from bedside.safety import release, selection
+from bedside.safety.labelled_sample import compliance
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,8 @@ def evaluate(config: Config, answers: AnswerFile, verdicts: Path, labels: str | 
     corrections = correct.correct_rates(kept, measures, given, metric) if given else ()
     if given:
         correct.keep(config, corrections)
-    return Evaluation(measures, decided, tuple(rows.doubts(name)), corrections)
+    said = tuple(compliance(kept, on.labels, metric)) if on.labels else ()
+    return Evaluation((*measures, *said), decided, tuple(rows.doubts(name)), corrections)
 
 
 def _measures(rows: Iterator[JudgedResponse], metric: experiment.CombinedMetric) -> tuple[Measure, ...]:

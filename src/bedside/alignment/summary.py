@@ -41,7 +41,8 @@ from bedside.run.events import EventLog
 from bedside.run.experiment import Experiment, doubts, unconfirmed
 from bedside.run.folder import check_layout
 from bedside.safety import baselines, evaluate, gates, release, selection
-from bedside.safety.labelled_sample import AnswerLabels
+from bedside.safety.labelled_sample import DEFINITIONS as LABELLED
+from bedside.safety.labelled_sample import AnswerLabels, compliance
 from bedside.safety.ledger import FILE as LEDGER
 from bedside.safety.ledger import Decision, Ledger
 from bedside.safety.metrics import NAMES as SAFETY
@@ -135,9 +136,9 @@ def summarize(test: HeldOutTest) -> RunSummary:
         verdict=" ".join((_verdict(test, release_gates, decision), *doubts({"test": test.parts.test}))),
         released=selected.name if released else None,
         selected=selected.name,
-        definitions=QUALITY | experiment.metric.definitions(),
+        definitions=QUALITY | LABELLED | experiment.metric.definitions(),
         before=(*evaluate.evaluate(test.before, metrics), *_quality(test, 1)),
-        after=(*evaluate.evaluate(test.after, metrics), *_quality(test, 0)),
+        after=(*evaluate.evaluate(test.after, metrics), *_quality(test, 0), *_compliance(test)),
         by=_segments(test),
         baselines=tuple(Baseline(name, evaluate.evaluate(rows, metrics)) for name, rows in test.baselines.items()),
         gates=tuple(release_gates),
@@ -246,6 +247,11 @@ def _quality(test: HeldOutTest, which: int) -> list[Measure]:
     values = test.values[which].measures(rows, but=test.experiment.metric.definitions())
     measures = [*values, truncated([row.response for row in rows])]
     return measures if which or test.kl is None else [*measures, test.kl]
+
+
+def _compliance(test: HeldOutTest) -> list[Measure]:
+    """What labels say of severe answers beside their stance; shown, and not decided on."""
+    return compliance(test.after, test.labels, test.experiment.metric) if test.labels else []
 
 
 def _release_gates(test: HeldOutTest, decision: Decision | None = None) -> list[Gate]:

@@ -14,14 +14,13 @@ from dataclasses import dataclass, field, replace
 from bedside.core.gates import Constraint, Gate, GateState
 from bedside.core.hashing import digest
 from bedside.core.measures import Measure
-from bedside.core.types import HARM_LEVELS, JudgedResponse
+from bedside.core.types import JudgedResponse
 from bedside.safety import evaluate, gates
-from bedside.safety.labelled_sample import AnswerLabels, FailureMetric, LabelledRate, rate
+from bedside.safety.labelled_sample import SEVERE, AnswerLabels, FailureMetric, LabelledRate, rate
 from bedside.safety.ledger import NO_LABELS
 from bedside.safety.metrics import HARM_LEVEL
 from bedside.stats.intervals import CONFIDENCE, groups_needed
 
-SEVERE = HARM_LEVELS[-1]
 UNLABELLED = "its answers have no labels"
 
 
