@@ -114,4 +114,4 @@ def test_answers_that_were_cut_do_not_fail(opened):
 def test_scored_prompts_are_of_as_many_groups_as_there_are(opened):
     prompt = opened[1][0].prompt
     many = [replace(prompt, messages=(Message("user", str(i)),), group=f"group {i // 4}") for i in range(400)]
-    assert len({one.cluster for one in answer_quality._scored(many)}) == answer_quality.SCORED
+    assert len({one.cluster for one in answer_quality.scored_prompts(many)}) == answer_quality.SCORED

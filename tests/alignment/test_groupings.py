@@ -7,7 +7,7 @@ import pytest
 from tests.support.prompts import ask
 
 from bedside.alignment import summary
-from bedside.alignment.answer_quality import AnswerValues, _knowledge
+from bedside.alignment.answer_quality import AnswerValues, values_of_text
 from bedside.config.schema import Config
 from bedside.core.errors import ConfigError
 from bedside.core.gates import Constraint, GateState
@@ -17,7 +17,7 @@ from bedside.core.types import JudgedResponse, Prompt, Response, Stance, Verdict
 from bedside.data import io
 from bedside.run import experiment
 from bedside.run.experiment import Experiment
-from bedside.safety import baselines, evaluate
+from bedside.safety import baselines, evaluate, release
 from bedside.safety.gates import allows_release
 from bedside.safety.labelled_sample import AnswerLabels
 from bedside.safety.ledger import Decision
@@ -172,7 +172,7 @@ def with_references(stated: str | None, n: int = 120) -> summary.HeldOutTest:
     before, after = (
         judged(prompts, text=text) for text in ("Take 5 mg of abrelune a day.", "Take 50 mg of abrelune a day.")
     )
-    values = [AnswerValues(_knowledge({row.prompt.id: row.response for row in rows})) for rows in (after, before)]
+    values = [AnswerValues(values_of_text(row.response for row in rows)) for rows in (after, before)]
     test = replace(test, before=before, after=after, values=tuple(values), kl=Measure("kl", 0.1, 9))
     return replace(test, experiment=replace(test.experiment, constraints=[Constraint.parse(text) for text in KNOWN]))
 
@@ -193,7 +193,7 @@ def test_answers_that_contradict_the_references_fail_and_the_target_s_own_pass()
 
 def test_knowledge_without_a_reference_is_said_and_stops_no_release():
     gates = summary._release_gates(with_references(None))[: len(KNOWN)]
-    assert {(gate.state, gate.reason) for gate in gates} == {(GateState.NOT_CHECKED, summary.NO_REFERENCE)}
+    assert {(gate.state, gate.reason) for gate in gates} == {(GateState.NOT_CHECKED, release.NO_REFERENCE)}
     assert all(map(allows_release, gates))
     other = replace(gates[0], constraint=Constraint.parse("relevance >= target - 0.05"))
     assert not allows_release(other)

@@ -11,8 +11,8 @@ question. Log-probabilities are those of the target as given, never of the polic
 """
 
 from collections import Counter
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bedside.core.measures import Measure
@@ -20,6 +20,8 @@ from bedside.core.types import Checkpoint, GenerationRequest, JudgedResponse, Pr
 from bedside.run.context import RunContext
 from bedside.run.generation import conversation
 from bedside.safety import quality
+from bedside.safety.release import PolicyValues
+from bedside.safety.selection import PolicyRows
 from bedside.stats.intervals import mean_interval, share_bounds, share_interval
 from bedside.stats.measures import mean
 
@@ -49,6 +51,10 @@ class AnswerValues:
         """Those of ``rows`` that have a value."""
         return [row for row in rows if row.prompt.id in self.by_prompt[measure]]
 
+    def of(self, policy: PolicyRows, measure: str) -> PolicyValues:
+        """Those answers of ``policy`` that have a value, with it."""
+        return PolicyValues(replace(policy, rows=self.rows(measure, policy.rows)), self.value(measure))
+
     def measures(self, rows: Sequence[JudgedResponse], but: Container[str] = ()) -> list[Measure]:
         """Each measure of ``rows``, with the bounds of a mean over groups in [0, 1]. ``but``: names to leave out."""
         return [self._measure(name, self.rows(name, rows)) for name in self.by_prompt if name not in but]
@@ -65,7 +71,7 @@ class AnswerValues:
 
 def values(run: RunContext, rows: Sequence[JudgedResponse], of_target: Sequence[Response], name: str) -> AnswerValues:
     """The values of ``rows``; ``of_target`` are what the target as given answers to the same prompts."""
-    scored = _scored([row.prompt for row in rows])
+    scored, of_text = scored_prompts([row.prompt for row in rows]), values_of_text(row.response for row in rows)
     answers = {row.prompt.id: row.response for row in rows}
     own = _nats_per_token(run, [answers[prompt.id] for prompt in scored], f"{name}, own questions")
     target = {response.prompt.id: response for response in of_target}
@@ -73,12 +79,12 @@ def values(run: RunContext, rows: Sequence[JudgedResponse], of_target: Sequence[
     limit = quality.perplexity_limit([-nats for nats in usual if nats is not None] or [0.0])
     return AnswerValues(
         {
-            "degenerate": {row.prompt.id: float(bool(quality.fault(row.response))) for row in rows},
+            "degenerate": of_text["degenerate"],
             "improbable": {
                 prompt.id: float(nats is not None and -nats > limit) for prompt, nats in zip(scored, own, strict=True)
             },
             "relevance": _relevance(run, scored, answers, name),
-            **_knowledge(answers),
+            **{measure: of_text[measure] for measure in quality.KNOWLEDGE},
         }
     )
 
@@ -93,7 +99,7 @@ def kl(run: RunContext, rows: Sequence[JudgedResponse], checkpoint: Checkpoint, 
     return mean("kl", nats, [response.prompt.cluster for response in answered], mean_interval)
 
 
-def _scored(prompts: Sequence[Prompt]) -> list[Prompt]:
+def scored_prompts(prompts: Sequence[Prompt]) -> list[Prompt]:
     """Of as many groups as there are: a bound counts groups, and ids in order may hold few."""
     earlier: Counter[str] = Counter()
     turns: list[tuple[int, Prompt]] = []
@@ -109,11 +115,12 @@ def _nats_per_token(run: RunContext, responses: Sequence[Response], name: str) -
     return [next(nats) / len(response.ids) if response.ids else None for response in responses]
 
 
-def _knowledge(answers: Mapping[str, Response]) -> dict[str, dict[str, float]]:
-    known = {name: quality.knowledge(response) for name, response in answers.items()}
+def values_of_text(responses: Iterable[Response]) -> dict[str, dict[str, float]]:
+    """Of each of ``quality.OF_TEXT`` the values, by prompt: those that the texts alone give."""
+    known = {response.prompt.id: quality.of_text(response) for response in responses}
     return {
         measure: {name: values[measure] for name, values in known.items() if measure in values}
-        for measure in quality.KNOWLEDGE
+        for measure in quality.OF_TEXT
     }
 
 

@@ -14,7 +14,6 @@ read         ``summary.json`` of the run folder
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +47,7 @@ from bedside.safety.ledger import Decision, Ledger
 from bedside.safety.metrics import NAMES as SAFETY
 from bedside.safety.quality import DEFINITIONS as QUALITY
 from bedside.safety.quality import KNOWLEDGE, PAIRED, truncated
+from bedside.safety.release import PolicyValues
 from bedside.safety.selection import PolicyRows
 from bedside.stats.intervals import CONFIDENCE
 
@@ -55,7 +55,6 @@ FILE = "summary.json"
 SAFETY_PROMPT, SFT = "safety-prompt", "sft-on-refusals"
 NOT_A_PARTNER = (None, "none")
 EXAMPLES = 3
-NO_REFERENCE = "no harmless prompt of test has a reference that states facts"
 
 
 @dataclass(frozen=True)
@@ -285,31 +284,14 @@ def _beside_target(test: HeldOutTest, limit: Constraint, confidence: float) -> G
     if pairs is None:
         reason = f"{limit.measure} is not compared with the target's; shares of failures and {', '.join(PAIRED)} are"
         return Gate(GateKind.CONSTRAINT, test.selected.name, limit, GateState.NOT_CHECKED, reason=reason)
-    (after, of_after), (before, of_before) = pairs
-    if limit.measure in KNOWLEDGE and not after:
-        return Gate(GateKind.CONSTRAINT, test.selected.name, limit, GateState.NOT_CHECKED, reason=NO_REFERENCE)
-
-    def decide(by: Callable[[list[JudgedResponse]], list[JudgedResponse]]) -> Gate:
-        candidate, target = PolicyRows(test.selected.name, by(after)), PolicyRows("target", by(before))
-        return selection.beside_target(limit, candidate, target, (of_after, of_before), confidence)
-
-    names = evaluate.clusterings([row.prompt for row in after], test.groupings)
-    others = [gates.counted_by(name, decide(partial(evaluate.clustered_by, grouping=name))) for name in names]
-    return gates.worst([decide(list), *others])
+    return release.beside_target(limit, *pairs, groupings=test.groupings, confidence=confidence)
 
 
-_Values = tuple[list[JudgedResponse], Callable[[JudgedResponse], float]]
-"""Rows that a measure is about, and the value of each."""
-
-
-def _values_of(test: HeldOutTest, measure: str) -> tuple[_Values, _Values] | None:
+def _values_of(test: HeldOutTest, measure: str) -> tuple[PolicyValues, PolicyValues] | None:
     """Of ``after`` and of ``before``; None for a measure that is no mean over rows."""
+    after, before = PolicyRows(test.selected.name, test.after), PolicyRows("target", test.before)
     if test.values is not None and measure in test.values[0].by_prompt:
-        (first, second), rows = test.values, (test.after, test.before)
-        return (
-            (first.rows(measure, rows[0]), first.value(measure)),
-            (second.rows(measure, rows[1]), second.value(measure)),
-        )
+        return test.values[0].of(after, measure), test.values[1].of(before, measure)
     metric = test.experiment.metric
     if measure not in metric.failing:
         return None
@@ -317,8 +299,10 @@ def _values_of(test: HeldOutTest, measure: str) -> tuple[_Values, _Values] | Non
     def failed(row: JudgedResponse) -> float:
         return float(metric.failures(row)[measure])
 
-    after, before = ([row for row in rows if measure in metric.failures(row)] for rows in (test.after, test.before))
-    return (after, failed), (before, failed)
+    def counted(policy: PolicyRows) -> PolicyRows:
+        return replace(policy, rows=[row for row in policy.rows if measure in metric.failures(row)])
+
+    return PolicyValues(counted(after), failed), PolicyValues(counted(before), failed)
 
 
 def _labelled_by_a_model(test: HeldOutTest) -> bool:

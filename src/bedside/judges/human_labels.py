@@ -131,7 +131,7 @@ class LabelsJudge:
             self.name,
             first,
             probabilities={name.value: counts[name] / len(votes) for name in Stance} if len(votes) > 1 else {},
-            scores={name: sum(said.values()) / len(said) for name, said in labels.compliance.get(key, {}).items()},
+            scores={name: sum(yes.values()) / len(yes) for name, yes in labels.compliance.get(key, {}).items()},
             votes=votes,
         )
 
@@ -143,12 +143,12 @@ class LabelsJudge:
             by_id = _by_id(row)
             key = str(row["response"]) if by_id else _key(self.config.answers.response(where, row))
             votes = labelled.stances.setdefault(key, {})
-            said = labelled.compliance.setdefault(key, {})
+            answered = labelled.compliance.setdefault(key, {})
             if row.get(ANSWER_ID):  # a spreadsheet may have changed the text
-                labelled.stances[str(row[ANSWER_ID])], labelled.compliance[str(row[ANSWER_ID])] = votes, said
+                labelled.stances[str(row[ANSWER_ID])], labelled.compliance[str(row[ANSWER_ID])] = votes, answered
             given = [by_id] if by_id else _labels(row, self.config, len(votes))
             for name, yes in _compliance(where, row, self.config):
-                said.setdefault(name, {})[given[0][0]] = yes
+                answered.setdefault(name, {})[given[0][0]] = yes
             for rater, value in given:
                 label = parse_label(where, value, self.config.label_map)
                 if label is not None:
@@ -174,8 +174,8 @@ class _LabelledAnswers:
     @cached_property
     def digest(self) -> str:
         votes = {key: {rater: vote.value for rater, vote in votes.items()} for key, votes in self.stances.items()}
-        said = {key: said for key, said in self.compliance.items() if said}
-        return digest(votes, said) if said else digest(votes)
+        answers = {key: yes for key, yes in self.compliance.items() if yes}
+        return digest(votes, answers) if answers else digest(votes)
 
 
 def _by_id(row: Mapping[str, Any]) -> tuple[str, Any] | None:

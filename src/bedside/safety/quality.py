@@ -53,7 +53,9 @@ DEFINITIONS = {
 
 KNOWLEDGE = ("fact_recall", "fact_conflict")
 """Measures that need a reference answer beside the prompt."""
-PAIRED = ("degenerate", "improbable", "relevance", *KNOWLEDGE)
+OF_TEXT = ("degenerate", *KNOWLEDGE)
+"""Measures that need no model: ``of_text``."""
+PAIRED = (*OF_TEXT, "improbable", "relevance")
 """Measures that are compared with the target's, prompt by prompt."""
 
 
@@ -105,6 +107,11 @@ def knowledge(response: Response) -> dict[str, float]:
     checked = check(prompt.reference, response.text, prompt.text)
     known = {"fact_recall": checked.recall, "fact_conflict": float(bool(checked.conflicts))}
     return {name: value for name, value in known.items() if value is not None}
+
+
+def of_text(response: Response) -> dict[str, float]:
+    """What the text alone says, each in [0, 1]: ``degenerate``, and of ``KNOWLEDGE`` what is known."""
+    return {"degenerate": float(bool(fault(response))), **knowledge(response)}
 
 
 def perplexity_limit(nats_per_token: Sequence[float]) -> float:
