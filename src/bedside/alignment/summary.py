@@ -25,7 +25,7 @@ from bedside.alignment import answer_quality
 from bedside.comfort import joint_objective
 from bedside.config import loader
 from bedside.config.plugins import asks_for
-from bedside.config.schema import Config, TrainingStep
+from bedside.config.schema import TrainingStep
 from bedside.core.errors import DataError
 from bedside.core.gates import Constraint, Gate, GateKind, GateState, as_estimates
 from bedside.core.measures import Measure, find_measure
@@ -42,8 +42,7 @@ from bedside.run.folder import check_layout
 from bedside.safety import baselines, evaluate, gates, release, selection
 from bedside.safety.labelled_sample import DEFINITIONS as LABELLED
 from bedside.safety.labelled_sample import AnswerLabels, compliance
-from bedside.safety.ledger import FILE as LEDGER
-from bedside.safety.ledger import Decision, Ledger
+from bedside.safety.ledger import Decision, Ledger, ledger_file
 from bedside.safety.metrics import NAMES as SAFETY
 from bedside.safety.quality import DEFINITIONS as QUALITY
 from bedside.safety.quality import KNOWLEDGE, PAIRED, truncated
@@ -227,15 +226,7 @@ def _decision(test: HeldOutTest) -> Decision | None:
         return None
     groups = [row.prompt.cluster for row in test.after]
     labels = release.labels_used(test.after, test.labels, test.experiment.constraints, test.experiment.metric)
-    return Ledger(_ledger_file(config)).decide(test.selected.checkpoint.id, groups, run=config.run, labels=labels)
-
-
-def _ledger_file(config: Config) -> Path:
-    if config.data.ledger is not None:
-        return Path(config.data.ledger)
-    named = getattr(config.data.test.dataset, "path", None)
-    beside = Path(named).parent if named and Path(named).exists() else Path(config.runs)
-    return beside / LEDGER
+    return Ledger(ledger_file(config)).decide(test.selected.checkpoint.id, groups, run=config.run, labels=labels)
 
 
 def _quality(test: HeldOutTest, which: int) -> list[Measure]:
