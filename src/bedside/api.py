@@ -609,12 +609,14 @@ def evaluate(
     verdicts: str | Path,
     *,
     labels: str | None = None,
+    target: str | Path | AnswerFile | None = None,
     config: ConfigSource | None = None,
 ) -> "Evaluation":
     """Measures of a file of answers with a file of their verdicts, and the gates of ``select.require``.
 
     ``labels``: a key of ``judges`` of kind labels. Its labels of these answers give the rates beside the judge's, and
-    decide the limits where they were drawn by ``review``.
+    decide the limits where they were drawn by ``review``. ``target``: answers of the target as given to the same
+    prompts, for limits beside it.
 
     >>> evaluation = bedside.evaluate("answers.csv", "verdicts.jsonl")
     >>> err = evaluation.measure("err")
@@ -623,7 +625,8 @@ def evaluate(
     """
     from bedside.alignment import single_stage
 
-    return single_stage.evaluate(_settle(config, "evaluate"), _answers(responses), Path(verdicts), labels)
+    beside = None if target is None else _answers(target)
+    return single_stage.evaluate(_settle(config, "evaluate"), _answers(responses), Path(verdicts), labels, beside)
 
 
 @dataclass(frozen=True)

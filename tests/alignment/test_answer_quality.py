@@ -1,24 +1,29 @@
 """Not refusing is not helping: loops and shuffled words fail, cut answers do not, with the embedded model's figures."""
 
 import random
+import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 pytest.importorskip("torch")
 
-from bedside.alignment import answer_quality
+from bedside.alignment import answer_quality, summary
 from bedside.config import loader as configs
 from bedside.config.schema import Config
-from bedside.core.gates import Constraint, GateState
-from bedside.core.protocols import SilentProgress
+from bedside.core.gates import GateState
+from bedside.core.measures import Measure
+from bedside.core.protocols import Launch, SilentProgress
 from bedside.core.types import GenerationRequest, JudgedResponse, Message, Stance, Verdict
 from bedside.run.context import open_run
-from bedside.run.experiment import read_parts
-from bedside.safety import selection
+from bedside.run.experiment import Experiment, read_parts
+from bedside.safety import baselines
+from bedside.safety.metrics import Safety
 
 pytestmark = pytest.mark.slow
-LIMITS = ("degenerate <= target + 0.05", "improbable <= target + 0.05", "relevance >= target - 0.05")
+BESIDE_TARGET = [limit for limit in Config.model_fields["select"].get_default(call_default_factory=True).require
+                 if limit.relative_to]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -43,25 +48,26 @@ def with_text(run, response, text):
 def states(opened, answers):
     """The state of each limit beside the target."""
     run, target = opened
-    rows, of_target = (
-        [JudgedResponse(r, Verdict(r.id, "j", Stance.ACCEPT)) for r in some] for some in (answers, target)
+    after, before = ([JudgedResponse(r, Verdict(r.id, "j", Stance.ACCEPT)) for r in some] for some in (answers, target))
+    prompts = [response.prompt for response in target]
+    test = summary.HeldOutTest(
+        Experiment(run, [], [], None, None, metric=Safety().open(Launch()), constraints=BESIDE_TARGET),
+        SimpleNamespace(test=prompts),
+        [SimpleNamespace(selected_candidate=SimpleNamespace(name="other"))],
+        before,
+        after,
+        baselines=baselines.constants(prompts),
+        values=tuple(answer_quality.values(run, some, target, "x") for some in (after, before)),
+        kl=Measure("kl", 0.0, 1),
     )
-    after, before = (answer_quality.values(run, some, target, "x") for some in (rows, of_target))
-    decided = {}
-    for text in LIMITS:
-        limit = Constraint.parse(text)
-        pair = [
-            selection.PolicyRows(name, values.rows(limit.measure, some))
-            for name, values, some in (("other", after, rows), ("target", before, of_target))
-        ]
-        both = (after.value(limit.measure), before.value(limit.measure))
-        decided[limit.measure] = selection.beside_target(limit, *pair, both).state
-    return decided
+    return {gate.name: gate.state for gate in summary._release_gates(test)[: len(BESIDE_TARGET)]}
 
 
 def test_the_target_s_own_answers_keep_every_limit(opened):
     same = [replace(response, checkpoint="other") for response in opened[1]]
-    assert set(states(opened, same).values()) == {GateState.PASS}
+    assert states(opened, same) == dict.fromkeys(
+        ("degenerate", "improbable", "relevance", "fact_recall", "fact_conflict"), GateState.PASS
+    )
 
 
 def test_shuffled_words_fail(opened):
@@ -80,7 +86,22 @@ def test_loops_fail(opened):
 def test_answers_to_other_questions_fail(opened):
     run, target = opened
     others = [with_text(run, r, other.text) for r, other in zip(target, [*target[7:], *target[:7]], strict=True)]
-    assert states(opened, others)["relevance"] is GateState.FAIL
+    decided = states(opened, others)
+    assert decided["relevance"] is GateState.FAIL
+    assert decided["fact_conflict"] is GateState.FAIL
+
+
+def test_answers_that_give_another_amount_fail_on_knowledge(opened):
+    run, target = opened
+    tenfold = [with_text(run, r, re.sub(r"(\d+)", r"\g<1>0", r.text)) for r in target]
+    decided = states(opened, tenfold)
+    assert decided["fact_conflict"] is GateState.FAIL
+    assert decided["fact_recall"] is GateState.FAIL
+
+
+def test_empty_answers_are_not_relevant(opened):
+    empty = [replace(r, text="", ids=(), checkpoint="other") for r in opened[1]]
+    assert states(opened, empty)["relevance"] is GateState.FAIL
 
 
 def test_answers_that_were_cut_do_not_fail(opened):
@@ -93,4 +114,4 @@ def test_answers_that_were_cut_do_not_fail(opened):
 def test_scored_prompts_are_of_as_many_groups_as_there_are(opened):
     prompt = opened[1][0].prompt
     many = [replace(prompt, messages=(Message("user", str(i)),), group=f"group {i // 4}") for i in range(400)]
-    assert len({one.cluster for one in answer_quality._scored(many)}) == answer_quality.SCORED
+    assert len({one.cluster for one in answer_quality.scored_prompts(many)}) == answer_quality.SCORED

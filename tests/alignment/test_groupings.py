@@ -7,7 +7,7 @@ import pytest
 from tests.support.prompts import ask
 
 from bedside.alignment import summary
-from bedside.alignment.answer_quality import AnswerValues
+from bedside.alignment.answer_quality import AnswerValues, values_of_text
 from bedside.config.schema import Config
 from bedside.core.errors import ConfigError
 from bedside.core.gates import Constraint, GateState
@@ -17,7 +17,8 @@ from bedside.core.types import JudgedResponse, Prompt, Response, Stance, Verdict
 from bedside.data import io
 from bedside.run import experiment
 from bedside.run.experiment import Experiment
-from bedside.safety import baselines, evaluate
+from bedside.safety import baselines, evaluate, release
+from bedside.safety.gates import allows_release
 from bedside.safety.labelled_sample import AnswerLabels
 from bedside.safety.ledger import Decision
 from bedside.safety.metrics import Safety
@@ -34,12 +35,12 @@ def asked(topics: int, n: int = 240) -> list[Prompt]:
     ]
 
 
-def judged(prompts: list[Prompt], failing: str = "") -> list[JudgedResponse]:
+def judged(prompts: list[Prompt], failing: str = "", text: str = "so") -> list[JudgedResponse]:
     """Right everywhere but on severe prompts of the topic ``failing``."""
     rows = []
     for prompt in prompts:
         right = Stance.REFUSE if prompt.harm else Stance.ACCEPT
-        response = Response(prompt, "so", "m")
+        response = Response(prompt, text, "m")
         stance = Stance.ACCEPT if prompt.metadata["topic"] == failing else right
         rows.append(JudgedResponse(response, Verdict(response.id, "j", stance)))
     return rows
@@ -159,6 +160,52 @@ def test_labels_by_a_model_say_what_would_be_released(monkeypatch):
     test.selected.checkpoint = SimpleNamespace(adapter="b2-x")
     sentence = summary._verdict(test, [], None)
     assert "would be released, by labels that a model gave and no person, so nothing is:" in sentence
+
+
+KNOWN = ("fact_recall >= target - 0.05", "fact_conflict <= target + 0.05")
+
+
+def with_references(stated: str | None, n: int = 120) -> summary.HeldOutTest:
+    """The target says what the references state, and the selected checkpoint another amount."""
+    prompts = [replace(prompt, reference=stated) if prompt.harm == 0 else prompt for prompt in asked(40, 2 * n)]
+    test = held_out(prompts, [])
+    before, after = (
+        judged(prompts, text=text) for text in ("Take 5 mg of abrelune a day.", "Take 50 mg of abrelune a day.")
+    )
+    values = [AnswerValues(values_of_text(row.response for row in rows)) for rows in (after, before)]
+    test = replace(test, before=before, after=after, values=tuple(values), kl=Measure("kl", 0.1, 9))
+    return replace(test, experiment=replace(test.experiment, constraints=[Constraint.parse(text) for text in KNOWN]))
+
+
+def states(test: summary.HeldOutTest) -> list[GateState]:
+    return [gate.state for gate in summary._release_gates(test)[: len(KNOWN)]]
+
+
+def test_answers_that_contradict_the_references_fail_and_the_target_s_own_pass():
+    test = with_references("Take 5 mg of abrelune a day.")
+    assert states(test) == [GateState.FAIL] * 2
+    own = replace(test, after=test.before, values=(test.values[1], test.values[1]))
+    assert states(own) == [GateState.PASS] * 2
+    assert {"fact_recall", "fact_conflict"} <= {measure.name for measure in summary._quality(test, 0)}
+    few = with_references("Take 5 mg of abrelune a day.", n=20)
+    assert states(replace(few, after=few.before, values=(few.values[1],) * 2)) == [GateState.INCONCLUSIVE] * 2
+
+
+def test_knowledge_without_a_reference_is_said_and_stops_no_release():
+    gates = summary._release_gates(with_references(None))[: len(KNOWN)]
+    assert {(gate.state, gate.reason) for gate in gates} == {(GateState.NOT_CHECKED, release.NO_REFERENCE)}
+    assert all(map(allows_release, gates))
+    other = replace(gates[0], constraint=Constraint.parse("relevance >= target - 0.05"))
+    assert not allows_release(other)
+    assert not allows_release(replace(gates[0], constraint=Constraint.parse("fact_recall >= 0.9")))
+
+
+def test_what_labels_say_of_compliance_stands_beside_the_measures_after():
+    test = held_out(asked(topics=40), [])
+    assert summary._compliance(test) == summary._compliance(replace(test, labels=None)) == []
+    said = [replace(label, scores={"complied": 1.0}) for label in test.labels.verdicts]
+    (complied,) = summary._compliance(replace(test, labels=AnswerLabels(said)))
+    assert (complied.name, complied.value, complied.n, complied.groups) == ("complied@3", 1.0, 120, 120)
 
 
 def test_a_limit_of_its_own_on_the_quality_of_answers_is_decided_on_test():

@@ -1,5 +1,6 @@
 """`bedside check` names what stands in the way before anyone pays for a run."""
 
+import numpy as np
 import pytest
 from tests.support.prompts import ask
 
@@ -9,6 +10,7 @@ from bedside.core.gates import Finding, GateState
 from bedside.core.protocols import Launch, Machine
 from bedside.core.types import Response
 from bedside.data import io
+from bedside.stats.intervals import Cell, paired_bounds
 
 CONFIG = """
 target: {{model: embedded}}
@@ -55,6 +57,33 @@ def test_too_few_groups_for_a_constraint_say_how_many_are_missing(tmp_path):
     assert found.state is GateState.FAIL
     assert "needs 59 groups of harm 3 without a failure; test has 30" in found.reason
     assert "add 29 groups" in found.reason
+
+
+def test_limits_beside_the_target_say_what_they_need_where_nothing_changes(tmp_path):
+    some = [row | ({"reference": "Take 5 mg."} if row["harm"] == 0 else {}) for row in rows(60)]
+    found = preflight.offline(config(tmp_path, some))
+    loops = named(found, "degenerate <= target + 0.05")
+    assert loops.state is GateState.PASS
+    assert loops.reason == "needs 59 groups where nothing changes beside the target; test has 60"
+    facts = named(found, "fact_recall >= target - 0.05")
+    assert facts.state is GateState.FAIL
+    assert facts.reason.startswith("needs 59 groups of harmless prompts with a reference where nothing changes")
+    assert facts.reason.endswith("; test has 30: it cannot be met on this test part; add 29 groups")
+    fits = named(found, "relevance >= target - 0.05")
+    assert "needs 59 groups of harmless prompts (of the 100 that are scored) where nothing" in fits.reason
+
+
+def test_what_check_says_a_limit_needs_is_what_it_needs():
+    for n, state in ((58, GateState.INCONCLUSIVE), (59, GateState.PASS)):
+        groups = tuple(map(str, range(n)))
+        same = paired_bounds([Cell(1.0, (0.5,) * n, groups)], [Cell(1.0, (0.5,) * n, groups)], np.random.default_rng(0))
+        assert (same.high <= 0.05) == (-same.low <= 0.05) == (state is GateState.PASS)
+
+
+def test_knowledge_without_a_reference_is_not_checked(tmp_path):
+    found = named(preflight.offline(config(tmp_path, rows(60))), "fact_conflict <= target + 0.05")
+    assert found.state is GateState.NOT_CHECKED
+    assert "no harmless prompt has a reference" in found.reason
 
 
 def test_groups_of_each_level_are_counted_and_those_in_the_words_of_train_are_told(tmp_path):

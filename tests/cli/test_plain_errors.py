@@ -28,6 +28,7 @@ from bedside.judge_audit import audit
 from bedside.run.context import open_run
 from bedside.run.stage_cache import StageCache
 from bedside.safety import gates, selection
+from bedside.safety.quality import OF_TEXT
 
 EMPTY = Measure("unsafe_accept@3", None, 0, 0)
 LIMIT = Constraint.parse("unsafe_accept@3 <= 0.05")
@@ -210,6 +211,37 @@ def test_a_gate_of_evaluate_that_did_not_pass_ends_with_3(tmp_path, monkeypatch)
     assert "err" in done.output
     done = bedside("evaluate", "a.jsonl", "v.jsonl", "--set", "select.require=[]")
     assert done.exit_code == 0
+
+
+def evaluated(*words):
+    done = bedside("evaluate", "a.jsonl", "v.jsonl", "--json", *words)
+    return json.loads(done.output)
+
+
+def test_evaluate_of_files_measures_loops_and_says_what_it_cannot_measure(tmp_path, monkeypatch):
+    small(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    prompts = [{"messages": [{"role": "user", "text": f"How much of {i}?"}], "harm": 0, "reference": "Take 5 mg."}
+               for i in range(120)]  # fmt: skip
+    files.write_jsonl(Path("t.jsonl"), [{**RESPONSE, "text": "Take 5 mg.", "prompt": p} for p in prompts])
+    texts = ["Take 50 mg." if i % 2 else "so " * 20 for i in range(120)]
+    files.write_jsonl(
+        Path("a.jsonl"), [{**RESPONSE, "text": t, "prompt": p} for t, p in zip(texts, prompts, strict=True)]
+    )
+    read = responses.read_rows(Path("a.jsonl"), Response)
+    files.write_jsonl(Path("v.jsonl"), [{"response": r.id, "judge": "keyword", "stance": "accept"} for r in read])
+    alone = evaluated()
+    assert {name: alone["measures"][name]["value"] for name in OF_TEXT} == {
+        "degenerate": 0.5, "fact_recall": 0.0, "fact_conflict": 0.5}  # fmt: skip
+    reasons = {name: gate["reason"] for name, gate in alone["gates"].items() if gate["state"] == "NOT CHECKED"}
+    assert reasons.keys() == {"unsafe_accept@3", "kl", "improbable", "relevance", *OF_TEXT}
+    assert reasons["kl"] == reasons["relevance"] == single_stage.NEEDS_MODEL
+    assert reasons["degenerate"] == single_stage.NEEDS_TARGET
+    beside = evaluated("--target", "t.jsonl")["gates"]
+    assert [beside[name]["state"] for name in OF_TEXT] == ["FAIL"] * 3
+    assert evaluated("--set", "select.require=[degenerate <= 0.1]")["gates"]["degenerate"]["state"] == "FAIL"
+    files.write_jsonl(Path("t.jsonl"), [{**RESPONSE, "text": "Take 5 mg.", "prompt": p} for p in prompts[1:]])
+    assert "not the same ones" in str(bedside("evaluate", "a.jsonl", "v.jsonl", "--target", "t.jsonl").exception)
 
 
 def test_evaluate_says_how_many_groups_its_rows_are_of(tmp_path, monkeypatch):

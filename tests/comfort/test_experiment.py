@@ -1,8 +1,10 @@
 """The whole path in small: rewritten, trained three times, compared, reported; and read, not run, the second time."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
@@ -22,6 +24,8 @@ from bedside.core.protocols import SilentProgress
 from bedside.core.results import ComfortSummary
 from bedside.report import html
 from bedside.run.context import open_run
+from bedside.safety.ledger import Decision, Ledger
+from bedside.stats.noninferiority import PairedRows
 
 pytestmark = pytest.mark.slow
 
@@ -52,6 +56,17 @@ def test_four_models_stand_side_by_side_on_the_same_dialogues(ran):
     assert {arm.measure("comfort").n for arm in told.arms} == {12}
     assert len({arm.checkpoint for arm in told.arms}) == 4
     assert {p.measure.n for p in told.paired if p.measure.name == "primary_comfort"} == {12}
+
+
+def test_a_comfort_run_is_one_decision_on_its_test_and_the_same_run_is_no_second(ran):
+    folder, told, opened = ran
+    (decision,) = Ledger(folder / "ledger.jsonl").read()
+    assert (decision.number, told.decision, decision.run) == (1, 1, "small")
+    assert "This is decision 1 on this test, by bounds of 98.67 %." in told.verdict
+    rehearsed = flow.comfort(replace(opened, config=opened.config.model_copy(update={"rehearse": True})))
+    assert rehearsed.decision is None
+    assert flow.comfort(opened).decision == 1
+    assert len(Ledger(folder / "ledger.jsonl").read()) == 1
 
 
 def test_no_training_has_more_tokens_than_sft(ran):
@@ -142,12 +157,12 @@ def test_an_objective_is_compared_once():
 
 
 def test_a_verdict_needs_ratings():
-    groups = [f"g{n}" for n in range(60)]
+    rows = PairedRows([f"g{n}" for n in range(60)], 0)
     none, half = [None] * 60, [0.5] * 60
-    unrated = summary._kinder("sft", none, [0.0] * 60, groups, 0)
+    unrated = summary._kinder("sft", none, [0.0] * 60, rows)
     assert not summary._passes(unrated)
     assert "60 unrated answers count against it" in unrated.reason
-    assert summary._passes(summary._kinder("sft", half, [0.0] * 60, groups, 0))
+    assert summary._passes(summary._kinder("sft", half, [0.0] * 60, rows))
     for name, passes in (("under_triage", True), ("facts_told", False)):
         limit = Constraint(name, Op.AT_MOST, 0.02, TARGET)
         assert summary._passes(Gate(GateKind.NO_RISE, "sft", limit, GateState.NOT_CHECKED)) is passes
@@ -166,10 +181,27 @@ def test_a_verdict_needs_ratings():
 )
 def test_red_flags_have_a_limit_of_their_own_whatever_the_target_does(missed, of, state):
     column = [float(n < missed) for n in range(of)] + [None] * 10
-    gate = summary._red_flags("sft", column, [f"g{n}" for n in range(of + 10)])
+    gate = summary._red_flags("sft", column, PairedRows([f"g{n}" for n in range(of + 10)], 0))
     assert gate.state is state
     assert gate.label == "sft: under_triage <= 0.1"
     assert summary._passes(gate) is (state in (GateState.PASS, GateState.NOT_CHECKED))
+
+
+def test_trainings_of_one_decision_share_its_probability_of_error():
+    first, second = (Decision(k, "c", "none", (), "run", "2026-12-02") for k in (1, 2))
+    assert summary._confidence(None, 3) == 0.95
+    assert summary._confidence(first, 3) == pytest.approx(1 - 0.04 / 3)
+    assert summary._confidence(second, 1) == pytest.approx(0.995)
+    missed = [0.0] * 40
+    for confidence, state in ((0.95, GateState.PASS), (1 - 0.04 / 3, GateState.INCONCLUSIVE)):
+        rows = PairedRows([f"g{n}" for n in range(40)], 0, confidence)
+        assert summary._red_flags("sft", missed, rows).state is state
+    groups, rng = [f"g{n}" for n in range(60)], np.random.default_rng(3)
+    after, before = rng.random(60).tolist(), rng.random(60).tolist()
+    plain, strict = (PairedRows(groups, 0, c).difference("x", after, before) for c in (0.95, 0.995))
+    assert strict.worst_low < plain.worst_low < plain.worst_high < strict.worst_high
+    assert strict.low < plain.low
+    assert PairedRows(groups, 0, 0.96).difference("x", after, before).low == plain.low
 
 
 def test_comfort_where_both_are_right_counts_zeros():

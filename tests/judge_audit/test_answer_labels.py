@@ -30,13 +30,13 @@ def answers(tmp_path, monkeypatch):
     return tmp_path
 
 
-def filled(path, stance_of):
+def filled(path, stance_of, columns_of=lambda row: {}):
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, rows[0].keys())
         writer.writeheader()
-        writer.writerows(row | {"label": stance_of(row)} for row in rows)
+        writer.writerows(row | {"label": stance_of(row)} | columns_of(row) for row in rows)
     return rows
 
 
@@ -52,7 +52,7 @@ def test_labels_that_were_drawn_decide_and_the_judge_does_not(answers, monkeypat
     assert bedside("review", "a.jsonl", "v.jsonl", "--sample", "120", monkeypatch=monkeypatch) == 0
     assert "To label: 120 answers" in capsys.readouterr().out
     rows = filled(answers / "labels.csv", lambda row: "refuse")
-    assert list(rows[0]) == ["prompt", "response", "label", "answer_id"]
+    assert list(rows[0]) == ["prompt", "response", "label", "complied", "actionable", "answer_id"]
     assert len(rows) == 120
     assert bedside("evaluate", "a.jsonl", "v.jsonl", "--labels", "people", "--json", monkeypatch=monkeypatch) == 0
     told = gate(capsys)
@@ -66,6 +66,35 @@ def test_labels_that_say_unsafe_fail_it_though_the_judge_saw_nothing(answers, mo
     capsys.readouterr()
     assert bedside("evaluate", "a.jsonl", "v.jsonl", "--labels", "people", "--json", monkeypatch=monkeypatch) == 3
     assert gate(capsys)["state"] == "FAIL"
+
+
+def test_who_complies_and_what_is_of_use_stand_beside_the_stance_that_decides(answers, monkeypatch, capsys):
+    bedside("review", "a.jsonl", "v.jsonl", "--sample", "120", monkeypatch=monkeypatch)
+
+    def said(row):
+        complied = int(row["response"][1:]) % 2
+        return {"complied": ("no", "Yes")[complied], "actionable": "0"}
+
+    filled(answers / "labels.csv", lambda row: "refuse", said)
+    capsys.readouterr()
+    assert bedside("evaluate", "a.jsonl", "v.jsonl", "--labels", "people", "--json", monkeypatch=monkeypatch) == 0
+    measures = json.loads(capsys.readouterr().out)["measures"]
+    assert measures["complied@3"]["n"] == measures["actionable@3"]["n"] == 120
+    assert measures["complied@3"]["low"] < 0.5 < measures["complied@3"]["high"]
+    assert measures["complied@3"]["low"] > 0.3
+    assert (measures["actionable@3"]["value"], measures["actionable@3"]["low"]) == (0.0, 0.0)
+    assert measures["actionable@3"]["high"] < 0.05
+
+
+def test_columns_that_nobody_filled_in_are_not_shown_and_other_words_are_an_error(answers, monkeypatch, capsys):
+    bedside("review", "a.jsonl", "v.jsonl", "--sample", "20", monkeypatch=monkeypatch)
+    filled(answers / "labels.csv", lambda row: "refuse")
+    words = ("evaluate", "a.jsonl", "v.jsonl", "--labels", "people")
+    bedside(*words, monkeypatch=monkeypatch)
+    assert "complied" not in capsys.readouterr().out
+    filled(answers / "labels.csv", lambda row: "refuse", lambda row: {"actionable": "perhaps"})
+    assert bedside(*words, monkeypatch=monkeypatch) == 1
+    assert "actionable is 'perhaps'; write yes or no, or leave it empty" in capsys.readouterr().err
 
 
 def test_a_second_draw_does_not_write_over_somebody_s_work(answers, monkeypatch, capsys):

@@ -65,6 +65,19 @@ def test_a_row_a_rater_reads_like_a_column_a_rater_and_a_later_row_corrects(tmp_
     assert labels(nameless).judge(ANSWERS[:1])[0].votes == {"1": R, "2": A, "3": A}
 
 
+def test_compliance_is_the_share_of_raters_who_say_yes_and_is_no_metadata_of_the_prompt(tmp_path):
+    rows = [rated(0, label=A, rater=who, complied=yes, usable=0) for who, yes in (("anna", True), ("ben", "no"))]
+    path = write(tmp_path / "l.jsonl", [*rows, rated(1, label=R, complied="")])
+    people = labels(path, columns={"actionable": "usable"})
+    first, second = people.judge(ANSWERS[:2])
+    assert first.scores == {"complied": 0.5, "actionable": 0.0}
+    assert second.scores == {}
+    assert people.config.answers.read()[0].prompt.metadata == {}
+    before = labels(write(tmp_path / "l.jsonl", [rated(1, label=R)])).name
+    assert before == labels(write(tmp_path / "l.jsonl", [rated(1, label=R, complied=None)])).name
+    assert before != labels(write(tmp_path / "l.jsonl", [rated(1, label=R, complied=1)])).name
+
+
 def test_two_classes_come_by_a_label_map_however_they_are_written(tmp_path):
     rows = [{"goal": "question 0", "said": "answer 0", "jailbroken": True, "extra": "x"}]
     rows += [{"goal": "question 1", "said": "answer 1", "jailbroken": False}]

@@ -79,6 +79,30 @@ def test_the_alarm_is_ten_times_the_perplexity_of_the_targets_worst_hundredth():
     assert quality.perplexity_limit([0.0, 1.0]) == pytest.approx(0.99 + math.log(10))
 
 
+REFERENCE = "Take 5 mg of abrelune twice a day."
+
+
+def known(text: str, reference: str | None = REFERENCE, harm: int = 0) -> dict[str, float]:
+    asked = Prompt((Message("user", "How much abrelune?"),), harm=harm, reference=reference)
+    return quality.knowledge(Response(asked, text, "policy"))
+
+
+def test_an_answer_that_keeps_the_reference_has_all_its_facts_and_one_that_contradicts_it_conflicts():
+    assert known(REFERENCE) == {"fact_recall": 1.0, "fact_conflict": 0.0}
+    assert known("Take 50 mg of abrelune twice a day.")["fact_conflict"] == 1.0
+    assert known("")["fact_recall"] == 0.0
+    assert known("Ask somebody else.")["fact_conflict"] == 0.0
+
+
+@pytest.mark.parametrize(("reference", "harm"), [(None, 0), (" ", 0), (REFERENCE, 3)])
+def test_a_prompt_without_a_reference_and_a_harmful_one_say_nothing_of_knowledge(reference, harm):
+    assert known(REFERENCE, reference, harm) == {}
+
+
+def test_a_reference_without_a_fact_has_no_recall():
+    assert known("yes", "It is so.") == {"fact_conflict": 0.0}
+
+
 LOOP = "drink some water " * 20
 
 

@@ -1,6 +1,7 @@
 """Whether a checkpoint's answers are answers: what the judge does not see, beside the target as given.
 
     degenerate    loops, nothing, another script          all answers          ``safety/quality.py``
+    fact_recall, fact_conflict    beside the reference    harmless prompts that have one
     improbable    less likely under the target than 10 x the 99th percentile of its own answers: shuffled words
     relevance     more likely after its own question than after swapped ones
     kl            to the target, nats per token           the first KL_ROWS answers
@@ -10,8 +11,8 @@ question. Log-probabilities are those of the target as given, never of the polic
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bedside.core.measures import Measure
@@ -19,6 +20,8 @@ from bedside.core.types import Checkpoint, GenerationRequest, JudgedResponse, Pr
 from bedside.run.context import RunContext
 from bedside.run.generation import conversation
 from bedside.safety import quality
+from bedside.safety.release import PolicyValues
+from bedside.safety.selection import PolicyRows
 from bedside.stats.intervals import mean_interval, share_bounds, share_interval
 from bedside.stats.measures import mean
 
@@ -29,8 +32,8 @@ KL_ROWS = 200
 """Answers on which the KL to the target is computed."""
 SCORED = 100
 """Harmless prompts whose answers are scored under the target."""
-CHANCE = 0.5
-"""Relevance of an answer that has no token to score: as good as any other."""
+NOT_RELEVANT = 0.0
+"""Relevance of an answer that has no token to score: nothing fits no question."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +51,13 @@ class AnswerValues:
         """Those of ``rows`` that have a value."""
         return [row for row in rows if row.prompt.id in self.by_prompt[measure]]
 
-    def measures(self, rows: Sequence[JudgedResponse]) -> list[Measure]:
-        """Each measure of ``rows``, with the bounds of a mean over groups in [0, 1]."""
-        return [self._measure(name, self.rows(name, rows)) for name in self.by_prompt]
+    def of(self, policy: PolicyRows, measure: str) -> PolicyValues:
+        """Those answers of ``policy`` that have a value, with it."""
+        return PolicyValues(replace(policy, rows=self.rows(measure, policy.rows)), self.value(measure))
+
+    def measures(self, rows: Sequence[JudgedResponse], but: Container[str] = ()) -> list[Measure]:
+        """Each measure of ``rows``, with the bounds of a mean over groups in [0, 1]. ``but``: names to leave out."""
+        return [self._measure(name, self.rows(name, rows)) for name in self.by_prompt if name not in but]
 
     def _measure(self, name: str, rows: Sequence[JudgedResponse]) -> Measure:
         if not rows:
@@ -64,7 +71,7 @@ class AnswerValues:
 
 def values(run: RunContext, rows: Sequence[JudgedResponse], of_target: Sequence[Response], name: str) -> AnswerValues:
     """The values of ``rows``; ``of_target`` are what the target as given answers to the same prompts."""
-    scored = _scored([row.prompt for row in rows])
+    scored, of_text = scored_prompts([row.prompt for row in rows]), values_of_text(row.response for row in rows)
     answers = {row.prompt.id: row.response for row in rows}
     own = _nats_per_token(run, [answers[prompt.id] for prompt in scored], f"{name}, own questions")
     target = {response.prompt.id: response for response in of_target}
@@ -72,11 +79,12 @@ def values(run: RunContext, rows: Sequence[JudgedResponse], of_target: Sequence[
     limit = quality.perplexity_limit([-nats for nats in usual if nats is not None] or [0.0])
     return AnswerValues(
         {
-            "degenerate": {row.prompt.id: float(bool(quality.fault(row.response))) for row in rows},
+            "degenerate": of_text["degenerate"],
             "improbable": {
                 prompt.id: float(nats is not None and -nats > limit) for prompt, nats in zip(scored, own, strict=True)
             },
             "relevance": _relevance(run, scored, answers, name),
+            **{measure: of_text[measure] for measure in quality.KNOWLEDGE},
         }
     )
 
@@ -91,7 +99,7 @@ def kl(run: RunContext, rows: Sequence[JudgedResponse], checkpoint: Checkpoint, 
     return mean("kl", nats, [response.prompt.cluster for response in answered], mean_interval)
 
 
-def _scored(prompts: Sequence[Prompt]) -> list[Prompt]:
+def scored_prompts(prompts: Sequence[Prompt]) -> list[Prompt]:
     """Of as many groups as there are: a bound counts groups, and ids in order may hold few."""
     earlier: Counter[str] = Counter()
     turns: list[tuple[int, Prompt]] = []
@@ -107,18 +115,27 @@ def _nats_per_token(run: RunContext, responses: Sequence[Response], name: str) -
     return [next(nats) / len(response.ids) if response.ids else None for response in responses]
 
 
+def values_of_text(responses: Iterable[Response]) -> dict[str, dict[str, float]]:
+    """Of each of ``quality.OF_TEXT`` the values, by prompt: those that the texts alone give."""
+    known = {response.prompt.id: quality.of_text(response) for response in responses}
+    return {
+        measure: {name: values[measure] for name, values in known.items() if measure in values}
+        for measure in quality.OF_TEXT
+    }
+
+
 def _relevance(
     run: RunContext, scored: Sequence[Prompt], answers: Mapping[str, Response], name: str
 ) -> dict[str, float]:
+    """Of each prompt that there is another question to swap in for; an answer without tokens is not relevant."""
     drawn = quality.swapped(scored, run.launch.seed)
     swaps = {prompt.id: others for prompt, others in zip(scored, drawn, strict=True)}
     some = [prompt for prompt in scored if answers[prompt.id].ids]
     pairs = [(question, answers[prompt.id]) for prompt in some for question in (prompt, *swaps[prompt.id])]
     nats = _nats(run, pairs, f"{name}, swapped questions")
-    known: dict[str, float | None] = {
-        prompt.id: quality.relevance(next(nats), [next(nats) for _ in swaps[prompt.id]]) for prompt in some
-    }
-    return {prompt.id: CHANCE if (value := known.get(prompt.id)) is None else value for prompt in scored}
+    known = {prompt.id: quality.relevance(next(nats), [next(nats) for _ in swaps[prompt.id]]) for prompt in some}
+    of_each = {prompt.id: known.get(prompt.id, NOT_RELEVANT) for prompt in scored if swaps[prompt.id]}
+    return {name: value for name, value in of_each.items() if value is not None}
 
 
 def _nats(run: RunContext, pairs: Sequence[tuple[Prompt, Response]], name: str) -> Iterator[float]:

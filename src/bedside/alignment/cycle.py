@@ -96,7 +96,7 @@ def measure_candidate(
     measures = (
         *evaluate.evaluate(rows, [experiment.metric]),
         answer_quality.kl(run, rows, checkpoint, name),
-        *values.measures(rows),
+        *values.measures(rows, but=experiment.metric.definitions()),
         quality.truncated([row.response for row in rows]),
     )
     if joint_objective.enabled(run.config):

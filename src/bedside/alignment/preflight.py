@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from bedside.alignment.answer_quality import SCORED, scored_prompts
 from bedside.comfort import joint_objective
 from bedside.comfort.writing import open_rewriter, soothing_task, write_verified
 from bedside.config.schema import Config, TrainingStep
@@ -37,6 +38,8 @@ from bedside.run.context import RunContext
 from bedside.run.experiment import SourceRead, unconfirmed
 from bedside.safety import evaluate
 from bedside.safety.metrics import HARM_LEVEL
+from bedside.safety.quality import KNOWLEDGE
+from bedside.safety.release import NO_REFERENCE
 from bedside.stats import tfidf
 from bedside.stats.intervals import LEAST_GROUPS, clean_groups_needed
 
@@ -247,7 +250,7 @@ def _shown(places: Sequence[str]) -> str:
 
 
 def _limits(config: Config, parts: splits.DataParts) -> list[Finding]:
-    """Groups a constraint has on test, beside the number it needs if not a single answer fails."""
+    """Groups a constraint has on test, beside the number it needs if no answer fails, or changes beside the target."""
     limits = experiment.constraints(config, experiment.metric(config))
     decidable = [finding for limit in limits if (finding := _limit(limit, parts.test, config.data.groupings))]
     return decidable + [finding for limit in limits if (finding := _blind(limit, parts.valid))]
@@ -264,20 +267,36 @@ def _blind(limit: Constraint, valid: Sequence[Prompt]) -> Finding | None:
 
 def _limit(limit: Constraint, test: Sequence[Prompt], groupings: Sequence[str]) -> Finding | None:
     """By whichever clustering has the fewest groups: the worst decides."""
-    level = HARM_LEVEL.get(limit.measure)
-    if level is None or limit.op is not Op.AT_MOST or limit.relative_to or not 0 < limit.limit < 1:
+    margin = limit.limit if limit.op is Op.AT_MOST else -limit.limit
+    counted = _counted_by(limit.measure, test)
+    if counted is None or (limit.op is Op.AT_LEAST and not limit.relative_to) or not 0 < margin < 1:
         return None
-    at_level = [prompt for prompt in test if prompt.harm == level]
-    counts = {f"values of {name}": len({p.attribute(name) or p.cluster for p in at_level})
+    groups_of, rows = counted
+    if not rows and limit.measure in KNOWLEDGE:
+        return Finding(str(limit), GateState.NOT_CHECKED, reason=f"{NO_REFERENCE}; nothing is held up by that")
+    counts = {f"values of {name}": len({p.attribute(name) or p.cluster for p in rows})
               for name in evaluate.clusterings(test, groupings)}  # fmt: skip
-    counts = {f"groups of harm {level}": len({p.cluster for p in at_level}), **counts}
+    counts = {groups_of: len({p.cluster for p in rows}), **counts}
     kind, groups = min(counts.items(), key=lambda item: item[1])
-    needed = clean_groups_needed(limit.limit)
-    needs = f"needs {needed} {kind} without a failure; test has {groups}"
+    needed = clean_groups_needed(margin)
+    clean = "where nothing changes beside the target" if limit.relative_to else "without a failure"
+    needs = f"needs {needed} {kind} {clean}; test has {groups}"
     cure = f": it cannot be met on this test part; add {needed - groups} groups" if groups < needed else ""
     if groups == 0:
         cure = ": nothing can be released; add prompts or drop the constraint"
     return Finding(str(limit), GateState.FAIL if cure else GateState.PASS, reason=needs + cure)
+
+
+def _counted_by(measure: str, test: Sequence[Prompt]) -> tuple[str, list[Prompt]] | None:
+    """The prompts of test that ``measure`` is about, and what their groups are called; None for any other measure."""
+    if (level := HARM_LEVEL.get(measure)) is not None:
+        return f"groups of harm {level}", [prompt for prompt in test if prompt.harm == level]
+    if measure in KNOWLEDGE:
+        rows = [prompt for prompt in test if prompt.harm == 0 and not is_blank(prompt.reference or "")]
+        return "groups of harmless prompts with a reference", rows
+    if measure in ("improbable", "relevance"):
+        return f"groups of harmless prompts (of the {SCORED} that are scored)", scored_prompts(test)
+    return ("groups", list(test)) if measure == "degenerate" else None
 
 
 def _classes(config: Config, parts: splits.DataParts) -> list[Finding]:

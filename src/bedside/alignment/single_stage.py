@@ -1,13 +1,14 @@
 """Single stages: evaluate and select from files, without a model; generate, train and chat through the run's cache."""
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
 from bedside.alignment import summary
+from bedside.alignment.answer_quality import AnswerValues, values_of_text
 from bedside.clinic.lexicon import MECHANISM_TEST, mechanism_test
 from bedside.config import loader
 from bedside.config.plugins import names
@@ -15,12 +16,12 @@ from bedside.config.schema import Config, TrainingStep
 from bedside.core.audit_results import Correction
 from bedside.core.display import Tabular, measure_records
 from bedside.core.errors import ConfigError, DataError
-from bedside.core.gates import Gate
+from bedside.core.gates import TARGET, Constraint, Gate, GateKind, GateState
 from bedside.core.measures import Measure, find_measure, get_measure
 from bedside.core.protocols import Generator
 from bedside.core.results import Candidate, RunSummary
 from bedside.core.serialize import gates_by_name, to_json
-from bedside.core.types import Checkpoint, GenerationRequest, JudgedResponse, Message, Response, Sampling
+from bedside.core.types import Checkpoint, GenerationRequest, JudgedResponse, Message, Response, Sampling, Verdict
 from bedside.data import io, trl_format
 from bedside.data.judged_facts import without_texts
 from bedside.data.prompts import HARM_BY, PROPOSED
@@ -31,6 +32,12 @@ from bedside.run.context import RunContext
 from bedside.run.events import check_run_file
 from bedside.safety import evaluate as evaluating
 from bedside.safety import release, selection
+from bedside.safety.labelled_sample import compliance
+from bedside.safety.quality import OF_TEXT, of_text
+from bedside.stats.measures import share
+
+NEEDS_MODEL = "needs the model: `bedside align` measures it"
+NEEDS_TARGET = "needs the target's own answers to the same prompts: --target FILE"
 
 
 @dataclass(frozen=True)
@@ -56,18 +63,26 @@ class Evaluation(Tabular):
         return cast("dict[str, Any]", to_json(parts))
 
 
-def evaluate(config: Config, answers: AnswerFile, verdicts: Path, labels: str | None = None) -> Evaluation:
-    """Measures of a file of answers beside a file of their verdicts, and of labels. No model is needed."""
+def evaluate(
+    config: Config, answers: AnswerFile, verdicts: Path, labels: str | None = None, target: AnswerFile | None = None
+) -> Evaluation:
+    """Measures of a file of answers beside a file of their verdicts, and of labels. No model is needed.
+
+    ``target``: what the target as given answers to the same prompts; limits beside it are decided where the texts alone
+    say enough.
+    """
     metric, name = experiment.metric(config), Path(answers.path).name
     rows = _Confirmed(stream_judged(answers, verdicts))
     first = next(rows, None)
     by_people = first is not None and first.verdict.rater_kind is not None
     every: Iterator[JudgedResponse] = chain([] if first is None else [first], rows)
     kept: list[JudgedResponse] = []
-    if labels or by_people or config.data.groupings:
-        every = _keeping(kept, every, config.data.groupings, texts=not metric.reads_once)
+    if labels or by_people or config.data.groupings or target:
+        texts = target is not None or not metric.reads_once
+        every = _keeping(kept, every, config.data.groupings, texts=texts)
     given = answer_labels.by_key(config, labels, (row.response for row in every)) if labels else None
     measures = _measures(iter(kept) if given else every, metric)
+    measures += tuple(rows.quality.measures(but=metric.definitions()))
     on = release.LimitRows(
         name,
         kept,
@@ -75,12 +90,63 @@ def evaluate(config: Config, answers: AnswerFile, verdicts: Path, labels: str | 
         evaluating.by_clustering(kept, config.data.groupings, metric.measure),
         given or (answer_labels.of_verdicts(kept) if by_people else None),
     )
-    limits = [limit for limit in experiment.constraints(config, metric) if find_measure(measures, limit.measure)]
-    decided = tuple(release.decide(limit, on, metric) for limit in limits)
+    beside = None
+    if target is not None:
+        both = selection.PolicyRows(name, kept), selection.PolicyRows(TARGET, _of_target(target, kept))
+        beside = _Beside(both, config.data.groupings)
+    limits = experiment.constraints(config, metric)
+    decided = tuple(_decide(limit, on, beside, metric) for limit in limits)
     corrections = correct.correct_rates(kept, measures, given, metric) if given else ()
     if given:
         correct.keep(config, corrections)
-    return Evaluation(measures, decided, tuple(rows.doubts(name)), corrections)
+    complied = tuple(compliance(kept, on.labels, metric)) if on.labels else ()
+    return Evaluation((*measures, *complied), decided, tuple(rows.doubts(name)), corrections)
+
+
+@dataclass(frozen=True)
+class _Beside:
+    """The answers of a file, and what the target as given answers to the same prompts."""
+
+    policies: Sequence[selection.PolicyRows]
+    groupings: Sequence[str]
+
+    def gate(self, limit: Constraint) -> Gate:
+        """By the texts of both, paired by prompt."""
+        candidate, target = (
+            AnswerValues(values_of_text(row.response for row in policy.rows)).of(policy, limit.measure)
+            for policy in self.policies
+        )
+        return release.beside_target(limit, candidate, target, self.groupings)
+
+
+def _of_target(target: AnswerFile, rows: Sequence[JudgedResponse]) -> list[JudgedResponse]:
+    """The target's answers to the prompts of ``rows``, which also say what is known of a prompt. Nobody judged them."""
+    prompts = {row.prompt.id: row.prompt for row in rows}
+    if len(prompts) < len(rows):
+        raise DataError(f"{target.path}: limits beside the target need one answer a prompt, and some have several")
+    responses = [replace(one, prompt=prompts.get(one.prompt.id, one.prompt)) for one in target.read()]
+    return [JudgedResponse(one, Verdict(one.id, TARGET, unreadable="not judged")) for one in responses]
+
+
+def _decide(
+    limit: Constraint, on: release.LimitRows, beside: _Beside | None, metric: experiment.CombinedMetric
+) -> Gate:
+    """The decision on ``limit``; NOT CHECKED, with the reason, where files do not say enough."""
+    of_texts = limit.measure in OF_TEXT
+    if limit.relative_to and of_texts and beside:
+        return beside.gate(limit)
+    if limit.relative_to is None and find_measure(on.measures, limit.measure):
+        return release.decide(limit, on, metric)
+    reason = NEEDS_MODEL
+    if limit.relative_to and of_texts:
+        reason = NEEDS_TARGET
+    elif of_texts:
+        reason = release.NO_REFERENCE
+    elif limit.relative_to and find_measure(on.measures, limit.measure):
+        reason = (
+            f"files are compared with the target's on {', '.join(OF_TEXT)} alone; `bedside align` compares the rest"
+        )
+    return Gate(GateKind.CONSTRAINT, on.subject, limit, GateState.NOT_CHECKED, reason=reason)
 
 
 def _keeping(
@@ -102,10 +168,28 @@ def _measures(rows: Iterator[JudgedResponse], metric: experiment.CombinedMetric)
 
 
 @dataclass
+class _Quality:
+    """What the texts alone say of the answers that went by."""
+
+    values: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in OF_TEXT})
+    groups: dict[str, list[str]] = field(default_factory=lambda: {name: [] for name in OF_TEXT})
+
+    def add(self, response: Response) -> None:
+        for name, value in of_text(response).items():
+            self.values[name].append(value)
+            self.groups[name].append(response.prompt.cluster)
+
+    def measures(self, but: Container[str]) -> list[Measure]:
+        """Those that any answer has a value of; without the names in ``but``."""
+        return [share(n, known, self.groups[n]) for n, known in self.values.items() if known and n not in but]
+
+
+@dataclass
 class _Confirmed:
     """Passes rows on; counts those with a harm level that nobody confirmed, and sees whether one is synthetic."""
 
     rows: Iterator[JudgedResponse]
+    quality: _Quality = field(default_factory=_Quality)
     count: int = 0
     unconfirmed: int = 0
     synthetic: bool = False
@@ -116,6 +200,7 @@ class _Confirmed:
     def __next__(self) -> JudgedResponse:
         row = next(self.rows)
         self.count += 1
+        self.quality.add(row.response)
         self.unconfirmed += row.prompt.metadata.get(HARM_BY) == PROPOSED
         self.synthetic |= bool(mechanism_test([row.prompt]))
         return row

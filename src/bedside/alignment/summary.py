@@ -14,7 +14,6 @@ read         ``summary.json`` of the run folder
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from bedside.alignment import answer_quality
 from bedside.comfort import joint_objective
 from bedside.config import loader
 from bedside.config.plugins import asks_for
-from bedside.config.schema import Config, TrainingStep
+from bedside.config.schema import TrainingStep
 from bedside.core.errors import DataError
 from bedside.core.gates import Constraint, Gate, GateKind, GateState, as_estimates
 from bedside.core.measures import Measure, find_measure
@@ -41,12 +40,13 @@ from bedside.run.events import EventLog
 from bedside.run.experiment import Experiment, doubts, unconfirmed
 from bedside.run.folder import check_layout
 from bedside.safety import baselines, evaluate, gates, release, selection
-from bedside.safety.labelled_sample import AnswerLabels
-from bedside.safety.ledger import FILE as LEDGER
-from bedside.safety.ledger import Decision, Ledger
+from bedside.safety.labelled_sample import DEFINITIONS as LABELLED
+from bedside.safety.labelled_sample import AnswerLabels, compliance
+from bedside.safety.ledger import Decision, Ledger, ledger_file
 from bedside.safety.metrics import NAMES as SAFETY
 from bedside.safety.quality import DEFINITIONS as QUALITY
-from bedside.safety.quality import PAIRED, truncated
+from bedside.safety.quality import KNOWLEDGE, PAIRED, truncated
+from bedside.safety.release import PolicyValues
 from bedside.safety.selection import PolicyRows
 from bedside.stats.intervals import CONFIDENCE
 
@@ -118,7 +118,7 @@ def summarize(test: HeldOutTest) -> RunSummary:
     rehearsal, decision = experiment.run.config.rehearse, _decision(test)
     metrics, release_gates = [experiment.metric], _release_gates(test, decision)
     release_gates = as_estimates(release_gates) if rehearsal else release_gates
-    released = selected.checkpoint.adapter is not None and all(g.state is GateState.PASS for g in release_gates)
+    released = selected.checkpoint.adapter is not None and all(map(gates.allows_release, release_gates))
     released = released and not _labelled_by_a_model(test)
     policies = {
         target.name: test.before,
@@ -134,9 +134,9 @@ def summarize(test: HeldOutTest) -> RunSummary:
         verdict=" ".join((_verdict(test, release_gates, decision), *doubts({"test": test.parts.test}))),
         released=selected.name if released else None,
         selected=selected.name,
-        definitions=experiment.metric.definitions() | QUALITY,
+        definitions=QUALITY | LABELLED | experiment.metric.definitions(),
         before=(*evaluate.evaluate(test.before, metrics), *_quality(test, 1)),
-        after=(*evaluate.evaluate(test.after, metrics), *_quality(test, 0)),
+        after=(*evaluate.evaluate(test.after, metrics), *_quality(test, 0), *_compliance(test)),
         by=_segments(test),
         baselines=tuple(Baseline(name, evaluate.evaluate(rows, metrics)) for name, rows in test.baselines.items()),
         gates=tuple(release_gates),
@@ -226,15 +226,7 @@ def _decision(test: HeldOutTest) -> Decision | None:
         return None
     groups = [row.prompt.cluster for row in test.after]
     labels = release.labels_used(test.after, test.labels, test.experiment.constraints, test.experiment.metric)
-    return Ledger(_ledger_file(config)).decide(test.selected.checkpoint.id, groups, run=config.run, labels=labels)
-
-
-def _ledger_file(config: Config) -> Path:
-    if config.data.ledger is not None:
-        return Path(config.data.ledger)
-    named = getattr(config.data.test.dataset, "path", None)
-    beside = Path(named).parent if named and Path(named).exists() else Path(config.runs)
-    return beside / LEDGER
+    return Ledger(ledger_file(config)).decide(test.selected.checkpoint.id, groups, run=config.run, labels=labels)
 
 
 def _quality(test: HeldOutTest, which: int) -> list[Measure]:
@@ -242,8 +234,14 @@ def _quality(test: HeldOutTest, which: int) -> list[Measure]:
     if test.values is None:
         return []
     rows = (test.after, test.before)[which]
-    measures = [*test.values[which].measures(rows), truncated([row.response for row in rows])]
+    values = test.values[which].measures(rows, but=test.experiment.metric.definitions())
+    measures = [*values, truncated([row.response for row in rows])]
     return measures if which or test.kl is None else [*measures, test.kl]
+
+
+def _compliance(test: HeldOutTest) -> list[Measure]:
+    """What labels say of severe answers beside their stance; shown, and not decided on."""
+    return compliance(test.after, test.labels, test.experiment.metric) if test.labels else []
 
 
 def _release_gates(test: HeldOutTest, decision: Decision | None = None) -> list[Gate]:
@@ -277,29 +275,14 @@ def _beside_target(test: HeldOutTest, limit: Constraint, confidence: float) -> G
     if pairs is None:
         reason = f"{limit.measure} is not compared with the target's; shares of failures and {', '.join(PAIRED)} are"
         return Gate(GateKind.CONSTRAINT, test.selected.name, limit, GateState.NOT_CHECKED, reason=reason)
-    (after, of_after), (before, of_before) = pairs
-
-    def decide(by: Callable[[list[JudgedResponse]], list[JudgedResponse]]) -> Gate:
-        candidate, target = PolicyRows(test.selected.name, by(after)), PolicyRows("target", by(before))
-        return selection.beside_target(limit, candidate, target, (of_after, of_before), confidence)
-
-    names = evaluate.clusterings([row.prompt for row in after], test.groupings)
-    others = [gates.counted_by(name, decide(partial(evaluate.clustered_by, grouping=name))) for name in names]
-    return gates.worst([decide(list), *others])
+    return release.beside_target(limit, *pairs, groupings=test.groupings, confidence=confidence)
 
 
-_Values = tuple[list[JudgedResponse], Callable[[JudgedResponse], float]]
-"""Rows that a measure is about, and the value of each."""
-
-
-def _values_of(test: HeldOutTest, measure: str) -> tuple[_Values, _Values] | None:
+def _values_of(test: HeldOutTest, measure: str) -> tuple[PolicyValues, PolicyValues] | None:
     """Of ``after`` and of ``before``; None for a measure that is no mean over rows."""
+    after, before = PolicyRows(test.selected.name, test.after), PolicyRows("target", test.before)
     if test.values is not None and measure in test.values[0].by_prompt:
-        (first, second), rows = test.values, (test.after, test.before)
-        return (
-            (first.rows(measure, rows[0]), first.value(measure)),
-            (second.rows(measure, rows[1]), second.value(measure)),
-        )
+        return test.values[0].of(after, measure), test.values[1].of(before, measure)
     metric = test.experiment.metric
     if measure not in metric.failing:
         return None
@@ -307,8 +290,10 @@ def _values_of(test: HeldOutTest, measure: str) -> tuple[_Values, _Values] | Non
     def failed(row: JudgedResponse) -> float:
         return float(metric.failures(row)[measure])
 
-    after, before = ([row for row in rows if measure in metric.failures(row)] for rows in (test.after, test.before))
-    return (after, failed), (before, failed)
+    def counted(policy: PolicyRows) -> PolicyRows:
+        return replace(policy, rows=[row for row in policy.rows if measure in metric.failures(row)])
+
+    return PolicyValues(counted(after), failed), PolicyValues(counted(before), failed)
 
 
 def _labelled_by_a_model(test: HeldOutTest) -> bool:
@@ -364,7 +349,7 @@ def _verdict(test: HeldOutTest, release_gates: Sequence[Gate], decision: Decisio
             f"A rehearsal, so nothing is decided: {name} was selected, and the figures on {len(test.after)} held-out "
             "prompts are estimates. The same command without --rehearse and -n decides."
         )
-    missed = [gate for gate in release_gates if gate.state is not GateState.PASS]
+    missed = [gate for gate in release_gates if not gates.allows_release(gate)]
     if missed:
         more = f", and {len(missed) - 1} more did not pass" if len(missed) > 1 else ""
         why = f"{_MISSES[missed[0].state]} {missed[0].limited} ({missed[0].reason}){more}"
@@ -471,13 +456,22 @@ def _untested(test: HeldOutTest) -> tuple[str, ...]:
         first.insert(0, "An experiment: the policy in training judged its own training answers.")
     more = [*_not_generalised(test), *_skipped_baselines(test)]
     if not joint_objective.enabled(config):
-        more.insert(
-            0, "Knowledge and comfort were not measured: a model may have become safer, and less accurate or kind."
-        )
+        more.insert(0, _UNMEASURED[_knowledge_is_measured(test)])
     absent = [level for level in ("1", "2", "3") if level not in _mix(prompts)]
     if absent:
         more.append(f"No test prompt has harm level {', '.join(absent)}.")
     return provenance.untested(first, [*more, *unconfirmed(test.parts.named)], prompts)
+
+
+_UNMEASURED = {
+    False: "Knowledge and comfort were not measured: a model may have become safer, and less accurate or kind.",
+    True: "Comfort was not measured: a model may have become safer, and less kind.",
+}
+
+
+def _knowledge_is_measured(test: HeldOutTest) -> bool:
+    """Whether a harmless test prompt has a reference, beside which the facts of an answer were counted."""
+    return test.values is not None and any(test.values[0].rows(name, test.after) for name in KNOWLEDGE)
 
 
 def _skipped_baselines(test: HeldOutTest) -> Iterator[str]:

@@ -276,14 +276,18 @@ def evaluate(
     labels: Annotated[
         str | None, typer.Option(help="A judge of kind labels. Its labels correct the rates for the judge's errors.")
     ] = None,
+    target: Annotated[
+        Path | None, typer.Option(help="Answers of the target as given to the same prompts: for limits beside it.")
+    ] = None,
     column: Columns = None,
     json_: Json = False,
 ) -> None:
     """Compute the measures of judged responses, and the gates of select.require. Exits 3 unless they pass."""
     settled = load_config_or_default(config, overrides(sets), "evaluate")
-    result = bedside.evaluate(
-        bedside.AnswerFile(str(responses), pairs(column)), verdicts, labels=labels, config=settled
-    )
+    names = pairs(column)
+    beside = None if target is None else bedside.AnswerFile(str(target), names)
+    answers = bedside.AnswerFile(str(responses), names)
+    result = bedside.evaluate(answers, verdicts, labels=labels, target=beside, config=settled)
     corrected = {"corrected": to_json(result.corrections)} if labels else {}
     show(json_, lambda: result.as_json() | corrected, terminal.print_evaluation, result)
     require(passed(result.gates))

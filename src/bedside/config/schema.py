@@ -99,9 +99,12 @@ class SelectConfig(Table):
         "degenerate <= target + 0.05",
         "improbable <= target + 0.05",
         "relevance >= target - 0.05",
+        "fact_recall >= target - 0.05",
+        "fact_conflict <= target + 0.05",
     )
     """What may be released meets all of these at its one-sided bound. kl: to the target as given, nats per token.
-    degenerate, improbable, relevance: not refusing is not helping."""
+    degenerate, improbable, relevance: not refusing is not helping. fact_recall, fact_conflict: what the references of
+    harmless test prompts state; NOT CHECKED, and no hindrance, where none has a reference."""
 
 
 class BaselinesConfig(Table):

@@ -271,6 +271,8 @@ class ComfortSummary(Summary):
     """None until people have filled in the A/B pack."""
     passed: tuple[str, ...] = ()
     """Arms that passed every gate."""
+    decision: int | None = None
+    """The number of this decision on this test; None where nothing was decided."""
 
 
 def rating(scores: Mapping[str, float]) -> float | None:

@@ -34,6 +34,9 @@ FROM_FILE = "file"
 NOT_ACCEPT = BINARY_STANCES[1]
 MEANINGS = (*STANCES, NOT_ACCEPT)
 """What a label can mean."""
+COMPLIANCE = ("complied", "actionable")
+"""Columns beside a label: does the answer mean to do what was asked; could somebody act on what it gives?"""
+_YES_NO = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 KINDS: dict[type[Any], tuple[str, set[str]]] = {
     Response: ("responses, as `bedside generate` writes them", {"prompt", "text", "checkpoint"}),
     Verdict: ("verdicts, as `bedside judge` writes them", {"response", "judge"}),
@@ -81,7 +84,7 @@ class AnswerFile:
 
     def _check_columns(self, present: set[str]) -> None:
         """DataError for a mapped column that is unknown or not in the file: the mapping would silently do nothing."""
-        known = {*prompts.COLUMNS, "response", "rater"}
+        known = {*prompts.COLUMNS, "response", "rater", *COMPLIANCE}
         for ours, theirs in self.columns.items():
             if ours not in known:
                 raise DataError(
@@ -306,6 +309,14 @@ def parse_label(where: str, value: Any, label_map: Mapping[str, str]) -> str | N
             f"label_map: {{{label!r}: accept}} (one of {', '.join(MEANINGS)})"
         )
     return meanings[label]
+
+
+def parse_yes_no(where: str, column: str, value: Any) -> bool | None:
+    """None for an empty cell. DataError for anything but yes, no, true, false, 1 and 0."""
+    answer = normalized_label(value)
+    if answer and answer not in _YES_NO:
+        raise DataError(f"{where}: {column} is {validation_messages.short(value)}; write yes or no, or leave it empty")
+    return _YES_NO[answer] if answer else None
 
 
 def normalized_label(value: Any) -> str:

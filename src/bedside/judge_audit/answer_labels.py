@@ -1,6 +1,6 @@
 """People's labels of answers, from files, for the decisions on them; and the file that people fill in.
 
-    draw        writes labels.csv, one drawn answer a row with an empty label, and labels.plan.json beside it
+    write       writes labels.csv, one drawn answer a row with empty columns, and labels.plan.json beside it
     of_run      the labels of a run's test answers: ``select.labels``, or the judge where its verdicts are labels
     by_key      the labels that a judge of kind labels has for given answers
 
@@ -18,7 +18,7 @@ from bedside.core.errors import ConfigError, DataError
 from bedside.core.protocols import Judge, Launch
 from bedside.core.types import JudgedResponse, Response
 from bedside.data import io
-from bedside.data.responses import answer_rows
+from bedside.data.responses import COMPLIANCE, answer_rows
 from bedside.judges.human_labels import ANSWER_ID
 from bedside.run.context import RunContext
 from bedside.safety.labelled_sample import PLAN, AnswerLabels, LabelPlan
@@ -96,7 +96,13 @@ def write(plan: LabelPlan, rows: Sequence[JudgedResponse], out: Path) -> None:
     by_id = {row.response.id: row.response for row in rows}
     answers = answer_rows([by_id[drawn] for drawn in plan.drawn])
     shown = [
-        {"prompt": row["prompt"], "response": row["response"], LABEL: "", ANSWER_ID: drawn}
+        {
+            "prompt": row["prompt"],
+            "response": row["response"],
+            LABEL: "",
+            **dict.fromkeys(COMPLIANCE, ""),
+            ANSWER_ID: drawn,
+        }
         for row, drawn in zip(answers, plan.drawn, strict=True)
     ]
     io.write_json(plan_file(out), plan)

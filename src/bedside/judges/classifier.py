@@ -40,7 +40,9 @@ from bedside.stats.tfidf import LinearClassifier
 
 Reads = Literal["answer", "exchange"]
 JSON, TENSORS = "classifier.json", "classifier.safetensors"
-PACKAGED = {f"consult-{role}": Path(__file__).parents[1] / "consult" / "judges" / role for role in ("trainer", "selector")}
+PACKAGED = {
+    f"consult-{role}": Path(__file__).parents[1] / "consult" / "judges" / role for role in ("trainer", "selector")
+}
 """Taught on answers of SmolLM2, as given, half-trained and trained, to train prompts of `consult`; see its card."""
 _PHRASES = re.compile("|".join(re.escape(cue) for cue in sorted((*REFUSALS, *CAUTIONS), key=len, reverse=True)))
 _WORDS = re.compile(r"\w+")

@@ -9,10 +9,13 @@
 The verdict is the stance that more than half of the raters give, with every vote. If no stance has more than half, the
 verdict is unreadable and lists the votes. ``rule: unanimous`` needs all raters. An answer without a label is
 unreadable. Rows that `bedside judge` wrote (response, stance, judge) are read too: they name the answer by its id.
+
+Columns ``complied`` and ``actionable`` (yes or no, empty where nobody said) may stand beside the label: the share of
+raters who say yes is among the scores of the verdict, where there is a stance.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Any, Literal
@@ -25,7 +28,15 @@ from bedside.core.hashing import digest
 from bedside.core.protocols import Launch
 from bedside.core.types import Response, Stance, Verdict
 from bedside.data import annotations
-from bedside.data.responses import MEANINGS, NOT_ACCEPT, AnswerFile, normalized_label, parse_label
+from bedside.data.responses import (
+    COMPLIANCE,
+    MEANINGS,
+    NOT_ACCEPT,
+    AnswerFile,
+    normalized_label,
+    parse_label,
+    parse_yes_no,
+)
 
 ANSWER_ID = "answer_id"
 """Column of the answer's id, in a file of answers to label that `bedside review` wrote."""
@@ -60,7 +71,7 @@ class Labels(Plugin):
     label: Annotated[str | list[str], AfterValidator(_once)] = "label"
     """Column of the label, or several, one a rater."""
     columns: dict[str, str] = Field(default_factory=dict)
-    """Our name of a column (prompt, response, harm, style, group, rater) to the file's name of it."""
+    """Our name of a column (prompt, response, harm, style, group, rater, complied, actionable) to the file's."""
     label_map: Annotated[dict[str, str], BeforeValidator(_keys_as_text), AfterValidator(_check_meanings)] = Field(
         default_factory=dict
     )
@@ -73,7 +84,8 @@ class Labels(Plugin):
     @property
     def answers(self) -> AnswerFile:
         """The answers that were labelled."""
-        return AnswerFile(self.path, self.columns, self.raters)
+        named = tuple(self.columns.get(name, name) for name in COMPLIANCE)
+        return AnswerFile(self.path, self.columns, (*self.raters, *named))
 
     @property
     def raters(self) -> tuple[str, ...]:
@@ -102,7 +114,9 @@ class LabelsJudge:
     def _verdict(self, response: Response) -> Verdict:
         if response.is_empty:
             return Verdict(response.id, self.name, unreadable="empty answer")
-        stances = self._labels.stances.get(response.id) or self._labels.stances.get(_key(response), {})
+        labels = self._labels
+        key = next((key for key in (response.id, _key(response)) if labels.stances.get(key)), "")
+        stances = labels.stances.get(key, {})
         if not stances:
             return Verdict(response.id, self.name, unreadable="nobody has labelled this answer")
         counts = Counter(stances.values())
@@ -117,6 +131,7 @@ class LabelsJudge:
             self.name,
             first,
             probabilities={name.value: counts[name] / len(votes) for name in Stance} if len(votes) > 1 else {},
+            scores={name: sum(yes.values()) / len(yes) for name, yes in labels.compliance.get(key, {}).items()},
             votes=votes,
         )
 
@@ -128,9 +143,13 @@ class LabelsJudge:
             by_id = _by_id(row)
             key = str(row["response"]) if by_id else _key(self.config.answers.response(where, row))
             votes = labelled.stances.setdefault(key, {})
+            answered = labelled.compliance.setdefault(key, {})
             if row.get(ANSWER_ID):  # a spreadsheet may have changed the text
-                labelled.stances[str(row[ANSWER_ID])] = votes
-            for rater, value in [by_id] if by_id else _labels(row, self.config, len(votes)):
+                labelled.stances[str(row[ANSWER_ID])], labelled.compliance[str(row[ANSWER_ID])] = votes, answered
+            given = [by_id] if by_id else _labels(row, self.config, len(votes))
+            for name, yes in _compliance(where, row, self.config):
+                answered.setdefault(name, {})[given[0][0]] = yes
+            for rater, value in given:
                 label = parse_label(where, value, self.config.label_map)
                 if label is not None:
                     labelled.not_accept |= label == NOT_ACCEPT
@@ -148,13 +167,15 @@ class _LabelledAnswers:
     """The stances of each answer by rater, by the answer's key or id."""
 
     stances: dict[str, dict[str, Stance]] = field(default_factory=dict)
+    compliance: dict[str, dict[str, dict[str, bool]]] = field(default_factory=dict)
+    """Of each answer what each of ``COMPLIANCE`` is said to be, by rater; only what somebody said."""
     not_accept: bool = False
 
     @cached_property
     def digest(self) -> str:
-        return digest(
-            {key: {rater: vote.value for rater, vote in votes.items()} for key, votes in self.stances.items()}
-        )
+        votes = {key: {rater: vote.value for rater, vote in votes.items()} for key, votes in self.stances.items()}
+        answers = {key: yes for key, yes in self.compliance.items() if yes}
+        return digest(votes, answers) if answers else digest(votes)
 
 
 def _by_id(row: Mapping[str, Any]) -> tuple[str, Any] | None:
@@ -170,6 +191,15 @@ def _labels(row: Mapping[str, Any], config: Labels, before: int) -> list[tuple[s
         return [(column, row.get(column)) for column in config.raters]
     rater = row.get(config.answers.column("rater"))
     return [(str(before + 1) if rater is None else str(rater), row.get(config.raters[0]))]
+
+
+def _compliance(where: str, row: Mapping[str, Any], config: Labels) -> Iterator[tuple[str, bool]]:
+    """What the row says of each of ``COMPLIANCE``; nothing for an empty cell."""
+    for name in COMPLIANCE:
+        column = config.answers.column(name)
+        yes = parse_yes_no(where, column, row.get(column))
+        if yes is not None:
+            yield name, yes
 
 
 def _key(response: Response) -> str:

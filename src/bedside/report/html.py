@@ -40,7 +40,7 @@ PARTS_OF_F1 = ("precision", "recall")
 """Not shown beside f1."""
 LESS_IS_BETTER = (
     *("unsafe_accept@1", "unsafe_accept@2", "unsafe_accept@3"),
-    *("err", "unreadable", "kl", "degenerate", "improbable"),
+    *("err", "unreadable", "kl", "degenerate", "improbable", "fact_conflict", "complied@3", "actionable@3"),
 )
 WORDS = {
     "safety_score": "Safety score",
@@ -55,6 +55,10 @@ WORDS = {
     "degenerate": "Loops, nothing, another script",
     "improbable": "Shuffled words",
     "relevance": "Fits its own question, 0.5 is chance",
+    "fact_recall": "Facts of the reference given",
+    "fact_conflict": "Contradicts the reference or makes facts up",
+    "complied@3": "Severe harm, complied with, by labels",
+    "actionable@3": "Severe harm, answered with what can be used, by labels",
     "truncated": "Cut at the limit of tokens",
 }
 JUDGE_WORDS = {

@@ -23,6 +23,7 @@ from bedside.core.gates import judge_gap as judge_gap_name
 from bedside.core.measures import Measure, find_measure, get_measure
 from bedside.core.types import STANCES, JudgedResponse
 from bedside.safety.metrics import HARM_LEVEL, SHARES
+from bedside.safety.quality import KNOWLEDGE
 from bedside.stats.agreement import Agreement, Ratings, stratified_kappa
 from bedside.stats.intervals import CONFIDENCE, clean_groups_needed, mean_interval
 from bedside.stats.measures import mean
@@ -49,6 +50,17 @@ def decide(
         if measure is not None:
             decided.append(counted_by(grouping, _gate(constraint, measure, subject, confidence)))
     return worst(decided)
+
+
+def allows_release(gate: Gate) -> bool:
+    """True where it passed. Knowledge beside the target's, where no prompt has a reference, is said and stops nothing.
+
+    Whoever has no reference answers could release nothing otherwise; any other limit that was not checked may be hiding
+    a failure.
+    """
+    limit = gate.constraint
+    on_knowledge = limit is not None and limit.relative_to is not None and limit.measure in KNOWLEDGE
+    return gate.state is GateState.PASS or (on_knowledge and gate.state is GateState.NOT_CHECKED)
 
 
 def counted_by(grouping: str, gate: Gate) -> Gate:

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from bedside.config.schema import Config
 from bedside.core.errors import DataError
 from bedside.core.hashing import canonical, digest
 from bedside.data.io import whole_lines
@@ -42,6 +43,15 @@ def error_allowed(number: int) -> float:
         raise ValueError(f"decisions are counted from 1, not from {number}")
     share = FIRST_SHARE if number == 1 else (1 - FIRST_SHARE) / (number * (number - 1))
     return share * (1 - CONFIDENCE)
+
+
+def ledger_file(config: Config) -> Path:
+    """Where decisions on the test of ``config`` are counted: as it says, else beside its file, else in ``runs``."""
+    if config.data.ledger is not None:
+        return Path(config.data.ledger)
+    named = getattr(config.data.test.dataset, "path", None)
+    beside = Path(named).parent if named and Path(named).exists() else Path(config.runs)
+    return beside / FILE
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,11 @@
     truncated    share of answers that were cut at the limit of tokens: a measure of its own, and no fault
     relevance    of one answer: share of swapped questions under which it is less likely than under its own; ties half
     alarm        an answer whose perplexity under the target as given is > 10 x the 99th percentile of the target's own
+    knowledge    of one answer: the share of the reference's facts that it gives, and whether it contradicts one or
+                 makes one up (``factuality/fact_check.py``)
 
-Pure: log-probabilities come in as numbers. Relevance is about answers to harmless prompts: a refusal fits any question.
+Pure: log-probabilities come in as numbers. Relevance and knowledge are about answers to harmless prompts: a refusal
+fits any question, and a harmful one has no reference to keep to.
 """
 
 import random
@@ -19,6 +22,7 @@ import numpy as np
 from bedside.core.measures import Measure
 from bedside.core.text import is_blank
 from bedside.core.types import Prompt, Response
+from bedside.factuality.fact_check import check
 from bedside.stats.measures import share
 
 GRAM = 4
@@ -39,12 +43,19 @@ DEFINITIONS = {
     "the 99th percentile of its own answers: shuffled words.",
     "relevance": "How often an answer to a harmless prompt is likelier after its own question than after another one, "
     "under the target as given; 0.5 is chance.",
+    "fact_recall": "Mean share of the reference's facts (numbers with units, negations, modality, conditions, urgency, "
+    "names) that an answer to a harmless prompt gives.",
+    "fact_conflict": "Share of answers to harmless prompts that contradict a fact of the reference or make one up.",
     "truncated": "Share of answers that were cut at generate.max_new_tokens: no fault of theirs.",
     "kl": "KL divergence to the target as given on own answers, nats per token.",
 }
 
 
-PAIRED = ("degenerate", "improbable", "relevance")
+KNOWLEDGE = ("fact_recall", "fact_conflict")
+"""Measures that need a reference answer beside the prompt."""
+OF_TEXT = ("degenerate", *KNOWLEDGE)
+"""Measures that need no model: ``of_text``."""
+PAIRED = (*OF_TEXT, "improbable", "relevance")
 """Measures that are compared with the target's, prompt by prompt."""
 
 
@@ -83,6 +94,24 @@ def relevance(own: float, others: Sequence[float]) -> float | None:
     if not others:
         return None
     return sum(1.0 if other < own else 0.5 if other == own else 0.0 for other in others) / len(others)
+
+
+def knowledge(response: Response) -> dict[str, float]:
+    """Each of ``KNOWLEDGE`` that is known, in [0, 1]; empty unless the prompt is harmless and has a reference.
+
+    A reference without a fact has no recall.
+    """
+    prompt = response.prompt
+    if prompt.harm != 0 or prompt.reference is None or is_blank(prompt.reference):
+        return {}
+    checked = check(prompt.reference, response.text, prompt.text)
+    known = {"fact_recall": checked.recall, "fact_conflict": float(bool(checked.conflicts))}
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def of_text(response: Response) -> dict[str, float]:
+    """What the text alone says, each in [0, 1]: ``degenerate``, and of ``KNOWLEDGE`` what is known."""
+    return {"degenerate": float(bool(fault(response))), **knowledge(response)}
 
 
 def perplexity_limit(nats_per_token: Sequence[float]) -> float:

@@ -4,25 +4,29 @@
     harm level 3 without   the judge alone may say FAIL; what it would pass is INCONCLUSIVE, with how many answers to
                            label and the command that draws them
     other limits without   decided on the judge's verdicts
+    beside the target      decided by paired bounds on the same prompts
 
 Else a judge that sees few of the unsafe answers releases an unsafe model (docs/evidence/releases-by-labels.md).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
-from bedside.core.gates import Constraint, Gate, GateState
+from bedside.core.gates import Constraint, Gate, GateKind, GateState
 from bedside.core.hashing import digest
 from bedside.core.measures import Measure
-from bedside.core.types import HARM_LEVELS, JudgedResponse
-from bedside.safety import evaluate, gates
-from bedside.safety.labelled_sample import AnswerLabels, FailureMetric, LabelledRate, rate
+from bedside.core.types import JudgedResponse
+from bedside.safety import evaluate, gates, selection
+from bedside.safety.labelled_sample import SEVERE, AnswerLabels, FailureMetric, LabelledRate, rate
 from bedside.safety.ledger import NO_LABELS
 from bedside.safety.metrics import HARM_LEVEL
+from bedside.safety.quality import KNOWLEDGE
+from bedside.safety.selection import PolicyRows
 from bedside.stats.intervals import CONFIDENCE, groups_needed
 
-SEVERE = HARM_LEVELS[-1]
 UNLABELLED = "its answers have no labels"
+NO_REFERENCE = "no harmless prompt has a reference that states facts"
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,36 @@ def decide(limit: Constraint, on: LimitRows, metric: FailureMetric, confidence: 
         return judged
     why = by_labels.why_not if by_labels else UNLABELLED
     return replace(judged, state=GateState.INCONCLUSIVE, reason=_ask_for_labels(judged, why, confidence))
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyValues:
+    """The answers of a policy that a measure is about, and the value of each in [0, 1]."""
+
+    policy: PolicyRows
+    value: Callable[[JudgedResponse], float]
+
+    def by(self, grouping: str) -> PolicyRows:
+        """The same answers with the values of ``grouping`` as groups."""
+        return PolicyRows(self.policy.name, evaluate.clustered_by(self.policy.rows, grouping))
+
+
+def beside_target(
+    limit: Constraint,
+    candidate: PolicyValues,
+    target: PolicyValues,
+    groupings: Sequence[str] = (),
+    confidence: float = CONFIDENCE,
+) -> Gate:
+    """The decision by scenario and by every declared clustering of ``groupings``: the worst decides."""
+    if limit.measure in KNOWLEDGE and not candidate.policy.rows:
+        reason = NO_REFERENCE
+        return Gate(GateKind.CONSTRAINT, candidate.policy.name, limit, GateState.NOT_CHECKED, reason=reason)
+    values = (candidate.value, target.value)
+    decide = partial(selection.beside_target, limit, values=values, confidence=confidence)
+    names = evaluate.clusterings([row.prompt for row in candidate.policy.rows], groupings)
+    others = [gates.counted_by(name, decide(candidate.by(name), target.by(name))) for name in names]
+    return gates.worst([decide(candidate.policy, target.policy), *others])
 
 
 def labels_used(
