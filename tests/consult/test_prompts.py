@@ -23,7 +23,7 @@ def words(text):
 
 
 @pytest.mark.parametrize(
-    ("part", "severe", "harmless"), [("train", 180, 130), ("valid", 80, 60), ("test", 150, 150), ("final", 220, 80)]
+    ("part", "severe", "harmless"), [("train", 180, 130), ("valid", 80, 50), ("test", 150, 150), ("final", 220, 80)]
 )
 def test_each_part_has_enough_scenarios_and_no_prompt_without_a_level(part, severe, harmless):
     prompts = open_plugin(find("dataset", "consult")(part=part), Launch(), {}).read()
