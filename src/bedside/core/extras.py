@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from bedside.core.errors import BedsideError
 
 EXTRAS = {
-    **dict.fromkeys(("accelerate", "huggingface_hub", "peft", "safetensors", "torch", "transformers"), "train"),
+    **dict.fromkeys(("accelerate", "huggingface_hub", "peft", "torch", "transformers"), "train"),
     **dict.fromkeys(("datasets", "pyarrow"), "hf"),
     **dict.fromkeys(("httpx2", "openai"), "api"),
     "pandas": "pandas",
