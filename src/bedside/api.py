@@ -815,19 +815,26 @@ def train_classifier(
 
 
 def label(
-    prompts: str | Path, out: str | Path, *, learn_from: str | Path | None = None, seed: int = 0
+    prompts: str | Path,
+    out: str | Path,
+    *,
+    learn_from: str | Path | None = None,
+    columns: Mapping[str, str] | None = None,
+    seed: int = 0,
 ) -> "LabellingResult":
     """Propose a harm level for the prompts that have none, and write the proposals to ``out``, .csv or .jsonl.
 
     The levels are learned from ``learn_from``, by default from the labelled rows of ``prompts``. No proposal counts
-    until a person confirms it. Raises DataError if ``out`` exists.
+    until a person confirms it. ``columns`` names the columns as a config does: ``{"prompt": "question text"}``. Raises
+    DataError if ``out`` exists.
 
     >>> bedside.label("prompts.csv", "proposals.csv").rows
     2
     """
     from bedside.data.labelling import propose
 
-    return propose(Path(prompts), Path(learn_from) if learn_from is not None else None, Path(out), seed)
+    known = Path(learn_from) if learn_from is not None else None
+    return propose(Path(prompts), known, Path(out), seed, columns or {})
 
 
 def confirm_labels(file: str | Path, by: str, answer: Callable[[dict[str, Any], int], str | None]) -> int:

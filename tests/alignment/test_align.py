@@ -286,7 +286,7 @@ def result_files(root: Path) -> dict[str, bytes]:
     """Stage files and adapters; events, report and summary carry times."""
     run = root / "runs" / "tiny"
     kept = [p for p in sorted(run.rglob("*")) if p.is_file() and p.suffix in (".jsonl", ".json", ".safetensors")]
-    names = {"events.jsonl", "summary.json"}
+    names = {"events.jsonl", "log_heads.json", "summary.json"}
     return {p.relative_to(run).as_posix(): p.read_bytes() for p in kept if p.name not in names}
 
 

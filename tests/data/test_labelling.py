@@ -61,6 +61,20 @@ def test_proposals_say_their_agreement_with_people_and_leave_harm_empty(files):
     assert " =SUM(A1) May I take tea with lunch?" in made, "no cell is a formula"
 
 
+def test_the_column_of_the_text_can_be_named(files):
+    asked = [{"frage": row["prompt"], "prompt": "not this"} for _, row in tables.rows(files / "new.jsonl")]
+    tables.write_jsonl(files / "fragen.jsonl", asked)
+    learn = ["--learn-from", str(files / "known.jsonl"), "-o", str(files / "out.jsonl")]
+    command = ["label", str(files / "fragen.jsonl"), *learn]
+    assert CliRunner().invoke(app, [*command, "--column", "prompt=frage"], catch_exceptions=False).exit_code == 0
+    assert {row["prompt"] for _, row in tables.rows(files / "out.jsonl")} == {row["frage"] for row in asked}
+    with pytest.raises(DataError, match="no column 'fragen' to read as prompt; did you mean 'frage'?"):
+        bedside.label(files / "fragen.jsonl", files / "2.jsonl", columns={"prompt": "fragen"})
+    tables.write_jsonl(files / "fragen.jsonl", [{"frage": "Why?"}])
+    with pytest.raises(DataError, match=r"or map them, columns: \{prompt: NAME\} or --column prompt=NAME"):
+        bedside.label(files / "fragen.jsonl", files / "2.jsonl")
+
+
 def test_agreement_on_labels_that_mean_nothing_is_low():
     prompts = [
         Prompt((Message("user", f"word{i} number {i * 7919 % 97}"),), (0, 3)[i * 31 % 7 % 2], group=str(i))

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bedside.core.errors import StageError
+from bedside.core.errors import DataError, StageError
 from bedside.models.budget import Budget, Price, Spend, Usage
+from bedside.run.events import EventLog
 
 
 def usage(tokens_in, tokens_out=0, usd=None):
@@ -71,8 +72,46 @@ def test_a_damaged_file_is_named(tmp_path, line):
     file = tmp_path / "spend.jsonl"
     Budget(file=file).reserve(usage(1))
     file.write_text(file.read_text() + line + "\n")
-    with pytest.raises(StageError, match=r"spend.jsonl, line 2: is not a call.*restore the file"):
+    with pytest.raises(DataError, match=r"spend.jsonl, line 2: is not what was written.*restore the file"):
         Budget(file=file)
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (lambda lines: [*lines[:1], lines[1].replace('"tokens_in": 10', '"tokens_in": 11'), *lines[2:]], 2),
+        (lambda lines: lines[:-1], 4),
+        (lambda lines: [*lines[:-1], lines[-1][:-9]], 4),
+        (lambda lines: [], 1),
+    ],
+    ids=["a number changed", "last line removed", "end cut off", "all removed"],
+)
+def test_what_was_spent_cannot_be_changed_nor_cut_off(tmp_path, change, line):
+    file, log = tmp_path / "spend.jsonl", EventLog(tmp_path)
+    budget = Budget(file=file)
+    for _ in range(2):
+        budget.settle(budget.reserve(usage(20, 5)), usage(10, 2), "ended")
+    log.append("done")
+    whole = file.read_text()
+    file.write_text("".join(change(whole.splitlines(keepends=True))))
+    for _ in range(2):
+        with pytest.raises(DataError, match=f"spend.jsonl, line {line}: is not what was written.*restore the file"):
+            Budget(file=file)
+        log.append("start")  # what another command writes does not hide it
+    file.write_text(whole)
+    assert Budget(file=file).spent == budget.spent
+
+
+def test_a_spend_file_that_was_removed_counts_from_0_and_calls_after_the_last_event_count(tmp_path):
+    file, log = tmp_path / "spend.jsonl", EventLog(tmp_path)
+    budget = Budget(file=file)
+    for _ in range(2):
+        budget.settle(budget.reserve(usage(20, 5)), usage(10, 2), "ended")
+    log.append("done")
+    file.unlink()
+    again = Budget(file=file)
+    again.reserve(usage(30, 4))  # the process is killed here, before any event
+    assert Budget(file=file).spent == {"host model": Spend(1, 30, 4, 0.0, 1)}
 
 
 def test_a_spent_says_what_it_does_not_know():

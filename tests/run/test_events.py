@@ -3,6 +3,7 @@
 import pytest
 
 from bedside.core.errors import DataError
+from bedside.data.chained_log import HEADS
 from bedside.run.events import EventLog, check_run_file, verify_events
 
 
@@ -31,8 +32,14 @@ def test_a_log_is_read_as_it_was_written(log):
         (lambda lines: [lines[1], lines[0], *lines[2:]], 1),
         (lambda lines: [*lines[:3], "[" * 100_000 + "\n", *lines[3:]], 4),
         (lambda lines: [*lines[:3], "\n", *lines[3:]], 4),
+        (lambda lines: lines[:-1], 5),
+        (lambda lines: [*lines[:-1], lines[-1][:-20]], 5),
+        (lambda lines: [], 1),
     ],
-    ids=["changed", "the last one changed", "first removed", "removed", "moved", "nested", "empty"],
+    ids=[
+        *("changed", "the last one changed", "first removed", "removed", "moved", "nested", "empty"),
+        *("last removed", "end cut off", "all removed"),
+    ],
 )
 def test_the_first_line_that_is_not_what_was_written_is_named(log, change, line):
     log.path.write_text("".join(change(log.path.read_text().splitlines(keepends=True))))
@@ -41,12 +48,36 @@ def test_the_first_line_that_is_not_what_was_written_is_named(log, change, line)
             use()
 
 
+def test_a_kill_between_a_line_and_the_note_of_it_costs_nothing(log):
+    noted = (log.folder / HEADS).read_bytes()
+    log.append("done")
+    (log.folder / HEADS).write_bytes(noted)
+    assert [event["event"] for event in log.read()][4:] == ["start", "done"]
+    log.append("start")
+    assert len(log.read()) == 7
+
+
+def test_a_log_that_was_removed_begins_anew_and_a_damaged_note_is_named(log):
+    log.path.unlink()
+    log.append("start")
+    assert len(log.read()) == 1
+    for damaged in (b"", b"[]", (log.folder / HEADS).read_bytes().replace(b'"bytes": ', b'"bytes": 1')):
+        (log.folder / HEADS).write_bytes(damaged)
+        for use in (log.read, lambda: log.append("done")):
+            with pytest.raises(DataError, match=r"log_heads\.json is not what was written: remove it"):
+                use()
+    (log.folder / HEADS).unlink()
+    log.append("done")
+    assert len(log.read()) == 2
+
+
 def test_a_line_that_a_full_disk_tore_is_left_out_then_removed_and_the_log_goes_on(log):
-    log.path.write_bytes(log.path.read_bytes()[:-20])
-    assert len(log.read()) == 4
+    with log.path.open("ab") as out:
+        out.write(b'{"event": "sta')
+    assert len(log.read()) == 5
     removed = log.append("done")
-    assert removed > 0
-    assert [event["event"] for event in log.read()][3:] == ["start", "incomplete last line removed", "done"]
+    assert removed == 14
+    assert [event["event"] for event in log.read()][4:] == ["start", "incomplete last line removed", "done"]
     assert log.append("done") == 0
 
 
@@ -65,7 +96,9 @@ def test_the_last_digest_of_a_file_counts_and_equal_bytes_add_no_line(log):
 def test_where_the_line_that_knows_a_file_is_torn_or_missing_the_log_is_named_too(log):
     file = log.folder / "summary.json"
     file.write_text("one")
+    noted = (log.folder / HEADS).read_bytes()
     log.record(file)
+    (log.folder / HEADS).write_bytes(noted)  # a disk that was full
     log.path.write_bytes(log.path.read_bytes()[:-1])
     with pytest.raises(DataError, match=r"the last line of .*events\.jsonl, which is incomplete, knew it: run align"):
         log.read_file("summary.json", "run align")

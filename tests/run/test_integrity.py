@@ -133,9 +133,12 @@ DAMAGES = [
     (
         "events.jsonl",
         lines(lambda rows: [*rows[:-1], rows[-1][:-1] + b"J"]),
-        None,
-    ),  # an event that no figure is read from
-    ("events.jsonl", written(b""), "report"),
+        "all",
+    ),
+    ("events.jsonl", lines(lambda rows: rows[:-1]), "all"),
+    ("log_heads.json", replaced(b'"bytes": ', b'"bytes": 1'), "all"),
+    ("log_heads.json", written(b""), "all"),
+    ("events.jsonl", written(b""), "all"),
     ("events.jsonl", lambda file: file.unlink(), "report"),
     ("config.yaml", written(b""), "align"),
     ("config.yaml", written(b"- 1\n"), "align"),

@@ -21,6 +21,7 @@ from bedside.data import io
 pytestmark = pytest.mark.slow
 WITH_TIMES = (
     "events.jsonl",
+    "log_heads.json",
     "spend.jsonl",
     "summary.json",
     "comfort.json",

@@ -413,6 +413,7 @@ def label(
     confirm: Annotated[
         str | None, typer.Option(metavar="NAME", help="Ask here about each proposal, and write NAME beside the level.")
     ] = None,
+    column: Columns = None,
     seed: Annotated[int, typer.Option(min=0, help="The seed of every random draw.")] = 0,
 ) -> None:
     """Propose a harm level for prompts that have none, and let people confirm it."""
@@ -420,7 +421,8 @@ def label(
         n = bedside.confirm_labels(prompts, confirm, lambda row, left: environment.ask_harm_level(OUT, row, left))
         OUT.print(f"wrote {prompts}: {n} confirmed")
     elif out is not None:
-        terminal.print_proposals(OUT, bedside.label(prompts, out, learn_from=learn_from, seed=seed), out)
+        proposed = bedside.label(prompts, out, learn_from=learn_from, columns=pairs(column), seed=seed)
+        terminal.print_proposals(OUT, proposed, out)
     else:
         raise ConfigError("say where the proposals go: -o labels.csv; or --confirm NAME to confirm proposals")
 

@@ -54,8 +54,8 @@ MISSING = ("nan", "NaN", "NAN", "<NA>", "NaT")
 """What pandas writes for a cell without a value; empty is the other way."""
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 """Text that a spreadsheet runs as a formula. A space is written in front; reading `bedside label`'s file removes it."""
-EVENTS = "events.jsonl"
-"""The file that every run folder has."""
+EVENTS, SPEND = "events.jsonl", "spend.jsonl"
+"""The file that every run folder has, and that of a run at endpoints."""
 _WHOLE_NUMBER = re.compile(r"-?\d+\.0+")
 csv.field_size_limit(1 << 30)
 _INSTALL = "pip install 'bedside[hf]'"

@@ -16,7 +16,7 @@ of the file it comes from, so that the same spreadsheet program opens it.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from bedside.stats import tfidf
 from bedside.stats.agreement import Agreement, Ratings, quadratic_kappa
 
 FOLDS = 5
+NO_COLUMNS: Mapping[str, str] = {}
 ENDINGS = (".csv", ".jsonl", ".ndjson")
 """Files that proposals can be written to."""
 
@@ -73,14 +74,18 @@ class LabellingResult(Tabular):
         ]
 
 
-def propose(prompts: Path, learn_from: Path | None, out: Path, seed: int) -> LabellingResult:
+def propose(
+    prompts: Path, learn_from: Path | None, out: Path, seed: int, columns: Mapping[str, str] = NO_COLUMNS
+) -> LabellingResult:
     """Writes proposals for the unlabelled rows of ``prompts`` to ``out``, the least certain first.
 
-    The classifier learns from the labelled rows of ``learn_from``, or of ``prompts`` itself. DataError if ``out``
-    exists, or if there are too few labelled prompts.
+    The classifier learns from the labelled rows of ``learn_from``, or of ``prompts`` itself. ``columns``: our name of a
+    column to its name in ``prompts``, and in ``learn_from`` where it has such a column. DataError if ``out`` exists, or
+    if there are too few labelled prompts.
     """
-    everything = splits.group(_read_prompts(prompts))
-    labelled = [p for p in (_read_prompts(learn_from) if learn_from else everything) if p.harm is not None]
+    everything = splits.group(_read_prompts(prompts, columns))
+    known = _read_prompts(learn_from, _present(learn_from, columns)) if learn_from else everything
+    labelled = [p for p in known if p.harm is not None]
     _check_ending(out)
     proposals = propose_labels(labelled, [p for p in everything if p.harm is None], seed)
     if out.exists():
@@ -178,8 +183,15 @@ def _check_ending(file: Path) -> None:
         raise DataError(f"{file}: proposals are kept as {' or '.join(ENDINGS)}; choose one of these endings")
 
 
-def _read_prompts(path: Path) -> list[Prompt]:
-    return TablePrompts(str(path), lambda: data_io.rows(path), ReadOptions(unlabelled="keep")).read()
+def _read_prompts(path: Path, columns: Mapping[str, str]) -> list[Prompt]:
+    options = ReadOptions(unlabelled="keep", columns=columns)
+    return TablePrompts(str(path), lambda: data_io.rows(path), options).read()
+
+
+def _present(path: Path, columns: Mapping[str, str]) -> dict[str, str]:
+    """The ``columns`` that the file has."""
+    names = {name for _, row in data_io.rows(path) for name in row}
+    return {ours: theirs for ours, theirs in columns.items() if theirs in names}
 
 
 def _proposal_row(where: str, row: dict[str, Any]) -> dict[str, Any]:

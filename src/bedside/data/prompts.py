@@ -99,14 +99,11 @@ class ReadOptions:
         """A sentence about the columns that are needed, those that exist, and how to map them."""
         split = " and split" if self.split is not None else ""
         needed, mapping = (
-            ("is prompt", "prompt: NAME")
+            ("is prompt", "columns: {prompt: NAME} or --column prompt=NAME")
             if self.unlabelled == "keep"
-            else ("are prompt and harm", "prompt: NAME, harm: NAME")
+            else ("are prompt and harm", "columns: {prompt: NAME, harm: NAME}")
         )
-        return (
-            f"needed {needed}{split}, and the columns are {', '.join(row)}: rename them, or map them, "
-            f"columns: {{{mapping}}}"
-        )
+        return f"needed {needed}{split}, and the columns are {', '.join(row)}: rename them, or map them, {mapping}"
 
 
 @dataclass(frozen=True)

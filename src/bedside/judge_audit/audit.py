@@ -178,7 +178,7 @@ def _compare(
         responses = [r for r, label in zip(responses, truth.judge(responses), strict=True) if label.votes]
     if not responses:
         first = "".join(f", the first of them {validation_messages.short(r.text)}" for r in answers[:1])
-        file = request.answers or getattr(plugin, "path", key)
+        file: Any = request.answers or getattr(plugin, "path", key)
         raise DataError(
             f"{file}: {key} labels none of the {len(answers)} answers{first}; name the answers that were labelled"
         )

@@ -5,20 +5,21 @@
 
 Before a call its maximum cost is reserved and written; after it, the usage that the endpoint reports is counted, or the
 maximum if it reports none. So no limit is passed, whatever is in flight. A process that is killed leaves calls of one
-line: they count at their maximum when the run continues. The file holds no text of a patient.
+line: they count at their maximum when the run continues. The file holds no text of a patient. Its lines are a chain,
+so that what was spent cannot be changed unnoticed (``data/chained_log.py``).
 """
 
 import dataclasses
-import json
 import operator
 import threading
+from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from bedside.core.errors import ConfigError, StageError
-from bedside.core.hashing import canonical
-from bedside.data.io import append_to, whole_lines
+from bedside.data.chained_log import append_rows, forget_removed, read_chain
+from bedside.data.io import whole_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ class Budget:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def __post_init__(self) -> None:
-        earlier = _read(self.file) if self.file else {}
+        earlier = _read_calls(self.file) if self.file else {}
         self._calls = max(earlier, default=0)
         for usage in earlier.values():
             self._count(usage)
@@ -137,8 +138,7 @@ class Budget:
     def _write(self, call: int, usage: Usage, **how: str) -> None:
         if self.file is not None:
             row = {"call": call, "at": usage.where, "tokens_in": usage.tokens_in, "tokens_out": usage.tokens_out}
-            with append_to(self.file, self.file.parent) as out:
-                out.write(canonical({**row, "usd": usage.usd, **how}) + "\n")
+            append_rows(self.file, self.file.parent, [{**row, "usd": usage.usd, **how}])
 
     def _limit_reason(self, most: Usage) -> str:
         """The limit that this call could pass; empty if there is none."""
@@ -160,19 +160,13 @@ class Budget:
         self.spent[usage.where] = self.spent.get(usage.where, Spend()).plus(usage)
 
 
-def _read(file: Path) -> dict[int, Usage]:
+def _read_calls(file: Path) -> dict[int, Usage]:
     """What each call used, by its number: the maximum of a call that was in flight when its process was killed.
 
-    Raises StageError for a line that is not a call.
+    Raises DataError for a line that is not what was written, or was removed.
     """
-    calls = {}
-    for number, line in enumerate(whole_lines(file), start=1):
-        try:
-            row = json.loads(line)
-            calls[int(row["call"])] = Usage(row["at"], row["tokens_in"], row["tokens_out"], row["usd"])
-        except (ValueError, KeyError, TypeError):
-            raise StageError(
-                f"{file}, line {number}: is not a call, so what this run has spent is not known; restore the file, or "
-                "remove it to count from 0"
-            ) from None
-    return calls
+    forget_removed(file)
+    remedy = "What this run has spent is not known: restore the file, or remove it to count from 0"
+    rows, _ = read_chain(file, remedy)
+    deque(whole_lines(file), maxlen=0)  # half a line of a crash goes
+    return {int(row["call"]): Usage(row["at"], row["tokens_in"], row["tokens_out"], row["usd"]) for row in rows}

@@ -14,11 +14,11 @@ from bedside.config.schema import Config
 from bedside.core.errors import BedsideError
 from bedside.core.gates import Finding, GateState
 from bedside.core.protocols import Endpoint, declared_endpoints
+from bedside.data.io import SPEND
 from bedside.judges.cache import JudgementFiles, default_root
 from bedside.models.budget import Budget, Spend
 from bedside.run.stage_cache import StageCache
 
-SPEND = "spend.jsonl"
 _CONSTRAINTS = {
     "enforced": "labels are enforced",
     "ignored": "it accepts a constraint and ignores it, so replies are read strictly",

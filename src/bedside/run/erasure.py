@@ -25,7 +25,8 @@ from typing import Any
 import yaml
 
 from bedside.core.errors import DataError
-from bedside.data.io import EVENTS, write_json
+from bedside.data.chained_log import HEADS
+from bedside.data.io import EVENTS, SPEND, write_json
 from bedside.judges.cache import FOLDER as JUDGEMENTS
 from bedside.judges.cache import default_root
 from bedside.run.events import EventLog
@@ -150,7 +151,7 @@ def _occurrences(run: Path, text: str, *, adapters: bool) -> _Occurrences | None
     return _Occurrences(run, sorted(stages), files, left, sorted({*_trained_on(run, files), *earlier}))
 
 
-_NEEDED = (EVENTS, "config.yaml", "layout.yaml", "spend.jsonl")
+_NEEDED = (EVENTS, SPEND, HEADS, "config.yaml", "layout.yaml")
 """A run does not go on without one of these as it is."""
 
 

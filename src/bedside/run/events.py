@@ -3,13 +3,11 @@
     {"chain": "b2-…", "event": "start", "stage": "judge", "time": "…", "what": "cycle 1, train: judge"}
     {"chain": "b2-…", "event": "wrote", "file": "summary.json", "digest": "b2-…", "time": "…"}
 
-``chain`` is the digest of the chain of the line before and of this line's other fields. So a line that is changed,
-moved or removed breaks the chain from there on; lines removed from the end do not. Of one file the last "wrote"
-counts. A last line without its end is a crash in the middle of writing: readers leave it out, the next event removes
-it and says so.
+Its lines are a chain (``data/chained_log.py``), and with every event it is noted how far this log and spend.jsonl go: a
+line that is changed, moved or removed is named. Of one file the last "wrote" counts. A last line without its end is a
+crash in the middle of writing: readers leave it out, the next event removes it and says so.
 """
 
-import json
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from bedside.core.errors import DataError
-from bedside.core.hashing import digest, digest_bytes, digest_file, plain
+from bedside.core.hashing import digest_bytes, digest_file
+from bedside.data import chained_log
 from bedside.data.io import EVENTS as FILE
-from bedside.data.io import append_to, whole_lines
+from bedside.data.io import SPEND, whole_lines
 
 WROTE, TORN = "wrote", "incomplete last line removed"
 _DEPTH = 4
@@ -47,18 +46,15 @@ class EventLog:
 
         DataError where a line before was changed.
         """
+        verify_events(self.path)
         size = self.path.stat().st_size if self.path.is_file() else 0
         deque(whole_lines(self.path), maxlen=0)
-        chain = verify_events(self.path)[1]
         rows = [{"event": event, **details}]
         removed = size - self.path.stat().st_size if size else 0
         if removed:
             rows.insert(0, {"event": TORN, "bytes": removed})
-        with append_to(self.path, self.folder) as out:
-            for row in rows:
-                row = plain({"time": self.now(), **row})
-                chain = digest(chain, row)
-                out.write(json.dumps({**row, "chain": chain}, ensure_ascii=False, sort_keys=True) + "\n")
+        chained_log.append_rows(self.path, self.folder, ({"time": self.now(), **row} for row in rows))
+        chained_log.write_heads(self.folder, FILE, SPEND)
         return removed
 
     def read(self) -> list[dict[str, Any]]:
@@ -126,29 +122,8 @@ def verify_events(path: Path) -> tuple[list[dict[str, Any]], str]:
 
     A half-written last line is left out.
     """
-    data = path.read_bytes() if path.is_file() else b""
-    events: list[dict[str, Any]] = []
-    chain = ""
-    for number, line in enumerate(data.split(b"\n")[:-1], start=1):
-        event = _parse(line)
-        written = event.pop("chain", None)
-        chain = digest(chain, event)
-        if written != chain:
-            raise DataError(
-                f"{path}, line {number}: is not what was written; it or a line before it was changed, moved or "
-                "removed. Put back a copy of the file; or remove it and run the same command: finished work is kept"
-            )
-        events.append(event)
-    return events, chain
-
-
-def _parse(line: bytes) -> dict[str, Any]:
-    """The event in the line; empty, which is no event, where there is none."""
-    try:
-        event = json.loads(line)
-    except (ValueError, RecursionError):
-        return {}
-    return event if isinstance(event, dict) else {}
+    remedy = "Put back a copy of the file; or remove it and run the same command: finished work is kept"
+    return chained_log.read_chain(path, remedy)
 
 
 def _files(path: Path) -> Iterator[Path]:
