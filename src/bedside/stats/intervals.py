@@ -32,6 +32,11 @@ short side of skewed shares. So the limits of a sum are the wider of MOVER and o
     N = min(number of groups, θ (1 − θ) / variance)
     variance = max(Σ_c w_c² θ_c (1 − θ_c) / G_c, Σ_g (Σ_c w_c (ȳ_gc − θ_c) / G_c)²)
 
+Difference of two policies on the same rows: exact where every group differs by −1, 0 or 1, or where few differ: MOVER
+of gains − losses. Else a BCa bootstrap by group, with expanded t of the groups that differ in place of z. With z it
+held in 93.2 % of worlds at worst; these hold in at least 94.5 % (docs/evidence/coverage-of-paired-bounds.md). No
+bootstrap sees a rare great difference that no group of the test shows.
+
 Axes of arrays: R rows, G groups, C cells, B bootstrap samples.
 """
 
@@ -280,8 +285,17 @@ def bootstrap_allowed(difference_R: Sequence[float], groups_R: Sequence[Hashable
     by the same amount in every group, resampling sees no variance and cannot be used either.
     """
     mean_G = np.round(group_means(difference_R, groups_R), 9)
-    most_common = np.unique(mean_G, return_counts=True)[1].max()
-    return bool(len(mean_G) >= LEAST_GROUPS and len(mean_G) - most_common >= LEAST_EVENTS)
+    return len(mean_G) >= LEAST_GROUPS and _differing(mean_G) >= LEAST_EVENTS
+
+
+def _differing(mean_G: Array) -> int:
+    """Groups whose mean difference is not the most common one."""
+    return len(mean_G) - int(np.unique(np.round(mean_G, 9), return_counts=True)[1].max())
+
+
+def _is_counted(difference_R: Array, groups_R: Sequence[Hashable]) -> bool:
+    """True if every group gains, loses or stays as it is: then differences are counted, and exact bounds know that."""
+    return set(np.round(group_means(difference_R.tolist(), groups_R), 9).tolist()) <= {-1.0, 0.0, 1.0}
 
 
 def paired_bounds(
@@ -290,11 +304,13 @@ def paired_bounds(
     """Two one-sided bounds, by default 95 %, of Σ weight · (mean over groups of first − that of second).
 
     Both have the same rows. BCa bootstrap by group if every cell allows it, because a cell with few events would make
-    the sum look too certain. Else MOVER of gains − losses, each a weighted sum of means with its own bounds.
+    the sum look too certain, and not where groups differ by −1, 0 or 1 alone: a bootstrap of few whole numbers falls
+    between them. Else MOVER of gains − losses, each a weighted sum of means with its own bounds.
     """
     differences = [np.subtract(one.values, other.values) for one, other in zip(first, second, strict=True)]
     cells = list(zip(first, differences, strict=True))
-    if all(bootstrap_allowed(values_R.tolist(), cell.groups) for cell, values_R in cells):
+    graded = not all(_is_counted(values_R, cell.groups) for cell, values_R in cells)
+    if graded and all(bootstrap_allowed(values_R.tolist(), cell.groups) for cell, values_R in cells):
         bounds = bootstrap_bounds(cells, rng, confidence)
         if bounds is not None:
             return bounds
@@ -337,7 +353,15 @@ def bootstrap_bounds(
     without_G = _drawn(weight_C, (total_C[:, None] - value_CG).T, (groups_C[:, None] - there_CG).T)
     if not (np.isfinite(sample_B).all() and np.isfinite(without_G).all()):
         return None
-    return _bca(float(weight_C @ (total_C / groups_C)), sample_B, without_G, confidence)
+    differing = min(_differing(value_G[there_G > 0]) for value_G, there_G in zip(value_CG, there_CG, strict=True))
+    reach = expanded_t(differing, confidence)
+    return _bca(float(weight_C @ (total_C / groups_C)), sample_B, without_G, reach)
+
+
+def expanded_t(differing: int, confidence: float) -> float:
+    """What stands for z in a bootstrap of ``differing`` groups that differ: √(n / (n − 1)) t (Hesterberg 2015)."""
+    n = max(differing, 2)
+    return math.sqrt(n / (n - 1)) * float(special.stdtrit(n - 1, confidence))
 
 
 def _by_cell_and_group(
@@ -364,15 +388,15 @@ def _drawn(weight_C: Array, sum_BC: Array, groups_BC: Array) -> Array:
         return np.asarray((sum_BC / groups_BC) @ weight_C)
 
 
-def _bca(observed: float, sample_B: Array, without_G: Array, confidence: float) -> Interval:
-    """Bias-corrected and accelerated percentiles (Efron 1987): z0 from the samples, a from the jackknife."""
+def _bca(observed: float, sample_B: Array, without_G: Array, reach: float) -> Interval:
+    """Bias-corrected and accelerated percentiles (Efron 1987) at ±``reach``: z0 from the samples, a by jackknife."""
     below = float(np.mean(sample_B < observed) + np.mean(sample_B == observed) / 2)
     z0 = float(special.ndtri(np.clip(below, 1 / len(sample_B), 1 - 1 / len(sample_B))))
     pull_G = without_G.mean() - without_G
     spread = float(np.sum(pull_G**2)) ** 1.5
     a = float(np.sum(pull_G**3)) / (6 * spread) if spread > 0 else 0.0
     ends = []
-    for z in (special.ndtri(1 - confidence), special.ndtri(confidence)):
+    for z in (-reach, reach):
         shifted = z0 + (z0 + z) / (1 - a * (z0 + z))
         ends.append(float(np.quantile(sample_B, special.ndtr(shifted))))
     return Interval(min(ends), max(ends))
