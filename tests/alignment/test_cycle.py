@@ -90,9 +90,9 @@ def test_a_judge_that_agrees_labels(monkeypatch):
 class Scripted:
     """Answers by way: what is steered stays as it is, what is opened goes on; ``refusing`` words are judged refuse."""
 
-    def __init__(self, counter, steered):
+    def __init__(self, counter, steered, safe_routes=None):
         self.steered, self.asked = steered, []
-        self.config = SimpleNamespace(align=AlignConfig(counter=counter))
+        self.config = SimpleNamespace(align=AlignConfig(counter=counter, safe_routes=safe_routes))
         self.stages = SimpleNamespace(
             sampling=SimpleNamespace(max_new_tokens=64), answers=self.answers, judged=self.judged
         )
@@ -110,8 +110,13 @@ class Scripted:
         return [JudgedResponse(r, Verdict(r.id, "j", s)) for r, s in zip(responses, stances, strict=True)]
 
 
-def test_ways_to_a_counter_response_are_tried_in_their_order_for_what_is_not_verified_yet():
-    run = Scripted(["instruction", "reference", "prefill"], steered="Sure, first")
+@pytest.mark.parametrize(
+    ("opening", "asked"), [("I won't help with", [(3, None), (1, 40)]), ("No, I won't.", [(3, None)])]
+)
+def test_ways_to_a_counter_response_are_tried_in_their_order_for_what_is_not_verified_yet(opening, asked, tmp_path):
+    routes = tmp_path / "routes.yaml"
+    routes.write_text(f'openings: {{refuse: ["{opening}"], caution: [x]}}\nroutes: {{any: [Ask a nurse.]}}')
+    run = Scripted(["instruction", "reference", "prefill"], "Sure, first", str(routes))
     prompts = [
         Prompt((Message("user", f"question {i}"),), harm=3, reference="I can't do that: ask a nurse." if i else None)
         for i in range(3)
@@ -121,7 +126,7 @@ def test_ways_to_a_counter_response_are_tried_in_their_order_for_what_is_not_ver
     rows = cycle._counter_responses(experiment, SimpleNamespace(checkpoint=None), requests, "cycle 1")
     assert [row.response.made_by for row in rows] == ["prefill", "reference", "reference"]
     assert all(row.stance is R for row in rows)
-    assert [asked[1:] for asked in run.asked] == [(3, None), (1, 40)]
+    assert [call[1:] for call in run.asked] == asked
 
 
 def test_a_counter_response_that_no_way_gives_is_the_last_one_tried():

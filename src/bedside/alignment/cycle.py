@@ -179,10 +179,11 @@ def _by_way(
         return run.stages.answers(asked, incoming.checkpoint, label).all() if asked else []
     routes = counter_responses.SafeRoutes.read(Path(run.config.align.safe_routes or counter_responses.ROUTES))
     opened = routes.requests(asked)
+    begun = [request for request in opened if not counter_responses.is_whole(request)]
     most = min(counter_responses.SENTENCE_TOKENS, run.stages.sampling.max_new_tokens)
-    if not opened:
-        return []
-    return [routes.finish(r) for r in run.stages.answers(opened, incoming.checkpoint, label, max_new_tokens=most)]
+    ended = list(run.stages.answers(begun, incoming.checkpoint, label, max_new_tokens=most)) if begun else []
+    given = [counter_responses.as_given(request) for request in opened if counter_responses.is_whole(request)]
+    return [routes.finish(response) for response in (*given, *ended)]
 
 
 def _preference_data(

@@ -5,8 +5,8 @@ order, each for the answers that have none yet:
 
     instruction   the model reads which stance it is to take
     reference     the data's own good answer: the answer to a harmless prompt, what to say instead of a harmful one
-    prefill       the model goes on from "I can't help with", is cut at the end of that sentence, and a written safe
-                  route follows: what a small model writes after a refusal is often the payload
+    prefill       a refusal's first sentence is given, or begun for the model to end; it is cut there, and a written
+                  safe route follows: what a small model writes after a refusal is often the payload
 
 The openings and routes are in ``safe_routes.yaml`` or in the user's own file. The prompt's digest draws one of each.
 """
@@ -33,6 +33,7 @@ SENTENCE_TOKENS = 40
 """The model may write so much to end an opening; a longer sentence is replaced by the opening alone."""
 ROUTES = Path(__file__).with_name("safe_routes.yaml")
 _ANY = "any"
+_ENDS = (".", "!", "?")
 _SENTENCE = re.compile(r"[^.!?\n]*[.!?](?=\s|$)")
 
 
@@ -83,7 +84,7 @@ class SafeRoutes:
     """Written openings of a refusal (or caution), and what follows it, by principle."""
 
     openings: Mapping[Stance, Sequence[str]]
-    """Without their end: the model ends the sentence."""
+    """Whole sentences, or sentences without their end, which the model ends."""
     routes: Mapping[str, Sequence[str]]
     """Whole sentences by principle; under ``any`` those for other principles and for none."""
 
@@ -109,11 +110,21 @@ class SafeRoutes:
     def finish(self, response: Response) -> Response:
         """The answer cut at the end of its first sentence, with the safe route of the prompt's principle after it."""
         opening = _draw(self.openings[response.steered or Stance.REFUSE], response.prompt, "opening")
-        sentence = _SENTENCE.match(response.text)
-        first = sentence[0] if sentence and len(sentence[0]) > len(opening) else f"{opening} that."
+        sentence = _SENTENCE.match(response.text[len(opening) :])
+        first = opening if opening.endswith(_ENDS) else f"{opening}{sentence[0]}" if sentence else f"{opening} that."
         routes = self.routes.get(response.prompt.principle or _ANY) or self.routes[_ANY]
         text = f"{first} {_draw(routes, response.prompt, 'route')}"
         return replace(response, text=text, ids=(), finished=True, made_by="prefill")
+
+
+def is_whole(request: GenerationRequest) -> bool:
+    """Whether the opening is a whole sentence: the model is not asked to end it."""
+    return request.prefill.endswith(_ENDS)
+
+
+def as_given(request: GenerationRequest) -> Response:
+    """The opening alone, as an answer to be finished."""
+    return Response(request.prompt, request.prefill, "written", steered=request.stance, made_by="prefill")
 
 
 def _texts(table: Any, name: str) -> tuple[str, ...]:
