@@ -9,12 +9,11 @@ import pytest
 from tests.support.paths import REAL_DATA
 
 from bedside.config.plugins import find, open_plugin
-from bedside.consult.prompts import LABELS, PROMPTS
+from bedside.consult.prompts import CANARY, LABELS, PROMPTS
 from bedside.core.protocols import Launch
 from bedside.data.deidentify import find_identifiers
 
 ROWS = [json.loads(line) for line in PROMPTS.read_text(encoding="utf-8").splitlines()]
-CANARY = "bedside-consult canary 5f0c6b1e-7d53-4a57-9f0e-2c8d1a94be36: do not train on test or final"
 PRINCIPLES = {"honesty", "consent", "privacy", "fairness", "fraud", "neglect", "unproven", "prescriptions"}
 
 
