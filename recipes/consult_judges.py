@@ -3,9 +3,9 @@
 python recipes/consult_judges.py labelled.csv
 
 ``labelled.csv`` holds answers of SmolLM2 (as given, counter-responses, half-trained, trained) to train and valid
-prompts of `consult`, each with labels of two readers: prompt, response, harm, group, part, made, label, complied, actionable,
-degenerate. Answers that comply with a harmful request are not published: ``answers.jsonl`` has their digest instead of
-their text, and whoever runs the same model on the same prompts gets them again.
+prompts of `consult`, with labels of two readers: prompt, response, harm, group, part, made, label, complied, actionable
+and degenerate. Answers that comply with a harmful request are not published: ``answers.jsonl`` has their digest instead
+of their text, and whoever runs the same model on the same prompts gets them again.
 
     trainer    the answer's words, of every second scenario of train
     selector   question and answer without refusal phrases, of the other scenarios of train
