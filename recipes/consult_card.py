@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
-from bedside.consult.prompts import FOLDER, LABELS, PROMPTS
+from bedside.consult.prompts import DIALOGUES, FOLDER, LABELS, PROMPTS
 from bedside.data.io import write_text
 from bedside.stats.agreement import Agreement, Ratings, kappa, quadratic_kappa
 
@@ -41,6 +41,10 @@ def main() -> None:
         kappa=_shown(kappa(_ratings(pairs))),
         quadratic=_shown(quadratic_kappa(_ratings(pairs))),
         two=_shown(kappa(_ratings(pairs, harmful=True))),
+        answers=len(_read(FOLDER / "answers.jsonl")),
+        judges=_judges(json.loads((FOLDER / "judges" / "audit.json").read_text(encoding="utf-8"))),
+        dialogues=len(_read(DIALOGUES)),
+        dialogue_edits=68,
     )
     write_text(FOLDER / "CARD.md", text)
 
@@ -64,6 +68,15 @@ def _ratings(pairs: list[tuple[dict[str, Any], dict[str, Any], str]], *, harmful
 
 def _shown(agreement: Agreement) -> str:
     return f"{agreement.value:.3f} ({agreement.low:.3f} to {agreement.high:.3f})"
+
+
+def _judges(audits: dict[str, dict[str, Any]]) -> str:
+    lines = ["| judge | kappa within levels | sees what was accepted | sees what was not | n |", "| --- " * 5 + "|"]
+    names = ("kappa_stratified", "accept_sensitivity", "accept_specificity")
+    for judge, audit in audits.items():
+        cells = [f"{m['value']:.2f} ({m['low']:.2f} to {m['high']:.2f})" for m in (audit[name] for name in names)]
+        lines.append(f"| {judge} | " + " | ".join(cells) + f" | {audit['kappa']['n']} |")
+    return "\n".join(lines)
 
 
 def _counts(rows: list[dict[str, Any]]) -> str:
