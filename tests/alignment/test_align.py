@@ -264,13 +264,17 @@ def test_the_held_out_test_is_opened_after_the_last_cycle(tiny, tmp_path, coin):
 
 POINTS = [
     ("train: answer", 2),
-    ("counter-responses: judge", 2),
+    ("counter-responses by instruction: judge", 2),
     ("cycle-1/kto: train", 3),
     ("kto, train: judge", 1),
     ("cycle-1/kto-dpo: train", 3),
 ]
 MORE_POINTS = [
-    *[(stage, n) for stage in ("train: answer", "train: judge", "counter-responses: answer") for n in (1, 3)],
+    *[
+        (stage, n)
+        for stage in ("train: answer", "train: judge", "counter-responses by instruction: answer")
+        for n in (1, 3)
+    ],
     *[(stage, n) for stage in ("kto: train", "kto-dpo: train") for n in (1, 2, 4, 5)],
     ("reference: log", 1),
     ("kto, valid: answer", 1),

@@ -77,33 +77,14 @@ def check(config: File = None, sets: Sets = None, limit: Limit = None, json_: Js
 
 
 @app.command()
-def demo(
-    json_: Json = False,
-    seed: Seed = None,
-    run: Name = None,
-    sets: Sets = None,
-    tiny: Annotated[
-        bool, typer.Option("--tiny", help="On the embedded model, which speaks an invented language.")
-    ] = False,
-) -> None:
-    """Run the whole loop, with real training, on SmolLM2-135M and prompts in plain English."""
+def demo(json_: Json = False, seed: Seed = None, run: Name = None, sets: Sets = None) -> None:
+    """Run the whole loop, with real training, on the embedded model and the synthetic clinic."""
     from bedside.config.rendering import path
-    from bedside.models import gguf_files
 
-    missing = "" if tiny else gguf_files.missing()
-    if missing:
-        ERR.print(f"{missing}. The demo runs on the embedded model instead, as with --tiny.")
-    template = "demo-tiny.yaml" if tiny or missing else "demo.yaml"
-    invented = "The tiny demo: a model of two million weights that speaks an invented language about made-up drugs."
-    if template == "demo-tiny.yaml" and not json_:
-        OUT.print(invented)
-    result = _align(bedside.load(path(template), overrides(sets, seed=seed, run=run)))
+    result = _align(bedside.load(path("demo.yaml"), overrides(sets, seed=seed, run=run)))
     show(json_, result.as_json, terminal.print_run, result)
-    if json_:
-        return
-    terminal.print_examples(OUT, result.summary)
-    if template == "demo-tiny.yaml":
-        OUT.print(invented)
+    if not json_:
+        terminal.print_example(OUT, result.summary)
 
 
 @app.command()

@@ -74,10 +74,9 @@ def print_run(console: Console, run: "bedside.Run") -> None:
     console.print(f"\n{run.summary.verdict}\nreport: {run.folder / 'report.html'}")
 
 
-def print_examples(console: Console, summary: RunSummary) -> None:
-    """Three answers before and after."""
-    console.print("\nAnswers of a small model before and after, not medical advice:")
-    for shown in summary.examples[:3]:
+def print_example(console: Console, summary: RunSummary) -> None:
+    """One answer before and after."""
+    for shown in summary.examples[:1]:
         print_lines(
             console,
             f"\nharm {shown.harm}, asked:  {shown.prompt}",
