@@ -241,7 +241,10 @@ def test_evaluate_of_files_measures_loops_and_says_what_it_cannot_measure(tmp_pa
     assert [beside[name]["state"] for name in OF_TEXT] == ["FAIL"] * 3
     assert evaluated("--set", "select.require=[degenerate <= 0.1]")["gates"]["degenerate"]["state"] == "FAIL"
     files.write_jsonl(Path("t.jsonl"), [{**RESPONSE, "text": "Take 5 mg.", "prompt": p} for p in prompts[1:]])
-    assert "not the same ones" in str(bedside("evaluate", "a.jsonl", "v.jsonl", "--target", "t.jsonl").exception)
+    refused = str(bedside("evaluate", "a.jsonl", "v.jsonl", "--target", "t.jsonl").exception)
+    assert refused.startswith("t.jsonl: has no answer to 1 of 120 prompts, the first of them 'How much of 0?'")
+    unchecked = bedside("evaluate", "a.jsonl", "v.jsonl", "--set", "select.require=[degenerate <= target + 0.05]")
+    assert unchecked.exit_code == 3, "nothing was checked, so nothing has passed"
 
 
 def test_evaluate_says_how_many_groups_its_rows_are_of(tmp_path, monkeypatch):
@@ -374,3 +377,25 @@ def test_comfort_says_why_no_dialogue_was_left(tmp_path):
     bad = "comfort.rewrite.model={kind: copyist, bad: always-nothing}"
     with pytest.raises(StageError, match=r"no dialogue survived the rewriting \(\d+ .*nothing was written"):
         experiment.comfort(opened_run(tmp_path, bad))
+
+
+def test_loops_of_files_are_counted_by_a_declared_grouping_too(tmp_path, monkeypatch):
+    """Five loops of one author in 200 scenarios: by scenario they keep the limit, by author they do not show it."""
+    small(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    rows = []
+    for i in range(200):
+        prompt = {
+            "messages": [{"role": "user", "text": f"How much of {i}?"}],
+            "harm": 0,
+            "metadata": {"author": f"a{i // 5}"},
+        }
+        rows.append({**RESPONSE, "text": "so " * 20 if i < 5 else f"Take {i}.", "prompt": prompt})
+    files.write_jsonl(Path("a.jsonl"), rows)
+    read = responses.read_rows(Path("a.jsonl"), Response)
+    files.write_jsonl(Path("v.jsonl"), [{"response": r.id, "judge": "keyword", "stance": "accept"} for r in read])
+    limit = ["--set", "select.require=[degenerate <= 0.1]"]
+    assert evaluated(*limit)["gates"]["degenerate"]["state"] == "PASS"
+    gate = evaluated(*limit, "--set", "data.groupings=[author]")["gates"]["degenerate"]
+    assert gate["state"] == "INCONCLUSIVE"
+    assert "counted by author" in gate["reason"]

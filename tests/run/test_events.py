@@ -3,6 +3,7 @@
 import pytest
 
 from bedside.core.errors import DataError
+from bedside.data import chained_log
 from bedside.data.chained_log import HEADS
 from bedside.run.events import EventLog, check_run_file, verify_events
 
@@ -55,6 +56,15 @@ def test_a_kill_between_a_line_and_the_note_of_it_costs_nothing(log):
     assert [event["event"] for event in log.read()][4:] == ["start", "done"]
     log.append("start")
     assert len(log.read()) == 7
+
+
+def test_a_log_that_was_removed_and_a_kill_before_the_new_note_cost_nothing(log, monkeypatch):
+    log.path.unlink()
+    with monkeypatch.context() as killed:
+        killed.setattr(chained_log, "write_heads", lambda *_: None)
+        log.append("start")
+    assert [event["event"] for event in log.read()] == ["start"]
+    log.append("done")
 
 
 def test_a_log_that_was_removed_begins_anew_and_a_damaged_note_is_named(log):

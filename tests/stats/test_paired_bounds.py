@@ -358,3 +358,15 @@ def test_more_equal_answers_bring_paired_bounds_nearer_to_zero() -> None:
         return paired_bounds([first], [Cell(1.0, (0.0,) * n, groups)], rng()).low
 
     assert 0 < low(400) < low(100) < 0.2
+
+
+@pytest.mark.parametrize("great", [1.0, -1.0])
+def test_a_bound_asked_for_with_more_confidence_is_never_nearer(great: float) -> None:
+    """Few tiny differences and one great one: far out, BCa's own formula comes back at the other end."""
+    difference = np.zeros(40)
+    difference[:9], difference[9] = np.sign(great) * 0.004, great
+    first, second = cell(np.maximum(difference, 0), list(range(40))), cell(np.maximum(-difference, 0), list(range(40)))
+    reached = [paired_bounds([first], [second], rng(), c) for c in (0.95, 0.99, 0.9995, 0.9999, 0.99999)]
+    assert [b.high for b in reached] == sorted(b.high for b in reached)
+    assert [b.low for b in reached] == sorted((b.low for b in reached), reverse=True)
+    assert all(b.low <= difference.mean() <= b.high for b in reached)

@@ -22,7 +22,7 @@ from bedside.run.generation import conversation
 from bedside.safety import quality
 from bedside.safety.release import PolicyValues
 from bedside.safety.selection import PolicyRows
-from bedside.stats.intervals import mean_interval, share_bounds, share_interval
+from bedside.stats.intervals import CONFIDENCE, mean_interval, share_bounds, share_interval
 from bedside.stats.measures import mean
 
 if TYPE_CHECKING:  # training imports torch, and reading a summary needs none
@@ -55,15 +55,21 @@ class AnswerValues:
         """Those answers of ``policy`` that have a value, with it."""
         return PolicyValues(replace(policy, rows=self.rows(measure, policy.rows)), self.value(measure))
 
-    def measures(self, rows: Sequence[JudgedResponse], but: Container[str] = ()) -> list[Measure]:
-        """Each measure of ``rows``, with the bounds of a mean over groups in [0, 1]. ``but``: names to leave out."""
-        return [self._measure(name, self.rows(name, rows)) for name in self.by_prompt if name not in but]
+    def measures(
+        self, rows: Sequence[JudgedResponse], but: Container[str] = (), confidence: float = CONFIDENCE
+    ) -> list[Measure]:
+        """Each measure of ``rows``, with decision bounds of a mean over groups in [0, 1] at ``confidence``, one-sided.
 
-    def _measure(self, name: str, rows: Sequence[JudgedResponse]) -> Measure:
+        ``but``: names to leave out.
+        """
+        return [self._measure(name, self.rows(name, rows), confidence) for name in self.by_prompt if name not in but]
+
+    def _measure(self, name: str, rows: Sequence[JudgedResponse], confidence: float) -> Measure:
         if not rows:
             return Measure(name, None, 0)
         values, groups = [self.value(name)(row) for row in rows], [row.prompt.cluster for row in rows]
-        value, shown, decided = sum(values) / len(values), share_interval(values, groups), share_bounds(values, groups)
+        value, shown = sum(values) / len(values), share_interval(values, groups)
+        decided = share_bounds(values, groups, confidence)
         low, high = min(shown.low, value), max(shown.high, value)
         bounds = (min(decided.low, value), max(decided.high, value))
         return Measure(name, value, len(rows), 0, low, high, value, *bounds, groups=len(set(groups)))

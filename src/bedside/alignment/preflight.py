@@ -37,8 +37,9 @@ from bedside.run import endpoints, experiment, generation
 from bedside.run.context import RunContext
 from bedside.run.experiment import SourceRead, unconfirmed
 from bedside.safety import evaluate
+from bedside.safety.ledger import error_allowed
 from bedside.safety.metrics import HARM_LEVEL
-from bedside.safety.quality import KNOWLEDGE
+from bedside.safety.quality import KNOWLEDGE, knowledge
 from bedside.safety.release import NO_REFERENCE
 from bedside.stats import tfidf
 from bedside.stats.intervals import LEAST_GROUPS, clean_groups_needed
@@ -272,13 +273,13 @@ def _limit(limit: Constraint, test: Sequence[Prompt], groupings: Sequence[str]) 
     if counted is None or (limit.op is Op.AT_LEAST and not limit.relative_to) or not 0 < margin < 1:
         return None
     groups_of, rows = counted
-    if not rows and limit.measure in KNOWLEDGE:
+    if not rows and limit.measure in KNOWLEDGE and limit.relative_to:
         return Finding(str(limit), GateState.NOT_CHECKED, reason=f"{NO_REFERENCE}; nothing is held up by that")
     counts = {f"values of {name}": len({p.attribute(name) or p.cluster for p in rows})
               for name in evaluate.clusterings(test, groupings)}  # fmt: skip
     counts = {groups_of: len({p.cluster for p in rows}), **counts}
     kind, groups = min(counts.items(), key=lambda item: item[1])
-    needed = clean_groups_needed(margin)
+    needed = clean_groups_needed(margin, 1 - error_allowed(1))
     clean = "where nothing changes beside the target" if limit.relative_to else "without a failure"
     needs = f"needs {needed} {kind} {clean}; test has {groups}"
     cure = f": it cannot be met on this test part; add {needed - groups} groups" if groups < needed else ""
@@ -292,11 +293,15 @@ def _counted_by(measure: str, test: Sequence[Prompt]) -> tuple[str, list[Prompt]
     if (level := HARM_LEVEL.get(measure)) is not None:
         return f"groups of harm {level}", [prompt for prompt in test if prompt.harm == level]
     if measure in KNOWLEDGE:
-        rows = [prompt for prompt in test if prompt.harm == 0 and not is_blank(prompt.reference or "")]
-        return "groups of harmless prompts with a reference", rows
+        return "groups of harmless prompts with a reference", [p for p in test if measure in _stated(p)]
     if measure in ("improbable", "relevance"):
         return f"groups of harmless prompts (of the {SCORED} that are scored)", scored_prompts(test)
     return ("groups", list(test)) if measure == "degenerate" else None
+
+
+def _stated(prompt: Prompt) -> dict[str, float]:
+    """What the reference as an answer gives of ``KNOWLEDGE``: a reference without a fact has no recall."""
+    return knowledge(Response(prompt, prompt.reference or "", "reference"))
 
 
 def _classes(config: Config, parts: splits.DataParts) -> list[Finding]:

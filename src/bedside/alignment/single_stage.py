@@ -1,6 +1,6 @@
 """Single stages: evaluate and select from files, without a model; generate, train and chat through the run's cache."""
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -10,7 +10,7 @@ from typing import Any, cast
 from bedside.alignment import summary
 from bedside.alignment.answer_quality import AnswerValues, values_of_text
 from bedside.clinic.lexicon import MECHANISM_TEST, mechanism_test
-from bedside.config import loader
+from bedside.config import loader, validation_messages
 from bedside.config.plugins import names
 from bedside.config.schema import Config, TrainingStep
 from bedside.core.audit_results import Correction
@@ -72,7 +72,7 @@ def evaluate(
     say enough.
     """
     metric, name = experiment.metric(config), Path(answers.path).name
-    rows = _Confirmed(stream_judged(answers, verdicts))
+    rows = _Confirmed(stream_judged(answers, verdicts), _Quality(config.data.groupings))
     first = next(rows, None)
     by_people = first is not None and first.verdict.rater_kind is not None
     every: Iterator[JudgedResponse] = chain([] if first is None else [first], rows)
@@ -87,7 +87,10 @@ def evaluate(
         name,
         kept,
         measures,
-        evaluating.by_clustering(kept, config.data.groupings, metric.measure),
+        {
+            grouping: (*others, *rows.quality.measures(metric.definitions(), grouping))
+            for grouping, others in evaluating.by_clustering(kept, config.data.groupings, metric.measure).items()
+        },
         given or (answer_labels.of_verdicts(kept) if by_people else None),
     )
     beside = None
@@ -123,8 +126,14 @@ def _of_target(target: AnswerFile, rows: Sequence[JudgedResponse]) -> list[Judge
     """The target's answers to the prompts of ``rows``, which also say what is known of a prompt. Nobody judged them."""
     prompts = {row.prompt.id: row.prompt for row in rows}
     if len(prompts) < len(rows):
-        raise DataError(f"{target.path}: limits beside the target need one answer a prompt, and some have several")
+        raise DataError("the answers: limits beside the target need one answer a prompt, and some prompts have several")
     responses = [replace(one, prompt=prompts.get(one.prompt.id, one.prompt)) for one in target.read()]
+    if lacking := prompts.keys() - {one.prompt.id for one in responses}:
+        first = next(prompt.text for key, prompt in prompts.items() if key in lacking)
+        raise DataError(
+            f"{target.path}: has no answer to {len(lacking)} of {len(prompts)} prompts, the first of them "
+            f"{validation_messages.short(first)}; let the target answer the same prompts"
+        )
     return [JudgedResponse(one, Verdict(one.id, TARGET, unreadable="not judged")) for one in responses]
 
 
@@ -169,19 +178,23 @@ def _measures(rows: Iterator[JudgedResponse], metric: experiment.CombinedMetric)
 
 @dataclass
 class _Quality:
-    """What the texts alone say of the answers that went by."""
+    """What the texts alone say of the answers that went by, by scenario and by each declared grouping."""
 
+    groupings: Sequence[str] = ()
     values: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in OF_TEXT})
-    groups: dict[str, list[str]] = field(default_factory=lambda: {name: [] for name in OF_TEXT})
+    groups: dict[tuple[str, str], list[str]] = field(default_factory=lambda: defaultdict(list))
+    """By measure and grouping; under no grouping the scenarios."""
 
     def add(self, response: Response) -> None:
         for name, value in of_text(response).items():
             self.values[name].append(value)
-            self.groups[name].append(response.prompt.cluster)
+            for grouping in ("", *self.groupings):
+                known = grouping and response.prompt.attribute(grouping)
+                self.groups[name, grouping].append(f"{grouping}: {known}" if known else response.prompt.cluster)
 
-    def measures(self, but: Container[str]) -> list[Measure]:
+    def measures(self, but: Container[str], grouping: str = "") -> list[Measure]:
         """Those that any answer has a value of; without the names in ``but``."""
-        return [share(n, known, self.groups[n]) for n, known in self.values.items() if known and n not in but]
+        return [share(n, known, self.groups[n, grouping]) for n, known in self.values.items() if known and n not in but]
 
 
 @dataclass

@@ -12,7 +12,7 @@ read         ``summary.json`` of the run folder
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -254,14 +254,24 @@ def _release_gates(test: HeldOutTest, decision: Decision | None = None) -> list[
     metric = experiment.metric
     constants = {name: test.baselines[name] for name in baselines.CONSTANTS}
     beaten = _beaten(experiment, PolicyRows(test.selected.name, test.after), constants)
+
+    def measured(rows: Iterable[JudgedResponse]) -> list[Measure]:
+        some = list(rows)
+        values = test.values[0].measures(some, metric.definitions(), confidence) if test.values else []
+        return [*metric.measure(some), *values]
+
+    shown = [truncated([row.response for row in test.after]), test.kl or test.selected.measure("kl")]
     on = release.LimitRows(
         test.selected.name,
         test.after,
-        (*evaluate.evaluate(test.after, [experiment.metric]), *(_quality(test, 0) or [test.selected.measure("kl")])),
-        evaluate.by_clustering(test.after, test.groupings, experiment.metric.measure),
+        (*measured(test.after), *shown),
+        evaluate.by_clustering(test.after, test.groupings, measured),
         test.labels,
     )
-    levels = [confidence if limit.measure in SAFETY else CONFIDENCE for limit in experiment.constraints]
+    levels = [
+        confidence if limit.measure in SAFETY or limit.measure in PAIRED else CONFIDENCE
+        for limit in experiment.constraints
+    ]
     decided = [
         _beside_target(test, limit, confidence) if limit.relative_to else release.decide(limit, on, metric, level)
         for limit, level in zip(experiment.constraints, levels, strict=True)
@@ -356,8 +366,10 @@ def _verdict(test: HeldOutTest, release_gates: Sequence[Gate], decision: Decisio
         return f"Nothing may be released: {name} was selected, and {why}. Keep the target as given.{_counted(decision)}"
     may_be = "would be released, by labels that a model gave and no person"
     may_be = f"{may_be}, so nothing is" if _labelled_by_a_model(test) else "may be released"
+    unchecked = [gate.limited for gate in release_gates if gate.state is GateState.NOT_CHECKED]
+    but = f" that could be checked ({', '.join(unchecked)} could not)" if unchecked else ""
     return (
-        f"{name} {may_be}: on {len(test.after)} held-out prompts it meets every limit and beats every constant "
+        f"{name} {may_be}: on {len(test.after)} held-out prompts it meets every limit{but} and beats every constant "
         f"policy.{_counted(decision)}"
     )
 

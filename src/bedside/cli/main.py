@@ -44,7 +44,7 @@ from bedside.cli.options import (
     wrote,
 )
 from bedside.core.errors import ConfigError, StageError
-from bedside.core.gates import passed
+from bedside.core.gates import GateState, passed
 from bedside.core.serialize import to_json
 from bedside.run import environment, launcher
 
@@ -263,7 +263,10 @@ def evaluate(
     column: Columns = None,
     json_: Json = False,
 ) -> None:
-    """Compute the measures of judged responses, and the gates of select.require. Exits 3 unless they pass."""
+    """Compute the measures of judged responses, and the gates of select.require.
+
+    Exits 3 unless every gate that was checked passes, and where none could be checked; each says why.
+    """
     settled = load_config_or_default(config, overrides(sets), "evaluate")
     names = pairs(column)
     beside = None if target is None else bedside.AnswerFile(str(target), names)
@@ -271,7 +274,8 @@ def evaluate(
     result = bedside.evaluate(answers, verdicts, labels=labels, target=beside, config=settled)
     corrected = {"corrected": to_json(result.corrections)} if labels else {}
     show(json_, lambda: result.as_json() | corrected, terminal.print_evaluation, result)
-    require(passed(result.gates))
+    checked = any(gate.state is not GateState.NOT_CHECKED for gate in result.gates)
+    require(passed(result.gates) and (checked or not result.gates))
 
 
 @app.command()

@@ -23,12 +23,13 @@ from typing import Any
 
 import numpy as np
 
+from bedside.config.validation_messages import did_you_mean
 from bedside.core.display import Tabular
 from bedside.core.errors import DataError
 from bedside.core.types import HARM_LEVELS, Prompt
 from bedside.data import io as data_io
 from bedside.data import splits
-from bedside.data.prompts import PROPOSED, ReadOptions, TablePrompts
+from bedside.data.prompts import COLUMNS, PROPOSED, ReadOptions, TablePrompts
 from bedside.stats import tfidf
 from bedside.stats.agreement import Agreement, Ratings, quadratic_kappa
 
@@ -83,6 +84,8 @@ def propose(
     column to its name in ``prompts``, and in ``learn_from`` where it has such a column. DataError if ``out`` exists, or
     if there are too few labelled prompts.
     """
+    for name in columns.keys() - COLUMNS.keys():
+        raise DataError(f"--column {name}=…: nothing is read as {name!r}; {did_you_mean(name, COLUMNS)}")
     everything = splits.group(_read_prompts(prompts, columns))
     known = _read_prompts(learn_from, _present(learn_from, columns)) if learn_from else everything
     labelled = [p for p in known if p.harm is not None]

@@ -4,8 +4,8 @@
     {"chain": "b2-…", "event": "wrote", "file": "summary.json", "digest": "b2-…", "time": "…"}
 
 Its lines are a chain (``data/chained_log.py``), and with every event it is noted how far this log and spend.jsonl go: a
-line that is changed, moved or removed is named. Of one file the last "wrote" counts. A last line without its end is a
-crash in the middle of writing: readers leave it out, the next event removes it and says so.
+line that is changed or moved, or was removed from what was noted, is named. Of one file the last "wrote" counts. A last
+line without its end is a crash in the middle of writing: readers leave it out, the next event removes it and says so.
 """
 
 from collections import deque
@@ -47,6 +47,7 @@ class EventLog:
         DataError where a line before was changed.
         """
         verify_events(self.path)
+        chained_log.forget_removed(self.path)
         size = self.path.stat().st_size if self.path.is_file() else 0
         deque(whole_lines(self.path), maxlen=0)
         rows = [{"event": event, **details}]

@@ -34,8 +34,9 @@ short side of skewed shares. So the limits of a sum are the wider of MOVER and o
 
 Difference of two policies on the same rows: exact where every group differs by −1, 0 or 1, or where few differ: MOVER
 of gains − losses. Else a BCa bootstrap by group, with expanded t of the groups that differ in place of z. With z it
-held in 93.2 % of worlds at worst; these hold in at least 94.5 % (docs/evidence/coverage-of-paired-bounds.md). No
-bootstrap sees a rare great difference that no group of the test shows.
+held in 93.2 % of worlds at worst; these hold in at least 94.5 % under every law of docs/evidence/
+coverage-of-paired-bounds.md but one: where 3 % of groups change by 1 and the others a little, in 75.9 % of worlds of 40
+groups and 84.9 % of 60. No bootstrap sees a rare great difference that no group of the test shows.
 
 Axes of arrays: R rows, G groups, C cells, B bootstrap samples.
 """
@@ -397,7 +398,8 @@ def _bca(observed: float, sample_B: Array, without_G: Array, reach: float) -> In
     a = float(np.sum(pull_G**3)) / (6 * spread) if spread > 0 else 0.0
     ends = []
     for z in (-reach, reach):
-        shifted = z0 + (z0 + z) / (1 - a * (z0 + z))
+        slope = 1 - a * (z0 + z)  # not above 0: the far end is beyond every sample, and would come back at the other
+        shifted = z0 + (z0 + z) / slope if slope > 0 else math.copysign(math.inf, z)
         ends.append(float(np.quantile(sample_B, special.ndtr(shifted))))
     return Interval(min(ends), max(ends))
 
