@@ -51,7 +51,9 @@ def test_an_answer_is_judged_by_a_part_that_did_not_see_its_scenario():
     responses = [Response(p, f"word{i} of it {k}", "m") for i, p in enumerate(prompts) for k in range(2)]
     judge = cross_fitted(responses, stances, "answer", 0)
     right = np.mean([v.stance is s for v, s in zip(judge.judge(responses), stances, strict=True)])
-    others = [Response(Prompt(r.prompt.messages, harm=3, group="elsewhere"), r.text, "m") for r in responses]
+    renamed = [Response(Prompt(r.prompt.messages, harm=3, group="elsewhere"), r.text, "m") for r in responses]
+    assert [v.stance for v in judge.judge(renamed)] == [v.stance for v in judge.judge(responses)], "known by its prompt"
+    others = [Response(Prompt((Message("user", f"{r.text}?"),), harm=3), r.text, "m") for r in responses]
     seen = np.mean([v.stance is s for v, s in zip(judge.judge(others), stances, strict=True)])
     assert right < 0.7 < 0.95 < seen
     assert set(judge.fold_of.values()) == set(range(FOLDS))

@@ -113,9 +113,10 @@ def cross_fitted(responses: Sequence[Response], stances: Sequence[Stance], reads
 
 
 def _folds(responses: Sequence[Response], seed: int) -> dict[str, int]:
-    """Each scenario's fold: in the order of their digests, so that nobody chooses it."""
+    """The fold of each scenario and of its prompts: in the order of their digests, so that nobody chooses it."""
     scenarios = sorted({classifier.scenario(r.prompt) for r in responses}, key=lambda name: digest(seed, name))
-    return {name: place % FOLDS for place, name in enumerate(scenarios)}
+    folds = {name: place % FOLDS for place, name in enumerate(scenarios)}
+    return folds | {classifier.question(r.prompt): folds[classifier.scenario(r.prompt)] for r in responses}
 
 
 def _fit(texts: Sequence[str], names: Sequence[str], rows: Sequence[int], seed: int) -> LinearClassifier:

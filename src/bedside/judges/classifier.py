@@ -68,7 +68,7 @@ class ClassifierJudge:
     reads: Reads
     temperature: float
     fold_of: Mapping[str, int]
-    """Digest of a scenario to its fold."""
+    """Digest of a scenario, and of a prompt, to its fold."""
     whole: LinearClassifier
     folds: Sequence[LinearClassifier]
 
@@ -85,7 +85,7 @@ class ClassifierJudge:
     def probabilities(self, responses: Sequence[Response]) -> NDArray[np.float64]:
         """Of each class, shape (B, C): by the model that did not see the answer's scenario."""
         texts = [seen(response, self.reads) for response in responses]
-        folds = np.array([self.fold_of.get(scenario(response.prompt), -1) for response in responses], int)
+        folds = np.array([self._fold(response.prompt) for response in responses], int)
         logits = np.zeros((len(texts), len(self.whole.classes)))
         for fold in set(folds.tolist()):
             rows = np.flatnonzero(folds == fold)
@@ -93,6 +93,10 @@ class ClassifierJudge:
             logits[rows] = model.logits([texts[row] for row in rows])
         scaled = np.exp((logits - logits.max(axis=1, keepdims=True)) / self.temperature)
         return np.asarray(scaled / scaled.sum(axis=1, keepdims=True), np.float64)
+
+    def _fold(self, prompt: Prompt) -> int:
+        """By scenario, or by the prompt itself where its group has another name in this data; −1 where it is new."""
+        return self.fold_of.get(scenario(prompt), self.fold_of.get(question(prompt), -1))
 
     def _verdict(self, response: Response, row: NDArray[np.float64]) -> Verdict:
         if response.is_empty:
@@ -106,6 +110,11 @@ class ClassifierJudge:
 def scenario(prompt: Prompt) -> str:
     """The digest under which a prompt's scenario stands in the file: no text can be read from it."""
     return digest("scenario", prompt.cluster)
+
+
+def question(prompt: Prompt) -> str:
+    """The same of the prompt itself."""
+    return digest("prompt", prompt.id)
 
 
 def seen(response: Response, reads: Reads) -> str:
