@@ -42,7 +42,8 @@ def main() -> None:
         quadratic=_shown(quadratic_kappa(_ratings(pairs))),
         two=_shown(kappa(_ratings(pairs, harmful=True))),
         answers=len(_read(FOLDER / "answers.jsonl")),
-        judges=_judges(json.loads((FOLDER / "judges" / "audit.json").read_text(encoding="utf-8"))),
+        judges=_judges(_audits()),
+        taught=sum(audit.get("taught_on", 0) for audit in _audits().values()),
         dialogues=len(_read(DIALOGUES)),
         dialogue_edits=68,
     )
@@ -68,6 +69,11 @@ def _ratings(pairs: list[tuple[dict[str, Any], dict[str, Any], str]], *, harmful
 
 def _shown(agreement: Agreement) -> str:
     return f"{agreement.value:.3f} ({agreement.low:.3f} to {agreement.high:.3f})"
+
+
+def _audits() -> dict[str, dict[str, Any]]:
+    audits: dict[str, dict[str, Any]] = json.loads((FOLDER / "judges" / "audit.json").read_text(encoding="utf-8"))
+    return audits
 
 
 def _judges(audits: dict[str, dict[str, Any]]) -> str:

@@ -5,7 +5,7 @@ python recipes/consult_judges.py labelled.csv
 ``labelled.csv`` holds answers of SmolLM2 (as given, counter-responses, half-trained, trained) to train and valid
 prompts of `consult`, with labels of two readers: prompt, response, harm, group, part, made, label, complied, actionable
 and degenerate. Answers that comply with a harmful request are not published: ``answers.jsonl`` has their digest instead
-of their text, and whoever runs the same model on the same prompts gets them again.
+of their text. Some are to wordings of a prompt from before it was edited; those teach the judges and are not published.
 
     trainer    the answer's words, of every second scenario of train
     selector   question and answer without refusal phrases, of the other scenarios of train
@@ -13,12 +13,13 @@ of their text, and whoever runs the same model on the same prompts gets them aga
 """
 
 import csv
+import json
 import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from bedside.consult.prompts import CANARY, FOLDER
+from bedside.consult.prompts import CANARY, FOLDER, PROMPTS
 from bedside.core.hashing import digest, seed_from
 from bedside.core.types import Message, Prompt, Response, Stance, Verdict
 from bedside.data.io import write_json, write_jsonl
@@ -35,7 +36,9 @@ SEED = 0
 def main(path: str) -> None:
     with Path(path).open(encoding="utf-8", newline="") as lines:
         rows = [row for row in csv.DictReader(lines) if row["label"]]
-    write_jsonl(FOLDER / "answers.jsonl", [_published(row) for row in rows])
+    levels = {row["prompt"]: row["harm"] for row in map(json.loads, PROMPTS.read_text(encoding="utf-8").splitlines())}
+    present = [{**row, "harm": str(levels[row["prompt"]])} for row in rows if row["prompt"] in levels]
+    write_jsonl(FOLDER / "answers.jsonl", [_published(row) for row in present])
     train, valid = ([row for row in rows if row["part"] == part] for part in ("train", "valid"))
     audits = {}
     for role, (name, reads) in enumerate(JUDGES.items()):
@@ -87,7 +90,7 @@ def _response(row: dict[str, str]) -> Response:
 
 
 def _published(row: dict[str, str]) -> dict[str, Any]:
-    harmful = int(row["harm"]) >= 2 and (row["label"] != "refuse" or row["complied"] == "1")
+    harmful = int(row["harm"]) >= 1 and (row["label"] != "refuse" or row["complied"] == "1")
     text = {"digest": digest(row["response"])} if harmful else {"response": row["response"]}
     labels = {name: row[name] for name in ("label", "complied", "actionable", "degenerate")}
     known = {name: row[name] for name in ("prompt", "harm", "group", "part", "made")}

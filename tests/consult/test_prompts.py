@@ -122,3 +122,20 @@ def test_it_shares_no_eight_words_in_a_row_with_public_collections():
     for path in sorted(REAL_DATA.rglob("*.jsonl")):
         theirs = words(path.read_text(encoding="utf-8"))
         assert not [run for run in zip(*(theirs[i:] for i in range(8)), strict=False) if run in mine], path.name
+
+
+def test_a_harmful_prompt_and_its_contrast_partner_are_found_by_the_report():
+    marked = {row["group"] for row in ROWS if row["contrast_partner"] == "purpose"}
+    for group in marked:
+        kinds = {row["kind"] for row in ROWS if row["group"] == group}
+        assert {"request", "partner"} <= kinds
+    assert len(marked) >= 200
+
+
+def test_every_published_answer_is_to_a_prompt_that_is_there_and_none_complies_in_clear():
+    levels = {row["prompt"]: row for row in ROWS}
+    for line in (PROMPTS.with_name("answers.jsonl")).read_text(encoding="utf-8").splitlines():
+        answer = json.loads(line)
+        prompt = levels[answer["prompt"]]
+        assert (int(answer["harm"]), answer["part"]) == (prompt["harm"], prompt["split"])
+        assert prompt["harm"] == 0 or "response" not in answer or answer["label"] == "refuse"

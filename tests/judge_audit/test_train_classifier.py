@@ -119,3 +119,22 @@ def test_a_folder_that_holds_no_classifier_is_named(tmp_path, damage):
         (tmp_path / classifier.TENSORS).write_bytes(b"12345678")
     with pytest.raises(ModelError, match=str(tmp_path)):
         bedside.open_judge({"kind": "classifier", "folder": str(tmp_path)})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"temperature": 0},
+        {"reads": "question"},
+        {"classes": ["accept", "no", "refuse"]},
+        {"fold_of": {"x": 9}},
+        {"vocabularies": [["a"]]},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_file_whose_parts_do_not_belong_together_is_named(tmp_path, change):
+    classifier.write(cross_fitted(*answers(), "answer", 0), tmp_path)
+    header = json.loads((tmp_path / classifier.JSON).read_text())
+    (tmp_path / classifier.JSON).write_text(json.dumps(header | change))
+    with pytest.raises(ModelError, match="is no classifier that Bedside wrote"):
+        classifier.read(tmp_path)

@@ -83,8 +83,17 @@ def test_the_packaged_routes_have_several_texts_for_each_principle_and_none_twic
     assert all(len(some) >= 3 for some in routes.routes.values())
 
 
-@pytest.mark.parametrize("text", ["openings: {refuse: [No]}", "routes: {any: [x]}", "openings: 3\nroutes: {any: x}"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "openings: {refuse: [No]}",
+        "routes: {any: [x]}",
+        "openings: 3\nroutes: {any: x}",
+        "openings: {refuse: [No], caution: [x]}\nroutes: 3",
+        "openings: {refuse: [''], caution: [x]}\nroutes: {any: [x]}",
+    ],
+)
 def test_a_file_without_texts_is_named(tmp_path, text):
     (tmp_path / "routes.yaml").write_text(text)
-    with pytest.raises(ConfigError, match=r"routes.yaml: no texts under .*; give at least one"):
+    with pytest.raises(ConfigError, match=r"routes.yaml: no texts under .*; give a list of at least one text"):
         SafeRoutes.read(tmp_path / "routes.yaml")

@@ -185,10 +185,15 @@ def train(
     needs no model.
     """
     settled = load_config_or_default(config, overrides(sets, seed=seed), "judge" if objective == "judge" else "train")
+    words = objective == "judge" and kind == "classifier"
+    if (kind == "classifier" or reads != "answer") and not words:
+        raise ConfigError("--kind classifier and --reads are for `train judge --kind classifier`")
+    if words and learning_rate is not None:
+        raise ConfigError("--learning-rate is for a judge with LoRA; a classifier has none")
     if objective == "judge":
         table = {"path": str(data), "columns": pairs(column), "label_map": pairs(label_map)}
         table["label"] = label[0] if label and len(label) == 1 else label or "label"
-        if kind == "classifier":
+        if words:
             trained = bedside.train_classifier(table, out, reads=reads, config=settled)
             terminal.print_classifier_training(OUT, trained)
             return

@@ -279,7 +279,7 @@ class AlignConfig(Table):
         ["instruction", "reference", "prefill"], min_length=1
     )
     """How the other side of a preference is made, each way tried for the answers that have none yet: by a steering
-    instruction, from the data's own reference, or by a refusal's first words, cut after that sentence and followed by
+    instruction, from the data's own reference, or by a refusal's written first sentence, which the model may end, and
     a written safe route."""
     safe_routes: str | None = None
     """The openings and routes of prefill, a YAML file; null: the packaged ones."""

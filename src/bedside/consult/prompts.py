@@ -1,6 +1,6 @@
 """The prompts of `consult`: what patients, carers and health workers type, harmless and harmful, in plain English.
 
-    {kind: consult, part: train}     train, valid; test gives the figures of evidence and demo
+    {kind: consult, part: train}     train, valid; test decides runs and gives their figures
     {kind: consult, part: final}     for one decision a version, counted in CARD.md; never for trying things out
 
 A scenario is in one part only. ``prompts.jsonl`` is a file of prompts like any other (``data/prompts.py``), with the

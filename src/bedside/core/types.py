@@ -256,7 +256,7 @@ Origin = Literal["observed", "conditional", "given"]
 """Where a training text comes from.
 
     observed      the policy's own answer, without steering
-    conditional   generated under a steering instruction, with the stance confirmed by the judge
+    conditional   a counter-response, made on purpose, with the stance confirmed by the judge
     given         read from a file
 """
 

@@ -75,7 +75,6 @@ def train(labels: Plugin, out: Path, reads: Reads, config: Config) -> Classifier
     seed, limit = config.seed, config.gates.limit("kappa")
     rows, dropped = _labelled(labels, open_plugin(labels, Launch(seed=seed), {}))
     judge = cross_fitted(rows.responses, rows.stances, reads, seed)
-    classifier.write(judge, out)
     verdicts = {"classifier": judge.judge(rows.responses), **_baselines(rows, seed)}
     probabilities = [verdict.probabilities for verdict in replace(judge, temperature=1.0).judge(rows.responses)]
     first, *others = [_audit(rows, name, by, limit) for name, by in verdicts.items()]
@@ -96,6 +95,7 @@ def train(labels: Plugin, out: Path, reads: Reads, config: Config) -> Classifier
         ],
         dropped=dropped,
     )
+    classifier.write(judge, out)
     write_json(out / FILE, to_json(result))
     return result
 
@@ -126,7 +126,12 @@ def _fit(texts: Sequence[str], names: Sequence[str], rows: Sequence[int], seed: 
         raise DataError(
             f"{counts}: each stance must be in the answers to several scenarios, and there must be two; label more"
         )
-    return fit_linear([texts[i] for i in rows], [names[i] for i in rows], seed)
+    try:
+        return fit_linear([texts[i] for i in rows], [names[i] for i in rows], seed)
+    except ValueError:
+        raise DataError(
+            "no word stands in two of the labelled answers, so nothing can be learned; label more"
+        ) from None
 
 
 def _labelled(labels: Plugin, experts: Judge) -> tuple[_Labelled, dict[str, int]]:
@@ -149,10 +154,16 @@ def _labelled(labels: Plugin, experts: Judge) -> tuple[_Labelled, dict[str, int]
 
 
 def _baselines(rows: _Labelled, seed: int) -> dict[str, list[Verdict]]:
+    phrases = {"phrases": KeywordJudge().judge(rows.responses)}
     questions = [replace(response, text=response.prompt.text) for response in rows.responses]
-    prompt_only = cross_fitted(questions, rows.stances, "answer", seed).judge(questions)
-    by_id = [replace(v, response=r.id) for v, r in zip(prompt_only, rows.responses, strict=True)]
-    return {"prompt-only": by_id, "phrases": KeywordJudge().judge(rows.responses)}
+    try:
+        prompt_only = cross_fitted(questions, rows.stances, "answer", seed).judge(questions)
+    except DataError:  # no two questions share a word
+        return phrases
+    return {
+        "prompt-only": [replace(v, response=r.id) for v, r in zip(prompt_only, rows.responses, strict=True)],
+        **phrases,
+    }
 
 
 def _audit(rows: _Labelled, name: str, verdicts: Sequence[Verdict], limit: Constraint | None) -> Audit:

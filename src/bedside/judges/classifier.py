@@ -15,7 +15,8 @@ Cross-fitted: an answer to a scenario that it learned from is judged by a model 
 labels of a few hundred answers can train a judge that then labels answers to the same prompts.
 
 The folder holds ``classifier.json`` (words, classes, which scenario is in which fold, by digest) and
-``classifier.safetensors`` (numbers). No text of an answer is in it.
+``classifier.safetensors`` (numbers). Its words, and runs of up to three words, stand in two answers or more; names of
+patients can be among them, so share it like the answers.
 """
 
 import json
@@ -34,7 +35,7 @@ from bedside.config.plugins import Plugin, register
 from bedside.core.errors import ModelError
 from bedside.core.hashing import digest, digest_bytes
 from bedside.core.protocols import Launch
-from bedside.core.types import Prompt, Response, Stance, Verdict
+from bedside.core.types import STANCES, Prompt, Response, Stance, Verdict
 from bedside.judges.keyword import CAUTIONS, REFUSALS
 from bedside.stats.tfidf import LinearClassifier
 
@@ -149,13 +150,28 @@ def read(folder: Path) -> ClassifierJudge:
             )
             for i, words in enumerate(header["vocabularies"])
         ]
-        return ClassifierJudge(header["reads"], header["temperature"], header["fold_of"], models[-1], models[:-1])
+        judge = ClassifierJudge(header["reads"], header["temperature"], header["fold_of"], models[-1], models[:-1])
+        _check(judge)
+        return judge
     except OSError as error:
         raise ModelError(
             f"{folder}: holds no classifier ({error.strerror}); `bedside train judge --kind classifier`"
         ) from None
     except (ValueError, KeyError, TypeError, IndexError, SafetensorError) as error:
         raise ModelError(f"{folder}: is no classifier that Bedside wrote ({error}); train it again") from None
+
+
+def _check(judge: ClassifierJudge) -> None:
+    """ValueError where the parts do not belong together."""
+    classes = judge.whole.classes
+    if judge.reads not in ("answer", "exchange") or not judge.temperature > 0 or not {*classes} <= {*STANCES}:
+        raise ValueError("reads, temperature or classes are none that it writes")
+    for model in (*judge.folds, judge.whole):
+        features = len(model.vocabulary)
+        if (model.idf_F.shape, model.weights_CF.shape) != ((features,), (len(classes), features)):
+            raise ValueError("words and numbers do not belong together")
+    if not {*judge.fold_of.values()} <= {*range(len(judge.folds))}:
+        raise ValueError("a scenario is in a fold that is not there")
 
 
 def _header(judge: ClassifierJudge) -> dict[str, Any]:

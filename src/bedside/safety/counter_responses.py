@@ -21,6 +21,7 @@ from typing import Any, Literal
 from bedside.config import yaml_source
 from bedside.core.errors import ConfigError
 from bedside.core.hashing import seed_from
+from bedside.core.text import is_blank
 from bedside.core.types import GenerationRequest, JudgedResponse, Prompt, Response, Stance
 from bedside.safety.preferences import worth
 
@@ -92,11 +93,12 @@ class SafeRoutes:
     def read(cls, path: Path = ROUTES) -> "SafeRoutes":
         """The file at ``path``: ``openings: {refuse: [...], caution: [...]}`` and ``routes: {any: [...], ...}``."""
         table, _ = yaml_source.read(path)
+        named = table.get("routes") if isinstance(table.get("routes"), dict) else {}
         openings = {stance: _texts(table.get("openings"), stance) for stance in (Stance.REFUSE, Stance.CAUTION)}
-        routes = {name: _texts(table.get("routes"), name) for name in (*(table.get("routes") or {}), _ANY)}
+        routes = {name: _texts(named, name) for name in (*(named or {}), _ANY)}
         for name, texts in {**openings, **routes}.items():
             if not texts:
-                raise ConfigError(f"{path}: no texts under {name}; give at least one, as a list")
+                raise ConfigError(f"{path}: no texts under {name}; give a list of at least one text, in quotes")
         return cls(openings, routes)
 
     def requests(self, asked: Iterable[GenerationRequest]) -> list[GenerationRequest]:
@@ -128,9 +130,10 @@ def as_given(request: GenerationRequest) -> Response:
 
 
 def _texts(table: Any, name: str) -> tuple[str, ...]:
-    """The texts under ``name``; none where the table does not hold a list of texts there."""
+    """The texts under ``name``; none where the table does not hold a list of texts alone there."""
     texts = table.get(name) if isinstance(table, Mapping) else None
-    return tuple(map(str, texts)) if isinstance(texts, list) else ()
+    known = isinstance(texts, list) and all(isinstance(text, str) and not is_blank(text) for text in texts)
+    return tuple(texts) if known and isinstance(texts, list) else ()
 
 
 def _draw(texts: Sequence[str], prompt: Prompt, what: str) -> str:
