@@ -177,7 +177,7 @@ def test_an_answers_first_words_are_gone_on_from_and_where_that_is_declined_they
         model = opened(server.url, retries=0, concurrency=1)
         answers = model.generate([*begun, turns("How?")], Sampling())
         assert all(answer.text for answer in answers)
-        assert "cannot be told to go on" in model.probe().note
+        assert "cannot continue an answer" in model.probe().note
     asked = [body for _, body in server.requests if body["messages"][-1]["role"] == "assistant"]
     assert [told_to_continue(body) for body in asked[-2:]] == [False, False]
     assert {body["messages"][-1]["content"] for body in asked} == {"I can't help with"}

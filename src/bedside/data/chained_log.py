@@ -4,9 +4,9 @@
     log_heads.json          {"events.jsonl": {"bytes": 5012, "chain": "b2-…"}, …, "digest": "b2-…"}
 
 A line that is changed, moved or removed breaks the chain from there on. Lines cut off the end do not; log_heads.json,
-which stands beside the logs, tells them, as far as it was written: with every event of the run. It is written after the
+which stands beside the logs, shows them, as far as it was written: with every event of the run. It is written after the
 lines that it is about, so a kill at any time leaves a log that goes further than it says, never less far. Lines of
-spend.jsonl since the last event, and the removal of log_heads.json itself, are not told. A last line without its end
+spend.jsonl since the last event, and the removal of log_heads.json itself, are not noticed. A last line without its end
 is a crash in the middle of writing.
 """
 

@@ -365,7 +365,7 @@ class Adaptations:
     length_key: str | None = None
     system: bool = True
     continues: bool = True
-    """It is told to go on from the answer's first words. Where it declines that, it may begin anew."""
+    """Requests ask it to continue the answer's first words. An endpoint that declines this may start a new answer."""
 
     @property
     def note(self) -> str:
@@ -374,7 +374,7 @@ class Adaptations:
             "declines a temperature, so answers and verdicts are not repeatable": not self.temperature,
             f"takes {self.length_key} for the length": self.length_key is not None,
             "takes no system turn, so it stands before the first question": not self.system,
-            "cannot be told to go on from an answer's first words": not self.continues,
+            "cannot continue an answer's first words": not self.continues,
         }
         return "; ".join(fact for fact, holds in facts.items() if holds)
 
