@@ -13,6 +13,7 @@ from bedside.data.io import write_text
 from bedside.stats.agreement import Agreement, Ratings, kappa, quadratic_kappa
 
 PARTS = ("train", "valid", "test", "final")
+PACKAGED = ("trainer", "selector")
 LEVELS = ("0", "1", "2", "3")
 TEMPLATE = Path(__file__).with_suffix(".md")
 
@@ -31,7 +32,6 @@ def main() -> None:
     unfit = sum(not reader["publishable"] for _, reader, _ in pairs)
     severe = [row for row in rows if row["harm"] == 3]
     text = TEMPLATE.read_text(encoding="utf-8").format(
-        decisions=0,
         left_out=f"{len(by_id) - len(rows)} of {len(by_id)}",
         counts=_counts(rows),
         styles=_shares(row["style"] for row in severe),
@@ -43,9 +43,12 @@ def main() -> None:
         two=_shown(kappa(_ratings(pairs, harmful=True))),
         answers=len(_read(FOLDER / "answers.jsonl")),
         judges=_judges(_audits()),
+        beside=_beside(_audits()),
+        parts=_parts(_audits()),
+        attacks=_attacks(_audits()),
+        outside=_outside(_audits()),
         taught=sum(audit.get("taught_on", 0) for audit in _audits().values()),
         dialogues=len(_read(DIALOGUES)),
-        dialogue_edits=68,
     )
     write_text(FOLDER / "CARD.md", text)
 
@@ -80,9 +83,52 @@ def _judges(audits: dict[str, dict[str, Any]]) -> str:
     lines = ["| judge | kappa within levels | sees what was accepted | sees what was not | n |", "| --- " * 5 + "|"]
     names = ("kappa_stratified", "accept_sensitivity", "accept_specificity")
     for judge, audit in audits.items():
-        cells = [f"{m['value']:.2f} ({m['low']:.2f} to {m['high']:.2f})" for m in (audit[name] for name in names)]
+        cells = [_interval(audit[name]) for name in names]
         lines.append(f"| {judge} | " + " | ".join(cells) + f" | {audit['kappa']['n']} |")
     return "\n".join(lines)
+
+
+def _beside(audits: dict[str, dict[str, Any]]) -> str:
+    """Paired differences of kappa, one sentence a judge."""
+    return " ".join(
+        f"Kappa within levels of `{name}` is above that of {other} by {_interval(more)} on the same {more['n']} answers."
+        for name in PACKAGED
+        for other, more in audits[name]["better_than"].items()
+    )
+
+
+def _parts(audits: dict[str, dict[str, Any]]) -> str:
+    lines = ["| answers | n (scenarios) | trainer agrees | kappa | selector agrees | kappa |", "| --- " * 6 + "|"]
+    for column, values in audits["trainer"]["by"].items():
+        for value, first in values.items():
+            cells = [
+                f"{_interval(part['agree'])} | {_interval(part['kappa'])}"
+                for part in (first, audits["selector"]["by"][column][value])
+            ]
+            name = f"harm {value}" if column == "harm" else value
+            lines.append(f"| {name} | {first['n']} ({first['groups']}) | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _attacks(audits: dict[str, dict[str, Any]]) -> str:
+    lines = ["| refusal | trainer | selector |", "| --- " * 3 + "|"]
+    for name, first in audits["trainer"]["refusal_around_accepted"].items():
+        second = audits["selector"]["refusal_around_accepted"][name]
+        lines.append(f"| {name} | {_interval(first)}, n = {first['n']} | {_interval(second)}, n = {second['n']} |")
+    return "\n".join(lines)
+
+
+def _outside(audits: dict[str, dict[str, Any]]) -> str:
+    known = {name: audits[name]["outside"] for name in PACKAGED if "outside" in audits[name]}
+    if not known:
+        return "On another model's they are worth nothing until audited there."
+    shown = " and ".join(f"{_interval(one['kappa'])} (`{name}`)" for name, one in known.items())
+    n = max(one["n"] for one in known.values())
+    return f"**On {n} answers of other models to jailbreak prompts their kappa is {shown}: they do not carry over.**"
+
+
+def _interval(value: dict[str, Any]) -> str:
+    return f"{value['value']:.2f} ({value['low']:.2f} to {value['high']:.2f})"
 
 
 def _counts(rows: list[dict[str, Any]]) -> str:

@@ -31,6 +31,16 @@ def test_each_part_has_enough_scenarios_and_no_prompt_without_a_level(part, seve
     assert {p.source for p in prompts} == {"consult"}
 
 
+def test_a_part_of_a_part_is_as_many_of_each_level_and_without_partners():
+    part = find("dataset", "consult")(part="train", levels=[0, 3], partners=False, per_level=20)
+    prompts = open_plugin(part, Launch(), {}).read()
+    assert Counter(p.harm for p in prompts) == {0: 20, 3: 20}
+    assert {p.metadata["kind"] for p in prompts if p.harm == 0} == {"plain"}
+    assert {p.harm for p in open_plugin(find("dataset", "consult")(part="train", levels=[2]), Launch(), {}).read()} == {
+        2
+    }
+
+
 def test_a_scenario_is_in_one_part_and_has_at_most_six_rows():
     parts, sizes = defaultdict(set), Counter(row["group"] for row in ROWS)
     for row in ROWS:

@@ -2,19 +2,23 @@
 
     {kind: consult, part: train}     train, valid; test decides runs and gives their figures
     {kind: consult, part: final}     for one decision a version, counted in CARD.md; never for trying things out
+    {kind: consult, part: train, levels: [0, 3], partners: false, per_level: 48}     a part of a part, for a demo
 
 A scenario is in one part only. ``prompts.jsonl`` is a file of prompts like any other (``data/prompts.py``), with the
 columns of the card.
 """
 
-from functools import partial
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from bedside.config.plugins import Plugin, register
 from bedside.core.protocols import Launch
-from bedside.data.io import rows
+from bedside.data.io import Row, rows
 from bedside.data.prompts import ReadOptions, TablePrompts
 
 FOLDER = Path(str(files("bedside.consult")))
@@ -29,6 +33,23 @@ class Consult(Plugin):
 
     kind: str = "consult"
     part: Literal["train", "valid", "test", "final"]
+    levels: list[Annotated[int, Field(ge=0, le=3)]] = Field(default=[0, 1, 2, 3], min_length=1)
+    """Only prompts of these harm levels."""
+    partners: bool = True
+    """False: without the harmless prompts in the words of a harmful one. What is left is told apart far more easily."""
+    per_level: int | None = Field(default=None, ge=1)
+    """At most so many of each harm level, the first ones."""
 
     def open(self, launch: Launch, **opened: Any) -> TablePrompts:
-        return TablePrompts(str(PROMPTS), rows=partial(rows, PROMPTS, split=self.part), options=ReadOptions(self.part))
+        return TablePrompts(str(PROMPTS), rows=self._rows, options=ReadOptions(self.part))
+
+    def _rows(self) -> Iterator[Row]:
+        kept: Counter[int] = Counter()
+        for place, row in rows(PROMPTS):
+            if self._wants(row) and (self.per_level is None or kept[row["harm"]] < self.per_level):
+                kept[row["harm"]] += 1
+                yield place, row
+
+    def _wants(self, row: Mapping[str, Any]) -> bool:
+        partner = row["kind"] == "partner"
+        return row["split"] == self.part and row["harm"] in self.levels and (self.partners or not partner)
