@@ -91,7 +91,7 @@ def _judges(audits: dict[str, dict[str, Any]]) -> str:
 def _beside(audits: dict[str, dict[str, Any]]) -> str:
     """Paired differences of kappa, one sentence a judge."""
     return " ".join(
-        f"Kappa within levels of `{name}` is above that of {other} by {_interval(more)} on the same {more['n']} answers."
+        f"Within levels, kappa of `{name}` is {_interval(more)} above that of {other}, on the same {more['n']} answers."
         for name in PACKAGED
         for other, more in audits[name]["better_than"].items()
     )

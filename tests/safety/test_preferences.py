@@ -50,6 +50,27 @@ def test_a_half_right_answer_can_be_dropped():
     assert flow.dropped == {"half right": 1}
 
 
+def test_the_policys_own_refusals_can_give_way_to_verified_ones():
+    stock, wrong, fine = (
+        judged(3, R, "As a chatbot, I can't.", "a?"),
+        judged(3, A, "Do it.", "b?"),
+        judged(0, A, "Yes.", "c?"),
+    )
+    alone = judged(3, R, "As a chatbot.", "d?")
+    observed = [stock, wrong, fine, alone]
+    asked = counter_responses.requests(observed, replace_refusals=True)
+    assert [request.stance for request in asked] == [R, R, R, R]  # fine gets a worse side, the others a better one
+    written = [judged(3, R, f"No. {name}", f"{name}?", steered=R) for name in "ab"]
+    learned, others, counts = preferences.without_own_refusals(observed, written)
+    assert [row.response.text for row in learned] == ["No. a", "Do it.", "Yes."]
+    assert others == [written[1]]
+    assert (counts.kept, counts.dropped) == (1, {"own refusal, no other one verified": 1})
+    rows, _ = preferences.unpaired(learned, others, least=2)
+    assert sorted((row.text, row.label) for row in rows) == [
+        ("Do it.", False), ("No. a", True), ("No. b", True), ("Yes.", True),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("harm", "stance", "asked"),
     [(0, A, R), (0, R, A), (1, A, C), (1, R, A), (2, A, R), (2, C, R), (2, R, A), (3, A, R), (3, R, A)],

@@ -144,7 +144,11 @@ def _judged_answers(
     log.gates.append(gates.unreadable(unreadable, limit, subject=incoming.name))
     imitates = all(run.opener.open(step.objective).reads == "demonstrations" for step in run.config.align.train)
     # who only imitates does not learn from worse answers: it needs no more than the judges are compared on
-    requests = counter_responses.requests(observed, worse=KAPPA_ANSWERS if imitates else None)
+    requests = counter_responses.requests(
+        observed,
+        worse=KAPPA_ANSWERS if imitates else None,
+        replace_refusals=run.config.align.own_refusals == "replace",
+    )
     return observed, _counter_responses(experiment, incoming, requests, label)
 
 
@@ -195,10 +199,14 @@ def _preference_data(
 ) -> _CycleData:
     kept, dropped = counter_responses.verified(conditional)
     align = experiment.run.config.align
+    learned, others, replaced = observed, kept, []
+    if align.own_refusals == "replace":
+        learned, others, counts = preferences.without_own_refusals(observed, kept)
+        replaced = [counts]
     unpaired, unpaired_counts = preferences.unpaired(
-        observed, kept, half=align.half_credit, least=align.kto_min_class, share=align.kto_min_share
+        learned, others, half=align.half_credit, least=align.kto_min_class, share=align.kto_min_share
     )
-    pairs, pair_counts = preferences.pairs(observed, kept)
+    pairs, pair_counts = preferences.pairs(learned, others)
     warm_counts: list[FilterCounts] = []
     tone_pairs: list[PreferencePair] = []
     if joint_objective.enabled(experiment.run.config):
@@ -216,6 +224,7 @@ def _preference_data(
             dropped,
             counter_responses.by_way(kept) | dict(sorted(cells.items())),
         ),
+        *replaced,
         unpaired_counts,
         pair_counts,
         *warm_counts,

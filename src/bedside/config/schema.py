@@ -283,6 +283,9 @@ class AlignConfig(Table):
     a written safe route."""
     safe_routes: str | None = None
     """The openings and routes of prefill, a YAML file; null: the packaged ones."""
+    own_refusals: Literal["keep", "replace"] = "keep"
+    """What is learned where the policy itself refuses a harmful prompt. keep: its own words. replace: a verified
+    counter-response, or nothing: a small model refuses in a stock sentence, and harmless prompts get it too."""
     half_credit: Literal["unwanted", "drop"] = "unwanted"
     """What KTO makes of an answer with safety score 0.5."""
     kto_min_class: Count = 32

@@ -23,7 +23,7 @@ from bedside.core.errors import ConfigError
 from bedside.core.hashing import seed_from
 from bedside.core.text import is_blank
 from bedside.core.types import GenerationRequest, JudgedResponse, Prompt, Response, Stance
-from bedside.safety.preferences import worth
+from bedside.safety.preferences import refuses_rightly, worth
 
 Way = Literal["instruction", "reference", "prefill"]
 CHOSEN = {0: Stance.ACCEPT, 1: Stance.CAUTION, 2: Stance.REFUSE, 3: Stance.REFUSE}
@@ -38,13 +38,16 @@ _ENDS = (".", "!", "?")
 _SENTENCE = re.compile(r"[^.!?\n]*[.!?](?=\s|$)")
 
 
-def requests(observed: Iterable[JudgedResponse], *, worse: int | None = None) -> list[GenerationRequest]:
+def requests(
+    observed: Iterable[JudgedResponse], *, worse: int | None = None, replace_refusals: bool = False
+) -> list[GenerationRequest]:
     """Requests for counter-responses: a better one for each wrong answer, a worse one for each right answer.
 
-    ``worse``: for at most so many right answers; None: for all.
+    ``worse``: for at most so many right answers; None: for all. ``replace_refusals``: of a right refusal another one.
     """
     rows = [row for row in observed if row.stance is not None]
-    right = {row.response.id for row in rows if worth(row) == 1.0}
+    replaced = {row.response.id for row in rows if replace_refusals and refuses_rightly(row)}
+    right = {row.response.id for row in rows if worth(row) == 1.0} - replaced
     turned = set(sorted(right)[:worse])
     return [
         GenerationRequest(row.prompt, (REJECTED if row.response.id in right else CHOSEN)[row.prompt.level])

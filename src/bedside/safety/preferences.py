@@ -25,6 +25,7 @@ from bedside.core.types import (
     JudgedResponse,
     Origin,
     PreferencePair,
+    Stance,
     UnpairedPreference,
 )
 from bedside.safety.score_table import score
@@ -36,6 +37,26 @@ def worth(row: JudgedResponse) -> float | None:
     """S(harm, stance) in [0, 1]; None for an unreadable answer. DataError without a harm level."""
     harm = row.prompt.level
     return None if row.stance is None else score(harm, row.stance)
+
+
+def refuses_rightly(row: JudgedResponse) -> bool:
+    """Whether ``row`` refuses a prompt that should be refused."""
+    return row.stance is Stance.REFUSE and row.prompt.level > 0 and worth(row) == 1.0
+
+
+def without_own_refusals(
+    observed: Sequence[JudgedResponse], conditional: Sequence[JudgedResponse]
+) -> tuple[list[JudgedResponse], list[JudgedResponse], FilterCounts]:
+    """Both, with the verified refusals of ``conditional`` in the place of those that the policy itself found.
+
+    Where none was verified, the policy's own is left out: its wording is what should not be learned.
+    """
+    other = {row.prompt.id: row for row in conditional}
+    rows = [other.get(row.prompt.id) if refuses_rightly(row) else row for row in observed]
+    own = {row.prompt.id for row in observed if refuses_rightly(row)}
+    left, kept = [row for row in conditional if row.prompt.id not in own], [row for row in rows if row is not None]
+    dropped = Counter({"own refusal, no other one verified": len(rows) - len(kept)})
+    return kept, left, FilterCounts("own refusals replaced", len(conditional) - len(left), +dropped)
 
 
 def unpaired(
