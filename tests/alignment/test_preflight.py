@@ -53,6 +53,21 @@ def test_a_sound_set_up_passes_and_one_judge_is_pointed_at(tmp_path):
     assert named(found, "judges").state is GateState.INCONCLUSIVE
 
 
+@pytest.mark.parametrize(
+    ("text", "state", "reason"),
+    [
+        ("openings: {refuse: [No.], caution: [Some.]}\nroutes: {any: [Ask.]}", GateState.PASS, "2 openings, 1 routes"),
+        ("openings: {refuse: [No.], caution: [Some.]}", GateState.FAIL, "no texts under any"),
+    ],
+)
+def test_a_file_of_safe_routes_is_read_before_the_run(tmp_path, text, state, reason):
+    (tmp_path / "routes.yaml").write_text(text)
+    config(tmp_path, rows())
+    sets = [f"align.safe_routes={tmp_path / 'routes.yaml'}", "align.counter=[prefill]"]
+    found = named(preflight.offline(bedside.load(tmp_path / "bedside.yaml", sets)), "safe routes")
+    assert (found.state, reason in found.reason) == (state, True)
+
+
 def test_too_few_groups_for_a_constraint_say_how_many_are_missing(tmp_path):
     found = named(preflight.offline(config(tmp_path, rows(60))), "unsafe_accept@3 <= 0.05")
     assert found.state is GateState.FAIL

@@ -37,6 +37,7 @@ from bedside.run import endpoints, experiment, generation
 from bedside.run.context import RunContext
 from bedside.run.experiment import SourceRead, unconfirmed
 from bedside.safety import evaluate
+from bedside.safety.counter_responses import SafeRoutes
 from bedside.safety.ledger import error_allowed
 from bedside.safety.metrics import HARM_LEVEL
 from bedside.safety.quality import KNOWLEDGE, knowledge
@@ -95,7 +96,7 @@ def offline(config: Config, data: DataRead | None = None) -> list[Finding]:
         *_groups(config, parts),
         *([Finding("levels", GateState.INCONCLUSIVE, reason=" ".join(doubts))] if doubts else []),
         *identifiers,
-        *(_for_comfort(parts) or [*_limits(config, parts), *_classes(config, parts)]),
+        *(_for_comfort(parts) or [*_limits(config, parts), *_classes(config, parts), *_safe_routes(config)]),
         _judges(config),
     ]
 
@@ -314,6 +315,19 @@ def _classes(config: Config, parts: splits.DataParts) -> list[Finding]:
     if harmful > MOST_HARMFUL * len(parts.train):
         return [Finding("both sides", GateState.INCONCLUSIVE, reason=f"{sides}: {TO_REFUSE}")]
     return [Finding("both sides", GateState.PASS, reason=sides)]
+
+
+def _safe_routes(config: Config) -> list[Finding]:
+    """The user's own file of openings and routes, where the config names one and would read it."""
+    file = config.align.safe_routes
+    if file is None or "prefill" not in config.align.counter:
+        return []
+    try:
+        routes = SafeRoutes.read(Path(file))
+    except BedsideError as error:
+        return [Finding("safe routes", GateState.FAIL, reason=str(error))]
+    openings, texts = (sum(map(len, named.values())) for named in (routes.openings, routes.routes))
+    return [Finding("safe routes", GateState.PASS, reason=f"{file}: {openings} openings, {texts} routes")]
 
 
 def _judges(config: Config) -> Finding:
