@@ -149,6 +149,7 @@ class TerminalProgress:
         columns = (stage, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self._bars = Bars(*columns, console=console, transient=True)
         self._tasks: dict[str, tuple[TaskID, float]] = {}
+        self._idle_since = time.monotonic()
 
     def __enter__(self) -> Self:
         widgets = self._console.is_jupyter and find_spec("ipywidgets") is not None  # what rich draws bars with there
@@ -162,13 +163,15 @@ class TerminalProgress:
 
     def step(self, stage: str, done: int, total: int) -> None:
         if stage not in self._tasks:
-            self._tasks[stage] = (self._bars.add_task(stage, total=total), time.monotonic())
+            began = time.monotonic() if done == 0 else self._idle_since  # the first batch has taken its time as well
+            self._tasks[stage] = (self._bars.add_task(stage, total=total), began)
         task, began = self._tasks[stage]
         self._bars.update(task, completed=done)
         if done == total:
             self._bars.remove_task(task)
             del self._tasks[stage]
-            self.say(f"{stage}, {total} of {total} in {time.monotonic() - began:.0f} s")
+            self._idle_since = time.monotonic()
+            self.say(f"{stage}, {total} of {total} in {self._idle_since - began:.0f} s")
 
     def say(self, line: str) -> None:
         self._console.print(line, soft_wrap=True)
