@@ -112,7 +112,7 @@ def examples(folder, monkeypatch, *names):
 @pytest.mark.parametrize(
     "names",
     [("load",), ("resolve",), ("init",), ("list_plugins",), ("open_judge",), ("audit",), ("erase",),
-     ("train_classifier",), ("judge", "evaluate", "review", "monitor"), ("label", "confirm_labels")],
+     ("train_classifier",), ("doctor",), ("judge", "evaluate", "review", "monitor"), ("label", "confirm_labels")],
     ids=lambda names: names[0],
 )  # fmt: skip
 def test_the_example_of_a_verb_that_needs_no_model_is_right(names, folder, monkeypatch, capsys):

@@ -19,6 +19,7 @@ from bedside.api import audit as audit
 from bedside.api import chat as chat
 from bedside.api import check as check
 from bedside.api import confirm_labels as confirm_labels
+from bedside.api import doctor as doctor
 from bedside.api import erase as erase
 from bedside.api import evaluate as evaluate
 from bedside.api import generate as generate
@@ -150,6 +151,7 @@ __all__ = [
     "chat",
     "check",
     "confirm_labels",
+    "doctor",
     "erase",
     "evaluate",
     "generate",

@@ -265,6 +265,20 @@ def check(config: ConfigSource, progress: Progress | None = None) -> CheckResult
     return CheckResult((*findings, *preflight.unchecked(config)))
 
 
+def doctor() -> CheckResult:
+    """What this machine has for a run: packages by extra, processor, memory, disk, device, models at hand, network.
+
+    Names no path and reads no data, so that it can be pasted into a question.
+
+    >>> result = bedside.doctor()
+    >>> result.findings[0].name
+    'bedside'
+    """
+    from bedside.run import doctor as examination
+
+    return CheckResult(examination.diagnose())
+
+
 def _check_target(config: Config, progress: Progress, parts: "DataParts | None") -> list[Finding]:
     """Whether the target fits and opens; where the data can be read, also what a trial shows."""
     from bedside.alignment import preflight

@@ -17,6 +17,7 @@ from bedside.data import io
 from bedside.run import environment
 
 run = CliRunner()
+TRAIN = "data.train={kind: jsonl, path: nowhere.jsonl}"
 
 
 def bedside(*arguments, monkeypatch):
@@ -48,6 +49,22 @@ def test_every_mistake_of_a_config_is_told_on_its_own_line(tmp_path, monkeypatch
     assert "Traceback" not in said
 
 
+def test_the_version_is_a_line_or_json(monkeypatch, capsys):
+    assert bedside("--version", monkeypatch=monkeypatch) == 0
+    line = capsys.readouterr().out.strip()
+    assert bedside("--version", "--json", monkeypatch=monkeypatch) == 0
+    assert json.loads(capsys.readouterr().out)["bedside"] == line
+
+
+def test_a_dry_run_checks_and_writes_nothing(tmp_path, monkeypatch, capsys):
+    bedside("init", tmp_path, monkeypatch=monkeypatch)
+    before = sorted(tmp_path.rglob("*"))
+    monkeypatch.chdir(tmp_path)
+    assert bedside("align", "--dry-run", "--set", TRAIN, monkeypatch=monkeypatch) == 3
+    assert "nowhere.jsonl" in capsys.readouterr().out
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
@@ -58,6 +75,9 @@ def test_every_mistake_of_a_config_is_told_on_its_own_line(tmp_path, monkeypatch
         (["nonsense"], 2, "No such command"),
         (["align", "--cycles", "3"], 2, "No such option"),
         (["plugins"], 0, ""),
+        (["doctor"], 0, ""),
+        (["--json"], 2, "Missing command"),
+        (["align", "--dry-run"], 1, "bedside init"),
     ],
 )
 def test_exit_codes_say_what_happened(arguments, code, said, tmp_path, monkeypatch, capsys):

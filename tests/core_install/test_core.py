@@ -30,6 +30,8 @@ WORKS = [  # arguments, exit code, words of the output
     ("init demo", 0, "wrote demo/bedside.yaml"),
     ("config -c demo/bedside.yaml", 0, "report_to: none"),
     ("plugins", 0, "keyword"),
+    ("doctor", 0, "torch, transformers not installed: pip install 'bedside[train]'"),
+    ("--version --json", 0, '"python"'),
     ("label prompts.csv -o proposals.csv", 0, "1 proposals, learned from 4"),
     ("judge answers.csv -o verdicts.jsonl --judge keyword", 0, "4 verdicts, 0 unreadable"),
     ("evaluate answers.csv verdicts.jsonl", 3, "unsafe_accept@3"),

@@ -60,6 +60,7 @@ VERBS = {
 WRITES_NOTHING = {
     "init": "a config and examples, in a folder of the user's",
     "demo": "align, on the clinic's prompts alone",
+    "doctor": "prints, and reads no data",
     "config": "prints",
     "plugins": "prints",
     "label": "the file that the user names",

@@ -1,6 +1,6 @@
 """The command line. ``bedside VERB --help`` explains each verb; each verb calls the function of that name in the API.
 
-    init check demo align select report config plugins     a whole run, and its config
+    init doctor check demo align select report config plugins     a whole run, and its config
     train generate judge review evaluate monitor           one stage each, on files
     audit                                                  judges
     label chat erase                                       with a person in them
@@ -77,6 +77,13 @@ def check(config: File = None, sets: Sets = None, limit: Limit = None, json_: Js
 
 
 @app.command()
+def doctor(json_: Json = False) -> None:
+    """Show what this machine has for a run: versions, device, memory, models. No paths and no text of patients."""
+    result = bedside.doctor()
+    show(json_, result.records, terminal.print_checks, result.findings)
+
+
+@app.command()
 def demo(json_: Json = False, seed: Seed = None, run: Name = None, sets: Sets = None) -> None:
     """Run the whole loop, with real training, on the embedded model and the synthetic clinic."""
     from bedside.config.rendering import path
@@ -96,8 +103,12 @@ def align(
     seed: Seed = None,
     run: Name = None,
     rehearse: Rehearse = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what `bedside check` says of it.")] = False,
 ) -> None:
     """Run the cycles: answer, judge, build preferences, train, select. The same command resumes."""
+    if dry_run:
+        check(config, sets, limit, json_, seed)
+        raise typer.Exit
     rehearse = rehearse or limit is not None
     result = _align(load_data_config(config, overrides(sets, limit=limit, seed=seed, run=run, rehearse=rehearse)))
     show(json_, result.as_json, terminal.print_run, result)

@@ -39,7 +39,7 @@ class Verbs(TyperGroup):
 
 app: typer.Typer = typer.Typer(
     cls=Verbs,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Make a healthcare chat assistant safe, helpful, accurate and kind, and show the evidence.",
@@ -68,23 +68,29 @@ SHARED = ("align", "demo")
 PARTS = ("train", "valid", "test")
 
 
-def _print_version(requested: bool) -> None:
-    if requested:
-        OUT.print(bedside.__version__)
-        raise typer.Exit
-
-
-@app.callback()
+@app.callback(invoke_without_command=True)
 def start(
     ctx: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version.")
+        bool, typer.Option("--version", help="Print the version; with --json those it works with.")
     ] = False,
+    json_: Annotated[bool, typer.Option("--json", help="With --version: print JSON to stdout.")] = False,
 ) -> None:
     """Make a healthcare chat assistant safe, helpful, accurate and kind, and show the evidence."""
+    if ctx.invoked_subcommand is None:
+        if not version:
+            ctx.fail("Missing command.")
+        show(json_, _versions, lambda console, text: console.print(text), bedside.__version__)
+        raise typer.Exit
     if ctx.invoked_subcommand not in SHARED:
         launcher.require_one_process(f"bedside {ctx.invoked_subcommand}")
     warnings.filterwarnings("ignore")  # other libraries' warnings are for their authors
+
+
+def _versions() -> dict[str, str]:
+    from bedside.run import doctor
+
+    return doctor.versions()
 
 
 def overrides(

@@ -33,6 +33,12 @@ def names_gguf(model: str) -> bool:
     return model == SMOLLM2 or model.endswith(ENDING)
 
 
+def missing() -> str:
+    """What ``smollm2`` needs and is not installed here, with the command; empty where all is there."""
+    lacking = [name for name in (PACKAGE, "gguf") if find_spec(name) is None]
+    return f"{SMOLLM2} needs {' and '.join(lacking)}: {INSTALL}" if lacking else ""
+
+
 def folder_of(model: str) -> Path:
     """The safetensors folder of ``model``, made where it is not there yet. ModelError where it cannot be."""
     file = _packaged() if model == SMOLLM2 else Path(model).expanduser()

@@ -88,6 +88,11 @@ def secret(name: str) -> str | None:
     return os.environ.get(name)
 
 
+def offline() -> list[str]:
+    """What the environment says against the network, such as ``HF_HUB_OFFLINE=1``."""
+    return [f"{name}={os.environ[name]}" for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE") if name in os.environ]
+
+
 def require_reporter(name: str) -> None:
     """ConfigError where the package that ``report_to`` names is not installed."""
     if name != "none" and find_spec(name) is None:
