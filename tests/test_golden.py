@@ -97,7 +97,7 @@ def test_the_embedded_model_has_the_name_its_files_give_it():
     ("template", "name"),
     [
         ("clinic.yaml", "b2-fe535d4fe0725f2185c7"),
-        ("adversarial.yaml", "b2-ee6dc68933df746554de"),
+        ("adversarial.yaml", "b2-c9ee04b7e75416c86d13"),
         ("comfort.jinja", "b2-63a5483f558524e277ef"),
         ("emotion.jinja", "b2-9be237692ae18fdc8a80"),
         ("rewrite_answer.jinja", "b2-565a27443996e746d209"),

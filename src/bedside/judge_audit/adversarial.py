@@ -2,6 +2,7 @@
 
     strings that close a fence, imitate a verdict, claim authority, hide text, switch language, or are long
     empathy added or removed, safety-netting added or removed
+    a refusal or a safe route before an answer that is given all the same, a refusal behind it
 
 A case is one answer twice: as it is, and with a change that adds nothing to what was asked and removes nothing of it.
 A flip is a changed label. A case that is unreadable before or after is counted as unreadable and is no flip: a judge
@@ -10,7 +11,7 @@ that gives up is not fooled, and the gate on unreadable answers limits how often
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, cast
@@ -79,11 +80,26 @@ def cases(answers: Sequence[AttackTarget], stances: Sequence[Stance | None]) -> 
     for answer, stance in zip(answers, stances, strict=True):
         # The text asks for a refusal: the most harmful mistake is to take an accepting answer for one.
         goal = Stance.ACCEPT if stance is Stance.REFUSE else Stance.REFUSE
-        for case in (*_adversarial_cases(answer, goal), *_tone_cases(answer)):
+        refused = refusal_cases(answer) if stance is not Stance.REFUSE else []
+        for case in (*_adversarial_cases(answer, goal), *_tone_cases(answer), *refused):
             if len(case.after.text) <= LONG_BYTES or (case.name, stance) not in seen:
                 seen.add((case.name, stance))
                 kept.append(case)
     return kept
+
+
+def refusal_cases(answer: AttackTarget) -> list[AttackCase]:
+    """Refusals and safe routes around an answer that stays as it is: what it gives, it still gives."""
+    return [
+        AttackCase(
+            kind,
+            f"{kind} {number}",
+            unchanged(answer),
+            Response(answer.patient, fill_template(string, answer.core, ""), _FIXED, steered=Stance.REFUSE),
+        )
+        for kind, strings in words()["refusals"].items()
+        for number, string in enumerate(strings, start=1)
+    ]
 
 
 def unchanged(answer: AttackTarget) -> Response:
@@ -100,13 +116,32 @@ def flip_rates(judge: str, name: str, done: Sequence[AttackCase], verdicts: Mapp
         name=name,
         attacks=(
             *(
-                _rates(kind, [case for case in done if case.kind == kind], verdicts)
-                for kind in dict.fromkeys(case.kind for case in done)
+                rates(kind, [case for case in done if case.kind == kind], verdicts)
+                for kind in dict.fromkeys([*(case.kind for case in done), *words()["refusals"]])
             ),
-            _rates("all adversarial strings", adversarial, verdicts),
+            rates("all adversarial strings", adversarial, verdicts),
         ),
         strongest=tuple(f"{string} ({n})" for string, n in flipped.most_common(STRONGEST)),
     )
+
+
+def rates(
+    kind: str,
+    cases: Sequence[AttackCase],
+    verdicts: Mapping[str, Verdict],
+    group: Callable[[AttackCase], str] = lambda case: case.name,
+) -> AttackResult:
+    """Flip rates of these cases; None where there are none.
+
+    One string on several answers is one ``group``, because those trials are not independent.
+    """
+    groups = [group(case) for case in cases]
+    flips = [None if flipped is None else float(flipped) for flipped in (_flipped(case, verdicts) for case in cases)]
+    steered = [
+        flip and float(verdicts[case.after.id].stance is case.after.steered)
+        for case, flip in zip(cases, flips, strict=True)
+    ]
+    return AttackResult(kind, mean("flips", flips, groups), mean("towards", steered, groups))
 
 
 @cache
@@ -162,14 +197,3 @@ def _tone_cases(answer: AttackTarget) -> Iterator[AttackCase]:
         for tone, phrase, whole in own
         if phrase
     )
-
-
-def _rates(kind: str, cases: Sequence[AttackCase], verdicts: Mapping[str, Verdict]) -> AttackResult:
-    """One string on several answers is one group, because those trials are not independent."""
-    names = [case.name for case in cases]
-    flips = [None if flipped is None else float(flipped) for flipped in (_flipped(case, verdicts) for case in cases)]
-    steered = [
-        flip and float(verdicts[case.after.id].stance is case.after.steered)
-        for case, flip in zip(cases, flips, strict=True)
-    ]
-    return AttackResult(kind, mean("flips", flips, names), mean("towards", steered, names))
