@@ -90,8 +90,9 @@ def _judges(audits: dict[str, dict[str, Any]]) -> str:
 
 def _beside(audits: dict[str, dict[str, Any]]) -> str:
     """Paired differences of kappa, one sentence a judge."""
-    return " ".join(
-        f"Within levels, kappa of `{name}` is {_interval(more)} above that of {other}, on the same {more['n']} answers."
+    return "\n".join(
+        f"* `{name}` above {other}, kappa within levels on the same {more['n']} answers: {_interval(more)}, one-sided "
+        f"95 % lower bound {more['lower_bound']:.2f}."
         for name in PACKAGED
         for other, more in audits[name]["better_than"].items()
     )

@@ -1,10 +1,10 @@
 """The command line. ``bedside VERB --help`` explains each verb; each verb calls the function of that name in the API.
 
-    init doctor check demo align select report config plugins     a whole run, and its config
-    train generate judge review evaluate monitor           one stage each, on files
-    audit                                                  judges
-    label chat erase                                       with a person in them
-    rewrite comfort                                        dialogues
+    init doctor check demo align select report config plugins    a whole run, and its config
+    train generate judge review evaluate monitor                 one stage each, on files
+    audit                                                        judges
+    label chat erase                                             with a person in them
+    rewrite comfort                                              dialogues
 
 Exit codes: 0 done, 1 error, 2 usage, 3 a gate did not pass, 130 interrupted (the same command continues). Results
 go to stdout, progress and errors to stderr. ``bedside.NAME`` is loaded when it is first used, so ``--help`` is fast and
