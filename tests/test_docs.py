@@ -42,7 +42,7 @@ def marked(page: Path):
 
 def typed(command: str, folder: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """What a person gets who types ``command``. A shell reads it only where it is more than a program and its words."""
-    program, *words = shlex.split(command)
+    program, *words = shlex.split(command, comments=True)
     if program == "bedside" and not set("|<>&;$*") & set(command):
         return run_python("-m", "bedside", *words, cwd=folder, env=env)
     return subprocess.run(command, shell=True, cwd=folder, env=env, capture_output=True, text=True)
