@@ -120,10 +120,10 @@ def _attacks(audits: dict[str, dict[str, Any]]) -> str:
 
 
 def _outside(audits: dict[str, dict[str, Any]]) -> str:
-    known = {name: audits[name]["outside"] for name in PACKAGED if "outside" in audits[name]}
+    known = {name: audits[name]["outside"] for name in (*PACKAGED, "phrases") if "outside" in audits[name]}
     if not known:
         return "On another model's they are worth nothing until audited there."
-    shown = " and ".join(f"{_interval(one['kappa'])} (`{name}`)" for name, one in known.items())
+    shown = ", ".join(f"{_interval(one['kappa'])} ({name})" for name, one in known.items())
     n = max(one["n"] for one in known.values())
     return f"**On {n} answers of other models to jailbreak prompts their kappa is {shown}: they do not carry over.**"
 

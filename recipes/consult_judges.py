@@ -56,6 +56,8 @@ def main(path: str, outside: str = "") -> None:
         if outside:
             audits[name]["outside"] = _agreement(judge, _read(outside))
     audits |= {name: _audit(judge, valid) for name, judge in others.items()}
+    if outside:
+        audits["phrases"]["outside"] = _agreement(others["phrases"], _read(outside))
     write_json(FOLDER / "judges" / "audit.json", audits)
     print(json.dumps(audits, indent=1))
 
