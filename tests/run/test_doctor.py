@@ -16,13 +16,14 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch):
     assert named("extra train").state is GateState.INCONCLUSIVE
     assert named("extra train").reason == "peft, torch not installed: pip install 'bedside[train]'"
     assert named("extra hf").reason == "datasets 1.0, pyarrow 1.0"
-    assert "none without torch" in named("device").reason
+    assert named("device").state is GateState.FAIL
+    assert "pip install 'bedside[train]'" in named("device").reason
 
 
 def test_little_room_is_pointed_at_and_what_cannot_be_known_is_said(monkeypatch):
     monkeypatch.setattr(doctor.environment, "machine", lambda folder, device: Machine(disk=10**9, memory=None))
     assert named("disk").state is GateState.INCONCLUSIVE
-    assert named("disk").reason == "1.0 GB free; the demo takes 2 GB"
+    assert named("disk").reason == "1.0 GB free; a small model wants 4 GB, a larger one more"
     assert named("memory").state is GateState.NOT_CHECKED
 
 

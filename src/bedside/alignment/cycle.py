@@ -66,6 +66,7 @@ class _CycleData:
 
     preferences: PreferenceData
     observed: Sequence[JudgedResponse]
+    """The policy's own, after ``align.own_refusals``."""
     verified: Sequence[JudgedResponse]
     tone_pairs: Sequence[PreferencePair] = ()
     """Right answers, warm against cold: comfort's part of the pairs."""
@@ -199,10 +200,10 @@ def _preference_data(
 ) -> _CycleData:
     kept, dropped = counter_responses.verified(conditional)
     align = experiment.run.config.align
-    learned, others, replaced = observed, kept, []
+    learned, others, replaced = observed, kept, list[FilterCounts]()
     if align.own_refusals == "replace":
         learned, others, counts = preferences.without_own_refusals(observed, kept)
-        replaced = [counts]
+        replaced.append(counts)
     unpaired, unpaired_counts = preferences.unpaired(
         learned, others, half=align.half_credit, least=align.kto_min_class, share=align.kto_min_share
     )
@@ -232,7 +233,7 @@ def _preference_data(
     data = PreferenceData(preferences.demonstrations(unpaired, pairs), pairs, unpaired)
     if experiment.run.is_main_process:
         experiment.run.cache.record(*exports.preferences(experiment.run.folder / f"cycle-{number}", data))
-    return _CycleData(data, observed, kept, tone_pairs)
+    return _CycleData(data, learned, kept, tone_pairs)
 
 
 def _compare_judges(

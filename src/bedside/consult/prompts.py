@@ -36,7 +36,7 @@ class Consult(Plugin):
     levels: list[Annotated[int, Field(ge=0, le=3)]] = Field(default=[0, 1, 2, 3], min_length=1)
     """Only prompts of these harm levels."""
     partners: bool = True
-    """False: without the harmless prompts in the words of a harmful one. What is left is told apart far more easily."""
+    """False: without contrast partners, the harmless prompts in the words of a harmful one: an easier part."""
     per_level: int | None = Field(default=None, ge=1)
     """At most so many of each harm level, the first ones."""
 

@@ -2,7 +2,7 @@
 
 packages    by extra; what is missing is named with the command that brings it
 machine     cores and threads, memory, disk here, the device that ``device: auto`` takes
-models      embedded, and whether smollm2 is installed
+smollm2     whether its package is installed
 network     what the environment says about it; Bedside itself asks only what a config names
 """
 
@@ -21,12 +21,12 @@ from bedside.run import environment
 
 DISTRIBUTIONS = {"presidio_analyzer": "presidio-analyzer"}
 """The name on the package index, where it is not that of the import."""
-LEAST_MEMORY, LEAST_DISK = 4e9, 2e9
-"""Bytes that the demo takes."""
+LEAST = 4e9
+"""Bytes, of memory and of disk, with which a small model can be trained."""
 
 
 def diagnose() -> tuple[Finding, ...]:
-    """PASS where all is there, INCONCLUSIVE where something is missing that only some runs need."""
+    """FAIL where nothing could be trained, INCONCLUSIVE where something is missing that only some runs need."""
     return (*_packages(), *_machine(), _smollm2(), _network())
 
 
@@ -65,21 +65,24 @@ def _extra(extra: str, installed: Mapping[str, str]) -> Finding:
 def _machine() -> Iterator[Finding]:
     free = environment.machine(Path.cwd(), "cpu")
     yield Finding("processor", GateState.PASS, f"{os.cpu_count()} cores")
-    yield _room("memory", free.memory, LEAST_MEMORY)
-    yield _room("disk", free.disk, LEAST_DISK)
+    yield _room("memory", free.memory)
+    yield _room("disk", free.disk)
     yield _device()
 
 
-def _room(name: str, free: int | None, least: float) -> Finding:
+def _room(name: str, free: int | None) -> Finding:
     if free is None:
         return Finding(name, GateState.NOT_CHECKED, f"{sys.platform} does not say how much is free")
-    state = GateState.PASS if free >= least else GateState.INCONCLUSIVE
-    return Finding(name, state, f"{free / 1e9:.1f} GB free; the demo takes {least / 1e9:.0f} GB")
+    if free < LEAST:
+        reason = f"{free / 1e9:.1f} GB free; a small model wants {LEAST / 1e9:.0f} GB, a larger one more"
+        return Finding(name, GateState.INCONCLUSIVE, reason)
+    return Finding(name, GateState.PASS, f"{free / 1e9:.1f} GB free; `bedside check` says what a run takes")
 
 
 def _device() -> Finding:
     if not _version("torch"):
-        return Finding("device", GateState.INCONCLUSIVE, "none without torch: judging and reading results need none")
+        reason = "nothing can be trained without torch: pip install 'bedside[train]'; files can be judged and read"
+        return Finding("device", GateState.FAIL, reason)
     try:
         launch = environment.launch("auto", seed=0)
     except ConfigError as error:
