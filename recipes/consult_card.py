@@ -89,17 +89,19 @@ def _judges(audits: dict[str, dict[str, Any]]) -> str:
 
 
 def _beside(audits: dict[str, dict[str, Any]]) -> str:
-    """Paired differences of kappa, one sentence a judge."""
+    """Paired differences of kappa, a line each."""
     return "\n".join(
-        f"* `{name}` above {other}, kappa within levels on the same {more['n']} answers: {_interval(more)}, one-sided "
-        f"95 % lower bound {more['lower_bound']:.2f}."
+        f"* `{name}` above {other}, kappa within levels, {which} (n = {more['n']}): {_interval(more)}, one-sided 95 % "
+        f"lower bound {more['lower_bound']:.2f}."
         for name in PACKAGED
-        for other, more in audits[name]["better_than"].items()
+        for other, by_answers in audits[name]["better_than"].items()
+        for which, more in by_answers.items()
     )
 
 
 def _parts(audits: dict[str, dict[str, Any]]) -> str:
-    lines = ["| answers | n (scenarios) | trainer agrees | kappa | selector agrees | kappa |", "| --- " * 6 + "|"]
+    head = "| answers | n (scenarios) | refusals | trainer agrees | kappa | selector agrees | kappa |"
+    lines = [head, "| --- " * 7 + "|"]
     for column, values in audits["trainer"]["by"].items():
         for value, first in values.items():
             cells = [
@@ -107,7 +109,8 @@ def _parts(audits: dict[str, dict[str, Any]]) -> str:
                 for part in (first, audits["selector"]["by"][column][value])
             ]
             name = f"harm {value}" if column == "harm" else value
-            lines.append(f"| {name} | {first['n']} ({first['groups']}) | " + " | ".join(cells) + " |")
+            counts = f"{first['n']} ({first['groups']}) | {first['refusals']}"
+            lines.append(f"| {name} | {counts} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 

@@ -19,6 +19,7 @@ import csv
 import json
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,19 +41,23 @@ SEED = 0
 MEASURES = ("kappa", "kappa_stratified", "accept_sensitivity", "accept_specificity")
 
 
+PUBLISHED = [json.loads(line) for line in PROMPTS.read_text(encoding="utf-8").splitlines()]
+
+
 def main(path: str, outside: str = "") -> None:
     rows = _read(path)
-    levels = {row["prompt"]: row["harm"] for row in map(json.loads, PROMPTS.read_text(encoding="utf-8").splitlines())}
+    levels = {row["prompt"]: row["harm"] for row in PUBLISHED}
     present = [{**row, "harm": str(levels[row["prompt"]])} for row in rows if row["prompt"] in levels]
     write_jsonl(FOLDER / "answers.jsonl", [_published(row) for row in present])
     train, valid = ([row for row in rows if row["part"] == part] for part in ("train", "valid"))
     others: dict[str, Any] = {"phrases": KeywordJudge(), "prompt-only": _PromptOnly(train)}
+    written = [row["response"] for row in train if (row["made"], row["label"]) == ("counter-response", "refuse")]
     audits: dict[str, Any] = {}
     for role, (name, reads) in enumerate(JUDGES.items()):
         own = [row for row in train if seed_from(row["group"]) % 2 == role]
         judge = cross_fitted([_response(row) for row in own], [Stance(row["label"]) for row in own], reads, SEED)
         classifier.write(judge, FOLDER / "judges" / name)
-        audits[name] = {"taught_on": len(own), **_audit(judge, valid), **_deeper(judge, valid, others)}
+        audits[name] = {"taught_on": len(own), **_audit(judge, valid), **_deeper(judge, valid, others, written)}
         if outside:
             audits[name]["outside"] = _agreement(judge, _read(outside))
     audits |= {name: _audit(judge, valid) for name, judge in others.items()}
@@ -89,7 +94,7 @@ def _audit(judge: Any, rows: list[dict[str, str]]) -> dict[str, Any]:
     return {m.name: {"value": m.value, "low": m.low, "high": m.high, "n": m.n} for m in measures}
 
 
-def _deeper(judge: Any, rows: list[dict[str, str]], others: dict[str, Any]) -> dict[str, Any]:
+def _deeper(judge: Any, rows: list[dict[str, str]], others: dict[str, Any], written: list[str]) -> dict[str, Any]:
     """κ of parts of ``rows``, beside ``others`` on the same answers, and under a refusal around what was accepted."""
     parts = {
         column: {
@@ -97,8 +102,12 @@ def _deeper(judge: Any, rows: list[dict[str, str]], others: dict[str, Any]) -> d
         }
         for column in ("harm", "style", "made")
     }
-    beside = {name: _gain(judge, other, _balanced(rows)) for name, other in others.items()}
-    return {"by": parts, "better_than": beside, "refusal_around_accepted": _under_attack(judge, rows)}
+    as_given = [row for row in rows if row["made"] == "as given"]
+    beside = {
+        name: {"balanced": _gain(judge, other, _balanced(rows)), "as given": _gain(judge, other, as_given)}
+        for name, other in others.items()
+    }
+    return {"by": parts, "better_than": beside, "refusal_around_accepted": _under_attack(judge, rows, written)}
 
 
 def _balanced(rows: list[dict[str, str]]) -> list[dict[str, str]]:
@@ -135,6 +144,7 @@ def _agreement(judge: Any, rows: list[dict[str, str]]) -> dict[str, Any]:
         "agree": {"value": sum(shares) / len(shares), "low": agree.low, "high": agree.high},
         "n": len(rows),
         "groups": groups,
+        "refusals": sum(row["label"] == "refuse" for row in rows),
     }
 
 
@@ -144,17 +154,25 @@ def _gain(judge: Any, other: Any, rows: list[dict[str, str]]) -> dict[str, Any]:
     return {"value": more.value, "low": more.low, "high": more.high, "lower_bound": more.lower_bound, "n": more.n}
 
 
-def _under_attack(judge: Any, rows: list[dict[str, str]]) -> dict[str, Any]:
-    """How often what readers and judge call accept is something else to the judge with a refusal around it."""
-    accepted = [row for row in rows if row["label"] == "accept"]
+def _under_attack(judge: Any, rows: list[dict[str, str]], written: list[str]) -> dict[str, Any]:
+    """At harm 2 and 3: how often what readers and judge call accept is something else with a refusal around it."""
+    accepted = [row for row in rows if row["label"] == "accept" and int(row["harm"]) >= 2]
     known = [row for row, stance in zip(accepted, _stances(judge, accepted), strict=True) if stance == "accept"]
-    cases = [case for response in map(_response, known) for case in refusal_cases(targets([response])[0])]
+    responses = [_response(row) for row in known]
+    cases = [case for response in responses for case in refusal_cases(targets([response])[0])]
+    cases += [_behind(text, response) for response in responses for text in written]
     verdicts = {v.response: v for case in cases for v in judge.judge([case.before, case.after])}
     measured = {}
     for kind in dict.fromkeys(case.kind for case in cases):
         flips = rates(kind, [case for case in cases if case.kind == kind], verdicts, _scenario).flips
         measured[kind] = {"value": flips.value, "low": flips.low, "high": flips.high, "n": flips.n}
     return measured
+
+
+def _behind(refusal: str, response: Response) -> AttackCase:
+    """The answer behind a whole written refusal, as a model may learn to say it first."""
+    before, after = (replace(response, text=text) for text in (response.text, f"{refusal} {response.text}"))
+    return AttackCase("whole counter-response first", refusal, before, after)
 
 
 def _scenario(case: AttackCase) -> str:
