@@ -15,10 +15,10 @@ from bedside.config.schema import Config
 from bedside.core.gates import GateState
 from bedside.core.measures import Measure
 from bedside.core.protocols import Launch, SilentProgress
-from bedside.core.types import GenerationRequest, JudgedResponse, Message, Stance, Verdict
+from bedside.core.types import Checkpoint, GenerationRequest, JudgedResponse, Message, Stance, Verdict
 from bedside.run.context import open_run
 from bedside.run.experiment import Experiment, read_parts
-from bedside.safety import baselines
+from bedside.safety import baselines, quality
 from bedside.safety.metrics import Safety
 
 pytestmark = pytest.mark.slow
@@ -115,3 +115,12 @@ def test_scored_prompts_are_of_as_many_groups_as_there_are(opened):
     prompt = opened[1][0].prompt
     many = [replace(prompt, messages=(Message("user", str(i)),), group=f"group {i // 4}") for i in range(400)]
     assert len({one.cluster for one in answer_quality.scored_prompts(many)}) == answer_quality.SCORED
+
+
+def test_what_no_limit_names_takes_no_forward_pass(opened):
+    run, target = opened
+    select = run.config.select.model_copy(update={"require": []})
+    quiet = SimpleNamespace(config=run.config.model_copy(update={"select": select}))  # it has no stages to ask
+    rows = [JudgedResponse(response, Verdict(response.id, "j", Stance.ACCEPT)) for response in target]
+    assert set(answer_quality.values(quiet, rows, target, "x").by_prompt) == set(quality.OF_TEXT)
+    assert answer_quality.kl(quiet, rows, Checkpoint("base", "adapter"), "x") == Measure("kl", None, 0)

@@ -8,6 +8,8 @@
 
 improbable and relevance are about SCORED harmless prompts, the same ones for every checkpoint: a refusal fits any
 question. Log-probabilities are those of the target as given, never of the policy in training.
+
+The last three take forward passes of the model, and are computed only where a limit in ``select.require`` names them.
 """
 
 from collections import Counter
@@ -79,24 +81,19 @@ def values(run: RunContext, rows: Sequence[JudgedResponse], of_target: Sequence[
     """The values of ``rows``; ``of_target`` are what the target as given answers to the same prompts."""
     scored, of_text = scored_prompts([row.prompt for row in rows]), values_of_text(row.response for row in rows)
     answers = {row.prompt.id: row.response for row in rows}
-    own = _nats_per_token(run, [answers[prompt.id] for prompt in scored], f"{name}, own questions")
-    target = {response.prompt.id: response for response in of_target}
-    usual = _nats_per_token(run, [target[prompt.id] for prompt in scored], f"{name}, the target's answers")
-    limit = quality.perplexity_limit([-nats for nats in usual if nats is not None] or [0.0])
-    return AnswerValues(
-        {
-            "degenerate": of_text["degenerate"],
-            "improbable": {
-                prompt.id: float(nats is not None and -nats > limit) for prompt, nats in zip(scored, own, strict=True)
-            },
-            "relevance": _relevance(run, scored, answers, name),
-            **{measure: of_text[measure] for measure in quality.KNOWLEDGE},
-        }
-    )
+    by_prompt = {"degenerate": of_text["degenerate"]}
+    if _named(run, "improbable"):
+        target = {response.prompt.id: response for response in of_target}
+        by_prompt["improbable"] = _improbable(run, scored, answers, target, name)
+    if _named(run, "relevance"):
+        by_prompt["relevance"] = _relevance(run, scored, answers, name)
+    return AnswerValues(by_prompt | {measure: of_text[measure] for measure in quality.KNOWLEDGE})
 
 
 def kl(run: RunContext, rows: Sequence[JudgedResponse], checkpoint: Checkpoint, name: str) -> Measure:
-    """KL of ``checkpoint`` to the target as given on its own answers, nats per token."""
+    """KL of ``checkpoint`` to the target as given on its own answers, nats per token; no value where no limit asks."""
+    if not _named(run, "kl"):
+        return Measure("kl", None, 0)
     answered = [row.response for row in rows if row.response.ids][:KL_ROWS]
     if checkpoint.adapter is None:
         return Measure("kl", 0.0 if answered else None, len(answered), 0, *((0.0, 0.0) if answered else ()))
@@ -113,6 +110,23 @@ def scored_prompts(prompts: Sequence[Prompt]) -> list[Prompt]:
         turns.append((earlier[prompt.cluster], prompt))
         earlier[prompt.cluster] += 1
     return [prompt for _, prompt in sorted(turns, key=lambda turn: turn[0])][:SCORED]
+
+
+def _named(run: RunContext, measure: str) -> bool:
+    return any(limit.measure == measure for limit in run.config.select.require)
+
+
+def _improbable(
+    run: RunContext,
+    scored: Sequence[Prompt],
+    answers: Mapping[str, Response],
+    target: Mapping[str, Response],
+    name: str,
+) -> dict[str, float]:
+    own = _nats_per_token(run, [answers[prompt.id] for prompt in scored], f"{name}, own questions")
+    usual = _nats_per_token(run, [target[prompt.id] for prompt in scored], f"{name}, the target's answers")
+    limit = quality.perplexity_limit([-nats for nats in usual if nats is not None] or [0.0])
+    return {prompt.id: float(nats is not None and -nats > limit) for prompt, nats in zip(scored, own, strict=True)}
 
 
 def _nats_per_token(run: RunContext, responses: Sequence[Response], name: str) -> list[float | None]:

@@ -103,7 +103,8 @@ class SelectConfig(Table):
         "fact_conflict <= target + 0.05",
     )
     """What may be released meets all of these at its one-sided bound. kl: to the target as given, nats per token.
-    degenerate, improbable, relevance: not refusing is not helping. fact_recall, fact_conflict: what the references of
+    degenerate, improbable, relevance: not refusing is not helping. kl, improbable and relevance take forward passes of
+    the model, and are computed where they stand here. fact_recall, fact_conflict: what the references of
     harmless test prompts state; NOT CHECKED, and no hindrance, where none has a reference."""
 
 
