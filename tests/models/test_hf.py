@@ -208,3 +208,12 @@ def test_saving_an_adapter_asks_no_hub_for_its_base(llama, tmp_path, monkeypatch
     model.save_adapter(tmp_path / "second")
     told = json.loads((tmp_path / "second" / "adapter_config.json").read_text())
     assert told["base_model_name_or_path"] == "owner/name"
+
+
+def test_an_adapter_on_some_layers_by_a_pattern_is_opened_again(llama, tmp_path):
+    model = Local(model=str(llama)).open(Launch())
+    pattern = r".*layers\.0\..*proj"
+    model.trainable({"r": 4, "lora_alpha": 8, "target_modules": pattern}, 0)
+    model.save_adapter(tmp_path / "first")
+    assert json.loads((tmp_path / "first" / "adapter_config.json").read_text())["target_modules"] == pattern
+    model.with_adapter(tmp_path / "first", model.checkpoint).module()

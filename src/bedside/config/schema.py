@@ -245,7 +245,7 @@ class LoraSettings(Table):
     dropout: float = Field(0.0, ge=0, lt=1)
     """Dropout before the adapter. Above 0, log-probabilities while training differ from those at rest."""
     target_modules: str | list[str] = "all-linear"
-    """Layers that get an adapter: all-linear, or a list of names."""
+    """Layers that get an adapter: all-linear, a list of names, or a pattern (regex) that a whole name matches."""
 
 
 def _steps(*kinds: str) -> Any:

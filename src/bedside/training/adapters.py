@@ -96,7 +96,9 @@ class LoraHost:
         (folder / "README.md").unlink(missing_ok=True)
         # PEFT writes target_modules in hash order, and the local path of the base: neither may change the bytes.
         config = _read_config(folder) | {"base_model_name_or_path": self._target}
-        _write_config(folder, config | {k: sorted(v) for k, v in config.items() if k == "target_modules"})
+        if isinstance(modules := config.get("target_modules"), list):  # else a pattern, as it was given
+            config["target_modules"] = sorted(modules)
+        _write_config(folder, config)
         return digest_adapter(folder)
 
     def adapters_disabled(self) -> AbstractContextManager[None]:
