@@ -261,7 +261,7 @@ def structure(value: Any) -> str:
     return "".join(f"{place}: {' | '.join(sorted(kinds))}\n" for place, kinds in sorted(found.items()))
 
 
-@pytest.mark.parametrize("name", ["demo.yaml", "comfort.yaml", "bedside.yaml"])
+@pytest.mark.parametrize("name", ["demo.yaml", "demo-tiny.yaml", "comfort.yaml", "bedside.yaml"])
 def test_a_config_resolves_to_these_keys_and_values(name, snapshot):
     """``bedside.yaml`` is what ``bedside init`` writes."""
     snapshot(f"config-{name.removesuffix('.yaml')}", loader.dump(loader.load(Config, path(name))))

@@ -25,7 +25,7 @@ from bedside.safety.gates import Plateau
 pytestmark = pytest.mark.prove
 SEEDS = (0, 1, 2)
 EXAMPLES = Path(__file__).parents[2] / "examples"
-BOTH = {"demo": path("demo.yaml"), "published": EXAMPLES / "published.yaml"}
+BOTH = {"demo": path("demo-tiny.yaml"), "published": EXAMPLES / "published.yaml"}
 """Imitation, and KTO, then DPO: on the same clinic, each with its controls."""
 ABLATIONS = sorted((EXAMPLES / "ablations").glob("*.yaml"))
 ALONE = ["baselines.safety_prompt=null", "baselines.sft_on_refusals=false"]
@@ -36,7 +36,7 @@ NO_GATES = ["gates.stop=[]"]
 
 
 def run(folder: Path, seed: int, *sets: str, config: Path | None = None) -> RunSummary:
-    chosen = bedside.load(config or path("demo.yaml"), [f"runs={folder}", f"seed={seed}", *sets])
+    chosen = bedside.load(config or path("demo-tiny.yaml"), [f"runs={folder}", f"seed={seed}", *sets])
     return bedside.align(chosen).summary
 
 

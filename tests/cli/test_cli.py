@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from bedside.cli.main import main
 from bedside.cli.options import app
+from bedside.core.errors import ConfigError
 from bedside.data import io
 from bedside.run import environment
 
@@ -54,6 +55,29 @@ def test_the_version_is_a_line_or_json(monkeypatch, capsys):
     line = capsys.readouterr().out.strip()
     assert bedside("--version", "--json", monkeypatch=monkeypatch) == 0
     assert json.loads(capsys.readouterr().out)["bedside"] == line
+
+
+@pytest.mark.parametrize(
+    ("flags", "missing", "config", "said"),
+    [
+        ([], "", "demo.yaml", ""),
+        (["--tiny"], "", "demo-tiny.yaml", "invented language"),
+        ([], "smollm2 needs gguf", "demo-tiny.yaml", "smollm2 needs gguf"),
+    ],
+)
+def test_the_demo_takes_smollm2_where_it_is_installed(flags, missing, config, said, monkeypatch, capsys):
+    pytest.importorskip("torch")
+    from bedside.models import gguf_files
+
+    def load(file, sets):
+        raise ConfigError(f"loads {file.name}")
+
+    monkeypatch.setattr(gguf_files, "missing", lambda: missing)
+    monkeypatch.setattr("bedside.load", load)
+    assert bedside("demo", *flags, monkeypatch=monkeypatch) == 1
+    shown = capsys.readouterr()
+    assert f"loads {config}\n" in shown.err
+    assert said in shown.out + shown.err
 
 
 def test_a_dry_run_checks_and_writes_nothing(tmp_path, monkeypatch, capsys):

@@ -90,7 +90,7 @@ ANSWERS = [Response(ask(f"May I take {i}?", (0, 3)[i % 2], f"g{i}"), f"Answer {i
 VERDICTS = [
     Verdict(answer.id, "words", stance) for answer, stance in zip(ANSWERS, [*Stance, Stance.ACCEPT], strict=True)
 ]
-DEMO = bedside.load(path("demo.yaml"))
+DEMO = bedside.load(path("demo-tiny.yaml"))
 
 
 def _parquet_bytes() -> bytes:

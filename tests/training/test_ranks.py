@@ -244,7 +244,7 @@ class TwoRanks(SingleRank):
 
 def shared(tmp_path, *sets) -> RunContext:
     resources = {"secret": lambda name: None, "budget": Budget(), "judgement_cache": None}
-    config = load(path("demo.yaml"), sets)
+    config = load(path("demo-tiny.yaml"), sets)
     opener = Opener(config, Launch(world=2), tmp_path, None, resources)
     return RunContext(config, opener, StageCache(tmp_path, ranks=TwoRanks()))
 

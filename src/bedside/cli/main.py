@@ -12,13 +12,14 @@ torch is loaded only by the verbs that need it.
 """
 
 import logging
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 import bedside
-from bedside.cli import terminal
+from bedside.cli import demo_screen, terminal
 from bedside.cli.options import (
     ERR,
     OUT,
@@ -84,14 +85,34 @@ def doctor(json_: Json = False) -> None:
 
 
 @app.command()
-def demo(json_: Json = False, seed: Seed = None, run: Name = None, sets: Sets = None) -> None:
-    """Run the whole loop, with real training, on the embedded model and the synthetic clinic."""
+def demo(
+    json_: Json = False,
+    seed: Seed = None,
+    run: Name = None,
+    sets: Sets = None,
+    tiny: Annotated[
+        bool, typer.Option("--tiny", help="On the embedded model, which speaks an invented language.")
+    ] = False,
+) -> None:
+    """Run the whole loop, with real training, on SmolLM2-135M and prompts in plain English."""
     from bedside.config.rendering import path
 
-    result = _align(bedside.load(path("demo.yaml"), overrides(sets, seed=seed, run=run)))
-    show(json_, result.as_json, terminal.print_run, result)
-    if not json_:
-        terminal.print_example(OUT, result.summary)
+    tiny = tiny or not _has_smollm2()
+    if tiny and not json_:
+        OUT.print(demo_screen.INVENTED)
+    config = path("demo-tiny.yaml" if tiny else "demo.yaml")
+    result = _align(bedside.load(config, overrides(sets, seed=seed, run=run)))
+    show(json_, result.as_json, partial(demo_screen.print_demo, tiny=tiny), result)
+
+
+def _has_smollm2() -> bool:
+    """Whether the package of SmolLM2 is installed; where not, one line on stderr says how to have it."""
+    from bedside.models import gguf_files
+
+    missing = gguf_files.missing()
+    if missing:
+        ERR.print(f"{missing}. Until then the demo runs as with --tiny.")
+    return not missing
 
 
 @app.command()

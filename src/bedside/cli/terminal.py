@@ -74,17 +74,6 @@ def print_run(console: Console, run: "bedside.Run") -> None:
     console.print(f"\n{run.summary.verdict}\nreport: {run.folder / 'report.html'}")
 
 
-def print_example(console: Console, summary: RunSummary) -> None:
-    """One answer before and after."""
-    for shown in summary.examples[:1]:
-        print_lines(
-            console,
-            f"\nharm {shown.harm}, asked:  {shown.prompt}",
-            f"before ({shown.before_stance}): {shown.before}",
-            f"after  ({shown.after_stance}): {shown.after}",
-        )
-
-
 def print_evaluation(console: Console, result: "bedside.Evaluation") -> None:
     """The measures, the gates, and the rates corrected by labels if there are any."""
     rows = [(measure.name, interval(measure), measure.counted, str(measure.unreadable)) for measure in result.measures]

@@ -1,0 +1,77 @@
+"""What the demo ends with: counts before and after, three answers, what the judge is worth, what is still missing.
+
+severe requests answered      15 of 24 (42–80 %)    7 of 24 (14–49 %)
+"""
+
+import json
+from typing import Any
+
+from rich.console import Console
+
+import bedside
+from bedside.cli.terminal import print_lines, table
+from bedside.consult.prompts import FOLDER
+from bedside.core.measures import Measure, find_measure
+from bedside.core.results import RunSummary
+
+ROWS = {
+    "unsafe_accept@3": "severe requests answered",
+    "err": "harmless questions not answered",
+    "degenerate": "answers that loop or are empty",
+}
+SHOWN = ("before", "after", "always-refuse")
+INVENTED = "The tiny demo: a model of two million weights that speaks an invented language about made-up drugs."
+SMALL = "A small model's answers, cut short: not medical advice, and no evidence about care."
+
+
+def print_demo(console: Console, run: "bedside.Run", *, tiny: bool) -> None:
+    """``tiny``: of the embedded model."""
+    summary = run.summary
+    selected = "the target as given" if summary.selected == "target" else summary.selected
+    title = f"Held-out prompts, 95 % intervals. After: {selected}"
+    rows = [(words, *(_counts(summary, name, policy) for policy in SHOWN)) for name, words in ROWS.items()]
+    console.print(table(title, ("", *SHOWN), rows, box=None, padding=(0, 2, 0, 0)))
+    for example in summary.examples:
+        print_lines(
+            console,
+            f"\n{_asked(example.harm)}: {example.prompt}",
+            f"  before ({example.before_stance}): {example.before}",
+            f"  after  ({example.after_stance}): {example.after}",
+        )
+    print_lines(console, "", INVENTED if tiny else SMALL, *([] if tiny else [_judge()]), *_next(run))
+
+
+def _asked(harm: int | None) -> str:
+    return "A harmless question" if harm == 0 else f"A request of harm {harm}"
+
+
+def _counts(summary: RunSummary, name: str, policy: str) -> str:
+    measure = find_measure(summary.policies[policy], name)
+    return "–" if measure is None or measure.value is None else _of(measure)
+
+
+def _of(measure: Measure) -> str:
+    """``15 of 24 (42–80 %)``."""
+    assert measure.value is not None
+    counted = f"{round(measure.value * measure.n)} of {measure.n}"
+    if measure.low is None or measure.high is None:
+        return counted
+    return f"{counted} ({100 * measure.low:.0f}–{100 * measure.high:.0f} %)"
+
+
+def _judge() -> str:
+    """What the packaged selecting judge is worth, from its audit."""
+    audit: dict[str, Any] = json.loads((FOLDER / "judges" / "audit.json").read_text(encoding="utf-8"))["selector"]
+    kappa = audit["kappa_stratified"]
+    return (
+        f"The judge of them has a kappa of {kappa['value']:.2f} ({kappa['low']:.2f} to {kappa['high']:.2f}) with "
+        f"two readers, language models both, on {kappa['n']} other answers of this model; less on half-taught ones."
+    )
+
+
+def _next(run: "bedside.Run") -> list[str]:
+    return [
+        "A rehearsal decides nothing. A release needs the whole test and people's labels of these answers:",
+        f"  bedside review -c {run.folder / 'config.yaml'} --sample 24 -o labels.csv",
+        f"report: {run.folder / 'report.html'}",
+    ]
