@@ -104,13 +104,26 @@ def align(
     run: Name = None,
     rehearse: Rehearse = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what `bedside check` says of it.")] = False,
+    targets: Annotated[
+        list[str] | None,
+        typer.Option("--targets", help="A,B: a run for each of these models, and a comparison. May be repeated."),
+    ] = None,
 ) -> None:
-    """Run the cycles: answer, judge, build preferences, train, select. The same command resumes."""
+    """Run the cycles: answer, judge, build preferences, train, select. The same command resumes.
+
+    With --targets, the judge is audited on each target's answers first. Exits 1 if a target failed; the others go on.
+    """
     if dry_run:
         check(config, sets, limit, json_, seed)
         raise typer.Exit
     rehearse = rehearse or limit is not None
-    result = _align(load_data_config(config, overrides(sets, limit=limit, seed=seed, run=run, rehearse=rehearse)))
+    settled = load_data_config(config, overrides(sets, limit=limit, seed=seed, run=run, rehearse=rehearse))
+    if targets:
+        models = [model.strip() for text in targets for model in text.split(",")]
+        comparison = bedside.align_targets(settled, models)
+        show(json_, comparison.as_json, terminal.print_targets, comparison)
+        raise typer.Exit(comparison.exit_code)
+    result = _align(settled)
     show(json_, result.as_json, terminal.print_run, result)
     require(result.released is not None or result.summary.rehearsal)
 
