@@ -43,7 +43,7 @@ comfort:
 OUT = "out/answers.jsonl out/verdicts.jsonl"
 VERBS = {
     "align": "align --run align --set report_to=tensorboard",
-    "align targets": "align --run list --targets model --set select.judge=keyword",
+    "align targets": "align --run list --targets model --set judges.words.kind=keyword --set select.judge=words",
     "report": "report --run align",
     "select": "select --run align",
     "check": "check --set run=check",

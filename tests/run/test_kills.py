@@ -42,7 +42,8 @@ def align(root: Path, tiny: dict[str, Path]) -> list[str]:
 def align_targets(root: Path, tiny: dict[str, Path]) -> list[str]:
     for name in ("one", "two"):
         shutil.copytree(tiny["llama"], root / name)
-    return [*align(root, tiny), "--set", "select.judge=keyword", "--targets", "one,two"]
+    judge = ["--set", "judges.words.kind=keyword", "--set", "select.judge=words"]
+    return [*align(root, tiny), *judge, "--targets", "one,two"]
 
 
 def comfort(root: Path, tiny: dict[str, Path]) -> list[str]:
