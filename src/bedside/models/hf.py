@@ -58,7 +58,12 @@ class Local(Plugin):
         return bytes_each * sum(map(_parameter_count, files)) or None
 
     def open(self, launch: Launch, **opened: Any) -> "LocalModel":
-        return _load(self, resolve(self.model, self.revision), launch)
+        try:
+            return _load(self, resolve(self.model, self.revision), launch)
+        except PermissionError as error:
+            raise ModelError(
+                f"{error.filename or self.model}: this user may not read it; change its permissions, or correct `model`"
+            ) from None
 
 
 def resolve(model: str, revision: str | None) -> Path:
