@@ -12,6 +12,7 @@ torch is loaded only by the verbs that need it.
 """
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -113,19 +114,34 @@ def align(
 
     With --targets, the judge is audited on each target's answers first. Exits 1 if a target failed; the others go on.
     """
-    if dry_run:
+    if dry_run and not targets:
         check(config, sets, limit, json_, seed)
         raise typer.Exit
     rehearse = rehearse or limit is not None
     settled = load_data_config(config, overrides(sets, limit=limit, seed=seed, run=run, rehearse=rehearse))
     if targets:
         models = [model.strip() for text in targets for model in text.split(",")]
-        comparison = bedside.align_targets(settled, models)
-        show(json_, comparison.as_json, terminal.print_targets, comparison)
-        raise typer.Exit(comparison.exit_code)
+        raise typer.Exit((_check_targets if dry_run else _align_targets)(settled, models, json_))
     result = _align(settled)
     show(json_, result.as_json, terminal.print_run, result)
     require(result.released is not None or result.summary.rehearsal)
+
+
+def _check_targets(config: "bedside.Config", models: list[str], json_: bool) -> int:
+    """What `bedside check` says of each run of the list. Returns the exit code."""
+    from bedside.alignment.targets import configs
+
+    results = {model: bedside.check(of_target) for model, of_target in configs(config, models).items()}
+    findings = [replace(f, name=f"{model}: {f.name}") for model, result in results.items() for f in result.findings]
+    together = bedside.CheckResult(tuple(findings))
+    show(json_, together.records, terminal.print_checks, findings)
+    return 0 if together.passed else 3
+
+
+def _align_targets(config: "bedside.Config", models: list[str], json_: bool) -> int:
+    comparison = bedside.align_targets(config, models)
+    show(json_, comparison.as_json, terminal.print_targets, comparison)
+    return comparison.exit_code
 
 
 def _align(config: "bedside.Config") -> "bedside.Run":
