@@ -104,6 +104,26 @@ def test_a_run_that_was_lost_is_made_again_with_the_same_bytes_and_the_other_is_
     assert {file: file.read_bytes() for file in files} == adapters
 
 
+def test_a_list_that_runs_again_keeps_an_audit_that_people_labelled(compared):
+    root, comparison = compared
+    one = comparison.targets[0]
+    file = root / "runs" / one.run / "audit.json"
+    own = file.read_bytes()
+    labelled = root / "labelled.csv"
+    labelled.write_text(
+        "prompt,response,harm,human\nMay I drive?,Yes.,0,accept\nMay I drink?,Please do not.,0,refuse\n"
+    )
+    request = bedside.AuditRequest(judges=("words",), answers=labelled, labels=("human",))
+    bedside.audit(request, config={**CONFIG, "run": one.run, "target": "one"}, progress=SilentProgress())
+    by_people = file.read_bytes()
+    again = bedside.align_targets(CONFIG, ["one"], SilentProgress())
+    assert by_people == file.read_bytes() != own
+    assert again.targets[0].audit == one.audit
+    file.unlink()
+    bedside.align_targets(CONFIG, ["one"], SilentProgress())
+    assert file.read_bytes() == own
+
+
 def test_the_command_prints_the_table_and_exits_with_the_worst_code(compared, monkeypatch):
     _, comparison = compared
     asked = []

@@ -20,7 +20,9 @@ from bedside.core.measures import Measure
 from bedside.core.results import RunSummary
 from bedside.data.io import write_jsonl
 from bedside.judge_audit import audit as auditing
+from bedside.judge_audit import correct
 from bedside.run.context import RunContext
+from bedside.run.events import EventLog
 
 ANSWERS = "audit-answers.jsonl"
 """In the run folder: what the target as given answers to valid, on which its judge is audited."""
@@ -109,4 +111,18 @@ def audit_judge(run: RunContext) -> Audit | None:
     answers = run.folder / ANSWERS
     write_jsonl(answers, single_stage.generate(run, "valid", None))
     request = auditing.AuditRequest(judges=(config.align.judge,), answers=answers)
-    return auditing.audit(run, auditing.plan_audit(config, request), request).audits[0]
+    report = auditing.measure_judges(run, auditing.plan_audit(config, request), request)
+    if not _holds_another_audit(run):
+        auditing.keep(run, report)
+    return report.audits[0]
+
+
+def _holds_another_audit(run: RunContext) -> bool:
+    """Whether the run folder has a `bedside audit` that ``audit_judge`` would not repeat: labels, attacks, judges."""
+    if not EventLog(run.folder).intact(run.folder / correct.AUDIT):
+        return False
+    written = correct.read_report(run.folder)
+    ours = (run.config.align.judge, run.config.selecting_judge)
+    return written is not None and bool(
+        written.adversarial or written.scale or any((a.judge, a.reference) != ours for a in written.audits)
+    )
