@@ -408,7 +408,7 @@ def _align_target(model: str, config: Config, progress: Progress) -> "TargetResu
 
     result = TargetResult(model, config.run, config.align.judge)
     try:
-        with needs_extras(), _opened(config, progress) as opened:
+        with environment.resource_errors(), needs_extras(), _opened(config, progress) as opened:
             write_config(opened.cache, config)
             result = replace(result, audit=audit_judge(opened))
             return replace(result, summary=_align(opened).summary)

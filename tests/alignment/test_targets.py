@@ -1,5 +1,6 @@
 """A list of targets: a run each, the judge audited first, one comparison; what fails for one stops no other."""
 
+import errno
 import json
 import shutil
 from dataclasses import replace
@@ -8,7 +9,7 @@ import pytest
 from tests.support.report_pages import shipping
 from typer.testing import CliRunner
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 
 import bedside
 from bedside.alignment.targets import ANSWERS, TargetResult, configs, folder_name
@@ -102,6 +103,55 @@ def test_a_run_that_was_lost_is_made_again_with_the_same_bytes_and_the_other_is_
     again = bedside.align_targets(CONFIG, LIST, Stages())
     assert again.file.read_bytes() == before
     assert {file: file.read_bytes() for file in files} == adapters
+
+
+class Failing(SilentProgress):
+    """Raises ``error`` once, at the first stage of the first target."""
+
+    def __init__(self, error):
+        self.errors = [error]
+
+    def step(self, stage, done, total):
+        if self.errors:
+            raise self.errors.pop()
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "set generate.batch_size"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"), "a smaller model"),
+        (MemoryError(), "too little memory"),
+        (OSError(errno.ENOSPC, "No space left on device"), "disk: the disk is full; free some space"),
+        (PermissionError(errno.EACCES, "Permission denied", "runs/list-one/store"), "runs/list-one/store: this user"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_a_target_lacks_is_a_row_that_says_what_to_do(error, reason, compared, tmp_path):
+    (one,) = bedside.align_targets({**CONFIG, "runs": str(tmp_path)}, ["one"], Failing(error)).targets
+    assert reason in one.error
+
+
+def test_too_little_memory_for_one_target_stops_no_other_and_the_same_list_goes_on(compared, tmp_path):
+    _, comparison = compared
+    table = {**CONFIG, "runs": str(tmp_path)}
+    failing = Failing(torch.OutOfMemoryError("CUDA out of memory"))
+    assert [t.exit_code for t in bedside.align_targets(table, ["one", "two"], failing).targets] == [1, 3]
+    assert bedside.align_targets(table, ["one"], SilentProgress()).targets[0].steps == comparison.targets[0].steps
+
+
+def test_a_mistake_of_bedside_is_no_row(compared, tmp_path):
+    failing = Failing(RuntimeError("shapes cannot be multiplied"))
+    with pytest.raises(RuntimeError, match="shapes"):
+        bedside.align_targets({**CONFIG, "runs": str(tmp_path)}, ["one"], failing)
+
+
+def test_a_target_that_failed_before_its_run_began_runs_once_it_is_there(compared, tmp_path):
+    root, comparison = compared
+    table, late = {**CONFIG, "runs": str(tmp_path)}, root / "late"
+    assert "no such folder" in bedside.align_targets(table, ["late"], SilentProgress()).targets[0].error
+    shutil.copytree(root / "two", late)
+    assert bedside.align_targets(table, ["late"], SilentProgress()).targets[0].steps == comparison.targets[2].steps
 
 
 def test_a_list_that_runs_again_keeps_an_audit_that_people_labelled(compared):
