@@ -348,12 +348,11 @@ class TargetComparison(Tabular):
         return next(code for code in (1, 3, 0) if code in codes)
 
     def records(self) -> list[dict[str, Any]]:
-        """One row per target, step and measure; a target that failed has one row, that says why."""
-        none = Measure("", None, 0)
+        """One row per target, step and measure, the judge's kappa first; where a target failed, a row says why."""
         return [
-            {"target": t.target, "kappa": t.kappa and t.kappa.value, "step": step, "error": t.error, **row}
-            for t in self.targets
-            for step, measures in (t.steps or {"": (none,)}).items()
+            {"target": target.target, "step": step, "error": target.error, **row}
+            for target in self.targets
+            for step, measures in _kappa_and_steps(target).items()
             for row in measure_records(measures)
         ]
 
@@ -361,12 +360,7 @@ class TargetComparison(Tabular):
         """``{"targets": [{"target", "run", "kappa", "trusted", "steps", "verdict", "released", "error" ...}]}``"""
         parts = [
             {
-                "target": target.target,
-                "run": target.run,
-                "judge": target.judge,
-                "kappa": target.kappa,
-                "trusted": target.trusted,
-                "steps": target.steps,
+                **{name: getattr(target, name) for name in ("target", "run", "judge", "kappa", "trusted", "steps")},
                 "verdict": target.summary.verdict if target.summary else "",
                 "released": target.summary.released if target.summary else None,
                 "error": target.error,
@@ -374,6 +368,11 @@ class TargetComparison(Tabular):
             for target in self.targets
         ]
         return cast("dict[str, Any]", to_json({"run": self.name, "targets": parts}))
+
+
+def _kappa_and_steps(target: "TargetResult") -> Mapping[str, Sequence[Measure]]:
+    first = {"judge": (target.kappa,)} if target.kappa else {}
+    return {**first, **target.steps, **({"failed": (Measure("", None, 0),)} if target.error else {})}
 
 
 @needs_extras()

@@ -1,11 +1,13 @@
 """A list of targets: a run each, the judge audited first, one comparison; what fails for one stops no other."""
 
 import errno
+import io
 import json
 import shutil
 from dataclasses import replace
 
 import pytest
+from rich.console import Console
 from tests.support.report_pages import shipping
 from typer.testing import CliRunner
 
@@ -14,10 +16,12 @@ torch = pytest.importorskip("torch")
 import bedside
 from bedside.alignment.targets import ANSWERS, TargetResult, configs, folder_name
 from bedside.cli.main import app
+from bedside.cli.terminal import print_targets
 from bedside.core.gates import GateState
 from bedside.core.protocols import SilentProgress
 from bedside.models.hf import EMBEDDED
 from bedside.report.targets import overall_at, page
+from bedside.safety.gates import judge_agreement
 
 CONFIG = {
     "run": "list",
@@ -192,6 +196,30 @@ def test_the_command_prints_the_table_and_exits_with_the_worst_code(compared, mo
     assert [t["target"] for t in told["targets"]] == LIST
     assert told["targets"][0]["steps"]["test, after"]["err"]["n"] > 0
     assert len(comparison.to_dataframe()) == len(comparison.records())
+    assert [row["step"] for row in comparison.records() if row["target"] == "nowhere"] == ["failed"]
+    first = comparison.records()[0]
+    assert (first["step"], first["measure"], first["n"], first["low"]) == ("judge", "kappa_stratified", 4, 0.0)
+
+
+def test_the_terminal_counts_groups_and_answers_that_no_judge_could_read(compared):
+    _, comparison = compared
+    one = comparison.targets[0]
+    err = bedside.Measure("err", 0.25, 8, 3, 0.1, 0.5, groups=4)
+    shown = replace(one, summary=replace(one.summary, after=(err,)))
+    console = Console(file=io.StringIO(), width=110)
+    print_targets(console, replace(comparison, targets=(shown,)))
+    lines = console.file.getvalue()
+    assert "0.25 .10–.50" in lines
+    assert "n 8 (4 groups)" in lines
+    assert "3 unreadable" in lines
+
+
+def test_the_kappa_is_the_one_that_decides_also_where_its_limit_is_off(compared):
+    _, comparison = compared
+    audit = comparison.targets[0].audit
+    off = judge_agreement(audit.measure("kappa_stratified"), None, subject="words")
+    one = replace(comparison.targets[0], audit=replace(audit, gates=(off,)))
+    assert (one.kappa, one.trusted) == (audit.gates[0].measure, GateState.NOT_CHECKED)
 
 
 def test_one_judge_that_labels_and_selects_has_no_kappa_and_the_page_says_why():

@@ -16,7 +16,7 @@ from bedside.core.audit_results import Audit
 from bedside.core.errors import ConfigError
 from bedside.core.gates import GateState
 from bedside.core.hashing import digest
-from bedside.core.measures import Measure
+from bedside.core.measures import Measure, find_measure
 from bedside.core.results import RunSummary
 from bedside.data.io import write_jsonl
 from bedside.judge_audit import audit as auditing
@@ -54,8 +54,9 @@ class TargetResult:
 
     @property
     def kappa(self) -> Measure | None:
-        """Agreement of the judge beyond chance, that decides whether it is trusted."""
-        return None if self.audit is None else self.audit.gates[0].measure or self.audit.measure("kappa")
+        """Agreement of the judge beyond chance, within harm levels where they are known: what its limit looks at."""
+        measures = () if self.audit is None else self.audit.measures
+        return find_measure(measures, "kappa_stratified") or find_measure(measures, "kappa")
 
     @property
     def trusted(self) -> GateState:

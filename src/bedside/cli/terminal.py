@@ -91,7 +91,7 @@ def print_targets(console: Console, comparison: "bedside.TargetComparison") -> N
     )
     for target in comparison.targets:
         console.print(f"{target.target}: {target.summary.verdict if target.summary else f'failed: {target.error}'}")
-    console.print(f"wrote {comparison.file}; a report of each stands in its run")
+    console.print(f"wrote {comparison.file}; each finished run has its report.html")
 
 
 def _with_first(steps: Mapping[str, Sequence[Measure]]) -> Iterable[tuple[bool, tuple[str, Sequence[Measure]]]]:
@@ -100,13 +100,16 @@ def _with_first(steps: Mapping[str, Sequence[Measure]]) -> Iterable[tuple[bool, 
 
 def _shown(measures: Sequence[Measure]) -> list[str]:
     known = (find_measure(measures, name) for name in SHOWN)
-    return ["–" if measure is None else f"{_tight(measure)}\nn {measure.n}" for measure in known]
+    return ["–" if measure is None else _tight_counted(measure) for measure in known]
+
+
+def _tight_counted(measure: Measure) -> str:
+    unreadable = f"\n{measure.unreadable} unreadable" if measure.unreadable else ""
+    return f"{_tight(measure)}\nn {measure.counted}{unreadable}"
 
 
 def _kappa(target: "TargetResult") -> str:
-    if target.kappa is None:
-        return "–"
-    return f"{_tight(target.kappa)}\nn {target.kappa.n}\n{target.trusted.value}"
+    return "–" if target.kappa is None else f"{_tight_counted(target.kappa)}\n{target.trusted.value}"
 
 
 def print_example(console: Console, summary: RunSummary) -> None:
