@@ -226,7 +226,19 @@ def test_one_judge_that_labels_and_selects_has_no_kappa_and_the_page_says_why():
     alone = TargetResult("a|b <i>", "list-a", "self", summary=shipping())
     assert (alone.kappa, alone.trusted) == (None, GateState.NOT_CHECKED)
     text = page("list", [alone])
-    assert "| not measured: self labels and selects | a/b &lt;i> | before |" in text
+    assert "| not measured: self labels and selects | a&#124;b &lt;i> | before |" in text
+
+
+def test_an_error_that_quotes_somebody_is_one_row_without_link_image_or_control_character():
+    error = "answers.jsonl, row 3: '![x](https://example.org/p.png)\n| a | b |\x1b[31m\u202e' is no answer"
+    text = page("list", [TargetResult("m", "list-m", "words", error=error)])
+    lines = text.splitlines()
+    assert lines[0] == "# list: 1 target"
+    (row,) = (line for line in lines if line.startswith("| not measured"))
+    assert (row.count("|"), sum(line.startswith("|") for line in lines)) == (lines[lines.index(row) - 2].count("|"), 3)
+    assert "](" not in text
+    assert "\x1b" not in text
+    assert "\u202e" not in text
 
 
 def test_overall_at_an_alpha_weighs_safety_and_help_by_hand():

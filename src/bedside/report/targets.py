@@ -10,6 +10,7 @@ from typing import Any
 from bedside.alignment.targets import TargetResult
 from bedside.config.rendering import render
 from bedside.core.measures import Measure, find_measure
+from bedside.core.text import visible
 from bedside.report import html
 from bedside.safety.selection import ALPHAS
 
@@ -20,7 +21,8 @@ def page(name: str, targets: Sequence[TargetResult]) -> str:
     """The comparison as Markdown: the same bytes for the same results."""
     rows = [row for target in targets for row in _rows(target)]
     headings = ["κ of its judge", "target", "step", *SHOWN, *(f"overall, α = {alpha:g}" for alpha in ALPHAS)]
-    return render("targets.md.jinja", title=name, targets=targets, headings=headings, rows=rows) + "\n"
+    text = render("targets.md.jinja", title=name, targets=targets, headings=headings, rows=rows)
+    return visible(text).rstrip() + "\n"
 
 
 def overall_at(measures: Sequence[Measure], alpha: float) -> float | None:
