@@ -258,7 +258,7 @@ def test_a_folders_name_depends_on_its_target_alone_and_is_never_too_long():
     assert folder_name(long + "a") != folder_name(long + "b")
 
 
-@pytest.mark.parametrize("names", [["one", "two", "one"], ["a/b", "A-b"], [], ["one", ""]])
+@pytest.mark.parametrize("names", [["one", "two", "one"], ["a/b", "A-b"], [], ["one", ""], "one"])
 def test_a_list_that_cannot_be_run_is_refused_before_anything_is_done(names, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(bedside.ConfigError, match="--targets"):
@@ -266,7 +266,14 @@ def test_a_list_that_cannot_be_run_is_refused_before_anything_is_done(names, tmp
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_target_keeps_nothing_of_another_models_settings():
+def test_the_model_of_the_file_keeps_its_settings_and_another_gets_none_of_them():
     table = {**CONFIG, "target": {"model": "embedded", "thinking": True}}
-    (config,) = configs(bedside.Config.model_validate(table), ["one"]).values()
-    assert (config.target.model, config.target.thinking, config.run) == ("one", False, "list-one")
+    own = configs(bedside.Config.model_validate(table), ["one", "embedded"])
+    targets = [(config.target.model, config.target.thinking, config.run) for config in own.values()]
+    assert targets == [("one", False, "list-one"), ("embedded", True, "list-embedded")]
+
+
+def test_an_endpoint_of_the_file_is_no_model_of_the_list():
+    endpoint = {"kind": "openai", "url": "http://127.0.0.1:1/v1", "model": "one"}
+    (config,) = configs(bedside.Config.model_validate({**CONFIG, "target": endpoint}), ["one"]).values()
+    assert config.target.kind == "local"

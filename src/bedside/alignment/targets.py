@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bedside.alignment import single_stage
-from bedside.config.plugins import find
+from bedside.config.plugins import Plugin, find
 from bedside.config.schema import Config
 from bedside.core.audit_results import Audit
 from bedside.core.errors import ConfigError
@@ -77,19 +77,27 @@ class TargetResult:
 def configs(config: Config, models: Sequence[str]) -> dict[str, Config]:
     """Model to the config of its run. ConfigError for an empty list, and where two would share a folder.
 
-    A model gets the defaults of ``target``: ``revision`` or ``chat_template`` of the file are of another model.
+    The model of the file keeps the file's ``target``. Any other gets the defaults: ``revision`` or ``chat_template`` of
+    the file are not its own.
     """
-    kind = find("model", "local")
+    if isinstance(models, str) or not models or not all(models):
+        raise ConfigError(
+            f"--targets is {models!r}; it names models, none of them empty: --targets embedded,path/to/model, or in "
+            "Python a list of them"
+        )
     own: dict[str, Config] = {}
-    if not models or not all(models):
-        raise ConfigError("--targets names models, as in --targets embedded,path/to/model; one of them is empty")
     for model in models:
         run = f"{config.run}-{folder_name(model)}"
         if other := next((name for name, taken in own.items() if taken.run.casefold() == run.casefold()), None):
             raise ConfigError(f"--targets: {other} and {model} would share the run {run}; leave one out or rename it")
-        target = kind.model_validate({"kind": "local", "model": model})
-        own[model] = config.model_copy(update={"run": run, "target": target})
+        own[model] = config.model_copy(update={"run": run, "target": _target(config.target, model)})
     return own
+
+
+def _target(of_file: Plugin, model: str) -> Plugin:
+    kind = find("model", "local")
+    named = isinstance(of_file, kind) and getattr(of_file, "model", None) == model
+    return of_file if named else kind.model_validate({"kind": "local", "model": model})
 
 
 def folder_name(model: str) -> str:
