@@ -20,7 +20,7 @@ from bedside.config import plugins
 from bedside.core.errors import BedsideError, ConfigError, DataError, ModelError
 from bedside.core.gates import Constraint, Finding, GateState
 from bedside.core.measures import Measure
-from bedside.core.protocols import SilentProgress
+from bedside.core.protocols import Launch, SilentProgress
 from bedside.core.types import Checkpoint, Response
 from bedside.data import io as files
 from bedside.data import responses, trl_format
@@ -399,11 +399,22 @@ def test_loops_of_files_are_counted_by_a_declared_grouping_too(tmp_path, monkeyp
     assert "counted by author" in gate["reason"]
 
 
-def test_a_model_folder_that_this_user_may_not_read_is_named(tmp_path):
+@pytest.fixture
+def locked(tmp_path):
+    """A folder that this process may not read. root may read everything, so the process is another user meanwhile."""
     pytest.importorskip("torch")
-    folder = tmp_path / "locked"
+    api.open_model("embedded", device="cpu")  # what is imported is read before
+    folder, user = tmp_path / "locked", os.geteuid()
     folder.mkdir(mode=0)
-    if os.access(folder, os.X_OK):
-        pytest.skip("root may read everything")
+    os.seteuid(user or 65534)
+    yield folder
+    os.seteuid(user)
+
+
+def test_a_model_folder_that_this_user_may_not_read_is_named(locked):
     with pytest.raises(ModelError, match=r"locked.*: this user may not read it; change its permissions"):
-        api.open_model(str(folder), device="cpu")
+        api.open_model(str(locked), device="cpu")
+
+
+def test_the_size_of_a_model_that_this_user_may_not_read_is_not_known(locked):
+    assert plugins.find("model", "local").model_validate({"model": str(locked)}).size(Launch()) is None
