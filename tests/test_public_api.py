@@ -130,7 +130,13 @@ def test_the_example_of_a_verb_that_loads_a_model_is_right(name, folder, monkeyp
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "names",
-    [("align", "read_run", "select", "write_report"), ("rewrite", "run_comfort"), ("train",), ("train_judge",)],
+    [
+        ("align_targets",),
+        ("align", "read_run", "select", "write_report"),
+        ("rewrite", "run_comfort"),
+        ("train",),
+        ("train_judge",),
+    ],
     ids=lambda names: names[0],
 )
 def test_the_example_of_a_verb_that_trains_is_right(names, folder, monkeypatch, capsys):

@@ -12,8 +12,9 @@ _NAMES = {
     "alignment.single_stage": "Chat Evaluation Selection",
     "api": (
         "CheckResult ComfortRun ConfigSource Erasure GenerationResult JudgeResult LabelSample ReleasedCheckpoint "
-        "RewriteResult Run TrainingResult align audit chat check confirm_labels doctor erase evaluate "
-        "generate init judge label list_plugins load monitor open_judge open_model read_run resolve review rewrite "
+        "RewriteResult Run TargetComparison TrainingResult align align_targets audit chat check "
+        "confirm_labels doctor erase evaluate generate init judge label list_plugins load "
+        "monitor open_judge open_model read_run resolve review rewrite "
         "run_comfort select train train_classifier train_judge write_report"
     ),
     "config.loader": "Loaded",

@@ -13,8 +13,10 @@ from bedside.api import LabelSample as LabelSample
 from bedside.api import ReleasedCheckpoint as ReleasedCheckpoint
 from bedside.api import RewriteResult as RewriteResult
 from bedside.api import Run as Run
+from bedside.api import TargetComparison as TargetComparison
 from bedside.api import TrainingResult as TrainingResult
 from bedside.api import align as align
+from bedside.api import align_targets as align_targets
 from bedside.api import audit as audit
 from bedside.api import chat as chat
 from bedside.api import check as check
@@ -143,10 +145,12 @@ __all__ = [
     "SilentProgress",
     "StageError",
     "Stance",
+    "TargetComparison",
     "TrainingResult",
     "Verdict",
     "__version__",
     "align",
+    "align_targets",
     "audit",
     "chat",
     "check",

@@ -89,6 +89,19 @@ def test_a_dry_run_checks_and_writes_nothing(tmp_path, monkeypatch, capsys):
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_a_dry_run_of_a_list_checks_each_target_of_it_and_not_that_of_the_file(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("torch")
+    bedside("init", tmp_path, monkeypatch=monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    capsys.readouterr()
+    words = ["align", "--dry-run", "--set", TRAIN, "--targets", "./nowhere,embedded"]
+    assert bedside(*words, "--json", monkeypatch=monkeypatch) == 3
+    states = {row["name"]: row["state"] for row in json.loads(capsys.readouterr().out)}
+    assert states["./nowhere: target"] == "FAIL"
+    assert states["embedded: target"] == "PASS"
+    assert not (tmp_path / "runs").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 import textwrap
 from pathlib import Path
@@ -16,10 +17,10 @@ from bedside.alignment import preflight, single_stage, summary
 from bedside.cli import main, options, terminal
 from bedside.comfort import experiment
 from bedside.config import plugins
-from bedside.core.errors import BedsideError, ConfigError, DataError
+from bedside.core.errors import BedsideError, ConfigError, DataError, ModelError
 from bedside.core.gates import Constraint, Finding, GateState
 from bedside.core.measures import Measure
-from bedside.core.protocols import SilentProgress
+from bedside.core.protocols import Launch, SilentProgress
 from bedside.core.types import Checkpoint, Response
 from bedside.data import io as files
 from bedside.data import responses, trl_format
@@ -299,9 +300,6 @@ def test_rewriting_that_keeps_nothing_is_no_success(tmp_path, monkeypatch):
 
 def test_a_model_that_is_not_there_is_told_with_its_place(tmp_path):
     pytest.importorskip("torch")
-    from bedside.core.errors import ModelError
-    from bedside.core.protocols import SilentProgress
-
     judged = "judges.other={kind: rubric, model: {kind: local, model: ./nowhere}}"
     opened = open_run(small(tmp_path, judged), SilentProgress(), target=False)
     with pytest.raises(ModelError, match=r"^judges\.other: \./nowhere: there is no such folder"):
@@ -399,3 +397,24 @@ def test_loops_of_files_are_counted_by_a_declared_grouping_too(tmp_path, monkeyp
     gate = evaluated(*limit, "--set", "data.groupings=[author]")["gates"]["degenerate"]
     assert gate["state"] == "INCONCLUSIVE"
     assert "counted by author" in gate["reason"]
+
+
+@pytest.fixture
+def locked(tmp_path):
+    """A folder that this process may not read. root may read everything, so the process is another user meanwhile."""
+    pytest.importorskip("torch")
+    api.open_model("embedded", device="cpu")  # what is imported is read before
+    folder, user = tmp_path / "locked", os.geteuid()
+    folder.mkdir(mode=0)
+    os.seteuid(user or 65534)
+    yield folder
+    os.seteuid(user)
+
+
+def test_a_model_folder_that_this_user_may_not_read_is_named(locked):
+    with pytest.raises(ModelError, match=r"locked.*: this user may not read it; change its permissions"):
+        api.open_model(str(locked), device="cpu")
+
+
+def test_the_size_of_a_model_that_this_user_may_not_read_is_not_known(locked):
+    assert plugins.find("model", "local").model_validate({"model": str(locked)}).size(Launch()) is None

@@ -43,6 +43,7 @@ comfort:
 OUT = "out/answers.jsonl out/verdicts.jsonl"
 VERBS = {
     "align": "align --run align --set report_to=tensorboard",
+    "align targets": "align --run list --targets model --set judges.words.kind=keyword --set select.judge=words",
     "report": "report --run align",
     "select": "select --run align",
     "check": "check --set run=check",
@@ -87,6 +88,7 @@ def write_project(root, model):
         root / "labels.jsonl",
         [{"prompt": t, "response": f"{n}.", "label": labels[n % 3], "group": f"g{n}"} for n, t in enumerate(said)],
     )
+    shutil.copytree(model, root / "model")
     (root / "bedside.yaml").write_text(CONFIG.format(root=root, model=model).replace('["kappa >= 0.40", "un', '["un'))
     (root / "comfort.yaml").write_text(COMFORT.format(model=model))
 
@@ -146,6 +148,7 @@ def test_nothing_is_left_below_runs_and_in_the_cache(copy):
     held = files_with_the_secret(copy / "runs")
     assert {file.split("/")[0] for file in held} >= {
         "align",
+        "list-model",
         "generate",
         "train",
         "judge-training",
@@ -159,7 +162,7 @@ def test_nothing_is_left_below_runs_and_in_the_cache(copy):
 
 def test_the_adapters_of_every_training_verb_are_named_and_go_on_request(copy):
     out = bedside(["erase", "zoé ångström & son", "--dry-run"])
-    for run in ("align", "train", "judge-training", "comfort"):
+    for run in ("align", "list-model", "train", "judge-training", "comfort"):
         adapters = [
             f.parent.relative_to(copy / "runs" / run) for f in (copy / "runs" / run).rglob("adapter_config.json")
         ]

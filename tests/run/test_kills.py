@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -38,6 +39,13 @@ def align(root: Path, tiny: dict[str, Path]) -> list[str]:
     return ["align", "-c", "bedside.yaml"]
 
 
+def align_targets(root: Path, tiny: dict[str, Path]) -> list[str]:
+    for name in ("one", "two"):
+        shutil.copytree(tiny["llama"], root / name)
+    judge = ["--set", "judges.words.kind=keyword", "--set", "select.judge=words"]
+    return [*align(root, tiny), *judge, "--targets", "one,two"]
+
+
 def comfort(root: Path, tiny: dict[str, Path]) -> list[str]:
     small = [f"data.{part}.n={n}" for part, n in (("train", 6), ("valid", 4), ("test", 4))]
     quick = ["align.num_train_epochs=1", "comfort.start_rounds=1", "generate.max_new_tokens=8"]
@@ -58,7 +66,7 @@ def train(root: Path, tiny: dict[str, Path]) -> list[str]:
     return ["train", "kto", "-d", "rows.jsonl", "-o", "out", *(word for s in sets for word in ("--set", s))]
 
 
-VERBS = [align, comfort, label, train]
+VERBS = [align, align_targets, comfort, label, train]
 
 
 def bedside(root: Path, at: int, words: list[str]) -> tuple[int, str]:

@@ -12,7 +12,9 @@ torch is loaded only by the verbs that need it.
 """
 
 import logging
+from dataclasses import replace
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -45,6 +47,7 @@ from bedside.cli.options import (
     wrote,
 )
 from bedside.core.errors import ConfigError, StageError
+from bedside.core.extras import needs_extras
 from bedside.core.gates import GateState, passed
 from bedside.core.serialize import to_json
 from bedside.run import environment, launcher
@@ -109,6 +112,8 @@ def _has_smollm2() -> bool:
     """Whether the package of SmolLM2 is installed; where not, one line on stderr says how to have it."""
     from bedside.models import gguf_files
 
+    with needs_extras():  # without torch there is no demo at all, and that is said alone
+        import_module("bedside.models.hf")
     missing = gguf_files.missing()
     if missing:
         ERR.print(f"{missing}. Until then the demo runs as with --tiny.")
@@ -125,15 +130,43 @@ def align(
     run: Name = None,
     rehearse: Rehearse = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what `bedside check` says of it.")] = False,
+    targets: Annotated[
+        list[str] | None,
+        typer.Option("--targets", help="A,B: a run for each of these models, and a comparison. May be repeated."),
+    ] = None,
 ) -> None:
-    """Run the cycles: answer, judge, build preferences, train, select. The same command resumes."""
-    if dry_run:
+    """Run the cycles: answer, judge, build preferences, train, select. The same command resumes.
+
+    With --targets, the judge is audited on each target's answers first. Exits 1 if a target failed; the others go on.
+    """
+    if dry_run and not targets:
         check(config, sets, limit, json_, seed)
         raise typer.Exit
     rehearse = rehearse or limit is not None
-    result = _align(load_data_config(config, overrides(sets, limit=limit, seed=seed, run=run, rehearse=rehearse)))
+    settled = load_data_config(config, overrides(sets, limit=limit, seed=seed, run=run, rehearse=rehearse))
+    if targets:
+        models = [model.strip() for text in targets for model in text.split(",")]
+        raise typer.Exit((_check_targets if dry_run else _align_targets)(settled, models, json_))
+    result = _align(settled)
     show(json_, result.as_json, terminal.print_run, result)
     require(result.released is not None or result.summary.rehearsal)
+
+
+def _check_targets(config: "bedside.Config", models: list[str], json_: bool) -> int:
+    """What `bedside check` says of each run of the list. Returns the exit code."""
+    from bedside.alignment.targets import configs
+
+    results = {model: bedside.check(of_target) for model, of_target in configs(config, models).items()}
+    findings = [replace(f, name=f"{model}: {f.name}") for model, result in results.items() for f in result.findings]
+    together = bedside.CheckResult(tuple(findings))
+    show(json_, together.records, terminal.print_checks, findings)
+    return 0 if together.passed else 3
+
+
+def _align_targets(config: "bedside.Config", models: list[str], json_: bool) -> int:
+    comparison = bedside.align_targets(config, models)
+    show(json_, comparison.as_json, terminal.print_targets, comparison)
+    return comparison.exit_code
 
 
 def _align(config: "bedside.Config") -> "bedside.Run":

@@ -1,8 +1,8 @@
 """What a person reads in the terminal when a command is done: one function per kind of result."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Column, Table
@@ -12,6 +12,9 @@ from bedside.core.audit_results import AdversarialResult, Audit, AuditReport, Co
 from bedside.core.gates import Finding, Gate, GateState
 from bedside.core.measures import Measure, find_measure, get_measure
 from bedside.core.results import LINES, Candidate, HumanComparison, RunSummary
+
+if TYPE_CHECKING:  # its module loads numpy
+    from bedside.alignment.targets import TargetResult
 
 SHOWN = ("overall", "safety_score", "err", "unsafe_accept@3")
 SHOWN_COMFORT = (
@@ -72,6 +75,41 @@ def print_run(console: Console, run: "bedside.Run") -> None:
     console.print(f"overall = {run.summary.definitions['overall']}")
     print_gates(console, run.summary.gates)
     console.print(f"\n{run.summary.verdict}\nreport: {run.folder / 'report.html'}")
+
+
+def print_targets(console: Console, comparison: "bedside.TargetComparison") -> None:
+    """One row per step of each target, how far its judge can be believed first; what came of each; the file."""
+    headings = ("κ of judge", "target, step", *(name.replace("_", "_\n") for name in SHOWN))
+    rows = [
+        (_kappa(target) if first else "", f"{target.target}\n{step}" if first else step, *_shown(measures))
+        for target in comparison.targets
+        for first, (step, measures) in _with_first(target.steps or {"failed": ()})
+    ]
+    title = "Targets, 95 % intervals: valid until the last cycle, then the held-out test"
+    console.print(
+        table(title, [Column(heading, overflow="fold") for heading in headings], rows, box=None, padding=(0, 1, 0, 0))
+    )
+    for target in comparison.targets:
+        console.print(f"{target.target}: {target.summary.verdict if target.summary else f'failed: {target.error}'}")
+    console.print(f"wrote {comparison.file}; each finished run has its report.html")
+
+
+def _with_first(steps: Mapping[str, Sequence[Measure]]) -> Iterable[tuple[bool, tuple[str, Sequence[Measure]]]]:
+    return ((number == 0, step) for number, step in enumerate(steps.items()))
+
+
+def _shown(measures: Sequence[Measure]) -> list[str]:
+    known = (find_measure(measures, name) for name in SHOWN)
+    return ["–" if measure is None else _tight_counted(measure) for measure in known]
+
+
+def _tight_counted(measure: Measure) -> str:
+    unreadable = f"\n{measure.unreadable} unreadable" if measure.unreadable else ""
+    return f"{_tight(measure)}\nn {measure.counted}{unreadable}"
+
+
+def _kappa(target: "TargetResult") -> str:
+    return "–" if target.kappa is None else f"{_tight_counted(target.kappa)}\n{target.trusted.value}"
 
 
 def print_evaluation(console: Console, result: "bedside.Evaluation") -> None:

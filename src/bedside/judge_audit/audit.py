@@ -151,7 +151,20 @@ def labels_judge(fields: Mapping[str, Any]) -> Plugin:
 
 
 def audit(run: RunContext, plan: AuditPlan, request: AuditRequest) -> AuditReport:
-    """Run the audit, write ``audit.json``, and return the report. The judgement cache is not used."""
+    """Run the audit, write ``audit.json``, and return the report."""
+    report = measure_judges(run, plan, request)
+    keep(run, report)
+    return report
+
+
+def keep(run: RunContext, report: AuditReport) -> None:
+    """Write ``report`` into the run folder as ``audit.json``."""
+    write_json(run.folder / correct.AUDIT, report)
+    run.cache.record(run.folder / correct.AUDIT)
+
+
+def measure_judges(run: RunContext, plan: AuditPlan, request: AuditRequest) -> AuditReport:
+    """The report of the audit, which is not written. The judgement cache is not used."""
     run = run.without_judgement_cache()
     candidates: dict[str, Judge] = {key: run.opener.open(plugin) for key, plugin in plan.candidates.items()}
     if request.scale == "ordinal":
@@ -163,8 +176,6 @@ def audit(run: RunContext, plan: AuditPlan, request: AuditRequest) -> AuditRepor
         report = replace(
             report, adversarial=tuple(_attack(run, key, judge, answers) for key, judge in candidates.items())
         )
-    write_json(run.folder / correct.AUDIT, report)
-    run.cache.record(run.folder / correct.AUDIT)
     return report
 
 

@@ -51,14 +51,22 @@ class Local(Plugin):
     )
 
     def size(self, launch: Launch) -> int | None:
-        """Bytes of the weights in memory, from the headers in a local folder; None if there is no such folder."""
+        """Bytes of the weights in memory, from the headers in a local folder; None where there is none to be read."""
         folder = EMBEDDED.get(self.model) or Path(self.model).expanduser()
-        files = sorted(folder.glob("*.safetensors")) if (folder / "config.json").is_file() else []
+        try:
+            files = sorted(folder.glob("*.safetensors")) if (folder / "config.json").is_file() else []
+        except PermissionError:
+            return None  # `open` says so
         bytes_each = 4 if (launch.dtype if self.dtype == "auto" else self.dtype) == "float32" else 2
         return bytes_each * sum(map(_parameter_count, files)) or None
 
     def open(self, launch: Launch, **opened: Any) -> "LocalModel":
-        return _load(self, resolve(self.model, self.revision), launch)
+        try:
+            return _load(self, resolve(self.model, self.revision), launch)
+        except PermissionError as error:
+            raise ModelError(
+                f"{error.filename or self.model}: this user may not read it; change its permissions, or correct `model`"
+            ) from None
 
 
 def resolve(model: str, revision: str | None) -> Path:

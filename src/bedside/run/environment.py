@@ -22,7 +22,7 @@ from rich.progress import Progress as Bars
 from rich.segment import Segment
 from rich.text import Text
 
-from bedside.core.errors import BedsideError, ConfigError, RankLost
+from bedside.core.errors import BedsideError, ConfigError, RankLost, StageError
 from bedside.core.protocols import Launch, Machine, Progress, SilentProgress
 from bedside.core.text import visible
 from bedside.run.launcher import STARTED, is_connected
@@ -249,12 +249,37 @@ def _exit_with_message(console: Terminal, error: BaseException) -> None:
     if not isinstance(error, OSError):
         console.print("interrupted; finished work is kept: continue with the same command")
         raise SystemExit(INTERRUPTED) from None
+    console.print(f"error: {_unusable(error)}", soft_wrap=True)
+    raise SystemExit(1) from None
+
+
+def _unusable(error: OSError) -> str:
+    """Which file cannot be used, why, and what to do. ``error`` is raised again where it is a bug."""
     if error.filename is None and error.errno not in UNUSABLE:
         raise error
     reason = UNUSABLE.get(error.errno or 0, f"{error.strerror}; choose another place")
-    message = f"error: {error.filename or 'disk'}: {reason}, and continue with the same command"
-    console.print(message, soft_wrap=True)
-    raise SystemExit(1) from None
+    return f"{error.filename or 'disk'}: {reason}, and continue with the same command"
+
+
+@contextmanager
+def resource_errors() -> Iterator[None]:
+    """Inside, a file that cannot be used, too little memory and a tracker that fails raise a BedsideError."""
+    try:
+        with _ThirdPartyErrors():
+            yield
+    except OSError as error:
+        raise StageError(_unusable(error)) from None
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not _TOO_LITTLE_MEMORY.search(str(error)):
+            raise
+        raise StageError(
+            "too little memory on the device: set generate.batch_size or align.max_tokens_per_microbatch lower, or "
+            "name a smaller model; the same command continues"
+        ) from None
+
+
+_TOO_LITTLE_MEMORY = re.compile("out of memory|can't allocate memory")
+"""What torch says, on a GPU and on a CPU."""
 
 
 class _ThirdPartyErrors:
