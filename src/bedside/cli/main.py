@@ -113,7 +113,7 @@ def _has_smollm2() -> bool:
     from bedside.models import gguf_files
 
     with needs_extras():  # without torch there is no demo at all, and that is said alone
-        import_module("bedside.models.hf")
+        import_module("bedside.training.adapters")
     missing = gguf_files.missing()
     if missing:
         ERR.print(f"{missing}. Until then the demo runs as with --tiny.")
