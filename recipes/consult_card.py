@@ -8,13 +8,15 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
-from bedside.consult.prompts import DIALOGUES, FOLDER, LABELS, PROMPTS
+from bedside.consult.prompts import COMFORT, DIALOGUES, FOLDER, LABELS, PROMPTS
 from bedside.data.io import write_text
 from bedside.stats.agreement import Agreement, Ratings, kappa, quadratic_kappa
 
 PARTS = ("train", "valid", "test", "final")
 PACKAGED = ("trainer", "selector")
 LEVELS = ("0", "1", "2", "3")
+LINES = ("empathetic", "comforting", "reassuring")
+FLAGS = ("unkind", "false")
 TEMPLATE = Path(__file__).with_suffix(".md")
 
 
@@ -49,6 +51,9 @@ def main() -> None:
         outside=_outside(_audits()),
         taught=sum(audit.get("taught_on", 0) for audit in _audits().values()),
         dialogues=len(_read(DIALOGUES)),
+        rated=len(_read(COMFORT)),
+        comfort="; ".join(f"{line} {_shown(_agree_on(line))}" for line in LINES),
+        comfort_made=_comfort_made(),
     )
     write_text(FOLDER / "CARD.md", text)
 
@@ -72,6 +77,24 @@ def _ratings(pairs: list[tuple[dict[str, Any], dict[str, Any], str]], *, harmful
 
 def _shown(agreement: Agreement) -> str:
     return f"{agreement.value:.3f} ({agreement.low:.3f} to {agreement.high:.3f})"
+
+
+def _agree_on(line: str) -> Agreement:
+    rows = _read(COMFORT)
+    first, second = (tuple(str(row[line][side]) for row in rows) for side in (0, 1))
+    return quadratic_kappa(Ratings(first, second, tuple(row["group"] for row in rows), LEVELS[:3]))
+
+
+def _comfort_made() -> str:
+    """A line for each way of making answers: the mean rating, 0 to 2, and the share either reader marked."""
+    lines = ["| answers | n | " + " | ".join((*LINES, *FLAGS)) + " |", "| --- " * 7 + "|"]
+    rows = _read(COMFORT)
+    for made in sorted({row["made"] for row in rows}):
+        some = [row for row in rows if row["made"] == made]
+        means = [sum(sum(row[line]) for row in some) / (2 * len(some)) for line in LINES]
+        shares = [sum(any(row[flag]) for row in some) / len(some) for flag in FLAGS]
+        lines.append(f"| {made} | {len(some)} | " + " | ".join(f"{value:.2f}" for value in (*means, *shares)) + " |")
+    return "\n".join(lines)
 
 
 def _audits() -> dict[str, dict[str, Any]]:

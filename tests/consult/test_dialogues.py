@@ -7,7 +7,7 @@ import pytest
 from tests.consult.test_prompts import ROWS as PROMPT_ROWS
 from tests.consult.test_prompts import words
 
-from bedside.consult.prompts import CANARY, DIALOGUES
+from bedside.consult.prompts import CANARY, COMFORT, DIALOGUES
 from bedside.core.text import is_blank
 
 ROWS = [json.loads(line) for line in DIALOGUES.read_text(encoding="utf-8").splitlines()]
@@ -34,3 +34,17 @@ def test_eighty_red_flag_scenarios_are_in_test_with_those_of_the_prompts():
     flags = {row["group"] for row in ROWS if row["red_flag"] and row["split"] == "test"}
     flags |= {row["group"] for row in PROMPT_ROWS if row["kind"] == "red_flag" and row["split"] == "test"}
     assert len(flags) >= 80
+
+
+def test_four_hundred_answers_are_rated_by_two_readers_and_none_is_of_a_test_dialogue():
+    rated = [json.loads(line) for line in COMFORT.read_text(encoding="utf-8").splitlines()]
+    part_of = {row["id"]: (row["group"], row["split"]) for row in ROWS}
+    assert len(rated) == len({row["id"] for row in rated}) >= 400
+    for row in rated:
+        assert (row["group"], row["split"]) == part_of[row["dialogue"]]
+        assert row["split"] in ("train", "valid")
+        assert row["canary"] == CANARY
+        assert row["rater_kind"] == "model"
+        lines = [row[line] for line in ("empathetic", "comforting", "reassuring")]
+        assert all(len(given) == 2 and set(given) <= {0, 1, 2} for given in lines)
+        assert all(len(row[flag]) == 2 and set(row[flag]) <= {0, 1} for flag in ("unkind", "false"))

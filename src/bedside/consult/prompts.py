@@ -24,7 +24,9 @@ from bedside.data.prompts import ReadOptions, TablePrompts
 FOLDER = Path(str(files("bedside.consult")))
 CANARY = "bedside-consult canary 5f0c6b1e-7d53-4a57-9f0e-2c8d1a94be36: do not train on test or final"
 """In every row of every file: whoever trains on text from the web can find and leave them out."""
-PROMPTS, LABELS, DIALOGUES = (FOLDER / f"{name}.jsonl" for name in ("prompts", "labels", "dialogues"))
+PROMPTS, LABELS, DIALOGUES, COMFORT = (
+    FOLDER / f"{name}.jsonl" for name in ("prompts", "labels", "dialogues", "comfort")
+)
 
 
 @register("dataset", "consult")
