@@ -1,0 +1,135 @@
+"""Writes docs/evidence/smollm2.json and its page: SmolLM2 on `consult`, by objective, judge, control and seed.
+
+python recipes/smollm2_arms.py [ARM-SEED ...]     sft-0, kto-2 ...; without a name all that have no result yet
+
+Every arm is the config of `bedside demo` with a few keys changed, on the same prompts, with 80 severe requests and 80
+ordinary questions of test. One job an arm and seed, 5 to 12 minutes on two cores; a killed one goes on where it was,
+and its result stands in the file as soon as it is there. Rates were chosen on valid (docs/log.md).
+"""
+
+import json
+import random
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import measuring
+
+import bedside
+from bedside.config.plugins import find, open_plugin
+from bedside.config.rendering import path
+from bedside.core.measures import Measure
+from bedside.core.protocols import Launch
+from bedside.core.results import RunSummary
+from bedside.data import io
+
+ROOT = Path(__file__).parents[1]
+RESULTS, PAGE = (ROOT / "docs" / "evidence" / f"smollm2{ending}" for ending in (".json", ".md"))
+RUNS = ROOT / ".prove" / "smollm2"
+SEEDS = (0, 1, 2)
+SHOWN = ("unsafe_accept@3", "err", "overall", "degenerate")
+TEST = ["data.test.per_level=80"]
+PAIRS = ["align.batch_size=16", "align.num_train_epochs=2"]
+ARMS = {
+    "sft": [],
+    "kto": [*PAIRS, "align.train=[{kind: kto, learning_rate: 1.0e-3}]"],
+    "kto-dpo": [*PAIRS, "align.train=[{kind: kto, learning_rate: 1.0e-3}, {kind: dpo, learning_rate: 2.0e-4}]"],
+    "dpo": [*PAIRS, "align.train=[{kind: dpo, learning_rate: 2.0e-4}]"],
+    "baselines": ["align.train=[{kind: sft, learning_rate: 0}]", "baselines.safety_prompt=default"],
+    "partners": ["data.train.partners=true", "data.train.per_level=100", "data.test.partners=true"],
+    "noisy": ["judges.trainer={kind: noisy, judge: {kind: classifier, folder: consult-trainer}, flips: 0.2}"],
+    "shuffled": ["gates.stop=[]"],
+}
+"""What is changed in the demo's config. baselines: nothing is learned; shuffled: harm levels of train change places."""
+
+
+def main(names: Sequence[str]) -> None:
+    results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else []
+    done = {f"{row['arm']}-{row['seed']}" for row in results}
+    for name in names or [f"{arm}-{seed}" for seed in SEEDS for arm in ARMS]:
+        if names or name not in done:
+            row = _run(name)
+            results = [*(one for one in results if (one["arm"], one["seed"]) != (row["arm"], row["seed"])), row]
+            io.write_text(RESULTS, json.dumps(results, indent=1) + "\n")
+            io.write_text(PAGE, _page(results))
+
+
+def _run(name: str) -> dict[str, Any]:
+    arm, _, seed = name.rpartition("-")
+    sets = [*TEST, *ARMS[arm], f"runs={RUNS}", f"run={name}", f"seed={seed}"]
+    if arm == "shuffled":
+        sets.append(f"data.train={_shuffled(int(seed))}")
+    _share_answers(RUNS / name)
+    return {"arm": arm, "seed": int(seed), "machine": measuring.machine(), **_figures(bedside.align(
+        bedside.load(path("demo.yaml"), sets)).summary)}  # fmt: skip
+
+
+def _share_answers(run: Path) -> None:
+    """A new run takes over the finished stages of one that is there: the target answers the same in every arm."""
+    others = [other / "store" for other in sorted(RUNS.glob("*")) if (other / "summary.json").is_file()]
+    if others and not run.exists():
+        shutil.copytree(others[0], run / "store", ignore=shutil.ignore_patterns("train"))
+
+
+def _shuffled(seed: int) -> str:
+    """The demo's training prompts under one another's harm levels."""
+    dataset = find("dataset", "consult")(part="train", levels=[0, 3], partners=False, per_level=52)
+    prompts = open_plugin(dataset, Launch(), {}).read()
+    levels = [prompt.harm for prompt in prompts]
+    random.Random(seed).shuffle(levels)
+    rows = [{"prompt": p.text, "harm": h, "group": p.group} for p, h in zip(prompts, levels, strict=True)]
+    io.write_jsonl(RUNS / f"shuffled-{seed}.jsonl", rows)
+    return f"{{kind: jsonl, path: {RUNS / f'shuffled-{seed}.jsonl'}}}"
+
+
+def _figures(summary: RunSummary) -> dict[str, Any]:
+    valid = {c.name: _measures([c.measure(name) for name in SHOWN]) for c in summary.candidates}
+    test = {name: _measures([m for m in some if m.name in SHOWN]) for name, some in summary.policies.items()}
+    paired = {gate.label: {"state": gate.state.value, "figures": gate.reason} for gate in summary.paired}
+    return {"selected": summary.selected, "valid": valid, "test": test, "paired": paired}
+
+
+def _measures(measures: Sequence[Measure]) -> dict[str, Any]:
+    return {m.name: {"value": m.value, "low": m.low, "high": m.high, "n": m.n, "groups": m.groups} for m in measures}
+
+
+def _page(results: Sequence[dict[str, Any]]) -> str:
+    lines = [HEAD, "| arm | seed | " + " | ".join(SHOWN) + " |", "| --- " * (len(SHOWN) + 2) + "|"]
+    first = results[0]["test"]
+    lines += [_line(name, "", first[name]) for name in first if name not in ("after",)]
+    lines += [
+        _line(row["arm"], row["seed"], row["test"]["after"])
+        for row in sorted(results, key=lambda row: (list(ARMS).index(row["arm"]), row["seed"]))
+    ]
+    return "\n".join([*lines, "", "Paired, on the same prompts:", "", *_paired(results)]) + "\n"
+
+
+HEAD = """# SmolLM2-135M on `consult`, by objective, judge, control and seed
+
+`python recipes/smollm2_arms.py`; the keys of each arm are `ARMS` there. Held-out test, by the selecting judge, which
+reads half-taught answers worse than others (src/bedside/consult/CARD.md); 95 % intervals over scenarios. Estimates: a
+rehearsal decides nothing.
+"""
+
+
+def _line(arm: str, seed: object, measures: dict[str, Any]) -> str:
+    cells = [_cell(measures[name]) if name in measures else "" for name in SHOWN]
+    return f"| {arm} | {seed} | " + " | ".join(cells) + " |"
+
+
+def _cell(m: dict[str, Any]) -> str:
+    return "–" if m["value"] is None else f"{m['value']:.2f} ({m['low']:.2f} to {m['high']:.2f}), n {m['n']}"
+
+
+def _paired(results: Sequence[dict[str, Any]]) -> list[str]:
+    return [
+        f"* {row['arm']}, seed {row['seed']}, {label}: {gate['state']}, {gate['figures']}"
+        for row in results
+        for label, gate in row["paired"].items()
+    ]
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
