@@ -319,7 +319,7 @@ def align(config: ConfigSource, progress: Progress | None = None) -> Run:
         folder = Path(config.runs) / config.run
         run_on_all(ranks, lambda: stack.enter_context(owned(folder)) if ranks.rank == 0 else None)
         opened = run_on_all(ranks, lambda: open_run(config, shown, ranks=ranks))
-        run_on_all(ranks, lambda: write_config(opened.cache, config) if opened.is_main_process else None)
+        run_on_all(ranks, lambda: write_config(opened.cache, opened.config) if opened.is_main_process else None)
         return _align(opened)
 
 
@@ -408,7 +408,7 @@ def _align_target(model: str, config: Config, progress: Progress) -> "TargetResu
     result = TargetResult(model, config.run, config.align.judge)
     try:
         with environment.resource_errors(), needs_extras(), _opened(config, progress) as opened:
-            write_config(opened.cache, config)
+            write_config(opened.cache, opened.config)
             result = replace(result, audit=audit_judge(opened))
             return replace(result, summary=_align(opened).summary)
     except BedsideError as error:

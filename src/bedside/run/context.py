@@ -12,7 +12,7 @@ batch plan. Paths and labels are not.
 """
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -32,8 +32,9 @@ from bedside.data.io import write_jsonl
 from bedside.data.responses import AnswerStream
 from bedside.judges import prompting
 from bedside.models.budget import Budget, Spend
-from bedside.run import endpoints, environment, generation, launcher
+from bedside.run import endpoints, environment, generation, launcher, precision
 from bedside.run.stage_cache import LEARNED_FROM, StageCache, StageDir, StageOutput
+from bedside.training.matmul_speed import bf16_speedup
 
 if TYPE_CHECKING:  # training imports torch, which stages without training do not need
     from bedside.training.logprobs import TokenizedExchange
@@ -84,15 +85,25 @@ class RunContext:
         return replace(self, opener=self.opener.without_judgement_cache())
 
 
-def open_run(config: Config, progress: Progress, *, target: bool = True, ranks: Ranks | None = None) -> RunContext:
+def open_run(
+    config: Config,
+    progress: Progress,
+    *,
+    target: bool = True,
+    ranks: Ranks | None = None,
+    measure: Callable[[Sequence[tuple[int, int]]], float] = bf16_speedup,
+) -> RunContext:
     """The run of ``config`` on this machine; the target is loaded only where ``target`` is true.
 
     ``ranks``: the processes that share the run. Without them a launcher's second process is a ConfigError.
+    ``measure``: how many times as fast bfloat16 is as float32, for ``target.dtype: auto``; see ``run.precision``.
     """
     if ranks is None:
         launcher.require_one_process("this")
     environment.require_reporter(config.report_to)
     launch = environment.launch(config.device, config.seed)
+    with model_errors_at("target"):
+        config, launch = precision.settle(config, launch, ranks or SingleRank(), progress, measure if target else None)
     environment.silence_libraries()
     run = _without_target(config, launch, StageCache(_folder(config), environment.numerics(launch), progress))
     run = replace(run, cache=replace(run.cache, ranks=ranks or SingleRank()))

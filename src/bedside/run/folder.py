@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from bedside.config import loader
+from bedside.config import loader, yaml_source
 from bedside.config.schema import Config
 from bedside.core.errors import ConfigError, DataError
 from bedside.data.io import write_text
@@ -19,6 +19,7 @@ from bedside.run.events import EventLog
 from bedside.run.stage_cache import StageCache
 
 LAYOUT, CONFIG = 3, "config.yaml"
+DTYPE = "target.dtype"
 MAY_CHANGE = (
     "align.cycles",
     "align.save_steps",
@@ -51,9 +52,11 @@ def write_config(cache: StageCache, config: Config) -> None:
     text = yaml.safe_dump(tables, sort_keys=False)
     now = _by_dotted_key(tables)
     before = now if _holds(file, text) else _by_dotted_key(yaml.safe_load(_written_config(folder)))
+    if before.get(DTYPE) == "auto":  # written when a run did not yet settle what auto stands for
+        before.pop(DTYPE)
     differing = [key for key in before if key in now and before[key] != now[key]]
     changed = [key for key in differing if not key.startswith(MAY_CHANGE) and not key.endswith(".limit")]
-    if changed and any((folder / "store").glob("*/*")):
+    if changed and has_results(folder):
         differences = ", ".join(f"{key} was {before[key]!r} and is {now[key]!r}" for key in changed[:3])
         more = f", and {len(changed) - 3} more keys differ" if len(changed) > 3 else ""
         raise ConfigError(
@@ -63,6 +66,27 @@ def write_config(cache: StageCache, config: Config) -> None:
     write_text(folder / "layout.yaml", f"layout: {LAYOUT}\n", folder)
     write_text(file, text, folder)
     cache.record(file)
+
+
+def recorded_dtype(config: Config) -> str | None:
+    """``target.dtype`` in the config.yaml of a run that has results; None where there is none that can be read.
+
+    ``write_config`` says where that file is not what was written.
+    """
+    folder = Path(config.runs) / config.run
+    if not (folder / CONFIG).is_file() or not has_results(folder):
+        return None
+    try:
+        table, _ = yaml_source.read(folder / CONFIG)
+    except ConfigError:
+        return None
+    dtype = _by_dotted_key(table).get(DTYPE)
+    return dtype if dtype in ("auto", "float32", "bfloat16", "float16") else None
+
+
+def has_results(folder: Path) -> bool:
+    """Whether a stage of the run in ``folder`` has begun."""
+    return any((folder / "store").glob("*/*"))
 
 
 def check_layout(folder: Path) -> None:

@@ -13,7 +13,8 @@ transformers builds no mask for an implementation without a registered mask func
 of the model to it. A token attends to itself and to the earlier tokens of its own sequence, in a layer with a sliding
 window only to those within it:
 
-    CPU     one call of scaled dot-product attention for each segment
+    CPU     one call of scaled dot-product attention for each segment; with a gradient in bfloat16, matrix products
+            instead: the backward pass of the fused kernel is slow there
     CUDA    variable-length attention in half precision; where that is not possible (softcap, dropout, fp32, an older
             torch), one call with a block mask (T, T)
 
@@ -281,12 +282,15 @@ VarlenFunction = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, int, int, Att
 
 def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, arguments: AttentionArguments) -> Tensor:
     """softmax(scale · q kᵀ + mask) v, shaped as q; causal if there is no mask."""
-    if arguments.softcap is None:
+    if arguments.softcap is None and not _trains_in_bf16_on_cpu(q):
         return functional.scaled_dot_product_attention(
             q, k, v, attn_mask=mask, dropout_p=arguments.dropout, is_causal=mask is None, scale=arguments.scale
         )
-    # As transformers' eager attention of Gemma 2: capped, then masked, softmax in fp32.
-    scores = arguments.softcap * torch.tanh(q @ k.transpose(2, 3) * (arguments.scale / arguments.softcap))
+    # As transformers' eager attention, of Gemma 2 too: capped, then masked, softmax in fp32.
+    if arguments.softcap is None:
+        scores = q @ k.transpose(2, 3) * arguments.scale
+    else:
+        scores = arguments.softcap * torch.tanh(q @ k.transpose(2, 3) * (arguments.scale / arguments.softcap))
     if mask is None:
         visible = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).tril()
         scores = scores.masked_fill(~visible, -math.inf)
@@ -294,6 +298,10 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, arguments: A
         scores = scores + mask
     weights = torch.softmax(scores.float(), -1).to(q.dtype)
     return functional.dropout(weights, arguments.dropout, training=arguments.dropout > 0) @ v
+
+
+def _trains_in_bf16_on_cpu(q: Tensor) -> bool:
+    return q.requires_grad and q.dtype == torch.bfloat16 and q.device.type == "cpu"
 
 
 @cache
