@@ -25,7 +25,7 @@ QUESTIONS = (
     "cycle",
     "memory",
 )
-"""Three quarters of an hour on two cores. Only if named: "scaling" takes five minutes more, "bf16 small" needs a CPU with AMX."""
+"""Three quarters of an hour on two cores. Only if named: "scaling" (five minutes more) and "bf16 small" (for a CPU with AMX)."""
 RESULTS = Path(__file__).parent / "results" / "cpu.json"
 
 

@@ -1,4 +1,4 @@
-"""How many times as fast this machine multiplies matrices in bfloat16 as in float32, measured in about 50 ms: few tokens, then many.
+"""How many times as fast this machine multiplies matrices in bfloat16 as in float32, measured in about 50 ms.
 
     one round: the products x W of a layer      round 1  fp32 bf16      round 2  bf16 fp32      round 3  fp32 bf16  …
 
