@@ -25,7 +25,7 @@ QUESTIONS = (
     "cycle",
     "memory",
 )
-"""Three quarters of an hour on two cores. Only if named: "scaling" (five minutes more) and "bf16 small" (for a CPU with AMX)."""
+"""Three quarters of an hour on two cores. "scaling", five minutes, and "bf16 small", for AMX, run only if named."""
 RESULTS = Path(__file__).parent / "results" / "cpu.json"
 
 
