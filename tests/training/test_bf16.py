@@ -11,7 +11,7 @@ from bedside.core.protocols import Launch
 from bedside.core.types import Demonstration, Message, PreferencePair, Sampling, UnpairedPreference
 from bedside.training import packing, train
 from bedside.training.logprobs import TokenizedExchange, logps
-from bedside.training.packing import AttentionArguments, PackedAttention, pack
+from bedside.training.packing import AttentionArguments, PackedAttention, attention, pack
 
 LORA = {"r": 4, "lora_alpha": 8, "target_modules": "all-linear"}
 TOLERANCE = 2e-2
@@ -71,6 +71,13 @@ def test_training_takes_matmuls_for_attention_and_answering_the_fused_kernel(tin
         logps(module, texts, 0).sum().backward()
         assert bool(calls) is fused_in_training
         calls.clear()
+
+
+@pytest.mark.parametrize(("keys", "fused"), [(512, False), (513, True)])
+def test_a_long_segment_trains_by_the_fused_kernel_whose_memory_does_not_grow_with_its_square(keys, fused):
+    q, k, v = (torch.randn(1, 1, keys, 8).bfloat16().requires_grad_() for _ in range(3))
+    by = attention(q, k, v, None, AttentionArguments(0.3)).grad_fn.name()
+    assert ("Attention" in by) is fused
 
 
 @pytest.mark.parametrize("rules", [AttentionArguments(0.3), AttentionArguments(0.3, window=7)])

@@ -13,8 +13,8 @@ transformers builds no mask for an implementation without a registered mask func
 of the model to it. A token attends to itself and to the earlier tokens of its own sequence, in a layer with a sliding
 window only to those within it:
 
-    CPU     one call of scaled dot-product attention for each segment; with a gradient in bfloat16, matrix products
-            instead: the backward pass of the fused kernel is slow there
+    CPU     one call of scaled dot-product attention for each segment; with a gradient in bfloat16 and over at
+            most 512 keys, matrix products instead: the backward pass of the fused kernel is slow there
     CUDA    variable-length attention in half precision; where that is not possible (softcap, dropout, fp32, an older
             torch), one call with a block mask (T, T)
 
@@ -39,6 +39,8 @@ NAME = "bedside"
 """Of the attention implementation in transformers."""
 MIN_SHARED_TOKENS = 16
 """A shorter common beginning is not shared: it would cost more in attention than it saves."""
+MAX_MATMUL_KEYS = 512
+"""Matrix products keep heads x tokens x keys for the backward pass: over more keys, more than the rest of a layer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +284,7 @@ VarlenFunction = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, int, int, Att
 
 def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, arguments: AttentionArguments) -> Tensor:
     """softmax(scale · q kᵀ + mask) v, shaped as q; causal if there is no mask."""
-    if arguments.softcap is None and not _trains_in_bf16_on_cpu(q):
+    if arguments.softcap is None and not _trains_in_bf16_on_cpu(q, k):
         return functional.scaled_dot_product_attention(
             q, k, v, attn_mask=mask, dropout_p=arguments.dropout, is_causal=mask is None, scale=arguments.scale
         )
@@ -300,8 +302,9 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, arguments: A
     return functional.dropout(weights, arguments.dropout, training=arguments.dropout > 0) @ v
 
 
-def _trains_in_bf16_on_cpu(q: Tensor) -> bool:
-    return q.requires_grad and q.dtype == torch.bfloat16 and q.device.type == "cpu"
+def _trains_in_bf16_on_cpu(q: Tensor, k: Tensor) -> bool:
+    bf16_on_cpu = q.dtype == torch.bfloat16 and q.device.type == "cpu"
+    return bf16_on_cpu and q.requires_grad and k.shape[2] <= MAX_MATMUL_KEYS
 
 
 @cache
