@@ -48,3 +48,15 @@ def test_a_measurement_draws_no_random_number_and_gives_a_ratio(monkeypatch):
     before = torch.get_rng_state()
     assert matmul_speed.bf16_speedup([(16, 48), (48, 16)]) > 0
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_processor_that_emulates_bf16_is_spared_the_large_trial(monkeypatch):
+    tried = []
+
+    def seconds(sides):
+        tried.append(len(tried))
+        return {"float32": 1.0, "bfloat16": 2.5}
+
+    monkeypatch.setattr(matmul_speed, "median_seconds", seconds)
+    assert matmul_speed.bf16_speedup([(16, 48)]) == 0.4
+    assert tried == [0]
