@@ -318,7 +318,7 @@ def align(config: ConfigSource, progress: Progress | None = None) -> Run:
             shown.say(note)
         folder = Path(config.runs) / config.run
         run_on_all(ranks, lambda: stack.enter_context(owned(folder)) if ranks.rank == 0 else None)
-        opened = run_on_all(ranks, lambda: open_run(config, shown, ranks=ranks))
+        opened = open_run(config, shown, ranks=ranks)
         run_on_all(ranks, lambda: write_config(opened.cache, opened.config) if opened.is_main_process else None)
         return _align(opened)
 

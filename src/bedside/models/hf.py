@@ -47,9 +47,9 @@ class Local(Plugin):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto",
         description="auto, for the target: bfloat16 on a GPU that does it well, and on a CPU that multiplies this "
-        "model's matrices 1.5 times as fast in it, measured for 50 ms when a run begins and written into its "
-        "config.yaml, from which it is read when the run goes on; float32 elsewhere. auto, for another model: as the "
-        "target.",
+        "model's matrices 1.5 times as fast in it, measured in a moment when a run begins and written into its "
+        "config.yaml, from which it is read when the run goes on; float32 elsewhere. auto, for another model: bfloat16 "
+        "on a GPU that does it well, and on a CPU where the target computes in it; float32 elsewhere.",
     )
     chat_template: str | None = Field(None, description="A Jinja file, for a tokenizer that has no template.")
     thinking: bool = Field(

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, cast
 from bedside.config.plugins import Plugin, asks_for, model_errors_at, open_plugin
 from bedside.config.rendering import source
 from bedside.config.schema import AlignConfig, Config, TrainingStep
-from bedside.core.distributed import Ranks, SingleRank
+from bedside.core.distributed import Ranks, SingleRank, run_on_all
 from bedside.core.errors import ConfigError
 from bedside.core.hashing import digest, plain
 from bedside.core.protocols import Judge, Launch, Objective, Policy, Progress, declared_endpoints
@@ -95,20 +95,31 @@ def open_run(
 ) -> RunContext:
     """The run of ``config`` on this machine; the target is loaded only where ``target`` is true.
 
-    ``ranks``: the processes that share the run. Without them a launcher's second process is a ConfigError.
+    ``ranks``: the processes that share the run, which call it together: a failure on one is raised on all. Without
+    them a launcher's second process is a ConfigError.
     ``measure``: how many times as fast bfloat16 is as float32, for ``target.dtype: auto``; see ``run.precision``.
     """
     if ranks is None:
         launcher.require_one_process("this")
-    environment.require_reporter(config.report_to)
-    launch = environment.launch(config.device, config.seed)
+    ranks = ranks or SingleRank()
+    launch = run_on_all(ranks, lambda: _launch(config))
     with model_errors_at("target"):
-        config, launch = precision.settle(config, launch, ranks or SingleRank(), progress, measure if target else None)
+        settled = precision.settle(config, launch, ranks, progress, measure if target else None)
     environment.silence_libraries()
-    run = _without_target(config, launch, StageCache(_folder(config), environment.numerics(launch), progress))
-    run = replace(run, cache=replace(run.cache, ranks=ranks or SingleRank()))
+    numerics = environment.numerics(precision.of_target(settled, launch))
+    cache = StageCache(_folder(settled), numerics, progress, ranks=ranks)
+    return run_on_all(ranks, lambda: _with_target(settled, precision.of_others(settled, launch), cache, load=target))
+
+
+def _launch(config: Config) -> Launch:
+    environment.require_reporter(config.report_to)
+    return environment.launch(config.device, config.seed)
+
+
+def _with_target(config: Config, launch: Launch, cache: StageCache, *, load: bool) -> RunContext:
+    run = _without_target(config, launch, cache)
     with model_errors_at("target"):
-        policy = open_plugin(config.target, launch, run.opener.resources) if target else None
+        policy = open_plugin(config.target, launch, run.opener.resources) if load else None
     return replace(run, opener=replace(run.opener, target=cast("Policy", policy)))
 
 

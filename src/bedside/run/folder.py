@@ -6,6 +6,7 @@ config.yaml                   the resolved config
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from bedside.run.events import EventLog
 from bedside.run.stage_cache import StageCache
 
 LAYOUT, CONFIG = 3, "config.yaml"
-DTYPE = "target.dtype"
+DTYPE, MEASURED = "target.dtype", "dtype measured"
 MAY_CHANGE = (
     "align.cycles",
     "align.save_steps",
@@ -52,8 +53,6 @@ def write_config(cache: StageCache, config: Config) -> None:
     text = yaml.safe_dump(tables, sort_keys=False)
     now = _by_dotted_key(tables)
     before = now if _holds(file, text) else _by_dotted_key(yaml.safe_load(_written_config(folder)))
-    if before.get(DTYPE) == "auto":  # written when a run did not yet settle what auto stands for
-        before.pop(DTYPE)
     differing = [key for key in before if key in now and before[key] != now[key]]
     changed = [key for key in differing if not key.startswith(MAY_CHANGE) and not key.endswith(".limit")]
     if changed and has_results(folder):
@@ -82,6 +81,19 @@ def recorded_dtype(config: Config) -> str | None:
         return None
     dtype = _by_dotted_key(table).get(DTYPE)
     return dtype if dtype in ("auto", "float32", "bfloat16", "float16") else None
+
+
+def measured_dtype(config: Config, shapes: Sequence[tuple[int, int]]) -> str | None:
+    """What was measured in this run's folder for products of these ``shapes``; None where nothing was."""
+    events = EventLog(Path(config.runs) / config.run).read()
+    asked = [list(shape) for shape in shapes]
+    return next((row["dtype"] for row in events[::-1] if row["event"] == MEASURED and row["shapes"] == asked), None)
+
+
+def record_measured_dtype(config: Config, shapes: Sequence[tuple[int, int]], dtype: str, speedup: float) -> None:
+    """Log the choice for these ``shapes``, so that this run measures once."""
+    log = EventLog(Path(config.runs) / config.run)
+    log.append(MEASURED, dtype=dtype, speedup=round(speedup, 2), shapes=[list(shape) for shape in shapes])
 
 
 def has_results(folder: Path) -> bool:
