@@ -65,6 +65,7 @@ def test_each_target_has_a_run_and_the_judge_is_audited_on_its_own_answers(compa
         assert list(target.steps) == ["before", "cycle 1", "test, before", "test, after"]
         answers = [json.loads(line) for line in (root / "runs" / target.run / ANSWERS).read_text().splitlines()]
         assert {a["checkpoint"] for a in answers} == {target.summary.cycles[0].candidates[0].checkpoint.id}
+        assert "\n  dtype: float32\n" in (root / "runs" / target.run / "config.yaml").read_text(), "what auto stood for"
     assert one.steps == two.steps, "one model under two names"
     assert [t.run for t in comparison.targets] == ["list-one", "list-nowhere", "list-two"]
 
