@@ -58,7 +58,14 @@ def test_harmful_examples_are_folded_and_warned_of():
     assert len(warnings) == 3  # harm 3, harm 3 and one that nobody labelled, not the harmless one
 
 
-@pytest.mark.parametrize(("make", "word"), [(shipping, "Yes, by every gate that decides."), (hostile, "No.")])
+def rehearsed():
+    return replace(hostile(), rehearsal=True)
+
+
+@pytest.mark.parametrize(
+    ("make", "word"),
+    [(shipping, "Yes, by every gate that decides."), (hostile, "No."), (rehearsed, "Not decided: a rehearsal.")],
+)
 def test_the_file_opens_on_the_answer(make, word):
     found = page(make())
     answer = "".join(found.under("p.word")).strip()
