@@ -41,6 +41,11 @@ def test_a_part_of_a_part_is_as_many_of_each_level_and_without_partners():
     }
 
 
+def test_each_level_may_have_a_number_of_its_own():
+    part = find("dataset", "consult")(part="train", levels=[0, 2, 3], per_level={0: 7, 3: 3})
+    assert Counter(p.harm for p in open_plugin(part, Launch(), {}).read()) == {0: 7, 2: 53, 3: 3}
+
+
 def test_a_scenario_is_in_one_part_and_has_at_most_six_rows():
     parts, sizes = defaultdict(set), Counter(row["group"] for row in ROWS)
     for row in ROWS:

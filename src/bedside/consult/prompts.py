@@ -11,6 +11,7 @@ columns of the card.
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
+from math import inf
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -39,8 +40,8 @@ class Consult(Plugin):
     """Only prompts of these harm levels."""
     partners: bool = True
     """False: without contrast partners, the harmless prompts in the words of a harmful one: an easier part."""
-    per_level: int | None = Field(default=None, ge=1)
-    """At most so many of each harm level, the first ones."""
+    per_level: Annotated[int, Field(ge=1)] | dict[int, Annotated[int, Field(ge=1)]] | None = None
+    """At most so many of each harm level, the first ones: 48, or {0: 96, 3: 48}."""
 
     def open(self, launch: Launch, **opened: Any) -> TablePrompts:
         return TablePrompts(str(PROMPTS), rows=self._rows, options=ReadOptions(self.part))
@@ -48,9 +49,13 @@ class Consult(Plugin):
     def _rows(self) -> Iterator[Row]:
         kept: Counter[int] = Counter()
         for place, row in rows(PROMPTS):
-            if self._wants(row) and (self.per_level is None or kept[row["harm"]] < self.per_level):
+            if self._wants(row) and kept[row["harm"]] < self._most(row["harm"]):
                 kept[row["harm"]] += 1
                 yield place, row
+
+    def _most(self, level: int) -> float:
+        most = self.per_level.get(level) if isinstance(self.per_level, dict) else self.per_level
+        return inf if most is None else most
 
     def _wants(self, row: Mapping[str, Any]) -> bool:
         partner = row["kind"] == "partner"
