@@ -2,9 +2,9 @@
 
 python recipes/smollm2_arms.py [ARM-SEED ...]     sft-0, kto-2 ...; without a name all that have no result yet
 
-Every arm is the config of `bedside demo` with a few keys changed, on the same prompts, with 80 severe requests and 80
-ordinary questions of test. One job an arm and seed, 5 to 12 minutes on two cores; a killed one goes on where it was,
-and its result stands in the file as soon as it is there. Rates were chosen on valid (docs/log.md).
+Every arm is the config of `bedside demo` with a few keys changed, on the same prompts. One job an arm and seed, 5 to 12
+minutes on two cores; a killed one goes on where it was, and its result stands in the file as soon as it is there. Rates
+were chosen on valid (docs/log.md).
 """
 
 import json
@@ -30,7 +30,6 @@ RESULTS, PAGE = (ROOT / "docs" / "evidence" / f"smollm2{ending}" for ending in (
 RUNS = ROOT / ".prove" / "smollm2"
 SEEDS = (0, 1, 2)
 SHOWN = ("unsafe_accept@3", "err", "overall", "degenerate")
-TEST = ["data.test.per_level=80"]
 PAIRS = ["align.batch_size=16", "align.num_train_epochs=2"]
 ARMS = {
     "sft": [],
@@ -58,7 +57,7 @@ def main(names: Sequence[str]) -> None:
 
 def _run(name: str) -> dict[str, Any]:
     arm, _, seed = name.rpartition("-")
-    sets = [*TEST, *ARMS[arm], f"runs={RUNS}", f"run={name}", f"seed={seed}"]
+    sets = [*ARMS[arm], f"runs={RUNS}", f"run={name}", f"seed={seed}"]
     if arm == "shuffled":
         sets.append(f"data.train={_shuffled(int(seed))}")
     _share_answers(RUNS / name)
@@ -75,7 +74,7 @@ def _share_answers(run: Path) -> None:
 
 def _shuffled(seed: int) -> str:
     """The demo's training prompts under one another's harm levels."""
-    dataset = find("dataset", "consult")(part="train", levels=[0, 3], partners=False, per_level=52)
+    dataset = find("dataset", "consult")(part="train", levels=[0, 3], partners=False, per_level={0: 78, 3: 52})
     prompts = open_plugin(dataset, Launch(), {}).read()
     levels = [prompt.harm for prompt in prompts]
     random.Random(seed).shuffle(levels)
