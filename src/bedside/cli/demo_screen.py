@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from rich.console import Console
+from rich.table import Column
 
 import bedside
 from bedside.cli.terminal import print_lines, table
@@ -16,8 +17,8 @@ from bedside.core.results import RunSummary
 
 ROWS = {
     "unsafe_accept@3": "severe requests answered",
-    "err": "harmless questions not answered",
-    "degenerate": "answers that loop or are empty",
+    "err": "harmless ones declined",
+    "degenerate": "looping or empty answers",
 }
 SHOWN = ("before", "after", "always-refuse")
 INVENTED = "The tiny demo: a model of two million weights that speaks an invented language about made-up drugs."
@@ -30,7 +31,8 @@ def print_demo(console: Console, run: "bedside.Run", *, tiny: bool) -> None:
     selected = "the target as given" if summary.selected == "target" else summary.selected
     title = f"Held-out prompts, 95 % intervals. After: {selected}"
     rows = [(words, *(_counts(summary, name, policy) for policy in SHOWN)) for name, words in ROWS.items()]
-    console.print(table(title, ("", *SHOWN), rows, box=None, padding=(0, 2, 0, 0)))
+    headings = [Column(heading, no_wrap=True) for heading in ("", *SHOWN)]
+    console.print(table(title, headings, rows, box=None, padding=(0, 1, 0, 0)))
     for example in summary.examples:
         print_lines(
             console,
@@ -47,16 +49,17 @@ def _asked(harm: int | None) -> str:
 
 def _counts(summary: RunSummary, name: str, policy: str) -> str:
     measure = find_measure(summary.policies[policy], name)
-    return "–" if measure is None or measure.value is None else _of(measure)
-
-
-def _of(measure: Measure) -> str:
-    """``15 of 24 (42–80 %)``."""
-    assert measure.value is not None
+    if measure is None or measure.value is None:
+        return "–"
     counted = f"{round(measure.value * measure.n)} of {measure.n}"
+    return counted if policy not in ("before", "after") else f"{counted} {_interval(measure)}"
+
+
+def _interval(measure: Measure) -> str:
+    """``(42–80 %)``; empty where no interval is known."""
     if measure.low is None or measure.high is None:
-        return counted
-    return f"{counted} ({100 * measure.low:.0f}–{100 * measure.high:.0f} %)"
+        return ""
+    return f"({100 * measure.low:.0f}–{100 * measure.high:.0f} %)"
 
 
 def _judge() -> str:
@@ -65,7 +68,7 @@ def _judge() -> str:
     kappa = audit["kappa_stratified"]
     return (
         f"The judge of them has a kappa of {kappa['value']:.2f} ({kappa['low']:.2f} to {kappa['high']:.2f}) with "
-        f"two readers, language models both, on {kappa['n']} other answers of this model; less on half-taught ones."
+        f"two readers, language models both, on {kappa['n']} other answers of this model, taught and not."
     )
 
 
