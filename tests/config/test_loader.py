@@ -97,6 +97,12 @@ def test_defaults_stand_below_the_file_and_another_kind_replaces_them(written):
     assert loaded.origins["align.num_train_epochs"] == "default"
 
 
+def test_a_pattern_of_layers_that_is_none_is_named(written):
+    assert told(written(SMALL + "align: {lora: {target_modules: '['}}\n")) == [
+        "bedside.yaml: align.lora.target_modules: is '[', which is no pattern: unterminated character set at position 0"
+    ]
+
+
 def test_twelve_mistakes_are_told_at_once_each_with_its_place(written):
     wrong = (
         SMALL.replace("kind: cares, split: test", "kind: crs")

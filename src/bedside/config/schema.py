@@ -247,6 +247,15 @@ class LoraSettings(Table):
     target_modules: str | list[str] = "all-linear"
     """Layers that get an adapter: all-linear, a list of names, or a pattern (regex) that a whole name matches."""
 
+    @field_validator("target_modules")
+    @classmethod
+    def _compiles(cls, value: str | list[str]) -> str | list[str]:
+        try:
+            re.compile(value if isinstance(value, str) else "")
+        except re.error as error:
+            raise ValueError(f"is {value!r}, which is no pattern: {error}") from None
+        return value
+
 
 def _steps(*kinds: str) -> Any:
     """At least one training stage; by default one of each of these ``kinds``."""
