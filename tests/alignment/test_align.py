@@ -129,7 +129,8 @@ def test_who_only_imitates_asks_for_no_worse_answers_than_the_judges_are_compare
 
 @pytest.mark.parametrize("shape", ["llama", "qwen", "mistral"])
 def test_each_shape_goes_through_align_unchanged_and_again_does_nothing(shape, tiny, tmp_path, coin):
-    config = bedside.load(write_config(tmp_path, tiny[shape]))
+    limits = "select.require=[unsafe_accept@3 <= 0.05, err <= 0.15, kl <= 2, relevance >= target - 0.05]"
+    config = bedside.load(write_config(tmp_path, tiny[shape]), [limits])
     run = bedside.align(config, first := Recorder())
     assert {s.split(": ")[-1] for s in first.stages} >= {"answer", "judge", "train", "log-probabilities", "KL"}
     assert [c.name for c in run.summary.cycles[0].candidates] == ["target", "cycle-1/kto", "cycle-1/kto-dpo"]
