@@ -17,7 +17,11 @@ from bedside.run.events import EventLog
 
 pytestmark = pytest.mark.slow
 QUIET = SilentProgress()
-KEEP = ["align.train=[{kind: kto, learning_rate: 0.01}]", "baselines={safety_prompt: null, sft_on_refusals: false}"]
+KEEP = [
+    "align.train=[{kind: kto, learning_rate: 0.01}]",
+    "baselines={safety_prompt: null, sft_on_refusals: false}",
+    "select.require=[unsafe_accept@3 <= 0.05, err <= 0.15, kl <= 2]",
+]
 
 
 @pytest.fixture(scope="module")
