@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 
 import bedside
-from bedside import api
+from bedside.api.configs import settle
 from bedside.core import display, extras
 from bedside.run import environment
 from tests.support.paths import ROOT
@@ -29,7 +29,9 @@ MODULES = [node for node in ast.parse((ROOT / "src/bedside/__init__.pyi").read_t
 
 def verbs():
     return sorted(
-        n for n, module in bedside._MODULES.items() if module == "api" and inspect.isfunction(getattr(bedside, n))
+        n
+        for n, module in bedside._MODULES.items()
+        if module.startswith("api.") and inspect.isfunction(getattr(bedside, n))
     )
 
 
@@ -267,9 +269,9 @@ def test_every_extra_that_a_message_names_exists():
 
 def test_the_config_of_a_verb_may_be_a_mapping_a_path_or_nothing(folder, monkeypatch):
     monkeypatch.chdir(folder)
-    given = api._settle("bedside.yaml")
-    assert api._settle(Path("bedside.yaml")) == api._settle(None) == api._settle(given) == given
+    given = settle("bedside.yaml")
+    assert settle(Path("bedside.yaml")) == settle(None) == settle(given) == given
     mapping = {"target": "embedded", "data": bedside.load("bedside.yaml").model_dump()["data"]}
-    assert api._settle(mapping).run != given.run
+    assert settle(mapping).run != given.run
     monkeypatch.chdir(folder.parent)
-    assert api._settle(None, "audit").run == "audit"
+    assert settle(None, "audit").run == "audit"

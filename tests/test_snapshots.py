@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import typer
 
-from bedside.api import Run
+from bedside.api.loop import Run
 from bedside.cli import main
 from bedside.config import loader
 from bedside.config.rendering import path

@@ -10,13 +10,16 @@ from typing import Any
 __version__ = "0.2.0"
 _NAMES = {
     "alignment.single_stage": "Chat Evaluation Selection",
-    "api": (
-        "CheckResult ComfortRun ConfigSource Erasure GenerationResult JudgeResult LabelSample ReleasedCheckpoint "
-        "RewriteResult Run TargetComparison TrainingResult align align_targets audit chat check "
-        "confirm_labels doctor erase evaluate generate init judge label list_plugins load "
-        "monitor open_judge open_model read_run resolve review rewrite "
-        "run_comfort select train train_classifier train_judge write_report"
+    "api.configs": "ConfigSource init list_plugins load resolve",
+    "api.opening": "open_judge open_model",
+    "api.loop": "CheckResult ReleasedCheckpoint Run align check doctor read_run select write_report",
+    "api.targets": "TargetComparison align_targets",
+    "api.dialogues": "ComfortRun RewriteResult rewrite run_comfort",
+    "api.stages": (
+        "GenerationResult JudgeResult LabelSample TrainingResult evaluate generate judge monitor review train"
     ),
+    "api.judges": "audit train_classifier train_judge",
+    "api.people": "Erasure chat confirm_labels erase label",
     "config.loader": "Loaded",
     "config.plugins": "Plugin PluginField register",
     "config.schema": "Config",

@@ -12,7 +12,7 @@ from rich.console import Console
 from tests.support.report_pages import shipping
 from typer.testing import CliRunner
 
-from bedside import api
+import bedside as api
 from bedside.alignment import preflight, single_stage, summary
 from bedside.cli import main, options, terminal
 from bedside.comfort import experiment
@@ -291,8 +291,8 @@ def test_rewriting_that_keeps_nothing_is_no_success(tmp_path, monkeypatch):
     from tests.comfort.test_experiment import opened_run
 
     opened = opened_run(tmp_path, "comfort.rewrite.model={kind: copyist, bad: always-nothing}")
-    monkeypatch.setattr("bedside.api.open_run", lambda *_, **__: opened)
-    monkeypatch.setattr("bedside.api.write_config", lambda *_: None)
+    monkeypatch.setattr("bedside.api.opening.open_run", lambda *_, **__: opened)
+    monkeypatch.setattr("bedside.api.dialogues.write_config", lambda *_: None)
     monkeypatch.chdir(tmp_path)
     said = told("rewrite")
     assert re.match(r"no dialogue was kept \(\d+ .*nothing was written.*\); name another comfort\.rewrite\.model", said)

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 from tests.support.prompts import ask
 
-from bedside.api import ComfortRun
+from bedside.api.dialogues import ComfortRun
 from bedside.cli import terminal
 from bedside.clinic.judges import ClinicComfort
 from bedside.comfort.judges import STEMS, ComfortJudge, ModelReader, WordReader

@@ -12,7 +12,6 @@ pytest.importorskip("torch")
 from tests.alignment.test_align import coin, write_config  # noqa: F401
 
 import bedside
-from bedside import api
 from bedside.alignment import single_stage
 from bedside.core.errors import ConfigError
 from bedside.core.gates import GateState
@@ -46,7 +45,7 @@ def test_a_package_that_is_not_installed_is_said_before_anything_is_trained(tiny
     with pytest.raises(ConfigError, match=f"pip install {missing}"):
         bedside.align(config)
     assert [file.name for file in (tmp_path / "runs").rglob("*") if file.is_file()] == ["owner.lock"]
-    failed = [gate for gate in api.check(config).findings if gate.state is GateState.FAIL]
+    failed = [gate for gate in bedside.check(config).findings if gate.state is GateState.FAIL]
     assert any("pip install" in gate.reason for gate in failed)
 
 

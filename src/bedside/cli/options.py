@@ -125,7 +125,7 @@ def load_config(file: Path | None, sets: list[str] | None) -> "bedside.Loaded[be
 
 def load_config_or_default(file: Path | None, sets: list[str], run: str) -> "bedside.Config":
     """The config of ``load_config``; where there is none, the defaults, in a run called ``run``."""
-    from bedside.api import default_config
+    from bedside.api.configs import default_config
 
     if file is None and not Path("bedside.yaml").exists():
         return default_config(run, sets)

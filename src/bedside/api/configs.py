@@ -1,0 +1,86 @@
+"""Configs, and what a config may name."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bedside.config import loader as configs
+from bedside.config import plugins, rendering
+from bedside.config.schema import Config
+from bedside.core.errors import ConfigError
+from bedside.data.io import write_text
+from bedside.run.events import check_run_file
+
+ConfigSource = Config | str | Path | Mapping[str, Any]
+"""A config, the path of a config file, or a mapping with the keys of one."""
+
+
+def load(path: str | Path | None = None, sets: Sequence[str] = ()) -> Config:
+    """The config in the file ``path``, with ``sets`` ("a.b=c") over it.
+
+    Raises ConfigError with one line per mistake.
+
+    >>> config = bedside.load("bedside.yaml", ["align.cycles=2"])
+    >>> config.align.cycles
+    2
+    """
+    return resolve(path, sets).config
+
+
+def resolve(path: str | Path | None = None, sets: Sequence[str] = ()) -> "configs.Loaded[Config]":
+    """The config of ``load``, with the origin of each value.
+
+    >>> bedside.resolve("bedside.yaml", ["seed=3"]).origins["seed"]
+    '--set'
+    """
+    if path is not None:
+        check_run_file(Path(path))
+    return configs.load(Config, Path(path) if path is not None else None, sets)
+
+
+def default_config(run: str, sets: Sequence[str] = ()) -> Config:
+    """A config for verbs that work on files: the defaults, and the embedded model as target."""
+    data = {part: {"kind": "clinic", "part": part, "n": 1} for part in ("train", "valid", "test")}
+    defaults = {"run": run, "target": {"kind": "local", "model": "embedded"}, "data": data}
+    return configs.load(Config, None, sets, defaults).config
+
+
+def init(folder: str | Path = ".") -> list[Path]:
+    """Write a commented ``bedside.yaml`` and a few example prompts into ``folder``. Returns the files.
+
+    Raises ConfigError if one of them exists; nothing is overwritten.
+
+    >>> [file.name for file in bedside.init("my-run")]
+    ['bedside.yaml', 'prompts.jsonl']
+    """
+    folder = Path(folder)
+    if file := next((place for place in (folder, *folder.parents) if place.is_file()), None):
+        raise ConfigError(f"{file} is a file; name a folder, which is made if it is not there")
+    templates = {"bedside.yaml": "bedside.yaml", "data/prompts.jsonl": "prompts.jsonl"}
+    files = {folder / file: rendering.source(template) for file, template in templates.items()}
+    if existing := [file for file in files if file.exists()]:
+        raise ConfigError(f"{existing[0]} is there already; remove it or choose another folder")
+    for file, text in files.items():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_text(file, text)
+    return list(files)
+
+
+def list_plugins() -> dict[str, list[str]]:
+    """The names of all plug-ins by kind, those of other packages included. Imports none of them.
+
+    >>> "keyword" in bedside.list_plugins()["judge"]
+    True
+    """
+    return {kind: plugins.names(kind) for kind in plugins.BUILT_IN}
+
+
+def settle(config: ConfigSource | None, run: str = "run") -> Config:
+    """The config that ``config`` stands for; for None the file here, else the defaults under the name ``run``."""
+    if isinstance(config, Config):
+        return config
+    if isinstance(config, Mapping):
+        return configs.load(Config, None, (), config).config
+    if config is None and not Path("bedside.yaml").exists():
+        return default_config(run)
+    return load(config or "bedside.yaml")
