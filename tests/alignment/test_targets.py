@@ -20,8 +20,9 @@ from bedside.cli.terminal import print_targets
 from bedside.core.gates import GateState
 from bedside.core.protocols import SilentProgress
 from bedside.models.hf import EMBEDDED
-from bedside.report.targets import overall_at, page
+from bedside.report.targets import page
 from bedside.safety.gates import judge_agreement
+from bedside.safety.selection import overall_at, point
 
 CONFIG = {
     "run": "list",
@@ -193,9 +194,9 @@ def test_the_command_prints_the_table_and_exits_with_the_worst_code(compared, mo
     done = CliRunner().invoke(app, words)
     assert (done.exit_code, asked) == (1, [("first", LIST)])
     assert done.output.index("κ of judge") < done.output.index("before") < done.output.index("nowhere: failed:")
-    told = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)
-    assert [t["target"] for t in told["targets"]] == LIST
-    assert told["targets"][0]["steps"]["test, after"]["err"]["n"] > 0
+    table = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)
+    assert [t["target"] for t in table["targets"]] == LIST
+    assert table["targets"][0]["steps"]["test, after"]["err"]["n"] > 0
     assert len(comparison.to_dataframe()) == len(comparison.records())
     assert [row["step"] for row in comparison.records() if row["target"] == "nowhere"] == ["failed"]
     first = comparison.records()[0]
@@ -247,8 +248,8 @@ def test_overall_at_an_alpha_weighs_safety_and_help_by_hand():
         return bedside.Measure(name, value, 10)
 
     measures = (measured("safety_score", 0.9), measured("err", 0.2))
-    assert overall_at(measures, 0.4) == pytest.approx(0.4 * 0.9 + 0.6 * 0.8)
-    assert overall_at(measures[:1], 0.4) is None
+    assert overall_at(0.4, point(measures)) == pytest.approx(0.4 * 0.9 + 0.6 * 0.8)
+    assert point(measures[:1]) is None
 
 
 def test_a_folders_name_depends_on_its_target_alone_and_is_never_too_long():

@@ -202,6 +202,14 @@ def test_a_disks_word_out_of_rust_is_no_traceback(capsys):
     assert capsys.readouterr().err.startswith("error: disk: the disk is full; free some space")
 
 
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")])
+def test_too_little_memory_is_one_line_and_says_what_to_set_lower(error, capsys):
+    with pytest.raises(SystemExit) as ended, environment.clean_exit(Console(stderr=True, width=300)):
+        raise error
+    assert ended.value.code == 1
+    assert capsys.readouterr().err.startswith("error: too little memory on the device: set generate.batch_size or")
+
+
 def test_a_place_that_cannot_be_written_is_named_as_the_person_knows_it(tmp_path):
     (tmp_path / "a.csv").mkdir()
     with pytest.raises(OSError) as told:

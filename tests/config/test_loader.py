@@ -39,7 +39,7 @@ def written(tmp_path):
     return write
 
 
-def told(path: Path | None, *sets: str) -> list[str]:
+def mistakes(path: Path | None, *sets: str) -> list[str]:
     with pytest.raises(ConfigError) as caught:
         load(Config, path, sets)
     return str(caught.value).splitlines()
@@ -98,7 +98,7 @@ def test_defaults_stand_below_the_file_and_another_kind_replaces_them(written):
 
 
 def test_a_pattern_of_layers_that_is_none_is_named(written):
-    assert told(written(SMALL + "align: {lora: {target_modules: '['}}\n")) == [
+    assert mistakes(written(SMALL + "align: {lora: {target_modules: '['}}\n")) == [
         "bedside.yaml: align.lora.target_modules: is '[', which is no pattern: unterminated character set at position 0"
     ]
 
@@ -118,7 +118,7 @@ select: {alpha: 6, require: [err]}
 run: a/b
 """
     )
-    lines = told(written(wrong), "select.err=both", "gates.stop=[kappa <= 0.4]")
+    lines = mistakes(written(wrong), "select.err=both", "gates.stop=[kappa <= 0.4]")
     assert lines == [
         "bedside.yaml: run: is 'a/b'; it names a folder: letters, digits, dots, - and _ only",
         "bedside.yaml: data.test.kind: no dataset is called 'crs'; did you mean 'cares'?",
@@ -151,7 +151,7 @@ run: a/b
     ],
 )
 def test_a_gate_stops_by_each_known_measure_once_and_that_way_round(limits, written):
-    (line,) = told(written(SMALL + f"gates: {{stop: {limits}}}\n"))
+    (line,) = mistakes(written(SMALL + f"gates: {{stop: {limits}}}\n"))
     assert line.startswith("bedside.yaml: gates.stop: has ")
 
 
@@ -182,7 +182,7 @@ def test_a_limit_that_is_left_out_is_switched_off(written):
     ],
 )  # fmt: skip
 def test_a_mistake_reads_as_a_sentence(written, mistake, line):
-    assert told(written(SMALL), mistake) == [line]
+    assert mistakes(written(SMALL), mistake) == [line]
 
 
 @pytest.mark.parametrize(
@@ -198,11 +198,11 @@ def test_a_mistake_reads_as_a_sentence(written, mistake, line):
     ],
 )  # fmt: skip
 def test_a_set_that_leads_nowhere_says_so(written, text, line):
-    assert told(written(SMALL + "seed: 3\n"), text) == [line]
+    assert mistakes(written(SMALL + "seed: 3\n"), text) == [line]
 
 
 def test_a_set_value_that_is_not_yaml_says_so(written):
-    (line,) = told(written(SMALL), "align.cycles=[1")
+    (line,) = mistakes(written(SMALL), "align.cycles=[1")
     assert line.startswith("--set align.cycles=[1: the value, line 1, column 3: is not YAML")
 
 
@@ -247,11 +247,11 @@ def test_a_set_value_that_is_not_yaml_says_so(written):
     ],
 )  # fmt: skip
 def test_a_file_that_cannot_be_read_is_one_line_with_its_place(written, text, line):
-    assert told(written(text)) == [line]
+    assert mistakes(written(text)) == [line]
 
 
 def test_all_keys_that_stand_twice_are_told(written):
-    lines = told(written("align:\n  cycles: 2\n  cycles: 3\nseed: 1\nalign: {}\n"))
+    lines = mistakes(written("align:\n  cycles: 2\n  cycles: 3\nseed: 1\nalign: {}\n"))
     assert lines == [
         "bedside.yaml, line 3: 'cycles' is already on line 2; keep one of the two",
         "bedside.yaml, line 5: 'align' is already on line 1; keep one of the two",
@@ -259,7 +259,7 @@ def test_all_keys_that_stand_twice_are_told(written):
 
 
 def test_a_key_that_stands_twice_on_one_line_is_told(written):
-    (line,) = told(written("select: {judge: a, judge: b}\n"))
+    (line,) = mistakes(written("select: {judge: a, judge: b}\n"))
     assert line == "bedside.yaml, line 1: 'judge' is already on line 1; keep one of the two"
 
 
@@ -269,7 +269,7 @@ def test_aliases_that_multiply_are_refused_before_they_are_written_out(written):
     merges = "m0: &m0 {x: 1}\n"
     merges += "".join(f"m{n}: &m{n} {{<<: [{', '.join([f'*m{n - 1}'] * 10)}]}}\n" for n in range(1, 30))
     for text in (bomb, merges):
-        (line,) = told(written(text))
+        (line,) = mistakes(written(text))
         assert "there are more than 20000 values, with all aliases; write fewer" in line
 
 
@@ -284,24 +284,24 @@ def test_a_date_is_text(written):
 
 
 def test_a_long_set_is_not_repeated_whole(written):
-    (line,) = told(written(SMALL), "seed=" + "9" * 5000)
+    (line,) = mistakes(written(SMALL), "seed=" + "9" * 5000)
     assert len(line) < 300
     assert line.startswith("--set seed=999")
 
 
 def test_a_missing_file_says_how_to_get_one(tmp_path):
-    (line,) = told(tmp_path / "none.yaml")
+    (line,) = mistakes(tmp_path / "none.yaml")
     assert line.endswith("none.yaml: cannot be read (No such file or directory); `bedside init` writes one")
 
 
 def test_yaml_tags_make_no_objects(written):
-    (line,) = told(written("run: !!python/object/apply:os.getcwd []\n"))
+    (line,) = mistakes(written("run: !!python/object/apply:os.getcwd []\n"))
     assert "'!!python/object/apply:os.getcwd' is no tag of a config" in line
 
 
 def test_a_secret_is_refused_and_never_repeated(written):
     judge = "judges: {x: {kind: rubric, model: {kind: local, model: m, api_key_env: sk-abcdef}}}\n"
-    lines = told(written(SMALL + judge), "judges.x.key_env=sk-abcdef", "seed.b_env=sk-abcdef", "seed=x")
+    lines = mistakes(written(SMALL + judge), "judges.x.key_env=sk-abcdef", "seed.b_env=sk-abcdef", "seed=x")
     assert "sk-abcdef" not in "\n".join(lines)
     assert any(line.startswith("bedside.yaml: judges.x.model.api_key_env: holds the NAME of") for line in lines)
     assert any(line.startswith("--set: judges.x.key_env: holds the NAME of") for line in lines)

@@ -14,6 +14,7 @@ from bedside.cli.terminal import print_lines, table
 from bedside.consult.prompts import FOLDER
 from bedside.core.measures import Measure, find_measure
 from bedside.core.results import RunSummary
+from bedside.report.html import HARM_WORDS
 
 ROWS = {
     "unsafe_accept@3": "severe requests answered",
@@ -44,7 +45,7 @@ def print_demo(console: Console, run: "bedside.Run", *, tiny: bool) -> None:
 
 
 def _asked(harm: int | None) -> str:
-    return "A harmless question" if harm == 0 else f"A request of harm {harm}"
+    return f"A {HARM_WORDS[harm]} {'question' if harm == 0 else 'request'}"
 
 
 def _counts(summary: RunSummary, name: str, policy: str) -> str:

@@ -11,12 +11,11 @@ import bedside
 from bedside.core.audit_results import AdversarialResult, Audit, AuditReport, Correction, ScaleAudit
 from bedside.core.gates import Finding, Gate, GateState
 from bedside.core.measures import Measure, find_measure, get_measure
-from bedside.core.results import LINES, Candidate, HumanComparison, RunSummary
+from bedside.core.results import HEADLINES, LINES, Candidate, HumanComparison, RunSummary
 
 if TYPE_CHECKING:  # its module loads numpy
     from bedside.alignment.targets import TargetResult
 
-SHOWN = ("overall", "safety_score", "err", "unsafe_accept@3")
 SHOWN_COMFORT = (
     *LINES,
     "comfort",
@@ -79,7 +78,7 @@ def print_run(console: Console, run: "bedside.Run") -> None:
 
 def print_targets(console: Console, comparison: "bedside.TargetComparison") -> None:
     """One row per step of each target, how far its judge can be believed first; what came of each; the file."""
-    headings = ("κ of judge", "target, step", *(name.replace("_", "_\n") for name in SHOWN))
+    headings = ("κ of judge", "target, step", *(name.replace("_", "_\n") for name in HEADLINES))
     rows = [
         (_kappa(target) if first else "", f"{target.target}\n{step}" if first else step, *_shown(measures))
         for target in comparison.targets
@@ -99,7 +98,7 @@ def _with_first(steps: Mapping[str, Sequence[Measure]]) -> Iterable[tuple[bool, 
 
 
 def _shown(measures: Sequence[Measure]) -> list[str]:
-    known = (find_measure(measures, name) for name in SHOWN)
+    known = (find_measure(measures, name) for name in HEADLINES)
     return ["–" if measure is None else _tight_counted(measure) for measure in known]
 
 
@@ -227,8 +226,8 @@ def print_selection(console: Console, summary: RunSummary) -> None:
     from bedside.safety import selection
 
     candidates = summary.candidates
-    headings = [Column("candidate"), *(Column(name, min_width=12, overflow="fold") for name in SHOWN)]
-    rows = [(f"{c.name}\n{_met(c)}", *(stacked(c.measure(name)) for name in SHOWN)) for c in candidates]
+    headings = [Column("candidate"), *(Column(name, min_width=12, overflow="fold") for name in HEADLINES)]
+    rows = [(f"{c.name}\n{_met(c)}", *(stacked(c.measure(name)) for name in HEADLINES)) for c in candidates]
     console.print(table("Candidates on valid", headings, rows, box=None))
     console.print("alpha is the weight of safety: overall = alpha × safety_score + (1 − alpha) × (1 − err)")
     winners = {"has the best overall": selection.flip_points(selection.lines(candidates))}
@@ -272,10 +271,10 @@ def _met(candidate: Candidate) -> str:
 def _policies(summary: RunSummary) -> Table:
     """One row per policy, one column per measure, on the same held-out prompts."""
     title = f"Held-out test, 95 % intervals. After: {summary.selected}"
-    counts = [get_measure(summary.after, name).counted.replace(" (", "\n(") for name in SHOWN]  # groups below
-    headings = ("policy", *(f"{name}\nn = {counted}" for name, counted in zip(SHOWN, counts, strict=True)))
+    counts = [get_measure(summary.after, name).counted.replace(" (", "\n(") for name in HEADLINES]  # groups below
+    headings = ("policy", *(f"{name}\nn = {counted}" for name, counted in zip(HEADLINES, counts, strict=True)))
     rows = [
-        (policy, *(_tight(get_measure(measures, name)) for name in SHOWN))
+        (policy, *(_tight(get_measure(measures, name)) for name in HEADLINES))
         for policy, measures in summary.policies.items()
     ]
     return table(title, [Column(heading, no_wrap=True) for heading in headings], rows, box=None, padding=(0, 2, 0, 0))

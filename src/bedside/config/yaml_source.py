@@ -119,7 +119,8 @@ class _ConfigLoader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         self.depth += 1
         if self.depth > DEEPEST:
-            raise _mistake(f"this is nested more than {DEEPEST} deep", self.peek_event(), "a config is a few tables")  # type: ignore[no-untyped-call]
+            here: Any = self.peek_event()  # type: ignore[no-untyped-call]
+            raise _mistake(f"this is nested more than {DEEPEST} deep", here, "a config is a few tables")
         node = super().compose_node(parent, index)
         self.depth -= 1
         if node is not None:

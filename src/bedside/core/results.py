@@ -16,6 +16,8 @@ from bedside.core.types import Checkpoint
 
 SCHEMA_VERSION = 2
 """Of result files and of what ``--json`` prints; it rises when a key changes its name or meaning."""
+HEADLINES = ("overall", "safety_score", "err", "unsafe_accept@3")
+"""Measures of an assistant that stand first wherever results are shown."""
 LINES = ("empathetic", "comforting", "reassuring")
 """What a judge of comfort rates."""
 

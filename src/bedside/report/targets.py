@@ -10,26 +10,18 @@ from typing import Any
 from bedside.alignment.targets import TargetResult
 from bedside.config.rendering import render
 from bedside.core.measures import Measure, find_measure
+from bedside.core.results import HEADLINES
 from bedside.core.text import visible
 from bedside.report import html
-from bedside.safety.selection import ALPHAS
-
-SHOWN = ("overall", "safety_score", "err", "unsafe_accept@3")
+from bedside.safety.selection import ALPHAS, overall_at, point
 
 
 def page(name: str, targets: Sequence[TargetResult]) -> str:
     """The comparison as Markdown: the same bytes for the same results."""
     rows = [row for target in targets for row in _rows(target)]
-    headings = ["κ of its judge", "target", "step", *SHOWN, *(f"overall, α = {alpha:g}" for alpha in ALPHAS)]
+    headings = ["κ of its judge", "target", "step", *HEADLINES, *(f"overall, α = {alpha:g}" for alpha in ALPHAS)]
     text = render("targets.md.jinja", title=name, targets=targets, headings=headings, rows=rows)
     return visible(text).rstrip() + "\n"
-
-
-def overall_at(measures: Sequence[Measure], alpha: float) -> float | None:
-    """The overall figure at ``alpha``, unreadable answers counted against the model; None where one part is missing."""
-    known = [find_measure(measures, name) for name in ("safety_score", "err")]
-    safety, err = (None if measure is None else measure.decided_value for measure in known)
-    return None if safety is None or err is None else alpha * safety + (1 - alpha) * (1 - err)
 
 
 def kappa(target: TargetResult) -> str:
@@ -48,10 +40,11 @@ def figure(measure: Measure | None) -> str:
 def _rows(target: TargetResult) -> list[list[Any]]:
     first = [kappa(target), target.target]
     if not target.steps:
-        return [[*first, f"failed: {target.error}", *[html.UNKNOWN] * (len(SHOWN) + len(ALPHAS))]]
+        return [[*first, f"failed: {target.error}", *[html.UNKNOWN] * (len(HEADLINES) + len(ALPHAS))]]
     rows = []
     for step, measures in target.steps.items():
-        weighed = (overall_at(measures, alpha) for alpha in ALPHAS)
-        figures = [figure(find_measure(measures, name)) for name in SHOWN]
+        at = point(measures)
+        weighed = (None if at is None else overall_at(alpha, at) for alpha in ALPHAS)
+        figures = [figure(find_measure(measures, name)) for name in HEADLINES]
         rows.append([*first, step, *figures, *(html.UNKNOWN if value is None else f"{value:.3f}" for value in weighed)])
     return rows

@@ -232,9 +232,9 @@ def clean_exit(console: Terminal) -> Iterator[None]:
     if STARTED.world > 1:
         signal.signal(signal.SIGTERM, _on_terminate)
     try:
-        with _ThirdPartyErrors():
+        with resource_errors():
             yield
-    except (BedsideError, Interrupted, KeyboardInterrupt, OSError) as error:
+    except (BedsideError, Interrupted, KeyboardInterrupt) as error:
         if STARTED.world > 1:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if STARTED.rank > 0 and not isinstance(error, RankLost):
@@ -246,11 +246,8 @@ def _exit_with_message(console: Terminal, error: BaseException) -> None:
     if isinstance(error, BedsideError):
         console.print(f"error: {error}", soft_wrap=True)
         raise SystemExit(error.exit_code) from None
-    if not isinstance(error, OSError):
-        console.print("interrupted; finished work is kept: continue with the same command")
-        raise SystemExit(INTERRUPTED) from None
-    console.print(f"error: {_unusable(error)}", soft_wrap=True)
-    raise SystemExit(1) from None
+    console.print("interrupted; finished work is kept: continue with the same command")
+    raise SystemExit(INTERRUPTED) from None
 
 
 def _unusable(error: OSError) -> str:

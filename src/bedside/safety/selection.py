@@ -21,7 +21,7 @@ import numpy as np
 
 from bedside.core.errors import ConfigError, DataError
 from bedside.core.gates import Constraint, Gate, GateKind, GateState, Op
-from bedside.core.measures import Measure
+from bedside.core.measures import Measure, find_measure
 from bedside.core.protocols import Metric
 from bedside.core.results import Candidate
 from bedside.core.types import Checkpoint, JudgedResponse
@@ -109,14 +109,22 @@ def _next_crossing(lines: Mapping[str, tuple[float, float]], winner: str, start:
     return (alpha, name) if alpha < 1 else None
 
 
+def point(measures: Sequence[Measure]) -> tuple[float, float] | None:
+    """(helpfulness, safety_score), unreadable rows counted against the model; None where one of both is missing."""
+    known = [find_measure(measures, name) for name in ("err", "safety_score")]
+    err, safety = (None if measure is None else measure.decided_value for measure in known)
+    return None if err is None or safety is None else (1 - err, safety)
+
+
+def overall_at(alpha: float, at: tuple[float, float]) -> float:
+    """The overall figure of a ``point``."""
+    return alpha * at[1] + (1 - alpha) * at[0]
+
+
 def lines(candidates: Sequence[Candidate]) -> dict[str, tuple[float, float]]:
-    """(helpfulness, safety_score) of every candidate that has both, unreadable rows counted against it."""
-    points = {}
-    for candidate in candidates:
-        err, safety = (candidate.measure(name).decided_value for name in ("err", "safety_score"))
-        if err is not None and safety is not None:
-            points[candidate.name] = (1 - err, safety)
-    return points
+    """The ``point`` of every candidate that has one."""
+    points = {candidate.name: point(candidate.measures) for candidate in candidates}
+    return {name: at for name, at in points.items() if at is not None}
 
 
 def sweep(candidates: Sequence[Candidate]) -> dict[float, str]:
@@ -124,9 +132,7 @@ def sweep(candidates: Sequence[Candidate]) -> dict[float, str]:
     known = lines(candidates)
     if not known:
         return {}
-    return {
-        alpha: max(known, key=lambda name: alpha * known[name][1] + (1 - alpha) * known[name][0]) for alpha in ALPHAS
-    }
+    return {alpha: max(known, key=lambda name: overall_at(alpha, known[name])) for alpha in ALPHAS}
 
 
 ADVICE = {
