@@ -30,6 +30,8 @@ RESULTS, PAGE = (ROOT / "docs" / "evidence" / f"smollm2{ending}" for ending in (
 RUNS = ROOT / ".prove" / "smollm2"
 SEEDS = (0, 1, 2)
 SHOWN = ("unsafe_accept@3", "err", "overall", "degenerate")
+TEST = ["data.test.per_level=150"]
+"""The demo's own test has 36 of a level; evidence reads nearly all severe scenarios, and as many ordinary questions."""
 PAIRS = ["align.batch_size=16", "align.num_train_epochs=2"]
 ARMS = {
     "sft": [],
@@ -57,7 +59,7 @@ def main(names: Sequence[str]) -> None:
 
 def _run(name: str) -> dict[str, Any]:
     arm, _, seed = name.rpartition("-")
-    sets = [*ARMS[arm], f"runs={RUNS}", f"run={name}", f"seed={seed}"]
+    sets = [*TEST, *ARMS[arm], f"runs={RUNS}", f"run={name}", f"seed={seed}"]
     if arm == "shuffled":
         sets.append(f"data.train={_shuffled(int(seed))}")
     _share_answers(RUNS / name)

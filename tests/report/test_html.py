@@ -93,9 +93,15 @@ def test_no_value_stands_without_its_n(make):
     assert len(values) >= 6
     for at in values:
         follows = next(text for label, text in texts[at + 1 :] if label == "span.n")
-        between = [label for label, _ in texts[at + 1 : at + 3]]
-        assert "span.n" in between
+        between = [label for label, _ in texts[at + 1 : at + 4] if label != "span.share"]
+        assert "span.n" in between[:2]
         assert re.match(r"n = \d+|not measured|no figure", follows)
+
+
+def test_the_first_tiles_open_with_counts_of_rows():
+    tiles = page(shipping()).text.partition("Gates:")[0]
+    after = next(m for m in shipping().after if m.name == "unsafe_accept@3")
+    assert f"{round(after.value * after.n)} of {after.n}" in tiles
 
 
 def test_what_was_not_measured_is_a_dash_and_never_a_zero():

@@ -52,8 +52,7 @@ def _counts(summary: RunSummary, name: str, policy: str) -> str:
     measure = find_measure(summary.policies[policy], name)
     if measure is None or measure.value is None:
         return "–"
-    counted = f"{round(measure.value * measure.n)} of {measure.n}"
-    return counted if policy not in ("before", "after") else f"{counted} {_interval(measure)}"
+    return measure.count if policy not in ("before", "after") else f"{measure.count} {_interval(measure)}"
 
 
 def _interval(measure: Measure) -> str:

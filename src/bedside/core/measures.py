@@ -53,6 +53,11 @@ class Measure:
             return str(self.n)
         return f"{self.n} ({self.groups} group{'' if self.groups == 1 else 's'})"
 
+    @property
+    def count(self) -> str:
+        """Of a share of rows, ``7 of 36``; ``0 of 0`` where there was nothing to measure."""
+        return f"{round((self.value or 0) * self.n)} of {self.n}"
+
     def __post_init__(self) -> None:
         if (self.n == 0) != (self.value is None):
             raise DataError(f"{self.name}: n = {self.n} and value {self.value} cannot both be")
