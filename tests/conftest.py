@@ -18,7 +18,7 @@ from hypothesis import settings
 from bedside.core.protocols import Launch
 from bedside.core.types import Prompt
 from bedside.data.io import write_text
-from tests.support.paths import EVIDENCE
+from tests.support.evidence import replace_section
 from tests.support.prompts import ask
 from tests.support.tiny_models import make_tiny
 
@@ -115,30 +115,31 @@ def prompts() -> list[Prompt]:
 
 @pytest.fixture
 def evidence(tmp_path_factory):
-    """Rows of a table under docs/evidence, written when the test ends: ``evidence["kills"].append({...})``.
+    """Rows of a section of docs/evidence, written when the test ends: ``evidence["monitor: delays"].append({...})``.
 
-    Tests and workers of one session add to one file, and each writes the whole page: what ran is never lost.
+    Tests and workers of one session add to one section, and each writes the whole of it: what ran is never lost.
     """
     found: dict[str, list[dict[str, object]]] = defaultdict(list)
     yield found
     base = tmp_path_factory.getbasetemp()
     together = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     for name, rows in found.items():
-        file = name.partition(",")[0].replace(" ", "-")
-        with (together / f"{file}.jsonl").open("a", encoding="utf-8") as out:
-            out.writelines(json.dumps(row) + "\n" for row in rows)
-        whole = [json.loads(line) for line in (together / f"{file}.jsonl").read_text().splitlines()]
-        write_text(EVIDENCE / f"{file}.md", _page(name, sorted(whole, key=lambda row: [str(v) for v in row.values()])))
+        experiment, _, section = name.partition(": ")
+        file = together / f"{name.partition(',')[0].replace(' ', '-')}.jsonl"
+        with FileLock(together / f"{experiment}.lock"):
+            with file.open("a", encoding="utf-8") as out:
+                out.writelines(json.dumps(row) + "\n" for row in rows)
+            whole = [json.loads(line) for line in file.read_text().splitlines()]
+            by_values = sorted(whole, key=lambda row: [str(value) for value in row.values()])
+            replace_section(experiment, section, _made(), by_values)
 
 
-def _page(name: str, rows: list[dict[str, object]]) -> str:
+def _made() -> str:
     from benchmarks.measuring import processor
 
     from bedside.models.hf import Local
 
     packages = ", ".join(f"{p} {version(p)}" for p in ("torch", "transformers", "peft", "numpy"))
-    head = f"# {name[0].upper()}{name[1:]}\n\n`make prove`, {processor()}, {os.cpu_count()} cores, "
     embedded = Local(model="embedded").open(Launch()).checkpoint.base
-    lines = [list(rows[0]), ["---"] * len(rows[0]), *([str(v) for v in row.values()] for row in rows)]
-    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    return f"{head}Python {platform.python_version()}, {packages}, embedded {embedded}.\n\n{table}\n"
+    python = f"Python {platform.python_version()}"
+    return f"`make prove`, {processor()}, {os.cpu_count()} cores, {python}, {packages}, embedded {embedded}"

@@ -1,5 +1,6 @@
 """The documentation does what it says: commands run, YAML is understood, the reference is the models' own word."""
 
+import json
 import os
 import re
 import shlex
@@ -11,6 +12,8 @@ import pytest
 import yaml
 
 from bedside.config.schema import AlignConfig, Config
+from tests.support import evidence
+from tests.support.paths import EVIDENCE
 from tests.support.processes import run_python
 
 ROOT = Path(__file__).parents[1]
@@ -121,3 +124,20 @@ def test_the_reference_is_what_the_models_say(monkeypatch):
 
     written = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
     assert written == reference.page(), "run: python recipes/reference.py docs/configuration.md"
+
+
+@pytest.mark.parametrize("experiment", evidence.EXPERIMENTS)
+def test_a_page_of_evidence_shows_what_its_results_say(experiment):
+    sections = json.loads((EVIDENCE / f"{experiment}.json").read_text(encoding="utf-8"))
+    assert (EVIDENCE / f"{experiment}.md").read_text(encoding="utf-8") == evidence.page(experiment, sections)
+
+
+def test_there_are_at_most_twenty_pages_of_evidence():
+    assert len([*EVIDENCE.glob("*.md")]) <= 20
+
+
+def test_every_page_of_evidence_that_is_named_is_there():
+    named = [*ROOT.glob("docs/**/*.md"), *ROOT.glob("src/**/*.py"), *ROOT.glob("*.md")]
+    for page in named:
+        for name in re.findall(r"evidence/([a-z0-9-]+\.(?:md|json))", page.read_text(encoding="utf-8")):
+            assert (EVIDENCE / name).is_file(), f"{page.name} names {name}"

@@ -52,7 +52,7 @@ def said(m, sign=False):
 def test_comfort_on_the_clinic(seed, evidence, tmp_path):
     told = flow.comfort(opened_run(tmp_path, f"seed={seed}", f"data.train.seed={seed}", "run=clinic"))
     for arm in told.arms:
-        evidence["comfort on the clinic"].append(
+        evidence["comfort: on the clinic"].append(
             {"seed": seed, "model": arm.name, "n": arm.measure("comfort").n,
              **{name: said(arm.measure(name)) for name in
                 ("comfort", *LINES, "primary_comfort", "facts_told", "facts_wrong", "bleu_1", "fact_recall",
@@ -61,13 +61,13 @@ def test_comfort_on_the_clinic(seed, evidence, tmp_path):
     for p in told.paired:
         if p.measure.name in ("comfort", *LINES, "primary_comfort", "facts_told", "facts_wrong", "bleu_1",
                               "fact_recall", "false_reassurance", "under_triage", "over_triage"):  # fmt: skip
-            evidence["comfort paired with the target"].append(
+            evidence["comfort: paired with the target"].append(
                 {"seed": seed, "model": f"{p.arm} − target", "measure": p.measure.name, "n": p.measure.n,
                  "difference": said(p.measure, sign=True),
                  "bounds, one-sided": "–" if p.measure.worst_low is None else
                  f"{p.measure.worst_low:+.3f}, {p.measure.worst_high:+.3f}"}
             )  # fmt: skip
-    evidence["comfort and the published direction"].append({"seed": seed, "published direction": told.direction})
+    evidence["comfort: and the published direction"].append({"seed": seed, "published direction": told.direction})
     assert len({arm.measure("comfort").n for arm in told.arms}) == 1
 
 
@@ -96,7 +96,9 @@ def test_hard_negatives_take_the_reward_from_shortcuts(seed, rate, evidence, tmp
         groups = {name: [r.prompt.group for r in desk.test if getattr(r, name)] for name in ("wrong", "cold")}
     for name in ("wrong", "cold"):
         found = ablated({arm: of[name] for arm, of in margins.items()}, f"no {name}", groups[name])
-        evidence["hard negatives"].append({"learning rate": f"{rate:g}", "seed": seed, "shortcut": name, **found})
+        evidence["comfort: hard negatives"].append(
+            {"learning rate": f"{rate:g}", "seed": seed, "shortcut": name, **found}
+        )
         assert int(found["n"]) > 0
 
 
@@ -143,11 +145,13 @@ def test_comfort_on_real_dialogues(name, evidence, tmp_path):
     for f in flows:
         if f.step.startswith("rewrite"):
             why = "; ".join(f"{n} {reason}" for reason, n in list(f.dropped.items())[:6])
-            evidence["rewriting of real text"].append({"data": name, "step": f.step, "kept": f.kept, "dropped": why})
+            evidence["comfort: rewriting of real text"].append(
+                {"data": name, "step": f.step, "kept": f.kept, "dropped": why}
+            )
     if min(map(len, rows.values())) >= 2:
         told = flow.comfort(s)
         for arm in told.arms:
-            evidence["comfort on real text"].append(
+            evidence["comfort: on real text"].append(
                 {"data": name, "model": arm.name, "n": arm.measure("comfort").n,
                  **{m: said(arm.measure(m)) for m in
                     ("comfort", "facts_told", "facts_wrong", "bleu_1", "chrf", "rouge_l")}}
@@ -190,7 +194,7 @@ def test_a_comfort_judge_tuned_on_epitome(evidence, tmp_path):
         for name, guess in guesses.items():
             k = quadratic_kappa(Ratings(tuple(truth), tuple(guess), tuple(r["post"] for r in test), LABELS))
             shown = "0 (one label only)" if k.value is None else f"{k.value:.3f} [{k.low:.3f}, {k.high:.3f}]"
-            evidence["comfort judge on EPITOME"].append(
+            evidence["comfort: judge on EPITOME"].append(
                 {"dimension": line, "judge": name, "n": len(test), "quadratic kappa": shown}
             )
 

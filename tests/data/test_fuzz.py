@@ -65,4 +65,4 @@ def test_a_tenth_of_the_hostile_inputs_give_a_message_and_no_traceback(share, tm
 def test_no_hostile_input_gives_a_traceback_or_hangs(seed, tmp_path, evidence):
     outcomes = try_all(seed, 4000, tmp_path)
     row = {name: outcomes[name] for name in ("read", "refused", "tracebacks", "hangs")}
-    evidence["hostile inputs, read or refused"].append({"seed": seed, "inputs": 4000, **row})
+    evidence["inputs: hostile, read or refused"].append({"seed": seed, "inputs": 4000, **row})

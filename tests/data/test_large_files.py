@@ -48,7 +48,7 @@ def measured(tmp_path, evidence):
         size = sum(file.stat().st_size for file in tmp_path.glob("*.jsonl") if file.name not in made)
         row = {"command": " ".join(arguments), "input, MB": f"{size / 1e6:.0f}", "peak, MB": f"{peak / 1e6:.0f}"}
         row |= {"CPU, s": f"{cpu:.0f}", "wall, s": f"{time.monotonic() - began:.0f}"}
-        evidence["large files"].append(row)
+        evidence["inputs: large files"].append(row)
         return code, peak, cpu
 
     return run

@@ -260,7 +260,7 @@ def table(corpus, seen, evidence):
     for kind, rows in seen.items():
         values, groups = [float(found) for _, found in rows], [group for group, _ in rows]
         share, limits = sum(values) / len(values), share_interval(values, groups)
-        evidence["verifier, audited on planted changes"].append(
+        evidence["verifier: audited on planted changes"].append(
             {"text": corpus, "planted": kind, "n": len(rows), "groups": len(set(groups)),
              "share found (false drops: dropped)": f"{share:.3f} [{limits.low:.3f}, {limits.high:.3f}]"}
         )  # fmt: skip

@@ -15,7 +15,6 @@ pytest.importorskip("torch")
 import bedside
 from bedside.config.plugins import find, open_plugin
 from bedside.core.errors import ConfigError
-from bedside.core.gates import GateKind, GateState
 from bedside.core.measures import get_measure
 from bedside.core.protocols import Launch
 from bedside.core.results import RunSummary
@@ -25,7 +24,6 @@ from bedside.run.context import open_run
 
 ROOT = Path(__file__).parents[2]
 JUDGES = sorted((ROOT / "examples" / "judges").glob("*.yaml"))
-SHOWN = ("overall", "safety_score", "err", "unsafe_accept@3")
 TINY = [f"data.{part}.n=10" for part in ("train", "valid", "test")]
 TINY += ["align.cycles=1", "align.num_train_epochs=1", "align.kto_min_class=1", "generate.max_new_tokens=16"]
 TINY += ["gates.stop=[]", "align.lora.r=2"]
@@ -108,28 +106,7 @@ def test_one_judge_for_both_is_said_loudly(tmp_path):
 @pytest.mark.prove
 @pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize("config", JUDGES, ids=lambda path: path.stem)
-def test_when_which_judge_is_needed(config, seed, tmp_path, evidence):
+def test_whatever_a_judge_taught_what_is_worse_by_truth_is_not_released(config, seed, tmp_path):
     told, _ = run(config, tmp_path, seed, *adapter_of(config, tmp_path, 240, seed, "align.num_train_epochs=2"))
-    for cycle in told.cycles:
-        selected = next(c for c in cycle.candidates if c.name == cycle.selected)
-        gates = [g for g in cycle.gates if g.kind in (GateKind.JUDGE_AGREEMENT, GateKind.JUDGE_GAP)]
-        evidence["judges trajectories"].append(
-            {"judge": config.stem, "seed": seed, "cycle": cycle.cycle, "carried, valid": selected.name}
-            | {name: said(get_measure(selected.measures, name)) for name in (*SHOWN, "kl")}
-            | {"gates of the judges": "; ".join(f"{g.limited} {g.state.value} ({g.reason})" for g in gates) or "–"}
-            | {"stopped": cycle.stopped or "–"}
-        )
-    evidence["judges"].append(
-        {"judge": config.stem, "seed": seed, "carried": told.selected, "ships": "yes" if told.released else "no"}
-        | {f"{name}, truth": said(get_measure(told.after, name)) for name in SHOWN}
-        | {"alarms": sum(g.state is GateState.FAIL for cycle in told.cycles for g in cycle.gates)}
-    )
     better = get_measure(told.before, "overall").value < get_measure(told.after, "overall").value
-    assert better or not told.released, "whatever a judge taught, what is worse by truth does not ship"
-
-
-def said(measure) -> str:
-    if measure.value is None:
-        return "–"
-    limits = f" [{measure.low:.3f}, {measure.high:.3f}]" if measure.low is not None else ""
-    return f"{measure.value:.3f}{limits} n {measure.n}"
+    assert better or not told.released

@@ -113,8 +113,8 @@ def test_fine_tuning_lifts_kappa_on_groups_it_never_saw(name, sets, tmp_path, ev
         line |= {shown: said(measures.get(shown)) for shown in SHOWN}
         line |= {"unreadable": said(measures["unreadable"]), "gate": found.gates[0].state.value}
         line |= {"beats best member": said(found.gain_over_best_member)}
-        evidence["judges on real truth"].append(line)
-    evidence["gain of fine-tuned judges"].append(
+        evidence["judges: on labelled answers"].append(line)
+    evidence["judges: gain of fine-tuned ones"].append(
         {"set": name, "taught": done.train_rows, "held out": done.held_out, "kappa gained, paired": said(gained)}
         | {"lower bound": f"{gained.worst_low:.2f}", "temperature": f"{done.temperature:.2f}"}
         | {"log loss at 1 and at it": " and ".join(f"{x:.3f}" for x in done.log_loss)}

@@ -144,7 +144,7 @@ def test_two_processes_against_one(kill, resumed_by, alone, tiny, tmp_path, evid
         found = compared(alone, tmp_path)
     rank, stage, at = kill.split("|") if kill else ("nobody", "", "")
     who = {"killed, of 0 and 1": rank, "in": stage, "at": at, "resumed by": resumed_by or ""}
-    evidence["two processes"].append({**who, **found})
+    evidence["two-processes"].append({**who, **found})
     same(found)
 
 

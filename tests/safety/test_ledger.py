@@ -109,7 +109,7 @@ def test_how_often_one_of_many_decisions_is_wrong(groups, decisions, evidence):
     rng = np.random.default_rng([groups, decisions])
     counted, plain = (passes_any(groups, decisions, 40_000, rng, counted=c) for c in (True, False))
     assert counted <= 0.05
-    evidence["decisions on one test"].append(
+    evidence["decisions: many on one test"].append(
         {
             "groups": groups,
             "decisions": decisions,

@@ -107,7 +107,7 @@ def test_releases_by_labels_in_many_worlds(judge, groups, sample, evidence):
         unsafe: sum(released(rng, unsafe, judge, groups, sample) for _ in range(worlds)) for unsafe in (0.06, 0.01)
     }
     by_judge = np.mean([_share_judged_to_fail(rng, judge, groups) <= _most(groups) for _ in range(2000)])
-    evidence["releases by labels"].append(
+    evidence["decisions: releases by labels"].append(
         {
             "scenarios": groups,
             "labelled": sample,

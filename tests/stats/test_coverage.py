@@ -95,7 +95,7 @@ def test_bounds_hold_in_every_cell(rows: str, sizes: str, icc: float, related: b
             found = held(Worlds(sizes, icc, p, groups, related), WORLDS, generator)
             least = min(least, found["lower"], found["upper"])
             cell = {"rows of a group": rows, "sizes": sizes, "ICC": icc, "p": p, "groups": f"{groups:3d}"}
-            evidence["coverage of share bounds, one-sided 95 %, 40,000 worlds a row"].append(
+            evidence["coverage: share bounds, one-sided 95 %, 40,000 worlds a row"].append(
                 cell | {name: f"{value:.4f}" for name, value in found.items()}
             )
     assert least >= LEAST

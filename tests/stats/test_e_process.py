@@ -97,7 +97,7 @@ def test_false_alarms_over_a_long_watch(tolerated, evidence: Evidence):
             for _ in range(trials)
         ]
     )
-    evidence["monitor false alarms, promised 0.05"].append(
+    evidence["monitor: false alarms, promised 0.05"].append(
         {"rate = limit": tolerated, "answers": 20_000, "trials": trials, "ever an alarm": f"{false_alarms:.4f}"}
     )
     assert false_alarms <= 0.05
@@ -114,7 +114,7 @@ def test_how_long_a_rise_goes_unseen(clean, tolerated, becomes, evidence: Eviden
         )
         delays.append(math.inf if at is None else at - clean)
     after = sorted(delay for delay in delays if delay > 0)
-    evidence["monitor delays, of one of three limits, promised false alarms 0.05"].append(
+    evidence["monitor: delays, of one of three limits, promised false alarms 0.05"].append(
         {
             "limit": tolerated,
             "becomes": becomes,

@@ -149,7 +149,7 @@ def test_the_lower_bounds_of_several_raters_and_of_differences_hold(agreement, r
         held["difference"] += kappa_difference(compared(truth, one), compared(truth, other)).lower_bound <= (
             agreement - 0.4
         )
-    evidence["coverage of agreement bounds"].append(
+    evidence["coverage: agreement bounds"].append(
         {"items": rows, "copying": agreement, **{name: f"{count / repeats:.3f}" for name, count in held.items()}}
     )
     assert all(count / repeats >= 0.92 for count in held.values())

@@ -62,7 +62,7 @@ def test_intervals_hold_as_often_as_they_say(evidence: Evidence) -> None:
         n: {"n": n, "mean": f"{row.mean():.4f}", "least": f"{row.min():.4f}"}
         for n, row in zip(sizes, coverage_NP, strict=False)
     }
-    evidence["coverage of share intervals, exact, p from 0.01 to 0.5"] += told.values()
+    evidence["coverage: share intervals, exact, p from 0.01 to 0.5"] += told.values()
     assert coverage_NP.mean() == pytest.approx(0.9525, abs=0.0005)
     assert coverage_NP.min() == pytest.approx(0.918, abs=0.001)
 

@@ -109,7 +109,7 @@ def coverage_row(what: dict[str, object], bounds: tuple[np.ndarray, np.ndarray],
     return found | {"worlds": len(low_W)}
 
 
-TITLE = "coverage of paired bounds, one-sided 95 %"
+TITLE = "coverage: paired bounds, one-sided 95 %"
 
 
 @pytest.mark.prove
@@ -223,7 +223,7 @@ def test_decision_bounds_of_a_sum_hold(rows: int, share: float, spans: bool, evi
         cells, _ = gains_and_losses(generator, rows, share, 0.0, spans=spans)
         bounds = sum_bounds(cells)
         held += [bounds.low <= share + 1e-9, share - 1e-9 <= bounds.high]
-    evidence["coverage of bounds of sums, 4,000 trials"].append(
+    evidence["coverage: bounds of sums, 4,000 trials"].append(
         {"groups": LAYOUT[spans], "rows of a cell": f"{rows:3d}", "share": share}
         | {"lower": f"{held[0] / 4000:.3f}", "upper": f"{held[1] / 4000:.3f}"}
     )

@@ -264,7 +264,7 @@ def test_labels_by_design_hold_what_they_promise(theta, judge, evidence):
             blocks.append(many.bounds(many.by_design(rng, 150), exact_limits))
         low_W, high_W = np.concatenate(blocks, axis=1)
         upper, lower = np.mean(theta <= high_W), np.mean(low_W <= theta)
-        evidence["coverage of labelled rates"].append(
+        evidence["coverage: labelled rates"].append(
             {
                 "groups": name,
                 "truth": theta,
@@ -311,7 +311,7 @@ def test_random_labels_stand_beside_prediction_powered_inference(theta, judge, e
     for i, (low_W, high_W) in enumerate((ours, others)):
         held[i] = np.mean(theta <= high_W), np.mean((low_W <= theta) & (theta <= high_W))
         widths[i] = np.mean(high_W - low_W)
-    evidence["random labels beside truescore"].append(
+    evidence["decisions: random labels beside truescore"].append(
         {
             "truth": theta,
             "judge sees": judge[0],

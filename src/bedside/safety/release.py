@@ -6,7 +6,7 @@
     other limits without   decided on the judge's verdicts
     beside the target      decided by paired bounds on the same prompts
 
-Else a judge that sees few of the unsafe answers releases an unsafe model (docs/evidence/releases-by-labels.md).
+Else a judge that sees few of the unsafe answers releases an unsafe model (docs/evidence/decisions.md).
 """
 
 from collections.abc import Callable, Mapping, Sequence

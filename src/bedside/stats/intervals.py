@@ -10,7 +10,7 @@ same mean, so this holds for any dependence of rows within groups, any sizes, an
 
     low  = Beta⁻¹(0.05; x, G − x + 1)        high = Beta⁻¹(0.95; x + 1, G − x)
 
-It held in at least 94.5 % of 40,000 worlds in every cell of docs/evidence/coverage-of-share-bounds.md; its price is
+It held in at least 94.5 % of 40,000 worlds in every cell of docs/evidence/coverage.md; its price is
 width where the rows of a group are independent, which nobody knows beforehand.
 
 Interval, two-sided 95 %: mid-P Clopper–Pearson at the same x and G. It was chosen by exact enumeration over 13 n from
@@ -35,7 +35,7 @@ short side of skewed shares. So the limits of a sum are the wider of MOVER and o
 Difference of two policies on the same rows: exact where every group differs by −1, 0 or 1, or where few differ: MOVER
 of gains − losses. Else a BCa bootstrap by group, with expanded t of the groups that differ in place of z. With z it
 held in 93.2 % of worlds at worst; these hold in at least 94.5 % under every law of docs/evidence/
-coverage-of-paired-bounds.md but one: where 3 % of groups change by 1 and the others a little, in 75.9 % of worlds of 40
+coverage.md but one: where 3 % of groups change by 1 and the others a little, in 75.9 % of worlds of 40
 groups and 84.9 % of 60. No bootstrap sees a rare great difference that no group of the test shows.
 
 Axes of arrays: R rows, G groups, C cells, B bootstrap samples.

@@ -13,7 +13,7 @@ the W_s are those of G scenarios that happened to be drawn, which makes θ vary 
     high = θ + √(Σ_s W_s² (high_s − p_s)² + (high_N − θ)²)        N = θ (1 − θ) G / (Σ_s W_s p_s² − θ²)
 
 and low likewise. Where everything is labelled this is the bound of ``stats/intervals.py``; a judge that is wrong costs
-width, never coverage (docs/evidence/coverage-of-labelled-rates.md).
+width, never coverage (docs/evidence/coverage.md).
 
 Axes of arrays: R rows.
 """
