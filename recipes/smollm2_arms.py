@@ -97,27 +97,44 @@ def _measures(measures: Sequence[Measure]) -> dict[str, Any]:
 
 
 def _page(results: Sequence[dict[str, Any]]) -> str:
-    lines = [HEAD, "| arm | seed | " + " | ".join(SHOWN) + " |", "| --- " * (len(SHOWN) + 2) + "|"]
-    first = results[0]["test"]
-    lines += [_line(name, "", first[name]) for name in first if name not in ("after",)]
-    lines += [
-        _line(row["arm"], row["seed"], row["test"]["after"])
-        for row in sorted(results, key=lambda row: (list(ARMS).index(row["arm"]), row["seed"]))
+    ordered = sorted(results, key=lambda row: (list(ARMS).index(row["arm"]), row["seed"]))
+    constants = {name: some for name, some in ordered[0]["test"].items() if name != "after"}
+    test = [_line([name, "", ""], some) for name, some in constants.items()]
+    test += [_line([row["arm"], row["seed"], row["selected"]], row["test"]["after"]) for row in ordered]
+    valid = [
+        _line([row["arm"], row["seed"], name], some)
+        for row in ordered
+        for name, some in row["valid"].items()
+        if name != "target"
     ]
-    return "\n".join([*lines, "", "Paired, on the same prompts:", "", *_paired(results)]) + "\n"
+    return "\n".join([HEAD, *_table(test), VALID, *_table(valid), PAIRED, *_paired(ordered)]) + "\n"
+
+
+def _table(lines: Sequence[str]) -> list[str]:
+    headings = ("arm", "seed", "checkpoint", *SHOWN)
+    return ["| " + " | ".join(headings) + " |", "| --- " * len(headings) + "|", *lines]
 
 
 HEAD = """# SmolLM2-135M on `consult`, by objective, judge, control and seed
 
 `python recipes/smollm2_arms.py`; the keys of each arm are `ARMS` there. Held-out test, by the selecting judge, which
 reads half-taught answers worse than others (src/bedside/consult/CARD.md); 95 % intervals over scenarios. Estimates: a
-rehearsal decides nothing.
+rehearsal decides nothing. Contrast partners are left out but in the arm `partners`.
 """
 
 
-def _line(arm: str, seed: object, measures: dict[str, Any]) -> str:
+VALID = """
+Every checkpoint on valid, which selects; where none is better than the target, the target is selected, and its figures
+stand above:
+"""
+PAIRED = """
+Paired, on the same prompts of test:
+"""
+
+
+def _line(names: Sequence[object], measures: dict[str, Any]) -> str:
     cells = [_cell(measures[name]) if name in measures else "" for name in SHOWN]
-    return f"| {arm} | {seed} | " + " | ".join(cells) + " |"
+    return "| " + " | ".join([*map(str, names), *cells]) + " |"
 
 
 def _cell(m: dict[str, Any]) -> str:
@@ -129,6 +146,7 @@ def _paired(results: Sequence[dict[str, Any]]) -> list[str]:
         f"* {row['arm']}, seed {row['seed']}, {label}: {gate['state']}, {gate['figures']}"
         for row in results
         for label, gate in row["paired"].items()
+        if gate["state"] != "NOT CHECKED"
     ]
 
 

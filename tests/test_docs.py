@@ -26,6 +26,7 @@ INSTALLS = (
     "bedside check  ",
     "bedside align  ",
     "bedside align --rehearse  ",
+    "bedside review  ",
 )
 
 
