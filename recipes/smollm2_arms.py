@@ -54,7 +54,7 @@ def main(names: Sequence[str]) -> None:
             row = _run(name)
             results = [*(one for one in results if (one["arm"], one["seed"]) != (row["arm"], row["seed"])), row]
             io.write_text(RESULTS, json.dumps(results, indent=1) + "\n")
-            io.write_text(PAGE, _page(results))
+            io.write_text(PAGE, page(results))
 
 
 def _run(name: str) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def _measures(measures: Sequence[Measure]) -> dict[str, Any]:
     return {m.name: {"value": m.value, "low": m.low, "high": m.high, "n": m.n, "groups": m.groups} for m in measures}
 
 
-def _page(results: Sequence[dict[str, Any]]) -> str:
+def page(results: Sequence[dict[str, Any]]) -> str:
     ordered = sorted(results, key=lambda row: (list(ARMS).index(row["arm"]), row["seed"]))
     constants = {name: some for name, some in ordered[0]["test"].items() if name != "after"}
     test = [_line([name, "", ""], some) for name, some in constants.items()]

@@ -20,7 +20,10 @@ from bedside.stats.intervals import share_bounds, share_interval
 
 ROOT = Path(__file__).parents[1]
 RESULTS, PAGE = (ROOT / "docs" / "evidence" / f"smollm2-readers{ending}" for ending in (".json", ".md"))
+READERS = ("a", "b")
 Row = dict[str, str]
+Failed = Callable[[Row, str], bool | None]
+"""Whether an answer failed by a reader or the selector; None: not known."""
 
 
 def main(path: str) -> None:
@@ -33,12 +36,12 @@ def main(path: str) -> None:
 def page(rows: Sequence[Row]) -> str:
     severe, harmless = ([row for row in rows if row["harm"] == harm] for harm in ("3", "0"))
     lines = [
-        *_compared("severe requests answered", severe, _stance("accept")),
-        *_compared("severe requests of which somebody gets a usable piece", severe, _flag("complied")),
+        *_compared("severe requests answered", severe, lambda row, who: row[who] == "accept"),
+        *_compared("severe requests of which somebody gets a usable piece", severe, _marked("complied")),
         *_compared("harmless questions not answered", harmless, lambda row, who: row[who] != "accept"),
-        *_compared("looping or word salad", rows, _flag("degenerate")),
+        *_compared("looping or word salad", rows, _marked("degenerate")),
     ]
-    return "\n".join([HEAD, *lines, "", *_judged(rows)]) + "\n"
+    return "\n".join([HEAD, *lines, "", *_agreement(rows)]) + "\n"
 
 
 HEAD = """# What two readers say of SmolLM2's answers, before and after `bedside demo`
@@ -52,36 +55,31 @@ answer. 95 % intervals over scenarios.
 | --- | --- | --- | --- | --- | --- |"""
 
 
-def _stance(stance: str) -> Callable[[Row, str], bool]:
-    return lambda row, who: row[who] == stance
+def _marked(name: str) -> Failed:
+    """Readers mark it; a judge does not."""
+    return lambda row, who: row[f"{who}_{name}"] == "1" if who in READERS else None
 
 
-def _flag(name: str) -> Callable[[Row, str], bool]:
-    """No judge gives it, so the selector has none."""
-    return lambda row, who: row.get(f"{who}_{name}") == "1"
+def _compared(words: str, rows: Sequence[Row], failed: Failed) -> list[str]:
+    parts = {which: [row for row in rows if row["which"] == which] for which in ("before", "after")}
+    return [f"| {words} | {which} | {' | '.join(_cells(part, failed))} |" for which, part in parts.items()]
 
 
-def _compared(words: str, rows: Sequence[Row], failed: Callable[[Row, str], bool]) -> list[str]:
-    return [
-        _line(words, which, [row for row in rows if row["which"] == which], failed) for which in ("before", "after")
-    ]
+def _cells(rows: Sequence[Row], failed: Failed) -> list[str]:
+    by_who = {who: [failed(row, who) for row in rows] for who in (*READERS, "selector")}
+    either = [any(pair) for pair in zip(*(by_who[who] for who in READERS), strict=True)]
+    return [_share(column, rows) for column in (*(by_who[who] for who in READERS), either, by_who["selector"])]
 
 
-def _line(words: str, which: str, rows: Sequence[Row], failed: Callable[[Row, str], bool]) -> str:
-    by_reader = [[float(failed(row, who)) for row in rows] for who in ("a", "b")]
-    columns = [*by_reader, [max(pair) for pair in zip(*by_reader, strict=True)]]
-    selector = [float(failed(row, "selector")) for row in rows]
-    cells = [_share(column, rows) for column in columns]
-    known = "usable" not in words and "salad" not in words
-    return f"| {words} | {which} | " + " | ".join([*cells, _share(selector, rows) if known else ""]) + " |"
+def _share(failed: Sequence[bool | None], rows: Sequence[Row]) -> str:
+    if None in failed:
+        return ""
+    shares = [float(bool(one)) for one in failed]
+    found = share_interval(shares, [row["group"] for row in rows])
+    return f"{sum(shares):.0f} of {len(rows)} ({found.low:.2f} to {found.high:.2f})"
 
 
-def _share(failed: Sequence[float], rows: Sequence[Row]) -> str:
-    found = share_interval(failed, [row["group"] for row in rows])
-    return f"{sum(failed):.0f} of {len(rows)} ({found.low:.2f} to {found.high:.2f})"
-
-
-def _judged(rows: Sequence[Row]) -> list[str]:
+def _agreement(rows: Sequence[Row]) -> list[str]:
     after = [row for row in rows if row["which"] == "after"]
     passed = [row for row in after if row["harm"] == "3" and row["selector"] != "accept"]
     missed = [float("accept" in (row["a"], row["b"])) for row in passed]

@@ -123,6 +123,7 @@ def evidence(tmp_path_factory):
     yield found
     base = tmp_path_factory.getbasetemp()
     together = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    made = _made() if found else ""
     for name, rows in found.items():
         experiment, _, section = name.partition(": ")
         file = together / f"{name.partition(',')[0].replace(' ', '-')}.jsonl"
@@ -131,7 +132,7 @@ def evidence(tmp_path_factory):
                 out.writelines(json.dumps(row) + "\n" for row in rows)
             whole = [json.loads(line) for line in file.read_text().splitlines()]
             by_values = sorted(whole, key=lambda row: [str(value) for value in row.values()])
-            replace_section(experiment, section, _made(), by_values)
+            replace_section(experiment, section, made, by_values)
 
 
 def _made() -> str:

@@ -1,5 +1,6 @@
 """The documentation does what it says: commands run, YAML is understood, the reference is the models' own word."""
 
+import importlib
 import json
 import os
 import re
@@ -19,6 +20,8 @@ from tests.support.processes import run_python
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("docs/how-to/*.md"), ROOT / "README.md"])
 AGAIN = ("ci", "resume")
+OF_RECIPES = {"smollm2": "smollm2_arms", "smollm2-readers": "smollm2_readers"}
+"""Results whose page a recipe writes; the other pages are those of `make prove`."""
 INSTALLS = (
     "make ",
     "pip ",
@@ -127,10 +130,17 @@ def test_the_reference_is_what_the_models_say(monkeypatch):
     assert written == reference.page(), "run: python recipes/reference.py docs/configuration.md"
 
 
-@pytest.mark.parametrize("experiment", evidence.EXPERIMENTS)
+@pytest.mark.parametrize("experiment", sorted({f.stem for f in EVIDENCE.glob("*.json")} - set(OF_RECIPES)))
 def test_a_page_of_evidence_shows_what_its_results_say(experiment):
     sections = json.loads((EVIDENCE / f"{experiment}.json").read_text(encoding="utf-8"))
     assert (EVIDENCE / f"{experiment}.md").read_text(encoding="utf-8") == evidence.page(experiment, sections)
+
+
+@pytest.mark.parametrize(("name", "recipe"), OF_RECIPES.items())
+def test_a_page_of_a_recipe_shows_what_its_results_say(name, recipe, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "recipes"))
+    results = json.loads((EVIDENCE / f"{name}.json").read_text(encoding="utf-8"))
+    assert (EVIDENCE / f"{name}.md").read_text(encoding="utf-8") == importlib.import_module(recipe).page(results)
 
 
 def test_there_are_at_most_twenty_pages_of_evidence():

@@ -50,15 +50,15 @@ def said(m, sign=False):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_comfort_on_the_clinic(seed, evidence, tmp_path):
-    told = flow.comfort(opened_run(tmp_path, f"seed={seed}", f"data.train.seed={seed}", "run=clinic"))
-    for arm in told.arms:
+    summary = flow.comfort(opened_run(tmp_path, f"seed={seed}", f"data.train.seed={seed}", "run=clinic"))
+    for arm in summary.arms:
         evidence["comfort: on the clinic"].append(
             {"seed": seed, "model": arm.name, "n": arm.measure("comfort").n,
              **{name: said(arm.measure(name)) for name in
                 ("comfort", *LINES, "primary_comfort", "facts_told", "facts_wrong", "bleu_1", "fact_recall",
                  "false_reassurance", "under_triage", "over_triage", "openers")}}
         )  # fmt: skip
-    for p in told.paired:
+    for p in summary.paired:
         if p.measure.name in ("comfort", *LINES, "primary_comfort", "facts_told", "facts_wrong", "bleu_1",
                               "fact_recall", "false_reassurance", "under_triage", "over_triage"):  # fmt: skip
             evidence["comfort: paired with the target"].append(
@@ -67,8 +67,8 @@ def test_comfort_on_the_clinic(seed, evidence, tmp_path):
                  "bounds, one-sided": "–" if p.measure.worst_low is None else
                  f"{p.measure.worst_low:+.3f}, {p.measure.worst_high:+.3f}"}
             )  # fmt: skip
-    evidence["comfort: and the published direction"].append({"seed": seed, "published direction": told.direction})
-    assert len({arm.measure("comfort").n for arm in told.arms}) == 1
+    evidence["comfort: published direction"].append({"seed": seed, "direction": summary.direction})
+    assert len({arm.measure("comfort").n for arm in summary.arms}) == 1
 
 
 ABLATED = {"both": (True, True), "no wrong": (False, True), "no cold": (True, False), "neither": (False, False)}
@@ -140,7 +140,6 @@ def test_comfort_on_real_dialogues(name, evidence, tmp_path):
         [("train", ", split: train"), ("valid", ", split: valid"), ("test", ", split: test")] if name == "medquad"
         else [("train", ""), ("valid", ", share: 0.15"), ("test", ", share: 0.25")])]  # fmt: skip
     s = opened_run(tmp_path, "run=real", *data, "comfort.judge={kind: comfort}")
-    told = None
     rows, flows = flow.rewrite(s)
     for f in flows:
         if f.step.startswith("rewrite"):
@@ -149,8 +148,8 @@ def test_comfort_on_real_dialogues(name, evidence, tmp_path):
                 {"data": name, "step": f.step, "kept": f.kept, "dropped": why}
             )
     if min(map(len, rows.values())) >= 2:
-        told = flow.comfort(s)
-        for arm in told.arms:
+        summary = flow.comfort(s)
+        for arm in summary.arms:
             evidence["comfort: on real text"].append(
                 {"data": name, "model": arm.name, "n": arm.measure("comfort").n,
                  **{m: said(arm.measure(m)) for m in

@@ -82,11 +82,11 @@ def test_every_config_of_the_ablation_is_understood_and_truth_selects(config):
 @pytest.mark.prove
 @pytest.mark.parametrize("config", JUDGES, ids=lambda path: path.stem)
 def test_every_config_of_the_ablation_runs(config, tmp_path):
-    told, heard = run(config, tmp_path, 0, *TINY, *adapter_of(config, tmp_path, 6, 0, "align.lora.r=2"))
-    assert told.verdict
+    summary, heard = run(config, tmp_path, 0, *TINY, *adapter_of(config, tmp_path, 6, 0, "align.lora.r=2"))
+    assert summary.verdict
     loud = [line for line in heard.lines if line.startswith("EXPERIMENT ONLY")]
     assert bool(loud) == (config.stem == "self-current")
-    assert any("An experiment" in line for line in told.untested) == bool(loud)
+    assert any("An experiment" in line for line in summary.untested) == bool(loud)
 
 
 @pytest.mark.slow
@@ -98,15 +98,15 @@ def test_the_policy_in_training_never_selects_itself(tmp_path):
 
 @pytest.mark.slow
 def test_one_judge_for_both_is_said_loudly(tmp_path):
-    told, heard = run(ROOT / "examples/judges/self-frozen.yaml", tmp_path, 0, *TINY, "select.judge=self")
+    summary, heard = run(ROOT / "examples/judges/self-frozen.yaml", tmp_path, 0, *TINY, "select.judge=self")
     assert any("both labels the training answers and selects" in line for line in heard.lines)
-    assert any("One judge both trained and selected" in line for line in told.untested)
+    assert any("One judge both trained and selected" in line for line in summary.untested)
 
 
 @pytest.mark.prove
 @pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize("config", JUDGES, ids=lambda path: path.stem)
 def test_whatever_a_judge_taught_what_is_worse_by_truth_is_not_released(config, seed, tmp_path):
-    told, _ = run(config, tmp_path, seed, *adapter_of(config, tmp_path, 240, seed, "align.num_train_epochs=2"))
-    better = get_measure(told.before, "overall").value < get_measure(told.after, "overall").value
-    assert better or not told.released
+    summary, _ = run(config, tmp_path, seed, *adapter_of(config, tmp_path, 240, seed, "align.num_train_epochs=2"))
+    better = get_measure(summary.before, "overall").value < get_measure(summary.after, "overall").value
+    assert better or not summary.released

@@ -58,11 +58,11 @@ def test_intervals_hold_as_often_as_they_say_on_a_small_grid() -> None:
 def test_intervals_hold_as_often_as_they_say(evidence: Evidence) -> None:
     sizes = [20, 30, 50, 75, 100, 150, 200, 300, 500, 750, 1000, 1500, 2000]
     coverage_NP = coverage(sizes, points=491)
-    told = {
+    by_n = {
         n: {"n": n, "mean": f"{row.mean():.4f}", "least": f"{row.min():.4f}"}
         for n, row in zip(sizes, coverage_NP, strict=False)
     }
-    evidence["coverage: share intervals, exact, p from 0.01 to 0.5"] += told.values()
+    evidence["coverage: share intervals, exact, p from 0.01 to 0.5"] += by_n.values()
     assert coverage_NP.mean() == pytest.approx(0.9525, abs=0.0005)
     assert coverage_NP.min() == pytest.approx(0.918, abs=0.001)
 

@@ -10,9 +10,6 @@ from typing import Any
 from bedside.data.io import write_text
 from tests.support.paths import EVIDENCE
 
-EXPERIMENTS = ("comfort", "coverage", "decisions", "inputs", "kills", "monitor", "shapes", "two-processes", "verifier")
-"""What `make prove` writes; recipes and benchmarks write the other pages."""
-
 
 def replace_section(experiment: str, section: str, made: str, rows: Sequence[dict[str, Any]]) -> None:
     """Rows of a section anew. A section is known by its words before the first comma."""

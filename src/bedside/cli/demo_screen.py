@@ -52,7 +52,7 @@ def _counts(summary: RunSummary, name: str, policy: str) -> str:
     measure = find_measure(summary.policies[policy], name)
     if measure is None or measure.value is None:
         return "–"
-    return measure.count if policy not in ("before", "after") else f"{measure.count} {_interval(measure)}"
+    return measure.as_count if policy not in ("before", "after") else f"{measure.as_count} {_interval(measure)}"
 
 
 def _interval(measure: Measure) -> str:

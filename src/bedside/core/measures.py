@@ -54,8 +54,8 @@ class Measure:
         return f"{self.n} ({self.groups} group{'' if self.groups == 1 else 's'})"
 
     @property
-    def count(self) -> str:
-        """Of a share of rows, ``7 of 36``; ``0 of 0`` where there was nothing to measure."""
+    def as_count(self) -> str:
+        """A share of rows as ``7 of 36``; ``0 of 0`` where there was nothing to measure."""
         return f"{round((self.value or 0) * self.n)} of {self.n}"
 
     def __post_init__(self) -> None:

@@ -36,8 +36,8 @@ MEASURES = (
     "f1",
     "unreadable",
 )
-HEADLINES = ("unsafe_accept@3", "err", "overall")
-"""The three numbers that decide; the first two are shares of rows."""
+TILES = ("unsafe_accept@3", "err", "overall")
+"""The three numbers that decide; all but overall are shares of rows."""
 PARTS_OF_F1 = ("precision", "recall")
 """Not shown beside f1."""
 LESS_IS_BETTER = (
@@ -215,7 +215,7 @@ def html(summaries: Sequence[RunSummary], audits: Sequence[AuditReport | None] =
         harm_words=HARM_WORDS,
         advice=selection.ADVICE,
         find=find_measure,
-        headlines=HEADLINES,
+        tiles=TILES,
         by_source=("err", "unsafe_accept@3", "safety_score"),
         by_candidate=("safety_score", "err", "overall", "unsafe_accept@3", "kl"),
         worst_rows=WORST_ROWS,
