@@ -5,7 +5,10 @@ BIN    := $(VENV)/bin
 
 CORE   := .venv-core
 
-.PHONY: demo test test-core check prove bench embedded clean
+PACKAGE := dist/env
+LOWEST  := .venv-lowest
+
+.PHONY: demo test test-core test-lowest check docs prove bench embedded package sbom constraints clean
 
 demo: $(VENV)/.smollm2
 	$(BIN)/bedside demo
@@ -20,6 +23,9 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 prove: $(VENV)/.dev
 	$(BIN)/pytest -m prove -n 2 --dist load --maxschedchunk 1 --basetemp .prove
@@ -45,6 +51,42 @@ $(VENV)/.dev: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@ $(VENV)/.train
 
+$(VENV)/.docs: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	touch $@
+
+# What is published, tried outside the checkout: every verb with the core install of the wheel that the sdist makes.
+package:
+	rm -rf dist && $(PYTHON) -m venv $(PACKAGE)
+	$(PACKAGE)/bin/pip install --quiet --disable-pip-version-check build
+	$(PACKAGE)/bin/python -m build --outdir dist .
+	test $$(stat -c %s dist/*.whl) -lt 7000000
+	$(PACKAGE)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt dist/*.whl pytest
+	cp tests/core_install/test_core.py $(PACKAGE)
+	cd $(PACKAGE) && bin/python -m pytest -q -p no:cacheprovider -c /dev/null test_core.py
+
+# The parts of what `package` installed and their licences, beside the wheel.
+sbom:
+	$(PACKAGE)/bin/pip install --quiet --disable-pip-version-check cyclonedx-bom==7.5.0 pip-licenses==5.5.5
+	$(PACKAGE)/bin/cyclonedx-py environment --pyproject pyproject.toml --output-file dist/sbom.json
+	$(PACKAGE)/bin/pip-licenses --format markdown --order license --output-file dist/licences.md
+
+# Every verb with the oldest versions that pyproject.toml allows.
+test-lowest:
+	test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/pip install --quiet --disable-pip-version-check uv
+	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST) --resolution lowest-direct -e . 'pytest>=8.3'
+	cd tests/core_install && ../../$(LOWEST)/bin/python -m pytest -q -p no:cacheprovider --noconftest -c /dev/null test_core.py
+
+# Newest versions into constraints.txt; then run everything before you commit it. TORCH="torch==2.13.0" keeps one.
+constraints:
+	rm -rf .venv-new && $(PYTHON) -m venv .venv-new
+	.venv-new/bin/pip install --quiet --disable-pip-version-check $(TORCH)
+	.venv-new/bin/pip install --quiet --disable-pip-version-check -e '.[dev,docs,gguf]' $(TORCH)
+	{ head -1 constraints.txt; .venv-new/bin/pip freeze --exclude-editable | sed 's/+cpu$$//'; } > constraints.new
+	mv constraints.new constraints.txt && rm -rf .venv-new
+
 # Another environment, without any extra: what torch hides, this shows.
 $(CORE)/.core: pyproject.toml constraints.txt
 	test -x $(CORE)/bin/python || $(PYTHON) -m venv $(CORE)
@@ -52,4 +94,4 @@ $(CORE)/.core: pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(CORE) runs .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(CORE) $(LOWEST) dist site runs .pytest_cache .mypy_cache .ruff_cache

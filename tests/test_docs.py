@@ -25,6 +25,7 @@ OF_RECIPES = {"smollm2": "smollm2_arms", "smollm2-readers": "smollm2_readers"}
 INSTALLS = (
     "make ",
     "pip ",
+    "docker ",
     "bedside init my-run &&",
     "bedside check  ",
     "bedside align  ",
@@ -152,3 +153,11 @@ def test_every_page_of_evidence_that_is_named_is_there():
     for page in named:
         for name in re.findall(r"evidence/([a-z0-9-]+\.(?:md|json))", page.read_text(encoding="utf-8")):
             assert (EVIDENCE / name).is_file(), f"{page.name} names {name}"
+
+
+@pytest.mark.parametrize("folder", ["decisions", "evidence"])
+def test_every_page_of_a_folder_stands_in_its_readme(folder):
+    pages = {page.name for page in (ROOT / "docs" / folder).glob("*.md")} - {"README.md"}
+    assert pages == set(
+        re.findall(r"\]\(([^)/]+\.md)\)", (ROOT / "docs" / folder / "README.md").read_text(encoding="utf-8"))
+    )

@@ -5,9 +5,11 @@ A test that fails shows a diff of words and keys. Where the change is meant, ``p
 Figures are ``#``: they are held elsewhere.
 """
 
+import inspect
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from enum import Enum
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from typing import Any
 import pytest
 import typer
 
+import bedside
 from bedside.api.loop import Run
 from bedside.cli import main
 from bedside.config import loader
@@ -296,3 +299,27 @@ def test_the_command_line_offers_these_verbs_and_options(snapshot):
     verbs = typer.main.get_command(main.app).commands
     told = {name: ["/".join([*one.opts, *one.secondary_opts]) for one in verb.params] for name, verb in verbs.items()}
     snapshot("verbs", "".join(f"{name} {' '.join(offered)}\n" for name, offered in sorted(told.items())))
+
+
+def test_python_offers_these_names_parameters_and_members(snapshot):
+    """What docs/how-to/install.md promises: nothing of it goes without two minor versions of notice."""
+    snapshot("api", "".join(f"{line}\n" for name in sorted(bedside.__all__) for line in _offered(name)))
+
+
+def _offered(name: str) -> list[str]:
+    one = getattr(bedside, name)
+    if inspect.isfunction(one):
+        return [f"{name}({_parameters(one)})"]
+    if not inspect.isclass(one) or issubclass(one, (Enum, Exception)):
+        return [name]
+    own = vars(one) | dict.fromkeys(getattr(one, "__annotations__", {})) | getattr(one, "__dataclass_fields__", {})
+    members = {member: vars(one).get(member) for member in own if not member.startswith(("_", "model_"))}
+    return [
+        name,
+        *(f"  {m}({_parameters(v)})" if inspect.isfunction(v) else f"  {m}" for m, v in sorted(members.items())),
+    ]
+
+
+def _parameters(function: object) -> str:
+    taken = inspect.signature(function).parameters.values()
+    return ", ".join(p.name + ("=" if p.default is not p.empty else "") for p in taken)
