@@ -6,6 +6,7 @@ BIN    := $(VENV)/bin
 CORE   := .venv-core
 
 PACKAGE := dist/env
+TOOLS   := dist/tools
 LOWEST  := .venv-lowest
 
 .PHONY: demo test test-core test-lowest check docs prove bench embedded package sbom constraints clean
@@ -58,9 +59,9 @@ $(VENV)/.docs: pyproject.toml constraints.txt
 
 # What is published, tried outside the checkout: every verb with the core install of the wheel that the sdist makes.
 package:
-	rm -rf dist && $(PYTHON) -m venv $(PACKAGE)
-	$(PACKAGE)/bin/pip install --quiet --disable-pip-version-check build
-	$(PACKAGE)/bin/python -m build --outdir dist .
+	rm -rf dist && $(PYTHON) -m venv $(TOOLS) && $(PYTHON) -m venv $(PACKAGE)
+	$(TOOLS)/bin/pip install --quiet --disable-pip-version-check build
+	$(TOOLS)/bin/python -m build --outdir dist .
 	test $$(stat -c %s dist/*.whl) -lt 7000000
 	$(PACKAGE)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt dist/*.whl pytest
 	cp tests/core_install/test_core.py $(PACKAGE)
@@ -68,9 +69,9 @@ package:
 
 # The parts of what `package` installed and their licences, beside the wheel.
 sbom:
-	$(PACKAGE)/bin/pip install --quiet --disable-pip-version-check cyclonedx-bom==7.5.0 pip-licenses==5.5.5
-	$(PACKAGE)/bin/cyclonedx-py environment --pyproject pyproject.toml --output-file dist/sbom.json
-	$(PACKAGE)/bin/pip-licenses --format markdown --order license --output-file dist/licences.md
+	$(TOOLS)/bin/pip install --quiet --disable-pip-version-check cyclonedx-bom==7.5.0 pip-licenses==5.5.5
+	$(TOOLS)/bin/cyclonedx-py environment --pyproject pyproject.toml --output-file dist/sbom.json $(PACKAGE)/bin/python
+	$(TOOLS)/bin/pip-licenses --python $(PACKAGE)/bin/python --format markdown --order license --output-file dist/licences.md
 
 # Every verb with the oldest versions that pyproject.toml allows.
 test-lowest:
