@@ -53,7 +53,7 @@ def test_every_verb_of_the_command_line_is_a_function():
     shown = (ROOT / "tests/snapshots/verbs.txt").read_text()
     commands = {line.split()[0] for line in shown.splitlines()}
     other = {"comfort": "run_comfort", "config": "resolve", "demo": "align", "plugins": "list_plugins",
-             "report": "write_report"}  # fmt: skip
+             "report": "write_report", "card": "write_card"}  # fmt: skip
     assert {other.get(command, command) for command in commands} <= set(verbs())
 
 
@@ -134,7 +134,7 @@ def test_the_example_of_a_verb_that_loads_a_model_is_right(name, folder, monkeyp
     "names",
     [
         ("align_targets",),
-        ("align", "read_run", "select", "write_report"),
+        ("align", "read_run", "select", "write_report", "verify", "approve", "write_card"),
         ("rewrite", "run_comfort"),
         ("train",),
         ("train_judge",),

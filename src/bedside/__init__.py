@@ -20,6 +20,7 @@ _NAMES = {
     ),
     "api.judges": "audit train_classifier train_judge",
     "api.people": "Erasure chat confirm_labels erase label",
+    "api.trail": "approve verify write_card",
     "config.loader": "Loaded",
     "config.plugins": "Plugin PluginField register",
     "config.schema": "Config",
@@ -37,6 +38,7 @@ _NAMES = {
     "judge_audit.audit": "AuditRequest",
     "judge_audit.finetune": "JudgeTraining",
     "judge_audit.train_classifier": "ClassifierTraining",
+    "run.approvals": "Approval",
     "stats.measures": "mean share",
 }
 """The names that each module offers here."""

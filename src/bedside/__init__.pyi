@@ -43,6 +43,9 @@ from bedside.api.stages import review as review
 from bedside.api.stages import train as train
 from bedside.api.targets import TargetComparison as TargetComparison
 from bedside.api.targets import align_targets as align_targets
+from bedside.api.trail import approve as approve
+from bedside.api.trail import verify as verify
+from bedside.api.trail import write_card as write_card
 from bedside.config.loader import Loaded as Loaded
 from bedside.config.plugins import Plugin as Plugin
 from bedside.config.plugins import PluginField as PluginField
@@ -86,12 +89,14 @@ from bedside.deployment.monitor import MonitorResult as MonitorResult
 from bedside.judge_audit.audit import AuditRequest as AuditRequest
 from bedside.judge_audit.finetune import JudgeTraining as JudgeTraining
 from bedside.judge_audit.train_classifier import ClassifierTraining as ClassifierTraining
+from bedside.run.approvals import Approval as Approval
 from bedside.stats.measures import mean as mean
 from bedside.stats.measures import share as share
 
 __version__: str
 __all__ = [
     "AnswerFile",
+    "Approval",
     "Audit",
     "AuditReport",
     "AuditRequest",
@@ -151,6 +156,7 @@ __all__ = [
     "__version__",
     "align",
     "align_targets",
+    "approve",
     "audit",
     "chat",
     "check",
@@ -179,5 +185,7 @@ __all__ = [
     "train",
     "train_classifier",
     "train_judge",
+    "verify",
+    "write_card",
     "write_report",
 ]

@@ -41,6 +41,9 @@ WORKS = [  # arguments, exit code, words of the output
     ("erase abcdefghijk", 0, "no run holds this text"),
     ("select --run nothing", 1, "no finished run here"),
     ("report --run nothing", 1, "no finished run here"),
+    ("card nothing", 1, "no finished run here"),
+    ("approve nothing --by Ann --role lead", 1, "no finished run here"),
+    ("verify nothing", 1, "no run here"),
     ("check -c demo/bedside.yaml -n 40", 3, "✗ target: this needs torch, which is not installed"),
 ]
 NEEDS_TRAIN = [

@@ -46,6 +46,8 @@ VERBS = {
     "align targets": "align --run list --targets model --set judges.words.kind=keyword --set select.judge=words",
     "report": "report --run align",
     "select": "select --run align",
+    "card": "card align",
+    "verify": "verify align",
     "check": "check --set run=check",
     "generate": "generate --part train -o out/answers.jsonl --set run=generate",
     "judge": "judge out/answers.jsonl -o out/verdicts.jsonl --judge coin --set run=judge",
@@ -66,6 +68,7 @@ WRITES_NOTHING = {
     "plugins": "prints",
     "label": "the file that the user names",
     "review": "the files that the user names; what it reads is of align",
+    "approve": "the name of a person who approves, which stays in the log",
     "erase": "what this is about",
 }
 

@@ -1,5 +1,7 @@
 """What a run leaves trains in TRL as it is, and loads and merges in plain transformers and PEFT."""
 
+import shutil
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -14,7 +16,7 @@ from transformers import AutoTokenizer
 import bedside
 from bedside.alignment import single_stage
 from bedside.core.protocols import SilentProgress
-from bedside.core.types import Message, PreferenceData
+from bedside.core.types import Message, PreferenceData, Sampling
 from bedside.run import exports
 from bedside.run.context import open_run
 
@@ -63,7 +65,7 @@ def test_what_ships_loads_in_plain_peft_and_merges_to_the_same_logits(tiny, tmp_
     exports.preferences(tmp_path, LESSON)
     root = run.folder
     checkpoint = single_stage.train(run, {"kind": "kto"}, tmp_path / "kto.jsonl", root / "cycle-1" / "kto")
-    exports.release(root, "cycle-1/kto")
+    exports.release(run, "cycle-1/kto")
     ids = torch.tensor([run.target.renderer.prompt_ids((Message("user", "How much is safe?"),))])
     with torch.no_grad():
         given = run.target.module()(input_ids=ids).logits
@@ -74,3 +76,23 @@ def test_what_ships_loads_in_plain_peft_and_merges_to_the_same_logits(tiny, tmp_
     assert not torch.allclose(ours, given, atol=1e-3), "a training that changes nothing would prove nothing"
     torch.testing.assert_close(theirs, ours, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(merged, ours, atol=1e-4, rtol=1e-4)
+
+
+def test_a_release_stands_alone_and_answers_as_the_run_does_token_for_token(tiny, tmp_path, coin, monkeypatch):  # noqa: F811
+    run = open_run(bedside.load(write_config(tmp_path, tiny["llama"]), ["device=cpu"]), SilentProgress())
+    exports.preferences(tmp_path, LESSON)
+    checkpoint = single_stage.train(run, {"kind": "kto"}, tmp_path / "kto.jsonl", run.folder / "cycle-1" / "kto")
+    exports.release(run, "cycle-1/kto")
+    asked = (Message("user", "How much is safe?"),)
+    ours = run.opener.policy(checkpoint).generate([asked], Sampling(max_new_tokens=12))[0].text
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(run.folder / "release", elsewhere)
+    monkeypatch.chdir(elsewhere)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    model, tokenizer = AutoPeftModelForCausalLM.from_pretrained("."), AutoTokenizer.from_pretrained(".")
+    ids = tokenizer.apply_chat_template(
+        [{"role": "user", "content": asked[0].text}], add_generation_prompt=True, return_tensors="pt", return_dict=True
+    )
+    out = model.generate(**ids, max_new_tokens=12, do_sample=False)[0, ids["input_ids"].shape[1] :]
+    assert tokenizer.decode(out, skip_special_tokens=True) == ours
+    assert {oct(file.stat().st_mode & 0o777) for file in (run.folder / "release").iterdir()} == {"0o644"}

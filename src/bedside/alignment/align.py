@@ -37,7 +37,7 @@ def align(run: RunContext) -> RunSummary:
     run_summary = summary.summarize(summary.open_test(experiment, parts, _run_cycles(experiment)))
     if run.is_main_process:
         write_json(run.folder / summary.FILE, run_summary)
-        exports.release(run.folder, run_summary.released)
+        exports.release(run, run_summary.released)
         run.cache.record(run.folder / summary.FILE, run.folder / exports.RELEASE)
     return run_summary
 

@@ -195,10 +195,14 @@ def align(config: ConfigSource, progress: Progress | None = None) -> Run:
 
 def aligned(opened: RunContext) -> Run:
     from bedside.alignment import align as alignment
+    from bedside.report.card import complete_release
 
     run = Run(alignment.align(opened), opened.folder)
     if opened.is_main_process:
         run.report()
+        if run.released:
+            complete_release(opened.folder)
+            opened.cache.record(run.released.folder)
     return run
 
 

@@ -1,6 +1,7 @@
 """The command line. ``bedside VERB --help`` explains each verb; each verb calls the function of that name in the API.
 
     init doctor check demo align select report config plugins    a whole run, and its config
+    card verify approve                                          its audit trail
     train generate judge review evaluate monitor                 one stage each, on files
     audit                                                        judges
     label chat erase                                             with a person in them
@@ -53,6 +54,9 @@ from bedside.core.serialize import to_json
 from bedside.run import environment, launcher
 
 Answers = Annotated[Path, typer.Argument(help="What `bedside generate` wrote, or columns prompt and response.")]
+Finished = Annotated[
+    str | None, typer.Argument(help="The run: its folder, or its name in runs/; the config's by default.")
+]
 Verdicts = Annotated[Path, typer.Argument(help="The verdicts that `bedside judge` wrote.")]
 
 
@@ -201,6 +205,39 @@ def report(
         return
     result = bedside.read_run(runs[0] if runs else find_run(config, sets, run))
     show(json_, result.as_json, lambda console: console.print(f"{result.verdict}\nwrote {result.report(out)}"))
+
+
+@app.command()
+def card(
+    run: Finished = None,
+    config: File = None,
+    sets: Sets = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The file to write; card.md of the run by default.")
+    ] = None,
+) -> None:
+    """Write the card of a finished run: model, data, decisions, risks, and what reporting guidelines ask for."""
+    OUT.print(f"wrote {bedside.write_card(run or find_run(config, sets, None), out)}")
+
+
+@app.command()
+def verify(run: Finished = None, config: File = None, sets: Sets = None, json_: Json = False) -> None:
+    """Show whether the log, the files and the release of a run are still what was written. Exits 3 if not."""
+    result = bedside.verify(run or find_run(config, sets, None))
+    show(json_, result.records, terminal.print_verification, result.findings)
+    require(result.passed)
+
+
+@app.command()
+def approve(
+    run: Finished = None,
+    by: Annotated[str, typer.Option(help="The name of the person who approves.")] = "",
+    role: Annotated[str, typer.Option(help="What that person is here: medical lead, data protection ...")] = "",
+    config: File = None,
+    sets: Sets = None,
+) -> None:
+    """Log that a named person approves what a run may release. Refused where nothing may be released."""
+    OUT.print(f"approved: {bedside.approve(run or find_run(config, sets, None), by=by, role=role)}")
 
 
 @app.command()

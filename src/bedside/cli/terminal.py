@@ -181,6 +181,14 @@ def print_checks(console: Console, findings: Sequence[Finding]) -> None:
     )
 
 
+def print_verification(console: Console, findings: Sequence[Finding]) -> None:
+    """One line per finding; the last line says whether anything was changed."""
+    failed = any(finding.state is GateState.FAIL for finding in findings)
+    what = "this run is not what was written: do not rely on its figures" if failed else "nothing was changed"
+    lines = (f"{MARKS[finding.state]} {finding.name}: {finding.reason}" for finding in findings)
+    print_lines(console, *lines, f"\n{what}")
+
+
 def print_proposals(console: Console, result: "bedside.LabellingResult", out: Path) -> None:
     """How many levels are proposed, how far they agree with people, and the next step."""
     k = result.agreement

@@ -214,6 +214,9 @@ class Policy(Generator, Scorer, Protocol):
     def export(self, folder: Path, to: Path) -> None:
         """Copy the adapter in ``folder`` to ``to``, so that PEFT loads it on the user's own model."""
 
+    def complete_release(self, folder: Path) -> None:
+        """Add to the adapter in ``folder`` what loads it from anywhere: tokenizer, template, a base that resolves."""
+
     def kl_to_target(self, exchanges: Sequence[Any]) -> list[float]:
         """KL(this policy || target) of each exchange, nats per completion token, exact over the vocabulary."""
 

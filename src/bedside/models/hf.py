@@ -111,6 +111,12 @@ def resolve(model: str, revision: str | None) -> Path:
         ) from None
 
 
+def _loadable_name(model: str) -> str:
+    """What transformers loads ``model`` by, in whatever folder it is asked: a hub id, or an absolute path."""
+    local = gguf_files.names_gguf(model) or model in EMBEDDED or Path(model).expanduser().exists()
+    return str(resolve(model, None).resolve()) if local else model
+
+
 def _parameter_count(file: Path) -> int:
     """The number of values in a safetensors file, from its header; 0 if it is not such a file."""
     try:
@@ -240,6 +246,17 @@ class LocalModel:
         shutil.copytree(folder, to / ON_TARGET if self.merged_adapter else to, dirs_exist_ok=True)
         if self.merged_adapter:
             compose_adapters(self.merged_adapter, folder, to=to)
+
+    def complete_release(self, folder: Path) -> None:
+        """Add tokenizer, chat template and generation config, and name the base so that PEFT finds it from anywhere.
+
+        That is its hub id, or the absolute path of its folder.
+        """
+        from bedside.training.adapters import base_name, rename_base
+
+        self.renderer.tokenizer.save_pretrained(folder)
+        self.lora_host.base.generation_config.save_pretrained(folder)
+        rename_base(folder, _loadable_name(base_name(folder)))
 
     def kl_to_target(self, exchanges: Sequence["TokenizedExchange"]) -> list[float]:
         from bedside.training.logprobs import kl_per_token

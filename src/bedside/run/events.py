@@ -67,7 +67,7 @@ class EventLog:
 
         Returns and raises what ``append`` does.
         """
-        logged, removed = self._digests(), 0
+        logged, removed = self.digests(), 0
         for file in (file for path in paths for file in _files(path)):
             name, written = file.relative_to(self.folder).as_posix(), digest_file(file)
             if logged.get(name) != written:
@@ -76,20 +76,20 @@ class EventLog:
 
     def intact(self, file: Path) -> bool | None:
         """Whether the file holds what was last written; None where the log does not know it."""
-        logged = self._digests().get(file.relative_to(self.folder).as_posix())
+        logged = self.digests().get(file.relative_to(self.folder).as_posix())
         return None if logged is None else file.is_file() and digest_file(file) == logged
 
     def read_file(self, name: str, remedy: str) -> bytes:
         """The bytes of a file of the run. DataError with ``remedy`` where they are not what was last written."""
         data = (self.folder / name).read_bytes()
-        if self._digests().get(name) != digest_bytes(data):
+        if self.digests().get(name) != digest_bytes(data):
             raise DataError(f"{self.folder / name} is not what was written{self._or_torn()}: {remedy}")
         return data
 
     def check(self, path: Path) -> None:
         """DataError where a file, or a file of a folder, is not what was last written. Unknown files pass."""
         inside = path.relative_to(self.folder).as_posix()
-        for name, logged in self._digests().items():
+        for name, logged in self.digests().items():
             if name == inside or name.startswith(f"{inside}/"):
                 file = self.folder / name
                 if not file.is_file() or digest_file(file) != logged:
@@ -105,7 +105,8 @@ class EventLog:
         whole = self.path.read_bytes().endswith(b"\n")
         return "" if whole else f", or the last line of {self.path}, which is incomplete, knew it"
 
-    def _digests(self) -> dict[str, str]:
+    def digests(self) -> dict[str, str]:
+        """The digest that each file was last written with, by its path in the run."""
         return {event["file"]: event["digest"] for event in self.read() if event["event"] == WROTE}
 
 

@@ -3,7 +3,7 @@
 cycle-1/sft.jsonl    right answers           kto.jsonl    unpaired preferences    dpo.jsonl    preference pairs
 cycle-1/dpo-after-kto.jsonl                  preference pairs of the model after KTO
 cycle-1/kto/         adapter_config.json, adapter_model.safetensors
-release/             a copy of the adapter that may be released
+release/             the adapter that may be released, with its tokenizer, chat template, generation config and card
 
 Where the target is a PEFT folder, each adapter is the sum of the target's and the trained one, for the same base.
 """
@@ -54,8 +54,15 @@ def save(run: RunContext, checkpoint: Checkpoint, to: Path) -> None:
     run.cache.log_event(EXPORTED, adapter=checkpoint.path, to=str(to.resolve()))
 
 
-def release(run: Path, name: str | None) -> None:
-    """Copy the adapter ``name`` to ``release/``. Remove ``release/`` where no adapter may be released."""
-    shutil.rmtree(run / RELEASE, ignore_errors=True)
+def release(run: RunContext, name: str | None) -> None:
+    """Copy the adapter ``name`` to ``release/`` with all that is needed to load it; remove ``release/`` for None.
+
+    Everybody who may enter the run folder may read it.
+    """
+    to = run.folder / RELEASE
+    shutil.rmtree(to, ignore_errors=True)
     if name is not None:
-        shutil.copytree(run / name, run / RELEASE)
+        shutil.copytree(run.folder / name, to)
+        run.target.complete_release(to)
+        for path in (to, *to.rglob("*")):
+            path.chmod(0o755 if path.is_dir() else 0o644)

@@ -117,6 +117,11 @@ def base_name(folder: Path) -> str:
     return str(_read_config(folder).get("base_model_name_or_path") or "")
 
 
+def rename_base(folder: Path, model: str) -> None:
+    """Write ``model`` as the base of the adapter in ``folder``. Its digest stays: it leaves that name out."""
+    _write_config(folder, _read_config(folder) | {"base_model_name_or_path": model})
+
+
 def scale_adapter(folder: Path, *, to: Path, factor: float) -> None:
     """Copy the adapter in ``folder`` to ``to`` with s·B A multiplied by ``factor``. ModelError if there is none."""
     shutil.copytree(_require_adapter(folder), to, dirs_exist_ok=True)
