@@ -19,6 +19,7 @@ _NAMES = {
         "GenerationResult JudgeResult LabelSample TrainingResult evaluate generate judge monitor review train"
     ),
     "api.judges": "audit train_classifier train_judge",
+    "api.pages": "LocalPages view",
     "api.people": "Erasure chat confirm_labels erase label",
     "config.loader": "Loaded",
     "config.plugins": "Plugin PluginField register",

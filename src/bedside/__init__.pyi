@@ -26,6 +26,8 @@ from bedside.api.loop import select as select
 from bedside.api.loop import write_report as write_report
 from bedside.api.opening import open_judge as open_judge
 from bedside.api.opening import open_model as open_model
+from bedside.api.pages import LocalPages as LocalPages
+from bedside.api.pages import view as view
 from bedside.api.people import Erasure as Erasure
 from bedside.api.people import chat as chat
 from bedside.api.people import confirm_labels as confirm_labels
@@ -124,6 +126,7 @@ __all__ = [
     "LabellingResult",
     "Launch",
     "Loaded",
+    "LocalPages",
     "Measure",
     "Message",
     "Metric",
@@ -179,5 +182,6 @@ __all__ = [
     "train",
     "train_classifier",
     "train_judge",
+    "view",
     "write_report",
 ]

@@ -1,6 +1,7 @@
 """The command line. ``bedside VERB --help`` explains each verb; each verb calls the function of that name in the API.
 
     init doctor check demo align select report config plugins    a whole run, and its config
+    view                                                         its rows in a browser
     train generate judge review evaluate monitor                 one stage each, on files
     audit                                                        judges
     label chat erase                                             with a person in them
@@ -53,6 +54,10 @@ from bedside.core.serialize import to_json
 from bedside.run import environment, launcher
 
 Answers = Annotated[Path, typer.Argument(help="What `bedside generate` wrote, or columns prompt and response.")]
+Host = Annotated[
+    str, typer.Option(help="The address to listen at. One that others reach needs a key in BEDSIDE_WEB_KEY.")
+]
+Browser = Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")]
 Verdicts = Annotated[Path, typer.Argument(help="The verdicts that `bedside judge` wrote.")]
 
 
@@ -201,6 +206,18 @@ def report(
         return
     result = bedside.read_run(runs[0] if runs else find_run(config, sets, run))
     show(json_, result.as_json, lambda console: console.print(f"{result.verdict}\nwrote {result.report(out)}"))
+
+
+@app.command()
+def view(
+    run: Annotated[str, typer.Argument(help="A finished run: its folder, or its name in runs/.")],
+    host: Host = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Where to listen; 0 takes a free one.")] = 8765,
+    browser: Browser = True,
+) -> None:
+    """Read the rows of a run in a browser: prompt, answers before and after, stance, judge, reason."""
+    opened = bedside.view(run)
+    opened.serve(host, port, browser=browser, started=lambda url: OUT.print(f"{url} has the rows; Ctrl-C ends"))
 
 
 @app.command()
