@@ -22,7 +22,7 @@ _RANK = {3: 0, 0: 1, 2: 2, 1: 3}
 _MENDED, _OTHER = 4, 5
 _TABLE = """
 create table rows (
-    n integer primary key, level text, style text, principle text, words text, changed integer,
+    n integer primary key, level text, style text, principle text, changed integer,
     before_stance text, before_failed integer, before_fault integer, before_rank integer,
     after_stance text, after_failed integer, after_fault integer, after_rank integer)
 """
@@ -77,7 +77,9 @@ class RowIndex:
         self.rows = tuple(rows)
         self._table = sqlite3.connect(":memory:", check_same_thread=False)
         self._table.execute(_TABLE)
-        values = ":n, :level, :style, :principle, :words, :changed"
+        self._table.execute("create table hits (n integer primary key)")
+        self._words, self._sought = [_words(row) for row in self.rows], ""
+        values = ":n, :level, :style, :principle, :changed"
         sides = ", ".join(
             f":{side}_{name}" for side in ("before", "after") for name in ("stance", "failed", "fault", "rank")
         )
@@ -91,7 +93,7 @@ class RowIndex:
 
     def page(self, chosen: RowFilter) -> RowPage:
         """A page past the last one is the last one."""
-        where, values = _where(chosen)
+        where, values = self._where(chosen)
         total = self._one(f"select count(*) from rows where {where}", values)
         pages = max(1, -(-total // ROWS_A_PAGE))
         number = min(max(chosen.page, 1), pages)
@@ -101,7 +103,7 @@ class RowIndex:
 
     def matrix(self, chosen: RowFilter) -> dict[str, dict[str, MatrixCell]]:
         """Level to stance to how many rows there are, by every filter but those on level and stance."""
-        where, values = _where(chosen.without("level", "stance"))
+        where, values = self._where(chosen.without("level", "stance"))
         columns = f"level, {chosen.of}_stance, count(*), sum({chosen.of}_failed)"
         counted = self._table.execute(f"select {columns} from rows where {where} group by 1, 2", values)
         cells = {level: dict.fromkeys((*STANCES, UNREADABLE), MatrixCell()) for level in self.values("level")}
@@ -116,7 +118,7 @@ class RowIndex:
 
     def neighbours(self, number: int, chosen: RowFilter) -> tuple[int | None, int | None]:
         """The rows before and after row ``number`` among those that the filter leaves; None at an end."""
-        where, values = _where(chosen)
+        where, values = self._where(chosen)
         rank = f"{chosen.of}_rank"
         own = self.rank(number, chosen)
         ids = []
@@ -129,6 +131,31 @@ class RowIndex:
     def rank(self, number: int, chosen: RowFilter) -> int:
         """Place of the row's kind in the order, 0 first."""
         return self._one(f"select {chosen.of}_rank from rows where n = {number:d}", {})
+
+    def _where(self, chosen: RowFilter) -> tuple[str, dict[str, str]]:
+        """A condition of fixed text, and the values that the user gave, which never stand in it."""
+        self._search(folded(chosen.words))
+        equal = {"level": "level", "stance": f"{chosen.of}_stance", "style": "style", "principle": "principle"}
+        values = {name: str(getattr(chosen, name)) for name in equal if getattr(chosen, name)}
+        flags = {
+            "changed": "changed",
+            "failed": f"{chosen.of}_failed",
+            "unreadable": f"{chosen.of}_stance = '{UNREADABLE}'",
+            "degenerate": f"{chosen.of}_fault",
+        }
+        conditions = [f"{equal[name]} = :{name}" for name in values]
+        conditions += [condition for name, condition in flags.items() if getattr(chosen, name)]
+        conditions += ["n in (select n from hits)"] if self._sought else []
+        return " and ".join(conditions) or "1", values
+
+    def _search(self, words: str) -> None:
+        """Fill ``hits`` with the rows that hold ``words``; pages of one search ask once."""
+        if words == self._sought:
+            return
+        self._sought = words
+        self._table.execute("delete from hits")
+        hits = ((n,) for n, text in enumerate(self._words, start=1) if words in text) if words else ()
+        self._table.executemany("insert into hits values (?)", hits)
 
     def _one(self, query: str, values: dict[str, str]) -> int:
         return int(self._table.execute(query, values).fetchone()[0])
@@ -155,14 +182,18 @@ def _pair(number: int, before: JudgedResponse, after: JudgedResponse, metric: Fa
     return RowPair(number, before, after, (failed[0], failed[1]), (faults[0], faults[1]))
 
 
-def _columns(row: RowPair) -> dict[str, Any]:
+def _words(row: RowPair) -> str:
+    """What a search looks through."""
     texts = [*(turn.text for turn in row.prompt.messages), row.before.response.text, row.after.response.text]
+    return folded("\n".join((*texts, row.prompt.group or "", row.prompt.source or "")))
+
+
+def _columns(row: RowPair) -> dict[str, Any]:
     return {
         "n": row.number,
         "level": level(row.prompt),
         "style": row.prompt.style or "",
         "principle": row.prompt.principle or "",
-        "words": folded("\n".join((*texts, row.prompt.group or "", row.prompt.source or ""))),
         "changed": row.before.stance is not row.after.stance,
         **dict(_side(row, 0)),
         **dict(_side(row, 1)),
@@ -176,20 +207,3 @@ def _side(row: RowPair, which: int) -> Iterator[tuple[str, Any]]:
     yield f"{name}_fault", bool(row.fault[which])
     failing = _RANK.get(-1 if row.prompt.harm is None else row.prompt.harm, 3)
     yield f"{name}_rank", failing if row.failed[which] else _MENDED if row.failed[1 - which] else _OTHER
-
-
-def _where(chosen: RowFilter) -> tuple[str, dict[str, str]]:
-    """A condition of fixed text, and the values that the user gave, which never stand in it."""
-    equal = {"level": "level", "stance": f"{chosen.of}_stance", "style": "style", "principle": "principle"}
-    named = {name: column for name, column in equal.items() if getattr(chosen, name)}
-    conditions = [f"{column} = :{name}" for name, column in named.items()]
-    flags = {
-        "changed": "changed",
-        "failed": f"{chosen.of}_failed",
-        "unreadable": f"{chosen.of}_stance = '{UNREADABLE}'",
-        "degenerate": f"{chosen.of}_fault",
-    }
-    conditions += [condition for name, condition in flags.items() if getattr(chosen, name)]
-    conditions += ["instr(words, :words) > 0"] if folded(chosen.words) else []
-    values = {name: str(getattr(chosen, name)) for name in named} | {"words": folded(chosen.words)}
-    return " and ".join(conditions) or "1", values
