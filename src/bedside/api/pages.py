@@ -1,6 +1,6 @@
 """Pages of a local server: the rows of a run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,21 @@ from bedside.core.extras import needs_extras
 
 
 @dataclass(frozen=True)
+class ServedPages:
+    """What a server answers with."""
+
+    application: Any
+    """ASGI."""
+    paths: Mapping[str, str]
+    """What is where: a name for people to a path."""
+
+
+@dataclass(frozen=True)
 class LocalPages:
     """Pages that are ready to be served."""
 
-    application: Callable[[str | None], Any]
-    """Key, or None on this machine alone, to the ASGI application."""
+    open: Callable[[str | None], ServedPages]
+    """Gets the key of a server that other machines reach, or None."""
     port: int
 
     @needs_extras()
@@ -24,9 +34,9 @@ class LocalPages:
         port: int | None = None,
         *,
         browser: bool = False,
-        started: Callable[[str], None] | None = None,
+        started: Callable[[Mapping[str, str]], None] | None = None,
     ) -> None:
-        """Serve the pages until Ctrl-C; ``started`` gets their address.
+        """Serve the pages until Ctrl-C; ``started`` gets their addresses, and ``browser`` opens the first one.
 
         ConfigError for a port in use, and for an address that other machines reach without a key in the environment
         variable BEDSIDE_WEB_KEY.
@@ -34,8 +44,8 @@ class LocalPages:
         from bedside.web import server
 
         address = server.Address(host, self.port if port is None else port)
-        app = self.application(server.key_for(address))
-        server.serve(app, address, started or (lambda url: None), browser=browser)
+        served = self.open(server.key_for(address))
+        server.serve(served.application, address, served.paths, started or (lambda addresses: None), browser=browser)
 
 
 @needs_extras()
@@ -51,4 +61,4 @@ def view(run: str | Path) -> LocalPages:
     from bedside.web import view as pages
 
     opened = pages.open_run(run_folder(run))
-    return LocalPages(lambda key: pages.application(opened, key), 8765)
+    return LocalPages(lambda key: ServedPages(pages.application(opened, key), {"rows": "/"}), 8765)

@@ -6,7 +6,7 @@ The key is in the environment variable ``BEDSIDE_WEB_KEY``; it is neither printe
 import ipaddress
 import socket
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import uvicorn
@@ -66,19 +66,27 @@ def key_for(address: Address) -> str | None:
     return key
 
 
-def serve(app: ASGIApp, address: Address, started: Callable[[str], None], *, browser: bool) -> None:
-    """Serve ``app`` until Ctrl-C. ``started`` gets the address of the pages; port 0 is one that is free.
+def serve(
+    app: ASGIApp,
+    address: Address,
+    paths: Mapping[str, str],
+    started: Callable[[Mapping[str, str]], None],
+    *,
+    browser: bool,
+) -> None:
+    """Serve ``app`` until Ctrl-C. ``started`` gets the addresses of ``paths``; port 0 is one that is free.
 
     ConfigError where the address cannot be had.
     """
     listening = _listen(address)
     at = Address(address.host, listening.getsockname()[1])
+    addresses = {name: f"{at.url}{path}" for name, path in paths.items()}
     config = uvicorn.Config(
         Guard(app, at.hosts), log_level="warning", access_log=False, server_header=False, lifespan="off", ws="none"
     )
-    started(at.url)
+    started(addresses)
     if browser:
-        webbrowser.open(at.url)
+        webbrowser.open(next(iter(addresses.values())))
     try:
         uvicorn.Server(config).run(sockets=[listening])
     except KeyboardInterrupt:
