@@ -85,11 +85,13 @@ class RatingStore:
         return last
 
     def lock(self) -> tuple[int, str]:
-        """Take no more ratings from now on. Returns how many events there are, and their digest."""
+        """Take no more ratings from now on. Returns how many ratings, skips and undos there are, and their digest."""
         with self._writing():
             if not self._is_locked():
                 self._insert(LOCK, Rating("", ""))
-        events = self._db.execute(f"select * from events where kind <> '{DECISION}' order by number").fetchall()
+        events = self._db.execute(
+            f"select * from events where kind not in ('{DECISION}', '{LOCK}') order by number"
+        ).fetchall()
         return len(events), digest(events)
 
     def of(self, rater: str) -> dict[str, Rating]:

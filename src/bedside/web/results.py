@@ -24,7 +24,7 @@ from bedside.core.errors import DataError
 from bedside.core.hashing import plain
 from bedside.core.measures import Measure
 from bedside.data import io
-from bedside.judges.human_labels import ANSWER_ID
+from bedside.judges.human_labels import ANSWER_ID, RATER_KIND
 from bedside.stats.agreement import Agreement, Ratings, RatingTable, kappa, krippendorff_alpha
 from bedside.stats.measures import mean
 from bedside.web.packing import LABELS_FILE
@@ -254,13 +254,13 @@ def _columns(folder: StudyFolder, answers: Mapping[str, str]) -> dict[str, str]:
 
 
 def _about(folder: StudyFolder, key: KeyRow) -> dict[str, str]:
-    return {"rater_kind": folder.study.rater_kind, "checkpoint": key.arms[0], ANSWER_ID: key.answers[0]}
+    return {RATER_KIND: folder.study.rater_kind, "checkpoint": key.arms[0], ANSWER_ID: key.answers[0]}
 
 
 def _write_choices(folder: StudyFolder, store: RatingStore) -> list[Path]:
     ratings = [rating for rating in store.all() if folder.key[rating.item].arms and not folder.key[rating.item].repeats]
     rows = [
-        {"item": rating.item, "rater": rating.rater, "rater_kind": folder.study.rater_kind,
+        {"item": rating.item, "rater": rating.rater, RATER_KIND: folder.study.rater_kind,
          **{name: _arm(folder.key[rating.item], rating.answers.get(name, "")) for name in folder.study.questions},
          "note": rating.note, "skipped": rating.skipped, "group": folder.key[rating.item].group}
         for rating in ratings

@@ -25,4 +25,9 @@ def _route(name: str) -> Route:
     return Route(f"/{name}", file)
 
 
-ROUTES = [_route("style.css"), _route("web.js")]
+async def _no_icon(request: Request) -> Response:
+    """Browsers ask for it by themselves."""
+    return Response(status_code=204)
+
+
+ROUTES = [_route("style.css"), _route("web.js"), Route("/favicon.ico", _no_icon)]
