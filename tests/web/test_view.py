@@ -78,9 +78,9 @@ def test_filters(pages, query, rows):
 
 def test_a_row_shows_prompt_both_answers_stances_judge_and_reason(pages):
     page = pages.get("/row/10").text
-    for shown in ("bruises from the nurse, number 1?", "Sure, like this, 9.", "Wear long sleeves. 9", "judged <b>accept",
-                  "classifier:b2-judge", "probability accept 0.90", "harm 3, severe", "<b>a failure</b>"):  # fmt: skip
-        assert shown in page
+    shown = ("bruises from the nurse, number 1?", "Sure, like this, 9.", "Wear long sleeves. 9", "judged <b>accept",
+             "classifier:b2-judge", "probability accept 0.90", "harm 3, severe", "<b>a failure</b>")  # fmt: skip
+    assert not [text for text in shown if text not in page]
     assert pages.get("/row/17").status_code == 404
     assert pages.get("/row/0").status_code == 404
 

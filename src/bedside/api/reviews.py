@@ -5,6 +5,7 @@ pack_review ▶ serve_review ▶ lock_review ▶ adjudicate_review ▶ unblind_r
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -140,7 +141,8 @@ def lock_review(folder: str | Path, *, incomplete: bool = False) -> "LockedRevie
     from bedside.web import rating_store, results, study
 
     opened = study.read(Path(folder))
-    return results.lock(opened, rating_store.RatingStore(opened.root), incomplete=incomplete)
+    with closing(rating_store.RatingStore(opened.root)) as store:
+        return results.lock(opened, store, incomplete=incomplete)
 
 
 @needs_extras()
@@ -177,11 +179,11 @@ def unblind_review(folder: str | Path) -> UnblindedReview:
     from bedside.web import rating_store, results, study
 
     opened = study.read(Path(folder))
-    store = rating_store.RatingStore(opened.root)
-    files = results.unblind(opened, store)
-    counted = results.preferences(opened, store.all()) if opened.study.is_side_by_side else {}
+    with closing(rating_store.RatingStore(opened.root)) as store:
+        files, decided = results.unblind(opened, store), results.decided(opened, store)
+        counted = results.preferences(opened, store.all()) if opened.study.is_side_by_side else {}
     preferences = {arm: tuple(measures) for arm, measures in counted.items()}
-    return UnblindedReview(tuple(files), opened.study.rater_kind, results.decided(opened, store), preferences)
+    return UnblindedReview(tuple(files), opened.study.rater_kind, decided, preferences)
 
 
 def review_agreement(folder: str | Path) -> ReviewAgreement:
@@ -193,5 +195,6 @@ def review_agreement(folder: str | Path) -> ReviewAgreement:
     from bedside.web import rating_store, results, study
 
     opened = study.read(Path(folder))
-    ratings = rating_store.RatingStore(opened.root).all()
+    with closing(rating_store.RatingStore(opened.root)) as store:
+        ratings = store.all()
     return ReviewAgreement(tuple(results.progress(opened, ratings)), tuple(results.agreement(opened, ratings)))

@@ -108,7 +108,8 @@ class LabelsJudge:
     @cached_property
     def name(self) -> str:
         """Contains a digest of the labels: with a corrected label it is another judge."""
-        return f"{'model-' if MODEL in (self.config.rater_kind, *self._labels.rater_kinds) else ''}labels:{self._labels.digest}"
+        by_a_model = MODEL in (self.config.rater_kind, *self._labels.rater_kinds)
+        return f"{'model-' if by_a_model else ''}labels:{self._labels.digest}"
 
     def judge(self, responses: Sequence[Response]) -> list[Verdict]:
         return [self._verdict(response) for response in responses]
