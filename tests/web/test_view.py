@@ -180,18 +180,18 @@ def test_every_answer_forbids_inline_script_frames_and_other_addresses(pages):
 
 def test_a_local_address_needs_no_key_and_another_one_needs_a_long_one(monkeypatch):
     for host in ("127.0.0.1", "localhost", "::1"):
-        assert server.key_for(server.Address(host, 1)) is None
+        assert server.key_for(server.ListenAddress(host, 1)) is None
     for key in (None, "short"):
         monkeypatch.delenv(server.KEY, raising=False)
         if key:
             monkeypatch.setenv(server.KEY, key)
         with pytest.raises(ConfigError, match="set BEDSIDE_WEB_KEY to a key of 16 characters"):
-            server.key_for(server.Address("192.168.1.7", 1))
+            server.key_for(server.ListenAddress("192.168.1.7", 1))
     monkeypatch.setenv(server.KEY, "a key of many characters")
-    assert server.key_for(server.Address("192.168.1.7", 1)) == "a key of many characters"
+    assert server.key_for(server.ListenAddress("192.168.1.7", 1)) == "a key of many characters"
     for host in ("0.0.0.0", "::", ""):
         with pytest.raises(ConfigError, match="name one address of this machine"):
-            server.key_for(server.Address(host, 1))
+            server.key_for(server.ListenAddress(host, 1))
 
 
 def test_with_a_key_nothing_is_shown_until_it_is_typed_into_the_form_of_this_page(run):
@@ -211,6 +211,6 @@ def test_with_a_key_nothing_is_shown_until_it_is_typed_into_the_form_of_this_pag
 
 
 def test_a_port_in_use_is_one_line(run):
-    listening = server._listen(server.Address("127.0.0.1", 0))
+    listening = server._listen(server.ListenAddress("127.0.0.1", 0))
     with listening, pytest.raises(ConfigError, match="the port is in use; name another with --port"):
-        server._listen(server.Address("127.0.0.1", listening.getsockname()[1]))
+        server._listen(server.ListenAddress("127.0.0.1", listening.getsockname()[1]))

@@ -43,7 +43,7 @@ class LocalPages:
         """
         from bedside.web import server
 
-        address = server.Address(host, self.port if port is None else port)
+        address = server.ListenAddress(host, self.port if port is None else port)
         served = self.open(server.key_for(address))
         server.serve(served.application, address, served.paths, started or (lambda addresses: None), browser=browser)
 

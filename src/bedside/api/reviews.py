@@ -18,7 +18,7 @@ from bedside.core.measures import Measure
 from bedside.core.serialize import to_json
 
 if TYPE_CHECKING:
-    from bedside.web.results import LockedReview, Progress, QuestionAgreement
+    from bedside.web.results import LockedReview, QuestionAgreement, RaterProgress
     from bedside.web.study import Study
 
 PORT = 8766
@@ -44,7 +44,7 @@ class PackedReview(Tabular):
 class ReviewAgreement(Tabular):
     """How far raters are, and how far they agree."""
 
-    progress: "tuple[Progress, ...]"
+    progress: "tuple[RaterProgress, ...]"
     questions: "tuple[QuestionAgreement, ...]"
 
     def records(self) -> list[dict[str, Any]]:

@@ -144,13 +144,9 @@ class RatingStore:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        self._db.execute("begin immediate")
-        try:
+        with self._db:  # commits, or takes everything back where something is raised
+            self._db.execute("begin immediate")
             yield
-        except BaseException:
-            self._db.execute("rollback")
-            raise
-        self._db.execute("commit")
 
 
 def require_local_disk(folder: Path, mounts: Path = Path("/proc/self/mounts")) -> None:

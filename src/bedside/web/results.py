@@ -37,7 +37,7 @@ TARGET = "target"
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class RaterProgress:
     """How far one rater is."""
 
     rater: str
@@ -84,11 +84,11 @@ Table = dict[str, dict[str, Rating]]
 """Rater to item to what counts, skips left out."""
 
 
-def progress(folder: StudyFolder, ratings: Sequence[Rating]) -> list[Progress]:
+def progress(folder: StudyFolder, ratings: Sequence[Rating]) -> list[RaterProgress]:
     """One row a rater."""
     table, skipped = _table(folder, ratings), Counter(rating.rater for rating in ratings if rating.skipped)
     return [
-        Progress(
+        RaterProgress(
             rater,
             len(table[rater]),
             skipped[rater],

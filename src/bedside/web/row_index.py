@@ -10,10 +10,11 @@ ones that were answered, then what the target failed and the selected checkpoint
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from bedside.core.types import STANCES, UNREADABLE, JudgedResponse, Prompt
 from bedside.safety import quality
+from bedside.safety.labelled_sample import FailureMetric
 from bedside.web.row_filter import AFTER, NOT_LABELLED, RowFilter
 
 ROWS_A_PAGE = 25
@@ -26,12 +27,6 @@ create table rows (
     before_stance text, before_failed integer, before_fault integer, before_rank integer,
     after_stance text, after_failed integer, after_fault integer, after_rank integer)
 """
-
-
-class FailureMetric(Protocol):
-    """A metric that says of one answer in which shares it counts as a failure."""
-
-    def failures(self, row: JudgedResponse) -> dict[str, bool]: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ LEAST_CHARACTERS = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class ListenAddress:
     """Where a server listens."""
 
     host: str
@@ -51,7 +51,7 @@ class Address:
         return f"[{host}]" if ":" in host else host
 
 
-def key_for(address: Address) -> str | None:
+def key_for(address: ListenAddress) -> str | None:
     """The key that opens the pages; None where only this machine reaches them. ConfigError without one elsewhere."""
     if address.host in ("", "0.0.0.0", "::"):
         raise ConfigError(f"--host {address.host}: name one address of this machine, so that no other name opens it")
@@ -68,7 +68,7 @@ def key_for(address: Address) -> str | None:
 
 def serve(
     app: ASGIApp,
-    address: Address,
+    address: ListenAddress,
     paths: Mapping[str, str],
     started: Callable[[Mapping[str, str]], None],
     *,
@@ -79,7 +79,7 @@ def serve(
     ConfigError where the address cannot be had.
     """
     listening = _listen(address)
-    at = Address(address.host, listening.getsockname()[1])
+    at = ListenAddress(address.host, listening.getsockname()[1])
     addresses = {name: f"{at.url}{path}" for name, path in paths.items()}
     config = uvicorn.Config(
         Guard(app, at.hosts), log_level="warning", access_log=False, server_header=False, lifespan="off", ws="none"
@@ -95,7 +95,7 @@ def serve(
         listening.close()
 
 
-def _listen(address: Address) -> socket.socket:
+def _listen(address: ListenAddress) -> socket.socket:
     try:
         family = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((address.host, address.port), family=family)
