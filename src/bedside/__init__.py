@@ -21,8 +21,8 @@ _NAMES = {
     "api.judges": "audit train_classifier train_judge",
     "api.pages": "LocalPages view",
     "api.reviews": (
-        "PackedReview ReviewAgreement UnblindedReview adjudicate_review lock_review pack_review review_agreement "
-        "serve_review unblind_review"
+        "PackedReview ReviewAgreement UnblindedReview adjudicate_review export_review import_review lock_review "
+        "pack_review review_agreement serve_review unblind_review"
     ),
     "api.people": "Erasure chat confirm_labels erase label",
     "config.loader": "Loaded",

@@ -37,6 +37,8 @@ from bedside.api.reviews import PackedReview as PackedReview
 from bedside.api.reviews import ReviewAgreement as ReviewAgreement
 from bedside.api.reviews import UnblindedReview as UnblindedReview
 from bedside.api.reviews import adjudicate_review as adjudicate_review
+from bedside.api.reviews import export_review as export_review
+from bedside.api.reviews import import_review as import_review
 from bedside.api.reviews import lock_review as lock_review
 from bedside.api.reviews import pack_review as pack_review
 from bedside.api.reviews import review_agreement as review_agreement
@@ -174,7 +176,9 @@ __all__ = [
     "doctor",
     "erase",
     "evaluate",
+    "export_review",
     "generate",
+    "import_review",
     "init",
     "judge",
     "label",

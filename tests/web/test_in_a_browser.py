@@ -147,3 +147,29 @@ def test_pairs_are_read_side_by_side(page, packed):
         page.keyboard.press("2")
         assert page.evaluate("document.querySelector('input:checked').value") == "second"
         assert page.evaluate("document.activeElement.name") == "more_correct"
+
+
+def test_the_file_of_a_rater_works_without_a_server(page, packed, tmp_path):
+    bedside.export_review(packed / "ab")
+    address = (packed / "ab" / "offline-anna.html").as_uri()
+    looks_right(page, address)
+    page.goto(address)
+    items = page.locator("form[data-item]").count()
+    for number in range(items - 1):
+        page.locator("form[data-item]").nth(number).locator("[name=kinder]").nth(1).check()
+        page.locator("form[data-item]").nth(number).locator("[name=more_correct]").nth(2).check()
+    page.locator("[name=reason]").last.select_option("outside")
+    page.locator("[name=note]").first.fill("<b>kept</b>")
+    assert f"{items} of {items} items are done." in page.locator("#state").inner_text()
+    page.reload()  # what was chosen is still there
+    assert f"{items} of {items} items are done." in page.locator("#state").inner_text()
+    with page.expect_download() as saved:
+        page.locator("#download").click()
+    saved.value.save_as(tmp_path / "answers-anna.json")
+    page.evaluate("localStorage.clear()")
+    page.reload()
+    page.locator("#load").set_input_files(tmp_path / "answers-anna.json")
+    page.get_by_text(f"{items} of {items} items are done.").wait_for()
+    assert bedside.import_review(packed / "ab", [tmp_path / "answers-anna.json"]) == items
+    (progress,) = bedside.review_agreement(packed / "ab").progress
+    assert (progress.rated, progress.skipped) == (items - 1, 1)

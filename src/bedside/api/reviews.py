@@ -4,6 +4,7 @@ pack_review ▶ serve_review ▶ lock_review ▶ adjudicate_review ▶ unblind_r
                               review_agreement at any time
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from bedside.api.loop import run_folder
 from bedside.api.pages import LocalPages, ServedPages
 from bedside.core.display import Tabular, figures, measure_records
+from bedside.core.errors import DataError
 from bedside.core.extras import needs_extras
 from bedside.core.measures import Measure
 from bedside.core.serialize import to_json
@@ -152,7 +154,6 @@ def adjudicate_review(folder: str | Path, by: str) -> LocalPages:
     >>> list(bedside.adjudicate_review("review", "carol").open(None).paths)
     ['carol']
     """
-    from bedside.core.errors import DataError
     from bedside.web import rating_store, study
     from bedside.web.adjudication_pages import AdjudicationPages
 
@@ -184,6 +185,55 @@ def unblind_review(folder: str | Path) -> UnblindedReview:
         counted = results.preferences(opened, store.all()) if opened.study.is_side_by_side else {}
     preferences = {arm: tuple(measures) for arm, measures in counted.items()}
     return UnblindedReview(tuple(files), opened.study.rater_kind, decided, preferences)
+
+
+def export_review(folder: str | Path, form: str = "html") -> list[Path]:
+    """Write a review for raters without the server, in its own folder. Returns the files.
+
+    ``form``: html, one file a rater; label-studio or argilla, tasks and questions. ``import_review`` takes what comes
+    back. DataError for another form.
+
+    >>> [file.name for file in bedside.export_review("review")]
+    ['offline-anna.html', 'offline-ben.html']
+    """
+    from bedside.web import annotation_tools, offline, study
+
+    opened = study.read(Path(folder))
+    if form == "html":
+        return offline.write(opened)
+    if form not in annotation_tools.FORMS:
+        raise DataError(f"--format {form}: name one of html, {', '.join(annotation_tools.FORMS)}")
+    return annotation_tools.write(opened, form)
+
+
+def import_review(folder: str | Path, files: Sequence[str | Path], raters: Mapping[str, str] | None = None) -> int:
+    """Keep the ratings of answers that came back as files, those that are new. Returns how many.
+
+    ``raters``: the names that Label Studio or Argilla have for raters, to those of the review. DataError for answers of
+    another review, and after the lock.
+
+    >>> bedside.import_review("review", [])
+    0
+    """
+    from bedside.web import annotation_tools, offline, rating_store, study
+
+    opened, new = study.read(Path(folder)), 0
+    with closing(rating_store.RatingStore(opened.root)) as store:
+        for file in map(Path, files):
+            content = _content(file)
+            if offline.is_answers(content):
+                new += offline.receive(opened, store, content, file.name)
+            else:
+                new += annotation_tools.receive(opened, store, file, raters or {})
+    return new
+
+
+def _content(file: Path) -> Any:
+    """What the file holds as JSON; None where it is something else, which another reader may know."""
+    try:
+        return json.loads(file.read_bytes())
+    except (ValueError, RecursionError):
+        return None
 
 
 def review_agreement(folder: str | Path) -> ReviewAgreement:

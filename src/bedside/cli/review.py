@@ -114,6 +114,29 @@ def serve(
 
 
 @review_app.command()
+def export(
+    folder: Folder = Path("review"),
+    form: Annotated[str, typer.Option("--format", help="html, one file a rater; label-studio; argilla.")] = "html",
+) -> None:
+    """Write a review for raters without the server: files that they send back, or tasks for another tool."""
+    for file in bedside.export_review(folder, form):
+        OUT.print(f"wrote {file}")
+    OUT.print(f"next: send them, and bedside review import {folder} FILE")
+
+
+@review_app.command("import")
+def import_(
+    folder: Folder,
+    files: Annotated[list[Path], typer.Argument(help="What raters sent back, or an export of the other tool.")],
+    rater: Annotated[
+        list[str] | None, typer.Option(help="THEIRS=OURS: a rater of the other tool, as in 1=anna. May be repeated.")
+    ] = None,
+) -> None:
+    """Keep the ratings of files that came back."""
+    OUT.print(f"{bedside.import_review(folder, files, pairs(rater))} new ratings in {folder}")
+
+
+@review_app.command()
 def lock(
     folder: Folder = Path("review"),
     incomplete: Annotated[bool, typer.Option("--incomplete", help="Also where raters have items left.")] = False,

@@ -18,9 +18,9 @@ from starlette.types import ASGIApp
 from bedside.report.html import render_page
 from bedside.web import forms, guard, results, static
 from bedside.web.links import ADJUDICATOR, Links
-from bedside.web.questions import FIRST, SECOND
+from bedside.web.questions import FIRST, LETTERS, SECOND
 from bedside.web.rating_store import Rating, RatingStore
-from bedside.web.review_pages import LETTERS, NO_PAGE, page_of_error
+from bedside.web.review_pages import NO_PAGE, page_of_error
 from bedside.web.study import Item, StudyFolder
 
 

@@ -9,6 +9,8 @@ LABELS, SIDE_BY_SIDE = "labels", "side by side"
 SAME = "same"
 FIRST, SECOND = "first", "second"
 """Choices between two answers, in the order of the key; a rater sees them as A and B in an order of their own."""
+LETTERS = "AB"
+"""What a page calls two answers."""
 SKIP_REASONS = {
     "outside": "outside my field",
     "unclear": "cannot be understood",

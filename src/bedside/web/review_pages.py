@@ -22,11 +22,10 @@ from starlette.types import ASGIApp
 from bedside.report.html import render_page
 from bedside.web import forms, guard, results, static
 from bedside.web.links import LEAD, RATER, Links
-from bedside.web.questions import FIRST, SECOND, SKIP_REASONS
+from bedside.web.questions import FIRST, LETTERS, SECOND, SKIP_REASONS
 from bedside.web.rating_store import Rating, RatingStore, ReviewLocked
 from bedside.web.study import Item, StudyFolder
 
-LETTERS = "AB"
 NO_PAGE = "There is no such page. Use the link that you were given, whole."
 
 

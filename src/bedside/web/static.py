@@ -1,26 +1,17 @@
-"""The style and the script of the pages: files of the package, served as they are."""
-
-from functools import cache
+"""What every server has beside its pages: the style and the script, served as they are."""
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from bedside.config import rendering
+from bedside.web import assets
 
 _TYPES = {".css": "text/css", ".js": "text/javascript"}
 
 
-@cache
-def text(name: str) -> str:
-    """The style: that of the reports, with what only pages of a server have. Or a script."""
-    names = ("report.css", "web.css") if name == "style.css" else (name,)
-    return "\n".join(rendering.source(part) for part in names)
-
-
 def _route(name: str) -> Route:
     async def file(request: Request) -> Response:
-        return Response(text(name), media_type=_TYPES[name[name.rindex(".") :]])
+        return Response(assets.text(name), media_type=_TYPES[name[name.rindex(".") :]])
 
     return Route(f"/{name}", file)
 
