@@ -134,13 +134,15 @@ def test_the_example_of_a_verb_that_loads_a_model_is_right(name, folder, monkeyp
     "names",
     [
         ("align_targets",),
-        ("align", "read_run", "select", "write_report", "verify", "approve", "write_card"),
+        ("align", "read_run", "select", "write_report", "verify", "approve", "write_card", "view", "pack_review",
+         "serve_review", "export_review", "import_review", "lock_review", "adjudicate_review", "review_agreement",
+         "unblind_review"),
         ("rewrite", "run_comfort"),
         ("train",),
         ("train_judge",),
     ],
     ids=lambda names: names[0],
-)
+)  # fmt: skip
 def test_the_example_of_a_verb_that_trains_is_right(names, folder, monkeypatch, capsys):
     examples(folder, monkeypatch, *names)
 

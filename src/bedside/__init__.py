@@ -19,6 +19,11 @@ _NAMES = {
         "GenerationResult JudgeResult LabelSample TrainingResult evaluate generate judge monitor review train"
     ),
     "api.judges": "audit train_classifier train_judge",
+    "api.pages": "LocalPages view",
+    "api.reviews": (
+        "PackedReview ReviewAgreement UnblindedReview adjudicate_review export_review import_review lock_review "
+        "pack_review review_agreement serve_review unblind_review"
+    ),
     "api.people": "Erasure chat confirm_labels erase label",
     "api.trail": "approve verify write_card",
     "config.loader": "Loaded",

@@ -26,11 +26,24 @@ from bedside.api.loop import select as select
 from bedside.api.loop import write_report as write_report
 from bedside.api.opening import open_judge as open_judge
 from bedside.api.opening import open_model as open_model
+from bedside.api.pages import LocalPages as LocalPages
+from bedside.api.pages import view as view
 from bedside.api.people import Erasure as Erasure
 from bedside.api.people import chat as chat
 from bedside.api.people import confirm_labels as confirm_labels
 from bedside.api.people import erase as erase
 from bedside.api.people import label as label
+from bedside.api.reviews import PackedReview as PackedReview
+from bedside.api.reviews import ReviewAgreement as ReviewAgreement
+from bedside.api.reviews import UnblindedReview as UnblindedReview
+from bedside.api.reviews import adjudicate_review as adjudicate_review
+from bedside.api.reviews import export_review as export_review
+from bedside.api.reviews import import_review as import_review
+from bedside.api.reviews import lock_review as lock_review
+from bedside.api.reviews import pack_review as pack_review
+from bedside.api.reviews import review_agreement as review_agreement
+from bedside.api.reviews import serve_review as serve_review
+from bedside.api.reviews import unblind_review as unblind_review
 from bedside.api.stages import GenerationResult as GenerationResult
 from bedside.api.stages import JudgeResult as JudgeResult
 from bedside.api.stages import LabelSample as LabelSample
@@ -129,6 +142,7 @@ __all__ = [
     "LabellingResult",
     "Launch",
     "Loaded",
+    "LocalPages",
     "Measure",
     "Message",
     "Metric",
@@ -136,12 +150,14 @@ __all__ = [
     "ModelError",
     "MonitorResult",
     "Objective",
+    "PackedReview",
     "Plugin",
     "PluginField",
     "Progress",
     "Prompt",
     "ReleasedCheckpoint",
     "Response",
+    "ReviewAgreement",
     "RewriteResult",
     "Run",
     "RunSummary",
@@ -152,8 +168,10 @@ __all__ = [
     "Stance",
     "TargetComparison",
     "TrainingResult",
+    "UnblindedReview",
     "Verdict",
     "__version__",
+    "adjudicate_review",
     "align",
     "align_targets",
     "approve",
@@ -164,28 +182,36 @@ __all__ = [
     "doctor",
     "erase",
     "evaluate",
+    "export_review",
     "generate",
+    "import_review",
     "init",
     "judge",
     "label",
     "list_plugins",
     "load",
+    "lock_review",
     "mean",
     "monitor",
     "open_judge",
     "open_model",
+    "pack_review",
     "read_run",
     "register",
     "resolve",
     "review",
+    "review_agreement",
     "rewrite",
     "run_comfort",
     "select",
+    "serve_review",
     "share",
     "train",
     "train_classifier",
     "train_judge",
+    "unblind_review",
     "verify",
+    "view",
     "write_card",
     "write_report",
 ]

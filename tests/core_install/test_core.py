@@ -59,6 +59,9 @@ NEEDS_TRAIN = [
 ]
 
 
+NEEDS_WEB = ["view nothing"]
+
+
 def bedside(arguments: str) -> tuple[int, str, str]:
     """Exit code, stdout and stderr of the command."""
     from bedside.cli.main import main as entry_point
@@ -91,6 +94,10 @@ def main() -> None:
             left, out, err = bedside(arguments)
             assert (left, out) == (1, ""), f"{arguments}\n{left}\n{out}\n{err}"
             assert err == "error: this needs torch, which is not installed: pip install 'bedside[train]'\n", arguments
+        for arguments in NEEDS_WEB:
+            left, out, err = bedside(arguments)
+            assert (left, out) == (1, ""), f"{arguments}\n{left}\n{out}\n{err}"
+            assert "pip install 'bedside[web]'" in err, arguments
         frame_without_pandas()
 
 

@@ -67,6 +67,7 @@ WRITES_NOTHING = {
     "config": "prints",
     "plugins": "prints",
     "label": "the file that the user names",
+    "view": "pages of what is in the run, from memory",
     "review": "the files that the user names; what it reads is of align",
     "approve": "the name of a person who approves, which stays in the log",
     "erase": "what this is about",

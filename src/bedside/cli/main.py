@@ -2,6 +2,7 @@
 
     init doctor check demo align select report config plugins    a whole run, and its config
     card verify approve                                          its audit trail
+    view                                                         its rows in a browser
     train generate judge review evaluate monitor                 one stage each, on files
     audit                                                        judges
     label chat erase                                             with a person in them
@@ -47,6 +48,7 @@ from bedside.cli.options import (
     show,
     wrote,
 )
+from bedside.cli.review import Browser, Host, Port
 from bedside.core.errors import ConfigError, StageError
 from bedside.core.extras import needs_extras
 from bedside.core.gates import GateState, passed
@@ -241,6 +243,17 @@ def approve(
 
 
 @app.command()
+def view(
+    run: Annotated[str, typer.Argument(help="A finished run: its folder, or its name in runs/.")],
+    host: Host = "127.0.0.1",
+    port: Port = 8765,
+    browser: Browser = True,
+) -> None:
+    """Read the rows of a run in a browser: prompt, answers before and after, stance, judge, reason."""
+    bedside.view(run).serve(host, port, browser=browser, started=lambda links: terminal.print_links(OUT, links))
+
+
+@app.command()
 def config(config: File = None, sets: Sets = None, json_: Json = False) -> None:
     """Print the resolved config, with the origin of each value."""
     from bedside.config import loader
@@ -383,35 +396,6 @@ def evaluate(
     show(json_, lambda: result.as_json() | corrected, terminal.print_evaluation, result)
     checked = any(gate.state is not GateState.NOT_CHECKED for gate in result.gates)
     require(passed(result.gates) and (checked or not result.gates))
-
-
-@app.command()
-def review(
-    responses: Annotated[
-        Path | None, typer.Argument(help="Answers; by default those of the run's selected checkpoint to test.")
-    ] = None,
-    verdicts: Annotated[Path | None, typer.Argument(help="Their verdicts, that `bedside judge` wrote.")] = None,
-    sample: Annotated[int, typer.Option(min=2, help="How many answers to draw.")] = 160,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The file for people to fill in: .csv or .jsonl.")] = Path(
-        "labels.csv"
-    ),
-    level: Annotated[
-        list[int] | None, typer.Option(min=0, max=3, help="A harm level to draw from; 3 by default. May be repeated.")
-    ] = None,
-    column: Columns = None,
-    config: File = None,
-    sets: Sets = None,
-    run: Name = None,
-    json_: Json = False,
-) -> None:
-    """Draw answers for people to label. A limit on severe harm is decided on such labels."""
-    files = [file for file in (responses, verdicts) if file is not None]
-    if len(files) == 1:
-        raise ConfigError("give a file of answers and the file of its verdicts, or neither: then the run's are drawn")
-    both = (bedside.AnswerFile(str(files[0]), pairs(column)), files[1]) if files else None
-    settled = load_config_or_default(config, overrides(sets, run=run), "review")
-    result = bedside.review(sample, out, answers=both, levels=level or (3,), config=settled)
-    show(json_, result.records, terminal.print_label_sample, result)
 
 
 @app.command()

@@ -38,6 +38,7 @@ from bedside.data.responses import (
     parse_yes_no,
 )
 
+RATER_KIND, MODEL = "rater_kind", "model"
 ANSWER_ID = "answer_id"
 """Column of the answer's id, in a file of answers to label that `bedside review` wrote."""
 
@@ -79,7 +80,8 @@ class Labels(Plugin):
     rule: Literal["majority", "unanimous"] = "majority"
     """majority: more than half of the raters. unanimous: all of them."""
     rater_kind: Literal["person", "model"] = "person"
-    """Who labelled. By labels of models nothing is released: the verdict says what would be."""
+    """Who labelled. By labels of models nothing is released: the verdict says what would be. A file of `bedside review`
+    says it itself, in a column ``rater_kind``: one row of a model is enough."""
 
     @property
     def answers(self) -> AnswerFile:
@@ -106,7 +108,8 @@ class LabelsJudge:
     @cached_property
     def name(self) -> str:
         """Contains a digest of the labels: with a corrected label it is another judge."""
-        return f"{'model-' if self.config.rater_kind == 'model' else ''}labels:{self._labels.digest}"
+        by_a_model = MODEL in (self.config.rater_kind, *self._labels.rater_kinds)
+        return f"{'model-' if by_a_model else ''}labels:{self._labels.digest}"
 
     def judge(self, responses: Sequence[Response]) -> list[Verdict]:
         return [self._verdict(response) for response in responses]
@@ -140,6 +143,7 @@ class LabelsJudge:
         labelled, columns = _LabelledAnswers(), dict[str, None]()
         for where, row in annotations.rows(self.config.path, self.config.raters):
             columns |= dict.fromkeys(row)
+            labelled.rater_kinds.add(str(row.get(RATER_KIND, "")))
             by_id = _by_id(row)
             key = str(row["response"]) if by_id else _key(self.config.answers.response(where, row))
             votes = labelled.stances.setdefault(key, {})
@@ -170,6 +174,8 @@ class _LabelledAnswers:
     compliance: dict[str, dict[str, dict[str, bool]]] = field(default_factory=dict)
     """Of each answer what each of ``COMPLIANCE`` is said to be, by rater; only what somebody said."""
     not_accept: bool = False
+    rater_kinds: set[str] = field(default_factory=set)
+    """What the rows say of who labelled."""
 
     @cached_property
     def digest(self) -> str:

@@ -188,7 +188,7 @@ def write_comfort(summary: ComfortSummary, path: Path) -> Path:
     span = plots.MeasureSpan.from_measure
     spans = [(arm.name, span(arm.measure("bleu_1")), span(arm.measure("primary_comfort"))) for arm in summary.arms]
     points = [plots.Point(name, "candidate", across, up) for name, across, up in spans if across and up]
-    text = _render(
+    text = render_page(
         "report_comfort.html",
         run=summary,
         rows=COMFORT_ROWS,
@@ -203,7 +203,7 @@ def write_comfort(summary: ComfortSummary, path: Path) -> Path:
 def html(summaries: Sequence[RunSummary], audits: Sequence[AuditReport | None] = ()) -> str:
     """The safety report as text."""
     runs = zip_longest(summaries, audits[: len(summaries)])
-    return _render(
+    return render_page(
         "report.html",
         pages=[_page(f"run-{number}", run, audit) for number, (run, audit) in enumerate(runs, start=1)],
         words=WORDS,
@@ -247,7 +247,8 @@ def _number(value: float, digits: int) -> str:
     return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
 
 
-def _render(template: str, **values: Any) -> str:
+def render_page(template: str, **values: Any) -> str:
+    """A page of Bedside as text: every value is escaped, and what HTML cannot hold is replaced by U+FFFD."""
     text = render(template, figure=figure, less_is_better=LESS_IS_BETTER, **values)
     return _UNPRINTABLE.sub("\ufffd", text)
 

@@ -13,9 +13,11 @@ fits any question, and a harmful one has no reference to keep to.
 """
 
 import random
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -31,6 +33,7 @@ LEAST_DISTINCT = 0.8
 SWAPS = 4
 PERPLEXITY_PERCENTILE = 99
 PERPLEXITY_FACTOR = 10.0
+_ASCII_LETTER = re.compile("[A-Za-z]")
 _ONE_SCRIPT = {"HIRAGANA": "CJK", "KATAKANA": "CJK"}
 _NO_SPACES = {"CJK", "THAI", "LAO", "KHMER", "MYANMAR"}
 """Scripts that put no spaces between words: a character counts as a word."""
@@ -125,22 +128,32 @@ def _others(prompt: Prompt, prompts: Sequence[Prompt], rng: random.Random) -> li
     return sorted(others, key=lambda other: len(other.messages) != len(prompt.messages))[:SWAPS]
 
 
+@lru_cache(maxsize=1 << 14)
 def _script(letter: str) -> str:
     name = unicodedata.name(letter, "").split(" ")[0]
     return _ONE_SCRIPT.get(name, name)
 
 
 def _scripts(text: str) -> Counter[str]:
-    return Counter(_script(character) for character in text if character.isalpha())
+    scripts = Counter[str]()
+    for character, n in Counter(text).items():
+        if character.isalpha():
+            scripts[_script(character)] += n
+    return scripts
 
 
 def _script_is_new(text: str, prompt: Prompt) -> bool:
     """Whether the script of most letters is in no turn of the conversation; False where one of both has no letters."""
-    known = _scripts(" ".join(message.text for message in prompt.messages))
+    conversation = " ".join(message.text for message in prompt.messages)
+    if text.isascii() and _ASCII_LETTER.search(conversation):
+        return False
+    known = _scripts(conversation)
     most = _scripts(text).most_common(1)
     return bool(known and most) and most[0][0] not in known
 
 
 def _words(text: str) -> list[str]:
+    if text.isascii():
+        return text.lower().split()
     spaced = "".join(f" {c} " if c.isalpha() and _script(c) in _NO_SPACES else c for c in text.lower())
     return spaced.split()

@@ -1,0 +1,102 @@
+"""The judged answers to the held-out test of a finished run, read from its store: no model and no data is opened.
+
+answers    store/generate/…   its spec names the checkpoint, and its prompts have the digest that the summary names
+verdicts   store/judge/…      its inputs are those answers, and its spec names the selecting judge
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+
+from bedside.config.plugins import find, open_plugin
+from bedside.core.errors import DataError
+from bedside.core.hashing import digest, digest_rows
+from bedside.core.protocols import Launch
+from bedside.core.results import Candidate, RunSummary
+from bedside.core.types import GenerationRequest, JudgedResponse, Response, Verdict
+from bedside.judges import prompting
+from bedside.run.stage_cache import ROWS, StageDir, StageOutput
+from bedside.safety.metrics import SafetyMetric
+
+T = TypeVar("T")
+
+JUDGE_NAMES = "selecting judge's name in every verdict"
+"""The fact of a summary that names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOutAnswers:
+    """What one checkpoint answered to the test, and what the selecting judge says of it, row by row."""
+
+    name: str
+    """Of the candidate: ``target``, ``cycle-1/kto``."""
+    checkpoint: str
+    """``Checkpoint.id``."""
+    responses: StageOutput[Response]
+    verdicts: StageOutput[Verdict]
+
+    def judged(self) -> list[JudgedResponse]:
+        """The rows that metrics read."""
+        return prompting.join(self.responses, self.verdicts)
+
+
+def read(run: Path, summary: RunSummary) -> tuple[HeldOutAnswers, HeldOutAnswers]:
+    """The answers of the target as given, and those of the selected checkpoint; the same where that is the target.
+
+    DataError where the store has them no more, or the run is of a version that did not note its judge.
+    """
+    before = _of(run, summary, summary.cycles[0].candidates[0])
+    selected = summary.cycles[-1].selected_candidate
+    return before, before if selected.checkpoint.id == before.checkpoint else _of(run, summary, selected)
+
+
+def metric(summary: RunSummary) -> SafetyMetric:
+    """The safety metric by whose rules this run counted failures."""
+    select = yaml.safe_load(summary.facts["configuration"])["select"]
+    chosen = {key: select[key] for key in ("alpha", "err", "preset")}
+    opened: SafetyMetric = open_plugin(find("metric", "safety").model_validate(chosen), Launch(), {})
+    return opened
+
+
+def _of(run: Path, summary: RunSummary, candidate: Candidate) -> HeldOutAnswers:
+    answers = _answers(run, summary, candidate.checkpoint.id)
+    judges = summary.facts.get(JUDGE_NAMES, "").split(", ")
+    judged = [stage for stage in _finished(run, "judge") if stage.record()["inputs"] == answers.digest]
+    for stage in judged:
+        if stage.record()["spec"] in judges:
+            return HeldOutAnswers(candidate.name, candidate.checkpoint.id, answers, _output(stage, Verdict))
+    raise _gone(run, f"the verdicts on what {candidate.name} answered to the test")
+
+
+def _answers(run: Path, summary: RunSummary, checkpoint: str) -> StageOutput[Response]:
+    """Of the stages in which ``checkpoint`` answered, the one whose prompts are the test's, asked as they are."""
+    n, test = sum(summary.mix["test"].values()), summary.facts["data, test"].rpartition(" ")[2]
+    stages = [stage for stage in _finished(run, "generate") if stage.record()["rows"] == n]
+    asked = [stage for stage in stages if stage.record()["spec"][0] == checkpoint]
+    of_test = [stage for stage in asked if digest([row.prompt.id for row in _output(stage, Response)]) == test]
+    for stage in of_test:
+        if len(of_test) == 1 or _without_instructions(stage):
+            return _output(stage, Response)
+    raise _gone(run, f"what checkpoint {checkpoint} answered to the test")
+
+
+def _without_instructions(stage: StageDir) -> bool:
+    """Whether the prompts were asked as they are, under no system turn of a baseline."""
+    requests = [GenerationRequest(row.prompt) for row in _output(stage, Response)]
+    return bool(stage.record()["inputs"] == digest_rows(requests))
+
+
+def _finished(run: Path, stage: str) -> Iterator[StageDir]:
+    folders = sorted((run / "store" / stage).glob("*"))
+    return (done for folder in folders if (done := StageDir(folder)).finished)
+
+
+def _output(stage: StageDir, row_type: type[T]) -> StageOutput[T]:
+    return StageOutput(stage.path / ROWS, row_type, stage.record()["files"][ROWS])
+
+
+def _gone(run: Path, what: str) -> DataError:
+    return DataError(f"{run}: its store does not hold {what}; the same `bedside align` command makes it again")

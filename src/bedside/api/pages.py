@@ -1,0 +1,64 @@
+"""Pages of a local server: the rows of a run."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bedside.api.loop import run_folder
+from bedside.core.extras import needs_extras
+
+
+@dataclass(frozen=True)
+class ServedPages:
+    """What a server answers with."""
+
+    application: Any
+    """ASGI."""
+    paths: Mapping[str, str]
+    """What is where: a name for people to a path."""
+
+
+@dataclass(frozen=True)
+class LocalPages:
+    """Pages that are ready to be served."""
+
+    open: Callable[[str | None], ServedPages]
+    """Gets the key of a server that other machines reach, or None."""
+    port: int
+
+    @needs_extras()
+    def serve(
+        self,
+        host: str = "127.0.0.1",
+        port: int | None = None,
+        *,
+        browser: bool = False,
+        started: Callable[[Mapping[str, str]], None] | None = None,
+    ) -> None:
+        """Serve the pages until Ctrl-C; ``started`` gets their addresses, and ``browser`` opens the first one.
+
+        ConfigError for a port in use, and for an address that other machines reach without a key in the environment
+        variable BEDSIDE_WEB_KEY.
+        """
+        from bedside.web import server
+
+        address = server.ListenAddress(host, self.port if port is None else port)
+        served = self.open(server.key_for(address))
+        server.serve(served.application, address, served.paths, started or (lambda addresses: None), browser=browser)
+
+
+@needs_extras()
+def view(run: str | Path) -> LocalPages:
+    """The rows of a finished run, as pages to be read in a browser. ``run``: its folder, or its name in ``runs/``.
+
+    Nothing is written. Raises DataError if there is no finished run.
+
+    >>> pages = bedside.view("tour")
+    >>> pages.port                              # pages.serve() answers there until Ctrl-C
+    8765
+    """
+    from bedside.web import view as pages
+
+    opened = pages.open_run(run_folder(run))
+    return LocalPages(lambda key: ServedPages(pages.application(opened, key), {"rows": "/"}), 8765)

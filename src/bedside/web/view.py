@@ -1,0 +1,103 @@
+"""`bedside view`: the rows of a run's held-out test in a browser. It only reads.
+
+/             harm × stance, filters, search, failures first; the whole state is in the address
+/row/17       one row in full, with its neighbours in the same filter
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from bedside.alignment import held_out_answers, summary
+from bedside.core.measures import Measure, find_measure
+from bedside.core.results import RunSummary
+from bedside.core.types import STANCES, UNREADABLE, Verdict
+from bedside.report.html import HARM_WORDS, render_page
+from bedside.safety.labelled_sample import MEASURES
+from bedside.web import static
+from bedside.web.entrance import Entrance
+from bedside.web.row_filter import AFTER, BEFORE, RowFilter
+from bedside.web.row_index import RowIndex, level, stance
+
+FLAGS = {
+    "changed": "stance changed",
+    "failed": "failed",
+    "unreadable": "unreadable",
+    "degenerate": "loops, nothing, another script",
+}
+LEVEL_WORDS = {level: f"{level}, {words}" for level, words in HARM_WORDS.items() if level is not None}
+"""Harm level to what a page calls it."""
+
+
+@dataclass(frozen=True)
+class RunView:
+    """A finished run, with its rows indexed."""
+
+    run: RunSummary
+    names: Mapping[str, str]
+    """``before`` and ``after`` to the name of the candidate."""
+    index: RowIndex
+
+    @property
+    def values(self) -> dict[str, object]:
+        """What every page of this run shows."""
+        return {
+            "run": self.run,
+            "names": self.names,
+            "stances": (*STANCES, UNREADABLE),
+            "level_words": {str(number): words for number, words in LEVEL_WORDS.items()} | {"none": "not labelled"},
+            "flags": FLAGS,
+            "level_of": level,
+            "stance_of": stance,
+            "reason_of": reason,
+        }
+
+
+def open_run(folder: Path) -> RunView:
+    """The rows of the finished run in ``folder``. DataError where there is none, or its store was emptied."""
+    run = summary.read(folder)
+    before, after = held_out_answers.read(folder, run)
+    index = RowIndex.of(before.judged(), after.judged(), held_out_answers.metric(run))
+    return RunView(run, {BEFORE: before.name, AFTER: after.name}, index)
+
+
+def reason(verdict: Verdict) -> str:
+    """Why the verdict is what it is, as far as its judge says."""
+    shares = ", ".join(f"{name} {share:.2f}" for name, share in verdict.probabilities.items())
+    votes = ", ".join(f"{rater}: {vote}" for rater, vote in verdict.votes.items())
+    scores = ", ".join(f"{name} {score:.2f}" for name, score in verdict.scores.items())
+    reasons = {"": verdict.unreadable, "probability ": shares, "votes ": votes, "scores ": scores}
+    return "; ".join(f"{words}{value}" for words, value in reasons.items() if value) or "the judge gives no reason"
+
+
+def application(view: RunView, key: str | None = None) -> ASGIApp:
+    """The pages of one run. ``key``: what a reader types first; None where only this machine reaches the pages."""
+
+    async def page(request: Request) -> HTMLResponse:
+        chosen = RowFilter.read(request.query_params)
+        shown = {"filter": chosen, "page": view.index.page(chosen), "matrix": view.index.matrix(chosen)}
+        lists = {name: view.index.values(name) for name in ("level", "style", "principle")}
+        failing = _failing(view.run, chosen)
+        return HTMLResponse(render_page("view_rows.html", **view.values, **shown, lists=lists, failing=failing))
+
+    async def row(request: Request) -> HTMLResponse:
+        chosen, number = RowFilter.read(request.query_params), request.path_params["number"]
+        if not 1 <= number <= len(view.index.rows):
+            return HTMLResponse(render_page("view_missing.html", **view.values, number=number), 404)
+        shown = {"row": view.index.rows[number - 1], "beside": view.index.neighbours(number, chosen)}
+        return HTMLResponse(render_page("view_row.html", **view.values, filter=chosen, **shown))
+
+    app = Starlette(routes=[Route("/", page), Route("/row/{number:int}", row), *static.ROUTES])
+    return Entrance(app, key, f"Rows of run “{view.run.name}”") if key else app
+
+
+def _failing(run: RunSummary, chosen: RowFilter) -> dict[str, Measure | None]:
+    """Of each harm level the share of failures on all rows, with its interval, as the report has it."""
+    measures = run.before if chosen.of == BEFORE else run.after
+    return {str(level): find_measure(measures, name) for level, name in MEASURES.items()}
