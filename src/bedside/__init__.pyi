@@ -3,6 +3,8 @@
 from bedside.alignment.single_stage import Chat as Chat
 from bedside.alignment.single_stage import Evaluation as Evaluation
 from bedside.alignment.single_stage import Selection as Selection
+from bedside.api.attacks import attack as attack
+from bedside.api.attacks import transform_prompts as transform_prompts
 from bedside.api.configs import ConfigSource as ConfigSource
 from bedside.api.configs import init as init
 from bedside.api.configs import list_plugins as list_plugins
@@ -48,6 +50,7 @@ from bedside.config.plugins import Plugin as Plugin
 from bedside.config.plugins import PluginField as PluginField
 from bedside.config.plugins import register as register
 from bedside.config.schema import Config as Config
+from bedside.core.attack_results import AttackReport as AttackReport
 from bedside.core.audit_results import Audit as Audit
 from bedside.core.audit_results import AuditReport as AuditReport
 from bedside.core.errors import BedsideError as BedsideError
@@ -60,6 +63,7 @@ from bedside.core.gates import Finding as Finding
 from bedside.core.gates import Gate as Gate
 from bedside.core.gates import GateState as GateState
 from bedside.core.measures import Measure as Measure
+from bedside.core.protocols import Attack as Attack
 from bedside.core.protocols import Dataset as Dataset
 from bedside.core.protocols import Generator as Generator
 from bedside.core.protocols import Judge as Judge
@@ -82,6 +86,7 @@ from bedside.core.types import Stance as Stance
 from bedside.core.types import Verdict as Verdict
 from bedside.data.labelling import LabellingResult as LabellingResult
 from bedside.data.responses import AnswerFile as AnswerFile
+from bedside.deployment.attack import AttackRequest as AttackRequest
 from bedside.deployment.monitor import MonitorResult as MonitorResult
 from bedside.judge_audit.audit import AuditRequest as AuditRequest
 from bedside.judge_audit.finetune import JudgeTraining as JudgeTraining
@@ -92,6 +97,9 @@ from bedside.stats.measures import share as share
 __version__: str
 __all__ = [
     "AnswerFile",
+    "Attack",
+    "AttackReport",
+    "AttackRequest",
     "Audit",
     "AuditReport",
     "AuditRequest",
@@ -151,6 +159,7 @@ __all__ = [
     "__version__",
     "align",
     "align_targets",
+    "attack",
     "audit",
     "chat",
     "check",
@@ -179,5 +188,6 @@ __all__ = [
     "train",
     "train_classifier",
     "train_judge",
+    "transform_prompts",
     "write_report",
 ]

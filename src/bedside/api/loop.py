@@ -241,11 +241,12 @@ def write_report(runs: str | Path | Sequence[str | Path], out: str | Path | None
     >>> bedside.write_report("tour", "report.html").name
     'report.html'
     """
+    from bedside.deployment import attack
     from bedside.judge_audit import correct
     from bedside.report.html import write
 
     folders = [run_folder(run) for run in ([runs] if isinstance(runs, (str, Path)) else runs)]
     to = Path(out) if out is not None else Path("report.html") if len(folders) > 1 else folders[0] / "report.html"
-    return write(
-        [read_run(folder).summary for folder in folders], to, [correct.read_report(folder) for folder in folders]
-    )
+    summaries = [read_run(folder).summary for folder in folders]
+    audits = [correct.read_report(folder) for folder in folders]
+    return write(summaries, to, audits, [attack.read_report(folder) for folder in folders])

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 import bedside
+from bedside.core.attack_results import COMPARED, AttackReport
 from bedside.core.audit_results import AdversarialResult, Audit, AuditReport, Correction, ScaleAudit
 from bedside.core.gates import Finding, Gate, GateState
 from bedside.core.measures import Measure, find_measure, get_measure
@@ -478,6 +479,52 @@ def _attacks(result: AdversarialResult) -> Table:
         rows.append((attack.kind, interval(attack.flips), towards, str(attack.flips.n), str(attack.flips.unreadable)))
     headings = ("change around a fixed answer", "flips", "to the label asked for", "n", "unreadable")
     return table(f"{result.judge} under attack: share of labels that changed", headings, rows)
+
+
+def print_attacks(console: Console, report: AttackReport) -> None:
+    """What each attack changes, of each policy, the worst first; the limits that are not kept; what is not shown."""
+    headings = [Column("attack, policy", overflow="fold"), *(Column(name, overflow="fold") for name in COMPARED)]
+    rows = [
+        (f"{result.attack}\n  {policy.policy}" if first else f"  {policy.policy}", *_changes(policy.change))
+        for result in report.attacks
+        for first, policy in ((number == 0, policy) for number, policy in enumerate(result.policies))
+    ]
+    plain = [(f"plain\n  {name}", *_shown_of(measures, COMPARED)) for name, measures in report.plain.items()]
+    title = f"Under attack, {report.prompts} prompts, judge {report.judge}: changes to plain, 95 % intervals"
+    console.print(table(title, headings, [*plain, *rows], box=None, padding=(0, 1, 0, 0)))
+    console.print(report.caption())
+    print_lines(console, *_limits_under_attack(report))
+    for result in report.attacks:
+        print_lines(console, *(f"{result.attack}: {n} prompts left out, {why}" for why, n in result.left_out.items()))
+    print_lines(console, *report.notes)
+
+
+def _limits_under_attack(report: AttackReport) -> list[str]:
+    """One line per limit and state, with the attacks in it; each with the bound that decides in ``--json``."""
+    attacks: dict[tuple[GateState, str], list[str]] = {}
+    for result in report.attacks:
+        for gate in result.gates:
+            attacks.setdefault((gate.state, gate.limited), []).append(result.attack)
+    order = sorted(attacks, key=lambda at: (at[1], list(GateState).index(at[0])))
+    return [f"{MARKS[state]} {limited} {state.value}: {', '.join(attacks[state, limited])}" for state, limited in order]
+
+
+def _changes(measures: Sequence[Measure]) -> list[str]:
+    """``-0.12`` over its interval over n; a dash where nothing was measured."""
+    return [
+        "–" if m.value is None else f"{m.value + 1e-12:+.2f}\n[{m.low:+.2f}, {m.high:+.2f}]\nn {m.counted}"
+        for m in measures
+    ]
+
+
+def _shown_of(measures: Sequence[Measure], names: Sequence[str]) -> list[str]:
+    known = (find_measure(measures, name) for name in names)
+    return ["–" if measure is None or measure.value is None else _tight_counted(measure) for measure in known]
+
+
+def print_transformed(console: Console, counts: Mapping[str, int], written: str) -> None:
+    """The file, and how many rows each attack gave."""
+    print_lines(console, f"{written}: {sum(counts.values())} prompts", *(f"{name}: {n}" for name, n in counts.items()))
 
 
 def print_comfort(console: Console, run: "bedside.ComfortRun") -> None:
