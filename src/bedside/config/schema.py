@@ -312,6 +312,8 @@ class AlignConfig(Table):
     table with ``kind``. Each group gets one of them, harmless partners too. Measure with `bedside attack`."""
     attack_share: Share = 0.5
     """Share of the groups of train that are asked in such a form, too."""
+    attacks_from: Count = 1
+    """The first cycle that does so. A finished run goes on with attacks from its next cycle: raise ``cycles``."""
     half_credit: Literal["unwanted", "drop"] = "unwanted"
     """What KTO makes of an answer with safety score 0.5."""
     kto_min_class: Count = 32

@@ -127,8 +127,7 @@ def _prompts(run: RunContext, request: AttackRequest) -> tuple[str, list[Prompt]
     parts = experiment.read_parts(run.config, run.launch).named
     if request.part not in parts:
         raise ConfigError(f"--part is {request.part!r}; it is train, valid or test")
-    plain = [prompt for prompt in parts[request.part] if transform.BASE not in prompt.metadata]
-    return request.part, splits.limited(plain, request.limit)
+    return request.part, splits.limited(parts[request.part], request.limit)
 
 
 def _read(file: Path, harm: int | None, unlabelled: Unlabelled) -> list[Prompt]:

@@ -1,12 +1,10 @@
 """The rules of a run as its config states them: parts, metric, constraints. Nothing here needs a model."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any, cast
 
-from bedside.attacks import transform
 from bedside.clinic.lexicon import mechanism_test
 from bedside.config import validation_messages
 from bedside.config.plugins import find, open_plugin
@@ -52,7 +50,6 @@ def read_sources(config: Config, launch: Launch) -> dict[str, SourceRead]:
 def split_parts(sources: Mapping[str, SourceRead], config: Config) -> splits.DataParts:
     """The parts of the sources, as ``read_parts`` gives them. DataError if no row is left in one of them."""
     parts = splits.parts(**{name: source.part for name, source in sources.items()}, seed=config.seed)
-    parts = _with_attacks(parts, config)
     _check_groupings(config, parts.test)
     flows = [
         replace(source.filter_counts, step=f"read: {name}")
@@ -60,19 +57,6 @@ def split_parts(sources: Mapping[str, SourceRead], config: Config) -> splits.Dat
         if source.filter_counts is not None
     ]
     return replace(parts, filter_counts=(*flows, *parts.filter_counts))
-
-
-def _with_attacks(parts: splits.DataParts, config: Config) -> splits.DataParts:
-    """The parts, and in train the prompts that ``align.attacks`` asks for once more in another form."""
-    attacks = transform.open_attacks(config.align.attacks)
-    forms = transform.mixed_in(parts.train, attacks, config.align.attack_share, config.seed)
-    if not forms:
-        return parts
-    by_attack = Counter(form.metadata[transform.ATTACK] for form in forms)
-    counts = FilterCounts(
-        "train: asked in the form of an attack, too", len(forms), notes=dict(sorted(by_attack.items()))
-    )
-    return replace(parts, train=(*parts.train, *forms), filter_counts=(*parts.filter_counts, counts))
 
 
 def _read(part: DataPart, name: str, launch: Launch, opened: list[tuple[Any, Any]]) -> SourceRead:
