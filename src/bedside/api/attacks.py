@@ -7,7 +7,7 @@ from bedside.api.configs import ConfigSource, load, settle
 from bedside.api.loop import read_run, run_folder
 from bedside.api.opening import opened_run
 from bedside.config.schema import Config
-from bedside.core.errors import DataError
+from bedside.core.errors import ConfigError, DataError
 from bedside.core.extras import needs_extras
 from bedside.core.protocols import Progress
 from bedside.run.folder import CONFIG, write_config
@@ -49,6 +49,11 @@ def _config(run: ConfigSource) -> tuple[Config, bool]:
         folder = run_folder(run)
         if (folder / CONFIG).is_file():
             return load(folder / CONFIG, [f"runs={folder.parent}", f"run={folder.name}"]), True
+        if Path(run).is_file() and Path(run).suffix.lower() not in (".yaml", ".yml"):
+            raise ConfigError(
+                f"{run} is no run: `bedside attack {run} -o OUT.jsonl` writes its prompts in other forms; "
+                f"`bedside attack RUN --prompts {run}` puts them to a run's assistant"
+            )
         if not Path(run).is_file():
             raise DataError(f"{folder}: there is no run here; name a run, its folder, or give its config with -c FILE")
     return settle(run), False

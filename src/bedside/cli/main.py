@@ -434,7 +434,7 @@ def attack(
     names = {"attacks": tuple(name.strip() for name in attacks.split(","))} if attacks else {}
     request = bedside.AttackRequest(**names, part=part, prompts=prompts, harm=harm, limit=limit, seed=seed)
     if out is not None:
-        if what is None or run is not None or config is not None or prompts is not None:
+        if what is None or run is not None or config is not None or prompts is not None or sets:
             raise ConfigError("with -o, name the file of prompts alone: bedside attack prompts.jsonl -o attacked.jsonl")
         sentence = wrote(out)
         counts = bedside.transform_prompts(what, out, request)

@@ -45,7 +45,7 @@ class AttackExample:
 
 
 @dataclass(frozen=True, slots=True)
-class AttackResult:
+class AttackOutcome:
     """One attack."""
 
     attack: str
@@ -80,7 +80,7 @@ class AttackReport(Tabular):
     seed: int
     plain: Mapping[str, tuple[Measure, ...]]
     """Policy to its measures on the plain prompts."""
-    attacks: tuple[AttackResult, ...]
+    attacks: tuple[AttackOutcome, ...]
     notes: tuple[str, ...] = ()
     """What these figures do not show, a sentence each."""
 

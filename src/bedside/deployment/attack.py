@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 
 from bedside.alignment import summary
 from bedside.attacks import transform
-from bedside.core.attack_results import COMPARED, AttackExample, AttackReport, AttackResult, PolicyUnderAttack
+from bedside.core.attack_results import COMPARED, AttackExample, AttackOutcome, AttackReport, PolicyUnderAttack
 from bedside.core.errors import ConfigError, DataError
 from bedside.core.gates import Constraint, Gate, as_estimates
 from bedside.core.measures import Measure
@@ -185,7 +185,7 @@ class _Bench:
         responses = self.run.stages.answers(requests, self.checkpoints[policy], label)
         return [_as_asked(row) for row in self.run.stages.judged(responses, self.judge, label)]
 
-    def result(self, attack: Attack, seed: int) -> AttackResult:
+    def result(self, attack: Attack, seed: int) -> AttackOutcome:
         forms = [transform.transform(prompt, attack, seed) for prompt in self.prompts]
         kept = self._fitting(forms)
         if not kept:
@@ -195,7 +195,7 @@ class _Bench:
         plain = {name: [row for row in rows if row.prompt.id in ids] for name, rows in self.plain.items()}
         policies = [self._policy(name, under[name], plain[name]) for name in under]
         first, last = under[policies[0].policy], under[policies[-1].policy]
-        return AttackResult(
+        return AttackOutcome(
             attack.name,
             len(kept),
             tuple(policies),
