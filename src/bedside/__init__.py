@@ -10,10 +10,11 @@ from typing import Any
 __version__ = "0.2.0"
 _NAMES = {
     "alignment.single_stage": "Chat Evaluation Selection",
+    "alignment.stopping": "StoppingReport",
     "api.attacks": "attack transform_prompts",
     "api.configs": "ConfigSource init list_plugins load resolve",
     "api.opening": "open_judge open_model",
-    "api.loop": "CheckResult ReleasedCheckpoint Run align check doctor read_run select write_report",
+    "api.loop": "CheckResult ReleasedCheckpoint Run align check doctor read_run select stopping write_report",
     "api.targets": "TargetComparison align_targets",
     "api.dialogues": "ComfortRun RewriteResult rewrite run_comfort",
     "api.stages": (

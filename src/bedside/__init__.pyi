@@ -3,6 +3,7 @@
 from bedside.alignment.single_stage import Chat as Chat
 from bedside.alignment.single_stage import Evaluation as Evaluation
 from bedside.alignment.single_stage import Selection as Selection
+from bedside.alignment.stopping import StoppingReport as StoppingReport
 from bedside.api.attacks import attack as attack
 from bedside.api.attacks import transform_prompts as transform_prompts
 from bedside.api.configs import ConfigSource as ConfigSource
@@ -25,6 +26,7 @@ from bedside.api.loop import check as check
 from bedside.api.loop import doctor as doctor
 from bedside.api.loop import read_run as read_run
 from bedside.api.loop import select as select
+from bedside.api.loop import stopping as stopping
 from bedside.api.loop import write_report as write_report
 from bedside.api.opening import open_judge as open_judge
 from bedside.api.opening import open_model as open_model
@@ -153,6 +155,7 @@ __all__ = [
     "SilentProgress",
     "StageError",
     "Stance",
+    "StoppingReport",
     "TargetComparison",
     "TrainingResult",
     "Verdict",
@@ -185,6 +188,7 @@ __all__ = [
     "run_comfort",
     "select",
     "share",
+    "stopping",
     "train",
     "train_classifier",
     "train_judge",

@@ -44,6 +44,7 @@ OUT = "out/answers.jsonl out/verdicts.jsonl"
 VERBS = {
     "align": "align --run align --set report_to=tensorboard",
     "align targets": "align --run list --targets model --set judges.words.kind=keyword --set select.judge=words",
+    "attack": "attack --run align --attacks substitution,role-play+pressure",
     "report": "report --run align",
     "select": "select --run align",
     "check": "check --set run=check",
@@ -63,6 +64,7 @@ WRITES_NOTHING = {
     "demo": "align, on the clinic's prompts alone",
     "doctor": "prints, and reads no data",
     "config": "prints",
+    "stopping": "prints",
     "plugins": "prints",
     "label": "the file that the user names",
     "review": "the files that the user names; what it reads is of align",

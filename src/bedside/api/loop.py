@@ -26,6 +26,7 @@ from bedside.run.owner import owned
 
 if TYPE_CHECKING:
     from bedside.alignment.single_stage import Selection
+    from bedside.alignment.stopping import StoppingReport
     from bedside.data.splits import DataParts
 
 
@@ -213,6 +214,20 @@ def select(run: str | Path) -> "Selection":
     from bedside.alignment.single_stage import Selection
 
     return Selection(read_run(run).summary)
+
+
+def stopping(run: str | Path, *, plateau: int = 3, gain: float = 0.01, most: int = 5) -> "StoppingReport":
+    """When each stopping rule would have ended a finished run, and what it would have chosen, on valid.
+
+    The rules: best of ``most`` cycles, no gain of at least ``gain`` over ``plateau`` cycles, the first feasible
+    candidate, an expected gain below ``gain``. Raises DataError if there is no finished run.
+
+    >>> [result.rule for result in bedside.stopping("tour").rules]
+    ['best of 5', 'plateau of 3', 'first feasible', 'expected gain below 0.01']
+    """
+    from bedside.alignment.stopping import replay
+
+    return replay(read_run(run).summary, plateau=plateau, gain=gain, most=most)
 
 
 def read_run(run: str | Path) -> Run:

@@ -1,6 +1,6 @@
 """The command line. ``bedside VERB --help`` explains each verb; each verb calls the function of that name in the API.
 
-    init doctor check demo align select report config plugins    a whole run, and its config
+    init doctor check demo align select stopping report config plugins    a whole run, and its config
     train generate judge review evaluate monitor                 one stage each, on files
     attack                                                       the same requests in other forms
     audit                                                        judges
@@ -183,6 +183,22 @@ def select(config: File = None, sets: Sets = None, run: Name = None, json_: Json
     """Show which candidate a run selected, which may be released, and at which alpha the winner changes."""
     selection = bedside.select(find_run(config, sets, run))
     show(json_, selection.as_json, terminal.print_selection, selection.summary)
+
+
+@app.command()
+def stopping(
+    what: Annotated[str | None, typer.Argument(metavar="RUN", help="A finished run: its folder or name.")] = None,
+    plateau: Annotated[int, typer.Option(min=1, help="Cycles without a gain.")] = 3,
+    gain: Annotated[float, typer.Option(min=0, help="What counts as a gain in Overall.")] = 0.01,
+    most: Annotated[int, typer.Option(min=1, help="N of best of N.")] = 5,
+    config: File = None,
+    sets: Sets = None,
+    run: Name = None,
+    json_: Json = False,
+) -> None:
+    """Show when each stopping rule would have ended a finished run, and what it would have chosen, on valid."""
+    report = bedside.stopping(what or find_run(config, sets, run), plateau=plateau, gain=gain, most=most)
+    show(json_, report.as_json, terminal.print_stopping, report)
 
 
 @app.command()

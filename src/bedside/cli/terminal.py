@@ -481,6 +481,25 @@ def _attacks(result: AdversarialResult) -> Table:
     return table(f"{result.judge} under attack: share of labels that changed", headings, rows)
 
 
+def print_stopping(console: Console, report: "bedside.StoppingReport") -> None:
+    """One row per rule: the cycle at which it stops, and what it chooses there."""
+    rows = [
+        (
+            result.rule,
+            f"{result.cycle}" if result.stopped else f"none of {result.cycle}",
+            f"{result.chosen}\n{'limits met' if result.feasible else 'limits missed'}",
+            _tight_counted(result.overall),
+            "–" if result.lost is None else f"{result.lost:.3f}",
+        )
+        for result in report.rules
+    ]
+    headings = ("rule", "stops at cycle", "chooses", "overall on valid", "below best")
+    console.print(table(report.caption(), headings, rows, box=None))
+    path = " → ".join("–" if value is None else f"{value:.3f}" for value in report.best_so_far)
+    console.print(f"best so far, from the target on: {path}")
+    console.print("these are the values that the rules chose by: on new prompts expect less of the best of many")
+
+
 def print_attacks(console: Console, report: AttackReport) -> None:
     """What each attack changes, of each policy, the worst first; the limits that are not kept; what is not shown."""
     headings = [Column("attack, policy", overflow="fold"), *(Column(name, overflow="fold") for name in COMPARED)]
