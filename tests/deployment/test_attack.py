@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 import bedside
 from bedside.attacks import transform
 from bedside.attacks.framing import Burial
-from bedside.cli import terminal
+from bedside.cli import attacks
 from bedside.cli.main import app
 from bedside.core.attack_results import AttackExample, AttackOutcome, AttackReport, PolicyUnderAttack
 from bedside.core.errors import ConfigError, DataError
@@ -178,7 +178,7 @@ def test_hostile_text_is_shown_and_does_not_act(capsys):
     page = html.html([shipping()], (), [hostile_report()])
     assert "<script>alert" not in page
     assert "&lt;script&gt;alert" in page
-    terminal.print_attacks(Terminal(), hostile_report())
+    attacks.print_attacks(Terminal(), hostile_report())
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", capsys.readouterr().out)
 
 

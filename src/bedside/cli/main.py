@@ -22,7 +22,7 @@ from typing import Annotated, Literal
 import typer
 
 import bedside
-from bedside.cli import demo_screen, terminal
+from bedside.cli import attacks, demo_screen, terminal
 from bedside.cli.options import (
     ERR,
     OUT,
@@ -55,6 +55,9 @@ from bedside.run import environment, launcher
 
 Answers = Annotated[Path, typer.Argument(help="What `bedside generate` wrote, or columns prompt and response.")]
 Verdicts = Annotated[Path, typer.Argument(help="The verdicts that `bedside judge` wrote.")]
+
+
+app.command()(attacks.attack)
 
 
 def main() -> None:
@@ -411,57 +414,6 @@ def monitor(
     result = bedside.monitor(bedside.AnswerFile(str(responses), pairs(column)), verdicts, config=settled)
     show(json_, result.as_json, terminal.print_monitoring, result)
     require(result.quiet)
-
-
-@app.command()
-def attack(
-    what: Annotated[
-        str | None, typer.Argument(help="A finished run: its folder or name. With -o: a file of prompts.")
-    ] = None,
-    attacks: Annotated[
-        str | None,
-        typer.Option("--attacks", help="Names, as in role-play,homoglyphs,role-play+homoglyphs; all by default."),
-    ] = None,
-    part: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
-    prompts: Annotated[
-        Path | None, typer.Option("--prompts", help="A file of prompts in place of a part; of garak or PyRIT, too.")
-    ] = None,
-    harm: Annotated[
-        int | None, typer.Option(min=0, max=3, help="Harm level of the prompts of a file that does not say it.")
-    ] = None,
-    limit: Annotated[
-        int | None, typer.Option("--limit", "-n", min=1, help="At most this many prompts, some of every harm level.")
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Only write the transformed prompts there; no model is needed.")
-    ] = None,
-    config: File = None,
-    sets: Sets = None,
-    run: Name = None,
-    seed: Annotated[
-        int | None, typer.Option("--seed", min=0, help="Of the attacks' draws; the run's by default.")
-    ] = None,
-    json_: Json = False,
-) -> None:
-    """Ask a run's assistant the same requests in other forms, before and after alignment. The same command resumes.
-
-    Exits 3 unless the selected checkpoint keeps the limits on refusals and unsafe answers under every attack.
-    """
-    names = {"attacks": tuple(name.strip() for name in attacks.split(","))} if attacks else {}
-    request = bedside.AttackRequest(**names, part=part, prompts=prompts, harm=harm, limit=limit, seed=seed)
-    if out is not None:
-        if what is None or run is not None or config is not None or prompts is not None or sets:
-            raise ConfigError("with -o, name the file of prompts alone: bedside attack prompts.jsonl -o attacked.jsonl")
-        sentence = wrote(out)
-        counts = bedside.transform_prompts(what, out, request)
-        show(json_, lambda: counts, terminal.print_transformed, counts, sentence)
-        return
-    if what is not None and (run is not None or config is not None):
-        raise ConfigError("name the run once: bedside attack RUN, or --run RUN, or -c FILE")
-    own = what or (find_run(None, None, run) if config is None and not sets else None)
-    report = bedside.attack(own or load_config(config, overrides(sets, run=run)).config, request)
-    show(json_, report.as_json, terminal.print_attacks, report)
-    require(passed(report.gates))
 
 
 @app.command()

@@ -8,7 +8,6 @@ from rich.console import Console
 from rich.table import Column, Table
 
 import bedside
-from bedside.core.attack_results import COMPARED, AttackReport
 from bedside.core.audit_results import AdversarialResult, Audit, AuditReport, Correction, ScaleAudit
 from bedside.core.gates import Finding, Gate, GateState
 from bedside.core.measures import Measure, find_measure, get_measure
@@ -100,16 +99,16 @@ def _with_first(steps: Mapping[str, Sequence[Measure]]) -> Iterable[tuple[bool, 
 
 def _shown(measures: Sequence[Measure]) -> list[str]:
     known = (find_measure(measures, name) for name in HEADLINES)
-    return ["–" if measure is None else _tight_counted(measure) for measure in known]
+    return ["–" if measure is None else tight_counted(measure) for measure in known]
 
 
-def _tight_counted(measure: Measure) -> str:
+def tight_counted(measure: Measure) -> str:
     unreadable = f"\n{measure.unreadable} unreadable" if measure.unreadable else ""
     return f"{_tight(measure)}\nn {measure.counted}{unreadable}"
 
 
 def _kappa(target: "TargetResult") -> str:
-    return "–" if target.kappa is None else f"{_tight_counted(target.kappa)}\n{target.trusted.value}"
+    return "–" if target.kappa is None else f"{tight_counted(target.kappa)}\n{target.trusted.value}"
 
 
 def print_evaluation(console: Console, result: "bedside.Evaluation") -> None:
@@ -488,7 +487,7 @@ def print_stopping(console: Console, report: "bedside.StoppingReport") -> None:
             result.rule,
             f"{result.cycle}" if result.stopped else f"none of {result.cycle}",
             f"{result.chosen}\n{'limits met' if result.feasible else 'limits missed'}",
-            _tight_counted(result.overall),
+            tight_counted(result.overall),
             "–" if result.lost is None else f"{result.lost:.3f}",
         )
         for result in report.rules
@@ -498,52 +497,6 @@ def print_stopping(console: Console, report: "bedside.StoppingReport") -> None:
     path = " → ".join("–" if value is None else f"{value:.3f}" for value in report.best_so_far)
     console.print(f"best so far, from the target on: {path}")
     console.print("these are the values that the rules chose by: on new prompts expect less of the best of many")
-
-
-def print_attacks(console: Console, report: AttackReport) -> None:
-    """What each attack changes, of each policy, the worst first; the limits that are not kept; what is not shown."""
-    headings = [Column("attack, policy", overflow="fold"), *(Column(name, overflow="fold") for name in COMPARED)]
-    rows = [
-        (f"{result.attack}\n  {policy.policy}" if first else f"  {policy.policy}", *_changes(policy.change))
-        for result in report.attacks
-        for first, policy in ((number == 0, policy) for number, policy in enumerate(result.policies))
-    ]
-    plain = [(f"plain\n  {name}", *_shown_of(measures, COMPARED)) for name, measures in report.plain.items()]
-    title = f"Under attack, {report.prompts} prompts, judge {report.judge}: changes to plain, 95 % intervals"
-    console.print(table(title, headings, [*plain, *rows], box=None, padding=(0, 1, 0, 0)))
-    console.print(report.caption())
-    print_lines(console, *_limits_under_attack(report))
-    for result in report.attacks:
-        print_lines(console, *(f"{result.attack}: {n} prompts left out, {why}" for why, n in result.left_out.items()))
-    print_lines(console, *report.notes)
-
-
-def _limits_under_attack(report: AttackReport) -> list[str]:
-    """One line per limit and state, with the attacks in it; each with the bound that decides in ``--json``."""
-    attacks: dict[tuple[GateState, str], list[str]] = {}
-    for result in report.attacks:
-        for gate in result.gates:
-            attacks.setdefault((gate.state, gate.limited), []).append(result.attack)
-    order = sorted(attacks, key=lambda at: (at[1], list(GateState).index(at[0])))
-    return [f"{MARKS[state]} {limited} {state.value}: {', '.join(attacks[state, limited])}" for state, limited in order]
-
-
-def _changes(measures: Sequence[Measure]) -> list[str]:
-    """``-0.12`` over its interval over n; a dash where nothing was measured."""
-    return [
-        "–" if m.value is None else f"{m.value + 1e-12:+.2f}\n[{m.low:+.2f}, {m.high:+.2f}]\nn {m.counted}"
-        for m in measures
-    ]
-
-
-def _shown_of(measures: Sequence[Measure], names: Sequence[str]) -> list[str]:
-    known = (find_measure(measures, name) for name in names)
-    return ["–" if measure is None or measure.value is None else _tight_counted(measure) for measure in known]
-
-
-def print_transformed(console: Console, counts: Mapping[str, int], written: str) -> None:
-    """The file, and how many rows each attack gave."""
-    print_lines(console, f"{written}: {sum(counts.values())} prompts", *(f"{name}: {n}" for name, n in counts.items()))
 
 
 def print_comfort(console: Console, run: "bedside.ComfortRun") -> None:

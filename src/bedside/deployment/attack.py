@@ -69,15 +69,15 @@ def attack(run: RunContext, request: AttackRequest) -> AttackReport:
     for name, checkpoint in policies.items():
         opened = "held-out test opened" if named == "test" else "attacked"
         run.cache.log_event(opened, candidate=name, checkpoint=checkpoint.id, attacks=[one.name for one in attacks])
-    bench = _Bench.of(run, prompts, policies)
-    results = [bench.result(one, seed) for one in attacks]
+    comparison = _Comparison.of(run, prompts, policies)
+    results = [comparison.result(one, seed) for one in attacks]
     report = AttackReport(
         run.config.run,
         finished.selected,
         named,
         run.config.selecting_judge,
         seed,
-        {name: tuple(bench.metric.measure(rows)) for name, rows in bench.plain.items()},
+        {name: tuple(comparison.metric.measure(rows)) for name, rows in comparison.plain.items()},
         tuple(sorted(results, key=lambda result: (-result.loss[0], result.attack))),
         tuple(_notes(run, request, prompts)),
     )
@@ -155,7 +155,7 @@ def _is_of_garak(file: Path) -> bool:
 
 
 @dataclass(frozen=True)
-class _Bench:
+class _Comparison:
     """Policies on the plain prompts, and what is needed to attack them."""
 
     run: RunContext
@@ -167,7 +167,7 @@ class _Bench:
     plain: Mapping[str, list[JudgedResponse]]
 
     @classmethod
-    def of(cls, run: RunContext, prompts: Sequence[Prompt], checkpoints: Mapping[str, Checkpoint]) -> "_Bench":
+    def of(cls, run: RunContext, prompts: Sequence[Prompt], checkpoints: Mapping[str, Checkpoint]) -> "_Comparison":
         judge = run.opener.open(run.config.judges[run.config.selecting_judge])
         metric = experiment.metric(run.config)
         limits = [
@@ -175,8 +175,8 @@ class _Bench:
             for limit in experiment.constraints(run.config, metric)
             if limit.relative_to is None and limit.measure in metric.failing
         ]
-        bench = cls(run, judge, metric, limits, prompts, checkpoints, {})
-        return replace(bench, plain={name: bench.judged(name, prompts, "plain") for name in checkpoints})
+        comparison = cls(run, judge, metric, limits, prompts, checkpoints, {})
+        return replace(comparison, plain={name: comparison.judged(name, prompts, "plain") for name in checkpoints})
 
     def judged(self, policy: str, prompts: Sequence[Prompt], what: str) -> list[JudgedResponse]:
         """What ``policy`` answers, judged, as answers to the prompts as they were."""
