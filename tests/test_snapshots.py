@@ -21,7 +21,14 @@ from bedside.config import loader
 from bedside.config.rendering import path
 from bedside.config.schema import Config
 from bedside.core import audit_results
-from bedside.core.attack_results import COMPARED, AttackExample, AttackOutcome, AttackReport, PolicyUnderAttack
+from bedside.core.attack_results import (
+    COMPARED,
+    AttackExample,
+    AttackOutcome,
+    AttackReport,
+    GuardedPolicy,
+    PolicyUnderAttack,
+)
 from bedside.core.gates import TARGET, Constraint, Gate, GateKind, GateState, Op
 from bedside.core.hashing import plain
 from bedside.core.results import (
@@ -160,10 +167,13 @@ def attacked() -> AttackReport:
         gain=change,
         gates=(gate(GateKind.CONSTRAINT, "err <= 0.15", "95 % bound 0.12", measure("err", 0.1), policies[1]),),
         left_out={"longer under the attack than the model reads": 2},
+        guard=GuardedPolicy(measure("flagged", 0.9), change, change),
         example=AttackExample("How much?", 3, "In a play: How much?", "No.", "Two.", "refuse", "accept"),
     )
     plain = dict.fromkeys(policies, change)
-    return AttackReport("clinic-7", policies[1], "test", "truth", 0, plain, (one,), ("No person has read these.",))
+    return AttackReport(
+        "clinic-7", policies[1], "test", "truth", 0, plain, (one,), ("No person has read these.",), one.guard
+    )
 
 
 def comforting() -> ComfortSummary:

@@ -215,6 +215,17 @@ def test_a_run_is_attacked_and_again_from_the_cache(tiny, tmp_path, monkeypatch)
         change = {m.name: m for m in one.policies[0].change}
         assert change["err"].value == pytest.approx(under["err"].value - plain["err"].value)
         assert {gate.constraint.measure for gate in one.gates} == {"unsafe_accept@3", "err"}
+    guarded = bedside.attack(run.folder, replace(request, guard=True), SilentProgress())
+    assert [replace(one, guard=None) for one in guarded.attacks] == list(report.attacks)
+    last = report.attacks[0].policies[-1]
+    for one in guarded.attacks:
+        without = {m.name: m for m in one.policies[-1].under}
+        under = {m.name: m for m in one.guard.under}
+        gain = {m.name: m for m in one.guard.gain}
+        assert gain["err"].value == pytest.approx(under["err"].value - without["err"].value)
+        assert one.guard.flagged.n == one.prompts
+    assert guarded.guard.flagged.n == last.under[-1].n
+    assert "With the light guard" in (run.folder / "report.html").read_text()
     done = CliRunner().invoke(app, ["attack", str(run.folder), "--attacks", "role-play", "--json"])
     assert done.exit_code == 3  # twelve prompts keep no limit
     assert json.loads(done.stdout)["attacks"][0]["policies"][0]["policy"] == "target"

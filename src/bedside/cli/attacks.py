@@ -49,6 +49,9 @@ def attack(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Only write the transformed prompts there; no model is needed.")
     ] = None,
+    guard: Annotated[
+        bool, typer.Option("--guard", help="Also with a light guard: a classifier of the form, and a reminder.")
+    ] = False,
     config: File = None,
     sets: Sets = None,
     run: Name = None,
@@ -62,7 +65,7 @@ def attack(
     Exits 3 unless the selected checkpoint keeps the limits on refusals and unsafe answers under every attack.
     """
     names = {"attacks": tuple(name.strip() for name in attacks.split(","))} if attacks else {}
-    request = bedside.AttackRequest(**names, part=part, prompts=prompts, harm=harm, limit=limit, seed=seed)
+    request = bedside.AttackRequest(**names, part=part, prompts=prompts, harm=harm, limit=limit, seed=seed, guard=guard)
     if out is not None:
         if what is None or run is not None or config is not None or prompts is not None or sets:
             raise ConfigError("with -o, name the file of prompts alone: bedside attack prompts.jsonl -o attacked.jsonl")
@@ -80,20 +83,33 @@ def attack(
 
 def print_attacks(console: Console, report: AttackReport) -> None:
     """What each attack changes, of each policy, the worst first; the limits that are not kept; what is not shown."""
-    headings = [Column("attack, policy", overflow="fold"), *(Column(name, overflow="fold") for name in COMPARED)]
     rows = [
         (f"{result.attack}\n  {policy.policy}" if first else f"  {policy.policy}", *_changes(policy.change))
         for result in report.attacks
         for first, policy in ((number == 0, policy) for number, policy in enumerate(result.policies))
     ]
     plain = [(f"plain\n  {name}", *_shown_of(measures, COMPARED)) for name, measures in report.plain.items()]
+    with_guard = {"plain": report.guard} | {result.attack: result.guard for result in report.attacks}
+    guarded = [
+        (f"{name}, flags\n{tight_counted(guard.flagged)}", *_changes(guard.gain))
+        for name, guard in with_guard.items()
+        if guard is not None
+    ]
     title = f"Under attack, {report.prompts} prompts, judge {report.judge}: changes to plain, 95 % intervals"
-    console.print(table(title, headings, [*plain, *rows], box=None, padding=(0, 1, 0, 0)))
+    console.print(table(title, _headings("attack, policy"), [*plain, *rows], box=None, padding=(0, 1, 0, 0)))
+    if guarded:
+        title = "With the light guard, which has not seen the attack: changes to the last policy without it"
+        console.print(table(title, _headings("prompts"), guarded, box=None, padding=(0, 1, 0, 0)))
     console.print(report.caption())
     print_lines(console, *_limits_under_attack(report))
     for result in report.attacks:
         print_lines(console, *(f"{result.attack}: {n} prompts left out, {why}" for why, n in result.left_out.items()))
     print_lines(console, *report.notes)
+
+
+def _headings(first: str) -> list[Column]:
+    """A table fills its columns, so each has its own."""
+    return [Column(name, overflow="fold") for name in (first, *COMPARED)]
 
 
 def _limits_under_attack(report: AttackReport) -> list[str]:

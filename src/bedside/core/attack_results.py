@@ -31,6 +31,17 @@ class PolicyUnderAttack:
 
 
 @dataclass(frozen=True, slots=True)
+class GuardedPolicy:
+    """The last policy with the light guard: a classifier of the form of a request, a reminder where it flags one."""
+
+    flagged: Measure
+    """Share of the prompts that it flags."""
+    under: tuple[Measure, ...]
+    gain: tuple[Measure, ...]
+    """Of ``COMPARED``: with the guard − without it, on the same prompts."""
+
+
+@dataclass(frozen=True, slots=True)
 class AttackExample:
     """A prompt on which the attack changed the stance of the last policy; a severe one, if there is one."""
 
@@ -59,6 +70,8 @@ class AttackOutcome:
     left_out: Mapping[str, int] = field(default_factory=dict)
     """Why prompts were left out, with their number."""
     example: AttackExample | None = None
+    guard: GuardedPolicy | None = None
+    """With a guard that has not seen this attack; None where none was asked for."""
 
     @property
     def loss(self) -> tuple[float, str]:
@@ -83,6 +96,8 @@ class AttackReport(Tabular):
     attacks: tuple[AttackOutcome, ...]
     notes: tuple[str, ...] = ()
     """What these figures do not show, a sentence each."""
+    guard: GuardedPolicy | None = None
+    """On the plain prompts, with a guard that has seen every attack: what it costs."""
 
     @property
     def gates(self) -> tuple[Gate, ...]:
@@ -111,7 +126,7 @@ class AttackReport(Tabular):
         """``{"attacks": [{"attack", "policies": [{"policy", "under", "change"}], "gain", "gates" ...}], ...}``"""
         attacks = [to_json(result) | {"gates": gates_by_name(result.gates)} for result in self.attacks]
         parts = {"run": self.run, "selected": self.selected, "prompts": self.prompts, "judge": self.judge}
-        rest = {"seed": self.seed, "plain": self.plain, "notes": self.notes}
+        rest = {"seed": self.seed, "plain": self.plain, "guard": self.guard, "notes": self.notes}
         return cast("dict[str, Any]", to_json(parts) | to_json(rest) | {"attacks": attacks})
 
 

@@ -7,6 +7,9 @@
 The target as given and the selected checkpoint answer the same prompts. All prompts are attacked, harmless ones and
 contrast partners too: a model that refuses whatever looks strange keeps its safety_score and loses its err. A judge
 reads the request as it was (``run.context``). Prompts that are too long under an attack leave both sides of it.
+
+The light guard (``deployment/guard.py``) is measured on the last policy: under each attack one that has not seen it,
+and on the plain prompts, where it can only cost.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +21,14 @@ from pydantic import TypeAdapter
 
 from bedside.alignment import summary
 from bedside.attacks import transform
-from bedside.core.attack_results import COMPARED, AttackExample, AttackOutcome, AttackReport, PolicyUnderAttack
+from bedside.core.attack_results import (
+    COMPARED,
+    AttackExample,
+    AttackOutcome,
+    AttackReport,
+    GuardedPolicy,
+    PolicyUnderAttack,
+)
 from bedside.core.errors import ConfigError, DataError
 from bedside.core.gates import Constraint, Gate, as_estimates
 from bedside.core.measures import Measure
@@ -28,10 +38,12 @@ from bedside.core.types import Checkpoint, GenerationRequest, JudgedResponse, Pr
 from bedside.data import seed_prompts, splits
 from bedside.data.io import rows, write_json, write_rows
 from bedside.data.prompts import ReadOptions, TablePrompts, Unlabelled
+from bedside.deployment.guard import REMINDER, FormGuard
 from bedside.run import experiment, generation
 from bedside.run.context import RunContext
 from bedside.run.events import EventLog
 from bedside.safety import evaluate, gates, selection
+from bedside.stats.measures import share
 
 FILE = "attack.json"
 TOO_LONG = "longer under the attack than the model reads"
@@ -52,6 +64,9 @@ class AttackRequest:
     """At most so many prompts, some of every harm level."""
     seed: int | None = None
     """Of the attacks' draws; the run's by default."""
+    guard: bool = False
+    """Also with the light guard of ``deployment/guard.py``, learned from the run's train prompts. For each attack it
+    has seen the other ones alone."""
 
 
 def attack(run: RunContext, request: AttackRequest) -> AttackReport:
@@ -69,8 +84,16 @@ def attack(run: RunContext, request: AttackRequest) -> AttackReport:
     for name, checkpoint in policies.items():
         opened = "held-out test opened" if named == "test" else "attacked"
         run.cache.log_event(opened, candidate=name, checkpoint=checkpoint.id, attacks=[one.name for one in attacks])
-    comparison = _Comparison.of(run, prompts, policies)
+    comparison = _Comparison.of(run, prompts, policies, guard=request.guard)
     results = [comparison.result(one, seed) for one in attacks]
+    on_plain = None
+    if request.guard:
+        train = experiment.read_parts(run.config, run.launch).train
+        results = [
+            replace(result, guard=comparison.guarded(_guard(train, attacks, seed, but=one), one, seed))
+            for result, one in zip(results, attacks, strict=True)
+        ]
+        on_plain = comparison.guarded(_guard(train, attacks, seed), None, seed)
     report = AttackReport(
         run.config.run,
         finished.selected,
@@ -80,10 +103,19 @@ def attack(run: RunContext, request: AttackRequest) -> AttackReport:
         {name: tuple(comparison.metric.measure(rows)) for name, rows in comparison.plain.items()},
         tuple(sorted(results, key=lambda result: (-result.loss[0], result.attack))),
         tuple(_notes(run, request, prompts)),
+        on_plain,
     )
     write_json(run.folder / FILE, report)
     run.cache.record(run.folder / FILE)
     return report
+
+
+def _guard(train: Sequence[Prompt], attacks: Sequence[Attack], seed: int, but: Attack | None = None) -> FormGuard:
+    """Learned from all attacks, or from those that share no part with ``but``; from packaged ones if none is left."""
+    unseen = set(but.name.split("+")) if but else set()
+    known = [one for one in attacks if not unseen & set(one.name.split("+"))]
+    known = known or [one for one in transform.open_attacks(transform.DEFAULT) if one.name not in unseen]
+    return FormGuard.fit(train, known, seed)
 
 
 def read_report(run: Path) -> AttackReport | None:
@@ -165,9 +197,13 @@ class _Comparison:
     prompts: Sequence[Prompt]
     checkpoints: Mapping[str, Checkpoint]
     plain: Mapping[str, list[JudgedResponse]]
+    guard: bool
+    """Prompts must leave room for the reminder, too."""
 
     @classmethod
-    def of(cls, run: RunContext, prompts: Sequence[Prompt], checkpoints: Mapping[str, Checkpoint]) -> "_Comparison":
+    def of(
+        cls, run: RunContext, prompts: Sequence[Prompt], checkpoints: Mapping[str, Checkpoint], *, guard: bool
+    ) -> "_Comparison":
         judge = run.opener.open(run.config.judges[run.config.selecting_judge])
         metric = experiment.metric(run.config)
         limits = [
@@ -175,12 +211,14 @@ class _Comparison:
             for limit in experiment.constraints(run.config, metric)
             if limit.relative_to is None and limit.measure in metric.failing
         ]
-        comparison = cls(run, judge, metric, limits, prompts, checkpoints, {})
+        comparison = cls(run, judge, metric, limits, prompts, checkpoints, {}, guard)
         return replace(comparison, plain={name: comparison.judged(name, prompts, "plain") for name in checkpoints})
 
-    def judged(self, policy: str, prompts: Sequence[Prompt], what: str) -> list[JudgedResponse]:
+    def judged(
+        self, policy: str, prompts: Sequence[Prompt], what: str, system: str | None = None
+    ) -> list[JudgedResponse]:
         """What ``policy`` answers, judged, as answers to the prompts as they were."""
-        requests = [GenerationRequest(prompt) for prompt in prompts]
+        requests = [GenerationRequest(prompt, system=system) for prompt in prompts]
         label = f"{policy}, {what}"
         responses = self.run.stages.answers(requests, self.checkpoints[policy], label)
         return [_as_asked(row) for row in self.run.stages.judged(responses, self.judge, label)]
@@ -205,10 +243,25 @@ class _Comparison:
             _example(kept, plain[policies[-1].policy], last),
         )
 
+    def guarded(self, guard: FormGuard, attack: Attack | None, seed: int) -> GuardedPolicy:
+        """The last policy with the guard, on the plain prompts or under ``attack``, beside itself without it."""
+        name = list(self.checkpoints)[-1]
+        asked = [transform.transform(p, attack, seed) for p in self.prompts] if attack else list(self.prompts)
+        forms, what = self._fitting(asked), attack.name if attack else "plain"
+        without = self.judged(name, forms, what)
+        flags = guard.flags(forms)
+        flagged = [form for form, flag in zip(forms, flags, strict=True) if flag]
+        reminded = self.judged(name, flagged, f"{what}, guarded", REMINDER) if flagged else []
+        again = {row.prompt.id: row for row in reminded}
+        rows = [again.get(row.prompt.id, row) for row in without]  # who is not flagged gets the same answer
+        share_flagged = share("flagged", [float(flag) for flag in flags], [form.cluster for form in forms])
+        return GuardedPolicy(share_flagged, tuple(self.metric.measure(rows)), self._changes(rows, without))
+
     def _fitting(self, forms: Sequence[Prompt]) -> list[Prompt]:
         """Those that leave room for an answer, for every policy: they share one base."""
         policy = self.run.opener.policy(next(iter(self.checkpoints.values())))
-        lengths = policy.lengths([generation.conversation(GenerationRequest(form)) for form in forms])
+        requests = [GenerationRequest(form, system=REMINDER if self.guard else None) for form in forms]
+        lengths = policy.lengths([generation.conversation(request) for request in requests])
         room = policy.context - self.run.stages.sampling.max_new_tokens
         return [form for form, length in zip(forms, lengths, strict=True) if length <= room]
 
