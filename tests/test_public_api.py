@@ -114,7 +114,8 @@ def examples(folder, monkeypatch, *names):
 @pytest.mark.parametrize(
     "names",
     [("load",), ("resolve",), ("init",), ("list_plugins",), ("open_judge",), ("audit",), ("erase",),
-     ("train_classifier",), ("doctor",), ("judge", "evaluate", "review", "monitor"), ("label", "confirm_labels")],
+     ("train_classifier",), ("doctor",), ("transform_prompts",),
+     ("judge", "evaluate", "review", "monitor"), ("label", "confirm_labels")],
     ids=lambda names: names[0],
 )  # fmt: skip
 def test_the_example_of_a_verb_that_needs_no_model_is_right(names, folder, monkeypatch, capsys):
@@ -134,9 +135,9 @@ def test_the_example_of_a_verb_that_loads_a_model_is_right(name, folder, monkeyp
     "names",
     [
         ("align_targets",),
-        ("align", "read_run", "select", "write_report", "verify", "approve", "write_card", "view", "pack_review",
-         "serve_review", "export_review", "import_review", "lock_review", "adjudicate_review", "review_agreement",
-         "unblind_review"),
+        ("align", "read_run", "select", "stopping", "attack", "write_report", "verify", "approve", "write_card", "view",
+         "pack_review", "serve_review", "export_review", "import_review", "lock_review", "adjudicate_review",
+         "review_agreement", "unblind_review"),
         ("rewrite", "run_comfort"),
         ("train",),
         ("train_judge",),

@@ -24,6 +24,14 @@ from bedside.config import loader
 from bedside.config.rendering import path
 from bedside.config.schema import Config
 from bedside.core import audit_results
+from bedside.core.attack_results import (
+    COMPARED,
+    AttackExample,
+    AttackOutcome,
+    AttackReport,
+    GuardedPolicy,
+    PolicyUnderAttack,
+)
 from bedside.core.gates import TARGET, Constraint, Gate, GateKind, GateState, Op
 from bedside.core.hashing import plain
 from bedside.core.results import (
@@ -148,6 +156,26 @@ def audited() -> audit_results.AuditReport:
             gates=(gate(GateKind.JUDGE_AGREEMENT, "kappa >= 0.4", "bound 0.61 on 120 answers", kappa, "comfort"),),
             notes=("Fewer than 40 groups (30): another sample may give other figures.",),
         ),
+    )
+
+
+def attacked() -> AttackReport:
+    """A target and a selected checkpoint under one attack."""
+    policies = ("target", "cycle-1/kto-dpo")
+    change = tuple(measure(name, 0.1) for name in COMPARED)
+    one = AttackOutcome(
+        attack="role-play",
+        prompts=118,
+        policies=tuple(PolicyUnderAttack(name, change, change) for name in policies),
+        gain=change,
+        gates=(gate(GateKind.CONSTRAINT, "err <= 0.15", "95 % bound 0.12", measure("err", 0.1), policies[1]),),
+        left_out={"longer under the attack than the model reads": 2},
+        guard=GuardedPolicy(measure("flagged", 0.9), change, change),
+        example=AttackExample("How much?", 3, "In a play: How much?", "No.", "Two.", "refuse", "accept"),
+    )
+    plain = dict.fromkeys(policies, change)
+    return AttackReport(
+        "clinic-7", policies[1], "test", "truth", 0, plain, (one,), ("No person has read these.",), one.guard
     )
 
 
@@ -284,10 +312,11 @@ def test_comfort_json_has_these_keys(snapshot):
 
 def test_audit_json_has_these_keys(snapshot):
     snapshot("audit-json-keys", structure(audited()))
+    snapshot("attack-json-keys", structure(attacked()))
 
 
 def test_the_report_says_this(snapshot):
-    snapshot("report", Visible(html.html([whole()], [audited()])).text)
+    snapshot("report", Visible(html.html([whole()], [audited()], [attacked()])).text)
 
 
 def test_the_comfort_report_says_this(tmp_path, snapshot):

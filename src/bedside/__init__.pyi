@@ -3,6 +3,9 @@
 from bedside.alignment.single_stage import Chat as Chat
 from bedside.alignment.single_stage import Evaluation as Evaluation
 from bedside.alignment.single_stage import Selection as Selection
+from bedside.alignment.stopping import StoppingReport as StoppingReport
+from bedside.api.attacks import attack as attack
+from bedside.api.attacks import transform_prompts as transform_prompts
 from bedside.api.configs import ConfigSource as ConfigSource
 from bedside.api.configs import init as init
 from bedside.api.configs import list_plugins as list_plugins
@@ -23,6 +26,7 @@ from bedside.api.loop import check as check
 from bedside.api.loop import doctor as doctor
 from bedside.api.loop import read_run as read_run
 from bedside.api.loop import select as select
+from bedside.api.loop import stopping as stopping
 from bedside.api.loop import write_report as write_report
 from bedside.api.opening import open_judge as open_judge
 from bedside.api.opening import open_model as open_model
@@ -64,6 +68,7 @@ from bedside.config.plugins import Plugin as Plugin
 from bedside.config.plugins import PluginField as PluginField
 from bedside.config.plugins import register as register
 from bedside.config.schema import Config as Config
+from bedside.core.attack_results import AttackReport as AttackReport
 from bedside.core.audit_results import Audit as Audit
 from bedside.core.audit_results import AuditReport as AuditReport
 from bedside.core.errors import BedsideError as BedsideError
@@ -76,6 +81,7 @@ from bedside.core.gates import Finding as Finding
 from bedside.core.gates import Gate as Gate
 from bedside.core.gates import GateState as GateState
 from bedside.core.measures import Measure as Measure
+from bedside.core.protocols import Attack as Attack
 from bedside.core.protocols import Dataset as Dataset
 from bedside.core.protocols import Generator as Generator
 from bedside.core.protocols import Judge as Judge
@@ -98,6 +104,7 @@ from bedside.core.types import Stance as Stance
 from bedside.core.types import Verdict as Verdict
 from bedside.data.labelling import LabellingResult as LabellingResult
 from bedside.data.responses import AnswerFile as AnswerFile
+from bedside.deployment.attack import AttackRequest as AttackRequest
 from bedside.deployment.monitor import MonitorResult as MonitorResult
 from bedside.judge_audit.audit import AuditRequest as AuditRequest
 from bedside.judge_audit.finetune import JudgeTraining as JudgeTraining
@@ -110,6 +117,9 @@ __version__: str
 __all__ = [
     "AnswerFile",
     "Approval",
+    "Attack",
+    "AttackReport",
+    "AttackRequest",
     "Audit",
     "AuditReport",
     "AuditRequest",
@@ -166,6 +176,7 @@ __all__ = [
     "SilentProgress",
     "StageError",
     "Stance",
+    "StoppingReport",
     "TargetComparison",
     "TrainingResult",
     "UnblindedReview",
@@ -175,6 +186,7 @@ __all__ = [
     "align",
     "align_targets",
     "approve",
+    "attack",
     "audit",
     "chat",
     "check",
@@ -206,9 +218,11 @@ __all__ = [
     "select",
     "serve_review",
     "share",
+    "stopping",
     "train",
     "train_classifier",
     "train_judge",
+    "transform_prompts",
     "unblind_review",
     "verify",
     "view",

@@ -36,7 +36,13 @@ def test_datasets_keep_their_promises(name, tmp_path):
     )
     fields = {"part": "train", "n": 20} if name.startswith("clinic") else {"path": str(path)}
     fields = {"part": "train"} if name == "consult" else fields
+    fields = {**fields, "harm": 3} if name == "seed_prompts" else fields
     checks.dataset(plugins.find("dataset", name)(**fields))
+
+
+@pytest.mark.parametrize("name", [name for name in plugins.names("attack") if name != "chain"])
+def test_attacks_keep_their_promises(name):
+    checks.attack(plugins.find("attack", name)())
 
 
 @pytest.mark.parametrize("name", plugins.names("objective"))

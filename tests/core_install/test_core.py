@@ -38,6 +38,8 @@ WORKS = [  # arguments, exit code, words of the output
     ("monitor answers.csv verdicts.jsonl", 0, "no alarm"),
     ("audit answers.csv --judge keyword --label human", 3, "4 answers, reference labels"),
     ("audit --judge keyword --adversarial", 0, "keyword under attack"),
+    ("attack prompts.csv -o attacked.jsonl --attacks role-play", 0, "role-play: 5"),
+    ("stopping nothing", 1, "no finished run here"),
     ("erase abcdefghijk", 0, "no run holds this text"),
     ("select --run nothing", 1, "no finished run here"),
     ("report --run nothing", 1, "no finished run here"),

@@ -8,6 +8,7 @@ import html
 import json
 import shutil
 import unicodedata
+from random import Random
 
 import pytest
 import typer
@@ -18,6 +19,7 @@ pytest.importorskip("torch")
 
 import tests.support.careless_writer  # noqa: F401  registers the writer
 
+from bedside.attacks.letters import Substitution
 from bedside.cli.main import app
 from bedside.data.io import write_csv, write_jsonl
 
@@ -44,6 +46,7 @@ OUT = "out/answers.jsonl out/verdicts.jsonl"
 VERBS = {
     "align": "align --run align --set report_to=tensorboard",
     "align targets": "align --run list --targets model --set judges.words.kind=keyword --set select.judge=words",
+    "attack": "attack --run align --attacks substitution,role-play+pressure",
     "report": "report --run align",
     "select": "select --run align",
     "card": "card align",
@@ -65,6 +68,7 @@ WRITES_NOTHING = {
     "demo": "align, on the clinic's prompts alone",
     "doctor": "prints, and reads no data",
     "config": "prints",
+    "stopping": "prints",
     "plugins": "prints",
     "label": "the file that the user names",
     "view": "pages of what is in the run, from memory",
@@ -133,6 +137,7 @@ def copy(project, tmp_path, monkeypatch):
 def files_with_the_secret(root):
     """Files below ``root`` that hold it in any of the ways in which a program may have written it."""
     spellings = [unicodedata.normalize(form, SECRET) for form in ("NFC", "NFD")]
+    spellings += [Substitution().text(SECRET, Random(0))]  # as `bedside attack` puts it
     spellings += [json.dumps(text)[1:-1] for text in spellings] + [html.escape(text) for text in spellings]
     sought = [text.encode(code) for text in spellings for code in ("utf-8", "utf-16-le", "utf-16-be")]
     found = []

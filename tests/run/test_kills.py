@@ -66,7 +66,15 @@ def train(root: Path, tiny: dict[str, Path]) -> list[str]:
     return ["train", "kto", "-d", "rows.jsonl", "-o", "out", *(word for s in sets for word in ("--set", s))]
 
 
-VERBS = [align, align_targets, comfort, label, train]
+def attack(root: Path, tiny: dict[str, Path]) -> list[str]:
+    """The run that is attacked is made first, and nothing is killed in it."""
+    if not (root / "runs").is_dir():
+        code, stderr = bedside(root, 0, align(root, tiny))
+        assert code in (0, 3), stderr[-2000:]
+    return ["attack", "tiny", "--attacks", "role-play,homoglyphs+pressure"]
+
+
+VERBS = [align, align_targets, attack, comfort, label, train]
 
 
 def bedside(root: Path, at: int, words: list[str]) -> tuple[int, str]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bedside.alignment import answer_quality
+from bedside.attacks import transform
 from bedside.comfort import joint_objective
 from bedside.config.schema import TrainingStep
 from bedside.core.gates import Gate, GateKind, GateState, judge_gap
@@ -118,6 +119,7 @@ def _build_preferences(
 ) -> tuple[Experiment, _CycleData]:
     """Preferences by the training judge; where it does not agree enough with the selecting one, by that one."""
     label = f"cycle {number}"
+    experiment = _with_attacks(experiment, number, log)
     observed, conditional = _judged_answers(experiment, incoming, label, log)
     agreement = _compare_judges(experiment, observed, conditional, label, log)
     if gates.first_missed([agreement], GateKind.JUDGE_AGREEMENT):
@@ -129,6 +131,20 @@ def _build_preferences(
         observed, conditional = _judged_answers(experiment, incoming, f"{label}, selecting judge", log)
     log.gates.append(agreement)
     return experiment, _preference_data(experiment, number, observed, conditional, log)
+
+
+def _with_attacks(experiment: Experiment, number: int, log: _CycleLog) -> Experiment:
+    """The same experiment; in train also the prompts that ``align.attacks`` asks for once more in another form."""
+    run, align = experiment.run, experiment.run.config.align
+    if number < align.attacks_from:
+        return experiment
+    attacks = transform.open_attacks(align.attacks)
+    forms = transform.mixed_in(experiment.train, attacks, align.attack_share, run.launch.seed)
+    if not forms:
+        return experiment
+    by_attack = Counter(form.metadata[transform.ATTACK] for form in forms)
+    log.filter_counts.append(FilterCounts("prompts under attack, mixed in", len(forms), notes=dict(by_attack)))
+    return replace(experiment, train=(*experiment.train, *forms))
 
 
 def _judged_answers(

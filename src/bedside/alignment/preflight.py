@@ -408,7 +408,9 @@ def _trial(run: RunContext, parts: splits.DataParts) -> list[Finding]:
     responses, answering = _timed(lambda: generation.generate(requests, policy, run.stages.sampling))
     findings = _unfinished(responses, run.config.generate.max_new_tokens)
     judging = 0.0
-    cycle = _passes_over_train(run.config) * len(parts.train) + 2 * len(run.config.align.train) * len(parts.valid)
+    cycle = _passes_over_train(run.config) * _train_rows(run.config, parts) + 2 * len(run.config.align.train) * len(
+        parts.valid
+    )
     swept = 2 * (len(_tried(run.config)) - len(run.config.align.train)) * len(parts.valid)
     verdicts = run.config.align.cycles * cycle + swept + 4 * len(parts.test)  # the most, of one judge, in a whole run
     for name in dict.fromkeys((run.config.align.judge, run.config.selecting_judge)):
@@ -417,7 +419,7 @@ def _trial(run: RunContext, parts: splits.DataParts) -> list[Finding]:
     if joint_objective.enabled(run.config):
         harmless = [GenerationRequest(prompt) for prompt in parts.train if not prompt.harm][:TRIAL_ANSWERS]
         answers = [(r.prompt, r.text) for r in generation.generate(harmless, policy, run.stages.sampling)]
-        findings += try_comfort(run, answers, run.config.align.cycles * len(parts.train))
+        findings += try_comfort(run, answers, run.config.align.cycles * _train_rows(run.config, parts))
     return [*findings, _time(run.config, parts, answering / len(requests), judging / len(requests))]
 
 
@@ -443,16 +445,24 @@ def _judge_trial(
 
 
 def _time(config: Config, parts: splits.DataParts, answer: float, verdict: float) -> Finding:
+    rows = _train_rows(config, parts)
+
     def cycle(steps: Sequence[TrainingStep]) -> float:
-        on_train, on_valid = _passes_over_train(config) * len(parts.train), len(steps) * len(parts.valid)
+        on_train, on_valid = _passes_over_train(config) * rows, len(steps) * len(parts.valid)
         epochs = sum(step.num_train_epochs or config.align.num_train_epochs for step in steps)
-        return answer * (on_train + on_valid + 3 * epochs * len(parts.train)) + verdict * (on_train + 2 * on_valid)
+        return answer * (on_train + on_valid + 3 * epochs * rows) + verdict * (on_train + 2 * on_valid)
 
     first, later = cycle(_tried(config)), cycle(config.align.train)
     whole = first + (config.align.cycles - 1) * later + 4 * len(parts.test) * (answer + verdict)
     hours = f"very roughly {_minutes(first)} a cycle and {_minutes(whole)} for {_counted_cycles(config.align.cycles)}"
     reason = f"{hours}, from {TRIAL_PROMPTS} prompts at {answer:.2f} s an answer and {verdict:.2f} s a verdict"
     return Finding("time", GateState.INCONCLUSIVE, reason=reason)
+
+
+def _train_rows(config: Config, parts: splits.DataParts) -> int:
+    """Prompts that a cycle learns from, those of ``align.attacks`` among them: about so many."""
+    share = config.align.attack_share if config.align.attacks else 0.0
+    return round(len(parts.train) * (1 + share))
 
 
 def _tried(config: Config) -> list[TrainingStep]:

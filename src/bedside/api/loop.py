@@ -26,6 +26,7 @@ from bedside.run.owner import owned
 
 if TYPE_CHECKING:
     from bedside.alignment.single_stage import Selection
+    from bedside.alignment.stopping import StoppingReport
     from bedside.data.splits import DataParts
 
 
@@ -219,6 +220,20 @@ def select(run: str | Path) -> "Selection":
     return Selection(read_run(run).summary)
 
 
+def stopping(run: str | Path, *, plateau: int = 3, gain: float = 0.01, most: int = 5) -> "StoppingReport":
+    """When each stopping rule would have ended a finished run, and what it would have chosen, on valid.
+
+    The rules: best of ``most`` cycles, no gain of at least ``gain`` over ``plateau`` cycles, the first feasible
+    candidate, an expected gain below ``gain``. Raises DataError if there is no finished run.
+
+    >>> [result.rule for result in bedside.stopping("tour").rules]
+    ['best of 5', 'plateau of 3', 'first feasible', 'expected gain below 0.01']
+    """
+    from bedside.alignment.stopping import replay
+
+    return replay(read_run(run).summary, plateau=plateau, gain=gain, most=most)
+
+
 def read_run(run: str | Path) -> Run:
     """A finished run: its folder, or its name in ``runs/``. Raises DataError if there is none.
 
@@ -245,11 +260,12 @@ def write_report(runs: str | Path | Sequence[str | Path], out: str | Path | None
     >>> bedside.write_report("tour", "report.html").name
     'report.html'
     """
+    from bedside.deployment import attack
     from bedside.judge_audit import correct
     from bedside.report.html import write
 
     folders = [run_folder(run) for run in ([runs] if isinstance(runs, (str, Path)) else runs)]
     to = Path(out) if out is not None else Path("report.html") if len(folders) > 1 else folders[0] / "report.html"
-    return write(
-        [read_run(folder).summary for folder in folders], to, [correct.read_report(folder) for folder in folders]
-    )
+    summaries = [read_run(folder).summary for folder in folders]
+    audits = [correct.read_report(folder) for folder in folders]
+    return write(summaries, to, audits, [attack.read_report(folder) for folder in folders])

@@ -1,9 +1,10 @@
 """The command line. ``bedside VERB --help`` explains each verb; each verb calls the function of that name in the API.
 
-    init doctor check demo align select report config plugins    a whole run, and its config
+    init doctor check demo align select stopping report config plugins    a whole run, and its config
     card verify approve                                          its audit trail
     view                                                         its rows in a browser
     train generate judge review evaluate monitor                 one stage each, on files
+    attack                                                       the same requests in other forms
     audit                                                        judges
     label chat erase                                             with a person in them
     rewrite comfort                                              dialogues
@@ -23,7 +24,7 @@ from typing import Annotated, Literal
 import typer
 
 import bedside
-from bedside.cli import demo_screen, terminal
+from bedside.cli import attacks, demo_screen, terminal, trail
 from bedside.cli.options import (
     ERR,
     OUT,
@@ -56,10 +57,12 @@ from bedside.core.serialize import to_json
 from bedside.run import environment, launcher
 
 Answers = Annotated[Path, typer.Argument(help="What `bedside generate` wrote, or columns prompt and response.")]
-Finished = Annotated[
-    str | None, typer.Argument(help="The run: its folder, or its name in runs/; the config's by default.")
-]
 Verdicts = Annotated[Path, typer.Argument(help="The verdicts that `bedside judge` wrote.")]
+
+
+for verb in (trail.card, trail.verify, trail.approve):
+    app.command()(verb)
+app.command()(attacks.attack)
 
 
 def main() -> None:
@@ -191,6 +194,22 @@ def select(config: File = None, sets: Sets = None, run: Name = None, json_: Json
 
 
 @app.command()
+def stopping(
+    what: Annotated[str | None, typer.Argument(metavar="RUN", help="A finished run: its folder or name.")] = None,
+    plateau: Annotated[int, typer.Option(min=1, help="Cycles without a gain.")] = 3,
+    gain: Annotated[float, typer.Option(min=0, help="What counts as a gain in Overall.")] = 0.01,
+    most: Annotated[int, typer.Option(min=1, help="N of best of N.")] = 5,
+    config: File = None,
+    sets: Sets = None,
+    run: Name = None,
+    json_: Json = False,
+) -> None:
+    """Show when each stopping rule would have ended a finished run, and what it would have chosen, on valid."""
+    report = bedside.stopping(what or find_run(config, sets, run), plateau=plateau, gain=gain, most=most)
+    show(json_, report.as_json, terminal.print_stopping, report)
+
+
+@app.command()
 def report(
     runs: Annotated[list[str] | None, typer.Argument(help="Runs side by side: folders, or names in runs/.")] = None,
     config: File = None,
@@ -207,39 +226,6 @@ def report(
         return
     result = bedside.read_run(runs[0] if runs else find_run(config, sets, run))
     show(json_, result.as_json, lambda console: console.print(f"{result.verdict}\nwrote {result.report(out)}"))
-
-
-@app.command()
-def card(
-    run: Finished = None,
-    config: File = None,
-    sets: Sets = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The file to write; card.md of the run by default.")
-    ] = None,
-) -> None:
-    """Write the card of a finished run: model, data, decisions, risks, and what reporting guidelines ask for."""
-    OUT.print(f"wrote {bedside.write_card(run or find_run(config, sets, None), out)}")
-
-
-@app.command()
-def verify(run: Finished = None, config: File = None, sets: Sets = None, json_: Json = False) -> None:
-    """Show whether the log, the files and the release of a run are still what was written. Exits 3 if not."""
-    result = bedside.verify(run or find_run(config, sets, None))
-    show(json_, result.records, terminal.print_verification, result.findings)
-    require(result.passed)
-
-
-@app.command()
-def approve(
-    run: Finished = None,
-    by: Annotated[str, typer.Option(help="The name of the person who approves.")] = "",
-    role: Annotated[str, typer.Option(help="What that person is here: medical lead, data protection ...")] = "",
-    config: File = None,
-    sets: Sets = None,
-) -> None:
-    """Log that a named person approves what a run may release. Refused where nothing may be released."""
-    OUT.print(f"approved: {bedside.approve(run or find_run(config, sets, None), by=by, role=role)}")
 
 
 @app.command()

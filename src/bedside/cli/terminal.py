@@ -99,16 +99,16 @@ def _with_first(steps: Mapping[str, Sequence[Measure]]) -> Iterable[tuple[bool, 
 
 def _shown(measures: Sequence[Measure]) -> list[str]:
     known = (find_measure(measures, name) for name in HEADLINES)
-    return ["–" if measure is None else _tight_counted(measure) for measure in known]
+    return ["–" if measure is None else tight_counted(measure) for measure in known]
 
 
-def _tight_counted(measure: Measure) -> str:
+def tight_counted(measure: Measure) -> str:
     unreadable = f"\n{measure.unreadable} unreadable" if measure.unreadable else ""
     return f"{_tight(measure)}\nn {measure.counted}{unreadable}"
 
 
 def _kappa(target: "TargetResult") -> str:
-    return "–" if target.kappa is None else f"{_tight_counted(target.kappa)}\n{target.trusted.value}"
+    return "–" if target.kappa is None else f"{tight_counted(target.kappa)}\n{target.trusted.value}"
 
 
 def print_evaluation(console: Console, result: "bedside.Evaluation") -> None:
@@ -179,14 +179,6 @@ def print_checks(console: Console, findings: Sequence[Finding]) -> None:
         *(f"{MARKS[finding.state]} {finding.name}: {finding.reason}" for finding in findings),
         f"\n{what}; {unsure} marked {look} to look at; what is marked {unseen} was not checked",
     )
-
-
-def print_verification(console: Console, findings: Sequence[Finding]) -> None:
-    """One line per finding; the last line says whether anything was changed."""
-    failed = any(finding.state is GateState.FAIL for finding in findings)
-    what = "this run is not what was written: do not rely on its figures" if failed else "nothing was changed"
-    lines = (f"{MARKS[finding.state]} {finding.name}: {finding.reason}" for finding in findings)
-    print_lines(console, *lines, f"\n{what}")
 
 
 def print_proposals(console: Console, result: "bedside.LabellingResult", out: Path) -> None:
@@ -542,6 +534,25 @@ def _attacks(result: AdversarialResult) -> Table:
         rows.append((attack.kind, interval(attack.flips), towards, str(attack.flips.n), str(attack.flips.unreadable)))
     headings = ("change around a fixed answer", "flips", "to the label asked for", "n", "unreadable")
     return table(f"{result.judge} under attack: share of labels that changed", headings, rows)
+
+
+def print_stopping(console: Console, report: "bedside.StoppingReport") -> None:
+    """One row per rule: the cycle at which it stops, and what it chooses there."""
+    rows = [
+        (
+            result.rule,
+            f"{result.cycle}" if result.stopped else f"none of {result.cycle}",
+            f"{result.chosen}\n{'limits met' if result.feasible else 'limits missed'}",
+            tight_counted(result.overall),
+            "–" if result.lost is None else f"{result.lost:.3f}",
+        )
+        for result in report.rules
+    ]
+    headings = ("rule", "stops at cycle", "chooses", "overall on valid", "below best")
+    console.print(table(report.caption(), headings, rows, box=None))
+    path = " → ".join("–" if value is None else f"{value:.3f}" for value in report.best_so_far)
+    console.print(f"best so far, from the target on: {path}")
+    console.print("these are the values that the rules chose by: on new prompts expect less of the best of many")
 
 
 def print_comfort(console: Console, run: "bedside.ComfortRun") -> None:

@@ -3,8 +3,8 @@
     BUILT_IN["judge"]["keyword"]  ->  bedside.judges.keyword  ->  @register("judge", "keyword") class Keyword(Plugin)
 
 To add a built-in plug-in, write its module and add one line to BUILT_IN. Another package adds one through the
-entry-point groups ``bedside.judge``, ``bedside.model``, ``bedside.dataset``, ``bedside.metric`` and
-``bedside.objective``. Only the modules of the plug-ins in use are imported, so a judge never loads torch by
+entry-point groups ``bedside.judge``, ``bedside.model``, ``bedside.dataset``, ``bedside.metric``, ``bedside.attack``
+and ``bedside.objective``. Only the modules of the plug-ins in use are imported, so a judge never loads torch by
 accident.
 """
 
@@ -50,12 +50,26 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = {
         "dialogues": "bedside.data.dialogues",
         "clinic": "bedside.clinic.prompts",
         "consult": "bedside.consult.prompts",
+        "seed_prompts": "bedside.data.seed_prompts",
         "clinic_dialogues": "bedside.clinic.dialogues",
     },
     "metric": {
         "safety": "bedside.safety.metrics",
         "comfort": "bedside.comfort.metrics",
         "knowledge": "bedside.comfort.metrics",
+    },
+    "attack": {
+        "role-play": "bedside.attacks.framing",
+        "indirection": "bedside.attacks.framing",
+        "substitution": "bedside.attacks.letters",
+        "spelling-noise": "bedside.attacks.letters",
+        "homoglyphs": "bedside.attacks.letters",
+        "burial": "bedside.attacks.framing",
+        "pressure": "bedside.attacks.framing",
+        "temporal": "bedside.attacks.framing",
+        "implicit-harm": "bedside.attacks.framing",
+        "false-authority": "bedside.attacks.framing",
+        "chain": "bedside.attacks.chain",
     },
     "objective": {
         "sft": "bedside.training.objectives",

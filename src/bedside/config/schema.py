@@ -262,6 +262,17 @@ def _steps(*kinds: str) -> Any:
     return Field(default_factory=lambda: [TrainingStep.model_validate({"kind": kind}) for kind in kinds], min_length=1)
 
 
+def attack_table(value: Any) -> Any:
+    """A name is an attack with its defaults, and names joined by + are a chain; anything else stays as it is."""
+    if not isinstance(value, str):
+        return value
+    names = [name.strip() for name in value.split("+")]
+    return {"kind": names[0]} if len(names) == 1 else {"kind": "chain", "parts": [{"kind": name} for name in names]}
+
+
+AttackTable = Annotated[Any, PluginField("attack"), BeforeValidator(attack_table)]
+
+
 class AlignConfig(Table):
     """The cycle: answer, judge, make preferences, train, compare."""
 
@@ -296,6 +307,13 @@ class AlignConfig(Table):
     own_refusals: Literal["keep", "replace"] = "keep"
     """What is learned where the policy itself refuses a harmful prompt. keep: its own words. replace: a verified
     counter-response, or nothing: a small model refuses in a stock sentence, and harmless prompts get it too."""
+    attacks: list[AttackTable] = Field(default_factory=list)
+    """Forms in which train prompts are asked once more, beside the plain ones: role-play, role-play+homoglyphs, or a
+    table with ``kind``. Each group gets one of them, harmless partners too. Measure with `bedside attack`."""
+    attack_share: Share = 0.5
+    """Share of the groups of train that are asked in such a form, too."""
+    attacks_from: Count = 1
+    """The first cycle that does so. A finished run goes on with attacks from its next cycle: raise ``cycles``."""
     half_credit: Literal["unwanted", "drop"] = "unwanted"
     """What KTO makes of an answer with safety score 0.5."""
     kto_min_class: Count = 32

@@ -15,6 +15,7 @@ A plug-in without this attribute counts as one that calls none.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from bedside.core.measures import Measure
@@ -265,6 +266,21 @@ class Metric(Protocol):
 
     def definitions(self) -> Mapping[str, str]:
         """One sentence for each measure name that defines it, with the constants filled in."""
+
+
+@runtime_checkable
+class Attack(Protocol):
+    """Asks the same request in another form."""
+
+    @property
+    def name(self) -> str:
+        """Stands in tables, and in ``Prompt.metadata`` of the prompts that it made."""
+
+    def turns(self, turns: Conversation, rng: Random) -> Conversation:
+        """The turns of ``turns``, the request is the first, in another form; the last is the user's.
+
+        ``rng``: of its draws use ``random()`` alone, which is the same in every version of Python.
+        """
 
 
 PreferenceFormat = Literal["unpaired", "pairs", "demonstrations"]

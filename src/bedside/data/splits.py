@@ -117,7 +117,7 @@ def _part(name: str, source: PartSource, taken: dict[str, str], seed: int) -> tu
     dropped["not drawn"] = len(free) - len(drawn)
     for prompt in drawn:
         taken |= {f"group {prompt.group}": name, f"text {prompt.id}": name}
-    kept = tuple(_limited(drawn, source.limit))
+    kept = tuple(limited(drawn, source.limit))
     dropped["over the limit"] = len(drawn) - len(kept)
     if not kept:
         reasons = ", ".join(f"{reason}: {count}" for reason, count in dropped.items() if count) or "there was none"
@@ -141,7 +141,7 @@ def _drawn(name: str, free: Sequence[Prompt], source: PartSource, seed: int) -> 
     return [prompt for prompt in free if prompt.group in chosen]
 
 
-def _limited(rows: Sequence[Prompt], limit: int | None) -> list[Prompt]:
+def limited(rows: Sequence[Prompt], limit: int | None) -> list[Prompt]:
     """The first ``limit`` rows, with some reserved for each harm level: harmless first, then the most severe."""
     if limit is None or limit >= len(rows):
         return list(rows)

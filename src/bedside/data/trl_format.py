@@ -31,7 +31,7 @@ def read(rows: Iterable[Row], reads: str) -> list[Preference]:
 
 def demonstration_row(row: Demonstration) -> dict[str, Any]:
     """A row of ``SFTTrainer``, which learns from completions alone; from messages it would learn every turn."""
-    return {"prompt": turns(row.prompt), "completion": _answer(row.answer)}
+    return {"prompt": turns(row.prompt), "completion": _answer(row.answer), **_asked(row.prompt)}
 
 
 def unpaired_row(row: UnpairedPreference) -> dict[str, Any]:
@@ -41,6 +41,7 @@ def unpaired_row(row: UnpairedPreference) -> dict[str, Any]:
         "label": row.label,
         "harm": row.prompt.harm,
         "origin": row.origin,
+        **_asked(row.prompt),
     }
 
 
@@ -52,7 +53,13 @@ def pair_row(row: PreferencePair) -> dict[str, Any]:
         "harm": row.prompt.harm,
         "chosen_origin": row.chosen_origin,
         "rejected_origin": row.rejected_origin,
+        **_asked(row.prompt),
     }
+
+
+def _asked(prompt: Prompt) -> dict[str, str]:
+    """The request as it was, where an attack changed its form: erasure finds a person's words by it."""
+    return {key: prompt.metadata[key] for key in ("attack", "base_prompt") if key in prompt.metadata}
 
 
 def _preference(

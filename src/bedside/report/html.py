@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bedside.config.rendering import render
+from bedside.core.attack_results import COMPARED, AttackReport
 from bedside.core.audit_results import AuditReport
 from bedside.core.errors import DataError
 from bedside.core.gates import GateKind, GateState
@@ -150,6 +151,8 @@ class ReportPage:
     run: RunSummary
     audit: AuditReport | None
     """The result of `bedside audit`; None where it did not run."""
+    attacks: AttackReport | None
+    """The result of `bedside attack`; None where it did not run."""
     columns: Mapping[str, tuple[Measure, ...]]
     """Heading to measures on the held-out test: before, after, and the baselines."""
     measures: tuple[str, ...]
@@ -172,14 +175,20 @@ class ReportPage:
     worst_subgroups: tuple[SubgroupRate, ...]
 
 
-def write(summaries: Sequence[RunSummary], path: Path, audits: Sequence[AuditReport | None] = ()) -> Path:
+def write(
+    summaries: Sequence[RunSummary],
+    path: Path,
+    audits: Sequence[AuditReport | None] = (),
+    attacks: Sequence[AttackReport | None] = (),
+) -> Path:
     """Write the safety report of these runs; the file is whole or absent. DataError where there is no run.
 
-    ``audits``: for each run the result of `bedside audit`, None where it did not run.
+    ``audits``, ``attacks``: for each run the result of `bedside audit` and of `bedside attack`, None where it did not
+    run.
     """
     if not summaries:
         raise DataError(f"{path}: there is no run to report; run `bedside align` first")
-    write_text(path, html(summaries, audits))
+    write_text(path, html(summaries, audits, attacks))
     return path
 
 
@@ -200,12 +209,16 @@ def write_comfort(summary: ComfortSummary, path: Path) -> Path:
     return path
 
 
-def html(summaries: Sequence[RunSummary], audits: Sequence[AuditReport | None] = ()) -> str:
+def html(
+    summaries: Sequence[RunSummary],
+    audits: Sequence[AuditReport | None] = (),
+    attacks: Sequence[AttackReport | None] = (),
+) -> str:
     """The safety report as text."""
-    runs = zip_longest(summaries, audits[: len(summaries)])
+    runs = zip_longest(summaries, audits[: len(summaries)], attacks[: len(summaries)])
     return render_page(
         "report.html",
-        pages=[_page(f"run-{number}", run, audit) for number, (run, audit) in enumerate(runs, start=1)],
+        pages=[_page(f"run-{number}", *run) for number, run in enumerate(runs, start=1)],
         words=WORDS,
         judge_words=JUDGE_WORDS,
         scale_words=SCALE_WORDS,
@@ -219,6 +232,7 @@ def html(summaries: Sequence[RunSummary], audits: Sequence[AuditReport | None] =
         by_source=("err", "unsafe_accept@3", "safety_score"),
         by_candidate=("safety_score", "err", "overall", "unsafe_accept@3", "kl"),
         worst_rows=WORST_ROWS,
+        compared=COMPARED,
     )
 
 
@@ -253,7 +267,7 @@ def render_page(template: str, **values: Any) -> str:
     return _UNPRINTABLE.sub("\ufffd", text)
 
 
-def _page(key: str, run: RunSummary, audit: AuditReport | None) -> ReportPage:
+def _page(key: str, run: RunSummary, audit: AuditReport | None, attacks: AttackReport | None) -> ReportPage:
     alpha, candidates = float(run.facts["alpha"]) if "alpha" in run.facts else None, run.candidates
     policies: list[Candidate | Baseline] = [*candidates, *run.baselines]
     points = {policy.name: _point(policy, run.selected) for policy in policies}
@@ -262,6 +276,7 @@ def _page(key: str, run: RunSummary, audit: AuditReport | None) -> ReportPage:
         key=key,
         run=run,
         audit=audit,
+        attacks=attacks,
         columns={"Before: target as given": run.before, f"After: {run.selected}": run.after}
         | {baseline.name: baseline.measures for baseline in run.baselines},
         measures=(*MEASURES, *(m.name for m in run.after if m.name not in (*MEASURES, *PARTS_OF_F1))),

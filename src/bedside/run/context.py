@@ -19,6 +19,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, cast
 
+from bedside.attacks.transform import BASE, untransformed
 from bedside.config.plugins import Plugin, asks_for, model_errors_at, open_plugin
 from bedside.config.rendering import source
 from bedside.config.schema import AlignConfig, Config, TrainingStep
@@ -217,6 +218,13 @@ class TrainResult:
         )
 
 
+def _as_asked(responses: StageOutput[Response] | Sequence[Response]) -> StageOutput[Response] | Sequence[Response]:
+    """The same answers, each to the request before any attack; ``responses`` itself where there was none."""
+    if not any(BASE in response.prompt.metadata for response in responses):
+        return responses
+    return [replace(response, prompt=untransformed(response.prompt)) for response in responses]
+
+
 def _mean(steps: Sequence[Mapping[str, float]], key: str) -> float | None:
     values = [step[key] for step in steps if key in step]
     return fmean(values) if values else None
@@ -266,19 +274,25 @@ class Stages:
     def judged(
         self, responses: StageOutput[Response] | Sequence[Response], by: Judge, label: str
     ) -> list[JudgedResponse]:
-        """Each response with the verdict of the judge ``by``, in order."""
+        """Each response with the verdict of the judge ``by``, in order.
+
+        An answer to an attack is judged beside the request as it was: the attack is on the assistant.
+        """
+        shown = _as_asked(responses)
         verdicts = self.cache.map(
             "judge",
             by.name,
-            responses,
+            shown,
             lambda batch: prompting.judge(batch, by),
             Verdict,
-            self._batch_plan(by, [len(r.prompt.text) + len(r.text) for r in responses]),
+            self._batch_plan(by, [len(r.prompt.text) + len(r.text) for r in shown]),
             label=f"{label}: judge",
             concurrency=endpoints.concurrency(by),
         )
         self._tell_notes(by)
-        return prompting.join(responses, verdicts)
+        if shown is responses:
+            return prompting.join(responses, verdicts)
+        return prompting.join(responses, (replace(v, response=r.id) for r, v in zip(responses, verdicts, strict=True)))
 
     def streamed_verdicts(self, responses: AnswerStream, by: Judge, label: str) -> StageOutput[Verdict]:
         """The verdict of the judge ``by`` on each response, in order. No more than a batch of responses is kept."""

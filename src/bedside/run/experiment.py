@@ -137,6 +137,10 @@ class CombinedMetric:
         """Of each share of failures that counts this answer, whether it is one."""
         return cast("dict[str, bool]", self.first.failures(row))
 
+    def cells(self, measure: str, rows: Sequence[JudgedResponse]) -> Sequence[Cell]:
+        """A measure of the safety metric taken apart into cells whose rows depend on prompts alone."""
+        return cast("Sequence[Cell]", self.first.cells(measure, rows))
+
     def overall_cells(self, rows: Sequence[JudgedResponse]) -> Sequence[Cell]:
         return cast("Sequence[Cell]", self.first.overall_cells(rows))
 

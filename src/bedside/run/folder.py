@@ -22,6 +22,7 @@ from bedside.run.stage_cache import StageCache
 LAYOUT, CONFIG = 3, "config.yaml"
 DTYPE, MEASURED = "target.dtype", "dtype measured"
 MAY_CHANGE = (
+    "align.attack",
     "align.cycles",
     "align.save_steps",
     "align.max_tokens_per_microbatch",

@@ -26,7 +26,7 @@ from bedside.core.protocols import Metric
 from bedside.core.results import Candidate
 from bedside.core.types import Checkpoint, JudgedResponse
 from bedside.safety import gates
-from bedside.stats.intervals import CONFIDENCE, Cell, paired_bounds
+from bedside.stats.intervals import CONFIDENCE, TWO_SIDED, Cell, Interval, paired_bounds
 
 ALPHAS = (0.4, 0.6, 0.8)
 
@@ -253,6 +253,58 @@ def overall_difference(
     n, groups = len(candidate), len({row.prompt.cluster for row in candidate})
     name = "overall, difference"
     return Measure(name, value, n, unreadable, worst=worst, worst_low=low, worst_high=high, groups=groups)
+
+
+@runtime_checkable
+class CellMetric(Protocol):
+    """A metric whose measures are weighted sums of means over rows, in cells that depend on prompts only."""
+
+    @property
+    def confidence(self) -> float:
+        """One-sided, of the bounds that decide."""
+        ...
+
+    def cells(self, measure: str, rows: Sequence[JudgedResponse]) -> Sequence[Cell]:
+        """Unreadable rows count against the model."""
+        ...
+
+
+def paired_change(
+    measure: str, after: Sequence[JudgedResponse], before: Sequence[JudgedResponse], metric: CellMetric, seed: int
+) -> Measure:
+    """``measure`` of ``after`` − that of ``before``, on the same prompts, paired by prompt and bounded over groups.
+
+    ``low`` and ``high`` are the two-sided 95 % interval, ``worst_low`` and ``worst_high`` the one-sided bounds. A row
+    that is unreadable counts against its policy, in the value, too. DataError where the prompts are not the same ones.
+    """
+    both = _same_prompts(after, before)
+    first, second = (metric.cells(measure, rows) for rows in both)
+    if not first:
+        return Measure(measure, None, 0)
+    pairs = list(zip(first, second, strict=True))
+    value = sum(cell.weight * (cell.mean - other.mean) for cell, other in pairs)
+    worst = sum(cell.weight * (cell.mean_over_groups - other.mean_over_groups) for cell, other in pairs)
+    interval, bounds = (
+        _around(paired_bounds(first, second, np.random.default_rng(seed), confidence), value, worst)
+        for confidence in (max(TWO_SIDED, metric.confidence), metric.confidence)
+    )
+    return Measure(
+        measure,
+        value,
+        sum(len(cell.values) for cell in first),
+        sum(max(cell.imputed, other.imputed) for cell, other in pairs),
+        interval.low,
+        interval.high,
+        worst,
+        min(bounds.low, worst),
+        max(bounds.high, worst),
+        groups=len({group for cell in first for group in cell.groups}),
+    )
+
+
+def _around(interval: Interval, *values: float) -> Interval:
+    """``interval``, stretched to hold ``values``."""
+    return Interval(min(interval.low, *values), max(interval.high, *values))
 
 
 def _same_prompts(

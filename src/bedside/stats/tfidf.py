@@ -56,6 +56,19 @@ def fit_classifier(texts: Sequence[str], labels: Sequence[Any], seed: int) -> Te
     return cast("TextClassifier", model.fit(list(texts), list(labels)))
 
 
+def fit_character_classifier(texts: Sequence[str], labels: Sequence[Any], seed: int) -> TextClassifier:
+    """The same by runs of one to three characters, within words and at their ends: it sees how a text is written."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    model = make_pipeline(
+        TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 3), lowercase=False, sublinear_tf=True),
+        LogisticRegression(C=10.0, max_iter=1000, class_weight="balanced", random_state=seed),
+    )
+    return cast("TextClassifier", model.fit(list(texts), list(labels)))
+
+
 @dataclass(frozen=True)
 class LinearClassifier:
     """TF-IDF of runs of one to three words, and multinomial logistic regression: F features, C classes."""

@@ -14,6 +14,7 @@ import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any
 
 from bedside.config.plugins import Plugin, asks_for, open_plugin
@@ -21,6 +22,7 @@ from bedside.core.errors import BedsideError
 from bedside.core.hashing import canonical, digest, plain
 from bedside.core.measures import Measure
 from bedside.core.protocols import (
+    Attack,
     Endpoint,
     Generator,
     Judge,
@@ -32,6 +34,7 @@ from bedside.core.protocols import (
     Scorer,
     declared_endpoints,
 )
+from bedside.core.text import is_blank
 from bedside.core.types import (
     Checkpoint,
     Completion,
@@ -102,6 +105,20 @@ def metric(plugin: Plugin) -> None:
     rates = [m for m in opened.measure([_judged(harm, None) for harm in range(4)]) if m.name != "unreadable"]
     assert all(m.value is None and m.n == 0 for m in rates), "unreadable rows give no value"
     assert any(m.unreadable for m in rates), "unreadable rows are counted"
+
+
+def attack(plugin: Plugin) -> None:
+    """The same draws give the same turns; the last is the user's and says something; hostile text is text."""
+    opened: Attack = _open(plugin)
+    assert opened.name, "an attack has a name"
+    for text in ("How much is safe?", *(text for text in HOSTILE if not is_blank(text))):
+        asked = (Message("user", text),)
+        made = opened.turns(asked, Random(1))
+        _same(opened.turns(asked, Random(1)), made, "the same draws must give the same turns")
+        assert all(isinstance(turn, Message) for turn in made), "an attack gives turns"
+        assert made[-1].role == "user", "the last turn is the user's"
+        assert not is_blank(made[-1].text), "the last turn says something"
+        assert canonical(made), "turns survive one line of JSON"
 
 
 def objective(plugin: Plugin, rows: Sequence[Preference], scores: Any) -> None:

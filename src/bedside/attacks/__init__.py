@@ -1,0 +1,1 @@
+"""Transformations of prompts: does a safe answer stay safe when the same request is asked in another form?"""
