@@ -310,6 +310,9 @@ class AlignConfig(Table):
     """Rows of one optimizer step; KTO's z is averaged over them."""
     max_tokens_per_microbatch: Count = 8192
     """Memory: an optimizer batch is cut into pieces of at most this many tokens. Results do not change."""
+    gradient_checkpointing: bool = False
+    """Memory: each layer keeps its input only and is computed again in the backward pass, a third more time in
+    training. On a CPU gradients are equal bit for bit. For models whose micro-batch does not fit otherwise."""
     lr_scheduler_type: Literal["linear", "cosine", "constant"] = "linear"
     """How the learning rate falls."""
     warmup_ratio: float = Field(0.0, ge=0, lt=1)

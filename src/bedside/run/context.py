@@ -43,6 +43,8 @@ if TYPE_CHECKING:  # training imports torch, which stages without training do no
 
 STREAMED_AT_ONCE = 500
 """Answers in one batch of a judge that needs no model."""
+LATER_KEYS = {"gradient_checkpointing"}
+"""Of ``align``: they decide the weights, and came after results had been stored without them."""
 
 
 @dataclass(frozen=True)
@@ -442,6 +444,7 @@ class Stages:
             max_grad_norm=align.max_grad_norm,
             save_steps=align.save_steps,
             max_tokens_per_microbatch=align.max_tokens_per_microbatch,
+            gradient_checkpointing=align.gradient_checkpointing,
             seed=launch.seed,
             device=launch.device,
             report_to=self.config.report_to,
@@ -456,7 +459,10 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _training_spec(step: TrainingStep, align: AlignConfig, seed: int) -> Any:
-    """What decides the weights. How often they are saved does not; a key that is null is as if it were not there."""
+    """What decides the weights. How often they are saved does not; a key that is null is as if it were not there.
+
+    The keys of ``LATER_KEYS`` count where they are not at their default: results of earlier versions keep their names.
+    """
     settings = align.model_dump(
         include={
             *("lora", "batch_size", "max_tokens_per_microbatch"),
@@ -464,6 +470,7 @@ def _training_spec(step: TrainingStep, align: AlignConfig, seed: int) -> Any:
         }
     )
     settings["num_train_epochs"] = step.num_train_epochs or align.num_train_epochs
+    settings |= align.model_dump(include=LATER_KEYS, exclude_defaults=True)
     return [step.objective.model_dump(exclude_none=True), step.objective.version, step.learning_rate, settings, seed]
 
 

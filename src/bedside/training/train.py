@@ -29,6 +29,7 @@ Beside loss, gradient norm and learning rate these and the stage's log show the 
     trackio, mlflow, wandb  run NAME/LABEL, where their own settings say (MLFLOW_TRACKING_URI, WANDB_MODE ...)
 """
 
+import contextlib
 import json
 import random
 import shutil
@@ -58,7 +59,7 @@ from bedside.core.protocols import Objective, Policy, Progress, RewardObjective
 from bedside.core.types import Checkpoint, Demonstration, Preference, PreferencePair, UnpairedPreference
 from bedside.data.io import write_json
 from bedside.training.adapters import digest_adapter, disk_full_as_oserror
-from bedside.training.backbone import pack_tokens
+from bedside.training.backbone import gradient_checkpointing, pack_tokens
 from bedside.training.collectives import add_gradients_in_order, require_same_weights
 from bedside.training.logprobs import TokenizedExchange, by_prompt, logps
 from bedside.training.lora_linear import lora_weight_cache
@@ -144,6 +145,8 @@ class TrainerSettings:
     max_grad_norm: float = 1.0
     save_steps: int = 50
     max_tokens_per_microbatch: int = 8192
+    gradient_checkpointing: bool = False
+    """Layers keep their input only and are computed again in the backward pass: less memory, the same gradients."""
     seed: int = 0
     device: str = "cpu"
     report_to: str = "none"
@@ -302,7 +305,8 @@ def train_model(
     trainer.remove_callback(PrinterCallback)
     trainer.objective, trainer.pad_id, trainer.settings = objective, settings.pad_id, settings
     last = ranks.gather(_last_finished(folder) if ranks.rank == 0 else None)[0]
-    with disk_full_as_oserror(folder):
+    checkpointing = gradient_checkpointing(model) if settings.gradient_checkpointing else contextlib.nullcontext()
+    with disk_full_as_oserror(folder), checkpointing:
         trainer.train(resume_from_checkpoint=last)
     return [
         {key: float(entry[key]) for key in _LOGGED if key in entry}
