@@ -223,7 +223,7 @@ def test_a_cached_training_is_found_again_under_the_key_it_ever_had(kind, name):
     assert digest(_training_spec(TrainingStep.model_validate({"kind": kind}), AlignConfig(), 0)) == name
 
 
-@pytest.mark.parametrize("changed", [{"gradient_checkpointing": True}])
+@pytest.mark.parametrize("changed", [{"gradient_checkpointing": True}, {"max_length": 40}])
 def test_a_later_key_is_another_training_where_it_is_not_at_its_default(changed):
     step = TrainingStep.model_validate({"kind": "dpo"})
     *before, settings, seed = _training_spec(step, AlignConfig(), 0)

@@ -118,6 +118,7 @@ def online(run: RunContext, machine: Machine, parts: splits.DataParts) -> list[F
         return [*endpoints.remote_target_gates(run.target), *_trial(run, parts)]
     return [
         _length_finding(run, parts),
+        *_training_length(run, parts),
         _disk(run, machine.disk),
         _memory(run, machine.memory),
         *_template(run),
@@ -351,6 +352,20 @@ def _length_finding(run: RunContext, parts: splits.DataParts) -> Finding:
     except BedsideError as error:
         return Finding("length", GateState.FAIL, reason=str(error))
     return Finding("length", GateState.PASS, reason=longest)
+
+
+def _training_length(run: RunContext, parts: splits.DataParts) -> list[Finding]:
+    """Whether ``align.max_length`` leaves every prompt of train room for an answer; nothing where nothing is cut."""
+    most = run.config.align.max_length
+    if most is None:
+        return []
+    longest = max(run.target.lengths([prompt.messages for prompt in parts.train]))
+    reason = f"the longest prompt of train leaves {most - longest} of align.max_length {most} tokens for an answer"
+    try:
+        run.stages.require_room(parts.train, parts.places)
+    except BedsideError as error:
+        return [Finding("training length", GateState.FAIL, reason=str(error))]
+    return [Finding("training length", GateState.PASS, reason=f"{reason}; longer ones are cut and counted")]
 
 
 def _memory(run: RunContext, free: int | None) -> Finding:

@@ -304,6 +304,10 @@ class AlignConfig(Table):
     kto_min_share: float = Field(0.25, ge=0, le=0.5)
     """The same, as a share of the level's answers: a tenth of verdicts that are wrong does not stand for a class.
     0 is off."""
+    max_length: int | None = Field(None, ge=2)
+    """Most tokens of a prompt and its answer together that training reads. The prompt is kept whole and the answer is
+    cut; cut answers are counted in summary and report. A prompt that leaves no room for an answer is an error. null:
+    nothing is cut."""
     num_train_epochs: Count = 1
     """Passes over the rows of a stage [summary]."""
     batch_size: Count = 32

@@ -26,8 +26,17 @@ from bedside.core.distributed import Ranks, SingleRank, run_on_all
 from bedside.core.errors import ConfigError
 from bedside.core.hashing import digest, plain
 from bedside.core.protocols import Judge, Launch, Objective, Policy, Progress, declared_endpoints
-from bedside.core.results import PARTS_OF_A_CURVE, TrainingCurve
-from bedside.core.types import Checkpoint, GenerationRequest, JudgedResponse, Preference, Response, Sampling, Verdict
+from bedside.core.results import PARTS_OF_A_CURVE, FilterCounts, TrainingCurve
+from bedside.core.types import (
+    Checkpoint,
+    GenerationRequest,
+    JudgedResponse,
+    Preference,
+    Prompt,
+    Response,
+    Sampling,
+    Verdict,
+)
 from bedside.data.io import write_jsonl
 from bedside.data.responses import AnswerStream
 from bedside.judges import prompting
@@ -43,7 +52,7 @@ if TYPE_CHECKING:  # training imports torch, which stages without training do no
 
 STREAMED_AT_ONCE = 500
 """Answers in one batch of a judge that needs no model."""
-LATER_KEYS = {"gradient_checkpointing"}
+LATER_KEYS = {"gradient_checkpointing", "max_length"}
 """Of ``align``: they decide the weights, and came after results had been stored without them."""
 
 
@@ -201,11 +210,22 @@ class TrainResult:
     rows: int
     log: tuple[Mapping[str, float], ...]
     """One per optimizer step: ``training.train`` and ``training.step_log`` name the values."""
+    answers: int = 0
+    """Answers of the rows, where ``align.max_length`` may cut some."""
+    truncated: int | None = None
+    """How many of them were cut; None: nothing is cut."""
 
     @property
     def losses(self) -> tuple[float, ...]:
         """One per optimizer step: the mean over the rows of its batch."""
         return tuple(step["loss"] for step in self.log)
+
+    def truncation_counts(self, name: str) -> list[FilterCounts]:
+        """For summary and report: how many answers were cut; nothing where none may be."""
+        if self.truncated is None:
+            return []
+        notes = {"answers": float(self.answers), "answers cut at align.max_length": float(self.truncated)}
+        return [FilterCounts(f"training rows: {name}", self.rows, notes=notes)]
 
     def curve(self, name: str) -> TrainingCurve:
         """The whole training in few points."""
@@ -342,7 +362,7 @@ class Stages:
             self.cache.log_event("start", stage="train", what=label, rows=len(rows))
             if self.cache.is_main_process:
                 write_jsonl(stage_dir.path / LEARNED_FROM, rows)
-            encoded = train.encode(rows, self.opener.policy(start))
+            encoded = train.encode(rows, self.opener.policy(start), self.config.align.max_length)
             batches = self._batches(encoded, step, objective, reference, label)
             if self.cache.is_main_process:
                 shutil.rmtree(stage_dir.adapter, ignore_errors=True)
@@ -358,7 +378,7 @@ class Stages:
             )
             if self.cache.is_main_process:
                 record = {"label": label, "rows": len(rows), "start": start.path, "log": log}
-                stage_dir.finish(record, *_files(stage_dir.adapter))
+                stage_dir.finish({**record, **self._tell_truncated(encoded, label)}, *_files(stage_dir.adapter))
             self.cache.barrier()
             self.cache.log_event("done", stage="train", what=label, rows=len(rows))
         if self.cache.is_main_process:  # also where a kill came before it
@@ -391,7 +411,26 @@ class Stages:
         """The record of the training that produced ``checkpoint``."""
         assert checkpoint.path is not None
         record = StageDir((self.cache.root / checkpoint.path).parent).record()
-        return TrainResult(record["rows"], tuple(record["log"]))
+        return TrainResult(record["rows"], tuple(record["log"]), record.get("answers", 0), record.get("truncated"))
+
+    def require_room(self, prompts: Sequence[Prompt], places: Mapping[str, str]) -> None:
+        """DataError for the first prompt that leaves no room for an answer within ``align.max_length``.
+
+        ``places``: file and row of prompts, by their ids.
+        """
+        most = self.config.align.max_length
+        if most is not None:
+            lengths = self.opener.target.lengths([prompt.messages for prompt in prompts])
+            generation.check_training_lengths(prompts, lengths, most, places)
+
+    def _tell_truncated(self, encoded: "Sequence[EncodedRow]", label: str) -> Mapping[str, int]:
+        """How many answers training read, and how many were cut; empty where none may be."""
+        most = self.config.align.max_length
+        if most is None:
+            return {}
+        answers, truncated = sum(len(row.completions) for row in encoded), sum(row.truncated for row in encoded)
+        self.cache.progress.say(f"{label}: {truncated} of {answers} answers were cut, align.max_length is {most}")
+        return {"answers": answers, "truncated": truncated}
 
     def _tell_notes(self, opened: object) -> None:
         for note in endpoints.notes(opened):
