@@ -9,6 +9,7 @@ EXTRAS = {
     **dict.fromkeys(("accelerate", "huggingface_hub", "peft", "torch", "transformers"), "train"),
     **dict.fromkeys(("datasets", "pyarrow"), "hf"),
     **dict.fromkeys(("httpx2", "openai"), "api"),
+    "bitsandbytes": "quant",
     "pandas": "pandas",
     "presidio_analyzer": "phi",
 }

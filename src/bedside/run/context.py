@@ -40,6 +40,7 @@ from bedside.core.types import (
 from bedside.data.io import write_jsonl
 from bedside.data.responses import AnswerStream
 from bedside.judges import prompting
+from bedside.models import quantization
 from bedside.models.budget import Budget, Spend
 from bedside.run import endpoints, environment, generation, launcher, precision
 from bedside.run.stage_cache import LEARNED_FROM, StageCache, StageDir, StageOutput
@@ -118,6 +119,7 @@ def open_run(
         settled = precision.settle(config, launch, ranks, progress, measure if target else None)
     environment.silence_libraries()
     numerics = environment.numerics(precision.of_target(settled, launch))
+    numerics += quantization.numerics(getattr(settled.target, "quantize", None))
     cache = StageCache(_folder(settled), numerics, progress, ranks=ranks)
     return run_on_all(ranks, lambda: _with_target(settled, precision.of_others(settled, launch), cache, load=target))
 
