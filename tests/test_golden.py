@@ -215,6 +215,21 @@ def test_a_cached_dpo_is_found_again_under_the_keys_it_ever_had():
     assert _training_spec(step, AlignConfig(), 0)[0] == {"kind": "dpo", "beta": 0.1, "label_smoothing": 0.0}
 
 
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("kto", "b2-26d0b377909abc4a38a5"), ("dpo", "b2-8fcd3dfad429b8f83e5f"), ("sft", "b2-37478dc4c3ed2f41c1a2")],
+)
+def test_a_cached_training_is_found_again_under_the_key_it_ever_had(kind, name):
+    assert digest(_training_spec(TrainingStep.model_validate({"kind": kind}), AlignConfig(), 0)) == name
+
+
+@pytest.mark.parametrize("changed", [{"gradient_checkpointing": True}, {"max_length": 40}])
+def test_a_later_key_is_another_training_where_it_is_not_at_its_default(changed):
+    step = TrainingStep.model_validate({"kind": "dpo"})
+    *before, settings, seed = _training_spec(step, AlignConfig(), 0)
+    assert _training_spec(step, AlignConfig(**changed), 0) == [*before, settings | changed, seed]
+
+
 def test_a_step_with_epochs_of_its_own_is_the_training_of_a_config_with_as_many():
     own, three = TrainingStep.model_validate({"kind": "dpo", "num_train_epochs": 3}), AlignConfig(num_train_epochs=3)
     assert _training_spec(own, AlignConfig(), 0) == _training_spec(

@@ -13,6 +13,7 @@ from bedside.config.plugins import find
 from bedside.core.errors import DataError, ModelError
 from bedside.core.protocols import Launch
 from bedside.core.types import Message
+from bedside.models import model_files
 
 USER, SYSTEM = Message("user", "How much?"), Message("system", "Be brief.")
 STRICT = (
@@ -94,7 +95,8 @@ def test_an_ordinary_template_has_nothing_to_tell(folder):
 
 
 @pytest.mark.parametrize(("method", "package"), [("gptq", "gptqmodel"), ("bitsandbytes", "bitsandbytes")])
-def test_quantised_weights_name_the_package_that_they_need(folder, method, package):
+def test_quantised_weights_name_the_package_that_they_need(folder, method, package, monkeypatch):
+    monkeypatch.setattr(model_files, "find_spec", lambda name: None)
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"quantization_config": {"quant_method": method}}))
     with pytest.raises(ModelError, match=rf"are quantised \({method}\), which needs the package {package}"):

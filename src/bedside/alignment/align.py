@@ -33,6 +33,7 @@ def align(run: RunContext) -> RunSummary:
         raise ConfigError("align.lora.dropout draws from one stream, and several processes have several: set it to 0")
     run.opener.require_local_target()
     parts = read_parts(run.config, run.launch)
+    run.stages.require_room(parts.train, parts.places)
     experiment = _open_experiment(run, parts)
     run_summary = summary.summarize(summary.open_test(experiment, parts, _run_cycles(experiment)))
     if run.is_main_process:

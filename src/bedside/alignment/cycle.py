@@ -376,7 +376,9 @@ def _train_one(
         return None
     anchor = start if run.config.align.reference == "stage-start" else run.target.checkpoint
     checkpoint = run.stages.trained(rows, step, start=start, reference=anchor, label=name)
-    log.curves.append(run.stages.train_result(checkpoint).curve(name))
+    result = run.stages.train_result(checkpoint)
+    log.curves.append(result.curve(name))
+    log.filter_counts += result.truncation_counts(name)
     if run.is_main_process:
         exports.adapter(run.target, run.folder, checkpoint, run.folder / name)
         run.cache.record(run.folder / name)
@@ -451,10 +453,11 @@ def _displacement(
 ) -> Gate:
     """How the chosen answers' log-probability changed in this training, per token."""
     some = pairs[:DISPLACEMENT_PAIRS]
-    encoded = train.encode(some, experiment.run.opener.policy(end))
+    run = experiment.run
+    encoded = train.encode(some, run.opener.policy(end), run.config.align.max_length)
     texts = [TokenizedExchange(row.prompt, row.completions[0]) for row in encoded]
-    before = experiment.run.stages.logprobs(texts, start, f"{name}, chosen before")
-    after = experiment.run.stages.logprobs(texts, end, f"{name}, chosen after")
+    before = run.stages.logprobs(texts, start, f"{name}, chosen before")
+    after = run.stages.logprobs(texts, end, f"{name}, chosen after")
     change = [(a.nats - b.nats) / len(t.completion) for a, b, t in zip(after, before, texts, strict=True)]
     return gates.displacement(change, [row.group for row in encoded], subject=name)
 

@@ -22,7 +22,7 @@ from typing import TypeVar
 from bedside.alignment.answer_quality import SCORED, scored_prompts
 from bedside.comfort import joint_objective
 from bedside.comfort.writing import open_rewriter, soothing_task, write_verified
-from bedside.config.schema import Config, TrainingStep
+from bedside.config.schema import AlignConfig, Config, TrainingStep
 from bedside.core.errors import BedsideError
 from bedside.core.gates import Constraint, Finding, GateState, Op
 from bedside.core.hashing import digest
@@ -118,6 +118,7 @@ def online(run: RunContext, machine: Machine, parts: splits.DataParts) -> list[F
         return [*endpoints.remote_target_gates(run.target), *_trial(run, parts)]
     return [
         _length_finding(run, parts),
+        *_training_length(run, parts),
         _disk(run, machine.disk),
         _memory(run, machine.memory),
         *_template(run),
@@ -353,13 +354,29 @@ def _length_finding(run: RunContext, parts: splits.DataParts) -> Finding:
     return Finding("length", GateState.PASS, reason=longest)
 
 
+def _training_length(run: RunContext, parts: splits.DataParts) -> list[Finding]:
+    """Whether ``align.max_length`` leaves every prompt of train room for an answer; nothing where nothing is cut."""
+    most = run.config.align.max_length
+    if most is None:
+        return []
+    longest = max(run.target.lengths([prompt.messages for prompt in parts.train]))
+    reason = f"the longest prompt of train leaves {most - longest} of align.max_length {most} tokens for an answer"
+    try:
+        run.stages.require_room(parts.train, parts.places)
+    except BedsideError as error:
+        return [Finding("training length", GateState.FAIL, reason=str(error))]
+    return [Finding("training length", GateState.PASS, reason=f"{reason}; longer ones are cut and counted")]
+
+
 def _memory(run: RunContext, free: int | None) -> Finding:
     """After loading: room for activations and logits of one micro-batch, and for adapters worked into the weights."""
     from bedside.training.backbone import microbatch_bytes
     from bedside.training.lora_linear import merged_weight_bytes
 
     module = run.target.module()
-    batch, sums = microbatch_bytes(module, run.config.align.max_tokens_per_microbatch), merged_weight_bytes(module)
+    align = run.config.align
+    batch = microbatch_bytes(module, align.max_tokens_per_microbatch, checkpointing=align.gradient_checkpointing)
+    sums = merged_weight_bytes(module)
     sizes = (
         f"about {batch / 1e6:,.0f} MB for a micro-batch, {sums / 1e6:,.0f} MB for an adapter worked into the weights"
     )
@@ -367,8 +384,13 @@ def _memory(run: RunContext, free: int | None) -> Finding:
         return Finding("memory", GateState.NOT_CHECKED, reason=f"{sizes}; what is free is not known here")
     if free > batch + sums:
         return Finding("memory", GateState.PASS, reason=f"{sizes}, {free / 1e6:,.0f} MB free")
-    cure = "lower align.max_tokens_per_microbatch, results do not change" if free > 1.2 * sums else MORE_MEMORY
+    cure = _less_memory(align) if free > 1.2 * sums else MORE_MEMORY
     return Finding("memory", GateState.FAIL, reason=f"{sizes}, {free / 1e6:,.0f} MB free; {cure}")
+
+
+def _less_memory(align: AlignConfig) -> str:
+    also = "" if align.gradient_checkpointing else ", or set align.gradient_checkpointing"
+    return f"lower align.max_tokens_per_microbatch{also}: results do not change"
 
 
 def _disk(run: RunContext, disk: int | None) -> Finding:

@@ -350,7 +350,10 @@ def train(run: RunContext, keys: Mapping[str, Any], data: Path, out: Path) -> Ch
     steps = [step for step in run.config.align.train if step.objective.kind == objective]
     step = TrainingStep.model_validate({**(loader.tables(steps[0]) if steps else {}), **keys})
     check_run_file(data)
-    rows = trl_format.read(io.rows(data), run.opener.open(step.objective).reads)
+    given = list(io.rows(data))
+    rows = trl_format.read(given, run.opener.open(step.objective).reads)
+    places = {row.prompt.id: place for row, (place, _) in zip(rows, given, strict=True)}
+    run.stages.require_room([row.prompt for row in rows], places)
     target = run.target.checkpoint
     checkpoint = run.stages.trained(rows, step, start=target, reference=target, label=objective)
     exports.save(run, checkpoint, out)

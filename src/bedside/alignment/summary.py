@@ -30,7 +30,7 @@ from bedside.core.errors import DataError
 from bedside.core.gates import Constraint, Gate, GateKind, GateState, as_estimates
 from bedside.core.measures import Measure, find_measure
 from bedside.core.protocols import Judge
-from bedside.core.results import Baseline, Candidate, CycleReport, Example, RunSummary
+from bedside.core.results import Baseline, Candidate, CycleReport, Example, FilterCounts, RunSummary
 from bedside.core.types import Checkpoint, GenerationRequest, JudgedResponse, Prompt
 from bedside.data import splits
 from bedside.judge_audit import answer_labels
@@ -72,6 +72,8 @@ class HeldOutTest:
     """Of ``after`` and of ``before``: whether they are answers at all."""
     kl: Measure | None = None
     """Of the selected checkpoint to the target, on ``after``."""
+    truncations: Sequence[FilterCounts] = ()
+    """How many answers the imitating baseline's training cut; empty where none may be."""
 
     @property
     def selected(self) -> Candidate:
@@ -99,6 +101,9 @@ def open_test(experiment: Experiment, parts: splits.DataParts, cycles: Sequence[
         labels=answer_labels.of_run(experiment.run, after),
         values=_answer_values(experiment, selected.name, after, before),
         kl=answer_quality.kl(experiment.run, after, selected.checkpoint, f"{selected.name}, held-out test"),
+        truncations=experiment.run.stages.train_result(imitator).truncation_counts(f"baseline {SFT}")
+        if imitator
+        else (),
     )
 
 
@@ -142,7 +147,7 @@ def summarize(test: HeldOutTest) -> RunSummary:
         gates=tuple(release_gates),
         comparisons=tuple(_comparisons(test)),
         cycles=tuple(test.cycles),
-        filter_counts=tuple(test.parts.filter_counts),
+        filter_counts=(*test.parts.filter_counts, *test.truncations),
         mix={name: _mix(prompts) for name, prompts in test.parts.named.items()},
         cells=evaluate.subgroup_rates(test.after),
         examples=tuple(_examples(test)),

@@ -287,6 +287,10 @@ class TrainingResult(Tabular):
     """One per optimizer step: the mean over the rows of its batch."""
     log: tuple[Mapping[str, float], ...] = ()
     """One per optimizer step: loss, gradient norm, learning rate, rewards and margins, z and KL, tokens."""
+    answers: int = 0
+    """Answers of the rows, where ``align.max_length`` may cut some."""
+    truncated: int | None = None
+    """How many of them were cut; None: nothing is cut."""
 
     def records(self) -> list[dict[str, Any]]:
         """One row per optimizer step; None for what a step did not log."""
@@ -319,4 +323,4 @@ def train(
     with opened_run(settle(config, "train"), progress) as opened:
         checkpoint = single_stage.train(opened, keys, Path(data), Path(out))
     log = opened.stages.train_result(checkpoint)
-    return TrainingResult(checkpoint, Path(out), log.rows, log.losses, log.log)
+    return TrainingResult(checkpoint, Path(out), log.rows, log.losses, log.log, log.answers, log.truncated)

@@ -156,14 +156,16 @@ def print_monitoring(console: Console, result: "bedside.MonitorResult") -> None:
 
 
 def print_training(console: Console, config: "bedside.Config", result: "bedside.TrainingResult") -> None:
-    """The target, the number of rows and steps, and the first and the last loss."""
+    """The target, the number of rows and steps, how many answers were cut, and the first and the last loss."""
     size, losses = config.align.batch_size, result.losses
     epochs = len(losses) // -(-result.rows // size)
     first = f"{losses[0]:.4f} at the first step (n = {min(size, result.rows)})"
+    most = config.align.max_length
     print_lines(
         console,
         f"target: {getattr(config.target, 'model', config.target.kind)}",
         f"rows: {result.rows}, epochs: {epochs}, steps: {len(losses)}",
+        *([] if most is None else [f"answers cut at align.max_length {most}: {result.truncated} of {result.answers}"]),
         f"loss: {first}, {losses[-1]:.4f} at the last (n = {result.rows % size or size})",
     )
 

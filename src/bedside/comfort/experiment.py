@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from bedside.comfort import human_ab, summary
-from bedside.comfort.dialogues import RewrittenDialogue, build_preferences, write_dialogues
+from bedside.comfort.dialogues import FOLDER, RewrittenDialogue, build_preferences, write_dialogues
 from bedside.comfort.metrics import ComfortMetric
 from bedside.comfort.rewrite_dialogues import rewrite as rewrite_part
 from bedside.comfort.summary import ComfortExperiment, TrainedArm
@@ -82,6 +82,9 @@ def _train_arms(experiment: ComfortExperiment) -> list[TrainedArm]:
     """One arm for each training step, at the learning rate that is best on valid."""
     run, config = experiment.run, experiment.run.config.comfort.rewrite
     wrong, cold = config.add_wrong_negatives, config.add_cold_negatives
+    file = run.folder / FOLDER / "train.jsonl"
+    places = {row.prompt.id: f"{file}, row {n}" for n, row in enumerate(experiment.train, 1)}
+    run.stages.require_room([row.prompt for row in experiment.train], places)
     preferences = build_preferences(experiment.train, wrong=wrong, cold=cold)
     budget, start = _count_tokens(run, preferences.demonstrations), _train_shared_start(experiment, preferences)
     steps = run.config.comfort.train
@@ -117,7 +120,8 @@ def _best_arm(
         label = f"{step.objective.kind} at {rate:g}"
         trained = run.stages.trained(rows, at_rate, start=start, reference=start, label=label)
         checkpoint = run.stages.scaled(trained, config.adapter_scale)
-        arm = TrainedArm(step.objective.kind, checkpoint, rate, _count_tokens(run, rows))
+        truncations = tuple(run.stages.train_result(trained).truncation_counts(label))
+        arm = TrainedArm(step.objective.kind, checkpoint, rate, _count_tokens(run, rows), truncations)
         scored.append((0.0 if len(config.lr_multipliers) == 1 else _primary_comfort_on_valid(experiment, arm), arm))
     return max(scored, key=lambda pair: pair[0])[1]
 
@@ -155,4 +159,5 @@ def _within_budget(run: RunContext, rows: Sequence[Preference], budget: int) -> 
 
 def _count_tokens(run: RunContext, rows: Sequence[Preference]) -> int:
     """Completion tokens; both sides of a pair count."""
-    return sum(len(completion) for row in train.encode(rows, run.target) for completion in row.completions)
+    encoded = train.encode(rows, run.target, run.config.align.max_length)
+    return sum(len(completion) for row in encoded for completion in row.completions)

@@ -67,6 +67,8 @@ class TrainedArm:
     learning_rate: float | None = None
     tokens: int = 0
     """Completion tokens of one epoch of its training rows."""
+    truncations: tuple[FilterCounts, ...] = ()
+    """How many of its answers were cut; empty where none may be."""
 
 
 def summarize(
@@ -97,7 +99,7 @@ def summarize(
         worst=_worst_subgroup(by, arms),
         consistency=tuple(_same_facts(arm.name, answers[arm.name]) for arm in arms),
         gates=tuple(gates),
-        filter_counts=experiment.filter_counts,
+        filter_counts=(*experiment.filter_counts, *(counts for arm in arms for counts in arm.truncations)),
         definitions={**KnowledgeMetric().definitions(), **ComfortMetric().definitions()},
         exchanges=tuple(
             ShownExchange(row.prompt.text, {arm: rows[i].response.text for arm, rows in answers.items()})

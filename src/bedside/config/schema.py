@@ -322,12 +322,19 @@ class AlignConfig(Table):
     kto_min_share: float = Field(0.25, ge=0, le=0.5)
     """The same, as a share of the level's answers: a tenth of verdicts that are wrong does not stand for a class.
     0 is off."""
+    max_length: int | None = Field(None, ge=2)
+    """Most tokens of a prompt and its answer together that training reads. The prompt is kept whole and the answer is
+    cut; cut answers are counted in summary and report. A prompt that leaves no room for an answer is an error. null:
+    nothing is cut."""
     num_train_epochs: Count = 1
     """Passes over the rows of a stage [summary]."""
     batch_size: Count = 32
     """Rows of one optimizer step; KTO's z is averaged over them."""
     max_tokens_per_microbatch: Count = 8192
     """Memory: an optimizer batch is cut into pieces of at most this many tokens. Results do not change."""
+    gradient_checkpointing: bool = False
+    """Memory: each layer keeps its input only and is computed again in the backward pass, a third more time in
+    training. On a CPU gradients are equal bit for bit. For models whose micro-batch does not fit otherwise."""
     lr_scheduler_type: Literal["linear", "cosine", "constant"] = "linear"
     """How the learning rate falls."""
     warmup_ratio: float = Field(0.0, ge=0, lt=1)

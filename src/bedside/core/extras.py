@@ -10,6 +10,7 @@ EXTRAS = {
     **dict.fromkeys(("datasets", "pyarrow"), "hf"),
     **dict.fromkeys(("httpx2", "openai"), "api"),
     **dict.fromkeys(("itsdangerous", "starlette", "uvicorn"), "web"),
+    "bitsandbytes": "quant",
     "pandas": "pandas",
     "presidio_analyzer": "phi",
 }

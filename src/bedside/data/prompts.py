@@ -121,6 +121,11 @@ class TablePrompts:
         return self._reader.kept
 
     @property
+    def places(self) -> dict[str, str]:
+        """File and row of each prompt, by its id."""
+        return {name: place for name, (place, _) in self._reader.prompts.items()}
+
+    @property
     def identified(self) -> deidentify.IdentifiedRows | None:
         """Which rows hold what looks like an identifier; None where nobody looked, ``phi: off``."""
         return None if self.options.phi == "off" else self._reader.deidentifier.identified(self.source)
@@ -159,6 +164,16 @@ def parse_prompt(where: str, row: Mapping[str, Any], options: ReadOptions, hidde
         return _mark_proposed(prompt) if options.columns.get("harm") == PROPOSED else prompt
     except DataError as error:
         raise DataError(f"{where}: {error}") from None
+
+
+def require_room(prompt: Prompt, tokens: int, max_length: int, place: str = "") -> None:
+    """DataError where a prompt of so many ``tokens`` leaves no room for an answer within ``max_length``."""
+    if tokens >= max_length:
+        raise DataError(
+            f"{place or f'prompt {prompt.id}'}: the prompt ({prompt.text[:40]!r} ...) is {tokens} tokens, and "
+            f"align.max_length is {max_length}, its answer included; a prompt is never cut: shorten it, leave it out, "
+            "or set align.max_length higher"
+        )
 
 
 @dataclass

@@ -16,7 +16,7 @@ first rows: at least limit // 2L and at least one, if it has so many.
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import lru_cache
 
@@ -48,6 +48,8 @@ class DataParts:
     test: tuple[Prompt, ...]
     filter_counts: tuple[FilterCounts, ...]
     """Rows kept and dropped by reason, one for each part."""
+    places: Mapping[str, str] = field(default_factory=dict)
+    """File and row of a prompt, by its id, where it comes from a file."""
 
     @property
     def named(self) -> dict[str, tuple[Prompt, ...]]:

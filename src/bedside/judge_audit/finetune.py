@@ -246,7 +246,7 @@ def _train(
             seed=run.launch.seed,
         )
     ]
-    one_epoch = run.config.align.model_copy(update={"num_train_epochs": 1})
+    one_epoch = run.config.align.model_copy(update={"num_train_epochs": 1, "max_length": None})  # it reads the whole
     stages = replace(run.stages, config=run.config.model_copy(update={"align": one_epoch}))
     return stages.trained(
         demonstrations,

@@ -20,7 +20,7 @@ from bedside.core.errors import ModelError
 from bedside.core.hashing import digest, seed_from
 from bedside.core.protocols import LabelScore, Launch
 from bedside.core.types import Checkpoint, Completion, Conversation, Sampling
-from bedside.models import gguf_files, model_files
+from bedside.models import gguf_files, model_files, quantization
 from bedside.models.model_files import ADAPTER
 
 if TYPE_CHECKING:
@@ -56,6 +56,13 @@ class Local(Plugin):
         False, description="Let a template that knows enable_thinking think aloud. Judges cannot: they weigh labels."
     )
 
+    quantize: Literal["nf4", "int8"] | None = Field(
+        None,
+        description="Hold the matrices of the layers in 4 bits (nf4, arXiv 2305.14314) or 8 (int8, arXiv 2208.07339), "
+        "by bitsandbytes (`pip install 'bedside[quant]'`), on a GPU or a CPU. LoRA is trained on top, in float32, and "
+        "saved as any adapter; figures are of the quantised model, and nothing is merged into it. null: as stored.",
+    )
+
     def size(self, launch: Launch) -> int | None:
         """Bytes of the weights in memory, from the headers in a local folder; None where there is none to be read."""
         folder = EMBEDDED.get(self.model) or Path(self.model).expanduser()
@@ -64,13 +71,16 @@ class Local(Plugin):
         except PermissionError:
             return None  # `open` says so
         bytes_each = 4 if (launch.dtype if self.dtype == "auto" else self.dtype) == "float32" else 2
-        return bytes_each * sum(map(_parameter_count, files)) or None
+        in_layers = quantization.BYTES.get(self.quantize or "", bytes_each)
+        return round(sum(_weight_bytes(file, bytes_each, in_layers) for file in files)) or None
 
     def product_shapes(self) -> tuple[tuple[int, int], ...]:
         """(in, out) of the products in a layer; none where they are small, or where its config.json does not say.
 
         ModelError where there is no such model.
         """
+        if self.quantize:
+            return ()  # what is timed is no product of theirs
         folder = resolve(self.model, self.revision)
         folder = _base_of(folder) if _is_adapter(folder) else folder
         file = folder / model_files.CONFIG
@@ -117,12 +127,20 @@ def _loadable_name(model: str) -> str:
     return str(resolve(model, None).resolve()) if local else model
 
 
-def _parameter_count(file: Path) -> int:
-    """The number of values in a safetensors file, from its header; 0 if it is not such a file."""
+def _weight_bytes(file: Path, bytes_each: float, in_layers: float) -> float:
+    """Of a safetensors file, from its header, at so many bytes a value; 0 if it is not such a file.
+
+    ``in_layers``: of the matrices that are neither embeddings nor head.
+    """
     try:
         with file.open("rb") as opened:
             header = json.loads(opened.read(int.from_bytes(opened.read(8), "little")))
-        return sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
+        sizes: list[float] = [
+            math.prod(tensor["shape"]) * (in_layers if quantization.covers(name, len(tensor["shape"])) else bytes_each)
+            for name, tensor in header.items()
+            if name != "__metadata__"
+        ]
+        return sum(sizes)
     except (OSError, ValueError, MemoryError, OverflowError, AttributeError, KeyError, TypeError):
         return 0
 
@@ -138,6 +156,8 @@ def _load(config: Local, folder: Path, launch: Launch) -> "LocalModel":
     adapter = folder if _is_adapter(folder) else None
     folder = _base_of(adapter) if adapter else folder
     model_files.check(folder)
+    if config.quantize:
+        quantization.check(folder, adapter)
     dtype = launch.dtype if config.dtype == "auto" else config.dtype
     try:
         if adapter:
@@ -148,6 +168,7 @@ def _load(config: Local, folder: Path, launch: Launch) -> "LocalModel":
             dtype="auto" if dtype == "auto" else getattr(torch, dtype),
             use_safetensors=True,
             trust_remote_code=False,
+            **(quantization.options(config.quantize, dtype, launch.device) if config.quantize else {}),
         )
         model = merge_adapter(model, adapter) if adapter else model
     except (*model_files.UNLOADABLE, SafetensorError) as error:
@@ -156,16 +177,18 @@ def _load(config: Local, folder: Path, launch: Launch) -> "LocalModel":
     if config.chat_template is not None:
         tokenizer.chat_template = Path(config.chat_template).read_text(encoding="utf-8")
     tokenizer.chat_template = _default_template(tokenizer.chat_template, folder)
-    model.to(launch.device).requires_grad_(False)
+    model = model if config.quantize else model.to(launch.device)
+    model.requires_grad_(False)
     vocabularies = tokenizer.vocab_files_names.values()
     base = model_files.digest_model(folder, tokenizer.chat_template, vocabularies)
     gguf_files.check(folder, base)
     parts = [
         base,
         *([digest_adapter(adapter)] if adapter else []),
+        *([config.quantize] if config.quantize else []),
     ]
     return LocalModel(
-        checkpoint=Checkpoint(base=digest(parts, config.thinking) if adapter or config.thinking else parts[0]),
+        checkpoint=Checkpoint(base=digest(parts, config.thinking) if len(parts) > 1 or config.thinking else base),
         renderer=Renderer(tokenizer, _stop_ids(model, tokenizer), thinking=config.thinking),
         lora_host=LoraHost(model, config.model),
         folder=None,

@@ -27,11 +27,21 @@ from bedside.core.distributed import Ranks, SingleRank, run_on_all
 from bedside.core.errors import ConfigError
 from bedside.core.hashing import digest, plain
 from bedside.core.protocols import Judge, Launch, Objective, Policy, Progress, declared_endpoints
-from bedside.core.results import PARTS_OF_A_CURVE, TrainingCurve
-from bedside.core.types import Checkpoint, GenerationRequest, JudgedResponse, Preference, Response, Sampling, Verdict
+from bedside.core.results import PARTS_OF_A_CURVE, FilterCounts, TrainingCurve
+from bedside.core.types import (
+    Checkpoint,
+    GenerationRequest,
+    JudgedResponse,
+    Preference,
+    Prompt,
+    Response,
+    Sampling,
+    Verdict,
+)
 from bedside.data.io import write_jsonl
 from bedside.data.responses import AnswerStream
 from bedside.judges import prompting
+from bedside.models import quantization
 from bedside.models.budget import Budget, Spend
 from bedside.run import endpoints, environment, generation, launcher, precision
 from bedside.run.stage_cache import LEARNED_FROM, StageCache, StageDir, StageOutput
@@ -44,6 +54,8 @@ if TYPE_CHECKING:  # training imports torch, which stages without training do no
 
 STREAMED_AT_ONCE = 500
 """Answers in one batch of a judge that needs no model."""
+LATER_KEYS = {"gradient_checkpointing", "max_length"}
+"""Of ``align``: they decide the weights, and came after results had been stored without them."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +120,7 @@ def open_run(
         settled = precision.settle(config, launch, ranks, progress, measure if target else None)
     environment.silence_libraries()
     numerics = environment.numerics(precision.of_target(settled, launch))
+    numerics += quantization.numerics(getattr(settled.target, "quantize", None))
     cache = StageCache(_folder(settled), numerics, progress, ranks=ranks)
     return run_on_all(ranks, lambda: _with_target(settled, precision.of_others(settled, launch), cache, load=target))
 
@@ -200,11 +213,22 @@ class TrainResult:
     rows: int
     log: tuple[Mapping[str, float], ...]
     """One per optimizer step: ``training.train`` and ``training.step_log`` name the values."""
+    answers: int = 0
+    """Answers of the rows, where ``align.max_length`` may cut some."""
+    truncated: int | None = None
+    """How many of them were cut; None: nothing is cut."""
 
     @property
     def losses(self) -> tuple[float, ...]:
         """One per optimizer step: the mean over the rows of its batch."""
         return tuple(step["loss"] for step in self.log)
+
+    def truncation_counts(self, name: str) -> list[FilterCounts]:
+        """For summary and report: how many answers were cut; nothing where none may be."""
+        if self.truncated is None:
+            return []
+        notes = {"answers": float(self.answers), "answers cut at align.max_length": float(self.truncated)}
+        return [FilterCounts(f"training rows: {name}", self.rows, notes=notes)]
 
     def curve(self, name: str) -> TrainingCurve:
         """The whole training in few points."""
@@ -354,7 +378,7 @@ class Stages:
             self.cache.log_event("start", stage="train", what=label, rows=len(rows))
             if self.cache.is_main_process:
                 write_jsonl(stage_dir.path / LEARNED_FROM, rows)
-            encoded = train.encode(rows, self.opener.policy(start))
+            encoded = train.encode(rows, self.opener.policy(start), self.config.align.max_length)
             batches = self._batches(encoded, step, objective, reference, label)
             if self.cache.is_main_process:
                 shutil.rmtree(stage_dir.adapter, ignore_errors=True)
@@ -370,7 +394,7 @@ class Stages:
             )
             if self.cache.is_main_process:
                 record = {"label": label, "rows": len(rows), "start": start.path, "log": log}
-                stage_dir.finish(record, *_files(stage_dir.adapter))
+                stage_dir.finish({**record, **self._tell_truncated(encoded, label)}, *_files(stage_dir.adapter))
             self.cache.barrier()
             self.cache.log_event("done", stage="train", what=label, rows=len(rows))
         if self.cache.is_main_process:  # also where a kill came before it
@@ -403,7 +427,26 @@ class Stages:
         """The record of the training that produced ``checkpoint``."""
         assert checkpoint.path is not None
         record = StageDir((self.cache.root / checkpoint.path).parent).record()
-        return TrainResult(record["rows"], tuple(record["log"]))
+        return TrainResult(record["rows"], tuple(record["log"]), record.get("answers", 0), record.get("truncated"))
+
+    def require_room(self, prompts: Sequence[Prompt], places: Mapping[str, str]) -> None:
+        """DataError for the first prompt that leaves no room for an answer within ``align.max_length``.
+
+        ``places``: file and row of prompts, by their ids.
+        """
+        most = self.config.align.max_length
+        if most is not None:
+            lengths = self.opener.target.lengths([prompt.messages for prompt in prompts])
+            generation.check_training_lengths(prompts, lengths, most, places)
+
+    def _tell_truncated(self, encoded: "Sequence[EncodedRow]", label: str) -> Mapping[str, int]:
+        """How many answers training read, and how many were cut; empty where none may be."""
+        most = self.config.align.max_length
+        if most is None:
+            return {}
+        answers, truncated = sum(len(row.completions) for row in encoded), sum(row.truncated for row in encoded)
+        self.cache.progress.say(f"{label}: {truncated} of {answers} answers were cut, align.max_length is {most}")
+        return {"answers": answers, "truncated": truncated}
 
     def _tell_notes(self, opened: object) -> None:
         for note in endpoints.notes(opened):
@@ -456,6 +499,7 @@ class Stages:
             max_grad_norm=align.max_grad_norm,
             save_steps=align.save_steps,
             max_tokens_per_microbatch=align.max_tokens_per_microbatch,
+            gradient_checkpointing=align.gradient_checkpointing,
             seed=launch.seed,
             device=launch.device,
             report_to=self.config.report_to,
@@ -470,7 +514,10 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _training_spec(step: TrainingStep, align: AlignConfig, seed: int) -> Any:
-    """What decides the weights. How often they are saved does not; a key that is null is as if it were not there."""
+    """What decides the weights. How often they are saved does not; a key that is null is as if it were not there.
+
+    The keys of ``LATER_KEYS`` count where they are not at their default: results of earlier versions keep their names.
+    """
     settings = align.model_dump(
         include={
             *("lora", "batch_size", "max_tokens_per_microbatch"),
@@ -478,6 +525,7 @@ def _training_spec(step: TrainingStep, align: AlignConfig, seed: int) -> Any:
         }
     )
     settings["num_train_epochs"] = step.num_train_epochs or align.num_train_epochs
+    settings |= align.model_dump(include=LATER_KEYS, exclude_defaults=True)
     return [step.objective.model_dump(exclude_none=True), step.objective.version, step.learning_rate, settings, seed]
 
 

@@ -270,8 +270,8 @@ def resource_errors() -> Iterator[None]:
         if isinstance(error, RuntimeError) and not _TOO_LITTLE_MEMORY.search(str(error)):
             raise
         raise StageError(
-            "too little memory on the device: set generate.batch_size or align.max_tokens_per_microbatch lower, or "
-            "name a smaller model; the same command continues"
+            "too little memory on the device: set generate.batch_size or align.max_tokens_per_microbatch lower: "
+            "the same command continues; or name a smaller model, or begin again with align.gradient_checkpointing"
         ) from None
 
 

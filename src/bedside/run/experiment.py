@@ -1,7 +1,7 @@
 """The rules of a run as its config states them: parts, metric, constraints. Nothing here needs a model."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any, cast
 
@@ -39,6 +39,8 @@ class SourceRead:
     """What reading left out and saw; None where the source does not count."""
     identified: IdentifiedRows | None = None
     """Which rows hold an identifier; None where the source did not look."""
+    places: Mapping[str, str] = field(default_factory=dict)
+    """File and row of a prompt, by its id; empty where the source is no file."""
 
 
 def read_sources(config: Config, launch: Launch) -> dict[str, SourceRead]:
@@ -56,7 +58,8 @@ def split_parts(sources: Mapping[str, SourceRead], config: Config) -> splits.Dat
         for name, source in sources.items()
         if source.filter_counts is not None
     ]
-    return replace(parts, filter_counts=(*flows, *parts.filter_counts))
+    places = {name: place for source in sources.values() for name, place in source.places.items()}
+    return replace(parts, filter_counts=(*flows, *parts.filter_counts), places=places)
 
 
 def _read(part: DataPart, name: str, launch: Launch, opened: list[tuple[Any, Any]]) -> SourceRead:
@@ -76,6 +79,7 @@ def _read(part: DataPart, name: str, launch: Launch, opened: list[tuple[Any, Any
         splits.PartSource(prompts, part.share, part.limit),
         getattr(source, "filter_counts", None),
         getattr(source, "identified", None),
+        getattr(source, "places", {}),
     )
 
 

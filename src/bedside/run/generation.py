@@ -4,12 +4,13 @@ The steering instruction stands before the last turn of what the model reads. It
 ``Response.prompt`` is what the patient wrote.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from bedside.config.rendering import render
 from bedside.core.errors import DataError
 from bedside.core.protocols import Generator
-from bedside.core.types import Conversation, GenerationRequest, Message, Response, Sampling
+from bedside.core.types import Conversation, GenerationRequest, Message, Prompt, Response, Sampling
+from bedside.data.prompts import require_room
 
 
 def conversation(request: GenerationRequest) -> Conversation:
@@ -41,6 +42,18 @@ def check_lengths(
                 f"prompt {request.prompt.id} ({request.prompt.text[:40]!r} ...) is {length} tokens; the model reads "
                 f"{context} and generate.max_new_tokens takes {sampling.max_new_tokens}: shorten or remove it"
             )
+
+
+def check_training_lengths(
+    prompts: Sequence[Prompt], lengths: Sequence[int], max_length: int | None, places: Mapping[str, str]
+) -> None:
+    """DataError, with file and row where they are known, for the first prompt that leaves no room for an answer.
+
+    ``places``: by id of the prompt.
+    """
+    for prompt, length in zip(prompts, lengths, strict=True):
+        if max_length is not None:
+            require_room(prompt, length, max_length, places.get(prompt.id, ""))
 
 
 def generate(requests: Sequence[GenerationRequest], model: Generator, sampling: Sampling) -> list[Response]:

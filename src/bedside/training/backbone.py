@@ -10,7 +10,12 @@ The LM head is computed in chunks: log-probabilities of tokens without keeping t
     ∂ log p(y) / ∂h = Wᵀ [ (1_y − p) (1 − (z / c)²) ]
 
 W is frozen, so the gradient is computed together with the value, and the logits of all N rows are never in memory at
-once. Shapes: N rows, hidden size H, V words of the vocabulary, S sequences, T tokens of a pack or of the longest.
+once.
+
+With ``gradient_checkpointing`` a layer keeps its input only, and the backward pass computes the layer a second time: as
+the first time, from the same state of the random numbers, so gradients are equal bit for bit.
+
+Shapes: N rows, hidden size H, V words of the vocabulary, S sequences, T tokens of a pack or of the longest.
 """
 
 import contextlib
@@ -19,11 +24,15 @@ import traceback
 import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from transformers.modeling_layers import GradientCheckpointingLayer
 
+from bedside.core.errors import ModelError
 from bedside.training.packing import (
     MIN_SHARED_TOKENS,
     NAME,
@@ -87,7 +96,7 @@ class Backbone:
 
     def states(self, ids_BT: Tensor, positions_BT: Tensor, attention: AttentionFunction) -> Tensor:
         """The last hidden states (B, T, H) of ``ids_BT`` at ``positions_BT``."""
-        with _bedside_attention(self.config):
+        with _attention_by(NAME, self.config):
             output = self.decoder(
                 input_ids=ids_BT,
                 position_ids=positions_BT,
@@ -148,18 +157,49 @@ def chunk_rows(device: torch.device, V: int) -> int:
     return max(128, (1 << 20) // V) if device.type == "cpu" else max(1, (1 << 27) // V)
 
 
-def microbatch_bytes(model: Any, max_tokens: int) -> int:
+@contextlib.contextmanager
+def gradient_checkpointing(model: Any) -> Iterator[None]:
+    """A context in which the layers of ``model`` keep their input only, in training mode.
+
+    ModelError if they cannot.
+    """
+    layers: list[Any] = [layer for layer in model.modules() if isinstance(layer, GradientCheckpointingLayer)]
+    config = model.config
+    if not layers:
+        raise ModelError(
+            "align.gradient_checkpointing: the layers of this model cannot be checkpointed; set it to false"
+        )
+
+    def contexts() -> tuple[contextlib.AbstractContextManager[None], contextlib.AbstractContextManager[None]]:
+        """Of the first and of the second pass, which runs in backward: it calls the attention of the first."""
+        return contextlib.nullcontext(), _attention_by(config._attn_implementation, config)
+
+    # transformers' own switch also makes the embeddings need a gradient, which this checkpoint does without
+    for layer in layers:
+        layer.gradient_checkpointing = True
+        layer._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False, context_fn=contexts)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.gradient_checkpointing = False
+
+
+def microbatch_bytes(model: Any, max_tokens: int, *, checkpointing: bool = False) -> int:
     """An estimate of the memory of one micro-batch of training, without the weights.
 
     The backward pass keeps 12 hidden and 5 intermediate rows for each token and layer (counted on Llama with LoRA,
-    rounded up). Three copies of a chunk's fp32 logits are in memory at once.
+    rounded up); with ``checkpointing`` those of one layer, and a hidden row for each other one. Three copies of a
+    chunk's fp32 logits are in memory at once.
     """
     config, packed = model.config, find_backbone(model) is not None
     tokens = min(max_tokens, pack_tokens(model.device)) if packed else max_tokens
     hidden = config.hidden_size
     row = 12 * hidden + 5 * (getattr(config, "intermediate_size", None) or 4 * hidden)
     logits = (min(tokens, chunk_rows(model.device, config.vocab_size)) if packed else tokens) * config.vocab_size
-    return int(tokens * config.num_hidden_layers * row * model.dtype.itemsize + 3 * 4 * logits)
+    layers = config.num_hidden_layers
+    rows = row + layers * hidden if checkpointing else row * layers
+    return int(tokens * rows * model.dtype.itemsize + 3 * 4 * logits)
 
 
 def _detach_head(base: Any) -> Backbone | None:
@@ -222,10 +262,10 @@ def _evaluation_mode(model: Any) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _bedside_attention(config: Any) -> Iterator[None]:
-    """A context in which every layer calls the ``attention_function`` of the forward pass."""
+def _attention_by(implementation: str, config: Any) -> Iterator[None]:
+    """A context in which layers use this attention; under ``NAME`` the ``attention_function`` of the forward pass."""
     before = config._attn_implementation
-    config._attn_implementation = NAME
+    config._attn_implementation = implementation
     try:
         yield
     finally:

@@ -29,6 +29,7 @@ Beside loss, gradient norm and learning rate these and the stage's log show the 
     trackio, mlflow, wandb  run NAME/LABEL, where their own settings say (MLFLOW_TRACKING_URI, WANDB_MODE ...)
 """
 
+import contextlib
 import json
 import random
 import shutil
@@ -55,10 +56,11 @@ from bedside.core.distributed import Ranks, SingleRank, rejoin, share
 from bedside.core.errors import StageError
 from bedside.core.hashing import digest_file
 from bedside.core.protocols import Objective, Policy, Progress, RewardObjective
-from bedside.core.types import Checkpoint, Demonstration, Preference, PreferencePair, UnpairedPreference
+from bedside.core.types import Checkpoint, Demonstration, Preference, PreferencePair, Prompt, UnpairedPreference
 from bedside.data.io import write_json
+from bedside.data.prompts import require_room
 from bedside.training.adapters import digest_adapter, disk_full_as_oserror
-from bedside.training.backbone import pack_tokens
+from bedside.training.backbone import gradient_checkpointing, pack_tokens
 from bedside.training.collectives import add_gradients_in_order, require_same_weights
 from bedside.training.logprobs import TokenizedExchange, by_prompt, logps
 from bedside.training.lora_linear import lora_weight_cache
@@ -78,6 +80,10 @@ class EncodedRow:
     group: str
     label: bool | None = None
     level: int | None = None
+    room: int | None = None
+    """Most tokens of a completion beside this prompt; None: any number."""
+    truncated: int = 0
+    """How many of the completions lost their end."""
 
     @property
     def band(self) -> tuple[int, int]:
@@ -144,6 +150,8 @@ class TrainerSettings:
     max_grad_norm: float = 1.0
     save_steps: int = 50
     max_tokens_per_microbatch: int = 8192
+    gradient_checkpointing: bool = False
+    """Layers keep their input only and are computed again in the backward pass: less memory, the same gradients."""
     seed: int = 0
     device: str = "cpu"
     report_to: str = "none"
@@ -159,9 +167,13 @@ class TrainerSettings:
     """Gets the steps taken and their total."""
 
 
-def encode(rows: Sequence[Preference], policy: Policy) -> list[EncodedRow]:
-    """The token ids of each row. Completions that have sampled ids keep them."""
-    return [_encode_row(row, policy) for row in rows]
+def encode(rows: Sequence[Preference], policy: Policy, max_length: int | None = None) -> list[EncodedRow]:
+    """The token ids of each row. Completions that have sampled ids keep them.
+
+    ``max_length``: most tokens of a prompt and a completion together. The completion is cut, with its end of turn: what
+    is cut does not teach where to stop. DataError for a prompt that leaves no room for a completion.
+    """
+    return [_truncate(_encode_row(row, policy), row.prompt, max_length) for row in rows]
 
 
 def plan(rows: Sequence[EncodedRow], *, batch_size: int, epochs: int, seed: int, mismatch: bool) -> list[PlannedBatch]:
@@ -302,7 +314,8 @@ def train_model(
     trainer.remove_callback(PrinterCallback)
     trainer.objective, trainer.pad_id, trainer.settings = objective, settings.pad_id, settings
     last = ranks.gather(_last_finished(folder) if ranks.rank == 0 else None)[0]
-    with disk_full_as_oserror(folder):
+    checkpointing = gradient_checkpointing(model) if settings.gradient_checkpointing else contextlib.nullcontext()
+    with disk_full_as_oserror(folder), checkpointing:
         trainer.train(resume_from_checkpoint=last)
     return [
         {key: float(entry[key]) for key in _LOGGED if key in entry}
@@ -359,9 +372,19 @@ def _encode_row(row: Preference, policy: Policy) -> EncodedRow:
     return EncodedRow(tuple(policy.renderer.prompt_ids(messages)), ids, group, label, row.prompt.harm)
 
 
+def _truncate(row: EncodedRow, prompt: Prompt, max_length: int | None) -> EncodedRow:
+    if max_length is None:
+        return row
+    require_room(prompt, len(row.prompt), max_length)
+    room = max_length - len(row.prompt)
+    completions = tuple(completion[:room] for completion in row.completions)
+    return replace(row, completions=completions, room=room, truncated=sum(len(c) > room for c in row.completions))
+
+
 def _mismatched_exchange(rows: Sequence[EncodedRow], pair: tuple[int, int]) -> TokenizedExchange:
+    """Cut as the prompt's own completions are."""
     prompt_of, completion_of = pair
-    return TokenizedExchange(rows[prompt_of].prompt, rows[completion_of].completions[0])
+    return TokenizedExchange(rows[prompt_of].prompt, rows[completion_of].completions[0][: rows[prompt_of].room])
 
 
 class _Trainer(Trainer):
