@@ -15,9 +15,9 @@ Each finding is PASS, FAIL (mend it first), INCONCLUSIVE (look at it) or NOT CHE
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from bedside.alignment.answer_quality import SCORED, scored_prompts
 from bedside.comfort import joint_objective
@@ -29,7 +29,7 @@ from bedside.core.hashing import digest
 from bedside.core.protocols import Launch, Machine, declared_endpoints
 from bedside.core.results import LINES, rating
 from bedside.core.text import is_blank
-from bedside.core.types import GenerationRequest, Prompt, Response, Stance
+from bedside.core.types import GenerationRequest, Message, Prompt, Response, Stance
 from bedside.data import deidentify, splits
 from bedside.data.prompts import OTHER_SPLIT
 from bedside.judges import prompting
@@ -57,6 +57,8 @@ MOST_GROUPS = 1000
 ALIKE = 0.6
 """Cosine of TF-IDF vectors from which two prompts share most of their rarer words."""
 TO_REFUSE = "with more harmful ones it may learn no more than to refuse; add harmless ones, best of the same words"
+MOST_NATS_APART = 0.1
+"""Between a label's log-probability here and at the server: bfloat16 stays below."""
 MORE_MEMORY = "take a smaller model, or a machine with more memory or a GPU"
 KAPPA_GATE = "the kappa gate checks it in the first cycle"
 UNCHECKED = (
@@ -119,6 +121,7 @@ def online(run: RunContext, machine: Machine, parts: splits.DataParts) -> list[F
     return [
         _length_finding(run, parts),
         *_training_length(run, parts),
+        *_server(run),
         _disk(run, machine.disk),
         _memory(run, machine.memory),
         *_template(run),
@@ -366,6 +369,27 @@ def _training_length(run: RunContext, parts: splits.DataParts) -> list[Finding]:
     except BedsideError as error:
         return [Finding("training length", GateState.FAIL, reason=str(error))]
     return [Finding("training length", GateState.PASS, reason=f"{reason}; longer ones are cut and counted")]
+
+
+def _server(run: RunContext) -> list[Finding]:
+    """Whether the server of ``target.serve`` gives the labels that the model here gives; nothing without one."""
+    target: Any = run.target
+    served = getattr(target, "served", None)
+    if served is None:
+        return []
+    question, labels = [(Message("user", "May I take two of them?"),)], [stance.value for stance in Stance]
+    here = replace(target, served=None).score(question, labels)[0]
+    try:
+        there = target.score(question, labels)[0]
+    except BedsideError as error:
+        return [Finding("server", GateState.FAIL, reason=str(error))]
+    apart = max(abs(a - b) for a, b in zip(here.logprobs, there.logprobs, strict=True))
+    close = apart <= MOST_NATS_APART
+    model = "the same model" if close else "another model, or another dtype"
+    reason = f"{served.engine} holds {model}: labels are {apart:.1e} nats from those of the model here"
+    return [
+        Finding("server", GateState.PASS if close else GateState.FAIL, reason=f"{reason}; started with {served.start}")
+    ]
 
 
 def _memory(run: RunContext, free: int | None) -> Finding:

@@ -101,6 +101,7 @@ class RubricJudge:
             self.min_mass,
             *([] if self.temperature == 1.0 else [self.temperature]),
             *([self.model.decoding] if isinstance(self.model, Chooser) else []),
+            *([engine] if (engine := getattr(self.model, "engine", "")) else []),
         )
 
     @property

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from pydantic import Field
 
@@ -22,6 +22,7 @@ from bedside.core.protocols import LabelScore, Launch
 from bedside.core.types import Checkpoint, Completion, Conversation, Sampling
 from bedside.models import gguf_files, model_files, quantization
 from bedside.models.model_files import ADAPTER
+from bedside.models.vllm import VllmServer, start_command
 
 if TYPE_CHECKING:
     from bedside.training.adapters import LoraHost
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 EMBEDDED = {"embedded": Path(__file__).parents[1] / "clinic" / "tiny_model"}
 """The model that comes with Bedside. It answers, judges, rewrites and rates."""
 ON_TARGET = "on-target"
+MOST_RANK = 64
+"""Of the adapters that a server is told to expect: more than most trainings take."""
 MIN_MEASURED_WIDTH = 256
 """Calls, not products, take the time of a narrower model: it stays in float32 on a CPU."""
 FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
@@ -41,6 +44,7 @@ class Local(Plugin):
     """A model folder, a hub id, ``smollm2``, ``embedded``, a GGUF file, or a PEFT folder: its base with the adapter
     merged in."""
 
+    needs: ClassVar[tuple[str, ...]] = ("budget",)
     kind: str = "local"
     model: str = Field(description="Folder, Hugging Face id, GGUF file, 'smollm2' or 'embedded'.")
     revision: str | None = Field(None, description="Branch, tag or commit on the hub.")
@@ -61,6 +65,13 @@ class Local(Plugin):
         description="Hold the matrices of the layers in 4 bits (nf4, arXiv 2305.14314) or 8 (int8, arXiv 2208.07339), "
         "by bitsandbytes (`pip install 'bedside[quant]'`), on a GPU or a CPU. LoRA is trained on top, in float32, and "
         "saved as any adapter; figures are of the quantised model, and nothing is merged into it. null: as stored.",
+    )
+
+    serve: str | None = Field(
+        None,
+        description="Address of a vLLM server that holds the same model, such as http://localhost:8000: it answers and "
+        "weighs labels, and reads adapters from the run's folder; training stays here. `bedside check` prints the "
+        "command that starts it. Its version is a part of every key. null: answers come from here.",
     )
 
     def size(self, launch: Launch) -> int | None:
@@ -90,13 +101,42 @@ class Local(Plugin):
             return ()
         return (hidden, hidden), (hidden, inner), (inner, hidden)
 
+    def engine(self, launch: Launch) -> tuple[str, ...]:
+        """What decides answers besides weights and dtype: name and version of the server; empty without one.
+
+        ModelError where it does not answer.
+        """
+        return (self._server(launch).engine,) if self.serve else ()
+
+    def _server(self, launch: Launch, budget: Any = None) -> VllmServer:
+        folder = resolve(self.model, self.revision)
+        table = model_files.read_table(folder / model_files.CONFIG) if not _is_adapter(folder) else {}
+        context = int(table.get("max_position_embeddings", 2048))
+        dtype = launch.dtype if self.dtype == "auto" else self.dtype
+        return VllmServer.at(
+            str(self.serve), start_command(folder, dtype=dtype, rank=MOST_RANK, context=context), budget
+        )
+
     def open(self, launch: Launch, **opened: Any) -> "LocalModel":
         try:
-            return _load(self, resolve(self.model, self.revision), launch)
+            model = _load(self, resolve(self.model, self.revision), launch)
+            if not self.serve:
+                return model
+            _check_servable(self, model, launch)
+            return replace(model, served=self._server(launch, opened.get("budget")))
         except PermissionError as error:
             raise ModelError(
                 f"{error.filename or self.model}: this user may not read it; change its permissions, or correct `model`"
             ) from None
+
+
+def _check_servable(config: Local, model: "LocalModel", launch: Launch) -> None:
+    """ModelError where a server cannot hold the same model."""
+    if model.merged_adapter or config.quantize:
+        which = "quantize" if config.quantize else "an adapter as target"
+        raise ModelError(f"target.serve: the server holds the model as stored, and {which} changes it; leave one out")
+    if launch.world > 1:
+        raise ModelError(f"target.serve: {launch.world} processes would each count their own calls; start one process")
 
 
 def resolve(model: str, revision: str | None) -> Path:
@@ -239,6 +279,13 @@ class LocalModel:
     folder: Path | None
     merged_adapter: Path | None = None
     """The adapter that is merged into the base, if the target is a PEFT folder."""
+    served: VllmServer | None = None
+    """Who answers and weighs labels instead."""
+
+    @property
+    def engine(self) -> str:
+        """Name and version of the server; empty where answers come from here."""
+        return self.served.engine if self.served else ""
 
     @property
     def context(self) -> int:
@@ -297,7 +344,11 @@ class LocalModel:
             return []
         prompts = [self.renderer.prompt_ids(c) for c in conversations]
         draw = TokenSampler(sampling.temperature, sampling.top_p, seed_from(sampling, prompts))
-        answers = decode(self.module(), prompts, [sampling.max_new_tokens] * len(prompts), self.renderer.stop_ids, draw)
+        limits, stop_ids = [sampling.max_new_tokens] * len(prompts), self.renderer.stop_ids
+        if self.served:
+            served = self.served.decode(self.folder, prompts, limits, stop_ids, draw)
+            return [self._completion(ids) for ids in served]
+        answers = decode(self.module(), prompts, limits, stop_ids, draw)
         return [
             self._completion(ids) for ids in answers or self._generate_by_transformers(prompts, sampling, draw.seed)
         ]
@@ -320,12 +371,17 @@ class LocalModel:
 
     def score(self, conversations: Sequence[Conversation], labels: Sequence[str]) -> list[LabelScore]:
         """The probabilities of the labels' first tokens at the place where the answer begins."""
+        import torch
+
         from bedside.training.logprobs import next_token_logprobs
 
         if not conversations:
             return []
-        prompts = [self.renderer.prompt_ids(c) for c in conversations]
-        raw_BL = next_token_logprobs(self.module(), prompts, self.renderer.first_ids(labels), self.renderer.pad_id)
+        prompts, tokens = [self.renderer.prompt_ids(c) for c in conversations], self.renderer.first_ids(labels)
+        if self.served:
+            raw_BL = torch.tensor(self.served.next_token_logprobs(self.folder, prompts, tokens), dtype=torch.float64)
+        else:
+            raw_BL = next_token_logprobs(self.module(), prompts, tokens, self.renderer.pad_id)
         mass_B = raw_BL.logsumexp(-1)
         rows = zip((raw_BL - mass_B[:, None]).tolist(), mass_B.exp().tolist(), strict=True)
         return [LabelScore(tuple(row), mass) for row, mass in rows]

@@ -100,6 +100,16 @@ class Address:
         return clean(text.replace(self.key, "[key]") if self.key else text)
 
 
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """How a request is sent, how its reply is read, and the most tokens in and out that it can use."""
+
+    send: Callable[["openai.AsyncOpenAI", Body], Coroutine[Any, Any, bytes]]
+    parse: Callable[[bytes], Reply]
+    """Raises MalformedResponse."""
+    maximum: Callable[[Body], tuple[int, int]]
+
+
 @dataclass
 class EndpointClient:
     """Sends requests to one address, at most ``concurrency`` at once, from any number of threads."""
@@ -111,6 +121,7 @@ class EndpointClient:
     budget: Budget
     sleep: Callable[[float], Coroutine[Any, Any, None]] = asyncio.sleep
     now: Callable[[], float] = time.time
+    wire: Wire = field(default_factory=lambda: Wire(_send_chat, parse_reply, _maximum_of_chat))
     _replied: bool = False
     """Some request got a reply."""
     _connection: "_Connection | None" = field(default=None, repr=False)
@@ -180,8 +191,8 @@ class EndpointClient:
 
         try:
             async with asyncio.timeout(self.retry_policy.timeout_seconds):
-                raw = await client.chat.completions.with_raw_response.create(**body)
-            return self._parse(raw.content)
+                content = await self.wire.send(client, body)
+            return self._parse(content)
         except (TimeoutError, openai.APITimeoutError):
             return _Failure("timeout", f"no answer within {self.retry_policy.timeout_seconds:g} s", may_cost=True)
         except openai.APIStatusError as error:
@@ -194,7 +205,7 @@ class EndpointClient:
         if self.address.key:
             body = body.replace(self.address.key.encode(), b"[key]")
         try:
-            reply = parse_reply(body)
+            reply = self.wire.parse(body)
         except MalformedResponse as error:
             return _Failure("no reply", self.address.clean(str(error)), may_cost=True)
         text = self.address.clean(reply.text)
@@ -243,10 +254,8 @@ class EndpointClient:
         return self._replied or any(word in message.lower() for word in MODERATION)
 
     def _maximum(self, body: Body) -> Usage:
-        """The most that a request can use: no tokenizer makes more tokens than there are bytes."""
-        tokens_in = sum(len(turn["content"].encode()) for turn in body["messages"]) + EXTRA_TOKENS
-        tokens_out = next(int(body[key]) for key in ("max_tokens", "max_completion_tokens") if key in body)
-        return self._usage(tokens_in, tokens_out)
+        """The most that a request can use."""
+        return self._usage(*self.wire.maximum(body))
 
     def _usage(self, tokens_in: int, tokens_out: int) -> Usage:
         return Usage(self.address.where, tokens_in, tokens_out, self.price.usd(tokens_in, tokens_out))
@@ -295,6 +304,17 @@ def _run_loop_then_close(loop: asyncio.AbstractEventLoop, client: "openai.AsyncO
     loop.run_forever()
     loop.run_until_complete(client.close())
     loop.close()
+
+
+async def _send_chat(client: "openai.AsyncOpenAI", body: Body) -> bytes:
+    raw = await client.chat.completions.with_raw_response.create(**body)
+    return raw.content
+
+
+def _maximum_of_chat(body: Body) -> tuple[int, int]:
+    """No tokenizer makes more tokens than there are bytes."""
+    tokens_in = sum(len(turn["content"].encode()) for turn in body["messages"]) + EXTRA_TOKENS
+    return tokens_in, next(int(body[key]) for key in ("max_tokens", "max_completion_tokens") if key in body)
 
 
 def _backoff(tries: int) -> float:

@@ -121,8 +121,15 @@ def open_run(
     environment.silence_libraries()
     numerics = environment.numerics(precision.of_target(settled, launch))
     numerics += quantization.numerics(getattr(settled.target, "quantize", None))
+    with model_errors_at("target"):
+        numerics += _engine(settled, launch) if target else ()
     cache = StageCache(_folder(settled), numerics, progress, ranks=ranks)
     return run_on_all(ranks, lambda: _with_target(settled, precision.of_others(settled, launch), cache, load=target))
+
+
+def _engine(config: Config, launch: Launch) -> tuple[str, ...]:
+    """Name and version of the server that answers for the target; empty where there is none."""
+    return tuple(config.target.engine(launch)) if getattr(config.target, "serve", None) else ()
 
 
 def _launch(config: Config) -> Launch:
