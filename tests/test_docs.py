@@ -29,7 +29,8 @@ INSTALLS = (
     "bedside check  ",
     "bedside align  ",
     "bedside align --rehearse  ",
-    "bedside review  ",
+    "bedside review ",
+    "bedside view ",
 )
 
 
