@@ -30,7 +30,8 @@ INSTALLS = (
     "bedside check  ",
     "bedside align  ",
     "bedside align --rehearse  ",
-    "bedside review  ",
+    "bedside review ",
+    "bedside view ",
 )
 
 

@@ -46,6 +46,11 @@ WORKS = [  # arguments, exit code, words of the output
     ("card nothing", 1, "no finished run here"),
     ("approve nothing --by Ann --role lead", 1, "no finished run here"),
     ("verify nothing", 1, "no run here"),
+    ("review pack nothing --rater anna", 1, "no finished run here"),
+    ("review agreement nothing", 1, "no review here"),
+    ("review lock nothing", 1, "no review here"),
+    ("review unblind nothing", 1, "no review here"),
+    ("review answers.csv verdicts.jsonl --sample 2 --level 0", 0, "To label: 2 answers"),
     ("check -c demo/bedside.yaml -n 40", 3, "✗ target: this needs torch, which is not installed"),
 ]
 NEEDS_TRAIN = [
@@ -61,7 +66,13 @@ NEEDS_TRAIN = [
 ]
 
 
-NEEDS_WEB = ["view nothing"]
+NEEDS_WEB = [
+    "view nothing",
+    "review serve nothing",
+    "review adjudicate nothing --by carol",
+    "review export nothing",
+    "review import nothing answers.csv",
+]
 
 
 def bedside(arguments: str) -> tuple[int, str, str]:

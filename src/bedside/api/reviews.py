@@ -187,6 +187,7 @@ def unblind_review(folder: str | Path) -> UnblindedReview:
     return UnblindedReview(tuple(files), opened.study.rater_kind, decided, preferences)
 
 
+@needs_extras()
 def export_review(folder: str | Path, form: str = "html") -> list[Path]:
     """Write a review for raters without the server, in its own folder. Returns the files.
 
@@ -206,6 +207,7 @@ def export_review(folder: str | Path, form: str = "html") -> list[Path]:
     return annotation_tools.write(opened, form)
 
 
+@needs_extras()
 def import_review(folder: str | Path, files: Sequence[str | Path], raters: Mapping[str, str] | None = None) -> int:
     """Keep the ratings of answers that came back as files, those that are new. Returns how many.
 

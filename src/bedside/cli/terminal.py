@@ -419,6 +419,8 @@ def print_unblinded(console: Console, result: "bedside.UnblindedReview") -> None
     """What was written, who decided, and how to use it."""
     print_lines(console, *(f"wrote {file}" for file in result.files))
     print_lines(console, "decided by: " + ", ".join(f"{who} {n}" for who, n in result.decided_by.items()))
+    if "nobody" in result.decided_by:
+        print_lines(console, "what nobody decided has no label: bedside review adjudicate, then unblind again")
     if result.preferences:
         rows = [(arm, m.name, counted(m)) for arm, measures in result.preferences.items() for m in measures]
         console.print(table("Chosen over the other answer; alike counts half", ("arm", "question", "share"), rows))

@@ -96,7 +96,8 @@ def _answers(run: Path, preset: Preset) -> tuple[list[Drawn], labelled_sample.La
 
 
 def _label_item(row: JudgedResponse, arm: str) -> Drawn:
-    key = KeyRow("", (row.response.id,), (arm,), row.prompt.cluster, row.prompt.harm, stance(row))
+    about = {name: getattr(row.prompt, name) for name in ("harm", "style", "principle")}
+    key = KeyRow("", (row.response.id,), (arm,), row.prompt.cluster, **about, judged=stance(row))
     return Drawn(row.prompt.messages, (row.response.text,), key)
 
 

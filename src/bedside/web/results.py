@@ -242,6 +242,8 @@ def _shown(item: Item, key: KeyRow) -> dict[str, Any]:
         "prompt": item.prompt[-1].text if len(turns) == 1 else turns,
         "response": item.answers[0],
         "harm": key.harm,
+        "style": key.style,
+        "principle": key.principle,
         "group": key.group,
     }
 

@@ -54,6 +54,8 @@ class KeyRow:
     group: str = ""
     """The cluster that intervals count by."""
     harm: int | None = None
+    style: str | None = None
+    principle: str | None = None
     judged: str = ""
     """What the run's judge says of the answer; empty for two answers."""
     expected: Mapping[str, str] = field(default_factory=dict)
