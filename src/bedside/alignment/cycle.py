@@ -136,7 +136,7 @@ def _build_preferences(
 def _with_attacks(experiment: Experiment, number: int, log: _CycleLog) -> Experiment:
     """The same experiment; in train also the prompts that ``align.attacks`` asks for once more in another form."""
     run, align = experiment.run, experiment.run.config.align
-    if number < align.attacks_from:
+    if not align.attacks or number < align.attacks_from:
         return experiment
     attacks = transform.open_attacks(align.attacks)
     forms = transform.mixed_in(experiment.train, attacks, align.attack_share, run.launch.seed)
