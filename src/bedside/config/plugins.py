@@ -35,6 +35,7 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = {
         "labels": "bedside.judges.human_labels",
         "ensemble": "bedside.judges.composite",
         "classifier": "bedside.judges.classifier",
+        "comfort_classifier": "bedside.judges.comfort_classifier",
         "keyword": "bedside.judges.keyword",
         "noisy": "bedside.judges.composite",
         "comfort": "bedside.comfort.judges",

@@ -127,10 +127,19 @@ def kappa_difference(first: Ratings, second: Ratings) -> Agreement:
     difference; [−2, 2] where it is undefined. If the jackknife sees no variance, Clopper–Pearson of no event in G
     groups, because raters that never differ in these groups may differ in others.
     """
+    return _paired_difference(first, second, _unweighted(first))
+
+
+def quadratic_kappa_difference(first: Ratings, second: Ratings) -> Agreement:
+    """``kappa_difference`` with quadratic weights."""
+    return _paired_difference(first, second, _quadratic(first))
+
+
+def _paired_difference(first: Ratings, second: Ratings, cost_KK: Array) -> Agreement:
     if (first.first, first.groups, first.strata) != (second.first, second.groups, second.strata):
         raise ValueError("a paired difference needs the same reference, groups and strata, row by row")
     strata = first.strata or _one_stratum(first)
-    cost_KK, names = _unweighted(first), sorted(set(strata), key=str)
+    names = sorted(set(strata), key=str)
     tables = [_tables(ratings, strata, names) for ratings in (first, second)]
     defined_S = np.all([_marginal_chance(table.sum(axis=0), cost_KK) > _LEAST_CHANCE for table in tables], axis=0)
     if not defined_S.any():
