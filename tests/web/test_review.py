@@ -297,6 +297,14 @@ def test_links_cannot_be_made_from_one_another(browser, pages, packed):
     assert client(with_key).get(base(with_key, "ben")).status_code == 200
 
 
+def test_a_link_of_one_role_opens_no_page_of_another_for_the_same_name(packed, pages, store):
+    store.lock()
+    decide = AdjudicationPages(packed, store, "anna")
+    assert client(decide).get(decide.address).status_code == 200
+    assert client(decide).get(base(pages, "anna")).status_code == 404
+    assert client(pages).get(decide.address).status_code == 404
+
+
 def test_a_form_that_is_too_large_is_refused(browser, pages):
     answer = browser.post(f"{base(pages)}item/1", content=b"note=" + b"x" * (guard.MOST_BYTES + 1))
     assert answer.status_code == 413
