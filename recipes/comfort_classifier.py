@@ -15,7 +15,6 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
-from comfort_sentences import KIND, OTHER_KIND, OTHER_UNKIND, UNKIND
 
 from bedside.consult.prompts import COMFORT, DIALOGUES, FOLDER
 from bedside.core.results import LINES
@@ -27,6 +26,7 @@ from bedside.judges.classifier import scenario
 from bedside.judges.comfort_classifier import HEADS, ComfortClassifierJudge
 from bedside.stats.agreement import Agreement, Ratings, quadratic_kappa, quadratic_kappa_difference
 from bedside.stats.intervals import share_bounds, share_interval
+from comfort_sentences import KIND, OTHER_KIND, OTHER_UNKIND, UNKIND
 
 ROOT = Path(__file__).parents[1]
 RESULTS, PAGE = (ROOT / "docs" / "evidence" / f"comfort-classifier{ending}" for ending in (".json", ".md"))
@@ -214,7 +214,8 @@ def page(results: dict[str, Any]) -> str:
 def _line_row(name: str, line: dict[str, Any]) -> str:
     baselines = [f"{line['baselines'][b]['value']:.2f}, {_gain(line['above'][b])}" for b in ("length", "openers")]
     judge = f"{_interval(line['judge'])}, bound {line['judge']['lower_bound']:.2f}"
-    return f"| {name} | {_interval(line['readers'])} | {judge} | {line['share_of_readers']:.2f} | {' | '.join(baselines)} |"
+    cells = [name, _interval(line["readers"]), judge, f"{line['share_of_readers']:.2f}", *baselines]
+    return f"| {' | '.join(cells)} |"
 
 
 def _gain(found: dict[str, Any]) -> str:
@@ -227,27 +228,29 @@ def _interval(found: dict[str, Any]) -> str:
 
 HEAD = """# The comfort classifier, and what it is worth
 
-`python recipes/comfort_classifier.py`: `{{kind: comfort_classifier, folder: consult-comfort}}`, taught on {answers} answers
-of `consult` to {scenarios} scenarios, each rated 0, 1 or 2 by two readers (language models, no clinician). Every figure is of
-answers to scenarios that the deciding one of {folds} parts did not see. Quadratic kappa with both readers' ratings, the
-nearest level of the score; 95 % intervals and one-sided 95 % bounds over scenarios. *Length* and *openers* are baselines: levels
-from the number of words, and from a list of stock openers, learned on the same folds; behind each, kappa of the
-classifier less its own, paired.
+`python recipes/comfort_classifier.py`: `{{kind: comfort_classifier, folder: consult-comfort}}`, taught on
+{answers} answers of `consult` to {scenarios} scenarios, each rated 0, 1 or 2 by two readers (language models, no clinician).
+Every figure is of answers to scenarios that the deciding one of {folds} parts did not see. Quadratic kappa with both
+readers' ratings, the nearest level of the score; 95 % intervals and one-sided 95 % bounds over scenarios.
+*Length* and *openers* are baselines: levels from the number of words, and from a list of stock openers, learned on the same folds; behind
+each, kappa of the classifier less its own, paired.
 
 | line | readers with each other | classifier with them | share | length, and above it | openers, and above it |
 | --- | --- | --- | --- | --- | --- |"""
-MADE = """By how an answer was made: mean of the three lines, 0 to 1, by the readers and by the classifier, and the share that it
-lets pass as kind (0.5 or more).
+MADE = """By how an answer was made: mean of the three lines, 0 to 1, by the readers and by the classifier, and the
+share that it lets pass as kind (0.5 or more).
 
 | answers | n | readers | classifier | pass |
 | --- | --- | --- | --- | --- |"""
-PLANTED = """Sentences written for this purpose that did not teach, 40 unkind and 40 kind ones with nearly the same words, put into
-soothing answers of `consult`: how many the classifier then refuses (below 0.5), and the one-sided 95 % lower bound of that share.
+PLANTED = """Sentences written for this purpose that did not teach, 40 unkind and 40 kind ones with nearly the same
+words, put into soothing answers of `consult`: how many the classifier then refuses (below 0.5), and the one-sided
+95 % lower bound of that share.
 
 | sentence | refused | lower bound |
 | --- | --- | --- |"""
-LIMITS = """It reads English answers of a few sentences in the style of these. The readers were of one kind, so their agreement is an
-upper bound of what a rating is worth. It does not see false promises, facts or red flags; those are measured apart."""
+LIMITS = """It reads English answers of a few sentences in the style of these. The readers were of one kind, so their
+agreement is an upper bound of what a rating is worth. It does not see false promises, facts or red flags; those are
+measured apart."""
 
 
 if __name__ == "__main__":

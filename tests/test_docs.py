@@ -20,7 +20,11 @@ from tests.support.processes import run_python
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("docs/how-to/*.md"), ROOT / "README.md"])
 AGAIN = ("ci", "resume")
-OF_RECIPES = {"smollm2": "smollm2_arms", "smollm2-readers": "smollm2_readers"}
+OF_RECIPES = {
+    "comfort-classifier": "comfort_classifier",
+    "smollm2": "smollm2_arms",
+    "smollm2-readers": "smollm2_readers",
+}
 """Results whose page a recipe writes; the other pages are those of `make prove`."""
 INSTALLS = (
     "make ",

@@ -49,7 +49,7 @@ from bedside.cli.options import (
     show,
     wrote,
 )
-from bedside.cli.review import Browser, Host, Port
+from bedside.cli.review import Browser, Host, Port, print_links
 from bedside.core.errors import ConfigError, StageError
 from bedside.core.extras import needs_extras
 from bedside.core.gates import GateState, passed
@@ -236,7 +236,7 @@ def view(
     browser: Browser = True,
 ) -> None:
     """Read the rows of a run in a browser: prompt, answers before and after, stance, judge, reason."""
-    bedside.view(run).serve(host, port, browser=browser, started=lambda links: terminal.print_links(OUT, links))
+    bedside.view(run).serve(host, port, browser=browser, started=lambda links: print_links(OUT, links))
 
 
 @app.command()

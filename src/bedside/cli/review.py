@@ -1,9 +1,11 @@
 """`bedside review`: answers for people to read. Without a verb of its own it draws a file to be filled in."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 from typer.core import TyperGroup
 
 import bedside
@@ -21,6 +23,7 @@ from bedside.cli.options import (
     pairs,
     show,
 )
+from bedside.cli.terminal import print_lines
 from bedside.core.errors import ConfigError
 
 DRAW = "draw"
@@ -47,6 +50,12 @@ Host = Annotated[
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Where to listen; 0 takes a free one.")]
 Browser = Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")]
 Folder = Annotated[Path, typer.Argument(help="The review that `bedside review pack` wrote.")]
+
+
+def print_links(console: Console, links: Mapping[str, str]) -> None:
+    """Where the pages are, a line each. They are served until somebody ends the command."""
+    width = max(map(len, links))
+    print_lines(console, *(f"{name:{width}}  {url}" for name, url in links.items()), "Ctrl-C ends")
 
 
 @review_app.command()
@@ -110,7 +119,7 @@ def serve(
 ) -> None:
     """Serve the pages of a review, and print a link for each rater and for whoever leads it."""
     pages = bedside.serve_review(folder)
-    pages.serve(host, port, browser=browser, started=lambda links: terminal.print_links(OUT, links))
+    pages.serve(host, port, browser=browser, started=lambda links: print_links(OUT, links))
 
 
 @review_app.command()
@@ -157,7 +166,7 @@ def adjudicate(
 ) -> None:
     """Decide the items on which raters differ. Needs the lock."""
     pages = bedside.adjudicate_review(folder, by)
-    pages.serve(host, port, browser=browser, started=lambda links: terminal.print_links(OUT, links))
+    pages.serve(host, port, browser=browser, started=lambda links: print_links(OUT, links))
 
 
 @review_app.command()

@@ -382,12 +382,6 @@ def print_label_sample(console: Console, sample: "bedside.LabelSample") -> None:
     )
 
 
-def print_links(console: Console, links: Mapping[str, str]) -> None:
-    """Where the pages are, a line each. They are served until somebody ends the command."""
-    width = max(map(len, links))
-    print_lines(console, *(f"{name:{width}}  {url}" for name, url in links.items()), "Ctrl-C ends")
-
-
 def print_packed_review(console: Console, review: "bedside.PackedReview") -> None:
     """What raters will read, and the next step."""
     study = review.study

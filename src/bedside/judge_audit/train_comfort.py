@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from bedside.core.errors import DataError
 from bedside.core.hashing import digest
-from bedside.core.results import LINES
 from bedside.core.types import Prompt, Response
 from bedside.judges.classifier import question, scenario
 from bedside.judges.comfort_classifier import (
@@ -86,7 +85,7 @@ def _fit(
     figures_BF = np.zeros((len(answers), FIGURES))
     for fold in sorted(set(answer_folds.tolist())):
         unseen = _sentence_reader([s for s in sentences if fold_of.get(_name(s.group)) != fold], seed)
-        rows = np.flatnonzero(answer_folds == fold)
+        rows = np.flatnonzero(answer_folds == fold).tolist()
         figures_BF[rows], _ = figures([split(answers[row].response.text) for row in rows], unseen)
     weights, intercepts = zip(*(_head(head, answers, figures_BF) for head in HEADS), strict=True)
     return ComfortReader(

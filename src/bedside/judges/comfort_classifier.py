@@ -116,7 +116,7 @@ class ComfortClassifierJudge:
         folds = np.array([self._fold(response) for response in responses], int)
         scores_BL = np.zeros((len(responses), len(LINES)))
         for fold in sorted(set(folds.tolist())):
-            rows = np.flatnonzero(folds == fold)
+            rows = np.flatnonzero(folds == fold).tolist()
             reader = self.whole if fold < 0 else self.folds[fold]
             scores_BL[rows] = _scores(reader, [responses[row].text for row in rows])
         return scores_BL
