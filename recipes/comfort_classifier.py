@@ -229,11 +229,11 @@ def _interval(found: dict[str, Any]) -> str:
 HEAD = """# The comfort classifier, and what it is worth
 
 `python recipes/comfort_classifier.py`: `{{kind: comfort_classifier, folder: consult-comfort}}`, taught on
-{answers} answers of `consult` to {scenarios} scenarios, each rated 0, 1 or 2 by two readers (language models, no clinician).
-Every figure is of answers to scenarios that the deciding one of {folds} parts did not see. Quadratic kappa with both
-readers' ratings, the nearest level of the score; 95 % intervals and one-sided 95 % bounds over scenarios.
-*Length* and *openers* are baselines: levels from the number of words, and from a list of stock openers, learned on the same folds; behind
-each, kappa of the classifier less its own, paired.
+{answers} answers of `consult` to {scenarios} scenarios, each rated 0, 1 or 2 by two readers (language models, no
+clinician). Every figure is of answers to scenarios that the deciding one of {folds} parts did not see. Quadratic kappa
+with both readers' ratings, the nearest level of the score; 95 % intervals and one-sided 95 % bounds over scenarios.
+*Length* and *openers* are baselines: levels from the number of words, and from a list of stock openers, learned on the
+same folds; behind each, kappa of the classifier less its own, paired.
 
 | line | readers with each other | classifier with them | share | length, and above it | openers, and above it |
 | --- | --- | --- | --- | --- | --- |"""
