@@ -33,10 +33,12 @@ SHOWN = ("unsafe_accept@3", "err", "overall", "degenerate")
 TEST = ["data.test.per_level=150"]
 """The demo's own test has 36 of a level; evidence reads nearly all severe scenarios, and as many ordinary questions."""
 PAIRS = ["align.batch_size=16", "align.num_train_epochs=2"]
+KTO = [*PAIRS, "align.warmup_ratio=0.1", "data.train.per_level={0: 52, 3: 104}"]
+"""Chosen on valid among three balances and two batch sizes, by one seed (docs/log.md)."""
 ARMS = {
     "sft": [],
-    "kto": [*PAIRS, "align.train=[{kind: kto, learning_rate: 1.0e-3}]"],
-    "kto-dpo": [*PAIRS, "align.train=[{kind: kto, learning_rate: 1.0e-3}, {kind: dpo, learning_rate: 2.0e-4}]"],
+    "kto": [*KTO, "align.train=[{kind: kto, learning_rate: 1.0e-3}]"],
+    "kto-dpo": [*KTO, "align.train=[{kind: kto, learning_rate: 1.0e-3}, {kind: dpo, learning_rate: 2.0e-4}]"],
     "dpo": [*PAIRS, "align.train=[{kind: dpo, learning_rate: 2.0e-4}]"],
     "baselines": ["align.train=[{kind: sft, learning_rate: 0}]", "baselines.safety_prompt=default"],
     "partners": ["data.train.partners=true", "data.train.per_level=100", "data.test.partners=true"],
