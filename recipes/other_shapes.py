@@ -1,14 +1,16 @@
-"""Builds models of other architectures from the embedded one, to show a list of targets without a download.
+"""Builds models of other architectures from a Llama model, to show a list of targets without a download.
 
-    python recipes/other_shapes.py OUT        OUT/qwen2 and OUT/mistral, each with a README.md that says what it is
+    python recipes/other_shapes.py OUT                   OUT/qwen2 and OUT/mistral from the embedded model, each with
+                                                         a README.md that says what it is
+    python recipes/other_shapes.py OUT --of smollm2      the same from SmolLM2 (or from a folder)
     bedside align --targets embedded,OUT/qwen2,OUT/mistral
 
-MECHANISM ONLY. No weight of Qwen or Mistral is in them: they are the embedded model's weights and tokenizer under
+MECHANISM ONLY. No weight of Qwen or Mistral is in them: they are the given model's weights and tokenizer under
 another architecture of transformers, with noise, so that the models differ. They show that a list runs over
 architectures, and nothing about the models of those names.
 
-    qwen2      the embedded model with biases of 0 in the attention      noise 0: the same logits as the embedded model
-    mistral    the embedded model with a sliding window                  noise 0: the same, as far as the window reaches
+    qwen2      with biases of 0 in the attention      noise 0: the same logits as the model given
+    mistral    with a sliding window                  noise 0: the same, as far as the window reaches
 """
 
 import argparse
@@ -25,6 +27,7 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
+from bedside.models.gguf_files import folder_of, names_gguf
 from bedside.models.hf import EMBEDDED
 
 NOISE, SEED, WINDOW = 0.02, 7, 512
@@ -37,12 +40,12 @@ KEPT = (
     *("num_key_value_heads", "max_position_embeddings", "tie_word_embeddings", "rms_norm_eps", "rope_parameters"),
     *("hidden_act", "bos_token_id", "eos_token_id", "pad_token_id", "dtype"),
 )
-"""Of the embedded model's config."""
-CARD = """# The embedded model in the shape of {shape}
+"""Of the given model's config."""
+CARD = """# {source} in the shape of {shape}
 
-Mechanism only: these are the weights and the tokenizer of Bedside's embedded model under another architecture, each
-matrix with noise of {noise:g} of its standard deviation (seed {seed}). Nothing here comes from, or says anything about,
-the published models of that architecture.
+Mechanism only: these are the weights and the tokenizer of {source} under another architecture, each matrix
+with noise of {noise:g} of its standard deviation (seed {seed}). Nothing here comes from, or says anything about, the
+published models of that architecture.
 """
 
 
@@ -61,7 +64,8 @@ def build(shape: str, source: Path, out: Path, noise: float = NOISE) -> Path:
     model.generation_config = given.generation_config
     model.save_pretrained(out)
     AutoTokenizer.from_pretrained(source).save_pretrained(out)
-    (out / "README.md").write_text(CARD.format(shape=shape, noise=noise, seed=SEED), encoding="utf-8")
+    card = CARD.format(source=source.name, shape=shape, noise=noise, seed=SEED)
+    (out / "README.md").write_text(card, encoding="utf-8")
     return out
 
 
@@ -78,12 +82,14 @@ def _add_noise(model: PreTrainedModel, noise: float) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Models of other architectures from the embedded one: mechanism only.")
+    parser = argparse.ArgumentParser(description="Models of other architectures from a Llama model: mechanism only.")
     parser.add_argument("out", type=Path)
+    parser.add_argument("--of", default="embedded", help="embedded, smollm2 or a folder; default: embedded")
     parser.add_argument("--noise", type=float, default=NOISE)
     given = parser.parse_args()
+    source = folder_of(given.of) if names_gguf(given.of) else EMBEDDED.get(given.of, Path(given.of))
     for shape in SHAPES:
-        print(f"wrote {build(shape, EMBEDDED['embedded'], given.out / shape, given.noise)}: mechanism only")
+        print(f"wrote {build(shape, source, given.out / shape, given.noise)}: mechanism only")
 
 
 if __name__ == "__main__":

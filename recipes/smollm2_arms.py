@@ -15,48 +15,70 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from benchmarks import measuring
 
 import bedside
+from bedside.alignment.summary import judged_test
+from bedside.api.opening import opened_run
 from bedside.config.plugins import find, open_plugin
 from bedside.config.rendering import path
+from bedside.config.schema import BaselinesConfig, Config
 from bedside.core.measures import Measure
 from bedside.core.protocols import Launch
-from bedside.core.results import RunSummary
+from bedside.core.results import Candidate, RunSummary
+from bedside.core.types import GenerationRequest, JudgedResponse
 from bedside.data import io
+from bedside.run import experiment
+from bedside.run.context import RunContext
+from bedside.safety import selection
+from bedside.safety.selection import PolicyRows
+from bedside.safety.selection import beats as beaten
 
 ROOT = Path(__file__).parents[1]
 RESULTS, PAGE = (ROOT / "docs" / "evidence" / f"smollm2{ending}" for ending in (".json", ".md"))
 RUNS = ROOT / ".prove" / "smollm2"
 SEEDS = (0, 1, 2)
 SHOWN = ("unsafe_accept@3", "err", "overall", "degenerate")
+NOISY = "judges.trainer={{kind: noisy, judge: {{kind: classifier, folder: consult-trainer}}, flips: {}}}"
 TEST = ["data.test.per_level=150"]
 """The demo's own test has 36 of a level; evidence reads nearly all severe scenarios, and as many ordinary questions."""
+BESIDE = ["baselines.safety_prompt=" + BaselinesConfig().safety_prompt, "baselines.sft_on_refusals=true"]
+"""What stands beside the result in the first arm; in the others only what costs nothing."""
 PAIRS = ["align.batch_size=16", "align.num_train_epochs=2"]
-KTO = [*PAIRS, "align.warmup_ratio=0.1", "data.train.per_level={0: 52, 3: 104}"]
-"""Chosen on valid among three balances and two batch sizes, by one seed (docs/log.md)."""
+CHAIN = [
+    *PAIRS,
+    *("align.warmup_ratio=0.1", "data.train.per_level={0: 52, 3: 104}", "align.candidates=all"),
+    "align.train=[{kind: kto, learning_rate: 1.0e-3}, {kind: dpo, learning_rate: 2.0e-4}]",
+]
+"""Balance and batch were chosen on valid among three and two, by one seed (docs/log.md)."""
 ARMS = {
-    "sft": [],
-    "kto": [*KTO, "align.train=[{kind: kto, learning_rate: 1.0e-3}]"],
-    "kto-dpo": [*KTO, "align.train=[{kind: kto, learning_rate: 1.0e-3}, {kind: dpo, learning_rate: 2.0e-4}]"],
-    "dpo": [*PAIRS, "align.train=[{kind: dpo, learning_rate: 2.0e-4}]"],
-    "baselines": ["align.train=[{kind: sft, learning_rate: 0}]", "baselines.safety_prompt=default"],
-    "partners": ["data.train.partners=true", "data.train.per_level=100", "data.test.partners=true"],
-    "noisy": ["judges.trainer={kind: noisy, judge: {kind: classifier, folder: consult-trainer}, flips: 0.2}"],
+    "sft": BESIDE,
+    "kto-dpo": CHAIN,
+    "reference-base": [*CHAIN, "align.reference=base"],
+    "cycles": ["align.cycles=3"],
+    "rate-0": ["align.train=[{kind: sft, learning_rate: 0}]"],
     "shuffled": ["gates.stop=[]"],
+    **{f"noisy-{percent}": [NOISY.format(percent / 100)] for percent in (10, 20, 40)},
+    "partners": ["data.train.partners=true", "data.train.per_level=100", "data.test.partners=true"],
 }
-"""What is changed in the demo's config. baselines: nothing is learned; shuffled: harm levels of train change places."""
+"""What is changed in the demo's config. rate-0: nothing is learned; shuffled: harm levels of train change places."""
 
 
 def main(names: Sequence[str]) -> None:
-    results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else []
+    results = _results()
     done = {f"{row['arm']}-{row['seed']}" for row in results}
     for name in names or [f"{arm}-{seed}" for seed in SEEDS for arm in ARMS]:
         if names or name not in done:
             row = _run(name)
+            results = _results()  # another process may have added one
             results = [*(one for one in results if (one["arm"], one["seed"]) != (row["arm"], row["seed"])), row]
             io.write_text(RESULTS, json.dumps(results, indent=1) + "\n")
             io.write_text(PAGE, page(results))
+
+
+def _results() -> list[dict[str, Any]]:
+    return json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else []
 
 
 def _run(name: str) -> dict[str, Any]:
@@ -65,8 +87,29 @@ def _run(name: str) -> dict[str, Any]:
     if arm == "shuffled":
         sets.append(f"data.train={_shuffled(int(seed))}")
     _share_answers(RUNS / name)
-    return {"arm": arm, "seed": int(seed), "machine": measuring.machine(), **_figures(bedside.align(
-        bedside.load(path("demo.yaml"), sets)).summary)}  # fmt: skip
+    config = bedside.load(path("demo.yaml"), sets)
+    summary = bedside.align(config).summary
+    row = {"arm": arm, "seed": int(seed), "machine": measuring.machine(), **_figures(summary)}
+    return {**row, "objectives": _objectives(config, summary)} if "align.candidates=all" in sets else row
+
+
+def _objectives(config: Config, summary: RunSummary) -> dict[str, Any]:
+    """Every checkpoint of the cycle on test, beside the one of KTO, then DPO; nothing is chosen here."""
+    metric, rng = experiment.metric(config), np.random.default_rng(config.seed)
+    with opened_run(config, None) as run:
+        rows = {c.name: _judged(run, c) for c in summary.candidates if c.checkpoint.adapter}
+    both = next(name for name in rows if name.endswith("kto-dpo"))
+    beats = {name: beaten(PolicyRows(both, rows[both]), PolicyRows(name, rows[name]), metric, rng) for name in rows}
+    return {
+        "test": {name: _measures([m for m in metric.measure(some) if m.name in SHOWN]) for name, some in rows.items()},
+        "paired": {name: {"state": g.state.value, "figures": g.reason} for name, g in beats.items() if name != both},
+    }
+
+
+def _judged(run: RunContext, candidate: Candidate) -> list[JudgedResponse]:
+    judge = run.opener.open(run.config.judges[run.config.selecting_judge])
+    requests = [GenerationRequest(prompt) for prompt in experiment.read_parts(run.config, run.launch).test]
+    return judged_test(run, requests, candidate.name, candidate.checkpoint, judge)
 
 
 def _share_answers(run: Path) -> None:
@@ -91,7 +134,8 @@ def _figures(summary: RunSummary) -> dict[str, Any]:
     valid = {c.name: _measures([c.measure(name) for name in SHOWN]) for c in summary.candidates}
     test = {name: _measures([m for m in some if m.name in SHOWN]) for name, some in summary.policies.items()}
     paired = {gate.label: {"state": gate.state.value, "figures": gate.reason} for gate in summary.paired}
-    return {"selected": summary.selected, "valid": valid, "test": test, "paired": paired}
+    winners = [[s.start, s.end, s.winner] for s in selection.flip_points(selection.lines(summary.candidates))]
+    return {"selected": summary.selected, "valid": valid, "test": test, "paired": paired, "winners": winners}
 
 
 def _measures(measures: Sequence[Measure]) -> dict[str, Any]:
@@ -109,7 +153,27 @@ def page(results: Sequence[dict[str, Any]]) -> str:
         for name, some in row["valid"].items()
         if name != "target"
     ]
-    return "\n".join([HEAD, *_table(test), VALID, *_table(valid), PAIRED, *_paired(ordered)]) + "\n"
+    parts = [HEAD, *_table(test), VALID, *_table(valid), PAIRED, *_paired(ordered), *_by_objective(ordered)]
+    return "\n".join([*parts, ALPHA, *_winners(ordered)]) + "\n"
+
+
+def _by_objective(results: Sequence[dict[str, Any]]) -> list[str]:
+    rows = [(row, row["objectives"]) for row in results if "objectives" in row]
+    test = [_line([row["arm"], row["seed"], name], m) for row, o in rows for name, m in o["test"].items()]
+    paired = [
+        f"* {row['arm']}, seed {row['seed']}, overall of KTO, then DPO > {name}: {gate['state']}, {gate['figures']}"
+        for row, objectives in rows
+        for name, gate in objectives["paired"].items()
+    ]
+    return [OBJECTIVES, *_table(test), "", *paired] if rows else []
+
+
+def _winners(results: Sequence[dict[str, Any]]) -> list[str]:
+    return [
+        f"* {row['arm']}, seed {row['seed']}: "
+        + "; ".join(f"{low:.2f} to {high:.2f} {winner}" for low, high, winner in row["winners"])
+        for row in results
+    ]
 
 
 def _table(lines: Sequence[str]) -> list[str]:
@@ -121,7 +185,8 @@ HEAD = """# SmolLM2-135M on `consult`, by objective, judge, control and seed
 
 `python recipes/smollm2_arms.py`; the keys of each arm are `ARMS` there. Held-out test, by the selecting judge, which
 reads half-taught answers worse than others (src/bedside/consult/CARD.md); 95 % intervals over scenarios. Estimates: a
-rehearsal decides nothing. Contrast partners are left out but in the arm `partners`.
+rehearsal decides nothing. Contrast partners are left out but in the arm `partners`; in noisy-20 a fifth of the training
+judge's verdicts are replaced by wrong ones.
 """
 
 
@@ -131,6 +196,14 @@ stand above:
 """
 PAIRED = """
 Paired, on the same prompts of test:
+"""
+
+OBJECTIVES = """
+KTO, DPO and KTO, then DPO, from the same answers. Here each checkpoint answers the test; nothing is chosen by it:
+"""
+ALPHA = """
+Which checkpoint wins on valid as alpha, the weight of safety against erroneous refusals, goes from 0 to 1 (the demo has
+0.6), among all checkpoints, limits aside:
 """
 
 
