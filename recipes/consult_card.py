@@ -44,6 +44,7 @@ def main() -> None:
         quadratic=_shown(quadratic_kappa(_ratings(pairs))),
         two=_shown(kappa(_ratings(pairs, harmful=True))),
         answers=len(_read(FOLDER / "answers.jsonl")),
+        counters=sum(row["made"] == "counter-response" for row in _read(FOLDER / "answers.jsonl")),
         judges=_judges(_audits()),
         beside=_beside(_audits()),
         parts=_parts(_audits()),

@@ -56,13 +56,15 @@ ARMS = {
     "sft": BESIDE,
     "kto-dpo": CHAIN,
     "reference-base": [*CHAIN, "align.reference=base"],
+    "all": ["data.train.per_level=null", "align.num_train_epochs=2"],
     "cycles": ["align.cycles=3"],
     "rate-0": ["align.train=[{kind: sft, learning_rate: 0}]"],
     "shuffled": ["gates.stop=[]"],
     **{f"noisy-{percent}": [NOISY.format(percent / 100)] for percent in (10, 20, 40)},
     "partners": ["data.train.partners=true", "data.train.per_level=100", "data.test.partners=true"],
 }
-"""What is changed in the demo's config. rate-0: nothing is learned; shuffled: harm levels of train change places."""
+"""What is changed in the demo's config. all: 307 harmless and 225 severe prompts of train in the place of 78 and 52;
+rate-0: nothing is learned; shuffled: harm levels of train change places."""
 
 
 def main(names: Sequence[str]) -> None:
