@@ -366,7 +366,7 @@ def _settings(step: TrainingStep) -> str:
 def _train_one(
     experiment: Experiment, step: TrainingStep, start: Checkpoint, data: _CycleData, name: str, log: _CycleLog
 ) -> Candidate | None:
-    """The candidate after ``step``, or None where a rule skips the step; both are logged."""
+    """The candidate after ``step``, or None if a rule skips the step; both are logged."""
     run = experiment.run
     rows = data.preferences.rows(run.opener.open(step.objective).reads)
     skip = _skipped(experiment, step, data, rows, name, log)
@@ -413,7 +413,7 @@ def _skipped(
     name: str,
     log: _CycleLog,
 ) -> str:
-    """Why this step is not run; empty where it is."""
+    """Why this step is not run; empty if it is."""
     config = experiment.run.config
     if not rows:
         return "no rows to learn from"
@@ -440,7 +440,7 @@ def _dpo_share(data: _CycleData, least: float | None, name: str) -> Gate:
 
 
 def _by_training_judge(experiment: Experiment, name: str, rows: list[JudgedResponse]) -> tuple[Measure, ...]:
-    """The measures of the same valid answers as the training judge reads them; empty where no gate compares them."""
+    """The measures of the same valid answers as the training judge reads them; empty if no gate compares them."""
     if experiment.one_judge or not experiment.run.config.gates.alarm:
         return ()
     responses, label = [row.response for row in rows], f"{name}, valid, training judge"
@@ -483,7 +483,7 @@ def _report(experiment: Experiment, number: int, log: _CycleLog) -> CycleReport:
 
 
 def _stopped(experiment: Experiment, log: _CycleLog, selected: Candidate) -> str:
-    """Why no cycle follows; empty where one may."""
+    """Why no cycle follows; empty if one may."""
     stop = gates.first_missed(log.gates, *_stopping(experiment), GateKind.ERRONEOUS_REFUSALS)
     if stop is not None:
         return f"{stop.subject}: {stop.name} {stop.state}: {stop.reason}"

@@ -46,7 +46,7 @@ class HeldOutAnswers:
 def read(run: Path, summary: RunSummary) -> tuple[HeldOutAnswers, HeldOutAnswers]:
     """The answers of the target as given, and those of the selected checkpoint; the same where that is the target.
 
-    DataError where the store has them no more, or the run is of a version that did not note its judge.
+    DataError if the store has them no more, or the run is of a version that did not note its judge.
     """
     before = _of(run, summary, summary.cycles[0].candidates[0])
     selected = summary.cycles[-1].selected_candidate

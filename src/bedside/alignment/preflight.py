@@ -216,7 +216,7 @@ def _near(parts: splits.DataParts) -> Finding:
 
 
 def weights(config: Config, launch: Launch, machine: Machine) -> list[Finding]:
-    """Whether the weights of the target fit into memory, before they are loaded; empty where that is not known."""
+    """Whether the weights of the target fit into memory, before they are loaded; empty if that is not known."""
     size = getattr(config.target, "size", lambda _: None)(launch)
     if size is None or machine.memory is None or size < machine.memory:
         return []
@@ -263,7 +263,7 @@ def _limits(config: Config, parts: splits.DataParts) -> list[Finding]:
 
 
 def _blind(limit: Constraint, valid: Sequence[Prompt]) -> Finding | None:
-    """INCONCLUSIVE where valid has no prompt of the level that ``limit`` is about."""
+    """INCONCLUSIVE if valid has no prompt of the level that ``limit`` is about."""
     level = HARM_LEVEL.get(limit.measure)
     if level is None or any(p.harm == level for p in valid):
         return None
@@ -358,7 +358,7 @@ def _length_finding(run: RunContext, parts: splits.DataParts) -> Finding:
 
 
 def _training_length(run: RunContext, parts: splits.DataParts) -> list[Finding]:
-    """Whether ``align.max_length`` leaves every prompt of train room for an answer; nothing where nothing is cut."""
+    """Whether ``align.max_length`` leaves every prompt of train room for an answer; nothing if nothing is cut."""
     most = run.config.align.max_length
     if most is None:
         return []
@@ -431,13 +431,13 @@ def _disk(run: RunContext, disk: int | None) -> Finding:
 
 
 def _template(run: RunContext) -> list[Finding]:
-    """What the chat template of the target does that a person must know; none where it does what any template does."""
+    """What the chat template of the target does that a person must know; none if it does what any template does."""
     notes = "; ".join(run.target.renderer.notes)
     return [Finding("chat template", GateState.INCONCLUSIVE, reason=notes)] if notes else []
 
 
 def _unfinished(responses: Sequence[Response], limit: int) -> list[Finding]:
-    """How many trial answers reached the limit; none where none did."""
+    """How many trial answers reached the limit; none if none did."""
     unfinished = sum(not response.finished for response in responses)
     reason = f"{unfinished} of {len(responses)} trial answers were cut at generate.max_new_tokens ({limit})"
     return [Finding("answers", GateState.INCONCLUSIVE, reason=reason)] if unfinished else []

@@ -47,7 +47,7 @@ class StoppingResult:
     feasible: bool
     """What it chose meets every constraint, by its value on valid."""
     lost: float | None
-    """How much more Overall the best of the whole run has on valid; None where either is not known."""
+    """How much more Overall the best of the whole run has on valid; None if either is not known."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class StoppingReport(Tabular):
     best_so_far: tuple[float | None, ...]
     """Overall on valid: of the target, then of the best so far after each cycle."""
     ended: str
-    """Why the run itself ended; empty where ``align.cycles`` was reached."""
+    """Why the run itself ended; empty if ``align.cycles`` was reached."""
     rules: tuple[StoppingResult, ...]
 
     def records(self) -> list[dict[str, Any]]:

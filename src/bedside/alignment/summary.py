@@ -67,13 +67,13 @@ class HeldOutTest:
     after: list[JudgedResponse]
     baselines: Mapping[str, list[JudgedResponse]]
     labels: AnswerLabels | None = None
-    """Of ``after``; None where there are none."""
+    """Of ``after``; None if there are none."""
     values: tuple[answer_quality.AnswerValues, answer_quality.AnswerValues] | None = None
     """Of ``after`` and of ``before``: whether they are answers at all."""
     kl: Measure | None = None
     """Of the selected checkpoint to the target, on ``after``."""
     truncations: Sequence[FilterCounts] = ()
-    """How many answers the imitating baseline's training cut; empty where none may be."""
+    """How many answers the imitating baseline's training cut; empty if none may be."""
 
     @property
     def selected(self) -> Candidate:
@@ -161,7 +161,7 @@ def summarize(test: HeldOutTest) -> RunSummary:
 
 
 def read(run: Path) -> RunSummary:
-    """The summary of a finished run. DataError where there is none, or where it is not what was written."""
+    """The summary of a finished run. DataError if there is none, or if it is not what was written."""
     check_layout(run)
     if not finished(run):
         raise DataError(f"{run / FILE}: no finished run here; {_instead(run)}")
@@ -212,7 +212,7 @@ def _baseline_rows(
 
 
 def _imitator(experiment: Experiment, cycles: Sequence[CycleReport]) -> Checkpoint | None:
-    """The target after SFT on declined answers, at the first step's learning rate; None where there are none."""
+    """The target after SFT on declined answers, at the first step's learning rate; None if there are none."""
     from bedside.alignment.cycle import declined_answers  # it loads torch, and reading a summary needs none
 
     target, trained = cycles[0].candidates[0], len(cycles[0].candidates) > 1
@@ -225,7 +225,7 @@ def _imitator(experiment: Experiment, cycles: Sequence[CycleReport]) -> Checkpoi
 
 
 def _decision(test: HeldOutTest) -> Decision | None:
-    """This decision's place in the ledger; None where nothing is decided: a rehearsal, or the target selected."""
+    """This decision's place in the ledger; None if nothing is decided: a rehearsal, or the target selected."""
     config = test.experiment.run.config
     if config.rehearse or test.selected.checkpoint.adapter is None:
         return None

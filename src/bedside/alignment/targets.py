@@ -40,10 +40,10 @@ class TargetResult:
     judge: str
     """Key of the judge that labels the training answers."""
     audit: Audit | None = None
-    """Of that judge against the selecting judge. None where one judge does both, or the target failed before."""
+    """Of that judge against the selecting judge. None if one judge does both, or the target failed before."""
     summary: RunSummary | None = None
     error: str = ""
-    """Why there is no finished run; empty where there is one."""
+    """Why there is no finished run; empty if there is one."""
 
     @property
     def exit_code(self) -> int:
@@ -113,7 +113,7 @@ def folder_name(model: str) -> str:
 
 
 def audit_judge(run: RunContext) -> Audit | None:
-    """The training judge against the selecting judge on the target's answers to valid; None where they are one."""
+    """The training judge against the selecting judge on the target's answers to valid; None if they are one."""
     config = run.config
     if config.align.judge == config.selecting_judge:
         return None

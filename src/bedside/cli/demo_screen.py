@@ -56,7 +56,7 @@ def _counts(summary: RunSummary, name: str, policy: str) -> str:
 
 
 def _interval(measure: Measure) -> str:
-    """``(42–80 %)``; empty where no interval is known."""
+    """``(42–80 %)``; empty if no interval is known."""
     if measure.low is None or measure.high is None:
         return ""
     return f"({100 * measure.low:.0f}–{100 * measure.high:.0f} %)"

@@ -164,7 +164,7 @@ class GatesConfig(Table):
     """`bedside monitor`: the chance of ever raising an alarm while every limit of ``select.require`` is kept."""
 
     def limit(self, measure: str) -> Constraint | None:
-        """The limit on ``measure``; None where it is switched off."""
+        """The limit on ``measure``; None if it is switched off."""
         return next((limit for limit in (*self.stop, *self.alarm) if limit.measure == measure), None)
 
 

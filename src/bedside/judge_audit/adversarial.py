@@ -131,7 +131,7 @@ def rates(
     verdicts: Mapping[str, Verdict],
     group: Callable[[AttackCase], str] = lambda case: case.name,
 ) -> AttackResult:
-    """Flip rates of these cases; None where there are none.
+    """Flip rates of these cases; None if there are none.
 
     One string on several answers is one ``group``, because those trials are not independent.
     """

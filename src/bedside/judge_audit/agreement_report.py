@@ -9,7 +9,7 @@
     overconfidence, calibration              mean of (probability − correct), where the judge gives probabilities
 
 The gate compares the one-sided 95 % lower bound of κ with its limit. An answer that the judge could not read is
-a disagreement. FAIL where the upper bound is below the limit; INCONCLUSIVE between the two bounds.
+a disagreement. FAIL if the upper bound is below the limit; INCONCLUSIVE between the two bounds.
 Where the reference has two classes, accept and everything else, so has the comparison.
 """
 
@@ -84,7 +84,7 @@ def unreadable_reasons(reference: Sequence[Verdict]) -> dict[str, int]:
 
 
 def rater_agreement(reference: Sequence[Verdict], groups: Sequence[str], *, two: bool) -> tuple[Measure, ...]:
-    """Agreement of the raters behind the reference with each other; empty where each answer has one rater."""
+    """Agreement of the raters behind the reference with each other; empty if each answer has one rater."""
     names = sorted({name for verdict in reference for name in verdict.votes})
     if len(names) < 2:
         return ()
@@ -102,7 +102,7 @@ def rater_agreement(reference: Sequence[Verdict], groups: Sequence[str], *, two:
 
 
 def audit(rows: Sequence[ComparedAnswer], *, judge: str, name: str, reference: str, limit: Constraint | None) -> Audit:
-    """Everything the compared answers show about the candidate, without flip rates. DataError where there are none."""
+    """Everything the compared answers show about the candidate, without flip rates. DataError if there are none."""
     if not rows:
         raise DataError(f"{reference} could read none of the answers, so {judge} cannot be compared with it")
     labels = (
@@ -194,7 +194,7 @@ def _beyond_chance(rows: Sequence[ComparedAnswer], labels: tuple[str, ...]) -> l
 
 
 def _any_mass(rows: Sequence[ComparedAnswer], labels: tuple[str, ...]) -> list[Measure]:
-    """The κ that decides, at a label mass of 0; empty where the mass made nothing unreadable."""
+    """The κ that decides, at a label mass of 0; empty if the mass made nothing unreadable."""
     if all(row.at_any_mass == row.candidate for row in rows):
         return []
     decides = _beyond_chance([replace(row, candidate=row.at_any_mass) for row in rows], labels)[-1]

@@ -30,7 +30,7 @@ LABEL = "label"
 
 
 def of_run(run: RunContext, rows: Sequence[JudgedResponse]) -> AnswerLabels | None:
-    """The labels of ``rows``; None where there are none, or where the file is not there yet."""
+    """The labels of ``rows``; None if there are none, or if the file is not there yet."""
     key = run.config.select.labels
     if key is None:
         return of_verdicts(rows)
@@ -49,7 +49,7 @@ def of_verdicts(rows: Sequence[JudgedResponse]) -> AnswerLabels | None:
 def by_key(config: Config, key: str, responses: Iterable[Response]) -> AnswerLabels:
     """What the judge ``key`` of kind labels says of ``responses``, which are read once.
 
-    ConfigError for a judge of another kind, DataError where it labels none of them.
+    ConfigError for a judge of another kind, DataError if it labels none of them.
     """
     plugin = config.judges.get(key)
     if plugin is None or plugin.kind != KIND:
@@ -75,7 +75,7 @@ def plan_file(labels: Path) -> Path:
 
 
 def read_plan(labels: Path) -> LabelPlan | None:
-    """The plan by which the file of labels was drawn; None where none stands beside it. DataError for another file."""
+    """The plan by which the file of labels was drawn; None if none stands beside it. DataError for another file."""
     file = plan_file(labels)
     if not file.is_file():
         return None
@@ -88,7 +88,7 @@ def read_plan(labels: Path) -> LabelPlan | None:
 def write(plan: LabelPlan, rows: Sequence[JudgedResponse], out: Path) -> None:
     """The answers of ``plan`` to fill in, as CSV or JSONL by the ending of ``out``, and the plan beside it.
 
-    DataError where either file is there: it may hold somebody's work.
+    DataError if either file is there: it may hold somebody's work.
     """
     for file in (out, plan_file(out)):
         if file.exists():

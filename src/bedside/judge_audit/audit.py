@@ -80,7 +80,7 @@ class AuditPlan:
 
     candidates: Mapping[str, Plugin]
     reference: tuple[str, Plugin] | None
-    """None where nothing is compared: an attack needs no reference."""
+    """None if nothing is compared: an attack needs no reference."""
 
     @property
     def plugins(self) -> list[Plugin]:
@@ -88,7 +88,7 @@ class AuditPlan:
 
 
 def plan_audit(config: Config, request: AuditRequest) -> AuditPlan:
-    """The judges to audit and their reference. ConfigError where a judge is unknown, or is its own reference."""
+    """The judges to audit and their reference. ConfigError if a judge is unknown, or is its own reference."""
     if request.scale == "ordinal":
         return _plan_scale(config, request)
     if request.levels or request.scores:

@@ -32,9 +32,9 @@ AUDIT, CORRECTION = "audit.json", "correction.json"
 
 
 def read_report(run: Path) -> AuditReport | None:
-    """What the run folder holds about its judges; None where neither file is there.
+    """What the run folder holds about its judges; None if neither file is there.
 
-    DataError where a file is not what was written.
+    DataError if a file is not what was written.
     """
     audit, correction = run / AUDIT, run / CORRECTION
     if not audit.is_file() and not correction.is_file():
@@ -62,7 +62,7 @@ def correct_rates(
 ) -> tuple[Correction, ...]:
     """The share of failures at each harm level of ``rows``: by the judge, in ``judged``, and by ``labels``.
 
-    DataError where the answers are of several checkpoints.
+    DataError if the answers are of several checkpoints.
     """
     one_checkpoint(rows)
     levels = sorted({row.prompt.harm for row in rows if row.prompt.harm is not None})

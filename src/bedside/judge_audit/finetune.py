@@ -135,7 +135,7 @@ def train(run: RunContext, labels: Plugin, out: Path, learning_rate: float | Non
 def hold_out(
     rows: Sequence[LabelledAnswer], share: float, seed: int
 ) -> tuple[list[LabelledAnswer], list[LabelledAnswer]]:
-    """(training, held out): whole groups, about ``share`` of them held out. DataError where either has one label."""
+    """(training, held out): whole groups, about ``share`` of them held out. DataError if either has one label."""
     groups = sorted({row.group for row in rows}, key=lambda group: digest(seed, "held out", group))
     chosen = set(groups[: max(1, round(share * len(groups)))])
     train_rows = [row for row in rows if row.group not in chosen]
@@ -176,7 +176,7 @@ def fit_temperature(probabilities: Sequence[Mapping[str, float]], stances: Seque
 
 
 def log_loss(probabilities: Sequence[Mapping[str, float]], stances: Sequence[Stance], temperature: float) -> float:
-    """Mean −log of the label's probability at this temperature, nats; 0 where there are no rows."""
+    """Mean −log of the label's probability at this temperature, nats; 0 if there are no rows."""
     total = 0.0
     for row, stance in zip(probabilities, stances, strict=True):
         logs = {name: log / temperature for name, log in _logs(row).items()}

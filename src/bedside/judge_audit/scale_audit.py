@@ -60,7 +60,7 @@ def audit_scale(run: RunContext, judges: Mapping[str, Judge], file: RatingFile, 
 
 
 def compare_ratings(sheet: RatingSheet, limits: GatesConfig) -> ScaleAudit:
-    """Everything that the ratings show. ConfigError where no two raters can be compared."""
+    """Everything that the ratings show. ConfigError if no two raters can be compared."""
     people, judges = dict(sheet.raters), sheet.scores
     if not people or len(people) + len(judges) < 2:
         raise ConfigError(

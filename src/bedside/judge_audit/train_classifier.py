@@ -71,7 +71,7 @@ class _Labelled:
 
 
 def train(labels: Plugin, out: Path, reads: Reads, config: Config) -> ClassifierTraining:
-    """Train on the answers that ``labels`` labels, and write ``out``. DataError where they are too few."""
+    """Train on the answers that ``labels`` labels, and write ``out``. DataError if they are too few."""
     seed, limit = config.seed, config.gates.limit("kappa")
     rows, dropped = _labelled(labels, open_plugin(labels, Launch(seed=seed), {}))
     judge = cross_fitted(rows.responses, rows.stances, reads, seed)
@@ -120,7 +120,7 @@ def _folds(responses: Sequence[Response], seed: int) -> dict[str, int]:
 
 
 def _fit(texts: Sequence[str], names: Sequence[str], rows: Sequence[int], seed: int) -> LinearClassifier:
-    """Fitted to these rows. DataError where they lack a stance that others have, or there is one stance only."""
+    """Fitted to these rows. DataError if they lack a stance that others have, or there is one stance only."""
     if {names[i] for i in rows} != set(names) or len(set(names)) < 2:
         counts = ", ".join(f"{n} {name}" for name, n in sorted(Counter(names).items()))
         raise DataError(

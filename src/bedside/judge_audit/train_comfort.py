@@ -52,7 +52,7 @@ class KnownSentence:
 def cross_fitted(
     answers: Sequence[RatedAnswer], sentences: Sequence[KnownSentence], seed: int
 ) -> ComfortClassifierJudge:
-    """The judge. DataError where a kind of sentence or all levels but one are missing."""
+    """The judge. DataError if a kind of sentence or all levels but one are missing."""
     fold_of = folds([answer.response.prompt for answer in answers], [s.group for s in sentences], seed)
     parts = [
         _fit(

@@ -137,7 +137,7 @@ def write(judge: ClassifierJudge, folder: Path) -> None:
 
 
 def read(folder: Path) -> ClassifierJudge:
-    """What ``write`` wrote. ModelError where a file is missing or is something else."""
+    """What ``write`` wrote. ModelError if a file is missing or is something else."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
@@ -162,7 +162,7 @@ def read(folder: Path) -> ClassifierJudge:
 
 
 def _check(judge: ClassifierJudge) -> None:
-    """ValueError where the parts do not belong together."""
+    """ValueError if the parts do not belong together."""
     classes = judge.whole.classes
     if judge.reads not in ("answer", "exchange") or not judge.temperature > 0 or not {*classes} <= {*STANCES}:
         raise ValueError("reads, temperature or classes are none that it writes")

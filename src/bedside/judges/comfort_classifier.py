@@ -182,7 +182,7 @@ def write(judge: ComfortClassifierJudge, folder: Path) -> None:
 
 
 def read(folder: Path) -> ComfortClassifierJudge:
-    """What ``write`` wrote. ModelError where a file is missing or is something else."""
+    """What ``write`` wrote. ModelError if a file is missing or is something else."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
@@ -209,7 +209,7 @@ def _reader(arrays: Mapping[str, Any], i: int, words: Sequence[str]) -> ComfortR
 
 
 def _check(judge: ComfortClassifierJudge) -> None:
-    """ValueError where the parts do not belong together."""
+    """ValueError if the parts do not belong together."""
     levels = sum(HEADS.values())
     for reader in (*judge.folds, judge.whole):
         features = len(reader.sentences.vocabulary)

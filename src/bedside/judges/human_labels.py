@@ -10,7 +10,7 @@ The verdict is the stance that more than half of the raters give, with every vot
 verdict is unreadable and lists the votes. ``rule: unanimous`` needs all raters. An answer without a label is
 unreadable. Rows that `bedside judge` wrote (response, stance, judge) are read too: they name the answer by its id.
 
-Columns ``complied`` and ``actionable`` (yes or no, empty where nobody said) may stand beside the label: the share of
+Columns ``complied`` and ``actionable`` (yes or no, empty if nobody said) may stand beside the label: the share of
 raters who say yes is among the scores of the verdict, where there is a stance.
 """
 
