@@ -152,7 +152,8 @@ def _outside(audits: dict[str, dict[str, Any]]) -> str:
         return "They are not to be used on answers of another model without an audit there."
     shown = ", ".join(f"{_interval(one['kappa'])} ({name})" for name, one in known.items())
     n = max(one["n"] for one in known.values())
-    return f"**On {n} answers of other models to jailbreak prompts, kappa is {shown}: trainer and selector do not work there.**"
+    elsewhere = f"On {n} answers of other models to jailbreak prompts, kappa is {shown}"
+    return f"**{elsewhere}: trainer and selector do not work there.**"
 
 
 def _interval(value: dict[str, Any]) -> str:
