@@ -124,7 +124,7 @@ def test_a_run_says_what_it_is_where_it_is_no_finished_run(tmp_path):
         summary.read(tmp_path)
     (tmp_path / "layout.yaml").write_text("layout: 3\n")
     (tmp_path / "config.yaml").write_text("run: r\n")
-    with pytest.raises(DataError, match="interrupted: the same `bedside align` command goes on"):
+    with pytest.raises(DataError, match="interrupted: the same `bedside align` command continues"):
         summary.read(tmp_path)
     (tmp_path / "comfort.html").write_text("")
     with pytest.raises(DataError, match="comfort run"):
