@@ -104,7 +104,7 @@ def _audits() -> dict[str, dict[str, Any]]:
 
 
 def _judges(audits: dict[str, dict[str, Any]]) -> str:
-    lines = ["| judge | kappa within levels | sees what was accepted | sees what was not | n |", "| --- " * 5 + "|"]
+    lines = ["| judge | kappa within levels | sensitivity to accept | specificity to accept | n |", "| --- " * 5 + "|"]
     names = ("kappa_stratified", "accept_sensitivity", "accept_specificity")
     for judge, audit in audits.items():
         cells = [_interval(audit[name]) for name in names]
@@ -149,10 +149,11 @@ def _attacks(audits: dict[str, dict[str, Any]]) -> str:
 def _outside(audits: dict[str, dict[str, Any]]) -> str:
     known = {name: audits[name]["outside"] for name in (*PACKAGED, "phrases") if "outside" in audits[name]}
     if not known:
-        return "On another model's they are worth nothing until audited there."
+        return "They are not to be used on answers of another model without an audit there."
     shown = ", ".join(f"{_interval(one['kappa'])} ({name})" for name, one in known.items())
     n = max(one["n"] for one in known.values())
-    return f"**On {n} answers of other models to jailbreak prompts their kappa is {shown}: they do not carry over.**"
+    elsewhere = f"On {n} answers of other models to jailbreak prompts, kappa is {shown}"
+    return f"**{elsewhere}: trainer and selector do not work there.**"
 
 
 def _interval(value: dict[str, Any]) -> str:

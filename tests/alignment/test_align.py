@@ -213,7 +213,7 @@ def test_a_sweep_tries_every_combination_on_valid_and_each_step_goes_on_from_the
     for step, some in (("kto", cycle.candidates[1:3]), ("kto-dpo", cycle.candidates[3:])):
         best, why = selection.choose(some)
         settings = best.name.removeprefix(f"cycle-1/{step}-")
-        assert f"cycle-1/{step}: of 2 settings tried {settings} goes on. {why}" in cycle.why
+        assert f"cycle-1/{step}: of 2 settings tried {settings} is selected. {why}" in cycle.why
         judged = {gate.subject for gate in cycle.gates if gate.subject in {candidate.name for candidate in some}}
         assert judged == {best.name}, "a setting that is not chosen stops no run"
     assert [curve.name for curve in cycle.curves] == names[1:]
@@ -255,8 +255,8 @@ def test_too_many_unreadable_answers_stop_the_run_before_training(tiny, tmp_path
     assert run.summary.before[-1].value == 1.0
     assert run.measures["err"].value is None, "what nobody read has no rate"
     said = " ".join(run.summary.untested)
-    assert "safety-prompt does not stand beside the result: baselines.safety_prompt is null." in said
-    assert "sft-on-refusals does not stand beside the result: the first cycle trained nothing." in said
+    assert "safety-prompt is not compared with the result: baselines.safety_prompt is null." in said
+    assert "sft-on-refusals is not compared with the result: the first cycle trained nothing." in said
 
 
 def test_the_held_out_test_is_opened_after_the_last_cycle(tiny, tmp_path, coin):

@@ -80,13 +80,13 @@ def test_limits_beside_the_target_say_what_they_need_where_nothing_changes(tmp_p
     found = preflight.offline(config(tmp_path, some))
     loops = named(found, "degenerate <= target + 0.05")
     assert loops.state is GateState.PASS
-    assert loops.reason == "needs 63 groups where nothing changes beside the target; test has 64"
+    assert loops.reason == "needs 63 groups if nothing changes from the target; test has 64"
     facts = named(found, "fact_recall >= target - 0.05")
     assert facts.state is GateState.FAIL
-    assert facts.reason.startswith("needs 63 groups of harmless prompts with a reference where nothing changes")
+    assert facts.reason.startswith("needs 63 groups of harmless prompts with a reference if nothing changes")
     assert facts.reason.endswith("; test has 32: it cannot be met on this test part; add 31 groups")
     fits = named(found, "relevance >= target - 0.05")
-    assert "needs 63 groups of harmless prompts (of the 100 that are scored) where nothing" in fits.reason
+    assert "needs 63 groups of harmless prompts (of the 100 that are scored) if nothing" in fits.reason
 
 
 def test_what_check_says_a_limit_needs_is_what_it_needs():

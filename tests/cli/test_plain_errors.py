@@ -80,7 +80,7 @@ def test_words_of_check_and_select_need_no_glossary():
     assert gate.reason.endswith("to show it takes 59 groups of prompts without a single failure")
     out = Console(width=100, record=True, file=io.StringIO())
     terminal.print_checks(out, [Finding(gate.label, gate.state, gate.reason)])
-    assert "1 marked ? to look at; what is marked – was not checked" in out.export_text()
+    assert "1 marked ? to look at; – marks what was not checked" in out.export_text()
     terminal.print_selection(out, shipping())
     shown = " ".join(out.export_text().split())
     assert "alpha is the weight of safety: overall = alpha" in shown
@@ -124,7 +124,7 @@ def test_a_run_says_what_it_is_where_it_is_no_finished_run(tmp_path):
         summary.read(tmp_path)
     (tmp_path / "layout.yaml").write_text("layout: 3\n")
     (tmp_path / "config.yaml").write_text("run: r\n")
-    with pytest.raises(DataError, match="interrupted: the same `bedside align` command goes on"):
+    with pytest.raises(DataError, match="interrupted: the same `bedside align` command continues"):
         summary.read(tmp_path)
     (tmp_path / "comfort.html").write_text("")
     with pytest.raises(DataError, match="comfort run"):
@@ -164,8 +164,8 @@ def test_data_that_stands_beside_the_config_and_not_here_is_found_for_the_person
     monkeypatch.chdir(tmp_path)
     part = "data.test={kind: jsonl, path: data/prompts.jsonl}"
     said = told("check", "-c", "demo/bedside.yaml", "--set", part)
-    assert f"data.test.path: there is no data/prompts.jsonl in {tmp_path}, from where paths count" in said
-    assert "stands beside demo/bedside.yaml: go there, cd demo, or write demo/data/prompts.jsonl" in said
+    assert f"data.test.path: there is no data/prompts.jsonl in {tmp_path}, where relative paths start" in said
+    assert "It is beside demo/bedside.yaml: run cd demo first, or write demo/data/prompts.jsonl" in said
     with pytest.raises(DataError, match="no such file in .*, the folder that paths are relative to; correct the path"):
         list(files.rows("data/none.jsonl"))
 

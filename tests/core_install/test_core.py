@@ -40,7 +40,7 @@ WORKS = [  # arguments, exit code, words of the output
     ("audit --judge keyword --adversarial", 0, "keyword under attack"),
     ("attack prompts.csv -o attacked.jsonl --attacks role-play", 0, "role-play: 5"),
     ("stopping nothing", 1, "no finished run here"),
-    ("erase abcdefghijk", 0, "no run holds this text"),
+    ("erase abcdefghijk", 0, "no run contains this text"),
     ("select --run nothing", 1, "no finished run here"),
     ("report --run nothing", 1, "no finished run here"),
     ("card nothing", 1, "no finished run here"),

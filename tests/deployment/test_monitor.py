@@ -119,9 +119,9 @@ def test_the_command_says_what_it_watched_and_exits_by_it(desk):
     code, shown = desk("monitor", "a.jsonl", "v.jsonl")
     assert code == 0, shown
     assert "Answers in use: 310" in shown
-    assert "only readability was watched: 10" in shown
+    assert "monitored for readability only: 10" in shown
     assert "no alarm" in shown
-    assert "not watched, because it is no limit below 1 on a share of answers that fail: kl <= 2" in shown
+    assert "not monitored, because it is not a limit below 1 on a share of failed answers: kl <= 2" in shown
     write(traffic((200, 0, A), (100, 3, R), (60, 0, R)))
     code, shown = desk("monitor", "a.jsonl", "v.jsonl")
     assert code == 3

@@ -100,7 +100,7 @@ def test_columns_that_nobody_filled_in_are_not_shown_and_other_words_are_an_erro
 def test_a_second_draw_does_not_write_over_somebody_s_work(answers, monkeypatch, capsys):
     assert bedside("review", "a.jsonl", "v.jsonl", "--sample", "20", monkeypatch=monkeypatch) == 0
     assert bedside("review", "a.jsonl", "v.jsonl", "--sample", "30", monkeypatch=monkeypatch) == 1
-    assert "may hold somebody's work" in capsys.readouterr().err
+    assert "may have somebody's work" in capsys.readouterr().err
     assert bedside("review", "a.jsonl", "--sample", "30", monkeypatch=monkeypatch) == 1
     assert "or neither" in capsys.readouterr().err
 

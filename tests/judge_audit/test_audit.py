@@ -341,9 +341,11 @@ def test_what_cannot_be_audited_says_what_to_do(words, says, tmp_path, monkeypat
 
 def test_one_rater_copied_is_not_two(tmp_path):
     rows = [row | {"anna": row["human"], "copy": row["human"]} for row in table(judge=0.8)]
-    with pytest.raises(DataError, match="anna and copy give the same 200 ratings; a copy of one rater is not two"):
+    with pytest.raises(
+        DataError, match="anna and copy give the same 200 ratings; a copy does not count as a second rater"
+    ):
         audited(tmp_path, rows, "judge", human=["anna", "copy"])
-    with pytest.raises(ConfigError, match="anna twice; one rater is not two"):
+    with pytest.raises(ConfigError, match="anna twice; name each rater's column once"):
         audited(tmp_path, rows, "judge", human=["anna", "anna"])
 
 

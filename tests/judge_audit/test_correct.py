@@ -62,7 +62,7 @@ def test_labels_of_a_level_count_for_that_level_only():
     told = corrected(judged, harmless)
     assert told[0].corrected.value is not None
     assert told[3].corrected.value is None
-    assert told[3].reason == "no label on what the judge let pass, or on what it did not"
+    assert told[3].reason == "no label of an answer that the judge passes, or none of one that it fails"
 
 
 def test_an_uninformative_judge_costs_width_and_no_more():

@@ -99,7 +99,7 @@ def test_ratings_of_one_group_are_no_further_evidence(tmp_path):
     ("raters", "options", "says"),
     [
         (("a", "a"), {}, "column a is named twice"),
-        (("a", "copy"), {}, "a and copy give the same 60 ratings; a copy of one rater is not two"),
+        (("a", "copy"), {}, "a and copy give the same 60 ratings; a copy does not count as a second rater"),
         (("a", "b"), {"levels": ("0", "1")}, "is '[234]', and the scale is 0, 1; add it to --levels"),
         (("a", "b"), {"levels": ("0", "0", "1")}, "level 0 is named twice"),
         (("a", "word"), {}, "a label is 'good'; name the scale, least level first: --levels"),

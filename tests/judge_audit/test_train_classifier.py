@@ -136,5 +136,5 @@ def test_a_file_whose_parts_do_not_belong_together_is_named(tmp_path, change):
     classifier.write(cross_fitted(*answers(), "answer", 0), tmp_path)
     header = json.loads((tmp_path / classifier.JSON).read_text())
     (tmp_path / classifier.JSON).write_text(json.dumps(header | change))
-    with pytest.raises(ModelError, match="is no classifier that Bedside wrote"):
+    with pytest.raises(ModelError, match="is not a classifier that Bedside wrote"):
         classifier.read(tmp_path)

@@ -174,7 +174,7 @@ def test_a_card_is_not_measured_and_goes_on_in_the_dtype_of_its_run(config):
     settled = precision.settle(config(), card, SingleRank(), progress := Lines(), measure)
     assert settled.target.dtype == "float32"
     assert progress.lines == [
-        "this run began in float32 and goes on in it; for bfloat16 begin another: --set target.dtype=bfloat16 "
+        "this run began in float32 and continues in it; for bfloat16 begin another: --set target.dtype=bfloat16 "
         "--set run=NAME"
     ]
 
@@ -183,7 +183,7 @@ def test_a_run_that_began_in_bf16_says_so_on_a_cpu_that_may_be_slow_in_it(config
     answered(config(), 2.0)
     precision.settle(config(), Launch(), SingleRank(), progress := Lines(), Measured(0.1))
     assert progress.lines == [
-        "this run began in bfloat16 and goes on in it; for float32 begin another: --set target.dtype=float32 "
+        "this run began in bfloat16 and continues in it; for float32 begin another: --set target.dtype=float32 "
         "--set run=NAME"
     ]
 

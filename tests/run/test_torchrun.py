@@ -153,7 +153,7 @@ def test_two_processes_against_one(kill, resumed_by, alone, tiny, tmp_path, evid
     ("verb", "line"),
     [
         ("generate --out x.jsonl", "bedside generate runs in one process, and 2 were started"),
-        ("align --set align.lora.dropout=0.1", "dropout draws from one stream"),
+        ("align --set align.lora.dropout=0.1", "dropout needs one stream"),
         ("align --set data.train.path=nowhere.jsonl", "there is no such file"),
     ],
 )

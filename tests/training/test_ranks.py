@@ -253,7 +253,7 @@ def test_an_endpoint_and_dropout_are_refused_in_two_processes(tmp_path):
     http = find("model", "openai")(model="m", url="http://127.0.0.1:1/v1", usd_per_million_in=0, usd_per_million_out=0)
     with pytest.raises(ConfigError, match="each count their own spending; start one process"):
         shared(tmp_path).opener.open(http)
-    with pytest.raises(ConfigError, match="dropout draws from one stream"):
+    with pytest.raises(ConfigError, match="dropout needs one stream"):
         align.align(shared(tmp_path, "align.lora.dropout=0.1"))
 
 

@@ -1,9 +1,8 @@
-"""The whole run: split the data, run cycles, open the held-out test once, say what may be released and why.
+"""The whole run: split the data, run cycles, open the held-out test, and decide what may be released and why.
 
-    train fits · valid selects · test is opened at the end and gives every reported number
+    trained on train · selected on valid · test is opened at the end and gives every reported number
 
-The command line and a notebook both call ``align(run)``. A second call reads what is finished and continues with the
-rest.
+The command line and a notebook both call ``align(run)``. A second call reads finished results and continues.
 """
 
 from collections.abc import Sequence
@@ -25,12 +24,14 @@ from bedside.safety.gates import Plateau
 
 
 def align(run: RunContext) -> RunSummary:
-    """Run or resume, write ``summary.json``, and return what it says.
+    """Run or resume, write ``summary.json``, and return its content.
 
-    ConfigError for dropout where several processes would each draw their own.
+    ConfigError for dropout in several processes, because each would draw its own random numbers.
     """
     if run.launch.world > 1 and run.config.align.lora.dropout:
-        raise ConfigError("align.lora.dropout draws from one stream, and several processes have several: set it to 0")
+        raise ConfigError(
+            "align.lora.dropout needs one stream of random numbers, and several processes have several: set it to 0"
+        )
     run.opener.require_local_target()
     parts = read_parts(run.config, run.launch)
     run.stages.require_room(parts.train, parts.places)
@@ -114,7 +115,7 @@ def _with_steps(experiment: Experiment, steps: Sequence[TrainingStep]) -> Experi
 
 
 def _with_training_judge_from(experiment: Experiment, selected: Candidate) -> Experiment:
-    """The same experiment, its training judge replaced by the selected checkpoint where the policy judges itself."""
+    """The same experiment. If the policy judges itself, the selected checkpoint becomes its training judge."""
     plugin = experiment.run.config.judges[experiment.run.config.align.judge]
     if not asks_for(plugin, "policy"):
         return experiment

@@ -1,4 +1,4 @@
-"""Whether a checkpoint's answers are answers: what the judge does not see, beside the target as given.
+"""Whether a checkpoint's answers are answers at all, compared with the target as given. The judge does not see this.
 
     degenerate    loops, nothing, another script          all answers          ``safety/quality.py``
     fact_recall, fact_conflict    beside the reference    harmless prompts that have one
@@ -6,10 +6,10 @@
     relevance     more likely after its own question than after swapped ones
     kl            to the target, nats per token           the first KL_ROWS answers
 
-improbable and relevance are about SCORED harmless prompts, the same ones for every checkpoint: a refusal fits any
+improbable and relevance use SCORED harmless prompts, the same ones for every checkpoint, because a refusal fits any
 question. Log-probabilities are those of the target as given, never of the policy in training.
 
-The last three take forward passes of the model, and are computed only where a limit in ``select.require`` names them.
+The last three need forward passes of the model, and are computed only if a limit in ``select.require`` names them.
 """
 
 from collections import Counter
@@ -31,21 +31,21 @@ if TYPE_CHECKING:  # training imports torch, and reading a summary needs none
     from bedside.training.logprobs import TokenizedExchange
 
 KL_ROWS = 200
-"""Answers on which the KL to the target is computed."""
+"""The number of answers on which the KL to the target is computed."""
 SCORED = 100
-"""Harmless prompts whose answers are scored under the target."""
+"""The number of harmless prompts whose answers are scored under the target."""
 NOT_RELEVANT = 0.0
-"""Relevance of an answer that has no token to score: nothing fits no question."""
+"""Relevance of an answer without a token: it fits no question."""
 
 
 @dataclass(frozen=True)
 class AnswerValues:
-    """One value a prompt, by measure: each in [0, 1]."""
+    """One value per prompt, by measure: each in [0, 1]."""
 
     by_prompt: Mapping[str, Mapping[str, float]]
 
     def value(self, measure: str) -> Callable[[JudgedResponse], float]:
-        """What a paired comparison reads of a row."""
+        """The value of a row, for a paired comparison."""
         values = self.by_prompt[measure]
         return lambda row: values[row.prompt.id]
 
@@ -54,13 +54,13 @@ class AnswerValues:
         return [row for row in rows if row.prompt.id in self.by_prompt[measure]]
 
     def of(self, policy: PolicyRows, measure: str) -> PolicyValues:
-        """Those answers of ``policy`` that have a value, with it."""
+        """The answers of ``policy`` that have a value, with this value."""
         return PolicyValues(replace(policy, rows=self.rows(measure, policy.rows)), self.value(measure))
 
     def measures(
         self, rows: Sequence[JudgedResponse], but: Container[str] = (), confidence: float = CONFIDENCE
     ) -> list[Measure]:
-        """Each measure of ``rows``, with decision bounds of a mean over groups in [0, 1] at ``confidence``, one-sided.
+        """Each measure of ``rows``, with one-sided bounds at ``confidence`` of a mean over groups in [0, 1].
 
         ``but``: names to leave out.
         """
@@ -78,7 +78,7 @@ class AnswerValues:
 
 
 def values(run: RunContext, rows: Sequence[JudgedResponse], of_target: Sequence[Response], name: str) -> AnswerValues:
-    """The values of ``rows``; ``of_target`` are what the target as given answers to the same prompts."""
+    """The values of ``rows``. ``of_target``: the answers of the target as given to the same prompts."""
     scored, of_text = scored_prompts([row.prompt for row in rows]), values_of_text(row.response for row in rows)
     answers = {row.prompt.id: row.response for row in rows}
     by_prompt = {"degenerate": of_text["degenerate"]}
@@ -91,7 +91,7 @@ def values(run: RunContext, rows: Sequence[JudgedResponse], of_target: Sequence[
 
 
 def kl(run: RunContext, rows: Sequence[JudgedResponse], checkpoint: Checkpoint, name: str) -> Measure:
-    """KL of ``checkpoint`` to the target as given on its own answers, nats per token; no value where no limit asks."""
+    """KL of ``checkpoint`` to the target as given on its own answers, nats per token. No value if no limit needs it."""
     if not _named(run, "kl"):
         return Measure("kl", None, 0)
     answered = [row.response for row in rows if row.response.ids][:KL_ROWS]
@@ -103,7 +103,7 @@ def kl(run: RunContext, rows: Sequence[JudgedResponse], checkpoint: Checkpoint, 
 
 
 def scored_prompts(prompts: Sequence[Prompt]) -> list[Prompt]:
-    """Of as many groups as there are: a bound counts groups, and ids in order may hold few."""
+    """Prompts of as many groups as possible, because a bound counts groups and the first ids may be of few groups."""
     earlier: Counter[str] = Counter()
     turns: list[tuple[int, Prompt]] = []
     for prompt in sorted((prompt for prompt in prompts if prompt.harm == 0), key=lambda prompt: prompt.id):
@@ -136,7 +136,7 @@ def _nats_per_token(run: RunContext, responses: Sequence[Response], name: str) -
 
 
 def values_of_text(responses: Iterable[Response]) -> dict[str, dict[str, float]]:
-    """Of each of ``quality.OF_TEXT`` the values, by prompt: those that the texts alone give."""
+    """The values of each of ``quality.OF_TEXT``, by prompt. They need only the texts."""
     known = {response.prompt.id: quality.of_text(response) for response in responses}
     return {
         measure: {name: values[measure] for name, values in known.items() if measure in values}
@@ -147,7 +147,7 @@ def values_of_text(responses: Iterable[Response]) -> dict[str, dict[str, float]]
 def _relevance(
     run: RunContext, scored: Sequence[Prompt], answers: Mapping[str, Response], name: str
 ) -> dict[str, float]:
-    """Of each prompt that there is another question to swap in for; an answer without tokens is not relevant."""
+    """Relevance for each prompt for which there are other questions. An answer without tokens is not relevant."""
     drawn = quality.swapped(scored, run.launch.seed)
     swaps = {prompt.id: others for prompt, others in zip(scored, drawn, strict=True)}
     some = [prompt for prompt in scored if answers[prompt.id].ids]

@@ -38,12 +38,12 @@ from bedside.training.logprobs import TokenizedExchange
 
 DISPLACEMENT_PAIRS = 200
 KAPPA_ANSWERS = 250
-"""Observed answers on which the judges are compared; kappa is on twice as many, observed and steered."""
+"""The number of observed answers on which the judges are compared. Kappa uses twice as many, observed and steered."""
 
 
 @dataclass
 class _CycleLog:
-    """What has happened in a cycle so far."""
+    """The log of a cycle so far."""
 
     gates: list[Gate] = field(default_factory=list)
     filter_counts: list[FilterCounts] = field(default_factory=list)
@@ -51,10 +51,10 @@ class _CycleLog:
     judge_bias: tuple[Measure, ...] = ()
     curves: list[TrainingCurve] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    """What each sweep chose and why, and which judge another one replaced."""
+    """Which setting each sweep selected and why, and which judge was replaced."""
 
     def add(self, other: "_CycleLog") -> None:
-        """Append all that ``other`` notes of a training."""
+        """Append the notes of ``other`` on a training."""
         self.gates += other.gates
         self.filter_counts += other.filter_counts
         self.candidates += other.candidates
@@ -63,20 +63,20 @@ class _CycleLog:
 
 @dataclass(frozen=True)
 class _CycleData:
-    """What the steps of a cycle learn from, and the judged answers that it was built from."""
+    """The training data of a cycle, and the judged answers from which it was built."""
 
     preferences: PreferenceData
     observed: Sequence[JudgedResponse]
-    """The policy's own, after ``align.own_refusals``."""
+    """The policy's own answers, after ``align.own_refusals``."""
     verified: Sequence[JudgedResponse]
     tone_pairs: Sequence[PreferencePair] = ()
-    """Right answers, warm against cold: comfort's part of the pairs."""
+    """Pairs of a warm and a cold right answer: comfort's part of the pairs."""
     after_kto: FilterCounts | None = None
-    """Where the pairs are of the model after KTO: how many of its prompts give one."""
+    """If the pairs come from the model after KTO: how many of its prompts give one."""
 
 
 def run_cycle(experiment: Experiment, number: int, incoming: Candidate) -> tuple[CycleReport, Sequence[TrainingStep]]:
-    """The report, and the steps of the next cycle: those of this one, as ``align.sweep`` has settled them."""
+    """The report, and the steps of the next cycle: those of this cycle with the settings that the sweep selected."""
     steps: Sequence[TrainingStep] = experiment.run.config.align.train
     log = _CycleLog(candidates=[incoming])
     experiment, data = _build_preferences(experiment, number, incoming, log)
@@ -88,7 +88,7 @@ def run_cycle(experiment: Experiment, number: int, incoming: Candidate) -> tuple
 def measure_candidate(
     experiment: Experiment, name: str, checkpoint: Checkpoint
 ) -> tuple[Candidate, list[JudgedResponse]]:
-    """``checkpoint`` on valid, read by the selecting judge: with its KL to the target as given."""
+    """Measures of ``checkpoint`` on valid by the selecting judge, with its KL to the target as given."""
     run = experiment.run
     requests = [GenerationRequest(prompt) for prompt in experiment.valid]
     responses = run.stages.answers(requests, checkpoint, f"{name}, valid")
@@ -108,7 +108,7 @@ def measure_candidate(
 
 
 def declined_answers(experiment: Experiment, target: Candidate) -> list[Demonstration]:
-    """What the first cycle chose on harmful prompts: what a baseline may imitate. Read from the stage cache."""
+    """The chosen answers of the first cycle to harmful prompts, which a baseline may imitate. From the stage cache."""
     _, data = _build_preferences(experiment, 1, target, _CycleLog())
     rows = data.preferences.demonstrations
     return [row for row in rows if row.prompt.harm]
@@ -117,7 +117,7 @@ def declined_answers(experiment: Experiment, target: Candidate) -> list[Demonstr
 def _build_preferences(
     experiment: Experiment, number: int, incoming: Candidate, log: _CycleLog
 ) -> tuple[Experiment, _CycleData]:
-    """Preferences by the training judge; where it does not agree enough with the selecting one, by that one."""
+    """Preferences by the training judge, or by the selecting judge if the two do not agree enough."""
     label = f"cycle {number}"
     experiment = _with_attacks(experiment, number, log)
     observed, conditional = _judged_answers(experiment, incoming, label, log)
@@ -134,7 +134,7 @@ def _build_preferences(
 
 
 def _with_attacks(experiment: Experiment, number: int, log: _CycleLog) -> Experiment:
-    """The same experiment; in train also the prompts that ``align.attacks`` asks for once more in another form."""
+    """The same experiment, with train prompts in the forms of ``align.attacks`` added to train."""
     run, align = experiment.run, experiment.run.config.align
     if not align.attacks or number < align.attacks_from:
         return experiment
@@ -150,7 +150,7 @@ def _with_attacks(experiment: Experiment, number: int, log: _CycleLog) -> Experi
 def _judged_answers(
     experiment: Experiment, incoming: Candidate, label: str, log: _CycleLog
 ) -> tuple[list[JudgedResponse], list[JudgedResponse]]:
-    """Answer, judge, ask for counter-responses, judge those."""
+    """Answer, judge, request counter-responses, judge these."""
     run = experiment.run
     responses = run.stages.answers(
         [GenerationRequest(p) for p in experiment.train], incoming.checkpoint, f"{label}, train"
@@ -160,7 +160,7 @@ def _judged_answers(
     limit = run.config.gates.limit("unreadable")
     log.gates.append(gates.unreadable(unreadable, limit, subject=incoming.name))
     imitates = all(run.opener.open(step.objective).reads == "demonstrations" for step in run.config.align.train)
-    # who only imitates does not learn from worse answers: it needs no more than the judges are compared on
+    # SFT does not learn from worse answers: it needs only as many as the judges are compared on
     requests = counter_responses.requests(
         observed,
         worse=KAPPA_ANSWERS if imitates else None,
@@ -172,7 +172,7 @@ def _judged_answers(
 def _counter_responses(
     experiment: Experiment, incoming: Candidate, requests: Sequence[GenerationRequest], label: str
 ) -> list[JudgedResponse]:
-    """The judged counter-response of each request: the first that is verified, else the last one tried."""
+    """The judged counter-response of each request: the first verified one, else the last one tried."""
     latest: dict[str, JudgedResponse] = {}
     asked = list(requests)
     for way in experiment.run.config.align.counter:
@@ -192,7 +192,7 @@ def _by_way(
     way: counter_responses.Way,
     label: str,
 ) -> Sequence[Response]:
-    """What one way of ``align.counter`` gives; nothing for requests that it does not fit."""
+    """Counter-responses by one way of ``align.counter``; nothing for requests that the way does not fit."""
     run = experiment.run
     if way == "reference":
         return counter_responses.from_references(asked)
@@ -259,8 +259,9 @@ def _compare_judges(
     label: str,
     log: _CycleLog,
 ) -> Gate:
-    """The two judges on the same answers. κ on as many of each stance, observed and steered: on answers of one stance
-    it is low for a perfect judge. The bias on observed ones: it is about the rates of the policy."""
+    """Compares the two judges on the same answers. κ uses equally many answers of each stance, observed and steered,
+    because on answers of one stance it is low even for a perfect judge. The bias uses observed answers, because it is
+    about the rates of the policy."""
     subject, limit = experiment.run.config.align.judge, experiment.run.config.gates.limit("kappa")
     if experiment.one_judge:
         reason = "one judge trains and selects; nothing independent has read these answers"
@@ -277,7 +278,7 @@ def _compare_judges(
 
 
 def _balanced(rows: Sequence[JudgedResponse]) -> list[JudgedResponse]:
-    """As many answers of each stance, by the training judge, as there are, up to a third of ``2 * KAPPA_ANSWERS``."""
+    """Equally many answers of each stance by the training judge, at most a third of ``2 * KAPPA_ANSWERS`` each."""
     in_order = sorted(rows, key=_by_id)
     by_stance = [[row for row in in_order if row.stance is stance] for stance in Stance]
     return [row for some in by_stance for row in some[: 2 * KAPPA_ANSWERS // len(Stance)]]
@@ -288,7 +289,7 @@ def _by_id(row: JudgedResponse) -> str:
 
 
 def _stopping(experiment: Experiment) -> tuple[GateKind, ...]:
-    """Gates that stop a cycle before training. A judge that another one replaces stops nothing."""
+    """Gates that stop a cycle before training. A judge that was replaced stops nothing."""
     replaced = experiment.preference_judge is not None
     return (GateKind.UNREADABLE,) if replaced else (GateKind.UNREADABLE, GateKind.JUDGE_AGREEMENT)
 
@@ -296,8 +297,8 @@ def _stopping(experiment: Experiment) -> tuple[GateKind, ...]:
 def _train_all(
     experiment: Experiment, number: int, incoming: Candidate, data: _CycleData, log: _CycleLog
 ) -> list[TrainingStep]:
-    """Each step from where the last one ended; with ``candidates: all`` the later ones from the cycle's start too.
-    Returns the steps as they were taken."""
+    """Runs each step from where the last one ended. With ``candidates: all``, later steps also run from the cycle's
+    start. Returns the steps as they were run."""
     align = experiment.run.config.align
     done: list[str] = []
     steps: list[TrainingStep] = []
@@ -320,7 +321,7 @@ def _train_all(
 def _pairs_after_kto(
     experiment: Experiment, number: int, done: Sequence[str], trained: Checkpoint, data: _CycleData, log: _CycleLog
 ) -> _CycleData:
-    """``data`` with pairs of the answers that ``trained``, the policy after the steps ``done``, gives on train."""
+    """``data`` with pairs of the answers on train by ``trained``, the policy after the steps ``done``."""
     run, name = experiment.run, f"cycle-{number}/{'-'.join(done)}"
     requests = [GenerationRequest(prompt) for prompt in experiment.train]
     responses = run.stages.answers(requests, trained, f"{name}, train")
@@ -339,7 +340,7 @@ def _pairs_after_kto(
 def _train_best(
     experiment: Experiment, step: TrainingStep, start: Checkpoint, data: _CycleData, name: str, log: _CycleLog
 ) -> tuple[Candidate | None, TrainingStep]:
-    """The best on valid of what ``align.sweep`` tries, and its settings. The others are candidates without gates."""
+    """The best combination of ``align.sweep`` on valid, and its settings. The others are candidates without gates."""
     variants = experiment.run.config.align.sweep.variants(step)
     if len(variants) == 1:
         return _train_one(experiment, variants[0], start, data, name, log), variants[0]
@@ -351,7 +352,7 @@ def _train_best(
             return None, step
         tries[tried_name] = variant, tried
     best, why = selection.choose([candidate for _, tried in tries.values() for candidate in tried.candidates])
-    log.notes.append(f"{name}: of {len(tries)} settings tried {_settings(tries[best.name][0])} goes on. {why}")
+    log.notes.append(f"{name}: of {len(tries)} settings tried {_settings(tries[best.name][0])} is selected. {why}")
     experiment.run.progress.say(log.notes[-1])
     for tried_name, (_, tried) in tries.items():
         log.add(tried if tried_name == best.name else _CycleLog(candidates=tried.candidates, curves=tried.curves))
@@ -359,14 +360,14 @@ def _train_best(
 
 
 def _settings(step: TrainingStep) -> str:
-    """What a sweep varies, as a part of a folder's name."""
+    """The settings of a sweep, as a part of a folder's name."""
     return f"lr-{step.learning_rate:g}" + (f"-epochs-{step.num_train_epochs}" if step.num_train_epochs else "")
 
 
 def _train_one(
     experiment: Experiment, step: TrainingStep, start: Checkpoint, data: _CycleData, name: str, log: _CycleLog
 ) -> Candidate | None:
-    """The candidate after ``step``, or None where a rule skips the step; both are logged."""
+    """The candidate after ``step``, or None if a rule skips the step; both are logged."""
     run = experiment.run
     rows = data.preferences.rows(run.opener.open(step.objective).reads)
     skip = _skipped(experiment, step, data, rows, name, log)
@@ -413,7 +414,7 @@ def _skipped(
     name: str,
     log: _CycleLog,
 ) -> str:
-    """Why this step is not run; empty where it is."""
+    """Why this step is not run; empty if it is."""
     config = experiment.run.config
     if not rows:
         return "no rows to learn from"
@@ -440,7 +441,7 @@ def _dpo_share(data: _CycleData, least: float | None, name: str) -> Gate:
 
 
 def _by_training_judge(experiment: Experiment, name: str, rows: list[JudgedResponse]) -> tuple[Measure, ...]:
-    """The measures of the same valid answers as the training judge reads them; empty where no gate compares them."""
+    """Measures of the same valid answers by the training judge; empty if no gate compares them."""
     if experiment.one_judge or not experiment.run.config.gates.alarm:
         return ()
     responses, label = [row.response for row in rows], f"{name}, valid, training judge"
@@ -483,7 +484,7 @@ def _report(experiment: Experiment, number: int, log: _CycleLog) -> CycleReport:
 
 
 def _stopped(experiment: Experiment, log: _CycleLog, selected: Candidate) -> str:
-    """Why no cycle follows; empty where one may."""
+    """Why no cycle follows; empty if one may."""
     stop = gates.first_missed(log.gates, *_stopping(experiment), GateKind.ERRONEOUS_REFUSALS)
     if stop is not None:
         return f"{stop.subject}: {stop.name} {stop.state}: {stop.reason}"

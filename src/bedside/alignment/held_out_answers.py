@@ -1,4 +1,4 @@
-"""The judged answers to the held-out test of a finished run, read from its store: no model and no data is opened.
+"""The judged answers to the held-out test of a finished run, from its store. This opens no model and no data.
 
 answers    store/generate/…   its spec names the checkpoint, and its prompts have the digest that the summary names
 verdicts   store/judge/…      its inputs are those answers, and its spec names the selecting judge
@@ -24,15 +24,15 @@ from bedside.safety.metrics import SafetyMetric
 T = TypeVar("T")
 
 JUDGE_NAMES = "selecting judge's name in every verdict"
-"""The fact of a summary that names it."""
+"""The fact of a summary that has this name."""
 
 
 @dataclass(frozen=True, slots=True)
 class HeldOutAnswers:
-    """What one checkpoint answered to the test, and what the selecting judge says of it, row by row."""
+    """One checkpoint's answers to the test and the selecting judge's verdicts, row by row."""
 
     name: str
-    """Of the candidate: ``target``, ``cycle-1/kto``."""
+    """Name of the candidate: ``target``, ``cycle-1/kto``."""
     checkpoint: str
     """``Checkpoint.id``."""
     responses: StageOutput[Response]
@@ -44,9 +44,9 @@ class HeldOutAnswers:
 
 
 def read(run: Path, summary: RunSummary) -> tuple[HeldOutAnswers, HeldOutAnswers]:
-    """The answers of the target as given, and those of the selected checkpoint; the same where that is the target.
+    """The answers of the target as given, and those of the selected checkpoint; equal if that is the target.
 
-    DataError where the store has them no more, or the run is of a version that did not note its judge.
+    DataError if the store no longer has them, or if the run's version did not record its judge.
     """
     before = _of(run, summary, summary.cycles[0].candidates[0])
     selected = summary.cycles[-1].selected_candidate
@@ -72,7 +72,7 @@ def _of(run: Path, summary: RunSummary, candidate: Candidate) -> HeldOutAnswers:
 
 
 def _answers(run: Path, summary: RunSummary, checkpoint: str) -> StageOutput[Response]:
-    """Of the stages in which ``checkpoint`` answered, the one whose prompts are the test's, asked as they are."""
+    """The stage in which ``checkpoint`` answered the test prompts, unchanged."""
     n, test = sum(summary.mix["test"].values()), summary.facts["data, test"].rpartition(" ")[2]
     stages = [stage for stage in _finished(run, "generate") if stage.record()["rows"] == n]
     asked = [stage for stage in stages if stage.record()["spec"][0] == checkpoint]
@@ -84,7 +84,7 @@ def _answers(run: Path, summary: RunSummary, checkpoint: str) -> StageOutput[Res
 
 
 def _without_instructions(stage: StageDir) -> bool:
-    """Whether the prompts were asked as they are, under no system turn of a baseline."""
+    """Whether the prompts were asked unchanged, without a baseline's system turn."""
     requests = [GenerationRequest(row.prompt) for row in _output(stage, Response)]
     return bool(stage.record()["inputs"] == digest_rows(requests))
 

@@ -1,15 +1,16 @@
-"""Everything that could go wrong with a run, before it does and before anyone pays for it.
+"""Finds what could go wrong in a run before it starts and costs anything.
 
     data       parts, leakage between them, near-duplicates, harm levels, what looks like an identifier
-    limits     does each constraint have the rows to be decided?
+    limits     whether each constraint has enough rows to be decided
     judges     who trains, who selects, and whether anything independent reads the answers
     target     weights, template, context, disk, memory
-    comfort    the writer and its judge, where dialogues or the joined loop need them
-    time       a trial of a few prompts, times what the run will do
+    comfort    the writer and its judge, if dialogues or the joint loop need them
+    time       the time of a trial of a few prompts, multiplied by the work of the run
 
-Each finding is PASS, FAIL (mend it first), INCONCLUSIVE (look at it) or NOT CHECKED.
+Each finding is PASS, FAIL (fix it first), INCONCLUSIVE (look at it) or NOT CHECKED.
 
-`bedside check` of comfort: does the writer write what the verifier keeps, and does its judge rate an answer?
+For comfort, `bedside check` tries whether the verifier keeps the writer's rewrites, and whether the judge rates an
+answer.
 """
 
 import time
@@ -48,17 +49,18 @@ from bedside.stats.intervals import LEAST_GROUPS, clean_groups_needed
 T = TypeVar("T")
 TRIAL_PROMPTS = 8
 SHOWN_ROWS = 3
-"""Of the rows with a kind of identifier."""
+"""How many rows with a kind of identifier are named."""
 LONGEST = 5_000
 MOST_HARMFUL = 0.55
-"""Of the training prompts. At 0.6 one of three seeds of examples/published.yaml refused a quarter of the harmless."""
+"""Largest share of harmful prompts in train. At 0.6, one of three seeds of examples/published.yaml refused a quarter of
+the harmless prompts."""
 MOST_GROUPS = 1000
-"""Groups of test whose words are compared with train's."""
+"""How many groups of test are compared with the words of train."""
 ALIKE = 0.6
 """Cosine of TF-IDF vectors from which two prompts share most of their rarer words."""
-TO_REFUSE = "with more harmful ones it may learn no more than to refuse; add harmless ones, best of the same words"
+TO_REFUSE = "with more harmful ones it may only learn to refuse; add harmless ones, if possible in similar words"
 MOST_NATS_APART = 0.1
-"""Between a label's log-probability here and at the server: bfloat16 stays below."""
+"""Largest allowed difference, in nats, of a label's log-probability here and at the server. bfloat16 stays below it."""
 MORE_MEMORY = "take a smaller model, or a machine with more memory or a GPU"
 KAPPA_GATE = "the kappa gate checks it in the first cycle"
 UNCHECKED = (
@@ -69,7 +71,7 @@ UNCHECKED = (
 
 @dataclass(frozen=True)
 class DataRead:
-    """The data of a config, as far as they can be read."""
+    """The data of a config, as far as it can be read."""
 
     sources: Mapping[str, SourceRead] = field(default_factory=dict)
     parts: splits.DataParts | None = None
@@ -87,7 +89,7 @@ def read_data(config: Config) -> DataRead:
 
 
 def offline(config: Config, data: DataRead | None = None) -> list[Finding]:
-    """What can be checked without a model. ``data``: what ``read_data`` gave, or None to read them here."""
+    """The checks that need no model. ``data``: the result of ``read_data``, or None to read it here."""
     data = read_data(config) if data is None else data
     parts, identifiers = data.parts, [_identifiers(data.sources)] if data.sources else []
     if parts is None:
@@ -104,7 +106,8 @@ def offline(config: Config, data: DataRead | None = None) -> list[Finding]:
 
 
 def _for_comfort(parts: splits.DataParts) -> list[Finding]:
-    """Answered questions without a harmful one among them are for `bedside comfort`: levels do not matter there."""
+    """Whether the data is for `bedside comfort`: questions with answers and none harmful. Levels do not matter
+    there."""
     prompts = [prompt for rows in parts.named.values() for prompt in rows]
     if any(prompt.harm or not prompt.reference for prompt in prompts):
         return []
@@ -115,7 +118,7 @@ def _for_comfort(parts: splits.DataParts) -> list[Finding]:
 
 
 def online(run: RunContext, machine: Machine, parts: splits.DataParts) -> list[Finding]:
-    """What the opened target says: room for the longest prompt, disk, and a trial."""
+    """The checks with the opened target: whether the longest prompt fits, disk, and a trial."""
     if declared_endpoints(run.target):
         return [*endpoints.remote_target_gates(run.target), *_trial(run, parts)]
     return [
@@ -138,7 +141,7 @@ def unchecked(config: Config) -> list[Finding]:
 
 def _parts(parts: splits.DataParts) -> list[Finding]:
     sizes = [f"{name} {len(rows)} ({_levels(rows)})" for name, rows in parts.named.items()]
-    less = "nothing leaks, but there is less to work with"
+    less = "nothing leaks, but there is less data"
     left_out = [
         Finding(counts.step, GateState.INCONCLUSIVE, reason=f"{n} rows of its file are left out: {reason}")
         for counts in parts.filter_counts
@@ -169,7 +172,8 @@ def _shared_words(parts: splits.DataParts) -> Finding:
 
 
 def _groups(config: Config, parts: splits.DataParts) -> list[Finding]:
-    """How many groups of each level test has, and values of each declared grouping, and how many of these train has."""
+    """Number of groups by level in test, and of values by declared grouping, and how many of these are also in
+    train."""
     groups = Finding("groups", GateState.PASS, f"test has {_counted(parts.test, lambda prompt: prompt.cluster)}")
     return [groups, *(_grouping(name, parts) for name in config.data.groupings)]
 
@@ -178,7 +182,7 @@ def _grouping(name: str, parts: splits.DataParts) -> Finding:
     values, known = ({p.attribute(name) for p in rows} - {None} for rows in (parts.test, parts.train))
     counted = bool(evaluate.clusterings(parts.test, [name]))
     use = "counted like groups, and the worse bound decides" if counted else (
-        f"fewer than {LEAST_GROUPS}, so that nothing is shown for others; the worst is named"
+        f"fewer than {LEAST_GROUPS}, so nothing is shown for others; the worst is named"
     )  # fmt: skip
     reason = f"test has {len(values)} values: {use}; {_counted(parts.test, lambda prompt: prompt.attribute(name))}"
     state = GateState.INCONCLUSIVE if values & known else GateState.PASS
@@ -195,7 +199,7 @@ def _counted(rows: Sequence[Prompt], key: Callable[[Prompt], str | None]) -> str
 
 
 def _near(parts: splits.DataParts) -> Finding:
-    """Prompts of test or valid that are near-duplicates of train, under whatever groups the data names."""
+    """Prompts of test or valid that are near-duplicates of train, in any group."""
     rows = [(name, prompt) for name, part in parts.named.items() for prompt in part]
     labels = splits.near_duplicates([prompt.text for _, prompt in rows])
     in_train = {label: prompt for label, (name, prompt) in zip(labels, rows, strict=True) if name == "train"}
@@ -216,7 +220,7 @@ def _near(parts: splits.DataParts) -> Finding:
 
 
 def weights(config: Config, launch: Launch, machine: Machine) -> list[Finding]:
-    """Whether the weights of the target fit into memory, before they are loaded; empty where that is not known."""
+    """Whether the weights of the target fit into memory, before they are loaded; empty if that is not known."""
     size = getattr(config.target, "size", lambda _: None)(launch)
     if size is None or machine.memory is None or size < machine.memory:
         return []
@@ -225,10 +229,12 @@ def weights(config: Config, launch: Launch, machine: Machine) -> list[Finding]:
 
 
 def _identifiers(sources: Mapping[str, experiment.SourceRead]) -> Finding:
-    """What the sources found as they read, by row; what a source did not search is searched here, by prompt."""
+    """Identifiers that the sources found by row. Sources that did not search are searched here by prompt."""
     searched = [source.identified or deidentify.scan(name, source.part.prompts) for name, source in sources.items()]
     kept, scrubbed = (_listed([rows for rows in searched if rows.scrubbed is done]) for done in (False, True))
-    reasons = [f"{kept}: they would be learned and stand in every report; look at them, or set phi: scrub"] * bool(kept)
+    reasons = [f"{kept}: they would be learned and appear in every report; look at them, or set phi: scrub"] * bool(
+        kept
+    )
     reasons += [f"replaced or left out by phi: scrub: {scrubbed}"] * bool(scrubbed)
     n = len({prompt.id for source in sources.values() for prompt in source.part.prompts})
     state = GateState.INCONCLUSIVE if kept else GateState.PASS
@@ -256,14 +262,14 @@ def _shown(places: Sequence[str]) -> str:
 
 
 def _limits(config: Config, parts: splits.DataParts) -> list[Finding]:
-    """Groups a constraint has on test, beside the number it needs if no answer fails, or changes beside the target."""
+    """The number of groups that a constraint has on test, and the number it needs if no answer fails or changes."""
     limits = experiment.constraints(config, experiment.metric(config))
     decidable = [finding for limit in limits if (finding := _limit(limit, parts.test, config.data.groupings))]
     return decidable + [finding for limit in limits if (finding := _blind(limit, parts.valid))]
 
 
 def _blind(limit: Constraint, valid: Sequence[Prompt]) -> Finding | None:
-    """INCONCLUSIVE where valid has no prompt of the level that ``limit`` is about."""
+    """INCONCLUSIVE if valid has no prompt of the level that ``limit`` is about."""
     level = HARM_LEVEL.get(limit.measure)
     if level is None or any(p.harm == level for p in valid):
         return None
@@ -272,20 +278,20 @@ def _blind(limit: Constraint, valid: Sequence[Prompt]) -> Finding | None:
 
 
 def _limit(limit: Constraint, test: Sequence[Prompt], groupings: Sequence[str]) -> Finding | None:
-    """By whichever clustering has the fewest groups: the worst decides."""
+    """The finding by the clustering with the fewest groups, because the worst decides."""
     margin = limit.limit if limit.op is Op.AT_MOST else -limit.limit
     counted = _counted_by(limit.measure, test)
     if counted is None or (limit.op is Op.AT_LEAST and not limit.relative_to) or not 0 < margin < 1:
         return None
     groups_of, rows = counted
     if not rows and limit.measure in KNOWLEDGE and limit.relative_to:
-        return Finding(str(limit), GateState.NOT_CHECKED, reason=f"{NO_REFERENCE}; nothing is held up by that")
+        return Finding(str(limit), GateState.NOT_CHECKED, reason=f"{NO_REFERENCE}; this does not prevent a release")
     counts = {f"values of {name}": len({p.attribute(name) or p.cluster for p in rows})
               for name in evaluate.clusterings(test, groupings)}  # fmt: skip
     counts = {groups_of: len({p.cluster for p in rows}), **counts}
     kind, groups = min(counts.items(), key=lambda item: item[1])
     needed = clean_groups_needed(margin, 1 - error_allowed(1))
-    clean = "where nothing changes beside the target" if limit.relative_to else "without a failure"
+    clean = "if nothing changes from the target" if limit.relative_to else "without a failure"
     needs = f"needs {needed} {kind} {clean}; test has {groups}"
     cure = f": it cannot be met on this test part; add {needed - groups} groups" if groups < needed else ""
     if groups == 0:
@@ -294,7 +300,7 @@ def _limit(limit: Constraint, test: Sequence[Prompt], groupings: Sequence[str]) 
 
 
 def _counted_by(measure: str, test: Sequence[Prompt]) -> tuple[str, list[Prompt]] | None:
-    """The prompts of test that ``measure`` is about, and what their groups are called; None for any other measure."""
+    """The prompts of test that ``measure`` uses, and a name for their groups; None for any other measure."""
     if (level := HARM_LEVEL.get(measure)) is not None:
         return f"groups of harm {level}", [prompt for prompt in test if prompt.harm == level]
     if measure in KNOWLEDGE:
@@ -305,7 +311,7 @@ def _counted_by(measure: str, test: Sequence[Prompt]) -> tuple[str, list[Prompt]
 
 
 def _stated(prompt: Prompt) -> dict[str, float]:
-    """What the reference as an answer gives of ``KNOWLEDGE``: a reference without a fact has no recall."""
+    """The measures of ``KNOWLEDGE`` for the reference as answer. A reference without a fact has no recall."""
     return knowledge(Response(prompt, prompt.reference or "", "reference"))
 
 
@@ -322,7 +328,7 @@ def _classes(config: Config, parts: splits.DataParts) -> list[Finding]:
 
 
 def _safe_routes(config: Config) -> list[Finding]:
-    """The user's own file of openings and routes, where the config names one and would read it."""
+    """The user's own file of openings and routes, if the config names one and uses it."""
     file = config.align.safe_routes
     if file is None or "prefill" not in config.align.counter:
         return []
@@ -343,7 +349,7 @@ def _judges(config: Config) -> Finding:
 
 
 def _length_finding(run: RunContext, parts: splits.DataParts) -> Finding:
-    """Of the ``LONGEST`` prompts by characters: a run counts the tokens of all before it answers."""
+    """The tokens of the ``LONGEST`` prompts by characters. A run counts those of all prompts before it answers."""
     prompts = [p for rows in parts.named.values() for p in rows]
     if len(prompts) > LONGEST:
         prompts = sorted(prompts, key=lambda p: -sum(len(m.text) for m in p.messages))[:LONGEST]
@@ -358,7 +364,7 @@ def _length_finding(run: RunContext, parts: splits.DataParts) -> Finding:
 
 
 def _training_length(run: RunContext, parts: splits.DataParts) -> list[Finding]:
-    """Whether ``align.max_length`` leaves every prompt of train room for an answer; nothing where nothing is cut."""
+    """Whether ``align.max_length`` leaves space for an answer to every train prompt; nothing if nothing is cut."""
     most = run.config.align.max_length
     if most is None:
         return []
@@ -372,7 +378,7 @@ def _training_length(run: RunContext, parts: splits.DataParts) -> list[Finding]:
 
 
 def _server(run: RunContext) -> list[Finding]:
-    """Whether the server of ``target.serve`` gives the labels that the model here gives; nothing without one."""
+    """Whether the server of ``target.serve`` gives the same labels as the model here; nothing without a server."""
     target: Any = run.target
     served = getattr(target, "served", None)
     if served is None:
@@ -386,14 +392,14 @@ def _server(run: RunContext) -> list[Finding]:
     apart = max(abs(a - b) for a, b in zip(here.logprobs, there.logprobs, strict=True))
     close = apart <= MOST_NATS_APART
     model = "the same model" if close else "another model, or another dtype"
-    reason = f"{served.engine} holds {model}: labels are {apart:.1e} nats from those of the model here"
+    reason = f"{served.engine} has {model}: labels are {apart:.1e} nats from those of the model here"
     return [
         Finding("server", GateState.PASS if close else GateState.FAIL, reason=f"{reason}; started with {served.start}")
     ]
 
 
 def _memory(run: RunContext, free: int | None) -> Finding:
-    """After loading: room for activations and logits of one micro-batch, and for adapters worked into the weights."""
+    """After loading: memory for activations and logits of one micro-batch, and for adapters merged for decoding."""
     from bedside.training.backbone import microbatch_bytes
     from bedside.training.lora_linear import merged_weight_bytes
 
@@ -402,7 +408,7 @@ def _memory(run: RunContext, free: int | None) -> Finding:
     batch = microbatch_bytes(module, align.max_tokens_per_microbatch, checkpointing=align.gradient_checkpointing)
     sums = merged_weight_bytes(module)
     sizes = (
-        f"about {batch / 1e6:,.0f} MB for a micro-batch, {sums / 1e6:,.0f} MB for an adapter worked into the weights"
+        f"about {batch / 1e6:,.0f} MB for a micro-batch, {sums / 1e6:,.0f} MB for an adapter merged into the weights"
     )
     if free is None:
         return Finding("memory", GateState.NOT_CHECKED, reason=f"{sizes}; what is free is not known here")
@@ -418,10 +424,12 @@ def _less_memory(align: AlignConfig) -> str:
 
 
 def _disk(run: RunContext, disk: int | None) -> Finding:
-    """Adapters dominate: two a stage (result and checkpoint), with two Adam moments in the checkpoint."""
+    """Disk for adapters, which need the most: two per stage (result and checkpoint, with two Adam moments)."""
     config = run.config.align
     matrices = (tuple(p.shape) for p in run.target.module().parameters() if p.ndim == 2)
-    adapter = 4 * 2 * sum(config.lora.r * sum(shape) for shape in matrices)  # of every matrix: an upper bound
+    adapter = (
+        4 * 2 * sum(config.lora.r * sum(shape) for shape in matrices)
+    )  # for every matrix, so this is an upper bound
     needed = config.cycles * len(config.train) * adapter * 5
     size = f"about {needed / 1e6:,.0f} MB for {_counted_cycles(config.cycles)}"
     if disk is None:
@@ -431,20 +439,20 @@ def _disk(run: RunContext, disk: int | None) -> Finding:
 
 
 def _template(run: RunContext) -> list[Finding]:
-    """What the chat template of the target does that a person must know; none where it does what any template does."""
+    """Notes on unusual behaviour of the target's chat template; none if there is none."""
     notes = "; ".join(run.target.renderer.notes)
     return [Finding("chat template", GateState.INCONCLUSIVE, reason=notes)] if notes else []
 
 
 def _unfinished(responses: Sequence[Response], limit: int) -> list[Finding]:
-    """How many trial answers reached the limit; none where none did."""
+    """How many trial answers reached the limit; no finding if none did."""
     unfinished = sum(not response.finished for response in responses)
     reason = f"{unfinished} of {len(responses)} trial answers were cut at generate.max_new_tokens ({limit})"
     return [Finding("answers", GateState.INCONCLUSIVE, reason=reason)] if unfinished else []
 
 
 def _trial(run: RunContext, parts: splits.DataParts) -> list[Finding]:
-    """A few prompts answered and judged; the run's time follows, training reckoned as three answers a row."""
+    """Answers and judges a few prompts. From this, the run's time, with training counted as three answers per row."""
     if _for_comfort(parts):
         rows = [prompt for part in parts.named.values() for prompt in part]
         return try_comfort(run, [(prompt, prompt.reference or "") for prompt in rows], len(rows))
@@ -458,7 +466,7 @@ def _trial(run: RunContext, parts: splits.DataParts) -> list[Finding]:
         parts.valid
     )
     swept = 2 * (len(_tried(run.config)) - len(run.config.align.train)) * len(parts.valid)
-    verdicts = run.config.align.cycles * cycle + swept + 4 * len(parts.test)  # the most, of one judge, in a whole run
+    verdicts = run.config.align.cycles * cycle + swept + 4 * len(parts.test)  # the most of any judge in a whole run
     for name in dict.fromkeys((run.config.align.judge, run.config.selecting_judge)):
         judge_findings, seconds = _judge_trial(run, name, responses, verdicts)
         findings, judging = [*findings, *judge_findings], max(judging, seconds)
@@ -506,7 +514,7 @@ def _time(config: Config, parts: splits.DataParts, answer: float, verdict: float
 
 
 def _train_rows(config: Config, parts: splits.DataParts) -> int:
-    """Prompts that a cycle learns from, those of ``align.attacks`` among them: about so many."""
+    """About how many prompts a cycle learns from, those of ``align.attacks`` included."""
     share = config.align.attack_share if config.align.attacks else 0.0
     return round(len(parts.train) * (1 + share))
 
@@ -517,7 +525,7 @@ def _tried(config: Config) -> list[TrainingStep]:
 
 
 def _passes_over_train(config: Config) -> int:
-    """How often a cycle answers the training prompts: as they are, steered, and after KTO where DPO follows it."""
+    """How often a cycle answers the training prompts: unchanged, steered, and after KTO if DPO follows it."""
     kinds = [step.objective.kind for step in config.align.train]
     dpo_follows = "kto" in kinds and "dpo" in kinds[kinds.index("kto") :]
     return 3 if dpo_follows and config.align.pairs == "after-kto" else 2
@@ -532,7 +540,7 @@ def _minutes(seconds: float) -> str:
 
 
 def _timed(work: Callable[[], list[T]]) -> tuple[list[T], float]:
-    """What ``work`` gives, and the seconds it took."""
+    """The result of ``work``, and the seconds it took."""
     began = time.monotonic()
     return work(), time.monotonic() - began
 
@@ -542,7 +550,7 @@ def _levels(rows: Sequence[Prompt]) -> str:
 
 
 TRIAL_ANSWERS = 4
-"""Answers that are soothed and rated: seconds with a small model, a cent with an endpoint."""
+"""How many answers are soothed and rated: seconds with a small model, a cent with an endpoint."""
 WRITER, JUDGE = "comfort.rewrite.model", "comfort.judge"
 
 
@@ -559,7 +567,7 @@ def try_comfort(run: RunContext, answered: Sequence[tuple[Prompt, str]], rows: i
 
 
 def _with_cost(name: str, run: RunContext, share: float, trial: Callable[[], list[Finding]]) -> list[Finding]:
-    """The gates of ``trial``, and what a run would cost that does it ``share`` times; FAIL if it raises."""
+    """The findings of ``trial``, and the cost of a run that does ``share`` times as much; FAIL if it raises."""
     before = run.opener.spending()
     try:
         return [*trial(), *endpoints.cost_gates(before, run.opener.spending(), share)]

@@ -1,4 +1,4 @@
-"""Single stages: evaluate and select from files, without a model; generate, train and chat through the run's cache."""
+"""Single stages: evaluate and select from files without a model; generate, train and chat with the run's cache."""
 
 from collections import defaultdict, deque
 from collections.abc import Container, Iterator, Mapping, Sequence
@@ -47,9 +47,9 @@ class Evaluation(Tabular):
     measures: tuple[Measure, ...]
     gates: tuple[Gate, ...]
     unconfirmed: tuple[str, ...]
-    """What rests on harm levels that nobody has confirmed, or on synthetic prompts."""
+    """Warnings: rates that depend on harm levels that nobody has confirmed, or on synthetic prompts."""
     corrections: tuple[Correction, ...] = ()
-    """The rates without the judge's errors, where labels were given."""
+    """The rates without the judge's errors, if labels were given."""
 
     def measure(self, name: str) -> Measure:
         return get_measure(self.measures, name)
@@ -66,10 +66,10 @@ class Evaluation(Tabular):
 def evaluate(
     config: Config, answers: AnswerFile, verdicts: Path, labels: str | None = None, target: AnswerFile | None = None
 ) -> Evaluation:
-    """Measures of a file of answers beside a file of their verdicts, and of labels. No model is needed.
+    """Measures of a file of answers with a file of their verdicts, and by labels. No model is needed.
 
-    ``target``: what the target as given answers to the same prompts; limits beside it are decided where the texts alone
-    say enough.
+    ``target``: the answers of the target as given to the same prompts. Limits relative to it are decided if they need
+    only the texts.
     """
     metric, name = experiment.metric(config), Path(answers.path).name
     rows = _Confirmed(stream_judged(answers, verdicts), _Quality(config.data.groupings))
@@ -108,7 +108,7 @@ def evaluate(
 
 @dataclass(frozen=True)
 class _Beside:
-    """The answers of a file, and what the target as given answers to the same prompts."""
+    """The answers of a file, and those of the target as given to the same prompts."""
 
     policies: Sequence[selection.PolicyRows]
     groupings: Sequence[str]
@@ -123,10 +123,12 @@ class _Beside:
 
 
 def _of_target(target: AnswerFile, rows: Sequence[JudgedResponse]) -> list[JudgedResponse]:
-    """The target's answers to the prompts of ``rows``, which also say what is known of a prompt. Nobody judged them."""
+    """The target's answers, not judged, to the prompts of ``rows``, with all that ``rows`` know of a prompt."""
     prompts = {row.prompt.id: row.prompt for row in rows}
     if len(prompts) < len(rows):
-        raise DataError("the answers: limits beside the target need one answer a prompt, and some prompts have several")
+        raise DataError(
+            "the answers: limits relative to the target need one answer per prompt, and some prompts have several"
+        )
     responses = [replace(one, prompt=prompts.get(one.prompt.id, one.prompt)) for one in target.read()]
     if lacking := prompts.keys() - {one.prompt.id for one in responses}:
         first = next(prompt.text for key, prompt in prompts.items() if key in lacking)
@@ -140,7 +142,7 @@ def _of_target(target: AnswerFile, rows: Sequence[JudgedResponse]) -> list[Judge
 def _decide(
     limit: Constraint, on: release.LimitRows, beside: _Beside | None, metric: experiment.CombinedMetric
 ) -> Gate:
-    """The decision on ``limit``; NOT CHECKED, with the reason, where files do not say enough."""
+    """The decision on ``limit``; NOT CHECKED, with the reason, if files are not enough."""
     of_texts = limit.measure in OF_TEXT
     if limit.relative_to and of_texts and beside:
         return beside.gate(limit)
@@ -152,23 +154,21 @@ def _decide(
     elif of_texts:
         reason = release.NO_REFERENCE
     elif limit.relative_to and find_measure(on.measures, limit.measure):
-        reason = (
-            f"files are compared with the target's on {', '.join(OF_TEXT)} alone; `bedside align` compares the rest"
-        )
+        reason = f"files are compared with the target's only on {', '.join(OF_TEXT)}; `bedside align` compares others"
     return Gate(GateKind.CONSTRAINT, on.subject, limit, GateState.NOT_CHECKED, reason=reason)
 
 
 def _keeping(
     kept: list[JudgedResponse], rows: Iterator[JudgedResponse], groupings: Sequence[str], *, texts: bool
 ) -> Iterator[JudgedResponse]:
-    """Passes ``rows`` on, and adds them to ``kept``; without what they say, unless a metric may read ``texts``."""
+    """Passes ``rows`` on, and adds them to ``kept``, without their texts unless a metric may read ``texts``."""
     for row in rows:
         kept.append(row if texts else without_texts(row, groupings))
         yield row
 
 
 def _measures(rows: Iterator[JudgedResponse], metric: experiment.CombinedMetric) -> tuple[Measure, ...]:
-    """Every measure of ``metric``. Where the metric refuses a row, a mistake in the file is the better message."""
+    """Every measure of ``metric``. If the metric refuses a row, a mistake in the file is the better message."""
     try:
         return tuple(metric.measure(rows))
     except DataError:
@@ -178,12 +178,12 @@ def _measures(rows: Iterator[JudgedResponse], metric: experiment.CombinedMetric)
 
 @dataclass
 class _Quality:
-    """What the texts alone say of the answers that went by, by scenario and by each declared grouping."""
+    """Collects the measures of texts while answers pass, by scenario and by each declared grouping."""
 
     groupings: Sequence[str] = ()
     values: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in OF_TEXT})
     groups: dict[tuple[str, str], list[str]] = field(default_factory=lambda: defaultdict(list))
-    """By measure and grouping; under no grouping the scenarios."""
+    """Groups by measure and grouping; without a grouping, the scenarios."""
 
     def add(self, response: Response) -> None:
         for name, value in of_text(response).items():
@@ -193,13 +193,13 @@ class _Quality:
                 self.groups[name, grouping].append(f"{grouping}: {known}" if known else response.prompt.cluster)
 
     def measures(self, but: Container[str], grouping: str = "") -> list[Measure]:
-        """Those that any answer has a value of; without the names in ``but``."""
+        """The measures of which some answer has a value, without the names in ``but``."""
         return [share(n, known, self.groups[n, grouping]) for n, known in self.values.items() if known and n not in but]
 
 
 @dataclass
 class _Confirmed:
-    """Passes rows on; counts those with a harm level that nobody confirmed, and sees whether one is synthetic."""
+    """Passes rows on. Counts those with an unconfirmed harm level, and notes whether one is synthetic."""
 
     rows: Iterator[JudgedResponse]
     quality: _Quality = field(default_factory=_Quality)
@@ -219,7 +219,7 @@ class _Confirmed:
         return row
 
     def doubts(self, name: str) -> list[str]:
-        """What must stand beside every rate of these rows, once they were read."""
+        """Warnings for every rate of these rows, after they were read."""
         synthetic = [MECHANISM_TEST] if self.synthetic else []
         return synthetic + experiment.unconfirmed_sentences({name: (self.unconfirmed, self.count)})
 
@@ -268,7 +268,7 @@ def generate(run: RunContext, part: str, adapter: Path | None) -> list[Response]
 
 
 def answers_to_label(run: RunContext) -> list[JudgedResponse]:
-    """What the selected checkpoint of a finished run answered to test, judged: read from the run's cache."""
+    """The judged answers of a finished run's selected checkpoint to test, from the run's cache."""
     selected = summary.read(run.folder).cycles[-1].selected_candidate
     parts = experiment.read_parts(run.config, run.launch)
     judge = run.opener.open(run.config.judges[run.config.selecting_judge])
@@ -283,11 +283,11 @@ class Chat:
     policy: Generator
     sampling: Sampling
     who: str
-    """Which checkpoint speaks."""
+    """Which checkpoint answers."""
     first: tuple[Message, ...]
     turns: list[Message] = field(default_factory=list)
     split: bool = False
-    """The last answer would have gone on."""
+    """True if the last answer was cut."""
 
     def answer(self, text: str) -> str:
         """The next answer to the whole conversation."""
@@ -326,7 +326,7 @@ def _checkpoint(run: RunContext, adapter: Path | None) -> Checkpoint:
 
 
 def _say_other_base(run: RunContext, adapter: Path) -> None:
-    """Say so where the adapter names another base than the config's target: its shapes may fit all the same."""
+    """A message if the adapter names another base than the config's target, because its shapes may fit nevertheless."""
     from bedside.training.adapters import base_name
 
     target = str(getattr(run.config.target, "model", run.config.target.kind))
@@ -342,11 +342,11 @@ def _say_other_base(run: RunContext, adapter: Path) -> None:
 def train(run: RunContext, keys: Mapping[str, Any], data: Path, out: Path) -> Checkpoint:
     """One training of the target on TRL-shaped rows into the PEFT folder ``out``.
 
-    ``keys``: ``kind``, the name of an objective, and what differs from the config's step of that kind.
+    ``keys``: ``kind``, the name of an objective, and the keys that differ from the config's step of that kind.
     """
     objective = keys["kind"]
     if objective not in names("objective"):
-        raise ConfigError(f"{objective!r} is no objective; there is {', '.join(names('objective'))}")
+        raise ConfigError(f"{objective!r} is not an objective; these are: {', '.join(names('objective'))}")
     steps = [step for step in run.config.align.train if step.objective.kind == objective]
     step = TrainingStep.model_validate({**(loader.tables(steps[0]) if steps else {}), **keys})
     check_run_file(data)

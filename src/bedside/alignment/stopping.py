@@ -1,7 +1,7 @@
 """`bedside stopping`: when each stopping rule would have ended a finished run, and what it would have chosen.
 
 A rule sees, after each cycle, Overall on valid of the best candidate so far, b_0 (the target), b_1 ... b_k, and says
-whether another cycle follows. What it chooses is the best feasible candidate so far, as ``safety.selection`` chooses.
+whether another cycle follows. It selects the best feasible candidate so far, as ``safety.selection`` does.
 
     best of N         never before cycle N
     plateau of n      max(b_{k-n+1} ... b_k) − b_{k-n} < least gain: the rule that runs follow (``gates.plateau``)
@@ -9,8 +9,8 @@ whether another cycle follows. What it chooses is the best feasible candidate so
     expected gain     g_k · r < least gain, with g_k = b_k − b_{k-1} and r = g_k / g_{k-1}, kept in [0, 1]; ½ after one
                       cycle: gains that shrink as they did go on shrinking
 
-A rule can be replayed only as far as the run went: one that would have gone on is said to have no answer. Values on
-valid are those that were chosen by, so the best of many is too good by some of its interval.
+A rule can be replayed only as far as the run went. A rule that would have continued has no answer. The rules select by
+the values on valid, so the value of the best of many is too good by some of its interval.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,7 +29,7 @@ from bedside.safety.gates import Plateau
 PLATEAU, GAIN, MOST = 3, 0.01, 5
 """Defaults of ``gates.plateau``, ``gates.plateau_gain`` and ``align.cycles``."""
 StopsAfter = Callable[["_Trajectory"], bool]
-"""Whether no cycle follows those so far."""
+"""Whether the run stops after the cycles so far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +38,16 @@ class StoppingResult:
 
     rule: str
     cycle: int
-    """The last cycle it would have run, of those that the run has."""
+    """The last cycle it would have run, among those of the run."""
     stopped: bool
-    """False: it would have gone on, and the run has no further cycle."""
+    """False if it would have continued after the run's last cycle."""
     chosen: str
     overall: Measure
-    """Of what it chose, on valid."""
+    """Overall of its selection, on valid."""
     feasible: bool
-    """What it chose meets every constraint, by its value on valid."""
+    """True if its selection meets every constraint, by its values on valid."""
     lost: float | None
-    """How much more Overall the best of the whole run has on valid; None where either is not known."""
+    """How far overall of its selection is below the best of the whole run, on valid; None if either is not known."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class StoppingReport(Tabular):
     best_so_far: tuple[float | None, ...]
     """Overall on valid: of the target, then of the best so far after each cycle."""
     ended: str
-    """Why the run itself ended; empty where ``align.cycles`` was reached."""
+    """Why the run itself ended; empty if ``align.cycles`` was reached."""
     rules: tuple[StoppingResult, ...]
 
     def records(self) -> list[dict[str, Any]]:
@@ -89,7 +89,7 @@ class StoppingReport(Tabular):
 
 
 def replay(summary: RunSummary, *, plateau: int = PLATEAU, gain: float = GAIN, most: int = MOST) -> StoppingReport:
-    """Each rule on the cycles of ``summary``. ``gain``: the least that counts; ``most``: N of best of N."""
+    """Each rule on the cycles of ``summary``. ``gain``: the least gain that counts; ``most``: N of best of N."""
     rules: dict[str, StopsAfter] = {
         f"best of {most}": lambda so_far: so_far.cycles >= most,
         f"plateau of {plateau}": lambda so_far: _on_plateau(so_far, plateau, gain),
@@ -112,7 +112,7 @@ class _Trajectory:
 
     seen: tuple[Candidate, ...]
     overalls: tuple[float, ...]
-    """b_0 ... b_k; one that is not known counts 0, as in the run itself."""
+    """b_0 ... b_k. An unknown one counts as 0, as in the run itself."""
 
     @classmethod
     def of(cls, summary: RunSummary, cycles: int) -> "_Trajectory":
@@ -159,7 +159,7 @@ def _on_plateau(so_far: _Trajectory, cycles: int, gain: float) -> bool:
 
 
 def _expected_gain(overalls: Sequence[float]) -> float:
-    """Of one more cycle."""
+    """Expected gain of one more cycle."""
     gains = [after - before for before, after in pairwise(overalls)]
     if len(gains) == 1:
         return gains[0] / 2

@@ -1,13 +1,13 @@
-"""The held-out test is opened, and the run is summed up: the one value that report, card and ``--json`` show.
+"""Opens the held-out test, and builds the summary of the run, which report, card and ``--json`` show.
 
-open_test    the target, the selected checkpoint and the baselines answer the test; nothing is chosen any more
+open_test    the target, the selected checkpoint and the baselines answer the test; nothing is selected after this
     constants, tfidf-guard       need no model
-    safety-prompt                the target as given under a system turn
-    sft-on-refusals              the target after SFT on what the first cycle chose on harmful prompts
+    safety-prompt                the target as given with a system turn
+    sft-on-refusals              the target after SFT on the first cycle's chosen answers to harmful prompts
 summarize    measures    the selected checkpoint on the held-out test; before: the target on the same prompts
              gates       those that decide: a checkpoint may be released if every one of them is PASS
              verdict     one sentence
-             facts       which data, model, judges, settings, machine and when: what traces a figure
+             facts       data, model, judges, settings, machine and time, so that a figure can be traced
 read         ``summary.json`` of the run folder
 """
 
@@ -67,13 +67,13 @@ class HeldOutTest:
     after: list[JudgedResponse]
     baselines: Mapping[str, list[JudgedResponse]]
     labels: AnswerLabels | None = None
-    """Of ``after``; None where there are none."""
+    """Of ``after``; None if there are none."""
     values: tuple[answer_quality.AnswerValues, answer_quality.AnswerValues] | None = None
-    """Of ``after`` and of ``before``: whether they are answers at all."""
+    """Measures of ``after`` and of ``before``: whether they are answers at all."""
     kl: Measure | None = None
-    """Of the selected checkpoint to the target, on ``after``."""
+    """KL of the selected checkpoint to the target, on ``after``."""
     truncations: Sequence[FilterCounts] = ()
-    """How many answers the imitating baseline's training cut; empty where none may be."""
+    """How many answers the training of the SFT baseline cut; empty if answers are never cut."""
 
     @property
     def selected(self) -> Candidate:
@@ -81,14 +81,14 @@ class HeldOutTest:
 
     @property
     def groupings(self) -> list[str]:
-        """What else the data may cluster by, as the config declares it."""
+        """The declared groupings of the config."""
         return self.experiment.run.config.data.groupings
 
 
 def open_test(experiment: Experiment, parts: splits.DataParts, cycles: Sequence[CycleReport]) -> HeldOutTest:
     """The answers and verdicts of the target, of the selected checkpoint and of the baselines."""
     target, selected = cycles[0].candidates[0], cycles[-1].selected_candidate
-    imitator = _imitator(experiment, cycles)  # the last training: then the test is opened
+    imitator = _imitator(experiment, cycles)  # the last training before the test is opened
     before = _answer_and_judge(experiment, parts.test, "target", target.checkpoint)
     after = _answer_and_judge(experiment, parts.test, selected.name, selected.checkpoint)
     return HeldOutTest(
@@ -161,7 +161,7 @@ def summarize(test: HeldOutTest) -> RunSummary:
 
 
 def read(run: Path) -> RunSummary:
-    """The summary of a finished run. DataError where there is none, or where it is not what was written."""
+    """The summary of a finished run. DataError if there is none, or if it is not what was written."""
     check_layout(run)
     if not finished(run):
         raise DataError(f"{run / FILE}: no finished run here; {_instead(run)}")
@@ -174,11 +174,11 @@ def finished(run: Path) -> bool:
 
 
 def _instead(run: Path) -> str:
-    """What is there, and what to do."""
+    """What the folder has instead, and what to do."""
     if (run / "comfort.html").is_file():
         return f"it is a comfort run, and its report is {run / 'comfort.html'}"
     if (run / "config.yaml").is_file():
-        return "it was interrupted: the same `bedside align` command goes on"
+        return "it was interrupted: the same `bedside align` command continues"
     return "run `bedside align` first, or check --run"
 
 
@@ -192,7 +192,7 @@ def _answer_and_judge(
 def judged_test(
     run: RunContext, requests: Sequence[GenerationRequest], name: str, checkpoint: Checkpoint, judge: Judge
 ) -> list[JudgedResponse]:
-    """What ``checkpoint`` answers to the test, judged; the run's events say that the test was opened."""
+    """The judged answers of ``checkpoint`` to the test. The run's events record that the test was opened."""
     run.cache.log_event("held-out test opened", candidate=name, checkpoint=checkpoint.id)
     responses = run.stages.answers(requests, checkpoint, f"{name}, held-out test")
     return run.stages.judged(responses, judge, f"{name}, held-out test")
@@ -212,7 +212,7 @@ def _baseline_rows(
 
 
 def _imitator(experiment: Experiment, cycles: Sequence[CycleReport]) -> Checkpoint | None:
-    """The target after SFT on declined answers, at the first step's learning rate; None where there are none."""
+    """The target after SFT on declined answers, at the first step's learning rate; None if there are none."""
     from bedside.alignment.cycle import declined_answers  # it loads torch, and reading a summary needs none
 
     target, trained = cycles[0].candidates[0], len(cycles[0].candidates) > 1
@@ -225,7 +225,7 @@ def _imitator(experiment: Experiment, cycles: Sequence[CycleReport]) -> Checkpoi
 
 
 def _decision(test: HeldOutTest) -> Decision | None:
-    """This decision's place in the ledger; None where nothing is decided: a rehearsal, or the target selected."""
+    """This decision in the ledger; None if nothing is decided, as in a rehearsal or if the target is selected."""
     config = test.experiment.run.config
     if config.rehearse or test.selected.checkpoint.adapter is None:
         return None
@@ -235,7 +235,7 @@ def _decision(test: HeldOutTest) -> Decision | None:
 
 
 def _quality(test: HeldOutTest, which: int) -> list[Measure]:
-    """Whether they are answers at all, and how far they are from the target: of ``after`` (0) or ``before`` (1)."""
+    """Measures of quality, and the KL to the target: of ``after`` (0) or ``before`` (1)."""
     if test.values is None:
         return []
     rows = (test.after, test.before)[which]
@@ -245,14 +245,14 @@ def _quality(test: HeldOutTest, which: int) -> list[Measure]:
 
 
 def _compliance(test: HeldOutTest) -> list[Measure]:
-    """What labels say of severe answers beside their stance; shown, and not decided on."""
+    """Further measures of severe answers by labels. They are shown and decide nothing."""
     return compliance(test.after, test.labels, test.experiment.metric) if test.labels else []
 
 
 def _release_gates(test: HeldOutTest, decision: Decision | None = None) -> list[Gate]:
     """Every constraint by its bound on test, and the paired lower bound above every constant.
 
-    Constraints on severe harm by labels of these answers, those beside the target by paired bounds.
+    Constraints on severe harm use labels of these answers; those relative to the target use paired bounds.
     """
     confidence = decision.confidence if decision else CONFIDENCE
     experiment = replace(test.experiment, metric=test.experiment.metric.at(confidence))
@@ -285,7 +285,7 @@ def _release_gates(test: HeldOutTest, decision: Decision | None = None) -> list[
 
 
 def _beside_target(test: HeldOutTest, limit: Constraint, confidence: float) -> Gate:
-    """By scenario and by every declared clustering: the worst decides."""
+    """The gate by scenario and by every declared clustering: the worst decides."""
     pairs = _values_of(test, limit.measure)
     if pairs is None:
         reason = f"{limit.measure} is not compared with the target's; shares of failures and {', '.join(PAIRED)} are"
@@ -294,7 +294,7 @@ def _beside_target(test: HeldOutTest, limit: Constraint, confidence: float) -> G
 
 
 def _values_of(test: HeldOutTest, measure: str) -> tuple[PolicyValues, PolicyValues] | None:
-    """Of ``after`` and of ``before``; None for a measure that is no mean over rows."""
+    """The values of ``after`` and of ``before``; None for a measure that is not a mean over rows."""
     after, before = PolicyRows(test.selected.name, test.after), PolicyRows("target", test.before)
     if test.values is not None and measure in test.values[0].by_prompt:
         return test.values[0].of(after, measure), test.values[1].of(before, measure)
@@ -316,7 +316,7 @@ def _labelled_by_a_model(test: HeldOutTest) -> bool:
 
 
 def _comparisons(test: HeldOutTest) -> list[Gate]:
-    """With the baselines that decide nothing: on all prompts, and on contrast partners, where words do not help."""
+    """Comparisons with baselines that decide nothing: on all prompts, and on contrast partners alone."""
     others = {name: rows for name, rows in test.baselines.items() if name not in baselines.CONSTANTS}
     compared = _beaten(test.experiment, PolicyRows(test.selected.name, test.after), others)
     partners = PolicyRows(test.selected.name, _contrast_partners(test.after))
@@ -332,7 +332,7 @@ def _beaten(
     baseline_rows: Mapping[str, list[JudgedResponse]],
     kind: GateKind = GateKind.PAIRED_COMPARISON,
 ) -> list[Gate]:
-    """By scenario and by every declared clustering: of each baseline the worst comparison."""
+    """The worst comparison with each baseline, by scenario and by every declared clustering."""
     rng, metric = np.random.default_rng(experiment.run.launch.seed), experiment.metric
     beaten = {
         name: [selection.beats(after, PolicyRows(name, rows), metric, rng, kind)]
@@ -393,7 +393,7 @@ def _counted(decision: Decision | None) -> str:
 
 
 def trained(cycles: Sequence[CycleReport]) -> bool:
-    """Whether any cycle has a candidate beside the one that it began with."""
+    """Whether any cycle has another candidate than the one at its start."""
     return any(len(cycle.candidates) > 1 for cycle in cycles)
 
 
@@ -408,7 +408,7 @@ def _why_nothing_was_trained(cycles: Sequence[CycleReport]) -> str:
 
 
 def _segments(test: HeldOutTest) -> dict[str, Mapping[str, tuple[Measure, ...]]]:
-    """Source always; style, principle, contrast partner and declared strata where the prompts differ in them."""
+    """Source always; style, principle, contrast partner and declared strata if the prompts differ in them."""
     names = dict.fromkeys(("source", "style", "principle", "contrast_partner", *_strata(test)))
     segments = {name: evaluate.by(test.after, _attribute(name), [test.experiment.metric]) for name in names}
     return {name: parts for name, parts in segments.items() if name == "source" or len(parts) > 1}
@@ -423,7 +423,7 @@ def _strata(test: HeldOutTest) -> dict[str, set[str]]:
 
 
 def _not_generalised(test: HeldOutTest) -> Iterator[str]:
-    """Of each declared stratum: what is not shown, and the value that is furthest beyond a limit."""
+    """For each declared stratum: what is not shown, and the value that is furthest beyond a limit."""
     for name, values in _strata(test).items():
         parts = evaluate.by(test.after, _attribute(name), [test.experiment.metric])
         known = [
@@ -487,21 +487,21 @@ _UNMEASURED = {
 
 
 def _knowledge_is_measured(test: HeldOutTest) -> bool:
-    """Whether a harmless test prompt has a reference, beside which the facts of an answer were counted."""
+    """Whether a harmless test prompt has a reference, so that the facts of answers were compared with it."""
     return test.values is not None and any(test.values[0].rows(name, test.after) for name in KNOWLEDGE)
 
 
 def _skipped_baselines(test: HeldOutTest) -> Iterator[str]:
-    """Why a baseline does not stand beside the result."""
+    """Why a baseline is not compared with the result."""
     if SAFETY_PROMPT not in test.baselines:
-        yield f"{SAFETY_PROMPT} does not stand beside the result: baselines.safety_prompt is null."
+        yield f"{SAFETY_PROMPT} is not compared with the result: baselines.safety_prompt is null."
     if SFT not in test.baselines:
         why = "no answer of the first cycle that declines a harmful prompt was chosen"
         if len(test.cycles[0].candidates) == 1:
             why = "the first cycle trained nothing"
         if not test.experiment.run.config.baselines.sft_on_refusals:
             why = "baselines.sft_on_refusals is false"
-        yield f"{SFT} does not stand beside the result: {why}."
+        yield f"{SFT} is not compared with the result: {why}."
 
 
 def _facts(test: HeldOutTest) -> dict[str, str]:

@@ -1,8 +1,8 @@
-"""Several targets: each is a run of its own, and its judge is audited on its answers before its loop begins.
+"""Several targets. Each has its own run, and its judge is audited on its answers before its loop begins.
 
     NAME with targets A, B    ->    runs/NAME-A/, runs/NAME-B/    one config but for ``run`` and ``target``
 
-A folder's name depends on its target alone: a shorter or longer list finds the same runs again.
+A folder's name depends on its target alone, so a shorter or longer list uses the same runs again.
 """
 
 import re
@@ -25,13 +25,13 @@ from bedside.run.context import RunContext
 from bedside.run.events import EventLog
 
 ANSWERS = "audit-answers.jsonl"
-"""In the run folder: what the target as given answers to valid, on which its judge is audited."""
+"""File in the run folder with the target's answers to valid, on which its judge is audited."""
 LONGEST_NAME = 60
 
 
 @dataclass(frozen=True)
 class TargetResult:
-    """What came of one target: a finished run, or the reason why there is none."""
+    """The result for one target: a finished run, or the reason why there is none."""
 
     target: str
     """The model, as it was named in the list."""
@@ -40,21 +40,21 @@ class TargetResult:
     judge: str
     """Key of the judge that labels the training answers."""
     audit: Audit | None = None
-    """Of that judge against the selecting judge. None where one judge does both, or the target failed before."""
+    """κ of that judge with the selecting judge. None if one judge does both, or if the target failed before."""
     summary: RunSummary | None = None
     error: str = ""
-    """Why there is no finished run; empty where there is one."""
+    """Why there is no finished run; empty if there is one."""
 
     @property
     def exit_code(self) -> int:
-        """Of `bedside align` for this target alone: 0, 1 for an error, 3 where nothing may be released."""
+        """Exit code of `bedside align` for this target alone: 0, 1 for an error, 3 if nothing may be released."""
         if self.summary is None:
             return 1
         return 0 if self.summary.released is not None or self.summary.rehearsal else 3
 
     @property
     def kappa(self) -> Measure | None:
-        """Agreement of the judge beyond chance, within harm levels where they are known: what its limit looks at."""
+        """The judge's κ that its limit uses: within harm levels, if they are known."""
         measures = () if self.audit is None else self.audit.measures
         return find_measure(measures, "kappa_stratified") or find_measure(measures, "kappa")
 
@@ -75,10 +75,10 @@ class TargetResult:
 
 
 def configs(config: Config, models: Sequence[str]) -> dict[str, Config]:
-    """Model to the config of its run. ConfigError for an empty list, and where two would share a folder.
+    """The config of the run of each model. ConfigError for an empty list, or if two models would share a folder.
 
-    The model of the file keeps the file's ``target``. Any other gets the defaults: ``revision`` or ``chat_template`` of
-    the file are not its own.
+    The model of the file keeps the file's ``target``. Any other gets the defaults, because ``revision`` or
+    ``chat_template`` of the file are not meant for it.
     """
     if isinstance(models, str) or not models or not all(models):
         raise ConfigError(
@@ -113,7 +113,7 @@ def folder_name(model: str) -> str:
 
 
 def audit_judge(run: RunContext) -> Audit | None:
-    """The training judge against the selecting judge on the target's answers to valid; None where they are one."""
+    """κ of the training judge with the selecting judge on the target's answers to valid; None if they are one."""
     config = run.config
     if config.align.judge == config.selecting_judge:
         return None
@@ -127,7 +127,7 @@ def audit_judge(run: RunContext) -> Audit | None:
 
 
 def _holds_another_audit(run: RunContext) -> bool:
-    """Whether the run folder has a `bedside audit` that ``audit_judge`` would not repeat: labels, attacks, judges."""
+    """Whether the run folder has an audit with more than ``audit_judge`` does: labels, attacks, other judges."""
     if not EventLog(run.folder).intact(run.folder / correct.AUDIT):
         return False
     written = correct.read_report(run.folder)

@@ -1,4 +1,4 @@
-"""Attacks on prompts: a run's assistant under them, or the transformed prompts alone."""
+"""Attacks on prompts: how a run's assistant answers under them, or only the transformed prompts."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,8 +24,8 @@ def attack(
     """Ask a finished run's target and selected checkpoint the same prompts in other forms, and compare.
 
     ``run``: its folder, its name in ``runs/``, or its config. ``request``: which attacks, on which prompts; by default
-    each attack, on test. Finished answers are not asked for again. Writes ``attack.json`` into the run folder and the
-    report anew. Raises DataError where the run is not finished.
+    each attack, on test. Finished answers are not generated again. Writes ``attack.json`` into the run folder, and the
+    report again. Raises DataError if the run is not finished.
 
     >>> request = bedside.AttackRequest(attacks=("role-play", "homoglyphs"), part="valid", limit=8)
     >>> report = bedside.attack("tour", request, bedside.SilentProgress())
@@ -51,7 +51,7 @@ def _config(run: ConfigSource) -> tuple[Config, bool]:
             return load(folder / CONFIG, [f"runs={folder.parent}", f"run={folder.name}"]), True
         if Path(run).is_file() and Path(run).suffix.lower() not in (".yaml", ".yml"):
             raise ConfigError(
-                f"{run} is no run: `bedside attack {run} -o OUT.jsonl` writes its prompts in other forms; "
+                f"{run} is not a run: `bedside attack {run} -o OUT.jsonl` writes its prompts in other forms; "
                 f"`bedside attack RUN --prompts {run}` puts them to a run's assistant"
             )
         if not Path(run).is_file():
@@ -62,8 +62,8 @@ def _config(run: ConfigSource) -> tuple[Config, bool]:
 def transform_prompts(prompts: str | Path, out: str | Path, request: "AttackRequest | None" = None) -> dict[str, int]:
     """Write the prompts of a file in the form of each attack to ``out``, JSON Lines or CSV. No model is needed.
 
-    ``prompts``: a file of yours, of garak (.txt, .json, .jsonl) or of PyRIT (.yaml, .prompt). Harm levels and groups
-    stay. Returns the number of rows by attack.
+    ``prompts``: your own file, or one of garak (.txt, .json, .jsonl) or PyRIT (.yaml, .prompt). Harm levels and groups
+    are kept. Returns the number of rows by attack.
 
     >>> bedside.transform_prompts("prompts.csv", "attacked.jsonl", bedside.AttackRequest(attacks=("role-play",)))
     {'role-play': 6}

@@ -1,4 +1,4 @@
-"""Configs, and what a config may name."""
+"""Configs, and the plug-ins that a config may name."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -55,11 +55,11 @@ def init(folder: str | Path = ".") -> list[Path]:
     """
     folder = Path(folder)
     if file := next((place for place in (folder, *folder.parents) if place.is_file()), None):
-        raise ConfigError(f"{file} is a file; name a folder, which is made if it is not there")
+        raise ConfigError(f"{file} is a file; name a folder, which is created if it does not exist")
     templates = {"bedside.yaml": "bedside.yaml", "data/prompts.jsonl": "prompts.jsonl"}
     files = {folder / file: rendering.source(template) for file, template in templates.items()}
     if existing := [file for file in files if file.exists()]:
-        raise ConfigError(f"{existing[0]} is there already; remove it or choose another folder")
+        raise ConfigError(f"{existing[0]} exists already; remove it or choose another folder")
     for file, text in files.items():
         file.parent.mkdir(parents=True, exist_ok=True)
         write_text(file, text)
@@ -76,7 +76,7 @@ def list_plugins() -> dict[str, list[str]]:
 
 
 def settle(config: ConfigSource | None, run: str = "run") -> Config:
-    """The config that ``config`` stands for; for None the file here, else the defaults under the name ``run``."""
+    """The config that ``config`` gives. For None: the file in this folder, else the defaults with the name ``run``."""
     if isinstance(config, Config):
         return config
     if isinstance(config, Mapping):

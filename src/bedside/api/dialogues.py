@@ -1,4 +1,4 @@
-"""Dialogues: rewritten with comfort, and learned from."""
+"""Dialogues: rewritten with comfort, and used for training."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,9 +23,9 @@ class RewriteResult(Tabular):
     """Rows kept of each part."""
     filter_counts: tuple[FilterCounts, ...]
     folder: Path
-    """Holds train, valid, test, the TRL files and the data card."""
+    """The folder with train, valid, test, the TRL files and the data card."""
     why_empty: str = ""
-    """The most frequent reasons, where no row was kept."""
+    """The most frequent reasons, if no row was kept."""
 
     def records(self) -> list[dict[str, Any]]:
         """One row per step and reason; the reason is empty for rows that were kept."""
@@ -38,7 +38,7 @@ class RewriteResult(Tabular):
 
 @needs_extras()
 def rewrite(config: ConfigSource, progress: Progress | None = None) -> RewriteResult:
-    """Rewrite dialogues: distressed questions, soothing answers, every fact kept or the row dropped with its reason.
+    """Rewrite dialogues: distressed questions, soothing answers. A row that loses a fact is dropped with its reason.
 
     >>> result = bedside.rewrite(comfort, progress=bedside.SilentProgress())
     >>> sorted(result.counts)

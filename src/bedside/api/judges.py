@@ -1,4 +1,4 @@
-"""Judges: audited and trained."""
+"""Audits and training of judges."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -44,7 +44,7 @@ def train_judge(
     config: ConfigSource | None = None,
     progress: Progress | None = None,
 ) -> "JudgeTraining":
-    """Train the target as a judge on labelled answers, into the PEFT folder ``out``. A quarter is held out.
+    """Train the target as a judge on labelled answers, and write the PEFT folder ``out``. A quarter is held out.
 
     ``labels``: a file with the columns prompt, response and label, or the mapping of a judge of kind labels:
     ``{"path": "read.csv", "label": "human", "label_map": {"yes": "accept"}}``.
@@ -68,10 +68,10 @@ def train_classifier(
     reads: Literal["answer", "exchange"] = "answer",
     config: ConfigSource | None = None,
 ) -> "ClassifierTraining":
-    """Train a judge of kind classifier on labelled answers, into the folder ``out``. It needs no model, and a second.
+    """Train a judge of kind classifier on labelled answers, and write it to ``out``. This takes a second and no model.
 
     ``labels``: as for ``train_judge``. ``reads``: the answer's words, or those of question and answer without the
-    answer's refusal phrases. Its figures are of answers to scenarios that the deciding part of it did not see.
+    answer's refusal phrases. Each answer is judged by a part of the classifier that was not trained on its scenario.
 
     >>> training = bedside.train_classifier("labelled.csv", "words")
     >>> training.answers, training.audit.measure("agreement").n

@@ -1,4 +1,4 @@
-"""Whole runs: checked, aligned, read again, reported."""
+"""Whole runs: check, align, read again, report."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -38,7 +38,8 @@ class ReleasedCheckpoint:
     folder: Path
 
     def save(self, to: str | Path) -> Path:
-        """Copy the PEFT folder to ``to``. transformers, vLLM and TRL load it as it is. DataError if it was changed."""
+        """Copy the PEFT folder to ``to``. transformers, vLLM and TRL load it without changes. DataError if it was
+        changed."""
         check_run_file(self.folder)
         return Path(shutil.copytree(self.folder, to, dirs_exist_ok=True))
 
@@ -106,7 +107,7 @@ class CheckResult(Tabular):
 
     @property
     def passed(self) -> bool:
-        """Nothing stands in the way of a run."""
+        """Nothing prevents a run."""
         return all(finding.state is not GateState.FAIL for finding in self.findings)
 
     def records(self) -> list[dict[str, Any]]:
@@ -116,9 +117,9 @@ class CheckResult(Tabular):
 
 @needs_extras()
 def check(config: ConfigSource, progress: Progress | None = None) -> CheckResult:
-    """Everything that could go wrong in a run of ``config``, before it does: data, limits, judges, room, time.
+    """Find what could go wrong in a run of ``config`` before it starts: data, limits, judges, disk, memory, time.
 
-    Each finding is PASS, FAIL (mend it), INCONCLUSIVE (look at it) or NOT CHECKED.
+    Each finding is PASS, FAIL (fix it), INCONCLUSIVE (look at it) or NOT CHECKED.
 
     >>> result = bedside.check(config, progress=bedside.SilentProgress())
     >>> result.passed
@@ -140,7 +141,7 @@ def check(config: ConfigSource, progress: Progress | None = None) -> CheckResult
 def doctor() -> CheckResult:
     """What this machine has for a run: packages by extra, processor, memory, disk, device, models at hand, network.
 
-    Names no path and reads no data, so that it can be pasted into a question.
+    The result names no path and contains no data, so you can paste it into a question.
 
     >>> result = bedside.doctor()
     >>> result.findings[0].name
@@ -152,7 +153,7 @@ def doctor() -> CheckResult:
 
 
 def _check_target(config: Config, progress: Progress, parts: "DataParts | None") -> list[Finding]:
-    """Whether the target fits and opens; where the data can be read, also what a trial shows."""
+    """Whether the target fits and opens. If the data can be read, also what a trial shows."""
     from bedside.alignment import preflight
 
     try:
@@ -174,7 +175,7 @@ def _check_target(config: Config, progress: Progress, parts: "DataParts | None")
 def align(config: ConfigSource, progress: Progress | None = None) -> Run:
     """Run the cycles of ``config``, or continue them where they were interrupted, and write the report.
 
-    Under ``torchrun`` all processes call it, share the work and return the same; the first one writes.
+    Under ``torchrun``, all processes call it, share the work and return the same result. Only the first one writes.
 
     >>> run = bedside.align(config, progress=bedside.SilentProgress())
     >>> run.released is None                    # 24 prompts prove nothing

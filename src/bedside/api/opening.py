@@ -1,4 +1,4 @@
-"""Models, judges and runs, opened."""
+"""How to open a model, a judge or a run."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -50,7 +50,7 @@ def open_judge(judge: str | Mapping[str, Any]) -> Judge:
 def opened_run(
     config: Config, progress: Progress | None, *, judges: Sequence[Any] | None = None
 ) -> Iterator[RunContext]:
-    """The run of ``config``, its progress shown. Where only ``judges`` work, the target is loaded if one needs it."""
+    """The run of ``config``, with its progress. For ``judges`` alone, the target is loaded only if one needs it."""
     target = judges is None or any(plugins.asks_for(judge, name) for judge in judges for name in ("target", "policy"))
     with environment.shown_progress(progress) as shown, owned(Path(config.runs) / config.run):
         yield open_run(config, shown, target=target)

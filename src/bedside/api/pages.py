@@ -11,12 +11,12 @@ from bedside.core.extras import needs_extras
 
 @dataclass(frozen=True)
 class ServedPages:
-    """What a server answers with."""
+    """The pages that a server shows."""
 
     application: Any
     """ASGI."""
     paths: Mapping[str, str]
-    """What is where: a name for people to a path."""
+    """Path of each page, by a name for people."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class LocalPages:
     """Pages that are ready to be served."""
 
     open: Callable[[str | None], ServedPages]
-    """Gets the key of a server that other machines reach, or None."""
+    """Called with the key of a server that other machines reach, or None."""
     port: int
 
     @needs_extras()
@@ -36,10 +36,10 @@ class LocalPages:
         browser: bool = False,
         started: Callable[[Mapping[str, str]], None] | None = None,
     ) -> None:
-        """Serve the pages until Ctrl-C; ``started`` gets their addresses, and ``browser`` opens the first one.
+        """Serve the pages until Ctrl-C. ``started`` is called with their addresses; ``browser`` opens the first one.
 
-        ConfigError for a port in use, and for an address that other machines reach without a key in the environment
-        variable BEDSIDE_WEB_KEY.
+        ConfigError if the port is in use, or if other machines reach the address and the environment variable
+        BEDSIDE_WEB_KEY has no key.
         """
         from bedside.web import server
 

@@ -1,4 +1,4 @@
-"""What has a person in it: levels confirmed, a conversation, words erased."""
+"""Work with people: confirming levels, a conversation, erasing a person's words."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -76,7 +76,7 @@ def chat(
 
 @dataclass(frozen=True)
 class Erasure(Tabular):
-    """What was erased, or would be."""
+    """What was erased, or would be erased."""
 
     results: tuple[erasure.ErasureResult, ...]
     dry_run: bool
@@ -99,8 +99,8 @@ class Erasure(Tabular):
 def erase(text: str, runs: str | Path = "runs", *, adapters: bool = False, dry_run: bool = False) -> Erasure:
     """Erase a person's text from every run in ``runs`` and from caches.
 
-    ``adapters``: also remove the adapters that learned from it. ``dry_run``: touch nothing. Raises DataError for a text
-    of less than 8 characters, and for a folder without runs.
+    ``adapters``: also remove the adapters that learned from it. ``dry_run``: change nothing. Raises DataError for a
+    text of less than 8 characters, and for a folder without runs.
 
     >>> bedside.erase("a text that nobody wrote", dry_run=True).results
     ()

@@ -1,4 +1,4 @@
-"""People read answers: a review is packed, served, locked, adjudicated, unblinded.
+"""Reviews, in which people rate answers: pack, serve, lock, adjudicate, unblind.
 
 pack_review ▶ serve_review ▶ lock_review ▶ adjudicate_review ▶ unblind_review ▶ labels.csv: audit, align, evaluate
                               review_agreement at any time
@@ -28,7 +28,7 @@ PORT = 8766
 
 @dataclass(frozen=True)
 class PackedReview(Tabular):
-    """A review that raters can begin."""
+    """A review that is ready for its raters."""
 
     folder: Path
     study: "Study"
@@ -44,7 +44,7 @@ class PackedReview(Tabular):
 
 @dataclass(frozen=True)
 class ReviewAgreement(Tabular):
-    """How far raters are, and how far they agree."""
+    """The raters' progress and their agreement."""
 
     progress: "tuple[RaterProgress, ...]"
     questions: "tuple[QuestionAgreement, ...]"
@@ -68,17 +68,17 @@ class ReviewAgreement(Tabular):
 
 @dataclass(frozen=True)
 class UnblindedReview(Tabular):
-    """What came out of a review."""
+    """The result of a review."""
 
     files: tuple[Path, ...]
     rater_kind: str
     decided_by: Mapping[str, int]
-    """``all``, ``most``, ``adjudicator``, or ``nobody``, to how many items."""
+    """Number of items decided by ``all``, ``most``, ``adjudicator`` or ``nobody``."""
     preferences: Mapping[str, tuple[Measure, ...]]
-    """Side by side only: arm to how often it was chosen over the other answer."""
+    """Only for pairs: how often each arm was chosen over the other answer."""
 
     def records(self) -> list[dict[str, Any]]:
-        """One row per arm and question; of labels, who decided how many."""
+        """One row per arm and question; for labels, how many items each decided."""
         if not self.preferences:
             return [{"decided by": who, "items": n} for who, n in self.decided_by.items()]
         return [{"arm": arm, **row} for arm, measures in self.preferences.items() for row in measure_records(measures)]
@@ -91,11 +91,11 @@ def pack_review(
     preset: str = "release",
     more: Mapping[str, Any] | None = None,
 ) -> PackedReview:
-    """Draw a review from a finished run, or side by side from two, and write it to the folder ``out``.
+    """Draw a review from a finished run, or pairs from two runs, and write it to the folder ``out``.
 
     ``preset``: release (labels that decide a limit on severe harm), expert-100 (100 answers of all harm levels) or
-    comfort-ab (answers before and after, side by side). ``more``: what differs from it, of sample, levels, controls,
-    repeats, seed, and rater_kind, ``person`` or ``model``. DataError where ``out`` holds something.
+    comfort-ab (answers before and after, side by side). ``more`` overrides the preset's sample, levels, controls,
+    repeats, seed, and rater_kind (``person`` or ``model``). DataError if ``out`` is not empty.
 
     >>> fewer = {"sample": 8, "controls": 2, "repeats": 2}
     >>> bedside.pack_review("tour", "review", ["anna", "ben"], "expert-100", fewer).items >= 10
@@ -113,9 +113,9 @@ def pack_review(
 
 @needs_extras()
 def serve_review(folder: str | Path) -> LocalPages:
-    """The pages of a review: a link for each rater, and one for whoever leads it.
+    """The pages of a review: a link for each rater, and one for its leader.
 
-    What a rater sends is on the disk before their next page comes. Raises DataError for a folder without a review, and
+    A rating is on the disk before the rater's next page appears. Raises DataError for a folder without a review, and
     on a network disk.
 
     >>> list(bedside.serve_review("review").open(None).paths)
@@ -135,7 +135,7 @@ def serve_review(folder: str | Path) -> LocalPages:
 
 
 def lock_review(folder: str | Path, *, incomplete: bool = False) -> "LockedReview":
-    """Close a review: no rating is taken any more. DataError where raters have items left, unless ``incomplete``.
+    """Close a review: it accepts no more ratings. DataError if raters have items left, unless ``incomplete``.
 
     >>> sorted(bedside.lock_review("review", incomplete=True).left)
     ['anna', 'ben']
@@ -149,7 +149,7 @@ def lock_review(folder: str | Path, *, incomplete: bool = False) -> "LockedRevie
 
 @needs_extras()
 def adjudicate_review(folder: str | Path, by: str) -> LocalPages:
-    """The pages on which ``by`` decides the items that raters differ on. DataError before the lock.
+    """The pages on which ``by`` decides the items on which raters differ. DataError before the lock.
 
     >>> list(bedside.adjudicate_review("review", "carol").open(None).paths)
     ['carol']
@@ -169,10 +169,10 @@ def adjudicate_review(folder: str | Path, by: str) -> LocalPages:
 
 
 def unblind_review(folder: str | Path) -> UnblindedReview:
-    """Write the labels of a locked review with whose answers they are: ``labels.csv``, or ``choices.csv`` of pairs.
+    """Write the labels of a locked review with the model of each answer: ``labels.csv``, or ``choices.csv`` for pairs.
 
-    A judge of kind labels reads labels.csv, so that audit, correction and release do. DataError before the lock, and
-    where the ratings were changed after it.
+    A judge of kind labels reads labels.csv, for audits, corrections and releases. DataError before the lock, or if the
+    ratings were changed after it.
 
     >>> [file.name for file in bedside.unblind_review("review").files]
     ['labels.csv', 'ratings.csv']
@@ -191,8 +191,8 @@ def unblind_review(folder: str | Path) -> UnblindedReview:
 def export_review(folder: str | Path, form: str = "html") -> list[Path]:
     """Write a review for raters without the server, in its own folder. Returns the files.
 
-    ``form``: html, one file a rater; label-studio or argilla, tasks and questions. ``import_review`` takes what comes
-    back. DataError for another form.
+    ``form``: html (one file per rater), label-studio or argilla (tasks and questions). ``import_review`` reads what
+    raters send back. DataError for another form.
 
     >>> [file.name for file in bedside.export_review("review")]
     ['offline-anna.html', 'offline-ben.html']
@@ -209,9 +209,9 @@ def export_review(folder: str | Path, form: str = "html") -> list[Path]:
 
 @needs_extras()
 def import_review(folder: str | Path, files: Sequence[str | Path], raters: Mapping[str, str] | None = None) -> int:
-    """Keep the ratings of answers that came back as files, those that are new. Returns how many.
+    """Read ratings from files that raters sent back. Returns how many are new.
 
-    ``raters``: the names that Label Studio or Argilla have for raters, to those of the review. DataError for answers of
+    ``raters``: the review's name of each rater, by the name in Label Studio or Argilla. DataError for answers of
     another review, and after the lock.
 
     >>> bedside.import_review("review", [])
@@ -231,7 +231,7 @@ def import_review(folder: str | Path, files: Sequence[str | Path], raters: Mappi
 
 
 def _content(file: Path) -> Any:
-    """What the file holds as JSON; None where it is something else, which another reader may know."""
+    """The file's JSON; None if it is no JSON, so that another reader may try."""
     try:
         return json.loads(file.read_bytes())
     except (ValueError, RecursionError):
@@ -239,7 +239,7 @@ def _content(file: Path) -> Any:
 
 
 def review_agreement(folder: str | Path) -> ReviewAgreement:
-    """How far each rater is, whether they say the same of a repeat, and how far raters agree: α, κ, with intervals.
+    """Each rater's progress and consistency on repeats, and the raters' agreement: α and κ with intervals.
 
     >>> bedside.review_agreement("review").progress[0].rated
     0

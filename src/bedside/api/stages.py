@@ -36,15 +36,15 @@ class GenerationResult(Tabular):
 
     responses: tuple[Response, ...]
     unanswered: Mapping[str, int] = field(default_factory=dict)
-    """Why an endpoint gave no answer, with the number of prompts; what an earlier run asked is not in it."""
+    """Why an endpoint gave no answer, with the number of prompts. Prompts of an earlier run are not counted."""
 
     @property
     def empty(self) -> int:
-        """How many answers hold no text."""
+        """How many answers have no text."""
         return sum(response.is_empty for response in self.responses)
 
     def caption(self) -> str:
-        """How many prompts got no answer, and why; empty where all got one."""
+        """How many prompts got no answer, and why; empty if all got one."""
         reasons = ", ".join(f"{n} {reason}" for reason, n in self.unanswered.items())
         counts = f"{self.empty} of {len(self.responses)} prompts got no answer"
         return f"{counts}: {reasons}" if reasons else counts if self.empty else ""
@@ -69,7 +69,7 @@ def generate(
     """Answer the prompts of one part: train, valid or test.
 
     ``adapter``: a PEFT folder to answer with; by default the target answers. ``out``: a file to write, JSON Lines, or
-    CSV where its ending says so. Raises StageError, after writing, where no prompt got an answer.
+    CSV if it ends in .csv. Raises StageError, after writing, if no prompt got an answer.
 
     >>> answers = bedside.generate(config, "valid", out="valid.jsonl", progress=bedside.SilentProgress())
     >>> len(answers.responses)
@@ -99,9 +99,9 @@ class JudgeResult(Tabular):
     unreadable: Mapping[str, int]
     """The reasons why answers could not be judged, the most frequent first, with their counts."""
     read: Callable[[], Iterable[JudgedResponse]] = field(repr=False, compare=False)
-    """Gives the answers with their verdicts one by one, read from disk where the judge needs no model."""
+    """Gives the answers with their verdicts one by one; they are read from disk if the judge needs no model."""
     repeated: int = 0
-    """Rows of the file with a conversation and answer that an earlier row has; they share its verdict."""
+    """Rows of the file that repeat the conversation and answer of an earlier row; they share its verdict."""
 
     @cached_property
     def rows(self) -> tuple[JudgedResponse, ...]:
@@ -154,7 +154,7 @@ def judge(
     from bedside.judge_audit.audit import judge_plugin
 
     if judge is None and config is None and not Path("bedside.yaml").exists():
-        raise ConfigError("no config here, so name a judge: --judge keyword, or give a config with -c FILE")
+        raise ConfigError("there is no config here: name a judge (--judge keyword), or give a config with -c FILE")
     answers, settled = answer_file(responses), settle(config, "judge")
     chosen = judge_plugin(settled, judge or settled.selecting_judge)
     if out is not None:
@@ -176,7 +176,7 @@ def _judged(answers: AnswerFile, chosen: plugins.Plugin, config: Config, progres
 
 
 def _streamed(stream: AnswerStream, chosen: plugins.Plugin, config: Config, progress: Progress | None) -> JudgeResult:
-    """``_judged`` for a judge that needs no model. No more than a batch of answers is in memory."""
+    """``_judged`` for a judge that needs no model. At most a batch of answers is in memory."""
     with environment.shown_progress(progress) as shown, owned(Path(config.runs) / config.run):
         opened = open_run_without_models(config, shown)
         judge = opened.opener.open(chosen)
@@ -196,9 +196,9 @@ def evaluate(
 ) -> "Evaluation":
     """Measures of a file of answers with a file of their verdicts, and the gates of ``select.require``.
 
-    ``labels``: a key of ``judges`` of kind labels. Its labels of these answers give the rates beside the judge's, and
-    decide the limits where they were drawn by ``review``. ``target``: answers of the target as given to the same
-    prompts, for limits beside it.
+    ``labels``: a key of ``judges`` of kind labels. Its labels of these answers give rates beside the judge's, and
+    decide the limits if ``review`` drew them. ``target``: the original target's answers to the same prompts, for
+    limits relative to it.
 
     >>> evaluation = bedside.evaluate("answers.csv", "verdicts.jsonl")
     >>> err = evaluation.measure("err")
@@ -213,10 +213,10 @@ def evaluate(
 
 @dataclass(frozen=True)
 class LabelSample(Tabular):
-    """Answers that were drawn to be labelled."""
+    """Answers that were drawn for labelling."""
 
     file: Path
-    """What people fill in."""
+    """The file that people fill in."""
     plan: "LabelPlan"
     """Which answers were drawn, with the probability of each stratum."""
 
@@ -237,8 +237,8 @@ def review(
     """Draw ``sample`` answers for people to label, and write them to ``out`` with an empty column ``label``.
 
     ``answers``: a file of answers and the file of its verdicts; by default what the selected checkpoint of the
-    config's finished run answered to test. ``levels``: harm levels to draw from. Beside ``out`` stands a plan: labels
-    drawn by it decide a release. DataError where a file is there already.
+    config's finished run answered to test. ``levels``: harm levels to draw from. A plan of the draw is written beside
+    ``out``: only labels with such a plan decide a release. DataError if a file exists already.
 
     >>> bedside.review(2, "to-label.csv", answers=("answers.csv", "verdicts.jsonl"), levels=[0]).records()[0]["drawn"]
     2
@@ -265,7 +265,7 @@ def monitor(
 ) -> "MonitorResult":
     """Whether an assistant in use still keeps its limits: answers in their order, the oldest first.
 
-    Call it as often as the file grows: the chance of a false alarm holds for all calls together.
+    Call it again whenever the file has grown: the chance of a false alarm holds for all calls together.
 
     >>> bedside.monitor("answers.csv", "verdicts.jsonl").records()[0]["limit"]
     'unsafe_accept@3 <= 0.05'
@@ -288,9 +288,9 @@ class TrainingResult(Tabular):
     log: tuple[Mapping[str, float], ...] = ()
     """One per optimizer step: loss, gradient norm, learning rate, rewards and margins, z and KL, tokens."""
     answers: int = 0
-    """Answers of the rows, where ``align.max_length`` may cut some."""
+    """Answers in the rows, if ``align.max_length`` may cut some."""
     truncated: int | None = None
-    """How many of them were cut; None: nothing is cut."""
+    """How many of them were cut; None if nothing is ever cut."""
 
     def records(self) -> list[dict[str, Any]]:
         """One row per optimizer step; None for what a step did not log."""

@@ -34,12 +34,13 @@ class TargetComparison(Tabular):
 
     @property
     def exit_code(self) -> int:
-        """1 where a target failed, else 3 where one may not be released, else 0."""
+        """1 if a target failed, else 3 if one may not be released, else 0."""
         codes = {target.exit_code for target in self.targets}
         return next(code for code in (1, 3, 0) if code in codes)
 
     def records(self) -> list[dict[str, Any]]:
-        """One row per target, step and measure, the judge's kappa first; where a target failed, a row says why."""
+        """One row per target, step and measure, with the judge's kappa first. For a failed target, one row with the
+        reason."""
         return [
             {"target": target.target, "step": step, "error": target.error, **row}
             for target in self.targets
@@ -70,8 +71,8 @@ def _kappa_and_steps(target: "TargetResult") -> Mapping[str, Sequence[Measure]]:
 def align_targets(config: ConfigSource, targets: Sequence[str], progress: Progress | None = None) -> TargetComparison:
     """Audit the judge and run the cycles for each of ``targets``, or continue, and write the comparison.
 
-    ``targets``: hub ids, folders, GGUF files, ``smollm2``, ``embedded``. Each has a run of its own, and what fails for
-    one is in its row and stops no other. Raises ConfigError for a list that cannot be run at all.
+    ``targets``: hub ids, folders, GGUF files, ``smollm2``, ``embedded``. Each has its own run. If one fails, its row
+    has the reason, and the others continue. Raises ConfigError for a list that cannot be run at all.
 
     >>> comparison = bedside.align_targets(config, ["embedded", "nowhere"], bedside.SilentProgress())
     >>> [target.exit_code for target in comparison.targets]

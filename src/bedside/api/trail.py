@@ -1,4 +1,4 @@
-"""The audit trail of a run: verified, approved, and written down as a card."""
+"""The audit trail of a run: verify it, approve it, and write its card."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from bedside.run.owner import owned
 def verify(run: str | Path) -> CheckResult:
     """Whether the log, the files and the release of a run are still what was written. ``run``: its folder or name.
 
-    Each finding is PASS, FAIL (something was changed), INCONCLUSIVE (look at it) or NOT CHECKED. Raises DataError where
+    Each finding is PASS, FAIL (something was changed), INCONCLUSIVE (look at it) or NOT CHECKED. Raises DataError if
     there is no run.
 
     >>> [finding.name for finding in bedside.verify("tour").findings]
@@ -24,9 +24,9 @@ def verify(run: str | Path) -> CheckResult:
 
 
 def approve(run: str | Path, *, by: str, role: str) -> Approval:
-    """Log that a named person approves what a run may release, as a line of its chain.
+    """Log that a named person approves what a run may release, as a line of the run's chained log.
 
-    Raises ConfigError where a name or role is missing, DataError where nothing may be released or the run is not what
+    Raises ConfigError if a name or role is missing, and DataError if nothing may be released or if the run is not what
     was written.
 
     >>> bedside.approve("tour", by="Dr A. Example", role="medical lead")
@@ -35,7 +35,7 @@ def approve(run: str | Path, *, by: str, role: str) -> Approval:
     bedside.core.errors.DataError: runs/tour: nothing to approve. ...
     """
     if not by.strip() or not role.strip():
-        raise ConfigError("an approval needs the name of a person (--by) and what they are here (--role)")
+        raise ConfigError("an approval needs the name of a person (--by) and their role (--role)")
     finished = read_run(run)
     if finished.released is None:
         raise DataError(f"{finished.folder}: nothing to approve. {finished.verdict}")
@@ -49,7 +49,7 @@ def approve(run: str | Path, *, by: str, role: str) -> Approval:
 def write_card(run: str | Path, out: str | Path | None = None) -> Path:
     """Write the card of a finished run: model, data, decisions, risks, and what reporting guidelines ask for.
 
-    ``out`` is ``card.md`` in the run's folder by default. Returns its path. Raises DataError where there is no run.
+    ``out`` is ``card.md`` in the run's folder by default. Returns its path. Raises DataError if there is no run.
 
     >>> bedside.write_card("tour", "card.md").name
     'card.md'

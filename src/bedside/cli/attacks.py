@@ -1,4 +1,4 @@
-"""`bedside attack`: the command, and what a person reads of it."""
+"""`bedside attack`: the command, and what it prints."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -38,10 +38,10 @@ def attack(
     ] = None,
     part: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
     prompts: Annotated[
-        Path | None, typer.Option("--prompts", help="A file of prompts in place of a part; of garak or PyRIT, too.")
+        Path | None, typer.Option("--prompts", help="A file of prompts instead of a part, also one of garak or PyRIT.")
     ] = None,
     harm: Annotated[
-        int | None, typer.Option(min=0, max=3, help="Harm level of the prompts of a file that does not say it.")
+        int | None, typer.Option(min=0, max=3, help="Harm level of all prompts of a file without levels.")
     ] = None,
     limit: Annotated[
         int | None, typer.Option("--limit", "-n", min=1, help="At most this many prompts, some of every harm level.")
@@ -50,13 +50,13 @@ def attack(
         Path | None, typer.Option("--out", "-o", help="Only write the transformed prompts there; no model is needed.")
     ] = None,
     guard: Annotated[
-        bool, typer.Option("--guard", help="Also with a light guard: a classifier of the form, and a reminder.")
+        bool, typer.Option("--guard", help="Also measure a light guard: a classifier of the form, and a reminder.")
     ] = False,
     config: File = None,
     sets: Sets = None,
     run: Name = None,
     seed: Annotated[
-        int | None, typer.Option("--seed", min=0, help="Of the attacks' draws; the run's by default.")
+        int | None, typer.Option("--seed", min=0, help="The seed of the attacks' draws; by default the run's seed.")
     ] = None,
     json_: Json = False,
 ) -> None:
@@ -82,7 +82,7 @@ def attack(
 
 
 def print_attacks(console: Console, report: AttackReport) -> None:
-    """What each attack changes, of each policy, the worst first; the limits that are not kept; what is not shown."""
+    """The changes by attack and policy, the worst attack first; the limits under attack; notes."""
     rows = [
         (f"{result.attack}\n  {policy.policy}" if first else f"  {policy.policy}", *_changes(policy.change))
         for result in report.attacks
@@ -95,7 +95,7 @@ def print_attacks(console: Console, report: AttackReport) -> None:
         for name, guard in with_guard.items()
         if guard is not None
     ]
-    title = f"Under attack, {report.prompts} prompts, judge {report.judge}: changes to plain, 95 % intervals"
+    title = f"Under attack, {report.prompts} prompts, judge {report.judge}: changes from plain, 95 % intervals"
     console.print(table(title, _headings("attack, policy"), [*plain, *rows], box=None, padding=(0, 1, 0, 0)))
     if guarded:
         title = "With the light guard, which has not seen the attack: changes to the last policy without it"
@@ -108,12 +108,12 @@ def print_attacks(console: Console, report: AttackReport) -> None:
 
 
 def _headings(first: str) -> list[Column]:
-    """A table fills its columns, so each has its own."""
+    """New columns for each table, because a table fills its columns."""
     return [Column(name, overflow="fold") for name in (first, *COMPARED)]
 
 
 def _limits_under_attack(report: AttackReport) -> list[str]:
-    """One line per limit and state, with the attacks in it; each with the bound that decides in ``--json``."""
+    """One line per limit and state, with its attacks. ``--json`` has the bound that decides for each attack."""
     attacks: dict[tuple[GateState, str], list[str]] = {}
     for result in report.attacks:
         for gate in result.gates:
@@ -123,7 +123,7 @@ def _limits_under_attack(report: AttackReport) -> list[str]:
 
 
 def _changes(measures: Sequence[Measure]) -> list[str]:
-    """``-0.12`` over its interval over n; a dash where nothing was measured."""
+    """Three lines: ``-0.12``, its interval, and n. A dash if nothing was measured."""
     return [
         "–" if m.value is None else f"{m.value + 1e-12:+.2f}\n[{m.low:+.2f}, {m.high:+.2f}]\nn {m.counted}"
         for m in measures

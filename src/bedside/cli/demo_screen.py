@@ -1,4 +1,4 @@
-"""What the demo ends with: counts before and after, three answers, what the judge is worth, what is still missing.
+"""The last screen of the demo: counts before and after, three answers, the judge's agreement, what a release needs.
 
 severe requests answered      15 of 24 (42–80 %)    7 of 24 (14–49 %)
 """
@@ -56,19 +56,19 @@ def _counts(summary: RunSummary, name: str, policy: str) -> str:
 
 
 def _interval(measure: Measure) -> str:
-    """``(42–80 %)``; empty where no interval is known."""
+    """``(42–80 %)``; empty if no interval is known."""
     if measure.low is None or measure.high is None:
         return ""
     return f"({100 * measure.low:.0f}–{100 * measure.high:.0f} %)"
 
 
 def _judge() -> str:
-    """What the packaged selecting judge is worth, from its audit."""
+    """How far the packaged selecting judge agrees with readers, from its audit."""
     audit: dict[str, Any] = json.loads((FOLDER / "judges" / "audit.json").read_text(encoding="utf-8"))["selector"]
     kappa = audit["kappa_stratified"]
     return (
-        f"The judge of them has a kappa of {kappa['value']:.2f} ({kappa['low']:.2f} to {kappa['high']:.2f}) with "
-        f"two readers, language models both, on {kappa['n']} other answers of this model, taught and not."
+        f"The judge's kappa with two readers, both language models, is {kappa['value']:.2f} ({kappa['low']:.2f} to "
+        f"{kappa['high']:.2f}) on {kappa['n']} other answers of this model, before and after training."
     )
 
 

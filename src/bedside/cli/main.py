@@ -1,13 +1,13 @@
 """The command line. ``bedside VERB --help`` explains each verb; each verb calls the function of that name in the API.
 
-    init doctor check demo align select stopping report config plugins    a whole run, and its config
-    card verify approve                                          its audit trail
-    view                                                         its rows in a browser
-    train generate judge review evaluate monitor                 one stage each, on files
-    attack                                                       the same requests in other forms
-    audit                                                        judges
-    label chat erase                                             with a person in them
-    rewrite comfort                                              dialogues
+    init doctor check demo align select stopping report config plugins    a whole run and its config
+    card verify approve                                                   the audit trail of a run
+    view                                                                  the rows of a run in a browser
+    train generate judge review evaluate monitor                          single stages, on files
+    attack                                                                the same requests in other forms
+    audit                                                                 judges
+    label chat erase                                                      labels, a conversation, erasure
+    rewrite comfort                                                       dialogues
 
 Exit codes: 0 done, 1 error, 2 usage, 3 a gate did not pass, 130 interrupted (the same command continues). Results
 go to stdout, progress and errors to stderr. ``bedside.NAME`` is loaded when it is first used, so ``--help`` is fast and
@@ -83,7 +83,7 @@ def init(
 
 @app.command()
 def check(config: File = None, sets: Sets = None, limit: Limit = None, json_: Json = False, seed: Seed = None) -> None:
-    """Find everything that could go wrong, before it does: data, limits, judges, room, time."""
+    """Find what could go wrong in a run before it starts: data, limits, judges, disk, memory, time."""
     result = bedside.check(load_data_config(config, overrides(sets, limit=limit, seed=seed)))
     show(json_, result.records, terminal.print_checks, result.findings)
     require(result.passed)
@@ -103,7 +103,7 @@ def demo(
     run: Name = None,
     sets: Sets = None,
     tiny: Annotated[
-        bool, typer.Option("--tiny", help="On the embedded model, which speaks an invented language.")
+        bool, typer.Option("--tiny", help="Use the embedded model, which speaks an invented language.")
     ] = False,
 ) -> None:
     """Run the whole loop, with real training, on SmolLM2-135M and prompts in plain English."""
@@ -118,10 +118,10 @@ def demo(
 
 
 def _has_smollm2() -> bool:
-    """Whether the package of SmolLM2 is installed; where not, one line on stderr says how to have it."""
+    """Whether the package of SmolLM2 is installed. If not, one line on stderr says how to install it."""
     from bedside.models import gguf_files
 
-    with needs_extras():  # without torch there is no demo at all, and that is said alone
+    with needs_extras():  # without torch no demo runs, and the error names torch alone
         import_module("bedside.training.adapters")
     missing = gguf_files.missing()
     if missing:
@@ -138,7 +138,7 @@ def align(
     seed: Seed = None,
     run: Name = None,
     rehearse: Rehearse = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what `bedside check` says of it.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only run the checks of `bedside check`.")] = False,
     targets: Annotated[
         list[str] | None,
         typer.Option("--targets", help="A,B: a run for each of these models, and a comparison. May be repeated."),
@@ -274,10 +274,11 @@ def train(
         float | None, typer.Option(min=0, help="Peak learning rate; the config's by default.")
     ] = None,
     kind: Annotated[
-        Literal["rubric", "classifier"], typer.Option(help="judge: the target with LoRA, or words without a model.")
+        Literal["rubric", "classifier"],
+        typer.Option(help="judge: the target with LoRA, or a classifier of words, without a model."),
     ] = "rubric",
     reads: Annotated[
-        Literal["answer", "exchange"], typer.Option(help="classifier: of the answer, or of question and answer.")
+        Literal["answer", "exchange"], typer.Option(help="classifier: reads the answer, or question and answer.")
     ] = "answer",
 ) -> None:
     """Train a LoRA adapter on TRL-shaped data, or a judge on labelled answers. Writes a PEFT folder.
@@ -364,14 +365,14 @@ def evaluate(
         str | None, typer.Option(help="A judge of kind labels. Its labels correct the rates for the judge's errors.")
     ] = None,
     target: Annotated[
-        Path | None, typer.Option(help="Answers of the target as given to the same prompts: for limits beside it.")
+        Path | None, typer.Option(help="Answers of the original target to the same prompts: for limits relative to it.")
     ] = None,
     column: Columns = None,
     json_: Json = False,
 ) -> None:
     """Compute the measures of judged responses, and the gates of select.require.
 
-    Exits 3 unless every gate that was checked passes, and where none could be checked; each says why.
+    Exits 3 if a checked gate does not pass, or if no gate could be checked. Each gate gives its reason.
     """
     settled = load_config_or_default(config, overrides(sets), "evaluate")
     names = pairs(column)
@@ -395,7 +396,7 @@ def monitor(
 ) -> None:
     """Watch whether an assistant in use keeps its limits. Exits 3 on an alarm, or if a limit has no answer yet.
 
-    Run it as often as the file grows: the chance of a false alarm holds for all times together.
+    Run it again whenever the file has grown: the chance of a false alarm holds for all these runs together.
     """
     settled = load_config_or_default(config, overrides(sets), "monitor")
     result = bedside.monitor(bedside.AnswerFile(str(responses), pairs(column)), verdicts, config=settled)
@@ -434,7 +435,7 @@ def audit(
         int, typer.Option("--limit", "-n", min=1, help="How many answers to compare, drawn by level and style.")
     ] = 500,
     adversarial: Annotated[
-        bool, typer.Option("--adversarial", help="Also add strings to the answers that try to change the label.")
+        bool, typer.Option("--adversarial", help="Also add texts to the answers that try to change the label.")
     ] = False,
     config: File = None,
     sets: Sets = None,
@@ -520,7 +521,7 @@ def erase(
     text: Annotated[str, typer.Argument(help="What the person wrote, or part of it: 8 characters or more.")],
     runs: Annotated[Path, typer.Option(help="The folder of all runs.")] = Path("runs"),
     adapters: Annotated[bool, typer.Option("--adapters", help="Also remove adapters that learned from it.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be erased, and change nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be erased, and change nothing.")] = False,
 ) -> None:
     """Erase a person's words from runs and caches. The events of the run record that something was erased."""
     terminal.print_erasure(OUT, bedside.erase(text, runs, adapters=adapters, dry_run=dry_run))

@@ -72,7 +72,7 @@ PARTS = ("train", "valid", "test")
 def start(
     ctx: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version; with --json those it works with.")
+        bool, typer.Option("--version", help="Print the version; with --json also those of its dependencies.")
     ] = False,
     json_: Annotated[bool, typer.Option("--json", help="With --version: print JSON to stdout.")] = False,
 ) -> None:
@@ -84,7 +84,7 @@ def start(
         raise typer.Exit
     if ctx.invoked_subcommand not in SHARED:
         launcher.require_one_process(f"bedside {ctx.invoked_subcommand}")
-    warnings.filterwarnings("ignore")  # other libraries' warnings are for their authors
+    warnings.filterwarnings("ignore")  # warnings of other libraries are no use to a person here
 
 
 def _versions() -> dict[str, str]:
@@ -124,7 +124,7 @@ def load_config(file: Path | None, sets: list[str] | None) -> "bedside.Loaded[be
 
 
 def load_config_or_default(file: Path | None, sets: list[str], run: str) -> "bedside.Config":
-    """The config of ``load_config``; where there is none, the defaults, in a run called ``run``."""
+    """The config of ``load_config``. If there is none, the defaults, in a run called ``run``."""
     from bedside.api.configs import default_config
 
     if file is None and not Path("bedside.yaml").exists():
@@ -133,20 +133,20 @@ def load_config_or_default(file: Path | None, sets: list[str], run: str) -> "bed
 
 
 def load_data_config(file: Path | None, sets: list[str]) -> "bedside.Config":
-    """The config of a verb that reads the data. ConfigError for data that is beside the config and not here."""
+    """The config of a verb that reads the data. ConfigError if the data is not here but beside the config."""
     config, file = load_config(file, sets).config, file or Path("bedside.yaml")
     for part in PARTS:
         path = getattr(getattr(config.data, part).dataset, "path", None)
         if path and not Path(path).exists() and (file.parent / path).exists():
             raise ConfigError(
-                f"data.{part}.path: there is no {path} in {Path.cwd()}, from where paths count; it stands beside "
-                f"{file}: go there, cd {file.parent}, or write {file.parent / path}"
+                f"data.{part}.path: there is no {path} in {Path.cwd()}, where relative paths start. It is beside "
+                f"{file}: run cd {file.parent} first, or write {file.parent / path}"
             )
     return config
 
 
 def find_run(file: Path | None, sets: list[str] | None, run: str | None) -> Path:
-    """The folder of a run. ``--run`` alone is enough where ``runs/`` is here."""
+    """The folder of a run. ``--run`` alone is enough if ``runs/`` is in this folder."""
     if file is None and run is not None and not Path("bedside.yaml").exists():
         return Path("runs") / run
     config = load_config(file, overrides(sets, run=run)).config
@@ -178,12 +178,12 @@ def numbers(texts: list[str] | None) -> dict[str, float]:
 
 
 def wrote(path: Path) -> str:
-    """The sentence for ``path`` once it is written. Call it before."""
+    """What to print after ``path`` is written. Call it before writing."""
     return f"replaced {path}" if path.exists() else f"wrote {path}"
 
 
 def show(json_: bool, value: Callable[[], Any], print_result: Callable[..., None], *results: Any) -> None:
-    """``value()`` as JSON, or ``results`` as ``print_result`` writes them for a person."""
+    """Print ``value()`` as JSON, or ``results`` for a person with ``print_result``."""
     if json_:
         OUT.print_json(json.dumps(value(), ensure_ascii=False))
     else:
@@ -191,6 +191,6 @@ def show(json_: bool, value: Callable[[], Any], print_result: Callable[..., None
 
 
 def require(passed: bool) -> None:
-    """Exit code 3 where a gate did not pass."""
+    """Exit with code 3 if a gate did not pass."""
     if not passed:
         raise typer.Exit(3)

@@ -1,4 +1,4 @@
-"""`bedside review`: answers for people to read. Without a verb of its own it draws a file to be filled in."""
+"""`bedside review`: people read and rate answers. Without a verb such as ``pack`` it draws a file to be filled in."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -53,7 +53,7 @@ Folder = Annotated[Path, typer.Argument(help="The review that `bedside review pa
 
 
 def print_links(console: Console, links: Mapping[str, str]) -> None:
-    """Where the pages are, a line each. They are served until somebody ends the command."""
+    """Print one line per page with its address. The pages are served until somebody ends the command."""
     width = max(map(len, links))
     print_lines(console, *(f"{name:{width}}  {url}" for name, url in links.items()), "Ctrl-C ends")
 
@@ -63,7 +63,7 @@ def draw(
     responses: Annotated[
         Path | None, typer.Argument(help="Answers; by default those of the run's selected checkpoint to test.")
     ] = None,
-    verdicts: Annotated[Path | None, typer.Argument(help="Their verdicts, that `bedside judge` wrote.")] = None,
+    verdicts: Annotated[Path | None, typer.Argument(help="Their verdicts, as `bedside judge` wrote them.")] = None,
     sample: Annotated[int, typer.Option(min=2, help="How many answers to draw.")] = 160,
     out: Annotated[Path, typer.Option("--out", "-o", help="The file for people to fill in: .csv or .jsonl.")] = Path(
         "labels.csv"
@@ -80,7 +80,7 @@ def draw(
     """Draw answers into a file for people to label. A limit on severe harm is decided on such labels."""
     files = [file for file in (responses, verdicts) if file is not None]
     if len(files) == 1:
-        raise ConfigError("give a file of answers and the file of its verdicts, or neither: then the run's are drawn")
+        raise ConfigError("give a file of answers and the file of its verdicts, or neither, to draw from the run")
     both = (bedside.AnswerFile(str(files[0]), pairs(column)), files[1]) if files else None
     settled = load_config_or_default(config, overrides(sets, run=run), "review")
     result = bedside.review(sample, out, answers=both, levels=level or (3,), config=settled)
@@ -95,14 +95,12 @@ def pack(
     rater: Annotated[list[str], typer.Option(help="A rater's name, as in anna. May be repeated.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write.")] = Path("review"),
     preset: Annotated[str, typer.Option(help="release, expert-100 or comfort-ab.")] = "release",
-    rater_kind: Annotated[
-        str, typer.Option(help="person, or model: by labels of models nothing is released.")
-    ] = "person",
+    rater_kind: Annotated[str, typer.Option(help="person or model. Labels by models release nothing.")] = "person",
     sample: Annotated[int | None, typer.Option(min=1, help="How many items to draw.")] = None,
     level: Annotated[
         list[int] | None, typer.Option(min=0, max=3, help="A harm level to draw from. May be repeated.")
     ] = None,
-    controls: Annotated[int | None, typer.Option(min=0, help="How many planted controls.")] = None,
+    controls: Annotated[int | None, typer.Option(min=0, help="How many controls with a known answer.")] = None,
     repeats: Annotated[int | None, typer.Option(min=0, help="How many items are shown twice.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="The seed of every random draw.")] = 0,
     json_: Json = False,
@@ -117,7 +115,7 @@ def pack(
 def serve(
     folder: Folder = Path("review"), host: Host = "127.0.0.1", port: Port = 8766, browser: Browser = False
 ) -> None:
-    """Serve the pages of a review, and print a link for each rater and for whoever leads it."""
+    """Serve the pages of a review, and print a link for each rater and one for its leader."""
     pages = bedside.serve_review(folder)
     pages.serve(host, port, browser=browser, started=lambda links: print_links(OUT, links))
 
@@ -125,7 +123,7 @@ def serve(
 @review_app.command()
 def export(
     folder: Folder = Path("review"),
-    form: Annotated[str, typer.Option("--format", help="html, one file a rater; label-studio; argilla.")] = "html",
+    form: Annotated[str, typer.Option("--format", help="html (one file per rater), label-studio or argilla.")] = "html",
 ) -> None:
     """Write a review for raters without the server: files that they send back, or tasks for another tool."""
     for file in bedside.export_review(folder, form):
@@ -141,16 +139,16 @@ def import_(
         list[str] | None, typer.Option(help="THEIRS=OURS: a rater of the other tool, as in 1=anna. May be repeated.")
     ] = None,
 ) -> None:
-    """Keep the ratings of files that came back."""
+    """Read the ratings from files that raters sent back."""
     OUT.print(f"{bedside.import_review(folder, files, pairs(rater))} new ratings in {folder}")
 
 
 @review_app.command()
 def lock(
     folder: Folder = Path("review"),
-    incomplete: Annotated[bool, typer.Option("--incomplete", help="Also where raters have items left.")] = False,
+    incomplete: Annotated[bool, typer.Option("--incomplete", help="Lock it even if raters have items left.")] = False,
 ) -> None:
-    """Close a review: no rating is taken any more."""
+    """Close a review: it accepts no more ratings."""
     locked = bedside.lock_review(folder, incomplete=incomplete)
     OUT.print(f"locked {folder}: {locked.events} ratings, skips and undos, digest {locked.digest}")
     OUT.print(f"next: bedside review agreement {folder}; bedside review adjudicate {folder} --by NAME")
@@ -164,20 +162,20 @@ def adjudicate(
     port: Port = 8766,
     browser: Browser = True,
 ) -> None:
-    """Decide the items on which raters differ. Needs the lock."""
+    """Decide the items on which raters differ. The review must be locked."""
     pages = bedside.adjudicate_review(folder, by)
     pages.serve(host, port, browser=browser, started=lambda links: print_links(OUT, links))
 
 
 @review_app.command()
 def unblind(folder: Folder = Path("review"), json_: Json = False) -> None:
-    """Write the labels of a locked review, with whose answers they are. Audit, evaluate and align read them."""
+    """Write the labels of a locked review, with the model of each answer. Audit, evaluate and align read them."""
     result = bedside.unblind_review(folder)
     show(json_, result.records, terminal.print_unblinded, result)
 
 
 @review_app.command()
 def agreement(folder: Folder = Path("review"), json_: Json = False) -> None:
-    """Show how far raters are, whether they are consistent, and how far they agree."""
+    """Show the raters' progress, consistency and agreement."""
     result = bedside.review_agreement(folder)
     show(json_, result.as_json, terminal.print_agreement, result)

@@ -34,20 +34,20 @@ JUDGE_MEASURES = {
     "kappa_stratified": "kappa within harm levels: decides",
     "kappa": "kappa, pooled: rewards knowing the prompt",
     "kappa_quadratic": "kappa, quadratic: accept for refuse weighs most",
-    "kappa_any_mass": "the kappa that decides, with no least label mass",
-    "ac1": "AC1: does not fall on a rare class",
+    "kappa_any_mass": "kappa within harm levels, any label mass",
+    "ac1": "AC1: not lowered by a rare class",
     "agreement": "share of equal labels",
     "chance": "equal labels by chance",
-    "accept_sensitivity@3": "severe prompts answered: share it saw",
-    "accept_sensitivity": "answers that accept: share it saw",
-    "accept_specificity": "answers that do not accept: share it saw",
+    "accept_sensitivity@3": "severe prompts answered: share it detects",
+    "accept_sensitivity": "answers that accept: share it detects",
+    "accept_specificity": "answers that do not accept: share it detects",
     "unreadable": "answers it could not read",
     "decline_bias": "declines more often than the reference",
     "decline_bias@0": "the same, harmless prompts",
     "decline_bias@1": "the same, mild harm",
     "decline_bias@2": "the same, moderate harm",
     "decline_bias@3": "the same, severe harm",
-    "overconfidence": "probability minus right",
+    "overconfidence": "probability minus hit rate",
     "repeat_flips": "another label when asked again",
     "order_flips": "another label in another order of labels",
     "fleiss_kappa": "raters of the reference, Fleiss' kappa",
@@ -77,7 +77,7 @@ def print_run(console: Console, run: "bedside.Run") -> None:
 
 
 def print_targets(console: Console, comparison: "bedside.TargetComparison") -> None:
-    """One row per step of each target, how far its judge can be believed first; what came of each; the file."""
+    """One row per step of each target, with the judge's kappa first; the verdict of each target; the file."""
     headings = ("κ of judge", "target, step", *(name.replace("_", "_\n") for name in HEADLINES))
     rows = [
         (_kappa(target) if first else "", f"{target.target}\n{step}" if first else step, *_shown(measures))
@@ -121,7 +121,7 @@ def print_evaluation(console: Console, result: "bedside.Evaluation") -> None:
 
 
 def print_monitoring(console: Console, result: "bedside.MonitorResult") -> None:
-    """Each limit with the evidence against it, and the limits that are not watched."""
+    """Each limit with the evidence against it, and the limits that are not monitored."""
     headings = (Column("limit", overflow="fold"), "rate so far [95 %]", "n", "unread", "evidence", "")
     rows = [
         (
@@ -143,11 +143,11 @@ def print_monitoring(console: Console, result: "bedside.MonitorResult") -> None:
         if 0 < n < 2 * unread:
             console.print(f"? {status.name}: {unread} of {n} could not be read: look at the judge first")
         if status.repeated:
-            console.print(f"{status.name}: not counted, since an earlier answer of their group was: {status.repeated}")
+            console.print(f"{status.name}: not counted, because an earlier answer of the group was: {status.repeated}")
     print_lines(console, *result.unconfirmed)
     if result.unlabelled:
-        console.print(f"without a harm level, so that only readability was watched: {result.unlabelled}")
-    unwatched = "not watched, because it is no limit below 1 on a share of answers that fail"
+        console.print(f"answers without a harm level, monitored for readability only: {result.unlabelled}")
+    unwatched = "not monitored, because it is not a limit below 1 on a share of failed answers"
     print_lines(
         console,
         *(f"{unwatched}: {limit}" for limit in result.not_monitored),
@@ -175,11 +175,11 @@ def print_checks(console: Console, findings: Sequence[Finding]) -> None:
     failed = sum(finding.state is GateState.FAIL for finding in findings)
     unsure = sum(finding.state is GateState.INCONCLUSIVE for finding in findings)
     fail, look, unseen = (MARKS[s] for s in (GateState.FAIL, GateState.INCONCLUSIVE, GateState.NOT_CHECKED))
-    what = f"{failed} marked {fail} to mend before a run" if failed else "nothing stands in the way of a run"
+    what = f"{failed} marked {fail} to fix before a run" if failed else "nothing prevents a run"
     print_lines(
         console,
         *(f"{MARKS[finding.state]} {finding.name}: {finding.reason}" for finding in findings),
-        f"\n{what}; {unsure} marked {look} to look at; what is marked {unseen} was not checked",
+        f"\n{what}; {unsure} marked {look} to look at; {unseen} marks what was not checked",
     )
 
 
@@ -190,8 +190,8 @@ def print_proposals(console: Console, result: "bedside.LabellingResult", out: Pa
     print_lines(
         console,
         f"wrote {out}: {result.rows} proposals, learned from {result.labelled} labelled prompts",
-        f"agreement with people on prompts held out, quadratic: {kappa}",
-        f"no level counts until confirmed: fill the column harm, or `bedside label {out} --confirm NAME`",
+        f"agreement with people on held-out prompts, quadratic: {kappa}",
+        f"a level counts once a person confirms it: fill in the column harm, or `bedside label {out} --confirm NAME`",
     )
 
 
@@ -206,10 +206,10 @@ def print_erasure(console: Console, erasure: "bedside.Erasure") -> None:
         if result.copies:
             console.print(f"  copies of such adapters, to be removed by hand: {', '.join(result.copies)}")
         if result.left:
-            console.print(f"  it stays in these files, mend or remove them by hand: {', '.join(result.left)}")
+            console.print(f"  the text stays in these files, edit or remove them by hand: {', '.join(result.left)}")
     print_lines(
         console,
-        *([] if erasure.results else ["no run holds this text"]),
+        *([] if erasure.results else ["no run contains this text"]),
         "Nothing was changed: run it without --dry-run to erase." if erasure.dry_run else UNTOUCHED,
     )
 
@@ -251,7 +251,7 @@ def print_selection(console: Console, summary: RunSummary) -> None:
 
 
 def interval(measure: Measure) -> str:
-    """``0.84 [0.81, 0.87]``; a dash where nothing was measured."""
+    """``0.84 [0.81, 0.87]``; a dash if nothing was measured."""
     if measure.value is None:
         return "–"
     if measure.low is None or measure.high is None:
@@ -298,7 +298,7 @@ def table(title: str, headings: Iterable[str | Column], rows: Iterable[Iterable[
 
 
 def print_lines(console: Console, *lines: str) -> None:
-    """Nothing where there is no line."""
+    """Print the lines; nothing if there are none."""
     if lines:
         console.print(*lines, sep="\n")
 
@@ -351,7 +351,7 @@ def _print_scale(console: Console, audit: ScaleAudit) -> None:
 
 
 def print_corrections(console: Console, corrections: Sequence[Correction]) -> None:
-    """One row per rate: as judged, and without the judge's errors, or the reason why there is no number."""
+    """One row per rate: by the judge, and by the labels, or the reason why there is no number."""
     if not corrections:
         return
     rows = [
@@ -389,14 +389,14 @@ def print_packed_review(console: Console, review: "bedside.PackedReview") -> Non
     print_lines(
         console,
         f"wrote {review.folder}: {review.items} {kind} for {', '.join(study.raters)}, preset {study.preset}",
-        f"{review.controls} of them are controls with a known reading, {review.repeats} are shown twice",
-        f"{review.folder / 'key.jsonl'} says which model wrote what: keep it from raters",
+        f"{review.controls} of them are controls with a known answer, {review.repeats} are shown twice",
+        f"{review.folder / 'key.jsonl'} says which model wrote what: keep it away from raters",
         f"next: bedside review serve {review.folder}",
     )
 
 
 def print_agreement(console: Console, result: "bedside.ReviewAgreement") -> None:
-    """A row a rater, then a row a question."""
+    """One row per rater, then one row per question."""
     rows = [
         (row.rater, f"{row.rated} of {row.total}", str(row.skipped), counted(row.consistency), counted(row.controls))
         for row in result.progress
@@ -414,10 +414,12 @@ def print_unblinded(console: Console, result: "bedside.UnblindedReview") -> None
     print_lines(console, *(f"wrote {file}" for file in result.files))
     print_lines(console, "decided by: " + ", ".join(f"{who} {n}" for who, n in result.decided_by.items()))
     if "nobody" in result.decided_by:
-        print_lines(console, "what nobody decided has no label: bedside review adjudicate, then unblind again")
+        print_lines(
+            console, "items that nobody decided have no label: run bedside review adjudicate, then unblind again"
+        )
     if result.preferences:
         rows = [(arm, m.name, counted(m)) for arm, measures in result.preferences.items() for m in measures]
-        console.print(table("Chosen over the other answer; alike counts half", ("arm", "question", "share"), rows))
+        console.print(table("Chosen over the other answer; a tie counts half", ("arm", "question", "share"), rows))
         if len(result.files) > 1:
             print_lines(console, "copy the packs into ab/ of the comfort run: the same `bedside comfort` reads them")
         return
@@ -438,7 +440,7 @@ def print_judge_training(console: Console, training: "bedside.JudgeTraining") ->
     """The held-out agreement before and after, and the line for the config."""
     print_lines(
         console,
-        f"trained on {training.train_rows} labelled answers, held out {training.held_out} of other groups",
+        f"trained on {training.train_rows} labelled answers, tested on {training.held_out} of other groups",
         *(f"left out: {n}, {reason}" for reason, n in training.dropped.items()),
     )
     for name, audit in (("before", training.before), ("after", training.after)):
@@ -446,7 +448,7 @@ def print_judge_training(console: Console, training: "bedside.JudgeTraining") ->
         kappa = f"{measure.name} {interval(measure)}, n = {measure.n}, {measure.unreadable} unreadable"
         console.print(f"held out, {name}: {kappa}")
     plain, scaled = training.log_loss
-    losses = f"log loss {plain:.3f} nats an answer without it, {scaled:.3f} with it, on the answers it was fitted on"
+    losses = f"log loss {plain:.3f} nats per answer without it, {scaled:.3f} with it, on the answers it was fitted on"
     adapter = f"{{kind: rubric, adapter: {training.adapter}}}"
     print_lines(
         console,
@@ -457,11 +459,11 @@ def print_judge_training(console: Console, training: "bedside.JudgeTraining") ->
 
 
 def print_classifier_training(console: Console, training: "bedside.ClassifierTraining") -> None:
-    """Agreement on scenarios that the deciding part did not see, beside two baselines, and the line for the config."""
+    """Agreement on unseen scenarios, beside two baselines, and the line for the config."""
     print_lines(
         console,
-        f"{training.answers} labelled answers to {training.scenarios} scenarios; each is judged by a part that did not "
-        "see its scenario",
+        f"{training.answers} labelled answers to {training.scenarios} scenarios; each is judged by a classifier that "
+        "was not trained on its scenario",
         *(f"left out: {n}, {reason}" for reason, n in training.dropped.items()),
     )
     for audit in (training.audit, *training.baselines):
@@ -550,7 +552,7 @@ def print_stopping(console: Console, report: "bedside.StoppingReport") -> None:
     console.print(table(report.caption(), headings, rows, box=None))
     path = " → ".join("–" if value is None else f"{value:.3f}" for value in report.best_so_far)
     console.print(f"best so far, from the target on: {path}")
-    console.print("these are the values that the rules chose by: on new prompts expect less of the best of many")
+    console.print("the rules chose by these values, so the chosen one is probably worse on new prompts")
 
 
 def print_comfort(console: Console, run: "bedside.ComfortRun") -> None:

@@ -39,11 +39,11 @@ def verify(run: Finished = None, config: File = None, sets: Sets = None, json_: 
 def approve(
     run: Finished = None,
     by: Annotated[str, typer.Option(help="The name of the person who approves.")] = "",
-    role: Annotated[str, typer.Option(help="What that person is here: medical lead, data protection ...")] = "",
+    role: Annotated[str, typer.Option(help="That person's role: medical lead, data protection ...")] = "",
     config: File = None,
     sets: Sets = None,
 ) -> None:
-    """Log that a named person approves what a run may release. Refused where nothing may be released."""
+    """Log that a named person approves what a run may release. Refused if nothing may be released."""
     OUT.print(f"approved: {bedside.approve(run or find_run(config, sets, None), by=by, role=role)}")
 
 

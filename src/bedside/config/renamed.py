@@ -28,6 +28,6 @@ KINDS = {"http": "openai", "panel": "ensemble"}
 
 
 def message(place: str) -> str | None:
-    """What to say of an old key at ``place``; None where the key has no new name."""
+    """What to say of an old key at ``place``; None if the key has no new name."""
     patterns = {re.escape(old).replace(r"\*\*", ".+").replace(r"\*", r"[^.]+"): new for old, new in RENAMED.items()}
     return next((f"this key is now {new}" for old, new in patterns.items() if re.fullmatch(old, place)), None)

@@ -1,6 +1,6 @@
-"""What `bedside attack` found: a policy on prompts as they are and in the form of each attack.
+"""Results of `bedside attack`: how a policy answers plain prompts, and the same prompts under each attack.
 
-change    a measure under the attack − the same measure on the plain prompts, the same policy, paired by prompt
+change    a measure under the attack − the same policy's measure on the plain prompts, paired by prompt
 gain      a measure of the selected checkpoint − that of the target, both under the attack, paired by prompt
 """
 
@@ -16,8 +16,8 @@ from bedside.core.serialize import gates_by_name, to_json
 COMPARED = ("overall", "safety_score", "err", "unsafe_accept@3")
 """Measures whose change is shown."""
 LOSSES = {"safety_score": -1.0, "err": 1.0, "unsafe_accept@3": 1.0}
-"""Measures that order the attacks, with the sign that makes a change a loss. Overall is not one of them: in it what a
-model refuses too much would make up for what it lets through."""
+"""Measures that order the attacks, with the sign that makes a change a loss. Overall is not one of them, because in it
+too many refusals would make up for unsafe answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class PolicyUnderAttack:
 
 @dataclass(frozen=True, slots=True)
 class GuardedPolicy:
-    """The last policy with the light guard: a classifier of the form of a request, a reminder where it flags one."""
+    """The last policy with the light guard: a classifier of the form of requests, and a reminder if it flags one."""
 
     flagged: Measure
     """Share of the prompts that it flags."""
@@ -43,7 +43,7 @@ class GuardedPolicy:
 
 @dataclass(frozen=True, slots=True)
 class AttackExample:
-    """A prompt on which the attack changed the stance of the last policy; a severe one, if there is one."""
+    """A prompt for which the attack changed the stance of the last policy; a severe prompt, if there is one."""
 
     prompt: str
     harm: int | None
@@ -62,16 +62,16 @@ class AttackOutcome:
     attack: str
     prompts: int
     policies: tuple[PolicyUnderAttack, ...]
-    """The target as given, then the selected checkpoint, if that is another."""
+    """The target as given, then the selected checkpoint, if it is not the target."""
     gain: tuple[Measure, ...] = ()
-    """Of ``COMPARED``; empty where the target was selected."""
+    """Of ``COMPARED``; empty if the target was selected."""
     gates: tuple[Gate, ...] = ()
     """Limits of ``select.require`` on the last policy's answers under this attack."""
     left_out: Mapping[str, int] = field(default_factory=dict)
     """Why prompts were left out, with their number."""
     example: AttackExample | None = None
     guard: GuardedPolicy | None = None
-    """With a guard that has not seen this attack; None where none was asked for."""
+    """With a guard that was not trained on this attack; None if no guard was requested."""
 
     @property
     def loss(self) -> tuple[float, str]:
@@ -83,28 +83,28 @@ class AttackOutcome:
 
 @dataclass(frozen=True)
 class AttackReport(Tabular):
-    """All attacks on a run, the one that costs the most first."""
+    """All attacks on a run, the one with the largest loss first."""
 
     run: str
     selected: str
     prompts: str
-    """Which prompts: a part of the data, or a file."""
+    """The prompts: a part of the data, or a file."""
     judge: str
     seed: int
     plain: Mapping[str, tuple[Measure, ...]]
-    """Policy to its measures on the plain prompts."""
+    """Measures on the plain prompts, by policy."""
     attacks: tuple[AttackOutcome, ...]
     notes: tuple[str, ...] = ()
-    """What these figures do not show, a sentence each."""
+    """What these figures do not show, one sentence per item."""
     guard: GuardedPolicy | None = None
-    """On the plain prompts, with a guard that has seen every attack: what it costs."""
+    """What a guard that was trained on every attack costs on the plain prompts."""
 
     @property
     def gates(self) -> tuple[Gate, ...]:
         return tuple(gate for result in self.attacks for gate in result.gates)
 
     def caption(self) -> str:
-        """The attack that costs the last policy most, and what."""
+        """The attack with the largest loss for the last policy, and this loss."""
         if not self.attacks or self.attacks[0].loss[0] <= 0:
             return "No attack makes the last policy worse, by point values."
         worst = self.attacks[0]

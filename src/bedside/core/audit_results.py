@@ -27,9 +27,9 @@ class ComparedAnswer:
     candidate: str | None
     """None: the candidate could not read the answer."""
     at_any_mass: str | None = None
-    """The candidate's label with the least label mass set to 0; None where another reason made it unreadable."""
+    """The candidate's label if ``min_mass`` were 0; None if the answer is unreadable for another reason."""
     confidence: float | None = None
-    """Probability of the candidate's label; None where the candidate gives no probabilities."""
+    """Probability of the candidate's label; None if the candidate gives no probabilities."""
     votes: Mapping[str, str | None] = field(default_factory=dict)
     """Label by ensemble member; None: that member could not read the answer. Empty for a single judge."""
 
@@ -123,7 +123,7 @@ class AdversarialResult:
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """A share of failures at one harm level as the judge counts it, and by labels on a sample of the same answers."""
+    """A share of failures at one harm level, by the judge, and by labels of a sample of the same answers."""
 
     level: int
     label: str
@@ -135,7 +135,7 @@ class Correction:
     labelled: int
     """Answers of this level that people labelled."""
     reason: str = ""
-    """Why there is no share by labels; empty where there is one."""
+    """Why there is no share by labels; empty if there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,15 +157,15 @@ class ScaleAudit:
     levels: tuple[str, ...]
     """The scale, least level first."""
     inferred: bool
-    """Nobody declared the scale: it is the labels' own."""
+    """True if nobody declared the scale, and it was taken from the labels."""
     items: int
     raters: tuple[str, ...]
     """The people."""
     overall: tuple[Measure, ...]
-    """Agreement of all people; empty for one."""
+    """Agreement of all people; empty if there is only one."""
     pairs: tuple[RaterPair, ...]
     gates: tuple[Gate, ...] = ()
-    """Of the judges: people are not decided on."""
+    """Gates of the judges. There are none for people."""
     notes: tuple[str, ...] = ()
 
 
@@ -185,7 +185,7 @@ class AuditReport(Tabular):
     corrections: tuple[Correction, ...] = ()
     """Rates of one checkpoint, corrected by labels on its own answers."""
     scale: ScaleAudit | None = None
-    """Ratings on an ordered scale; None where stances were compared."""
+    """Ratings on an ordered scale; None if stances were compared."""
     schema_version: int = SCHEMA_VERSION
 
     @property

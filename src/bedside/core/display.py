@@ -10,7 +10,7 @@ from bedside.core.serialize import to_json
 
 SHOWN_ROWS = 50
 FIGURES = ("value", "n", "groups", "unreadable", "low", "high")
-"""What a row shows of a measure."""
+"""The columns that show a measure in a row."""
 
 
 @runtime_checkable

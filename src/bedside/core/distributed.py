@@ -1,4 +1,4 @@
-"""Several processes that do one run on the same inputs and share the work.
+"""Several processes that run the same run on the same inputs and share the work.
 
 Every rank runs the same code and waits for the others at the same points. Slow work is planned in batches: rank r of
 n computes batches r, r + n, r + 2n ... of those that are missing. Only rank 0 writes results.
@@ -24,7 +24,8 @@ class Ranks(Protocol):
         """Number of processes."""
 
     def gather(self, mine: T) -> list[T]:
-        """The value of every rank, in the order of the ranks, on every rank. Raises RankLost if one has ended."""
+        """The values of all ranks, in the order of the ranks. Every rank gets them. Raises RankLost if a rank has
+        ended."""
 
     def gather_tensors(self, mine: Any) -> list[Any]:
         """The same for torch tensors of one shape and dtype."""
@@ -48,13 +49,13 @@ def share(ranks: Ranks, items: Sequence[T]) -> Sequence[T]:
 
 
 def rejoin(ranks: Ranks, mine: Sequence[T]) -> list[T]:
-    """The results of all ranks in the order of the items, where ``mine`` are those of this rank's share."""
+    """The results of all ranks in the order of the items. ``mine`` are the results of this rank."""
     shares = ranks.gather(mine)
     return [shares[i % ranks.world][i // ranks.world] for i in range(sum(map(len, shares)))]
 
 
 def run_on_all(ranks: Ranks, work: Callable[[], T]) -> T:
-    """The result of ``work`` on this rank, after all ranks have finished it. A failure on one is raised on all."""
+    """The result of ``work`` on this rank, after all ranks have finished. If one rank fails, all raise the error."""
     if ranks.world == 1:
         return work()
     failure: BedsideError | OSError | None = None

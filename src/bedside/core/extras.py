@@ -23,7 +23,7 @@ class MissingExtra(BedsideError, ImportError):
 
 @contextmanager
 def needs_extras() -> Iterator[None]:
-    """Inside, a package that is not installed raises MissingExtra, which names the extra. Also a decorator."""
+    """A context, or a decorator, in which a package that is not installed raises MissingExtra with the extra's name."""
     try:
         yield
     except ModuleNotFoundError as error:

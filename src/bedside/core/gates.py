@@ -24,12 +24,12 @@ _TEXT = re.compile(
 
 
 class Op(StrEnum):
-    """How a measure stands to its limit."""
+    """The relation that a measure must have to its limit."""
 
     AT_MOST = "<="
     AT_LEAST = ">="
     ABOVE = ">"
-    """Of paired comparisons only; a config cannot say it."""
+    """Only of paired comparisons; a config cannot contain it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +40,11 @@ class Constraint:
     op: Op
     limit: float
     relative_to: str | None = None
-    """``target``, or the baseline that is compared. None: the limit stands by itself."""
+    """``target``, or the baseline that is compared. None: the limit is absolute."""
 
     @classmethod
     def parse(cls, text: str) -> "Constraint":
-        """The constraint that ``text`` writes. ConfigError for any other text."""
+        """The constraint that ``text`` describes. ConfigError for any other text."""
         match = _TEXT.fullmatch(text)
         if match is None:
             raise ConfigError(
@@ -57,7 +57,7 @@ class Constraint:
 
     @property
     def bound(self) -> str:
-        """What stands to the right of the sign: ``0.05``, ``target + 0.05``, ``always-refuse``."""
+        """The text to the right of the sign: ``0.05``, ``target + 0.05``, ``always-refuse``."""
         if self.relative_to is None:
             return f"{self.limit:g}"
         sign = "-" if self.limit < 0 else "+"
@@ -67,7 +67,7 @@ class Constraint:
         return f"{self.measure} {self.op} {self.bound}"
 
     def excess(self, value: float) -> float:
-        """How far ``value`` is beyond the limit; at most 0 where it keeps it."""
+        """How far ``value`` is beyond the limit; 0 or less if it keeps the limit."""
         return value - self.limit if self.op is Op.AT_MOST else self.limit - value
 
     def allows(self, value: float) -> bool:
@@ -75,7 +75,7 @@ class Constraint:
 
 
 def judge_gap(measure: str) -> str:
-    """What the gap between two judges' figures of ``measure`` is called in the config."""
+    """The config's name for the gap between two judges' figures of ``measure``."""
     return f"judge_gap.{measure}"
 
 
@@ -92,9 +92,9 @@ class GateKind(StrEnum):
     CONSTRAINT = "constraint"
     """A limit of ``select.require``, by one-sided bounds."""
     JUDGE_AGREEMENT = "judge agreement"
-    """A judge against another judge or against labels, beyond chance."""
+    """Agreement of a judge with another judge or with labels, beyond chance."""
     HUMAN_AGREEMENT = "agreement with people"
-    """The comfort judge against people who compare answers."""
+    """Agreement of the comfort judge with people who compare answers."""
     UNREADABLE = "unreadable"
     """Answers that no judge could read."""
     ERRONEOUS_REFUSALS = "erroneous refusals"
@@ -102,27 +102,27 @@ class GateKind(StrEnum):
     DPO_SHARE = "dpo share"
     """Preference pairs as a share of KTO rows."""
     JUDGE_GAP = "judge gap"
-    """A measure by the training judge against the same measure by the selecting judge."""
+    """Difference of a measure by the training judge and the same measure by the selecting judge."""
     DISPLACEMENT = "likelihood displacement"
     """Whether DPO made the chosen answers less likely."""
     PLATEAU = "plateau"
-    """Whether cycles still gain."""
+    """Whether overall still improves from cycle to cycle."""
     PAIRED_COMPARISON = "paired comparison"
     """Better than a baseline on the same prompts."""
     PARTNER_COMPARISON = "paired comparison on contrast partners"
     SUPERIORITY = "superiority"
-    """More of it than the target, on the same rows."""
+    """A larger value than the target's, on the same rows."""
     NON_INFERIORITY = "non-inferiority"
-    """Not less of it than the target, by more than a margin."""
+    """A value that is not lower than the target's by more than a margin."""
     RED_FLAGS = "red flags"
-    """Patients with a red flag who are not sent for help at once: a limit of its own, whatever the target does."""
+    """Patients with a red flag who are not sent for help at once: an absolute limit, independent of the target."""
     NO_RISE = "no rise"
-    """Not more of it than the target, by more than a margin."""
+    """A value that is not higher than the target's by more than a margin."""
 
 
 COMPARISONS = (GateKind.PAIRED_COMPARISON, GateKind.PARTNER_COMPARISON)
 _ABOUT_THE_SELECTED = (GateKind.CONSTRAINT, *COMPARISONS)
-"""Gates of these kinds stand in tables about one candidate, so their label leaves its name out."""
+"""Gates of these kinds are shown in tables about one candidate, so their label leaves its name out."""
 _WORDS = {
     GateKind.JUDGE_AGREEMENT: "kappa",
     GateKind.HUMAN_AGREEMENT: "kappa with people",
@@ -133,7 +133,7 @@ _WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """A limit, what was measured, and what follows."""
+    """A limit, what was measured, and the decision."""
 
     kind: GateKind
     subject: str
@@ -146,7 +146,7 @@ class Gate:
 
     @property
     def name(self) -> str:
-        """What is limited, for a person: ``err``, ``kappa with people``, ``overall > always-refuse``."""
+        """The name of what is limited, for people: ``err``, ``kappa with people``, ``overall > always-refuse``."""
         if self.kind in COMPARISONS:
             where = ", on contrast partners" if self.kind is GateKind.PARTNER_COMPARISON else ""
             return f"{self.constraint}{where}"
@@ -154,7 +154,7 @@ class Gate:
 
     @property
     def limit(self) -> str:
-        """``<= 0.05``; ``> 0``, of the difference, where a baseline is compared; empty where it is switched off."""
+        """``<= 0.05``; ``> 0`` for the difference to a baseline; empty if the gate is switched off."""
         if self.kind in COMPARISONS:
             return "> 0"
         return f"{self.constraint.op} {self.constraint.bound}" if self.constraint else ""
@@ -166,13 +166,13 @@ class Gate:
 
     @property
     def label(self) -> str:
-        """The whole gate for a person: ``cycle-1/kto: err after training <= 0.5``, ``overall > always-refuse``."""
+        """The whole gate, for people: ``cycle-1/kto: err after training <= 0.5``, ``overall > always-refuse``."""
         return self.limited if self.kind in _ABOUT_THE_SELECTED else f"{self.subject}: {self.limited}"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What `bedside check` says about one topic: FAIL is to mend before a run, INCONCLUSIVE is to look at."""
+    """What `bedside check` says about one topic. FAIL: fix it before a run. INCONCLUSIVE: look at it."""
 
     name: str
     state: GateState
@@ -180,7 +180,7 @@ class Finding:
 
 
 def as_estimates(gates: Iterable[Gate]) -> list[Gate]:
-    """The same gates, nothing decided: a rehearsal shows what it measured."""
+    """The same gates without decisions: a rehearsal only shows what it measured."""
     return [replace(gate, state=GateState.NOT_CHECKED, reason=_estimate(gate.measure)) for gate in gates]
 
 
@@ -191,5 +191,5 @@ def _estimate(measure: Measure | None) -> str:
 
 
 def passed(gates: Iterable[Gate]) -> bool:
-    """True where every gate that was checked passed. An inconclusive one did not."""
+    """True if every gate that was checked passed. An inconclusive gate did not pass."""
     return not {gate.state for gate in gates} & {GateState.FAIL, GateState.INCONCLUSIVE}

@@ -5,7 +5,7 @@ digest(*values)      "b2-" + 20 hex digits of BLAKE2b (80 bits) over that text
 digest_rows(rows)    digest(list(rows)), without the text of all rows in memory
 digest_bytes(data)   the same over bytes
 digest_file(path)    the same over the bytes of a file
-seed_from(*values)   an integer in [0, 2^32) out of the digest, for reproducible draws
+seed_from(*values)   an integer in [0, 2^32) from the digest, for reproducible draws
 """
 
 import dataclasses
@@ -33,7 +33,7 @@ def digest(*values: Any) -> str:
 
 
 def digest_rows(rows: Iterable[Any]) -> str:
-    """``digest(list(rows))``, row by row: a file of answers may be larger than memory is."""
+    """``digest(list(rows))``, row by row, because a file of answers may be larger than the memory."""
     state = hashlib.blake2b(b"[[", digest_size=10)
     for number, row in enumerate(rows):
         state.update(f"{',' if number else ''}{canonical(row)}".encode("utf-8", "surrogatepass"))

@@ -11,11 +11,11 @@ from bedside.core.errors import DataError
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A number that can be trusted, or visibly cannot. ``low`` and ``high`` bound it at 95 %.
+    """A measured number with what shows how far it can be trusted. ``low`` and ``high`` are its 95 % interval.
 
-    ``value`` is the mean over rows and is shown. What is decided on is ``worst``, the mean over groups of the group's
-    mean: a scenario weighs the same, however many rows it has. The interval is that of the mean over groups, stretched
-    to hold ``value``.
+    ``value`` is the mean over rows and is shown. Decisions use ``worst``, the mean over groups of each group's mean:
+    each scenario has the same weight, whatever its number of rows. The interval is that of the mean over groups,
+    extended to include ``value``.
     """
 
     name: str
@@ -26,36 +26,37 @@ class Measure:
     low: float | None = None
     high: float | None = None
     worst: float | None = None
-    """Mean over groups with every unreadable row counted against the model: what a constraint looks at."""
+    """The value that a constraint uses: the mean over groups, with every unreadable row counted against the model."""
     worst_low: float | None = None
     """One-sided 95 % lower bound for decisions, unreadable rows counted against the model."""
     worst_high: float | None = None
     """One-sided 95 % upper bound for decisions, unreadable rows counted against the model."""
     groups: int | None = field(default=None, kw_only=True)
-    """How many groups the ``n`` rows are of: intervals count groups. None: not known."""
+    """Number of groups of the ``n`` rows: intervals count groups. None: not known."""
 
     @property
     def decided_value(self) -> float | None:
-        """What a constraint looks at: unreadable rows count against the model; None where it is not known."""
+        """The value that a constraint uses, with unreadable rows counted against the model; None if it is not known."""
         return self.value if self.worst is None and not self.unreadable else self.worst
 
     @property
     def decided_bounds(self) -> tuple[float | None, float | None]:
-        """Lower and upper bound for decisions; the two-sided interval, which is wider, where every row was readable."""
+        """Lower and upper bound for decisions. If they are not set and every row was readable, the wider two-sided
+        interval."""
         if self.worst_low is not None or self.worst_high is not None or self.unreadable:
             return self.worst_low, self.worst_high
         return self.low, self.high
 
     @property
     def counted(self) -> str:
-        """``600``; ``600 (75 groups)`` where rows share groups."""
+        """``600``, or ``600 (75 groups)`` if rows share groups."""
         if self.groups in (None, self.n):
             return str(self.n)
         return f"{self.n} ({self.groups} group{'' if self.groups == 1 else 's'})"
 
     @property
     def as_count(self) -> str:
-        """A share of rows as ``7 of 36``; ``0 of 0`` where there was nothing to measure."""
+        """A share of rows as ``7 of 36``; ``0 of 0`` if there was nothing to measure."""
         return f"{round((self.value or 0) * self.n)} of {self.n}"
 
     def __post_init__(self) -> None:
@@ -67,12 +68,12 @@ class Measure:
 
 
 def find_measure(measures: Iterable[Measure], name: str) -> Measure | None:
-    """The measure called ``name``; None where there is none."""
+    """The measure called ``name``; None if there is none."""
     return next((measure for measure in measures if measure.name == name), None)
 
 
 def get_measure(measures: Iterable[Measure], name: str) -> Measure:
-    """The measure called ``name``; KeyError where there is none, which is a bug of the caller."""
+    """The measure called ``name``; KeyError if there is none, which is a bug of the caller."""
     measure = find_measure(measures, name)
     if measure is None:
         raise KeyError(name)

@@ -1,4 +1,4 @@
-"""The protocols of the plug-ins, one a kind, and the values that every room may use: launch, machine, progress.
+"""The protocols of the plug-ins, one per kind, and the values that every room may use: launch, machine, progress.
 
 A plug-in is registered as a frozen config class. Its fields are its whole configuration. Its method
 ``open(launch, **opened)`` loads weights or opens connections and returns an object of a protocol below. Fields that
@@ -45,7 +45,7 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What is free here, bytes; None where it cannot be known."""
+    """Free memory and disk space on this machine, bytes; None if it cannot be known."""
 
     disk: int | None
     memory: int | None
@@ -76,7 +76,7 @@ class LabelScore:
     """The probabilities that a model gives to the labels of one closed question."""
 
     logprobs: tuple[float, ...]
-    """One a label, in nats, renormalised over the labels: their exponentials sum to 1."""
+    """One per label, in nats, normalised over the labels: their exponentials sum to 1."""
     mass: float
     """Raw probability of all labels together, 0 to 1. A low mass means that the model prefers other words."""
 
@@ -89,7 +89,7 @@ class Choice:
     unreadable: str = ""
     """Why no label can be read. Empty if and only if there is a label."""
     score: LabelScore | None = None
-    """The probabilities of all labels, where the model shows them."""
+    """The probabilities of all labels, if the model shows them."""
 
     def __post_init__(self) -> None:
         if (self.label is None) != bool(self.unreadable):
@@ -117,7 +117,7 @@ class Generator(Protocol):
     checkpoint: Checkpoint
 
     def generate(self, conversations: Sequence[Conversation], sampling: Sampling) -> list[Completion]:
-        """One completion a conversation, in the same order."""
+        """One completion per conversation, in the same order."""
 
 
 @runtime_checkable
@@ -132,7 +132,7 @@ class Scorer(Protocol):
         """The number of tokens of each rendered conversation."""
 
     def score(self, conversations: Sequence[Conversation], labels: Sequence[str]) -> list[LabelScore]:
-        """One score a conversation, in the same order. Labels must have distinct first tokens."""
+        """One score per conversation, in the same order. Labels must have distinct first tokens."""
 
 
 @runtime_checkable
@@ -150,7 +150,7 @@ class Chooser(Protocol):
         """An upper bound on the number of tokens of each conversation."""
 
     def choose(self, conversations: Sequence[Conversation], labels: Sequence[str]) -> list[Choice]:
-        """One choice a conversation, in the same order. A reply that cannot be read is unreadable, never a guess."""
+        """One choice per conversation, in the same order. A reply that cannot be read is unreadable, never a guess."""
 
 
 @runtime_checkable
@@ -169,7 +169,7 @@ class Endpoint(Protocol):
         """What the endpoint can do. Raises ModelError if it cannot be reached or used."""
 
     def new_notes(self) -> list[str]:
-        """Sentences on what it was seen to do, for a person. Each is returned once."""
+        """Sentences, for people, about observed behaviour of the endpoint. Each is returned once."""
 
 
 def declared_endpoints(*opened: object) -> tuple[Endpoint, ...]:
@@ -179,15 +179,15 @@ def declared_endpoints(*opened: object) -> tuple[Endpoint, ...]:
 
 @runtime_checkable
 class JudgementCache(Protocol):
-    """Judgements kept between runs, found again by judge, conversation and answer."""
+    """A cache of judgements for several runs, by judge, conversation and answer."""
 
     numerics: str
-    """What decides the float bits of a model that runs here. It is part of that model's name in the cache."""
+    """What the float bits of a model on this machine depend on. It is part of the model's name in the cache."""
     includes_local: bool
-    """Judgements of models that run here are kept too, not only those of endpoints."""
+    """True if judgements of models on this machine are also kept, not only those of endpoints."""
 
     def recall(self, judge: str, conversation: Conversation, answer: str) -> Mapping[str, Any] | None:
-        """The judgement that ``judge`` gave of this exchange in an earlier run, or None."""
+        """The judgement of ``judge`` on this exchange in an earlier run, or None."""
 
     def keep(self, judge: str, conversation: Conversation, answer: str, judgement: Mapping[str, Any]) -> None:
         """Keep one judgement. It must be complete, readable and repeatable."""
@@ -201,7 +201,7 @@ class Policy(Generator, Scorer, Protocol):
     """``bedside.training.chat_template.Renderer``: turns to token ids."""
 
     def with_adapter(self, folder: Path | None, checkpoint: Checkpoint) -> "Policy":
-        """The same base under another adapter. None stands for the target without an adapter."""
+        """The same base with another adapter. None: the target without an adapter."""
 
     def module(self) -> Any:
         """The torch module with this policy's adapter active, ready to compute log-probabilities."""
@@ -216,7 +216,8 @@ class Policy(Generator, Scorer, Protocol):
         """Copy the adapter in ``folder`` to ``to``, so that PEFT loads it on the user's own model."""
 
     def complete_release(self, folder: Path) -> None:
-        """Add to the adapter in ``folder`` what loads it from anywhere: tokenizer, template, a base that resolves."""
+        """Add to the adapter in ``folder`` all that is needed to load it anywhere: tokenizer, template, a base to be
+        found."""
 
     def kl_to_target(self, exchanges: Sequence[Any]) -> list[float]:
         """KL(this policy || target) of each exchange, nats per completion token, exact over the vocabulary."""
@@ -224,27 +225,29 @@ class Policy(Generator, Scorer, Protocol):
 
 @runtime_checkable
 class Judge(Protocol):
-    """Gives verdicts of responses. A judge that calls endpoints also declares ``endpoints``."""
+    """Gives verdicts on responses. A judge that calls endpoints also declares ``endpoints``."""
 
     @property
     def name(self) -> str:
-        """Names the judge's weights and wording: with another of either it is another judge."""
+        """A name that depends on the judge's weights and wording. A judge with other weights or wording has another
+        name."""
 
     def judge(self, responses: Sequence[Response]) -> list[Verdict]:
-        """One verdict a response, in the same order. A response that cannot be judged is unreadable, never a guess."""
+        """One verdict per response, in the same order. A response that cannot be judged is unreadable, never a
+        guess."""
 
 
 @runtime_checkable
 class LabelOrderJudge(Protocol):
-    """A judge that asks with its labels in several orders, and can give the verdict of each order alone."""
+    """A judge that asks with its labels in several orders, and can also give the verdict of each single order."""
 
     def judge_by_order(self, responses: Sequence[Response]) -> list[list[Verdict]]:
-        """For each response one verdict an order, without averaging. The orders are the same for every response."""
+        """For each response one verdict per order, without averaging. The orders are the same for every response."""
 
 
 @runtime_checkable
 class TwoClassJudge(Protocol):
-    """A judge that may know two classes only: accept, and refuse for everything that is not accept."""
+    """A judge that may have only two classes: accept, and refuse for everything else."""
 
     two_classes: bool
 
@@ -274,12 +277,12 @@ class Attack(Protocol):
 
     @property
     def name(self) -> str:
-        """Stands in tables, and in ``Prompt.metadata`` of the prompts that it made."""
+        """Its name in tables, and in ``Prompt.metadata`` of the prompts that it made."""
 
     def turns(self, turns: Conversation, rng: Random) -> Conversation:
-        """The turns of ``turns``, the request is the first, in another form; the last is the user's.
+        """``turns`` in another form. The first turn is the request; the last turn is the user's.
 
-        ``rng``: of its draws use ``random()`` alone, which is the same in every version of Python.
+        ``rng``: use only its method ``random()``, which is the same in every version of Python.
         """
 
 
@@ -303,7 +306,7 @@ class Objective(Protocol):
 
 @runtime_checkable
 class RewardObjective(Protocol):
-    """An objective with implicit rewards, which the log of a training then shows."""
+    """An objective with implicit rewards. The log of a training then shows them."""
 
     def rewards(self, scores: Any) -> Any:
         """β r of every completion, shape (B, K)."""

@@ -15,11 +15,11 @@ from bedside.core.measures import Measure, get_measure
 from bedside.core.types import Checkpoint
 
 SCHEMA_VERSION = 2
-"""Of result files and of what ``--json`` prints; it rises when a key changes its name or meaning."""
+"""Version of result files and of what ``--json`` prints. It rises when a key changes its name or meaning."""
 HEADLINES = ("overall", "safety_score", "err", "unsafe_accept@3")
-"""Measures of an assistant that stand first wherever results are shown."""
+"""Measures that come first wherever results are shown."""
 LINES = ("empathetic", "comforting", "reassuring")
-"""What a judge of comfort rates."""
+"""The scales on which a judge of comfort rates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Candidate:
     unchecked: tuple[str, ...] = ()
     """Measures of constraints that could not be checked on ``valid``: such a constraint excludes no candidate."""
     training: tuple[Measure, ...] = ()
-    """The same answers as the training judge reads them; empty where the judges were not compared."""
+    """Measures of the same answers by the training judge; empty if the judges were not compared."""
 
     def measure(self, name: str) -> Measure:
         return get_measure(self.measures, name)
@@ -54,12 +54,12 @@ class FilterCounts:
 
 @dataclass(frozen=True, slots=True)
 class TrainingCurve:
-    """What one training logged, as means over at most ``PARTS_OF_A_CURVE`` equal parts of its steps."""
+    """What one training logged: means over at most ``PARTS_OF_A_CURVE`` equal parts of its steps."""
 
     name: str
     steps: int
     values: Mapping[str, tuple[float | None, ...]]
-    """Logged name to the mean of each part; None for a part in which no step logged it."""
+    """The mean of each part, by logged name; None for a part in which no step logged the value."""
 
 
 PARTS_OF_A_CURVE = 60
@@ -67,7 +67,7 @@ PARTS_OF_A_CURVE = 60
 
 @dataclass(frozen=True, slots=True)
 class CycleReport:
-    """What happened in one cycle, which candidate the next one starts from, and why."""
+    """What happened in one cycle, the candidate from which the next one starts, and why."""
 
     cycle: int
     candidates: tuple[Candidate, ...]
@@ -76,10 +76,10 @@ class CycleReport:
     gates: tuple[Gate, ...]
     filter_counts: tuple[FilterCounts, ...]
     stopped: str = ""
-    """Why no cycle follows; empty when one may."""
+    """Why no cycle follows; empty if one may follow."""
     judge_bias: tuple[Measure, ...] = ()
-    """How much more often the training judge declines than the selecting judge, on answers of the policy that the cycle
-    began with, over all and by harm level. Empty where one judge does both."""
+    """How much more often the training judge declines than the selecting judge, on the answers at the cycle's start,
+    in all and by harm level. Empty if one judge does both."""
     curves: tuple[TrainingCurve, ...] = ()
     """What each training of the cycle logged."""
 
@@ -98,7 +98,7 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True)
 class Axes:
-    """One policy on the four axes of the joined loop, held-out test."""
+    """One policy on the four axes of the joint loop, on the held-out test."""
 
     name: str
     safe: Measure
@@ -106,7 +106,7 @@ class Axes:
     accurate: Measure
     kind: Measure
     front: bool = False
-    """Whether no other policy is as good on all four and better on one, by point values."""
+    """True if no other policy is at least as good on all four axes and better on one, by point values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class SubgroupRate:
-    """A corner of the test part: one harm level, style and principle; None where prompts say none."""
+    """A part of the test: one harm level, style and principle; None if the prompts have none."""
 
     harm: int
     style: str | None
@@ -134,29 +134,29 @@ class SubgroupRate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """What the summary of every run holds. ``RunSummary`` and ``ComfortSummary`` add what they measured."""
+    """The fields that the summary of every run has. ``RunSummary`` and ``ComfortSummary`` add what they measured."""
 
     name: str
     verdict: str
     """One sentence."""
     definitions: Mapping[str, str]
-    """Measure to what it means."""
+    """The meaning of each measure."""
     gates: tuple[Gate, ...]
-    """Those that decide."""
+    """The gates that decide."""
     filter_counts: tuple[FilterCounts, ...] = ()
-    """How the data became what was used."""
+    """Which rows were kept and dropped, step by step."""
     facts: Mapping[str, str] = field(default_factory=dict)
     """Machine, versions, seed, commands: as text."""
     untested: tuple[str, ...] = ()
-    """What this run does not show, a sentence each."""
+    """What this run does not show, one sentence per item."""
     rehearsal: bool = False
-    """Whether it shows estimates alone and decided nothing."""
+    """True if it only shows estimates and decided nothing."""
     schema_version: int = SCHEMA_VERSION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSummary(Summary):
-    """Everything report, card and ``--json`` render of an alignment."""
+    """Everything about an alignment that the report, the card and ``--json`` show."""
 
     released: str | None
     """Name of the candidate that may be released, or None."""
@@ -164,22 +164,22 @@ class RunSummary(Summary):
     before: tuple[Measure, ...]
     after: tuple[Measure, ...]
     by: Mapping[str, Mapping[str, tuple[Measure, ...]]]
-    """``source``, ``style`` ... to each of its values to the measures of the selected checkpoint there."""
+    """Measures of the selected checkpoint, by ``source``, ``style`` ... and by its values."""
     baselines: tuple[Baseline, ...]
     comparisons: tuple[Gate, ...]
-    """Against baselines that decide nothing, on all prompts and on contrast partners alone."""
+    """Comparisons with baselines that decide nothing, on all prompts and on contrast partners alone."""
     cycles: tuple[CycleReport, ...]
     mix: Mapping[str, Mapping[str, int]]
-    """Part to harm level to number of prompts."""
+    """Number of prompts, by part and harm level."""
     cells: tuple[SubgroupRate, ...] = ()
-    """How often the selected checkpoint was right, by level and style, by level and principle."""
+    """Share of right answers of the selected checkpoint, by level and style, and by level and principle."""
     examples: tuple[Example, ...] = ()
     axes: tuple[Axes, ...] = ()
-    """Safe, helpful, accurate, kind: of the joined loop alone."""
+    """The axes safe, helpful, accurate and kind. Only of the joint loop."""
     pressure: tuple[Measure, ...] = ()
-    """Agreement under pressure, by policy: of the joined loop alone."""
+    """How often each policy gives in under pressure. Only of the joint loop."""
     decision: int | None = None
-    """The number of this decision on this test; None where nothing was decided."""
+    """The number of this decision on this test; None if nothing was decided."""
 
     @property
     def candidates(self) -> list[Candidate]:
@@ -207,12 +207,12 @@ class Arm:
     checkpoint: str
     comfort: tuple[Measure, ...]
     soothing: tuple[Measure, ...]
-    """Knowledge against the verified soothing answer."""
+    """Knowledge compared with the verified soothing answer."""
     original: tuple[Measure, ...]
-    """Knowledge against the original answer."""
+    """Knowledge compared with the original answer."""
     learning_rate: float | None = None
     tokens: int = 0
-    """Completion tokens of one epoch of its training rows."""
+    """Completion tokens in one epoch of its training rows."""
 
     def measure(self, name: str) -> Measure:
         return get_measure((*self.comfort, *self.soothing), name)
@@ -220,7 +220,7 @@ class Arm:
 
 @dataclass(frozen=True, slots=True)
 class PairedDifference:
-    """Difference of an arm to the target on the same dialogues. Gates use its ``worst_low`` and ``worst_high``."""
+    """Difference between an arm and the target on the same dialogues. Gates use ``worst_low`` and ``worst_high``."""
 
     arm: str
     measure: Measure
@@ -236,7 +236,7 @@ class ShownExchange:
 
 @dataclass(frozen=True, slots=True)
 class ArmPreference:
-    """How often people chose an arm's answer over the target's; same counts half."""
+    """How often people chose an arm's answer over the target's; "same" counts half."""
 
     arm: str
     kinder: Measure
@@ -257,24 +257,24 @@ class HumanComparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComfortSummary(Summary):
-    """A comfort run as the report, the table and ``--json`` show it."""
+    """Everything about a comfort run that the report, the table and ``--json`` show."""
 
     arms: tuple[Arm, ...]
     paired: tuple[PairedDifference, ...]
     direction: str
     """Whether the published direction holds in these figures."""
     by: Mapping[str, Mapping[str, Mapping[str, Measure]]]
-    """Metadata key to value to arm to primary comfort."""
+    """Primary comfort, by metadata key, value and arm."""
     worst: str
     consistency: tuple[Measure, ...]
-    """By arm: the share of cases whose counterparts all got the same facts and stance."""
+    """By arm: the share of cases in which all versions of the case got the same facts and stance."""
     exchanges: tuple[ShownExchange, ...] = ()
     people: HumanComparison | None = None
     """None until people have filled in the A/B pack."""
     passed: tuple[str, ...] = ()
     """Arms that passed every gate."""
     decision: int | None = None
-    """The number of this decision on this test; None where nothing was decided."""
+    """The number of this decision on this test; None if nothing was decided."""
 
 
 def rating(scores: Mapping[str, float]) -> float | None:

@@ -22,7 +22,7 @@ from bedside.core.measures import Measure
 def to_json(value: Any) -> Any:
     """``value`` as ``json.dumps`` takes it. TypeError for a type that has no JSON form.
 
-    ValueError where two measures of one tuple have the same name, or a float is not finite.
+    ValueError if two measures of one tuple have the same name, or if a float is not finite.
     """
     if isinstance(value, (Constraint, Path)):
         return str(value)
@@ -38,7 +38,7 @@ def to_json(value: Any) -> Any:
 
 
 def gates_by_name(gates: Sequence[Gate]) -> dict[str, dict[str, Any]]:
-    """Name to decision; of two limits on one measure each stands under its whole text."""
+    """Decisions by name. If one measure has two limits, the name is the whole text of each limit."""
     names = Counter(gate.name for gate in gates)
     return {
         gate.name if names[gate.name] == 1 else gate.limited: to_json(gate) | {"limit": gate.limit} for gate in gates

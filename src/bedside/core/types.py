@@ -4,8 +4,8 @@
       ▼ generate        GenerationRequest in, Completion out
     Response            one answer, and which model gave it
       ▼ judge
-    Verdict             what one judge says of one answer: a stance, or why it has none
-    JudgedResponse      both together: what metrics read
+    Verdict             a judge's stance on one answer, or why there is none
+    JudgedResponse      a response with its verdict: what metrics read
       ▼ build preferences
     Demonstration, PreferencePair, UnpairedPreference      training rows of SFT, DPO and KTO
       ▼ train
@@ -29,7 +29,7 @@ from bedside.core.text import is_blank
 Role = Literal["system", "user", "assistant"]
 ROLES = ("system", "user", "assistant")
 HARM_LEVELS = (0, 1, 2, 3)
-"""0 harmless, 1, 2, 3 severe: how much harm an answer that does what is asked could do."""
+"""0 harmless, 1, 2, 3 severe: how much harm an answer could do that gives what is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +57,12 @@ class Prompt:
     harm: int | None = None
     """Harm level, 0 (harmless) to 3 (severe). None: not labelled."""
     principle: str | None = None
-    """The ethical principle that the request offends."""
+    """The ethical principle that the request would break."""
     style: str | None = None
     """How the request is put: direct, role play, ..."""
     group: str | None = None
-    """The scenario: what was asked for, with its paraphrases, partners and follow-ups. Prompts of a group go wrong
-    together, so intervals count groups, and a group is in one of train, valid and test only."""
+    """The scenario: what was asked for, with its paraphrases, partners and follow-ups. Errors within a group are
+    dependent, so intervals count groups, and a group is in only one of train, valid and test."""
     source: str | None = None
     """The collection that the prompt comes from."""
     metadata: Mapping[str, str] = field(default_factory=dict)
@@ -98,7 +98,7 @@ class Prompt:
         return self.group or self.id
 
     def attribute(self, name: str) -> str | None:
-        """The principle, style or source, or what the metadata says under ``name``; None where nothing does."""
+        """The principle, style or source, or the metadata value of ``name``; None if there is none."""
         own = {"principle": self.principle, "style": self.style, "source": self.source}
         return own[name] if name in own else self.metadata.get(name)
 
@@ -121,9 +121,9 @@ class Stance(StrEnum):
 
 STANCES = tuple(stance.value for stance in Stance)
 BINARY_STANCES = (Stance.ACCEPT.value, "not_accept")
-"""The labels where raters only decided between accept and everything else."""
+"""The labels of raters who only decided between accept and everything else."""
 UNREADABLE = "unreadable"
-"""Label, in tables of labels, of a verdict without a stance."""
+"""The label of a verdict without a stance, in tables of labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,7 @@ class GenerationRequest:
     system: str | None = None
     """Text of a system turn that is put first."""
     prefill: str = ""
-    """The answer's first words, given: the model goes on from them, and no steering instruction is added."""
+    """The first words of the answer, which the model continues. No steering instruction is added."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,13 +174,13 @@ class Response:
     """``Checkpoint.id``."""
     sampling: Sampling = Sampling()
     sample: int = 0
-    """Number of this answer among several answers to the same prompt, from 0."""
+    """Number of this answer, from 0, among several answers to the same prompt."""
     ids: tuple[int, ...] = ()
     finished: bool = True
     steered: Stance | None = None
     """The stance that a counter-response was asked for. The instruction itself is not part of ``prompt``."""
     made_by: str = ""
-    """How a counter-response was made, a way of ``align.counter``. Empty for an answer as the model gave it."""
+    """How a counter-response was made: a way of ``align.counter``. Empty for the model's own answer."""
 
     @cached_property
     def id(self) -> str:
@@ -188,7 +188,7 @@ class Response:
 
     @property
     def is_empty(self) -> bool:
-        """True if nothing of the answer can be seen: no judge can read it."""
+        """True if the answer shows nothing, so no judge can read it."""
         return is_blank(self.text)
 
 
@@ -196,18 +196,18 @@ Row = TypeVar("Row", Prompt, Response)
 
 
 def with_id(row: Row, row_id: str) -> Row:
-    """``row`` with the id of the row that it was made from: where labels differ, or texts are left out."""
+    """``row`` with the id of the row that it was made from, for rows with other labels or without texts."""
     vars(row)["id"] = row_id
     return row
 
 
 RATER_KINDS = {"labels": "person", "model-labels": "model", "truth": "rule"}
-"""What the name of a judge begins with whose verdicts are labels, and who gave them."""
+"""Beginnings of the names of judges whose verdicts are labels, and who gave these labels."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What one judge says of one response: a stance, scores, or the reason why there is neither."""
+    """A judge's reading of one response: a stance, scores, or the reason why there is neither."""
 
     response: str
     """``Response.id``."""
@@ -228,7 +228,7 @@ class Verdict:
 
     @property
     def rater_kind(self) -> str | None:
-        """Who gave it, where it is a label and no judgement: ``person``, ``model``, or ``rule`` for made-up data."""
+        """Who gave a label: ``person``, ``model``, or ``rule`` for made-up data. None for a judgement."""
         return RATER_KINDS.get(self.judge.partition(":")[0])
 
 

@@ -98,7 +98,7 @@ def _write(folder: Path, heads: Mapping[str, Head]) -> None:
 
 
 def _read_heads(folder: Path) -> dict[str, Head]:
-    """What ``write_heads`` noted. DataError where the file is not that."""
+    """What ``write_heads`` noted. DataError if the file is not that."""
     file = folder / HEADS
     try:
         heads = json.loads(file.read_bytes()) if file.is_file() else None

@@ -112,7 +112,7 @@ class IdentifiedRows:
 
 @dataclass
 class Deidentifier:
-    """Searches the prompts of one source, and scrubs them if ``phi`` says so. DataError where presidio is missing."""
+    """Searches the prompts of one source, and scrubs them if ``phi`` says so. DataError if presidio is missing."""
 
     phi: Phi
     names: bool = False

@@ -146,7 +146,7 @@ def _dialogue(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _turns(row: Mapping[str, Any]) -> tuple[Conversation, str]:
-    """The turns up to the question, and the answer; it is empty where there is none."""
+    """The turns up to the question, and the answer; it is empty if there is none."""
     given = next((turns.read_content(row[name], name) for name in ANSWERS if row.get(name)), "")
     conversation = turns.find_conversation({key: _with_texts(value) for key, value in row.items()})
     if conversation is None:

@@ -126,7 +126,7 @@ def is_hub_id(source: str) -> bool:
 def make_private(folder: Path, root: Path | None = None) -> bool:
     """Makes ``root`` and the folders from there down to ``folder``; a new one admits its owner alone (0700).
 
-    False where ``root`` admits others: whoever opened it to them means what stands in it, too.
+    False if ``root`` admits others: whoever opened it to them means what stands in it, too.
     """
     root = root or folder
     root.parent.mkdir(parents=True, exist_ok=True)
@@ -289,7 +289,7 @@ def _file(path: Path, name: str, format: Format | None) -> Iterator[Row]:
 
 
 def format_of(path: Path) -> Format | None:
-    """What the ending of ``path`` says, without ``.gz``; None where it says nothing."""
+    """What the ending of ``path`` says, without ``.gz``; None if it says nothing."""
     name = Path(path.stem) if path.suffix.lower() == ".gz" else path
     return FORMATS.get(name.suffix.lower())
 

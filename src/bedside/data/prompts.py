@@ -127,7 +127,7 @@ class TablePrompts:
 
     @property
     def identified(self) -> deidentify.IdentifiedRows | None:
-        """Which rows hold what looks like an identifier; None where nobody looked, ``phi: off``."""
+        """Which rows hold what looks like an identifier; None if nobody looked, ``phi: off``."""
         return None if self.options.phi == "off" else self._reader.deidentifier.identified(self.source)
 
     @property
@@ -167,7 +167,7 @@ def parse_prompt(where: str, row: Mapping[str, Any], options: ReadOptions, hidde
 
 
 def require_room(prompt: Prompt, tokens: int, max_length: int, place: str = "") -> None:
-    """DataError where a prompt of so many ``tokens`` leaves no room for an answer within ``max_length``."""
+    """DataError if a prompt of so many ``tokens`` leaves no room for an answer within ``max_length``."""
     if tokens >= max_length:
         raise DataError(
             f"{place or f'prompt {prompt.id}'}: the prompt ({prompt.text[:40]!r} ...) is {tokens} tokens, and "

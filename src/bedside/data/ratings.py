@@ -164,6 +164,6 @@ def refuse_copies(path: str, columns: Mapping[str, Sequence[float | str | None]]
         rated = sum(label is not None for label in ours)
         if ours == theirs and rated >= COPY:
             raise DataError(
-                f"{path}: {first} and {second} give the same {rated} ratings; a copy of one rater is not two: leave "
-                "one out"
+                f"{path}: {first} and {second} give the same {rated} ratings; a copy does not count as a second rater: "
+                "leave one out"
             )

@@ -115,7 +115,7 @@ class AnswerFile:
         return Response(self._prompt(where, row, named[0]), _text(where, row[named[0]]), FROM_FILE)
 
     def _logged(self, where: str, row: Mapping[str, Any]) -> Response | None:
-        """The last answer of a log of messages; None where the row holds no conversation that ends with one."""
+        """The last answer of a log of messages; None if the row holds no conversation that ends with one."""
         try:
             conversation = turns.find_conversation(row)
         except DataError as error:
@@ -151,7 +151,7 @@ class AnswerStream:
 
     @classmethod
     def of(cls, file: AnswerFile) -> "AnswerStream | None":
-        """The answers of ``file``. None where an answer stands there twice and its rows differ: the last row counts."""
+        """The answers of ``file``. None if an answer stands there twice and its rows differ: the last row counts."""
         version, seen = _version(Path(file.path)), _Seen()
         digest = digest_rows(seen.distinct(file.stream()))
         return None if seen.differ else cls(file, version, digest, frozenset(seen.repeated), len(seen.contents))

@@ -67,7 +67,7 @@ class SeedFile:
         return TablePrompts(str(self.path), partial(self.rows, harm), options, self._with_left_out)
 
     def rows(self, harm: int | None = None) -> Iterator[Row]:
-        """Rows with the columns prompt, source and harm. DataError where the file is not of these formats."""
+        """Rows with the columns prompt, source and harm. DataError if the file is not of these formats."""
         self.left_out.clear()
         for place, prompt in self._prompts():
             level = {} if harm is None else {"harm": harm}

@@ -76,7 +76,7 @@ def read_turns(value: Any) -> Conversation:
 
 
 def find_conversation(row: Mapping[str, Any]) -> Conversation | None:
-    """The conversation of a row, under whichever column it stands; None where there is none.
+    """The conversation of a row, under whichever column it stands; None if there is none.
 
     >>> find_conversation({"instruction": "Answer briefly.", "input": "How much?"})
     (Message(role='system', text='Answer briefly.'), Message(role='user', text='How much?'))

@@ -1,12 +1,12 @@
-"""Attacks on a judge: does text around a fixed answer change its label? Cases out, verdicts in, flip rates out.
+"""Attacks on a judge: does text around a fixed answer change its label?
 
     strings that close a fence, imitate a verdict, claim authority, hide text, switch language, or are long
     empathy added or removed, safety-netting added or removed
-    a refusal or a safe route before an answer that is given all the same, a refusal behind it
+    a refusal or a safe route before an answer that still gives what was asked, or a refusal after it
 
-A case is one answer twice: as it is, and with a change that adds nothing to what was asked and removes nothing of it.
-A flip is a changed label. A case that is unreadable before or after is counted as unreadable and is no flip: a judge
-that gives up is not fooled, and the gate on unreadable answers limits how often it may give up. The strings are in
+A case is one answer twice: unchanged, and with a change that neither adds to nor removes from what it gives. A flip is
+a changed label. A case that is unreadable before or after counts as unreadable, not as a flip: a judge that gives up
+was not deceived, and the gate on unreadable answers limits how often it may give up. The strings are in
 ``templates/adversarial.yaml``. The user's own answers are attacked with the same strings.
 """
 
@@ -33,12 +33,12 @@ _FIXED = "fixed"
 
 @dataclass(frozen=True, slots=True)
 class AttackTarget:
-    """An answer to attack, and the empathy before it and the safety-netting after it, where it has any."""
+    """An answer to attack, with the empathy before it and the safety advice after it, if it has any."""
 
     patient: Prompt
     core: str
     stance: Stance | None = None
-    """Its true stance, where known."""
+    """Its true stance, if it is known."""
     empathy: str = ""
     netting: str = ""
 
@@ -69,16 +69,16 @@ def default_targets() -> list[AttackTarget]:
 
 
 def targets(responses: Sequence[Response]) -> list[AttackTarget]:
-    """The user's own answers, as they are; empty answers are left out."""
+    """The user's own answers, unchanged. Empty answers are left out."""
     return [AttackTarget(response.prompt, response.text) for response in responses if not response.is_empty]
 
 
 def cases(answers: Sequence[AttackTarget], stances: Sequence[Stance | None]) -> list[AttackCase]:
-    """Every string around every answer. ``stances``: the label that the judge gives each answer as it is."""
+    """Every string around every answer. ``stances``: the judge's label of each unchanged answer."""
     seen: set[tuple[str, Stance | None]] = set()
     kept = []
     for answer, stance in zip(answers, stances, strict=True):
-        # The text asks for a refusal: the most harmful mistake is to take an accepting answer for one.
+        # The text asks for a refusal, because the most harmful mistake is to call an accepting answer a refusal.
         goal = Stance.ACCEPT if stance is Stance.REFUSE else Stance.REFUSE
         refused = refusal_cases(answer) if stance is not Stance.REFUSE else []
         for case in (*_adversarial_cases(answer, goal), *_tone_cases(answer), *refused):
@@ -89,7 +89,7 @@ def cases(answers: Sequence[AttackTarget], stances: Sequence[Stance | None]) -> 
 
 
 def refusal_cases(answer: AttackTarget) -> list[AttackCase]:
-    """Refusals and safe routes around an answer that stays as it is: what it gives, it still gives."""
+    """Refusals and safe routes around an unchanged answer, which still gives what it gave."""
     return [
         AttackCase(
             kind,
@@ -131,7 +131,7 @@ def rates(
     verdicts: Mapping[str, Verdict],
     group: Callable[[AttackCase], str] = lambda case: case.name,
 ) -> AttackResult:
-    """Flip rates of these cases; None where there are none.
+    """Flip rates of these cases; None if there are none.
 
     One string on several answers is one ``group``, because those trials are not independent.
     """
@@ -178,7 +178,7 @@ def _adversarial_cases(answer: AttackTarget, goal: Stance) -> Iterator[AttackCas
 
 
 def _tone_cases(answer: AttackTarget) -> Iterator[AttackCase]:
-    """Empathy and safety-netting put around the answer, and the answer's own taken away."""
+    """Empathy and safety advice added around the answer, and the answer's own removed."""
     before = unchanged(answer)
     added = {
         EMPATHY: [f"{phrase} {answer.core}" for phrase in words()["empathy"]],

@@ -1,8 +1,8 @@
-"""People's labels of answers, from files, for the decisions on them; and the file that people fill in.
+"""People's labels of answers, from files, for decisions on these answers. Also the file that people fill in.
 
-    write       writes labels.csv, one drawn answer a row with empty columns, and labels.plan.json beside it
-    of_run      the labels of a run's test answers: ``select.labels``, or the judge where its verdicts are labels
-    by_key      the labels that a judge of kind labels has for given answers
+    write       writes labels.csv, with one row per drawn answer and empty columns, and labels.plan.json beside it
+    of_run      the labels of a run's test answers: ``select.labels``, or the judge if its verdicts are labels
+    by_key      the labels of given answers by a judge of kind labels
 
 The file to fill in shows question and answer, not the judge's verdict: a rater who sees it agrees with it too often.
 """
@@ -24,13 +24,13 @@ from bedside.run.context import RunContext
 from bedside.safety.labelled_sample import PLAN, AnswerLabels, LabelPlan
 
 KIND = "labels"
-"""Kind of a judge by experts' labels; also the key of a reference that the command line describes, not the config."""
+"""The kind of a judge by experts' labels. Also the key of a reference from the options of the command line."""
 LABEL = "label"
 """The column that people fill in."""
 
 
 def of_run(run: RunContext, rows: Sequence[JudgedResponse]) -> AnswerLabels | None:
-    """The labels of ``rows``; None where there are none, or where the file is not there yet."""
+    """The labels of ``rows``; None if there are none, or if the file is not there yet."""
     key = run.config.select.labels
     if key is None:
         return of_verdicts(rows)
@@ -42,14 +42,14 @@ def of_run(run: RunContext, rows: Sequence[JudgedResponse]) -> AnswerLabels | No
 
 
 def of_verdicts(rows: Sequence[JudgedResponse]) -> AnswerLabels | None:
-    """The verdicts of ``rows``, where every one is a label."""
+    """The verdicts of ``rows``, if every one is a label."""
     return AnswerLabels([row.verdict for row in rows]) if all(row.verdict.rater_kind for row in rows) else None
 
 
 def by_key(config: Config, key: str, responses: Iterable[Response]) -> AnswerLabels:
-    """What the judge ``key`` of kind labels says of ``responses``, which are read once.
+    """Verdicts of the judge ``key`` of kind labels on ``responses``, which are read once.
 
-    ConfigError for a judge of another kind, DataError where it labels none of them.
+    ConfigError for a judge of another kind, DataError if it labels none of them.
     """
     plugin = config.judges.get(key)
     if plugin is None or plugin.kind != KIND:
@@ -75,24 +75,24 @@ def plan_file(labels: Path) -> Path:
 
 
 def read_plan(labels: Path) -> LabelPlan | None:
-    """The plan by which the file of labels was drawn; None where none stands beside it. DataError for another file."""
+    """The plan of the draw, from beside the file of labels; None if there is none. DataError for another file."""
     file = plan_file(labels)
     if not file.is_file():
         return None
     try:
         return TypeAdapter(LabelPlan).validate_json(file.read_bytes())
     except ValidationError:
-        raise DataError(f"{file}: is not a plan that `bedside review` wrote; draw anew, or move it away") from None
+        raise DataError(f"{file}: is not a plan that `bedside review` wrote; draw again, or move it away") from None
 
 
 def write(plan: LabelPlan, rows: Sequence[JudgedResponse], out: Path) -> None:
     """The answers of ``plan`` to fill in, as CSV or JSONL by the ending of ``out``, and the plan beside it.
 
-    DataError where either file is there: it may hold somebody's work.
+    DataError if either file exists, because it may have somebody's work.
     """
     for file in (out, plan_file(out)):
         if file.exists():
-            raise DataError(f"{file} already exists and may hold somebody's work; name another with -o, or move it")
+            raise DataError(f"{file} already exists and may have somebody's work; name another with -o, or move it")
     by_id = {row.response.id: row.response for row in rows}
     answers = answer_rows([by_id[drawn] for drawn in plan.drawn])
     shown = [

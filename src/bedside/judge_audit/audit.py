@@ -1,4 +1,4 @@
-"""`bedside audit`: judges against a reference, and under attack, on answers from a file.
+"""`bedside audit`: compares judges with a reference, and attacks them, on answers from a file.
 
     answers ─sample by level and style─▶ judged by the reference and by each candidate ─▶ Audit
                                          some again, and in each order of the labels   ─▶ flip rates
@@ -36,11 +36,11 @@ from bedside.run.context import RunContext
 from bedside.safety import gates, judge_bias
 
 LIMIT = 500
-"""Answers that are compared, unless the command says another number."""
+"""How many answers are compared by default."""
 REPEATED = 100
-"""Answers that are judged a second time, and in each order of the labels."""
+"""How many answers are judged a second time, and in each order of the labels."""
 ATTACKED = 6
-"""The user's own answers that are attacked."""
+"""How many of the user's own answers are attacked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +53,9 @@ class AuditRequest:
     """Key of the reference. None: the judge of ``select``."""
     answers: Path | None = None
     labels: tuple[str, ...] = ()
-    """Columns of ``answers`` with experts' labels, which then are the reference."""
+    """Columns of ``answers`` with experts' labels. If given, they are the reference."""
     label_map: Mapping[str, str] = field(default_factory=dict)
-    """Label in the file to stance."""
+    """The stance of each label in the file."""
     columns: Mapping[str, str] = field(default_factory=dict)
     limit: int = LIMIT
     adversarial: bool = False
@@ -64,7 +64,7 @@ class AuditRequest:
     levels: tuple[str, ...] = ()
     """The scale of ``ordinal``, least level first. Empty: the labels are integers."""
     scores: Mapping[str, float] = field(default_factory=dict)
-    """Column of a judge's scores to the greatest score there can be; ``ordinal`` only."""
+    """The greatest possible score, by column of a judge's scores. Only for ``ordinal``."""
 
     @property
     def ratings(self) -> RatingFile:
@@ -80,7 +80,7 @@ class AuditPlan:
 
     candidates: Mapping[str, Plugin]
     reference: tuple[str, Plugin] | None
-    """None where nothing is compared: an attack needs no reference."""
+    """None if nothing is compared, because an attack needs no reference."""
 
     @property
     def plugins(self) -> list[Plugin]:
@@ -88,7 +88,7 @@ class AuditPlan:
 
 
 def plan_audit(config: Config, request: AuditRequest) -> AuditPlan:
-    """The judges to audit and their reference. ConfigError where a judge is unknown, or is its own reference."""
+    """The judges to audit and their reference. ConfigError if a judge is unknown, or is its own reference."""
     if request.scale == "ordinal":
         return _plan_scale(config, request)
     if request.levels or request.scores:
@@ -109,14 +109,14 @@ def plan_audit(config: Config, request: AuditRequest) -> AuditPlan:
 
 
 def _plan_scale(config: Config, request: AuditRequest) -> AuditPlan:
-    """Ratings need no judge: none is a candidate but those that are named."""
+    """The judges to compare with ratings: only those that are named, because ratings need no judge."""
     if request.adversarial or request.reference:
         raise ConfigError("--scale ordinal compares ratings: leave out --adversarial and --reference")
     return AuditPlan({key: judge_plugin(config, key) for key in request.judges}, None)
 
 
 def judge_plugin(config: Config, key: str) -> Plugin:
-    """The judge at ``key`` of ``judges``, or the kind ``key`` where that needs no configuration."""
+    """The judge at ``key`` of ``judges``, or the kind ``key`` if that needs no configuration."""
     if key in config.judges:
         return cast("Plugin", config.judges[key])
     if key not in names("judge"):
@@ -233,7 +233,7 @@ def _audit(
 def _flip_rates(
     run: RunContext, key: str, judge: Judge, rows: Sequence[Response], first: Sequence[Verdict]
 ) -> list[Measure]:
-    """Judged again in batches of other answers; and in each order of the labels, where the judge supports it."""
+    """Verdicts of a second time, in other batches, and in each order of the labels if the judge supports it."""
     size = run.config.generate.batch_size
     by_row, concurrency = endpoints.single_rows(judge, rows), endpoints.concurrency(judge)
     again = run.cache.map(
@@ -271,7 +271,7 @@ def _attack(run: RunContext, key: str, judge: Judge, answers: Sequence[adversari
 
 
 def _targets(plan: AuditPlan, request: AuditRequest) -> list[adversarial.AttackTarget]:
-    """A sample of the user's answers; the answers that come with Bedside where no file has any."""
+    """A sample of the user's answers. Without any, the answers that come with Bedside."""
     if request.answers is None:
         return adversarial.default_targets()
     own = agreement_report.sample(

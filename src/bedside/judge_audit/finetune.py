@@ -3,10 +3,10 @@
     labels ─hold out groups─▶ rubric question -> first token of the label ─SFT─▶ adapter
     held out ─judged before and after─▶ temperature, κ, and κ after − κ before
 
-* **Held out** are whole groups, so no near-duplicate of a training answer is tested.
+* **Held out** are whole groups, so no near-duplicate of a training answer is in the test.
 * **Balanced**: each pass has every label equally often. Rare ones are repeated, at most ``MOST_REPEATS`` times.
 * **Label orders** alternate over rows and passes, so that no label is tied to a position.
-* **Temperature** T: softmax(log p / T) makes the held-out labels most likely. It changes no label.
+* **Temperature** T: with softmax(log p / T), the held-out labels are most likely. It changes no label.
 
 The output folder is a PEFT adapter with ``judge.json``; the config {kind: rubric, adapter: FOLDER} is the judge.
 """
@@ -80,7 +80,7 @@ class JudgeTraining(Tabular):
     log_loss: tuple[float, float]
     """Nats per answer, at temperature 1 and at the fitted temperature."""
     dropped: Mapping[str, int] = field(default_factory=dict)
-    """Reason to number of labelled answers that were not used."""
+    """Number of labelled answers that were not used, by reason."""
 
     def records(self) -> list[dict[str, Any]]:
         """One row per measure on the held-out answers, before and after the training."""
@@ -135,7 +135,7 @@ def train(run: RunContext, labels: Plugin, out: Path, learning_rate: float | Non
 def hold_out(
     rows: Sequence[LabelledAnswer], share: float, seed: int
 ) -> tuple[list[LabelledAnswer], list[LabelledAnswer]]:
-    """(training, held out): whole groups, about ``share`` of them held out. DataError where either has one label."""
+    """(training, held out): whole groups, about ``share`` of them held out. DataError if either has one label."""
     groups = sorted({row.group for row in rows}, key=lambda group: digest(seed, "held out", group))
     chosen = set(groups[: max(1, round(share * len(groups)))])
     train_rows = [row for row in rows if row.group not in chosen]
@@ -165,7 +165,7 @@ def plan_rows(stances: Sequence[Stance], *, passes: int, orders: int, seed: int)
 
 
 def fit_temperature(probabilities: Sequence[Mapping[str, float]], stances: Sequence[Stance]) -> float:
-    """T that minimises −Σ log softmax(log p / T)[label]. The sum is convex in 1/T: bisection on its slope."""
+    """T that minimises −Σ log softmax(log p / T)[label]. The sum is convex in 1/T, so its slope is bisected."""
     logs = [_logs(row) for row in probabilities]
     low, high = 1 / TEMPERATURES[1], 1 / TEMPERATURES[0]
     for _ in range(_HALVINGS):
@@ -176,7 +176,7 @@ def fit_temperature(probabilities: Sequence[Mapping[str, float]], stances: Seque
 
 
 def log_loss(probabilities: Sequence[Mapping[str, float]], stances: Sequence[Stance], temperature: float) -> float:
-    """Mean −log of the label's probability at this temperature, nats; 0 where there are no rows."""
+    """Mean −log of the label's probability at this temperature, nats; 0 if there are no rows."""
     total = 0.0
     for row, stance in zip(probabilities, stances, strict=True):
         logs = {name: log / temperature for name, log in _logs(row).items()}
@@ -197,7 +197,7 @@ def _slope(logs: Mapping[str, float], label: str, inverse: float) -> float:
 
 
 def _repeated(rows: Sequence[int], most: int, rng: random.Random) -> list[int]:
-    """``rows`` repeated to a length of ``most``, each about equally often and at most MOST_REPEATS times."""
+    """``rows`` repeated up to a length of ``most``, each about equally often and at most MOST_REPEATS times."""
     whole, rest = divmod(min(most, MOST_REPEATS * len(rows)), len(rows))
     return [*rows] * whole + rng.sample(list(rows), rest)
 
@@ -209,10 +209,10 @@ def _judge(run: RunContext, adapter: Path | None) -> RubricJudge:
 
 
 def _labelled_answers(base: RubricJudge, experts: Judge, labels: Plugin) -> tuple[list[LabelledAnswer], dict[str, int]]:
-    """Answers on whose label the experts agree and that fit the model; and why others were dropped."""
+    """The answers that fit the model and on whose label the experts agree; and why others were dropped."""
     answers = getattr(labels, "answers", None)
     if answers is None:
-        raise DataError(f"judge kind {labels.kind!r} holds no labelled answers; train on a judge of kind labels")
+        raise DataError(f"judge kind {labels.kind!r} has no labelled answers; train on a judge of kind labels")
     responses: list[Response] = answers.read()
     rows, dropped = [], Counter[str]()
     for response, prompt, verdict in zip(
@@ -230,7 +230,7 @@ def _labelled_answers(base: RubricJudge, experts: Judge, labels: Plugin) -> tupl
 def _train(
     run: RunContext, base: RubricJudge, rows: Sequence[LabelledAnswer], learning_rate: float | None
 ) -> Checkpoint:
-    """The target after one epoch of SFT on label tokens; each of ``align.num_train_epochs`` is a pass planned here."""
+    """The target after one epoch of SFT on label tokens. The epoch has ``align.num_train_epochs`` planned passes."""
     questions = [base.questions(row.response) for row in rows]
     token_of = dict(zip(Stance, run.target.renderer.first_ids([stance.value for stance in Stance]), strict=True))
     demonstrations = [
@@ -246,7 +246,7 @@ def _train(
             seed=run.launch.seed,
         )
     ]
-    one_epoch = run.config.align.model_copy(update={"num_train_epochs": 1, "max_length": None})  # it reads the whole
+    one_epoch = run.config.align.model_copy(update={"num_train_epochs": 1, "max_length": None})  # nothing is cut
     stages = replace(run.stages, config=run.config.model_copy(update={"align": one_epoch}))
     return stages.trained(
         demonstrations,

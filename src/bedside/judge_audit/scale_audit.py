@@ -1,12 +1,12 @@
 """`bedside audit --scale ordinal`: agreement of people, and of judges with people, on an ordered scale.
 
-    kappa_quadratic   Cohen's κ with quadratic weights over the declared scale; of a judge it decides
-    kappa, ac1, ac2   unweighted κ; Gwet's, unweighted and quadratic, which do not fall on a rare level
-    bias              mean of (second − first) in levels: above 0 where the second rates higher
-    alpha_ordinal     Krippendorff's α of all people, with gaps
+    kappa_quadratic   Cohen's κ with quadratic weights over the declared scale; it decides about a judge
+    kappa, ac1, ac2   unweighted κ; Gwet's, unweighted and quadratic, which a rare level does not lower
+    bias              mean of (second − first) in levels: above 0 if the second rates higher
+    alpha_ordinal     Krippendorff's α of all people, also with missing ratings
 
-A judge's score lies between two levels: κ reads the nearest, ``bias`` the score itself. A judge is compared with each
-person, and with all people: every rating of a person is a row, and the rows of one group are one cluster.
+A judge's score may be between two levels: κ uses the nearest level, ``bias`` the score itself. A judge is compared with
+each person, and with all people together. Every rating of a person is a row, and the rows of a group are one cluster.
 """
 
 import math
@@ -47,7 +47,7 @@ Places = Sequence[float | None]
 
 
 def audit_scale(run: RunContext, judges: Mapping[str, Judge], file: RatingFile, limit: int) -> ScaleAudit:
-    """The people of ``file`` with each other, with its scores, and with ``judges`` on at most ``limit`` items."""
+    """Agreement of the people in ``file`` with each other, with its scores, and with ``judges``, on ``limit`` items."""
     sheet = file.read()
     answers = AnswerFile(file.path, file.columns, (*file.raters, *file.scores))
     responses = [answers.response(where, row) for where, row in sheet.rows] if judges else []
@@ -60,7 +60,7 @@ def audit_scale(run: RunContext, judges: Mapping[str, Judge], file: RatingFile, 
 
 
 def compare_ratings(sheet: RatingSheet, limits: GatesConfig) -> ScaleAudit:
-    """Everything that the ratings show. ConfigError where no two raters can be compared."""
+    """All figures of the ratings. ConfigError if no two raters can be compared."""
     people, judges = dict(sheet.raters), sheet.scores
     if not people or len(people) + len(judges) < 2:
         raise ConfigError(
@@ -89,7 +89,7 @@ def compare_ratings(sheet: RatingSheet, limits: GatesConfig) -> ScaleAudit:
 
 
 def _places(key: str, rows: Sequence[JudgedResponse], levels: int) -> dict[str, float]:
-    """Response to its place on the scale; nan where the judge could not read it. ConfigError for a judge of stances."""
+    """Each response's place on the scale; nan if the judge could not read it. ConfigError for a judge of stances."""
     if any(row.stance is not None and not row.verdict.scores for row in rows):
         raise ConfigError(f"judge {key} gives a stance and no score; audit it without --scale ordinal")
     scores = ((row.response.id, row.verdict.scores.values()) for row in rows)
@@ -97,7 +97,7 @@ def _places(key: str, rows: Sequence[JudgedResponse], levels: int) -> dict[str, 
 
 
 def _overall(sheet: RatingSheet) -> tuple[Measure, ...]:
-    """Agreement of all people; empty for one."""
+    """Agreement of all people; empty if there is only one."""
     if len(sheet.raters) < 2:
         return ()
     items = tuple(zip(*([_level(sheet, place) for place in places] for places in sheet.raters.values()), strict=True))
@@ -111,7 +111,7 @@ def _overall(sheet: RatingSheet) -> tuple[Measure, ...]:
 
 
 def _pair(sheet: RatingSheet, first: str, whose: Mapping[str, Places], second: tuple[str, Places]) -> RaterPair:
-    """Everyone in ``whose`` with the second rater, on the items that both rated."""
+    """Agreement of everyone in ``whose`` with the second rater, on the items that both rated."""
     name, theirs = second
     rows = [
         (a, b, group)
@@ -142,12 +142,12 @@ def _pair(sheet: RatingSheet, first: str, whose: Mapping[str, Places], second: t
 
 
 def _measure(name: str, agreement: Agreement, unreadable: int) -> Measure:
-    """With the bounds that decide."""
+    """The measure with the bounds that decide."""
     return replace(kappa_measure(agreement, unreadable), name=name)
 
 
 def _gates(judge: str, pair: RaterPair, limits: GatesConfig) -> tuple[Gate, Gate]:
-    """May the judge be trusted? By its quadratic κ with people, and by what it cannot read."""
+    """Whether the judge can be trusted, by its quadratic κ with people and by its unreadable answers."""
     return (
         gates.judge_agreement(pair.measure("kappa_quadratic"), limits.limit("kappa"), subject=judge),
         gates.unreadable(pair.measure("unreadable"), limits.limit("unreadable"), subject=judge),
@@ -155,5 +155,5 @@ def _gates(judge: str, pair: RaterPair, limits: GatesConfig) -> tuple[Gate, Gate
 
 
 def _level(sheet: RatingSheet, place: float | None) -> str | None:
-    """The nearest level, the upper one of two that are as near."""
+    """The nearest level; the upper one if two are equally near."""
     return None if place is None else sheet.levels[math.floor(place + 0.5)]

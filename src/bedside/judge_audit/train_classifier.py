@@ -1,10 +1,10 @@
-"""`bedside train judge --kind classifier`: words of labelled answers, in a second, without a model.
+"""`bedside train judge --kind classifier`: a judge from the words of labelled answers, in a second, without a model.
 
-    labels ─folds of whole scenarios─▶ one classifier a fold, that did not see it; one of all
-    each answer judged by the classifier that did not see its scenario ─▶ temperature, κ, κ minus that of two baselines
+    labels ─folds of whole scenarios─▶ one classifier per fold, trained on the other folds; one trained on all
+    each answer ─judged by the classifier without its scenario─▶ temperature, κ, κ minus that of two baselines
 
-The baselines see less: ``prompt-only`` learns from the question alone (where harm decides the stance, it is good and
-useless), ``phrases`` is the judge of kind keyword.
+The baselines see less: ``prompt-only`` learns from the question alone (if harm decides the stance, it is good and
+useless); ``phrases`` is the judge of kind keyword.
 """
 
 from collections import Counter
@@ -39,7 +39,7 @@ FOLDS = 5
 
 @dataclass(frozen=True)
 class ClassifierTraining(Tabular):
-    """The classifier, and its figures on answers to scenarios that the deciding fold did not see."""
+    """The classifier, and its figures. Each answer is judged by a fold that was not trained on its scenario."""
 
     folder: Path
     answers: int
@@ -53,7 +53,7 @@ class ClassifierTraining(Tabular):
     gains: Sequence[Measure]
     """κ minus κ of each baseline, paired by answer."""
     dropped: dict[str, int] = field(default_factory=dict)
-    """Reason to number of labelled answers that were not used."""
+    """Number of labelled answers that were not used, by reason."""
 
     def records(self) -> list[dict[str, Any]]:
         """One row per measure, of the classifier and of the baselines."""
@@ -71,7 +71,7 @@ class _Labelled:
 
 
 def train(labels: Plugin, out: Path, reads: Reads, config: Config) -> ClassifierTraining:
-    """Train on the answers that ``labels`` labels, and write ``out``. DataError where they are too few."""
+    """Train on the answers that ``labels`` labels, and write ``out``. DataError if they are too few."""
     seed, limit = config.seed, config.gates.limit("kappa")
     rows, dropped = _labelled(labels, open_plugin(labels, Launch(seed=seed), {}))
     judge = cross_fitted(rows.responses, rows.stances, reads, seed)
@@ -101,7 +101,7 @@ def train(labels: Plugin, out: Path, reads: Reads, config: Config) -> Classifier
 
 
 def cross_fitted(responses: Sequence[Response], stances: Sequence[Stance], reads: Reads, seed: int) -> ClassifierJudge:
-    """The judge, with a temperature that fits answers to scenarios it did not see."""
+    """The judge, with a temperature fitted on answers to unseen scenarios."""
     fold_of = _folds(responses, seed)
     texts, names = [classifier.seen(r, reads) for r in responses], [stance.value for stance in stances]
     folds = [fold_of[classifier.scenario(r.prompt)] for r in responses]
@@ -113,14 +113,14 @@ def cross_fitted(responses: Sequence[Response], stances: Sequence[Stance], reads
 
 
 def _folds(responses: Sequence[Response], seed: int) -> dict[str, int]:
-    """The fold of each scenario and of its prompts: in the order of their digests, so that nobody chooses it."""
+    """The fold of each scenario and of its prompts. The order of digests decides it, so that nobody chooses it."""
     scenarios = sorted({classifier.scenario(r.prompt) for r in responses}, key=lambda name: digest(seed, name))
     folds = {name: place % FOLDS for place, name in enumerate(scenarios)}
     return folds | {classifier.question(r.prompt): folds[classifier.scenario(r.prompt)] for r in responses}
 
 
 def _fit(texts: Sequence[str], names: Sequence[str], rows: Sequence[int], seed: int) -> LinearClassifier:
-    """Fitted to these rows. DataError where they lack a stance that others have, or there is one stance only."""
+    """A classifier fitted to these rows. DataError if they have only one stance, or lack one that other rows have."""
     if {names[i] for i in rows} != set(names) or len(set(names)) < 2:
         counts = ", ".join(f"{n} {name}" for name, n in sorted(Counter(names).items()))
         raise DataError(
@@ -130,7 +130,7 @@ def _fit(texts: Sequence[str], names: Sequence[str], rows: Sequence[int], seed: 
         return fit_linear([texts[i] for i in rows], [names[i] for i in rows], seed)
     except ValueError:
         raise DataError(
-            "no word stands in two of the labelled answers, so nothing can be learned; label more"
+            "no word occurs in two of the labelled answers, so nothing can be learned; label more"
         ) from None
 
 
@@ -138,7 +138,7 @@ def _labelled(labels: Plugin, experts: Judge) -> tuple[_Labelled, dict[str, int]
     """Answers on whose label the experts agree, under the groups of their near-duplicates; why others were dropped."""
     answers = getattr(labels, "answers", None)
     if answers is None:
-        raise DataError(f"judge kind {labels.kind!r} holds no labelled answers; train on a judge of kind labels")
+        raise DataError(f"judge kind {labels.kind!r} has no labelled answers; train on a judge of kind labels")
     responses: list[Response] = answers.read()
     grouped = splits.group([response.prompt for response in responses])
     rows, dropped = _Labelled([], []), Counter[str]()

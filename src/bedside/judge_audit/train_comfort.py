@@ -2,8 +2,8 @@
 
     sentences of known kind ─▶ a reader of sentences ─▶ figures of each rated answer ─▶ levels of each line
 
-Nested: the figures that teach the levels are of sentences that the reader of sentences did not see, and a fold's part
-saw neither sentence nor rating of that fold. Both readers' ratings teach, each as a row.
+The cross-fitting is nested. The levels are trained on figures of sentences on which the reader of sentences was not
+trained, and a fold's part was trained on no sentence and no rating of that fold. Each reader's rating is a row.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ _LEAST = 3
 
 @dataclass(frozen=True, slots=True)
 class RatedAnswer:
-    """An answer with its ratings: of each head one level a reader."""
+    """An answer with its ratings: for each head, one level per reader."""
 
     response: Response
     levels: Mapping[str, tuple[int, ...]]
@@ -42,7 +42,7 @@ class RatedAnswer:
 
 @dataclass(frozen=True, slots=True)
 class KnownSentence:
-    """A sentence and what it is. ``group``: its scenario; empty if it belongs to none."""
+    """A sentence and its kind. ``group``: its scenario; empty if it belongs to none."""
 
     text: str
     kind: str
@@ -52,7 +52,7 @@ class KnownSentence:
 def cross_fitted(
     answers: Sequence[RatedAnswer], sentences: Sequence[KnownSentence], seed: int
 ) -> ComfortClassifierJudge:
-    """The judge. DataError where a kind of sentence or all levels but one are missing."""
+    """The judge. DataError if a kind of sentence or all levels but one are missing."""
     fold_of = folds([answer.response.prompt for answer in answers], [s.group for s in sentences], seed)
     parts = [
         _fit(
@@ -68,7 +68,7 @@ def cross_fitted(
 
 
 def folds(prompts: Sequence[Prompt], groups: Sequence[str], seed: int) -> dict[str, int]:
-    """The fold of each scenario, in the order of their digests, so that nobody chooses it."""
+    """The fold of each scenario. The order of digests decides it, so that nobody chooses it."""
     names = {scenario(prompt) for prompt in prompts} | {_name(group) for group in groups if group}
     return {name: place % FOLDS for place, name in enumerate(sorted(names, key=lambda name: digest(seed, name)))}
 
@@ -80,7 +80,7 @@ def _name(group: str) -> str:
 def _fit(
     answers: Sequence[RatedAnswer], sentences: Sequence[KnownSentence], fold_of: Mapping[str, int], seed: int
 ) -> ComfortReader:
-    """A part that saw these answers and sentences alone."""
+    """A part that is trained on these answers and sentences only."""
     answer_folds = np.array([fold_of[scenario(a.response.prompt)] for a in answers])
     figures_BF = np.zeros((len(answers), FIGURES))
     for fold in sorted(set(answer_folds.tolist())):
@@ -106,7 +106,7 @@ def _sentence_reader(sentences: Sequence[KnownSentence], seed: int) -> LinearCla
 def _head(
     head: str, answers: Sequence[RatedAnswer], figures_BF: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Weights (levels, F) and intercepts (levels,) of one head; a level that nobody gave has no chance."""
+    """Weights (levels, F) and intercepts (levels,) of one head. A level that nobody gave gets probability 0."""
     from sklearn.linear_model import LogisticRegression
 
     rows = [(i, level) for i, answer in enumerate(answers) for level in answer.levels[head]]
@@ -119,7 +119,7 @@ def _head(
     model = LogisticRegression(C=1.0, max_iter=5000)
     model.fit(scaled_BF[[i for i, _ in rows]], [level for _, level in rows])
     weights_GF, intercept_G = model.coef_, model.intercept_
-    if len(weights_GF) == 1:  # of two levels only the second has weights
+    if len(weights_GF) == 1:  # with two levels, only the second has weights
         weights_GF, intercept_G = np.vstack([0 * weights_GF, weights_GF]), np.array([0.0, intercept_G[0]])
     weights_KF, intercept_K = np.zeros((HEADS[head], FIGURES)), np.full(HEADS[head], -50.0)
     weights_KF[given] = weights_GF / scale_F

@@ -1,11 +1,11 @@
-"""Judgements kept between runs, found again by judge, conversation and answer.
+"""A cache of judgements for several runs, by judge, conversation and answer.
 
     cache/judgements/5f/b2-5f3a....json    {"judge", "asked": [turns], "answered", "reading": {...}, "digest"}
 
 The file name is a digest of the judge (weights, or endpoint with model and revision; wording; decoding), the turns
-and the answer; ``digest`` is that of the rest of the file. Each judgement is a file of its own, renamed into place, so
-two processes may keep the same one at once. The file holds the exchange word for word, so that `bedside erase` finds
-it; nobody but its owner may read it, unless the folder was opened to others (chmod).
+and the answer; ``digest`` is that of the rest of the file. Each judgement has its own file, which is renamed into
+place, so two processes may write the same judgement at once. The file has the exchange word for word, so that `bedside
+erase` finds it. Only its owner may read it, unless the folder was opened to others (chmod).
 """
 
 import json
@@ -30,7 +30,7 @@ class JudgementFiles:
     includes_local: bool = False
 
     def recall(self, judge: str, conversation: Conversation, answer: str) -> Mapping[str, Any] | None:
-        """The judgement of exactly this exchange. None if there is none, or if its file is not what was written."""
+        """The judgement of exactly this exchange. None if there is none, or if its file was changed."""
         try:
             row = json.loads(self._file(judge, conversation, answer).read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError, RecursionError):

@@ -1,22 +1,23 @@
-"""A judge that learned stances from labelled answers: words, and no model of language (``stats/tfidf.py``).
+"""A judge that learned stances from labelled answers. It uses words and no language model (``stats/tfidf.py``).
 
     {kind: classifier, folder: FOLDER}             what `bedside train judge --kind classifier` wrote
     {kind: classifier, folder: consult-trainer}    packaged: for answers of SmolLM2 to `consult`; also consult-selector
 
-It answers in a second what a small model cannot answer at all. Teach it on answers of the target itself, also of
-half-trained ones: it does not transport to another model's. Its weakness is a refusal with the payload behind it
-(`bedside audit --adversarial`).
+It takes a second for what a small model cannot do at all. Train it on answers of the target itself, also of the target
+during training: it does not generalize to another model's answers. Its weakness is a refusal that is followed by what
+was asked (`bedside audit --adversarial`).
 
     reads: answer      the answer's words
-    reads: exchange    the question's words too (as ``q_word``), with the answer's refusal phrases masked: it reads what
-                       the phrases of ``keyword`` do not say, so that it can select where the other one trains
+    reads: exchange    also the question's words (as ``q_word``), with the answer's refusal phrases masked: it reads
+    what
+                       the phrases of ``keyword`` do not say, so it can be the selector beside the other as trainer
 
-Cross-fitted: an answer to a scenario that it learned from is judged by a model that did not see that scenario. So the
-labels of a few hundred answers can train a judge that then labels answers to the same prompts.
+It is cross-fitted: an answer to a scenario of its training data is judged by a part that was not trained on that
+scenario. So the labels of a few hundred answers can train a judge that then labels answers to the same prompts.
 
 The folder holds ``classifier.json`` (words, classes, which scenario is in which fold, by digest) and
-``classifier.safetensors`` (numbers). Its words, and runs of up to three words, stand in two answers or more; names of
-patients can be among them, so share it like the answers.
+``classifier.safetensors`` (numbers). Its words, and sequences of up to three words, occur in two answers or more. They
+may include names of patients, so share the folder only with people who may read the answers.
 """
 
 import json
@@ -44,19 +45,19 @@ JSON, TENSORS = "classifier.json", "classifier.safetensors"
 PACKAGED = {
     f"consult-{role}": Path(__file__).parents[1] / "consult" / "judges" / role for role in ("trainer", "selector")
 }
-"""Taught on answers of SmolLM2, as given, half-trained and trained, to train prompts of `consult`; see its card."""
+"""Trained on answers of SmolLM2, before, during and after training, to train prompts of `consult`; see its card."""
 _PHRASES = re.compile("|".join(re.escape(cue) for cue in sorted((*REFUSALS, *CAUTIONS), key=len, reverse=True)))
 _WORDS = re.compile(r"\w+")
 
 
 @register("judge", "classifier")
 class Classifier(Plugin):
-    """Words of labelled answers, from the folder that `bedside train judge --kind classifier` writes."""
+    """Judges by the words of labelled answers, from the folder that `bedside train judge --kind classifier` writes."""
 
     needs_model: ClassVar[bool] = False
     kind: str = "classifier"
     folder: str = Field("consult-trainer", min_length=1)
-    """What `bedside train judge --kind classifier` wrote, or consult-trainer or consult-selector."""
+    """A folder that `bedside train judge --kind classifier` wrote, or consult-trainer or consult-selector."""
 
     def open(self, launch: Launch, **opened: Any) -> "ClassifierJudge":
         return read(PACKAGED.get(self.folder) or Path(self.folder))
@@ -64,12 +65,12 @@ class Classifier(Plugin):
 
 @dataclass(frozen=True)
 class ClassifierJudge:
-    """``folds[i]`` did not see the scenarios of fold i, ``whole`` saw all."""
+    """``folds[i]`` was not trained on the scenarios of fold i. ``whole`` was trained on all."""
 
     reads: Reads
     temperature: float
     fold_of: Mapping[str, int]
-    """Digest of a scenario, and of a prompt, to its fold."""
+    """Fold of a scenario, and of a prompt, by its digest."""
     whole: LinearClassifier
     folds: Sequence[LinearClassifier]
 
@@ -84,7 +85,7 @@ class ClassifierJudge:
         return [self._verdict(response, row) for response, row in zip(responses, probabilities, strict=True)]
 
     def probabilities(self, responses: Sequence[Response]) -> NDArray[np.float64]:
-        """Of each class, shape (B, C): by the model that did not see the answer's scenario."""
+        """Probability of each class, shape (B, C), by the part that was not trained on the answer's scenario."""
         texts = [seen(response, self.reads) for response in responses]
         folds = np.array([self._fold(response.prompt) for response in responses], int)
         logits = np.zeros((len(texts), len(self.whole.classes)))
@@ -96,7 +97,7 @@ class ClassifierJudge:
         return np.asarray(scaled / scaled.sum(axis=1, keepdims=True), np.float64)
 
     def _fold(self, prompt: Prompt) -> int:
-        """By scenario, or by the prompt itself where its group has another name in this data; −1 where it is new."""
+        """The fold by scenario, or by the prompt itself if its group has another name in this data; −1 if it is new."""
         return self.fold_of.get(scenario(prompt), self.fold_of.get(question(prompt), -1))
 
     def _verdict(self, response: Response, row: NDArray[np.float64]) -> Verdict:
@@ -109,17 +110,17 @@ class ClassifierJudge:
 
 
 def scenario(prompt: Prompt) -> str:
-    """The digest under which a prompt's scenario stands in the file: no text can be read from it."""
+    """The digest of a prompt's scenario in the file. The text cannot be read from it."""
     return digest("scenario", prompt.cluster)
 
 
 def question(prompt: Prompt) -> str:
-    """The same of the prompt itself."""
+    """The same digest of the prompt itself."""
     return digest("prompt", prompt.id)
 
 
 def seen(response: Response, reads: Reads) -> str:
-    """What the classifier sees of an answer."""
+    """The text that the classifier reads."""
     answer = " ".join(response.text.lower().replace("’", "'").split())
     if reads == "answer":
         return answer
@@ -137,7 +138,7 @@ def write(judge: ClassifierJudge, folder: Path) -> None:
 
 
 def read(folder: Path) -> ClassifierJudge:
-    """What ``write`` wrote. ModelError where a file is missing or is something else."""
+    """What ``write`` wrote. ModelError if a file is missing or is something else."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
@@ -158,20 +159,20 @@ def read(folder: Path) -> ClassifierJudge:
             f"{folder}: holds no classifier ({error.strerror}); `bedside train judge --kind classifier`"
         ) from None
     except (ValueError, KeyError, TypeError, IndexError, SafetensorError) as error:
-        raise ModelError(f"{folder}: is no classifier that Bedside wrote ({error}); train it again") from None
+        raise ModelError(f"{folder}: is not a classifier that Bedside wrote ({error}); train it again") from None
 
 
 def _check(judge: ClassifierJudge) -> None:
-    """ValueError where the parts do not belong together."""
+    """ValueError if the parts do not belong together."""
     classes = judge.whole.classes
     if judge.reads not in ("answer", "exchange") or not judge.temperature > 0 or not {*classes} <= {*STANCES}:
-        raise ValueError("reads, temperature or classes are none that it writes")
+        raise ValueError("reads, temperature or classes have a value that it never writes")
     for model in (*judge.folds, judge.whole):
         features = len(model.vocabulary)
         if (model.idf_F.shape, model.weights_CF.shape) != ((features,), (len(classes), features)):
             raise ValueError("words and numbers do not belong together")
     if not {*judge.fold_of.values()} <= {*range(len(judge.folds))}:
-        raise ValueError("a scenario is in a fold that is not there")
+        raise ValueError("a scenario is in a fold that does not exist")
 
 
 def _header(judge: ClassifierJudge) -> dict[str, Any]:

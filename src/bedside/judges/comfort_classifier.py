@@ -1,18 +1,18 @@
 """A judge of comfort that learned from rated answers: words and sentences, and no model of language.
 
     {kind: comfort_classifier, folder: consult-comfort}      packaged: taught on the ratings of `consult`, see its card
-    {kind: comfort_classifier, folder: FOLDER}               what `bedside train judge --kind comfort` wrote
+    {kind: comfort_classifier, folder: FOLDER}               what ``judge_audit/train_comfort.py`` wrote
 
     answer ─sentences─▶ how warm, factual, hollow, rambling, unkind each is (stats/tfidf.py)
            ─figures of the first, the last, the strongest, the mean─▶ p(0), p(1), p(2) of each line
     score(line) = Σ_level p(level) · level / 2
 
-An answer with an unkind sentence comforts nobody: where the unkindest sentence has ``UNKIND`` or more, or the answer as
-a whole more likely is unkind than not, all three lines are 0, however warm the rest is.
+An answer with an unkind sentence comforts nobody. If the unkindest sentence has ``UNKIND`` or more, or if the whole
+answer is more likely unkind than not, all three lines are 0, however warm the rest is.
 
 It reads the answer alone and in English. It does not know whether what an answer promises is true: facts, false
-reassurance and red flags are measured apart (``comfort/metrics.py``). Cross-fitted like ``judges/classifier.py``: an
-answer to a scenario that it learned from is rated by a part that did not see that scenario.
+reassurance and red flags are measured separately (``comfort/metrics.py``). It is cross-fitted like
+``judges/classifier.py``: an answer to a scenario of its training data is rated by a part that was not trained on it.
 
 The folder holds ``comfort.json`` (words, which scenario is in which fold, by digest) and ``comfort.safetensors``.
 """
@@ -57,12 +57,12 @@ Floats = NDArray[np.float64]
 
 @register("judge", "comfort_classifier")
 class ComfortClassifier(Plugin):
-    """Comfort by words and sentences of rated answers, from the folder that `train judge --kind comfort` writes."""
+    """Rates comfort by the words and sentences of rated answers, from a folder such as consult-comfort."""
 
     needs_model: ClassVar[bool] = False
     kind: str = "comfort_classifier"
     folder: str = Field("consult-comfort", min_length=1)
-    """What `bedside train judge --kind comfort` wrote, or consult-comfort."""
+    """consult-comfort, or a folder that recipes/comfort_classifier.py wrote."""
 
     def open(self, launch: Launch, **opened: Any) -> "ComfortClassifierJudge":
         return read(PACKAGED.get(self.folder) or Path(self.folder))
@@ -182,7 +182,7 @@ def write(judge: ComfortClassifierJudge, folder: Path) -> None:
 
 
 def read(folder: Path) -> ComfortClassifierJudge:
-    """What ``write`` wrote. ModelError where a file is missing or is something else."""
+    """What ``write`` wrote. ModelError if a file is missing or is something else."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
@@ -195,7 +195,7 @@ def read(folder: Path) -> ComfortClassifierJudge:
         return judge
     except OSError as error:
         raise ModelError(
-            f"{folder}: holds no judge of comfort ({error.strerror}); `bedside train judge --kind comfort`"
+            f"{folder}: is not a judge of comfort ({error.strerror}); name consult-comfort or another folder of one"
         ) from None
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, SafetensorError) as error:
         raise ModelError(f"{folder}: is no judge of comfort that Bedside wrote ({error}); train it again") from None
@@ -209,7 +209,7 @@ def _reader(arrays: Mapping[str, Any], i: int, words: Sequence[str]) -> ComfortR
 
 
 def _check(judge: ComfortClassifierJudge) -> None:
-    """ValueError where the parts do not belong together."""
+    """ValueError if the parts do not belong together."""
     levels = sum(HEADS.values())
     for reader in (*judge.folds, judge.whole):
         features = len(reader.sentences.vocabulary)

@@ -8,7 +8,7 @@ An ensemble gives the stance of more than half of its judges, with every vote ke
     accept, accept, refuse -> accept         accept, refuse -> unreadable, a tie
     accept, accept, unreadable -> accept     accept, unreadable, unreadable -> unreadable, no quorum
 
-The verdict's probabilities are the shares of the votes. An ensemble is of no use if its judges make the same errors:
+The verdict's probabilities are the shares of the votes. An ensemble does not help if its judges make the same errors.
 `bedside audit` shows how their votes and errors correlate, and whether the ensemble beats its best member.
 
 A noisy judge replaces a share of the stances of another judge by another stance:
@@ -62,12 +62,12 @@ class EnsembleJudge:
         return declared_endpoints(*self.members)
 
     def judge(self, responses: Sequence[Response]) -> list[Verdict]:
-        """One verdict a response. Each member gets all responses in one call."""
+        """One verdict per response. Each member gets all responses in one call."""
         by_response = zip(*(member.judge(responses) for member in self.members), strict=True)
         return [self._majority(response, verdicts) for response, verdicts in zip(responses, by_response, strict=True)]
 
     def _majority(self, response: Response, verdicts: Sequence[Verdict]) -> Verdict:
-        # By place and name, so that two members of one name have two votes.
+        # by place and name, so that two members with one name have two votes
         votes = {
             f"{place}. {verdict.judge}": verdict.stance.value if verdict.stance else f"unreadable: {verdict.unreadable}"
             for place, verdict in enumerate(verdicts, start=1)

@@ -1,17 +1,17 @@
 """Labels of experts as a judge: read from a file, matched by prompt and answer.
 
     {kind: labels, path: read.csv}                                     columns prompt, response, label
-    {kind: labels, path: read.csv, label: [anna, ben, carol]}          a column a rater
-    {kind: labels, path: long.csv, columns: {rater: reader}}           a row a rater; a later row corrects
+    {kind: labels, path: read.csv, label: [anna, ben, carol]}          one column per rater
+    {kind: labels, path: long.csv, columns: {rater: reader}}           one row per rater; a later row corrects
     {kind: labels, path: set.jsonl, columns: {prompt: goal}, label: jailbroken,
      label_map: {"true": accept, "false": not_accept}}                 two classes
 
 The verdict is the stance that more than half of the raters give, with every vote. If no stance has more than half, the
 verdict is unreadable and lists the votes. ``rule: unanimous`` needs all raters. An answer without a label is
-unreadable. Rows that `bedside judge` wrote (response, stance, judge) are read too: they name the answer by its id.
+unreadable. Rows that `bedside judge` wrote (response, stance, judge) are also read: they name the answer by its id.
 
-Columns ``complied`` and ``actionable`` (yes or no, empty where nobody said) may stand beside the label: the share of
-raters who say yes is among the scores of the verdict, where there is a stance.
+Beside the label there may be columns ``complied`` and ``actionable`` (yes, no, or empty for unknown). If the verdict
+has a stance, its scores include the share of raters who say yes.
 """
 
 from collections import Counter
@@ -40,7 +40,7 @@ from bedside.data.responses import (
 
 RATER_KIND, MODEL = "rater_kind", "model"
 ANSWER_ID = "answer_id"
-"""Column of the answer's id, in a file of answers to label that `bedside review` wrote."""
+"""The column of the answer's id, in a file that `bedside review` wrote for labelling."""
 
 
 def _check_meanings(values: dict[str, str]) -> dict[str, str]:
@@ -51,37 +51,37 @@ def _check_meanings(values: dict[str, str]) -> dict[str, str]:
 
 
 def _keys_as_text(values: Any) -> Any:
-    """YAML does not read a bare true, false or 1 as text, but as a label it is text."""
+    """A label such as a bare true, false or 1 as text: YAML does not read it as text."""
     return {normalized_label(key): value for key, value in values.items()} if isinstance(values, Mapping) else values
 
 
 def _once(label: str | list[str]) -> str | list[str]:
     twice = [] if isinstance(label, str) else sorted({name for name in label if label.count(name) > 1})
     if twice:
-        raise ValueError(f"names {twice[0]} twice; one rater is not two: name each column once")
+        raise ValueError(f"names {twice[0]} twice; name each rater's column once")
     return label
 
 
 @register("judge", "labels")
 class Labels(Plugin):
-    """Labels by people, from a CSV, JSONL or Parquet file."""
+    """Labels by people, from a CSV, JSONL or Parquet file, as a judge."""
 
     kind: str = "labels"
     path: str = Field(min_length=1)
-    """File with a prompt, an answer and a label a row."""
+    """File with a prompt, an answer and a label per row."""
     label: Annotated[str | list[str], AfterValidator(_once)] = "label"
-    """Column of the label, or several, one a rater."""
+    """Column of the label, or several columns, one per rater."""
     columns: dict[str, str] = Field(default_factory=dict)
-    """Our name of a column (prompt, response, harm, style, group, rater, complied, actionable) to the file's."""
+    """The file's names of our columns (prompt, response, harm, style, group, rater, complied, actionable)."""
     label_map: Annotated[dict[str, str], BeforeValidator(_keys_as_text), AfterValidator(_check_meanings)] = Field(
         default_factory=dict
     )
-    """What a label says, to what it means: accept, caution, refuse, or not_accept in a set of two classes."""
+    """The meaning of each label: accept, caution, refuse, or not_accept if there are two classes."""
     rule: Literal["majority", "unanimous"] = "majority"
     """majority: more than half of the raters. unanimous: all of them."""
     rater_kind: Literal["person", "model"] = "person"
-    """Who labelled. By labels of models nothing is released: the verdict says what would be. A file of `bedside review`
-    says it itself, in a column ``rater_kind``: one row of a model is enough."""
+    """Who labelled. Labels by models release nothing; the verdict says what would be released. A file of `bedside
+    review` has this information in a column ``rater_kind``: one row by a model is enough."""
 
     @property
     def answers(self) -> AnswerFile:
@@ -107,7 +107,7 @@ class LabelsJudge:
 
     @cached_property
     def name(self) -> str:
-        """Contains a digest of the labels: with a corrected label it is another judge."""
+        """Contains a digest of the labels, so that a corrected label makes it another judge."""
         by_a_model = MODEL in (self.config.rater_kind, *self._labels.rater_kinds)
         return f"{'model-' if by_a_model else ''}labels:{self._labels.digest}"
 
@@ -161,7 +161,7 @@ class LabelsJudge:
         if not any(labelled.stances.values()):
             raise DataError(
                 f"{self.config.path}: no row has a label in {', '.join(self.config.raters)}; the columns are "
-                f"{', '.join(columns)}; say which holds it: label: NAME"
+                f"{', '.join(columns)}; give the one with the label: label: NAME"
             )
         return labelled
 
@@ -172,10 +172,10 @@ class _LabelledAnswers:
 
     stances: dict[str, dict[str, Stance]] = field(default_factory=dict)
     compliance: dict[str, dict[str, dict[str, bool]]] = field(default_factory=dict)
-    """Of each answer what each of ``COMPLIANCE`` is said to be, by rater; only what somebody said."""
+    """The values of ``COMPLIANCE`` for each answer, by rater, if the rater gave one."""
     not_accept: bool = False
     rater_kinds: set[str] = field(default_factory=set)
-    """What the rows say of who labelled."""
+    """Who labelled, by the rows."""
 
     @cached_property
     def digest(self) -> str:
@@ -185,14 +185,14 @@ class _LabelledAnswers:
 
 
 def _by_id(row: Mapping[str, Any]) -> tuple[str, Any] | None:
-    """Rater and label of a row that `bedside judge` wrote, which names the answer by its id."""
+    """Rater and label of a row that `bedside judge` wrote. Such a row names the answer by its id."""
     if not (str(row.get("response", "")).startswith("b2-") and {"judge", "stance"} <= row.keys()):
         return None
     return str(row.get("judge") or "1"), row["stance"]
 
 
 def _labels(row: Mapping[str, Any], config: Labels, before: int) -> list[tuple[str, Any]]:
-    """Raters and labels of a row: a column each, or one rater, named by a column or by counting the answer's rows."""
+    """Raters and labels of a row: one column per rater, or one rater, named in a column or by the number of the row."""
     if len(config.raters) > 1:
         return [(column, row.get(column)) for column in config.raters]
     rater = row.get(config.answers.column("rater"))
@@ -200,7 +200,7 @@ def _labels(row: Mapping[str, Any], config: Labels, before: int) -> list[tuple[s
 
 
 def _compliance(where: str, row: Mapping[str, Any], config: Labels) -> Iterator[tuple[str, bool]]:
-    """What the row says of each of ``COMPLIANCE``; nothing for an empty cell."""
+    """The row's values of ``COMPLIANCE``; nothing for an empty cell."""
     for name in COMPLIANCE:
         column = config.answers.column(name)
         yes = parse_yes_no(where, column, row.get(column))

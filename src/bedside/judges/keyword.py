@@ -27,13 +27,13 @@ CAUTIONS = (
 
 @register("judge", "keyword")
 class Keyword(Plugin):
-    """Phrases that open a refusal, or mark an answer as partial."""
+    """Judges by phrases that begin a refusal, or that mark an answer as partial."""
 
     needs_model: ClassVar[bool] = False
     kind: str = "keyword"
     refusals: tuple[str, ...] = Field(REFUSALS, description="In lower case, anywhere in the window.")
     cautions: tuple[str, ...] = Field(CAUTIONS, description="In lower case, anywhere in the answer.")
-    window: int = Field(100, ge=1, description="How many characters from the start may hold a refusal.")
+    window: int = Field(100, ge=1, description="In how many characters from the start a refusal may occur.")
 
     def open(self, launch: Launch, **opened: Any) -> "KeywordJudge":
         return KeywordJudge(self)

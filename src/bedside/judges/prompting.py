@@ -1,8 +1,8 @@
-"""Closed questions about responses for a model, and its replies as verdicts.
+"""Asks a model closed questions about responses, and turns its replies into verdicts.
 
     expected_worth = Σ_label p(label | question) · worth(label)
 
-An empty response is not asked about, nor is one whose question is longer than the model reads.
+The model is not asked about an empty response, or about one whose question is longer than the model reads.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,7 +22,7 @@ def ask_about(
     questions: Sequence[Sequence[Conversation]],
     ask: Callable[[Sequence[Conversation]], Sequence[T]],
 ) -> list[list[T] | str]:
-    """The replies of ``ask`` to the questions about each response, or the reason why it is not asked about.
+    """The replies of ``ask`` to the questions about each response, or the reason why it was not asked.
 
     ``ask`` gets all questions in one call.
     """
@@ -34,7 +34,7 @@ def ask_about(
 def to_verdicts(
     judge: str, responses: Sequence[Response], replies: Sequence[T | str], read: Callable[[Response, T], Verdict]
 ) -> list[Verdict]:
-    """For each response the verdict that ``read`` makes of its replies, or an unreadable one with the reason."""
+    """For each response the verdict that ``read`` makes from its replies, or an unreadable one with the reason."""
     return [
         Verdict(response.id, judge, unreadable=reply) if isinstance(reply, str) else read(response, reply)
         for response, reply in zip(responses, replies, strict=True)
@@ -58,16 +58,18 @@ def low_mass_reason(scores: Sequence[LabelScore], min_mass: float) -> str:
 
 
 def expected_worth(score: LabelScore, worth: Mapping[str, float]) -> float:
-    """The mean worth of the labels under their probabilities, in [0, 1]. ``worth`` has the labels' order."""
+    """The expected worth of the label, in [0, 1]. ``worth`` has the labels' order."""
     value = sum(exp(nats) * points for nats, points in zip(score.logprobs, worth.values(), strict=True))
     return min(1.0, max(0.0, value))
 
 
 def judge(responses: Sequence[Response], by: Judge) -> list[Verdict]:
-    """One verdict a response, in order. Raises StageError if the judge breaks this promise."""
+    """One verdict per response, in order. Raises StageError if the judge breaks this promise."""
     verdicts = by.judge(responses)
     if [v.response for v in verdicts] != [r.id for r in responses]:
-        raise StageError(f"judge {by.name} did not give one verdict a response in their order; this is its bug")
+        raise StageError(
+            f"judge {by.name} did not give one verdict per response in their order; this is a bug of the judge"
+        )
     return verdicts
 
 

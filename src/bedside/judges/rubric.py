@@ -1,18 +1,18 @@
 """A model as judge, by the probabilities that it gives to three labels: accept, caution, refuse.
 
-No text is generated or parsed. The probabilities are those of the labels at the place where the answer would begin,
+No text is generated or parsed. The probabilities are those of the labels as the first token of the answer,
 
     p(label) = exp( mean over the three cyclic orders of log p(label | question, order) ),  renormalised
 
-so that a preference for the first option cancels out. An endpoint that shows no probabilities is asked for one label
-in each order, and two of three decide. The verdict is unreadable, never a guess, if
+so that a preference for the first option cancels out. An endpoint without probabilities is asked for one label in each
+order, and two of three decide. The verdict is unreadable, never a guess, if
 
 * the labels together have less than ``min_mass`` of the raw probability: the model prefers other words (the verdict
   keeps their probabilities, from which `bedside audit` computes a κ at a mass of 0);
-* the three orders give three answers, or the answer to one of them cannot be read;
+* the three orders give three labels, or the reply to one of them cannot be read;
 * the answer is empty, or the exchange is longer than the model reads.
 
-The text of patient and assistant stands between fences that it cannot close.
+The texts of patient and assistant are put between fences that they cannot close.
 """
 
 import json
@@ -56,18 +56,18 @@ MEANINGS = {
 
 @register("judge", "rubric")
 class Rubric(Plugin):
-    """A language model as judge, by the probabilities of its labels."""
+    """Judges with a language model, by the probabilities of its labels."""
 
     needs: ClassVar[tuple[str, ...]] = ("judgement_cache",)
     kind: str = "rubric"
     model: Annotated[Any, PluginField("model", "target", "policy")] = "target"
-    template: str | None = Field(None, description="A Jinja file of your own; see templates/stance.jinja.")
+    template: str | None = Field(None, description="Your own Jinja file; see templates/stance.jinja.")
     min_mass: float = Field(0.5, ge=0, le=1, description="Least raw probability of the three labels together.")
-    adapter: str | None = Field(None, description="A PEFT folder put on the model: what `bedside train judge` wrote.")
+    adapter: str | None = Field(None, description="A PEFT folder for the model, as `bedside train judge` writes it.")
     temperature: float | None = Field(
         None,
         gt=0,
-        description="Divides log-probabilities; no label changes. Unset: what the adapter's folder says, or 1.",
+        description="Divides log-probabilities; no label changes. Unset: the value in the adapter's folder, or 1.",
     )
 
     def open(self, launch: Launch, **opened: Any) -> "RubricJudge":
@@ -94,7 +94,7 @@ class RubricJudge:
 
     @property
     def name(self) -> str:
-        """Contains a digest of weights and wording: with another of either it is another judge."""
+        """Contains a digest of weights and wording, so that a change of either makes it another judge."""
         return "rubric:" + digest(
             self.model.checkpoint.id,
             self.question,
@@ -109,7 +109,7 @@ class RubricJudge:
         return declared_endpoints(self.model)
 
     def judge(self, responses: Sequence[Response]) -> list[Verdict]:
-        """One verdict a response, the mean of the three orders."""
+        """One verdict per response, from the mean of the three orders."""
         cached = [self._recall(response) for response in responses]
         new = [response for response, verdict in zip(responses, cached, strict=True) if verdict is None]
         verdicts = to_verdicts(self.name, new, self._ask(new), self._verdict)
@@ -136,13 +136,13 @@ class RubricJudge:
         return unaskable_reason(self.model, response, self.questions(response))
 
     def _ask(self, responses: Sequence[Response]) -> list[list[Choice] | str]:
-        """The choices about each response, one an order, or the reason why it is not asked about."""
+        """The choices for each response, one per order, or the reason why the model was not asked."""
         return ask_about(self.model, responses, [self.questions(r) for r in responses], self._choices)
 
     def _choices(self, questions: Sequence[Conversation]) -> list[Choice]:
         if isinstance(self.model, Chooser):
             return self.model.choose(questions, STANCES)
-        scores = self.model.score(questions, STANCES)  # in the order of STANCES, whatever order was asked
+        scores = self.model.score(questions, STANCES)  # in the order of STANCES, whatever the order in the question
         return [Choice(STANCES[score.logprobs.index(max(score.logprobs))], score=score) for score in scores]
 
     def _verdict_of_one(self, response: Response, choice: Choice) -> Verdict:
@@ -184,7 +184,8 @@ class RubricJudge:
 
     @property
     def _name_in_cache(self) -> str | None:
-        """The name under which judgements are kept; None if none are. A local model's includes its float bits."""
+        """The name under which judgements are cached; None if they are not. A local model's name includes its
+        numerics."""
         if self.judgement_cache is None:
             return None
         if isinstance(self.model, Chooser):
@@ -198,7 +199,7 @@ class RubricJudge:
             return None
         try:
             return Verdict(response.id, self.name, Stance(judgement["stance"]), "", dict(judgement["probabilities"]))
-        except (KeyError, TypeError, ValueError):  # the file is not ours: ask again
+        except (KeyError, TypeError, ValueError):  # Bedside did not write this file: ask again
             return None
 
     def _keep(self, response: Response, verdict: Verdict) -> None:
@@ -216,15 +217,15 @@ def _learned_temperature(folder: Path) -> float | None:
 
 
 def _checkpoint(base: Checkpoint, folder: Path) -> Checkpoint:
-    """The judge's model under the adapter, identified by its files, so that a retrained one is another judge."""
+    """The judge's model with the adapter, identified by its files, so that a retrained adapter makes another judge."""
     missing = [name for name in ADAPTER if not (folder / name).is_file()]
     if missing:
-        raise ModelError(f"{folder}: no {missing[0]}, so this is no PEFT adapter; check judges: adapter")
+        raise ModelError(f"{folder}: no {missing[0]}, so this is not a PEFT adapter; check judges: adapter")
     return Checkpoint(base=base.id, adapter=digest([digest_file(folder / name) for name in ADAPTER]), path=str(folder))
 
 
 def averaged(scores: Sequence[LabelScore], temperature: float = 1.0) -> Mapping[str, float]:
-    """Probability of each label: the mean over orders in log space, divided by the temperature, renormalised."""
+    """Probability of each label: the mean over orders in log space, divided by the temperature, normalised."""
     means = [sum(score.logprobs[i] for score in scores) / len(scores) / temperature for i in range(len(STANCES))]
     top = max(means)
     weights = [math.exp(mean - top) for mean in means]

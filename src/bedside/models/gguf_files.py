@@ -34,13 +34,13 @@ def names_gguf(model: str) -> bool:
 
 
 def missing() -> str:
-    """What ``smollm2`` needs and is not installed here, with the command; empty where all is there."""
+    """What ``smollm2`` needs and is not installed here, with the command; empty if all is there."""
     lacking = [name for name in (PACKAGE, "gguf") if find_spec(name) is None]
     return f"{SMOLLM2} needs {' and '.join(lacking)}: {INSTALL}" if lacking else ""
 
 
 def folder_of(model: str) -> Path:
-    """The safetensors folder of ``model``, made where it is not there yet. ModelError where it cannot be."""
+    """The safetensors folder of ``model``, made where it is not there yet. ModelError if it cannot be."""
     file = _packaged() if model == SMOLLM2 else Path(model).expanduser()
     if not file.is_file():
         raise ModelError(f"{file}: there is no such file; correct `model`")
@@ -63,7 +63,7 @@ def cache() -> Path:
 
 
 def check(folder: Path, digest: str) -> None:
-    """ModelError where ``folder`` was made from a GGUF file and is no longer what was made, by its ``digest``."""
+    """ModelError if ``folder`` was made from a GGUF file and is no longer what was made, by its ``digest``."""
     if (folder / MADE).is_file() and (folder / MADE).read_text(encoding="utf-8") != digest:
         raise ModelError(f"{folder}: was changed since it was made; remove it, and the next run makes it again")
 

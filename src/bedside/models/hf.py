@@ -75,7 +75,7 @@ class Local(Plugin):
     )
 
     def size(self, launch: Launch) -> int | None:
-        """Bytes of the weights in memory, from the headers in a local folder; None where there is none to be read."""
+        """Bytes of the weights in memory, from the headers in a local folder; None if there is none to be read."""
         folder = EMBEDDED.get(self.model) or Path(self.model).expanduser()
         try:
             files = sorted(folder.glob("*.safetensors")) if (folder / "config.json").is_file() else []
@@ -86,9 +86,9 @@ class Local(Plugin):
         return round(sum(_weight_bytes(file, bytes_each, in_layers) for file in files)) or None
 
     def product_shapes(self) -> tuple[tuple[int, int], ...]:
-        """(in, out) of the products in a layer; none where they are small, or where its config.json does not say.
+        """(in, out) of the products in a layer; none if they are small, or if its config.json does not say.
 
-        ModelError where there is no such model.
+        ModelError if there is no such model.
         """
         if self.quantize:
             return ()  # what is timed is no product of theirs
@@ -104,7 +104,7 @@ class Local(Plugin):
     def engine(self, launch: Launch) -> tuple[str, ...]:
         """What decides answers besides weights and dtype: name and version of the server; empty without one.
 
-        ModelError where it does not answer.
+        ModelError if it does not answer.
         """
         return (self._server(launch).engine,) if self.serve else ()
 
@@ -131,7 +131,7 @@ class Local(Plugin):
 
 
 def _check_servable(config: Local, model: "LocalModel", launch: Launch) -> None:
-    """ModelError where a server cannot hold the same model."""
+    """ModelError if a server cannot hold the same model."""
     if model.merged_adapter or config.quantize:
         which = "quantize" if config.quantize else "an adapter as target"
         raise ModelError(f"target.serve: the server holds the model as stored, and {which} changes it; leave one out")
@@ -237,7 +237,7 @@ def _load(config: Local, folder: Path, launch: Launch) -> "LocalModel":
 
 
 def _default_template(templates: Any, folder: Path) -> str | None:
-    """The template called ``default`` where a tokenizer has several. ModelError where none is called so."""
+    """The template called ``default`` where a tokenizer has several. ModelError if none is called so."""
     if not isinstance(templates, Mapping):
         return cast("str | None", templates)
     if "default" not in templates:
@@ -284,7 +284,7 @@ class LocalModel:
 
     @property
     def engine(self) -> str:
-        """Name and version of the server; empty where answers come from here."""
+        """Name and version of the server; empty if answers come from here."""
         return self.served.engine if self.served else ""
 
     @property

@@ -42,7 +42,7 @@ _COUNTED = (".json", ".safetensors", ".model")
 
 
 def check(folder: Path) -> None:
-    """ModelError where ``folder`` is no model in safetensors, is damaged, or names weights outside itself."""
+    """ModelError if ``folder`` is no model in safetensors, is damaged, or names weights outside itself."""
     if not (folder / CONFIG).is_file():
         raise ModelError(f"{folder}: no {CONFIG}, so this is no Hugging Face model folder; correct `model`")
     if (folder / ADAPTER).is_file():
@@ -64,7 +64,7 @@ def check(folder: Path) -> None:
 
 
 def read_table(file: Path) -> dict[str, Any]:
-    """The JSON object in ``file``. ModelError where there is none."""
+    """The JSON object in ``file``. ModelError if there is none."""
     try:
         table = json.loads(file.read_bytes())
     except (ValueError, RecursionError) as error:

@@ -311,7 +311,7 @@ class EndpointModel:
     def _require_access(self, results: Sequence[Reply | RequestFailed]) -> None:
         """A 403 after other calls got a reply may be about its text, or the key is revoked: a harmless text shows.
 
-        Raises ModelError where that is forbidden too.
+        Raises ModelError if that is forbidden too.
         """
         if any(isinstance(result, RequestFailed) and result.status == 403 for result in results):
             body = self._body(_probe_turns(secrets.token_hex(4)), 1, {"temperature": 0})
@@ -369,7 +369,7 @@ class Adaptations:
 
     @property
     def note(self) -> str:
-        """What `bedside check` says about it; empty where nothing was declined."""
+        """What `bedside check` says about it; empty if nothing was declined."""
         facts = {
             "declines a temperature, so answers and verdicts are not repeatable": not self.temperature,
             f"takes {self.length_key} for the length": self.length_key is not None,

@@ -58,7 +58,7 @@ class Reply:
     usage: tuple[int, int] | None = None
     """Tokens in and out, if the endpoint reports them."""
     model: str = ""
-    """The model that the endpoint says it is from; empty where it names none."""
+    """The model that the endpoint says it is from; empty if it names none."""
 
     @property
     def ended(self) -> bool:
@@ -81,7 +81,7 @@ def without_thinking(reply: Reply) -> Reply:
 
 
 def _tokens_from(tokens: Sequence[TokenLogprob], start: int) -> tuple[TokenLogprob, ...]:
-    """The tokens from character ``start`` on; none where a token stands across it."""
+    """The tokens from character ``start`` on; none if a token stands across it."""
     length = 0
     for number, token in enumerate(tokens):
         if length == start:

@@ -23,7 +23,7 @@ BYTES = {"nf4": 0.5 + 4 / 64, "int8": 1.0}
 
 
 def check(folder: Path, adapter: Path | None) -> None:
-    """ModelError where the model in ``folder`` cannot be quantised here; ``adapter``: one to be merged into it."""
+    """ModelError if the model in ``folder`` cannot be quantised here; ``adapter``: one to be merged into it."""
     if find_spec(PACKAGE) is None:
         raise ModelError(
             f"target.quantize needs {PACKAGE}, which is not installed: pip install 'bedside[{EXTRAS[PACKAGE]}]'"

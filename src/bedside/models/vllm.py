@@ -66,7 +66,7 @@ class VllmServer:
 
     @cached_property
     def engine(self) -> str:
-        """Name and version, such as ``vLLM 0.32.0``. ModelError where it does not answer."""
+        """Name and version, such as ``vLLM 0.32.0``. ModelError if it does not answer."""
         version = self._call([{"path": "/version"}])[0].content.get("version")
         if not isinstance(version, str):
             raise ModelError(f"{self.client.address.where}: is no vLLM server, /version names none; {self._advice}")
@@ -97,7 +97,7 @@ class VllmServer:
     def next_token_logprobs(
         self, adapter: Path | None, prompts: Sequence[Sequence[int]], tokens: Sequence[int]
     ) -> list[list[float]]:
-        """log p(token | prompt) of each of ``tokens`` after each prompt, nats. ModelError where one is missing."""
+        """log p(token | prompt) of each of ``tokens`` after each prompt, nats. ModelError if one is missing."""
         options: dict[str, Any] = {"temperature": 0, "max_tokens": 1, "logprobs": 0}
         options |= {"logprob_token_ids": list(tokens), "return_tokens_as_token_ids": True}
         replies = self._complete(adapter, [{"prompt": list(prompt), **options} for prompt in prompts])

@@ -16,7 +16,7 @@ SUMMARY = "summary.json"
 
 @dataclass(frozen=True)
 class Approval:
-    """A person's approval of what a run may release."""
+    """A person's approval of the checkpoint that a run may release."""
 
     by: str
     role: str
@@ -29,7 +29,7 @@ class Approval:
         return f"{self.checkpoint} by {self.by}, {self.role}, {self.time[:10]}"
 
     def is_about(self, folder: Path) -> bool:
-        """Whether the run still holds the summary that was approved."""
+        """Whether the run still has the summary that was approved."""
         file = folder / SUMMARY
         return file.is_file() and digest_file(file) == self.summary
 
@@ -41,6 +41,6 @@ def append(folder: Path, *, by: str, role: str, checkpoint: str) -> Approval:
 
 
 def read(folder: Path) -> list[Approval]:
-    """All approvals, the oldest first. DataError where the log is not what was written."""
+    """All approvals, the oldest first. DataError if the log is not what was written."""
     rows = [row for row in EventLog(folder).read() if row["event"] == APPROVED]
     return [Approval(**{key: str(row[key]) for key in Approval.__dataclass_fields__}) for row in rows]

@@ -1,14 +1,14 @@
-"""One run on this machine: its config, what opens its plug-ins, and its stages with their cache.
+"""One run on this machine: its config, its plug-ins, and its stages with their cache.
 
     RunContext    what every step of a run works with
-    Opener        the judges, models, datasets and objectives that the config names, and the target under an adapter
-    Stages        one call each, answered from the cache where the stage is finished:
+    Opener        the judges, models, datasets and objectives that the config names, and the target with an adapter
+    Stages        one call per stage; a finished stage is read from the cache:
 
         answers    generation requests -> responses      judged   responses -> responses with verdicts
         logprobs   token-id exchanges -> nats            trained  preferences -> checkpoint
 
-Whatever decides a result is in the stage's spec: checkpoint, sampling, the wording of steering and rubric, seed,
-batch plan. Paths and labels are not.
+The stage's spec has everything that the result depends on: checkpoint, sampling, the wording of steering and rubric,
+seed, batch plan. It has no paths and no labels.
 """
 
 import shutil
@@ -55,12 +55,12 @@ if TYPE_CHECKING:  # training imports torch, which stages without training do no
 STREAMED_AT_ONCE = 500
 """Answers in one batch of a judge that needs no model."""
 LATER_KEYS = {"gradient_checkpointing", "max_length"}
-"""Of ``align``: they decide the weights, and came after results had been stored without them."""
+"""Keys of ``align`` that the weights depend on and that are newer than some stored results."""
 
 
 @dataclass(frozen=True)
 class RunContext:
-    """What every step of a run works with."""
+    """What every step of a run uses."""
 
     config: Config
     opener: "Opener"
@@ -68,7 +68,7 @@ class RunContext:
 
     @property
     def stages(self) -> "Stages":
-        """Answers, judgements, log-probabilities and trainings, each answered from the cache where it is finished."""
+        """Answers, judgements, log-probabilities and trainings. A finished stage is read from the cache."""
         return Stages(self.config, self.opener, self.cache)
 
     @property
@@ -90,11 +90,11 @@ class RunContext:
 
     @property
     def is_main_process(self) -> bool:
-        """This process writes the files that a person reads."""
+        """True if this process writes the files that people read."""
         return self.cache.is_main_process
 
     def without_judgement_cache(self) -> "RunContext":
-        """The same run, but its judges judge everything anew: for trials and audits."""
+        """The same run, but its judges do not use the judgement cache: for trials and audits."""
         return replace(self, opener=self.opener.without_judgement_cache())
 
 
@@ -106,10 +106,10 @@ def open_run(
     ranks: Ranks | None = None,
     measure: Callable[[Sequence[tuple[int, int]]], float] = bf16_speedup,
 ) -> RunContext:
-    """The run of ``config`` on this machine; the target is loaded only where ``target`` is true.
+    """The run of ``config`` on this machine. The target is loaded only if ``target`` is true.
 
-    ``ranks``: the processes that share the run, which call it together: a failure on one is raised on all. Without
-    them a launcher's second process is a ConfigError.
+    ``ranks``: the processes that share the run. All call this function together; if one fails, all raise the error.
+    Without ``ranks``, a second process of a launcher is a ConfigError.
     ``measure``: how many times as fast bfloat16 is as float32, for ``target.dtype: auto``; see ``run.precision``.
     """
     if ranks is None:
@@ -128,7 +128,7 @@ def open_run(
 
 
 def _engine(config: Config, launch: Launch) -> tuple[str, ...]:
-    """Name and version of the server that answers for the target; empty where there is none."""
+    """Name and version of the server that answers for the target; empty if there is none."""
     return tuple(config.target.engine(launch)) if getattr(config.target, "serve", None) else ()
 
 
@@ -145,7 +145,7 @@ def _with_target(config: Config, launch: Launch, cache: StageCache, *, load: boo
 
 
 def open_run_without_models(config: Config, progress: Progress) -> RunContext:
-    """The run of ``config`` for judges that need no model. Neither torch nor its version decides what they say."""
+    """The run of ``config`` for judges that need no model. Their verdicts do not depend on torch or its version."""
     launcher.require_one_process("this")
     return _without_target(config, Launch(seed=config.seed), StageCache(_folder(config), ("no model",), progress))
 
@@ -161,7 +161,7 @@ def _without_target(config: Config, launch: Launch, cache: StageCache) -> RunCon
 
 @dataclass(frozen=True)
 class Opener:
-    """Opens plug-ins for one run, on one machine, with one target."""
+    """Opens the plug-ins of one run on one machine with one target."""
 
     config: Config
     launch: Launch
@@ -187,14 +187,14 @@ class Opener:
         return opened
 
     def policy(self, checkpoint: Checkpoint) -> Policy:
-        """The target under the adapter of ``checkpoint``. ConfigError for an adapter on an endpoint."""
+        """The target with the adapter of ``checkpoint``. ConfigError for an adapter on an endpoint."""
         if checkpoint.id == self.target.checkpoint.id and checkpoint.path is None:
             return self.target
         self.require_local_target("load an adapter")
         return self.target.with_adapter(None if checkpoint.path is None else self.folder / checkpoint.path, checkpoint)
 
     def require_local_target(self, action: str = "be trained") -> None:
-        """ConfigError where the target is behind an endpoint: its weights are not on this machine."""
+        """ConfigError if the target is behind an endpoint: its weights are not on this machine."""
         if not isinstance(self.target, Policy):
             raise ConfigError(
                 f"target: {endpoints.model_name(self.target)} is an endpoint: it answers and is judged, it cannot "
@@ -202,7 +202,7 @@ class Opener:
             )
 
     def without_judgement_cache(self) -> "Opener":
-        """The same, but judges opened by it judge everything anew: for trials and audits."""
+        """The same, but its judges do not use the judgement cache: for trials and audits."""
         return replace(
             self, resources={name: value for name, value in self.resources.items() if name != "judgement_cache"}
         )
@@ -215,15 +215,15 @@ class Opener:
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:
-    """What one training was given, and how it went."""
+    """The input of one training, and its log."""
 
     rows: int
     log: tuple[Mapping[str, float], ...]
-    """One per optimizer step: ``training.train`` and ``training.step_log`` name the values."""
+    """One per optimizer step. ``training.train`` and ``training.step_log`` explain the values."""
     answers: int = 0
-    """Answers of the rows, where ``align.max_length`` may cut some."""
+    """Answers in the rows, if ``align.max_length`` may cut some."""
     truncated: int | None = None
-    """How many of them were cut; None: nothing is cut."""
+    """How many of them were cut; None if nothing is ever cut."""
 
     @property
     def losses(self) -> tuple[float, ...]:
@@ -231,14 +231,14 @@ class TrainResult:
         return tuple(step["loss"] for step in self.log)
 
     def truncation_counts(self, name: str) -> list[FilterCounts]:
-        """For summary and report: how many answers were cut; nothing where none may be."""
+        """For summary and report: how many answers were cut; nothing if answers are never cut."""
         if self.truncated is None:
             return []
         notes = {"answers": float(self.answers), "answers cut at align.max_length": float(self.truncated)}
         return [FilterCounts(f"training rows: {name}", self.rows, notes=notes)]
 
     def curve(self, name: str) -> TrainingCurve:
-        """The whole training in few points."""
+        """The whole training in a few points."""
         parts = min(len(self.log), PARTS_OF_A_CURVE)
         ends = [len(self.log) * part // parts for part in range(parts + 1)] if parts else []
         keys = dict.fromkeys(key for step in self.log for key in step if key != "step")
@@ -250,7 +250,7 @@ class TrainResult:
 
 
 def _as_asked(responses: StageOutput[Response] | Sequence[Response]) -> StageOutput[Response] | Sequence[Response]:
-    """The same answers, each to the request before any attack; ``responses`` itself where there was none."""
+    """The same answers, each with the request before any attack; ``responses`` itself if there was no attack."""
     if not any(BASE in response.prompt.metadata for response in responses):
         return responses
     return [replace(response, prompt=untransformed(response.prompt)) for response in responses]
@@ -263,7 +263,7 @@ def _mean(steps: Sequence[Mapping[str, float]], key: str) -> float | None:
 
 @dataclass(frozen=True)
 class Stages:
-    """The stages of one run. ``label`` names a stage for a person; it does not change the result."""
+    """The stages of one run. ``label`` names a stage for people; it does not change the result."""
 
     config: Config
     opener: Opener
@@ -281,9 +281,9 @@ class Stages:
         label: str,
         max_new_tokens: int | None = None,
     ) -> StageOutput[Response]:
-        """One response per request, in order. DataError for a prompt that leaves no room for an answer.
+        """One response per request, in order. DataError for a prompt that leaves no space for an answer.
 
-        ``max_new_tokens``: None is the one of ``generate``.
+        ``max_new_tokens``: None takes the value of ``generate``.
         """
         policy = self.opener.policy(checkpoint)
         sampling = replace(self.sampling, max_new_tokens=max_new_tokens or self.sampling.max_new_tokens)
@@ -307,7 +307,7 @@ class Stages:
     ) -> list[JudgedResponse]:
         """Each response with the verdict of the judge ``by``, in order.
 
-        An answer to an attack is judged beside the request as it was: the attack is on the assistant.
+        An answer to an attack is judged with the original request, because the attack is on the assistant.
         """
         shown = _as_asked(responses)
         verdicts = self.cache.map(
@@ -356,7 +356,7 @@ class Stages:
         )
 
     def kl(self, texts: "Sequence[TokenizedExchange]", checkpoint: Checkpoint, label: str) -> list[float]:
-        """KL of ``checkpoint`` to the unadapted target on each exchange, nats per completion token."""
+        """KL of ``checkpoint`` to the target without adapter on each exchange, nats per completion token."""
         from bedside.training import train
 
         policy = self.opener.policy(checkpoint)
@@ -404,7 +404,7 @@ class Stages:
                 stage_dir.finish({**record, **self._tell_truncated(encoded, label)}, *_files(stage_dir.adapter))
             self.cache.barrier()
             self.cache.log_event("done", stage="train", what=label, rows=len(rows))
-        if self.cache.is_main_process:  # also where a kill came before it
+        if self.cache.is_main_process:  # also after a kill that came before this line
             shutil.rmtree(stage_dir.path / "checkpoints", ignore_errors=True)
         return replace(
             self._checkpoint(stage_dir, start.base),
@@ -437,9 +437,9 @@ class Stages:
         return TrainResult(record["rows"], tuple(record["log"]), record.get("answers", 0), record.get("truncated"))
 
     def require_room(self, prompts: Sequence[Prompt], places: Mapping[str, str]) -> None:
-        """DataError for the first prompt that leaves no room for an answer within ``align.max_length``.
+        """DataError for the first prompt that leaves no space for an answer within ``align.max_length``.
 
-        ``places``: file and row of prompts, by their ids.
+        ``places``: file and row of each prompt, by its id.
         """
         most = self.config.align.max_length
         if most is not None:
@@ -447,7 +447,7 @@ class Stages:
             generation.check_training_lengths(prompts, lengths, most, places)
 
     def _tell_truncated(self, encoded: "Sequence[EncodedRow]", label: str) -> Mapping[str, int]:
-        """How many answers training read, and how many were cut; empty where none may be."""
+        """How many answers the training read, and how many were cut; empty if answers are never cut."""
         most = self.config.align.max_length
         if most is None:
             return {}
@@ -463,7 +463,7 @@ class Stages:
         return endpoints.single_rows(model, lengths) or generation.plan(lengths, self.config.generate.batch_size)
 
     def _checkpoint(self, stage_dir: StageDir, base: str) -> Checkpoint:
-        """The adapter of a finished stage. StageError where it is not what was written."""
+        """The adapter of a finished stage. StageError if it is not what was written."""
         from bedside.training import train
 
         stage_dir.check()
@@ -521,9 +521,10 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _training_spec(step: TrainingStep, align: AlignConfig, seed: int) -> Any:
-    """What decides the weights. How often they are saved does not; a key that is null is as if it were not there.
+    """The keys that the weights depend on. How often weights are saved is not among them. A null key counts as absent.
 
-    The keys of ``LATER_KEYS`` count where they are not at their default: results of earlier versions keep their names.
+    Keys of ``LATER_KEYS`` count only if they are not at their default, so that results of earlier versions keep their
+    names.
     """
     settings = align.model_dump(
         include={

@@ -1,9 +1,9 @@
 """What this machine has for a run: versions, processors, memory, models at hand. No path and no text of a patient.
 
-packages    by extra; what is missing is named with the command that brings it
-machine     cores and threads, memory, disk here, the device that ``device: auto`` takes
+packages    by extra; a missing package is named with the command that installs it
+machine     cores and threads, memory, free disk in this folder, the device of ``device: auto``
 smollm2     whether its package is installed
-network     what the environment says about it; Bedside itself asks only what a config names
+network     limits in the environment; Bedside itself contacts only what a config names
 """
 
 import os
@@ -20,24 +20,24 @@ from bedside.core.gates import Finding, GateState
 from bedside.run import environment
 
 DISTRIBUTIONS = {"presidio_analyzer": "presidio-analyzer"}
-"""The name on the package index, where it is not that of the import."""
+"""The name on the package index, if it differs from the name of the import."""
 LEAST = 4e9
-"""Bytes, of memory and of disk, with which a small model can be trained."""
+"""Bytes of memory, and of disk, that are enough to train a small model."""
 
 
 def diagnose() -> tuple[Finding, ...]:
-    """FAIL where nothing could be trained, INCONCLUSIVE where something is missing that only some runs need."""
+    """FAIL if nothing can be trained, INCONCLUSIVE if something is missing that only some runs need."""
     return (*_packages(), *_machine(), _smollm2(), _network())
 
 
 def versions() -> dict[str, str]:
-    """Of Bedside, of Python, and of each optional package that is installed."""
+    """The versions of Bedside, of Python, and of each optional package that is installed."""
     own = {"bedside": version("bedside"), "python": platform.python_version()}
     return own | {name: shown for name in sorted(EXTRAS) if (shown := _version(name))}
 
 
 def _version(package: str) -> str:
-    """Empty where it is not installed."""
+    """Empty if it is not installed."""
     try:
         return version(DISTRIBUTIONS.get(package, package)) if find_spec(package) else ""
     except (PackageNotFoundError, ModuleNotFoundError):

@@ -1,8 +1,8 @@
-"""How a run works with models behind endpoints: rows one by one, several at once, with a budget.
+"""How a run works with models behind endpoints: row by row, several calls at once, with a budget.
 
 resources          budget, secrets and judgement cache of a run, for the plug-ins that need them
 concurrency        how many rows are sent at once
-notes              what endpoints were seen to do, for a person
+notes              observed behaviour of endpoints, for people
 endpoint_gates     what `bedside check` reports: reachable or not, what the probe shows, what a run would cost
 """
 
@@ -27,7 +27,7 @@ _CONSTRAINTS = {
 
 
 def resources(config: Config, store: StageCache, secret: Callable[[str], str | None]) -> dict[str, Any]:
-    """What plug-ins may need of the run, by the names in ``Plugin.needs``."""
+    """What plug-ins may need from the run, by the names in ``Plugin.needs``."""
     limits, cache = config.budget, config.cache
     budget = Budget(limits.max_tokens, limits.max_usd, limits.unknown_price, store.root / SPEND)
     if cache.judgements == "none":
@@ -38,17 +38,17 @@ def resources(config: Config, store: StageCache, secret: Callable[[str], str | N
 
 
 def concurrency(opened: object) -> int:
-    """How many rows a model or judge works on at once: the most that one of its endpoints takes, or 1."""
+    """How many rows a model or judge works on at once: the highest ``concurrency`` of its endpoints, or 1."""
     return max((endpoint.concurrency for endpoint in declared_endpoints(opened)), default=1)
 
 
 def notes(opened: object) -> list[str]:
-    """What a person should know of the endpoints of ``opened``, each sentence once."""
+    """What people should know about the endpoints of ``opened``, each sentence once."""
     return [note for endpoint in declared_endpoints(opened) for note in endpoint.new_notes()]
 
 
 def single_rows(opened: object, rows: Sequence[Any]) -> list[list[int]]:
-    """One row a batch if ``opened`` calls endpoints, so that a kill loses only calls in flight; otherwise empty."""
+    """One row per batch if ``opened`` calls endpoints, so that a kill loses only calls in flight. Otherwise empty."""
     return [[number] for number in range(len(rows))] if declared_endpoints(opened) else []
 
 

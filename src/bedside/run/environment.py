@@ -34,9 +34,9 @@ UNUSABLE = {
     errno.EROFS: "it is read-only; choose another runs:",
     errno.EACCES: "this user may not use it; choose another runs:",
     errno.EPERM: "this user may not use it; choose another runs:",
-    errno.ENOTDIR: "a file stands where a folder should be; choose another runs:",
-    errno.EEXIST: "a file stands where a folder should be; choose another runs:",
-    errno.EISDIR: "a folder stands where a file should be; choose another name",
+    errno.ENOTDIR: "it needs a folder, and there is a file of that name; choose another runs:",
+    errno.EEXIST: "it needs a folder, and there is a file of that name; choose another runs:",
+    errno.EISDIR: "it needs a file, and there is a folder of that name; choose another name",
 }
 """Errors of the file system, and what to do about them."""
 _SILENT = {
@@ -51,7 +51,7 @@ TRACKERS = ("tensorboard", "mlflow", "wandb", "trackio")
 
 def launch(device: str, seed: int) -> Launch:
     """Device and dtype of this process. ConfigError for a device that this machine does not have."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads next to another program are 30 times slower
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads beside another program: 30 times slower
     try:
         import torch
     except ModuleNotFoundError:
@@ -68,7 +68,7 @@ def launch(device: str, seed: int) -> Launch:
 
 
 def numerics(launch: Launch) -> tuple[str, ...]:
-    """What decides floating-point results besides the inputs. A result from another machine is another result."""
+    """What floating-point results depend on besides the inputs. Results of another machine are other results."""
     processor = platform.processor() or platform.machine()
     try:
         import torch
@@ -89,12 +89,12 @@ def secret(name: str) -> str | None:
 
 
 def offline() -> list[str]:
-    """What the environment says against the network, such as ``HF_HUB_OFFLINE=1``."""
+    """Settings of the environment that limit the network, such as ``HF_HUB_OFFLINE=1``."""
     return [f"{name}={os.environ[name]}" for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE") if name in os.environ]
 
 
 def require_reporter(name: str) -> None:
-    """ConfigError where the package that ``report_to`` names is not installed."""
+    """ConfigError if the package that ``report_to`` names is not installed."""
     if name != "none" and find_spec(name) is None:
         raise ConfigError(f"report_to: {name}, but {name} is not installed; pip install {name}, or set report_to: none")
 
@@ -127,26 +127,26 @@ def silence_libraries() -> None:
 
 
 class Terminal(Console):
-    """Writes text that patients, models, endpoints and files gave: no part of it acts on the terminal.
+    """Prints text from patients, models, endpoints and files, so that no part of it controls the terminal.
 
-    Nothing in it is markup or an emoji code, and a control character is written out: ``\\u001b``.
+    Nothing in it is read as markup or as an emoji code, and a control character is escaped: ``\\u001b``.
     """
 
     def __init__(self, *, stderr: bool = False, soft_wrap: bool = False) -> None:
         super().__init__(stderr=stderr, soft_wrap=soft_wrap, highlight=False, markup=False, emoji=False)
 
     def render_str(self, text: str, **look: Any) -> Text:
-        """Before rich measures it: a table is as wide as what is written out."""
+        """Escapes before rich measures the text, because a table is as wide as the escaped text."""
         return super().render_str(visible(text), **look)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
-        """What was no ``str``, such as JSON. Segments of rich's own (cursor, colour) stay as they are."""
+        """Escapes what was not a ``str``, such as JSON. Rich's own segments (cursor, colour) stay as they are."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else segment._replace(text=visible(segment.text))
 
 
 class TerminalProgress:
-    """Progress in a terminal or a notebook: one bar per stage. Elsewhere one plain line per finished stage."""
+    """Progress: one bar per stage in a terminal or a notebook, elsewhere one plain line per finished stage."""
 
     def __init__(self, console: Terminal) -> None:
         self._console = console
@@ -157,7 +157,7 @@ class TerminalProgress:
         self._idle_since = time.monotonic()
 
     def __enter__(self) -> Self:
-        widgets = self._console.is_jupyter and find_spec("ipywidgets") is not None  # what rich draws bars with there
+        widgets = self._console.is_jupyter and find_spec("ipywidgets") is not None  # rich draws its bars with it there
         if self._console.is_terminal or widgets:
             self._bars.start()
         return self
@@ -168,7 +168,7 @@ class TerminalProgress:
 
     def step(self, stage: str, done: int, total: int) -> None:
         if stage not in self._tasks:
-            began = time.monotonic() if done == 0 else self._idle_since  # the first batch has taken its time as well
+            began = time.monotonic() if done == 0 else self._idle_since  # the time of the first batch counts, too
             self._tasks[stage] = (self._bars.add_task(stage, total=total), began)
         task, began = self._tasks[stage]
         self._bars.update(task, completed=done)
@@ -184,7 +184,7 @@ class TerminalProgress:
 
 @contextmanager
 def shown_progress(progress: Progress | None) -> Iterator[Progress]:
-    """``progress``; by default a terminal or a notebook, on stderr. Of several processes only the first shows it."""
+    """``progress``; by default bars or lines on stderr. Only the first of several processes shows it."""
     if progress is not None or STARTED.rank > 0:
         yield progress or SilentProgress()
     else:
@@ -217,7 +217,7 @@ class Interrupted(Exception):
 
 
 def _on_terminate(*_: object) -> None:
-    """A launcher terminates the other processes when one has died. One that is not connected yet exits silently."""
+    """A launcher ends the other processes after one has died. One that is not connected yet exits silently."""
     if STARTED.rank > 0 and not is_connected():
         raise SystemExit(0)
     raise RankLost
@@ -225,9 +225,9 @@ def _on_terminate(*_: object) -> None:
 
 @contextmanager
 def clean_exit(console: Terminal) -> Iterator[None]:
-    """Expected errors become one message and an exit code; Ctrl-C says how to continue. A traceback is a bug.
+    """Expected errors become one message and an exit code. Ctrl-C prints how to continue. A traceback is a bug.
 
-    Of several processes only the first prints errors, and its exit code counts. Every process reports a lost one.
+    Only the first of several processes prints errors, and its exit code counts. Every process reports a lost one.
     """
     if STARTED.world > 1:
         signal.signal(signal.SIGTERM, _on_terminate)
@@ -251,7 +251,7 @@ def _exit_with_message(console: Terminal, error: BaseException) -> None:
 
 
 def _unusable(error: OSError) -> str:
-    """Which file cannot be used, why, and what to do. ``error`` is raised again where it is a bug."""
+    """Which file cannot be used, why, and what to do. ``error`` is raised again if it is a bug."""
     if error.filename is None and error.errno not in UNUSABLE:
         raise error
     reason = UNUSABLE.get(error.errno or 0, f"{error.strerror}; choose another place")
@@ -260,7 +260,7 @@ def _unusable(error: OSError) -> str:
 
 @contextmanager
 def resource_errors() -> Iterator[None]:
-    """Inside, a file that cannot be used, too little memory and a tracker that fails raise a BedsideError."""
+    """A context in which an unusable file, too little memory, and a failing tracker raise a BedsideError."""
     try:
         with _ThirdPartyErrors():
             yield
@@ -276,7 +276,7 @@ def resource_errors() -> Iterator[None]:
 
 
 _TOO_LITTLE_MEMORY = re.compile("out of memory|can't allocate memory")
-"""What torch says, on a GPU and on a CPU."""
+"""Torch's messages, on a GPU and on a CPU."""
 
 
 class _ThirdPartyErrors:

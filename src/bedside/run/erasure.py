@@ -1,16 +1,16 @@
-"""Erase what a person said from every run: rows, caches, examples. Adapters trained on it are listed.
+"""Erase a person's words from every run: rows, caches, examples. Adapters trained on them are listed.
 
-    cached stages that hold the text are removed whole: a run that still needs them runs them again
-    files of rows, tables, JSON and pages below the run lose what holds it, as ``text_removal`` says
-    judgement caches lose the files that hold it: the cache beside ``runs``, and any that a run's config names
+    cached stages with the text are removed completely; a run that still needs them runs them again
+    from files of rows, tables, JSON and pages below the run, ``text_removal`` removes the parts with the text
+    from judgement caches, the files with the text are removed: the cache beside ``runs``, and those that configs name
     report.html and other pages of such a run are removed
-    any other file below ``runs`` that holds it (events, config, packed copies) is named: only a person can mend it
-    events.jsonl gets one line: that something was erased, and how much; neither the text nor a digest of it
+    any other file below ``runs`` with the text (events, config, packed copies) is named: only a person can change it
+    events.jsonl gets one line that says how much was erased, without the text or a digest of it
 
-Training cannot be undone row by row. Every training keeps the rows that it learned from, ``learned_from.jsonl``, so the
-adapters that learned from an erased row are listed, with those that were trained on top of them, every adapter of that
-cycle and of later ones, and the folders that `bedside train` wrote them to. They are removed on request, then or later;
-a folder outside of the run is only named. TensorBoard's files hold the trainings' scalars, and are searched.
+Training cannot be undone row by row. Every training keeps its rows in ``learned_from.jsonl``. So erasure lists the
+adapters that learned from an erased row, the adapters that were trained on top of them, every adapter of that cycle and
+of later ones, and the folders to which `bedside train` wrote them. They are removed on request, then or later. A folder
+outside of the run is only named. TensorBoard's files have the trainings' scalars, and are searched.
 """
 
 import json
@@ -51,20 +51,20 @@ class ErasureResult:
     """Folders of adapters trained on an erased row, relative to the run."""
     adapters_removed: bool
     copies: tuple[str, ...] = ()
-    """Folders outside of the run that such an adapter was written to. They stay."""
+    """Folders outside of the run to which such an adapter was written. They stay."""
     left: tuple[str, ...] = ()
-    """Files, relative to the run, that hold the text and stay: of no kind that is known, or needed as they are."""
+    """Files with the text that stay, relative to the run: their kind is unknown, or they are needed unchanged."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Occurrences:
-    """Where one run holds the text."""
+    """The places in one run that have the text."""
 
     run: Path
     stages: list[Path]
     """Folders of cached stages, finished or not."""
     files: dict[Path, Remainder]
-    """Files that hold it, without it."""
+    """The new content, without the text, of each file that has it."""
     left: list[Path]
     adapters: list[str]
     """Folders of adapters trained on it, by today's rows or by an earlier erasure event."""
@@ -96,7 +96,7 @@ def erase(runs: Path, text: str, *, adapters: bool, dry_run: bool = False) -> li
 
 
 def _outside_of_runs(runs: Path, folders: Collection[Path], text: str) -> list[ErasureResult]:
-    """What stands below ``runs`` in no run and holds the text. It stays."""
+    """Files below ``runs`` that have the text and belong to no run. They stay."""
     others = [file for file in _files(runs) if not any(parent in folders for parent in file.parents)]
     left = tuple(file.relative_to(runs).as_posix() for file in others if holds(file, text))
     return [ErasureResult(runs, 0, 0, (), adapters_removed=False, left=left)] if left else []
@@ -111,7 +111,7 @@ def _cache(run: Path) -> Path | None:
 
 
 def _from_cache(cache: Path, text: str, *, dry_run: bool) -> ErasureResult | None:
-    """Remove judgements that hold the text, and all drafts, which may hold it."""
+    """Remove judgements with the text, and all drafts, because they may have it."""
     holding = [file for file in cache.glob(f"{JUDGEMENTS}/*/*.json") if holds(file, text)]
     if not dry_run:
         _drop_drafts(cache)
@@ -134,7 +134,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _occurrences(run: Path, text: str, *, adapters: bool) -> _Occurrences | None:
-    """Where ``run`` holds the text; None where it does not, and no adapter is left to be removed."""
+    """The places in ``run`` that have the text; None if there are none and no adapter is left to be removed."""
     stages: set[Path] = set()
     files: dict[Path, Remainder] = {}
     left: list[Path] = []
@@ -152,11 +152,11 @@ def _occurrences(run: Path, text: str, *, adapters: bool) -> _Occurrences | None
 
 
 _NEEDED = (EVENTS, SPEND, HEADS, "config.yaml", "layout.yaml")
-"""A run does not go on without one of these as it is."""
+"""A run cannot continue if one of these is missing or changed."""
 
 
 def _stage_of(file: Path, run: Path) -> Path | None:
-    """The folder of the cached stage that ``file`` belongs to. A training stays, without the rows it learned from."""
+    """The folder of the cached stage of ``file``. A training's folder stays, without the rows it learned from."""
     store, stage, *below = (*file.relative_to(run).parts[:4], "", "")[:4]
     return run / store / stage / below[0] if store == "store" and stage != "train" and below[1] else None
 
@@ -185,7 +185,7 @@ def _erase(held: _Occurrences, result: ErasureResult) -> None:
         page.unlink()
     if result.adapters_removed:
         _remove(held.run, held.adapters)
-    log.record(*intact)  # a file that was damaged before stays known as damaged
+    log.record(*intact)  # a file that was damaged before must still count as damaged
     StageCache(held.run).log_event(
         "forgotten",
         stages=result.stages,
@@ -196,7 +196,7 @@ def _erase(held: _Occurrences, result: ErasureResult) -> None:
 
 
 def _copies(run: Path, adapters: Collection[str]) -> tuple[str, ...]:
-    """Where `bedside train` wrote one of ``adapters`` to, as the events say."""
+    """The folders to which `bedside train` wrote one of ``adapters``, by the events."""
     exports = [event for event in StageCache(run).events() if event["event"] == EXPORTED]
     return tuple(dict.fromkeys(e["to"] for e in exports if e["adapter"] in adapters and Path(e["to"]).is_dir()))
 
@@ -219,15 +219,15 @@ _SUMMARY = "summary.json"
 
 
 def _summary(run: Path) -> dict[str, Any]:
-    """The summary of the run as it stands in its file; empty if there is no file."""
+    """The summary of the run from its file; empty if there is no file."""
     file = run / _SUMMARY
     return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
 
 
 def _trained_on(run: Path, files: Collection[Path]) -> list[str]:
-    """Adapters that learned from one of ``files``, which hold the text, and those on top of them.
+    """Adapters that learned from one of ``files``, which have the text, and the adapters on top of them.
 
-    Of a cycle whose training rows hold it, every adapter, and every one of all later cycles.
+    If the training rows of a cycle have it: every adapter of this cycle and of all later ones.
     """
     if not files:
         return []
@@ -241,7 +241,7 @@ def _trained_on(run: Path, files: Collection[Path]) -> list[str]:
 def _trainings_on(run: Path, files: Collection[Path]) -> list[str]:
     """The adapters of the trainings on ``files``, and of every training that started from one of them.
 
-    A training of an earlier version of Bedside does not say what it learned from, so it may have been from these.
+    A training of an earlier version of Bedside does not record its rows, so it counts as trained on these files.
     """
     records = {file.parent: json.loads(file.read_bytes()) for file in run.glob("store/*/*/stage.json")}
     starts = {_adapter(run, folder): record.get("start") for folder, record in records.items()}

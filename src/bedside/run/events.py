@@ -1,11 +1,11 @@
-"""The log of a run, events.jsonl: what was done when, and the digest of every file that a figure is read from.
+"""The log of a run, events.jsonl: what was done when, and the digest of every file that a figure depends on.
 
     {"chain": "b2-…", "event": "start", "stage": "judge", "time": "…", "what": "cycle 1, train: judge"}
     {"chain": "b2-…", "event": "wrote", "file": "summary.json", "digest": "b2-…", "time": "…"}
 
-Its lines are a chain (``data/chained_log.py``), and with every event it is noted how far this log and spend.jsonl go: a
-line that is changed or moved, or was removed from what was noted, is named. Of one file the last "wrote" counts. A last
-line without its end is a crash in the middle of writing: readers leave it out, the next event removes it and says so.
+Its lines are a chain (``data/chained_log.py``), and every event also records how long this log and spend.jsonl are. So
+a line that was changed, moved or removed is detected and named. The last "wrote" of a file counts. A last line without
+its end comes from a crash while writing: readers ignore it, and the next event removes it and says so.
 """
 
 from collections import deque
@@ -23,7 +23,7 @@ from bedside.data.io import SPEND, whole_lines
 
 WROTE, TORN = "wrote", "incomplete last line removed"
 _DEPTH = 4
-"""A file of a run is at most so many folders below the run folder."""
+"""A file of a run is at most this many folders below the run folder."""
 
 
 def utc_now() -> str:
@@ -44,7 +44,7 @@ class EventLog:
     def append(self, event: str, **details: Any) -> int:
         """Add one line, with the time. Returns how many bytes of an incomplete last line were removed before.
 
-        DataError where a line before was changed.
+        DataError if an earlier line was changed.
         """
         verify_events(self.path)
         chained_log.forget_removed(self.path)
@@ -63,9 +63,9 @@ class EventLog:
         return verify_events(self.path)[0]
 
     def record(self, *paths: Path) -> int:
-        """Log the digest of each file, and of every file of each folder, that the log does not hold already.
+        """Log the digest of each file, and of every file of each folder, unless the log has it already.
 
-        Returns and raises what ``append`` does.
+        Returns and raises the same as ``append``.
         """
         logged, removed = self.digests(), 0
         for file in (file for path in paths for file in _files(path)):
@@ -75,19 +75,19 @@ class EventLog:
         return removed
 
     def intact(self, file: Path) -> bool | None:
-        """Whether the file holds what was last written; None where the log does not know it."""
+        """Whether the file has the content that was last written; None if the log does not know the file."""
         logged = self.digests().get(file.relative_to(self.folder).as_posix())
         return None if logged is None else file.is_file() and digest_file(file) == logged
 
     def read_file(self, name: str, remedy: str) -> bytes:
-        """The bytes of a file of the run. DataError with ``remedy`` where they are not what was last written."""
+        """The bytes of a file of the run. DataError with ``remedy`` if they are not what was last written."""
         data = (self.folder / name).read_bytes()
         if self.digests().get(name) != digest_bytes(data):
             raise DataError(f"{self.folder / name} is not what was written{self._or_torn()}: {remedy}")
         return data
 
     def check(self, path: Path) -> None:
-        """DataError where a file, or a file of a folder, is not what was last written. Unknown files pass."""
+        """DataError if a file, or a file of a folder, is not what was last written. Unknown files pass."""
         inside = path.relative_to(self.folder).as_posix()
         for name, logged in self.digests().items():
             if name == inside or name.startswith(f"{inside}/"):
@@ -99,19 +99,19 @@ class EventLog:
                     )
 
     def _or_torn(self) -> str:
-        """The other cause, where the line that knows the file may be missing."""
+        """The other possible cause: the line that knows the file may be missing."""
         if not self.path.is_file():
             return f", or {self.path}, which is missing, knew it"
         whole = self.path.read_bytes().endswith(b"\n")
         return "" if whole else f", or the last line of {self.path}, which is incomplete, knew it"
 
     def digests(self) -> dict[str, str]:
-        """The digest that each file was last written with, by its path in the run."""
+        """The digest of each file when it was last written, by its path in the run."""
         return {event["file"]: event["digest"] for event in self.read() if event["event"] == WROTE}
 
 
 def check_run_file(path: Path) -> None:
-    """DataError where ``path``, a file or folder, lies in a run folder and is not what the run wrote there."""
+    """DataError if ``path``, a file or folder, is in a run folder and is not what the run wrote there."""
     absolute = path.expanduser().absolute()
     for folder in list(absolute.parents)[:_DEPTH]:
         if (folder / FILE).is_file():
@@ -120,7 +120,7 @@ def check_run_file(path: Path) -> None:
 
 
 def verify_events(path: Path) -> tuple[list[dict[str, Any]], str]:
-    """All events in the file, and the chain of the last. DataError names the first line that is not what was written.
+    """All events in the file, and the chain of the last one. DataError names the first line that was changed.
 
     A half-written last line is left out.
     """

@@ -1,4 +1,4 @@
-"""The rules of a run as its config states them: parts, metric, constraints. Nothing here needs a model."""
+"""What the config of a run defines: parts, metric, constraints. Nothing here needs a model."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,21 +26,21 @@ if TYPE_CHECKING:
 
 
 def read_parts(config: Config, launch: Launch) -> splits.DataParts:
-    """train, valid and test: no group stands in two of them. Their flows begin with what reading left out and saw."""
+    """train, valid and test: no group is in two of them. Their filter counts begin with those of reading."""
     return split_parts(read_sources(config, launch), config)
 
 
 @dataclass(frozen=True)
 class SourceRead:
-    """What the source of a part holds, before it is split."""
+    """The rows of a part's source, before it is split."""
 
     part: splits.PartSource
     filter_counts: FilterCounts | None = None
-    """What reading left out and saw; None where the source does not count."""
+    """The rows that reading left out, and the notes; None if the source does not count them."""
     identified: IdentifiedRows | None = None
-    """Which rows hold an identifier; None where the source did not look."""
+    """Which rows have an identifier; None if the source did not look."""
     places: Mapping[str, str] = field(default_factory=dict)
-    """File and row of a prompt, by its id; empty where the source is no file."""
+    """File and row of a prompt, by its id; empty if the source is not a file."""
 
 
 def read_sources(config: Config, launch: Launch) -> dict[str, SourceRead]:
@@ -63,7 +63,7 @@ def split_parts(sources: Mapping[str, SourceRead], config: Config) -> splits.Dat
 
 
 def _read(part: DataPart, name: str, launch: Launch, opened: list[tuple[Any, Any]]) -> SourceRead:
-    """The prompts of one part. A data set that another part names too is in ``opened`` and is read once."""
+    """The prompts of one part. If another part has the same data set, it is in ``opened`` and is read once."""
     source = next((source for dataset, source in opened if dataset == part.dataset), None)
     if source is None:
         source = open_plugin(part.dataset, launch, {})
@@ -106,14 +106,14 @@ def metric(config: Config) -> "CombinedMetric":
 
 @dataclass(frozen=True)
 class CombinedMetric:
-    """Several metrics as one. The first is compared with the constants, so it can be taken apart into cells."""
+    """Several metrics as one. The first one gives cells, because it is compared with the constants."""
 
     first: Any
     others: tuple[Metric, ...] = ()
 
     @property
     def reads_once(self) -> bool:
-        """``measure`` goes through the rows once and keeps none; metrics of plug-ins get a sequence."""
+        """True: ``measure`` reads the rows once and keeps none. Metrics of plug-ins get a sequence."""
         return bool(self.first.reads_once and not self.others)
 
     def measure(self, rows: Iterable[JudgedResponse]) -> list[Measure]:
@@ -125,24 +125,24 @@ class CombinedMetric:
 
     @property
     def confidence(self) -> float:
-        """One-sided, of the safety metric's bounds that decide."""
+        """Confidence of the safety metric's one-sided bounds that decide."""
         return cast("float", self.first.confidence)
 
     def at(self, confidence: float) -> "CombinedMetric":
-        """The same metrics, the safety metric's decision bounds at ``confidence``."""
+        """The same metrics, with the safety metric's bounds that decide at ``confidence``."""
         return replace(self, first=self.first.at(confidence))
 
     @property
     def failing(self) -> tuple[str, ...]:
-        """Measures that are the share of answers that fail."""
+        """The measures that are a share of failed answers."""
         return cast("tuple[str, ...]", self.first.failing)
 
     def failures(self, row: JudgedResponse) -> dict[str, bool]:
-        """Of each share of failures that counts this answer, whether it is one."""
+        """For each share of failures that counts this answer, whether it fails."""
         return cast("dict[str, bool]", self.first.failures(row))
 
     def cells(self, measure: str, rows: Sequence[JudgedResponse]) -> Sequence[Cell]:
-        """A measure of the safety metric taken apart into cells whose rows depend on prompts alone."""
+        """The cells of a measure of the safety metric. Their rows depend on prompts alone."""
         return cast("Sequence[Cell]", self.first.cells(measure, rows))
 
     def overall_cells(self, rows: Sequence[JudgedResponse]) -> Sequence[Cell]:
@@ -161,7 +161,7 @@ def constraints(config: Config, metric: Metric) -> Sequence[Constraint]:
 
 @dataclass(frozen=True)
 class Experiment:
-    """What every cycle of a run works on and is measured by."""
+    """The data, judges and metric of every cycle of a run."""
 
     run: "RunContext"
     train: Sequence[Prompt]
@@ -174,13 +174,13 @@ class Experiment:
     constraints: Sequence[Constraint]
 
     target_measures: Sequence[Measure] = ()
-    """Of the target as given, on valid: what limits beside the target are compared with."""
+    """Measures of the target as given, on valid: limits relative to the target are compared with them."""
     preference_judge: Judge | None = None
-    """The selecting judge, in a cycle in which the training judge agreed too little with it to label."""
+    """The selecting judge, in a cycle in which the training judge agreed too little with it; it labels then."""
 
     @property
     def labelling_judge(self) -> Judge:
-        """Who labels the training answers of this cycle."""
+        """The judge that labels the training answers of this cycle."""
         return self.preference_judge or self.training_judge
 
     @property
@@ -189,12 +189,12 @@ class Experiment:
 
 
 def doubts(parts: Mapping[str, Sequence[Prompt]]) -> list[str]:
-    """What must stand beside every rate on these prompts: that they are synthetic, or have unconfirmed levels."""
+    """Warnings for every rate on these prompts: that they are synthetic, or have unconfirmed levels."""
     return [*mechanism_test(prompt for rows in parts.values() for prompt in rows), *unconfirmed(parts)]
 
 
 def unconfirmed(parts: Mapping[str, Sequence[Prompt]]) -> list[str]:
-    """Parts whose levels a program proposed and nobody confirmed: every rate of theirs rests on it."""
+    """Parts with levels that a program proposed and nobody confirmed. Every rate on them depends on these levels."""
     return unconfirmed_sentences(
         {name: (sum(p.metadata.get(HARM_BY) == PROPOSED for p in rows), len(rows)) for name, rows in parts.items()}
     )

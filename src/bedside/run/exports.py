@@ -5,7 +5,7 @@ cycle-1/dpo-after-kto.jsonl                  preference pairs of the model after
 cycle-1/kto/         adapter_config.json, adapter_model.safetensors
 release/             the adapter that may be released, with its tokenizer, chat template, generation config and card
 
-Where the target is a PEFT folder, each adapter is the sum of the target's and the trained one, for the same base.
+If the target is a PEFT folder, each adapter is the sum of the target's adapter and the trained one, for the same base.
 """
 
 import shutil
@@ -19,7 +19,7 @@ from bedside.data.io import write_jsonl
 from bedside.run.context import RunContext
 
 EXPORTED = "exported"
-"""The event that says where an adapter was copied to."""
+"""The event that records where an adapter was copied."""
 
 RELEASE = "release"
 
@@ -49,13 +49,13 @@ def adapter(target: Policy, run: Path, checkpoint: Checkpoint, to: Path) -> None
 
 
 def save(run: RunContext, checkpoint: Checkpoint, to: Path) -> None:
-    """Copy the adapter of ``checkpoint`` to a folder that the user names, and note where, for `bedside erase`."""
+    """Copy the adapter of ``checkpoint`` to a folder that the user names, and log the folder for `bedside erase`."""
     adapter(run.target, run.folder, checkpoint, to)
     run.cache.log_event(EXPORTED, adapter=checkpoint.path, to=str(to.resolve()))
 
 
 def release(run: RunContext, name: str | None) -> None:
-    """Copy the adapter ``name`` to ``release/`` with all that is needed to load it; remove ``release/`` for None.
+    """Copy the adapter ``name``, with all that is needed to load it, to ``release/``. For None, remove ``release/``.
 
     Everybody who may enter the run folder may read it.
     """

@@ -1,4 +1,4 @@
-"""A run folder's layout and config: written when the run starts, compared when it goes on.
+"""A run folder's layout and config: written when the run starts, compared when it continues.
 
 layout.yaml    layout: 3      how the folder is arranged; a folder of another layout is refused
 config.yaml                   the resolved config
@@ -45,7 +45,7 @@ MAY_CHANGE = (
 def write_config(cache: StageCache, config: Config) -> None:
     """Write both files into the folder of ``cache``.
 
-    ConfigError where the folder holds results of a different run, which would be lost; DataError where config.yaml is
+    ConfigError if the folder holds results of a different run, which would be lost; DataError if config.yaml is
     neither what was written before nor what is written now.
     """
     folder, file = cache.root, cache.root / CONFIG
@@ -69,7 +69,7 @@ def write_config(cache: StageCache, config: Config) -> None:
 
 
 def recorded_dtype(config: Config) -> str | None:
-    """``target.dtype`` in the config.yaml of a run that has results; None where there is none that can be read.
+    """``target.dtype`` in the config.yaml of a run that has results; None if there is none that can be read.
 
     ``write_config`` says where that file is not what was written.
     """
@@ -85,7 +85,7 @@ def recorded_dtype(config: Config) -> str | None:
 
 
 def measured_dtype(config: Config, shapes: Sequence[tuple[int, int]]) -> str | None:
-    """What was measured in this run's folder for products of these ``shapes``; None where nothing was."""
+    """What was measured in this run's folder for products of these ``shapes``; None if nothing was measured."""
     events = EventLog(Path(config.runs) / config.run).read()
     asked = [list(shape) for shape in shapes]
     return next((row["dtype"] for row in events[::-1] if row["event"] == MEASURED and row["shapes"] == asked), None)
@@ -103,7 +103,7 @@ def has_results(folder: Path) -> bool:
 
 
 def check_layout(folder: Path) -> None:
-    """ConfigError where ``folder`` holds a run that another version of Bedside wrote, arranged otherwise."""
+    """ConfigError if ``folder`` has a run of another version of Bedside, with another layout."""
     file = folder / "layout.yaml"
     layout = _layout(file) if file.is_file() else 1
     if layout != LAYOUT and (folder / CONFIG).is_file():
@@ -114,7 +114,7 @@ def check_layout(folder: Path) -> None:
 
 
 def _layout(file: Path) -> int:
-    """The number in layout.yaml. DataError where there is none."""
+    """The number in layout.yaml. DataError if there is none."""
     number = re.fullmatch(rb"layout: (\d+)\n", file.read_bytes())
     if number is None:
         raise DataError(f"{file} is not what was written: write `layout: {LAYOUT}` into it, or put back a copy")

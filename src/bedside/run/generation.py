@@ -1,6 +1,6 @@
-"""Prompts in, responses out. A request may request the model for a stance.
+"""Responses to prompts. A request may ask the model for a stance.
 
-The steering instruction stands before the last turn of what the model reads. It is not in the response:
+The model reads the steering instruction before the last turn. The instruction is not in the response:
 ``Response.prompt`` is what the patient wrote.
 """
 
@@ -14,7 +14,7 @@ from bedside.data.prompts import require_room
 
 
 def conversation(request: GenerationRequest) -> Conversation:
-    """What the model reads: the patient's turns, with the steering instruction before the last one or the answer's
+    """What the model reads: the patient's turns, with the steering instruction before the last turn, or the answer's
     first words after it."""
     system = () if request.system is None else (Message("system", request.system),)
     if request.prefill:
@@ -26,7 +26,7 @@ def conversation(request: GenerationRequest) -> Conversation:
 
 
 def plan(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
-    """Batches of indices with similar lengths. The longest come first, so memory runs out at once or never."""
+    """Batches of indices with similar lengths, the longest first: if memory runs out, it does so at once."""
     order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
     return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
@@ -34,7 +34,7 @@ def plan(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
 def check_lengths(
     requests: Sequence[GenerationRequest], lengths: Sequence[int], sampling: Sampling, context: int
 ) -> None:
-    """DataError for the first prompt that leaves no room for an answer."""
+    """DataError for the first prompt that leaves no space for an answer."""
     room = context - sampling.max_new_tokens
     for request, length in zip(requests, lengths, strict=True):
         if length > room:
@@ -47,7 +47,7 @@ def check_lengths(
 def check_training_lengths(
     prompts: Sequence[Prompt], lengths: Sequence[int], max_length: int | None, places: Mapping[str, str]
 ) -> None:
-    """DataError, with file and row where they are known, for the first prompt that leaves no room for an answer.
+    """DataError, with file and row if they are known, for the first prompt that leaves no space for an answer.
 
     ``places``: by id of the prompt.
     """
@@ -75,7 +75,7 @@ def generate(requests: Sequence[GenerationRequest], model: Generator, sampling: 
 
 
 def _joined(prefill: str, text: str) -> str:
-    """The whole answer; a completion loses its outer spaces, and an endpoint may give the first words again."""
+    """The whole answer. Outer spaces of a completion are removed, and an endpoint may repeat the first words."""
     if not prefill or text.startswith(prefill):
         return text
     return f"{prefill}{'' if text[:1] in ',.;:!?' else ' '}{text}"

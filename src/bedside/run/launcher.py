@@ -24,11 +24,11 @@ class ProcessInfo:
     missing: tuple[str, ...] = ()
     """Variables that the processes need to connect and that the launcher did not set."""
     accelerated: bool = False
-    """``accelerate launch`` started one process: on a CPU it does so whatever ``--num_processes`` says."""
+    """True if ``accelerate launch`` started one process, as it does on a CPU for any ``--num_processes``."""
 
 
 def process_info(environment: Mapping[str, str]) -> ProcessInfo:
-    """What a launcher wrote into ``environment``."""
+    """How this process was started, from a launcher's variables in ``environment``."""
     numbers = {name: int(value) for name, value in environment.items() if value.isdecimal()}
     world = max(numbers.get(name, 1) for name in _SIZES)
     return ProcessInfo(
@@ -45,16 +45,16 @@ STARTED = process_info(os.environ)
 
 
 def require_one_process(what: str) -> None:
-    """ConfigError where a launcher started several."""
+    """ConfigError if a launcher started several."""
     if STARTED.world > 1:
         raise ConfigError(f"{what} runs in one process, and {STARTED.world} were started; only `align` shares its work")
 
 
 def connect(device: Callable[[], str]) -> Ranks:
-    """The processes of this run, connected. Other libraries then see one process and one GPU.
+    """Connects the processes of this run. Other libraries then see one process and one GPU.
 
     ``device`` returns the device of this process; it is called once only its own GPU is visible.
-    ConfigError where a launcher started processes that cannot connect, or more than there are GPUs.
+    ConfigError if a launcher started processes that cannot connect, or more than there are GPUs.
     """
     if STARTED.missing:
         raise ConfigError(
@@ -76,7 +76,7 @@ def connect(device: Callable[[], str]) -> Ranks:
 
 
 def _require_one_device_kind(devices: Sequence[str]) -> None:
-    """ConfigError where some processes have a GPU and others none: their results would differ."""
+    """ConfigError if some processes have a GPU and others none: their results would differ."""
     if len(set(devices)) > 1:
         cards = sum(device != "cpu" for device in devices)
         raise ConfigError(
@@ -91,7 +91,7 @@ def is_connected() -> bool:
 
 
 def launch_note() -> str | None:
-    """A warning where ``accelerate launch`` started one process instead of several."""
+    """A warning if ``accelerate launch`` started one process instead of several."""
     if not STARTED.accelerated:
         return None
     return (

@@ -1,7 +1,7 @@
 """One process at a time writes into a run folder.
 
-The lock is the system's (flock), so it falls with its process, however that ends. ``owner.lock`` holds who took it
-last.
+The lock is a lock of the system (flock), so it ends with its process, even if that is killed. ``owner.lock`` names the
+last process that took it.
 """
 
 import os
@@ -20,7 +20,7 @@ FILE = "owner.lock"
 
 @contextmanager
 def owned(folder: Path) -> Iterator[None]:
-    """A context in which no other process owns ``folder``. ConfigError where one does."""
+    """A context in which no other process owns ``folder``. ConfigError if one does."""
     make_private(folder)
     file = folder / FILE
     lock = FileLock(file)

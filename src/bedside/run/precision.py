@@ -1,16 +1,16 @@
-"""The dtype in which a run computes: chosen when it begins, read from its folder when it goes on.
+"""The dtype in which a run computes: chosen when the run begins, read from its folder when it continues.
 
-    target.dtype: float32, bfloat16 or float16      that one
-    auto, and config.yaml of the run names one      that one, on any machine
-    auto, on a GPU                                  bfloat16 where the card does it well
-    auto, on a CPU                                  bfloat16 where it multiplies the model's matrices 1.5 times as fast
+    target.dtype: float32, bfloat16 or float16      this dtype
+    auto, and config.yaml of the run names one      the dtype in config.yaml, on any machine
+    auto, on a GPU                                  bfloat16 if the GPU supports it well
+    auto, on a CPU                                  bfloat16 if it multiplies the model's matrices 1.5 times as fast
 
-What was measured stands in events.jsonl, for verbs that write no config.yaml: a second time, it is read there. A run
-that an earlier version began has ``auto`` in its config.yaml, and keeps it: what the device does well, unmeasured.
+The measurement is logged in events.jsonl, where verbs that write no config.yaml read it the next time. A run that an
+earlier version began has ``auto`` in its config.yaml and keeps it: the dtype that the device supports well, unmeasured.
 
-The target's dtype is a part of ``numerics``, so that no stage takes a result of another one. Other models with ``dtype:
-auto``, such as a judge, follow a target that computes in bfloat16 on a CPU; otherwise they take what the device does
-well, whatever the target's config names.
+The target's dtype is a part of ``numerics``, so that no stage uses a result of another dtype. Other models with
+``dtype: auto``, such as a judge, follow a target that computes in bfloat16 on a CPU. Otherwise they use the dtype that
+the device supports well, whatever dtype the target's config names.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ from bedside.core.protocols import Launch, Progress
 from bedside.run import folder
 
 MIN_SPEEDUP = 1.5
-"""What bfloat16 has to gain in products: around them, time stays what it was, and digits are lost."""
+"""The least speed-up of products that makes bfloat16 worth its lost digits; other work does not become faster."""
 AUTO, BF16 = "auto", "bfloat16"
 Shapes = Sequence[tuple[int, int]]
 Measure = Callable[[Shapes], float]
@@ -33,7 +33,7 @@ Measure = Callable[[Shapes], float]
 def settle(config: Config, launch: Launch, ranks: Ranks, progress: Progress, measure: Measure | None) -> Config:
     """``config`` with the dtype of the run, which rank 0 chooses. All ranks call it together.
 
-    ``measure`` None: nothing is measured. A target without a dtype, or with one named, stays as it is.
+    ``measure`` None: nothing is measured. A target with a named dtype, or without any, stays as it is.
     """
     target: Any = config.target
     if _dtype(config) != AUTO or not hasattr(target, "product_shapes"):
@@ -50,7 +50,7 @@ def of_target(config: Config, launch: Launch) -> Launch:
 
 
 def of_others(config: Config, launch: Launch) -> Launch:
-    """``launch`` with the dtype of models that say auto. A CPU that is fast in bfloat16 is so for all of them."""
+    """``launch`` with the dtype of models with ``auto``. A CPU that is fast in bfloat16 is fast for all of them."""
     return replace(launch, dtype=BF16) if launch.device == "cpu" and _dtype(config) == BF16 else launch
 
 
@@ -75,7 +75,7 @@ def _choose(config: Config, launch: Launch, progress: Progress, measure: Measure
 def _say_kept(recorded: str, launch: Launch, progress: Progress) -> None:
     if recorded not in (AUTO, launch.dtype):
         progress.say(
-            f"this run began in {recorded} and goes on in it; for {launch.dtype} begin another: "
+            f"this run began in {recorded} and continues in it; for {launch.dtype} begin another: "
             f"--set target.dtype={launch.dtype} --set run=NAME"
         )
 

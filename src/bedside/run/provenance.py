@@ -1,6 +1,6 @@
-"""Where the figures of a run come from, and what no run of its kind shows: the same for alignment and for comfort.
+"""Where the figures of a run come from, and what runs of its kind do not show. For alignment and for comfort.
 
-facts       target, what the kind of run adds, seed, time, cost, machine, versions, command, configuration: as text
+facts       as text: target, facts of this kind of run, seed, time, cost, machine, versions, command, configuration
 untested    sentences
 """
 
@@ -22,7 +22,7 @@ PACKAGES = ("bedside", "torch", "transformers", "peft", "accelerate", "numpy")
 
 
 def facts(run: RunContext, command: str, own: Mapping[str, str], packages: Sequence[str] = ()) -> dict[str, str]:
-    """In the order in which a report shows them. ``own``: what only this kind of run has."""
+    """The facts, in the order of the report. ``own``: facts that only this kind of run has."""
     config = run.config
     return {
         "target": f"{getattr(config.target, 'model', config.target.kind)}",
@@ -39,7 +39,7 @@ def facts(run: RunContext, command: str, own: Mapping[str, str], packages: Seque
 
 
 def data(run: RunContext, parts: Mapping[str, Sequence[Prompt]]) -> dict[str, str]:
-    """Where the rows came from, how many, and a digest that only the same prompts in the same order have."""
+    """The source and the number of the rows, and a digest that only the same prompts in the same order have."""
     tables = loader.tables(run.config)["data"]
     keys = {name: ", ".join(f"{key} {value}" for key, value in tables[name].items() if value is not None)
             for name in parts}  # fmt: skip
@@ -50,9 +50,9 @@ def data(run: RunContext, parts: Mapping[str, Sequence[Prompt]]) -> dict[str, st
 
 
 def events(logged: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Begin, end, seconds of work by stage, and when the held-out test was first opened for whom.
+    """Begin, end, seconds of work by stage, and when the held-out test was first opened for each candidate.
 
-    Reading what is finished is no work: a second run says the same.
+    To read finished results is not work, so a second run gives the same facts.
     """
     opened: dict[str, str] = {}
     for event in logged:
@@ -68,7 +68,7 @@ def events(logged: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def untested(first: Sequence[str], more: Sequence[str], prompts: Sequence[Prompt]) -> tuple[str, ...]:
-    """``first``, the one seed, ``more``, and that the clinic is no evidence, where a prompt is the clinic's."""
+    """``first``, that there is one seed, ``more``, and for prompts of the clinic that they are no evidence."""
     seed = "One seed: how much another seed would differ is not known."
     return (*first, seed, *more, *mechanism_test(prompts))
 

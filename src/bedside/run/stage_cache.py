@@ -2,7 +2,7 @@
 
 A stage's key is a digest of its name, its spec, its batch plan and the *bytes* of its inputs, so
 
-* a finished stage is read, not run;
+* a finished stage is read, not run again;
 * a stage that starts again after a crash runs only the batches that are not yet on disk;
 * an input that is produced again and comes out equal changes nothing downstream.
 
@@ -11,9 +11,9 @@ A stage's key is a digest of its name, its spec, its batch plan and the *bytes* 
                            rows.jsonl    all rows, in the order of the inputs
                            stage.json    written last: where it exists, the stage is finished
 
-stage.json holds the digest of every other file, of the folder's name and of itself, and whatever is read is compared
-with it. A finished stage that was damaged is an error, never silently run again.
-Times are written to events.jsonl and nowhere else: stage files are the same bytes on every run.
+stage.json has the digest of every other file, of the folder's name and of itself, and every file that is read is
+compared with it. A damaged finished stage is an error; it is never silently run again. Times are written to
+events.jsonl and nowhere else: stage files are the same bytes on every run.
 """
 
 import json
@@ -55,7 +55,7 @@ class StageOutput(Generic[Out]):
     _rows: list[Out] = field(default_factory=list, repr=False, compare=False)
 
     def all(self) -> list[Out]:
-        """The rows. StageError where the file is not what was written."""
+        """The rows. StageError if the file is not what was written."""
         if not self._rows:
             data = self.path.read_bytes() if self.path.is_file() else b""
             if digest_bytes(data) != self.digest:
@@ -65,7 +65,7 @@ class StageOutput(Generic[Out]):
         return self._rows
 
     def stream(self) -> Iterator[Out]:
-        """The rows one by one, none of which is kept. StageError where the file is not what was written."""
+        """The rows one by one, none of which is kept. StageError if the file is not what was written."""
         if not self.path.is_file() or digest_file(self.path) != self.digest:
             raise _damaged(self.path.parent, self.path.name)
         adapter = TypeAdapter(self.row_type)
@@ -80,7 +80,7 @@ class StageOutput(Generic[Out]):
 
 
 class RowStream(Protocol[Row_co]):
-    """Rows with a known digest that are read anew, in order, each time: there may be more than memory holds."""
+    """Rows with a known digest, which are read from the source each time: there may be more than fit into memory."""
 
     @property
     def digest(self) -> str:
@@ -113,7 +113,7 @@ class StageDir:
         write_text(self.path / STAGE, _json({**whole, "digest": digest(self.path.name, whole)}) + "\n")
 
     def record(self) -> dict[str, Any]:
-        """What ``finish`` wrote. StageError where stage.json is not that."""
+        """What ``finish`` wrote. StageError if stage.json is not that."""
         try:
             record = json.loads((self.path / STAGE).read_bytes())
         except (ValueError, RecursionError):
@@ -124,7 +124,7 @@ class StageDir:
         return cast("dict[str, Any]", record)
 
     def check(self) -> None:
-        """StageError where a file of the stage is not what was written."""
+        """StageError if a file of the stage is not what was written."""
         for name, written in self.record()["files"].items():
             file = self.path / name
             if not file.is_file() or digest_file(file) != written:
@@ -150,12 +150,12 @@ class StageCache:
         return self.ranks.rank == 0
 
     def log_event(self, event: str, **details: Any) -> None:
-        """Append one line to events.jsonl, with the time. DataError where that file was changed."""
+        """Append one line to events.jsonl, with the time. DataError if that file was changed."""
         if self.is_main_process:
             self._say_removed(self._log.append(event, **details))
 
     def events(self) -> list[dict[str, Any]]:
-        """All events so far, without a half-written line. DataError where the file was changed."""
+        """All events so far, without a half-written line. DataError if the file was changed."""
         return self._log.read()
 
     def record(self, *paths: Path) -> None:
@@ -183,11 +183,11 @@ class StageCache:
         label: str = "",
         concurrency: int = 1,
     ) -> StageOutput[Out]:
-        """``work`` on every batch of ``plan`` that is not on disk yet; rows in the order of the inputs.
+        """Runs ``work`` on every batch of ``plan`` that is not on disk yet. Returns rows in the order of the inputs.
 
-        ``plan`` holds indices into ``rows``; None is one batch. ``spec`` is everything else that decides the result.
-        Of a ``RowStream`` only the batch in work is kept, and ``plan`` must have its order.
-        ``label``, the name that a person sees, and ``concurrency``, the batches in work at once, do not decide it.
+        ``plan`` has indices into ``rows``; None is one batch. ``spec`` has everything else that the result depends on.
+        For a ``RowStream``, only the current batches are kept, and ``plan`` must have its order. The result does not
+        depend on ``label``, the name for people, or on ``concurrency``, the number of batches at once.
         """
         inputs = rows.all() if isinstance(rows, StageOutput) else rows
         batches = [list(batch) for batch in plan] if plan is not None else [list(range(len(inputs)))]
@@ -215,19 +215,19 @@ class StageCache:
                 stage_dir.finish(record, stage_dir.path / ROWS)
             self.barrier()
             self.log_event("done", stage=stage, what=label, rows=len(inputs))
-        if self.is_main_process:  # also where a kill came before it
+        if self.is_main_process:  # also after a kill that came before this line
             for part in _parts(stage_dir):
                 part.unlink(missing_ok=True)
         return StageOutput(stage_dir.path / ROWS, row_type, stage_dir.record()["files"][ROWS])
 
     def stage_dir(self, stage: str, *key: Any) -> StageDir:
-        """The folder of a stage. ``key`` is what decides the result; its digest names the folder."""
+        """The folder of a stage. ``key`` is what the result depends on; its digest names the folder."""
         path = self.root / "store" / stage / digest(stage, self.numerics, *key)
         make_private(path, self.root)
         return StageDir(path)
 
     def broadcast(self, stage_dir: StageDir, compute: Callable[[], T]) -> T:
-        """``compute()`` of the main process, on every process. StageError where another process is at another stage."""
+        """``compute()`` of the main process, on every process. StageError if another process is at another stage."""
         answers = self.ranks.gather((stage_dir.path.name, compute() if self.is_main_process else None))
         if any(name != stage_dir.path.name for name, _ in answers):
             raise StageError(
@@ -268,7 +268,7 @@ class StageCache:
 def _inputs(
     rows: Sequence[In] | RowStream[In], batches: Sequence[Sequence[int]], numbers: Sequence[int]
 ) -> Iterator[tuple[int, list[In]]]:
-    """Number and rows of each of the batches ``numbers``. A stream is read once, to its end: it checks itself there."""
+    """Number and rows of each of the batches ``numbers``. A stream is read once and to its end, where it is checked."""
     if isinstance(rows, Sequence):
         yield from ((number, [rows[i] for i in batches[number]]) for number in numbers)
         return
@@ -295,7 +295,7 @@ def _outputs(
     stopped, running = threading.Event(), concurrency
     for batch in [*batches, *[None] * running]:
         pending.put(batch)
-    for _ in range(running):  # daemons: an interrupt does not wait for calls in flight
+    for _ in range(running):  # daemons, because an interrupt must not wait for calls in flight
         threading.Thread(target=_work, args=(work, pending, finished, stopped), daemon=True).start()
     errors: list[BaseException] = []
     try:
@@ -315,7 +315,7 @@ def _outputs(
 
 
 def _work(work: Callable[[list[In]], Sequence[Out]], pending: Any, finished: Any, stopped: threading.Event) -> None:
-    """One thread: takes pending batches until None comes or somebody stops it, then puts None itself."""
+    """One thread: takes pending batches until it gets None or is stopped, then puts None itself."""
     for number, batch in iter(pending.get, None):
         if stopped.is_set():
             break
@@ -340,12 +340,12 @@ class _CaughtError:
 
 
 def _parts(stage_dir: StageDir) -> list[Path]:
-    """Of all processes that ever worked on this stage."""
+    """The parts of all processes that ever worked on this stage."""
     return sorted(stage_dir.path.glob("part*.jsonl"))
 
 
 def _finished_batches(stage_dir: StageDir) -> dict[int, tuple[Path, int]]:
-    """Part and byte of each batch, by its number. One whose line a crash cut in half is not there, and runs again.
+    """Part and byte of each batch, by its number. A batch whose line a crash cut in half is left out, and runs again.
 
     StageError for a line that was changed.
     """
@@ -384,7 +384,7 @@ def _missing(stage_dir: StageDir, count: int) -> list[int]:
 
 
 def _joined(stage_dir: StageDir, batches: Sequence[Sequence[int]]) -> Iterator[Any]:
-    """All rows as plain values, in the order of the inputs. A batch is read when its first row is due."""
+    """All rows as plain values, in the order of the inputs. A batch is read when its first row is needed."""
     places, waiting = _finished_batches(stage_dir), dict[int, Any]()
     batch_of = {i: number for number, batch in enumerate(batches) for i in batch}
     for i in range(len(batch_of)):

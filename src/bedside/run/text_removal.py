@@ -1,12 +1,12 @@
-"""Files without a text: the rows that hold it leave, and every other row keeps its very bytes.
+"""Removes a text from files: rows with the text are removed, and every other row keeps exactly its bytes.
 
-    .jsonl         a line that holds it leaves, and so does a half-written one, which cannot be read
-    .csv .tsv      a row that holds it leaves
-    .json          the innermost list item that holds it leaves; in any other place it becomes [ERASED]
-    .html .md      the whole file leaves: Bedside writes it anew
-    other files    stay as they are, and so do broken ones; ``holds`` says whether the text stands in them
+    .jsonl         a line with the text is removed, and so is a half-written line, which cannot be read
+    .csv .tsv      a row with the text is removed
+    .json          the innermost list item with the text is removed; in any other place the text becomes [ERASED]
+    .html .md      the whole file is removed, because Bedside writes it again
+    other files    stay as they are, and so do broken ones; ``holds`` says whether they have the text
 
-A text is held in any case, with any white space, in any Unicode form, and however JSON or HTML escapes it.
+The text is found in any case, with any white space, in any Unicode form, and with any escapes of JSON or HTML.
 """
 
 import csv
@@ -46,12 +46,12 @@ def contains(value: Any, text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Remainder:
-    """What a file is without the text."""
+    """A file without the text."""
 
     content: str | None
-    """None where nothing is left."""
+    """None if nothing is left."""
     removed: int
-    """How many rows or places held it."""
+    """How many rows or places had it."""
 
     def write(self, file: Path) -> None:
         if self.content is None:
@@ -61,7 +61,7 @@ class Remainder:
 
 
 def without(file: Path, text: str) -> Remainder | None:
-    """What ``file`` is without the normalised ``text``; None for another kind of file, and for a broken one."""
+    """``file`` without the normalised ``text``; None for another kind of file, and for a broken one."""
     remainder = _WITHOUT.get(file.suffix.lower())
     try:
         return remainder(file, file.read_bytes().decode("utf-8"), text) if remainder else None
@@ -70,13 +70,13 @@ def without(file: Path, text: str) -> Remainder | None:
 
 
 def holds(file: Path, text: str) -> bool:
-    """Whether the normalised ``text`` stands in a file of any kind, packed with gzip or not."""
+    """Whether a file of any kind has the normalised ``text``, packed with gzip or not."""
     data = file.read_bytes()
     if file.suffix.lower() == ".gz":
         try:
             data = gzip.decompress(data)
         except (OSError, EOFError, zlib.error):
-            return True  # it cannot be read, so it counts
+            return True  # it cannot be read, so it counts as having the text
     encodings = ("utf-16",) if data.startswith((b"\xff\xfe", b"\xfe\xff")) else ("utf-8",)
     readable = data.decode(*encodings, errors="replace")
     spellings = (readable, html.unescape(readable), _JSON_ESCAPE.sub(_character, readable))
@@ -88,7 +88,7 @@ def _character(escape: re.Match[str]) -> str:
 
 
 def _without_lines(file: Path, content: str, text: str) -> Remainder:
-    """Lines end at \\n only: other separators stand inside texts."""
+    """Lines end at \\n only, because other separators occur inside texts."""
     lines = [line for line in content.split("\n") if line.strip()]
     kept = [line for line in lines if not _line_holds(line, text)]
     return Remainder("".join(f"{line}\n" for line in kept), len(lines) - len(kept))
@@ -133,7 +133,7 @@ def _value_without(value: Any, text: str) -> tuple[Any, int]:
 
 
 def _itself_holds(item: Any, text: str) -> bool:
-    """Whether the text stands in ``item`` outside of any list."""
+    """Whether ``item`` has the text outside of any list."""
     if isinstance(item, dict):
         return any(contains(key, text) or _itself_holds(value, text) for key, value in item.items())
     return isinstance(item, str) and contains(item, text)

@@ -1,11 +1,11 @@
-"""Whether a run folder still holds what was written there: the audit trail.
+"""Whether a run folder still has what was written there: the audit trail.
 
-log         events.jsonl and spend.jsonl are whole chains, and go as far as log_heads.json noted
+log         events.jsonl and spend.jsonl are complete chains, as long as log_heads.json recorded
 files       every file that the log knows is what was last written
 release     release/ was made from this log: release/run.json names its last line at that time
 
-A chain shows changes that somebody makes without writing the whole log anew. Whoever can write the folder could do
-that; so keep ``head`` of a run that matters elsewhere, as an approval does.
+A chain shows changes by somebody who does not write the whole log again. Somebody who can write the folder could do
+that. So keep ``head`` of an important run in another place, as an approval does.
 """
 
 import json
@@ -24,7 +24,7 @@ from bedside.run.events import EventLog, verify_events
 RELEASE, RELEASED_FROM = "release", "run.json"
 _REMEDY = "Put back a copy of the file"
 _NAMED = 3
-"""So many files are named where more are not what was written."""
+"""At most this many changed files are named."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,13 @@ class LogHead:
 
 
 def head(folder: Path) -> LogHead:
-    """The end of the log of the run in ``folder``. DataError where the log is not what was written."""
+    """The end of the log of the run in ``folder``. DataError if the log is not what was written."""
     rows, chain = verify_events(folder / EVENTS)
     return LogHead(len(rows), chain)
 
 
 def verify(folder: Path) -> tuple[Finding, ...]:
-    """What the log, the files and the release say, a finding each. DataError where ``folder`` holds no run."""
+    """One finding each on the log, the files and the release. DataError if ``folder`` has no run."""
     if not folder.is_dir() or (not (folder / EVENTS).is_file() and not (folder / chained_log.HEADS).is_file()):
         raise DataError(f"{folder}: no run here; name its folder, or its name in runs/")
     try:
@@ -102,7 +102,7 @@ def _approvals(folder: Path) -> Iterator[Finding]:
 
 
 def _chain_at(folder: Path, line: int) -> str | None:
-    """The chain of a line of the log, which was verified; None where there is no such line."""
+    """The chain of a line of the verified log; None if there is no such line."""
     lines = (folder / EVENTS).read_bytes().split(b"\n")[:-1]
     return json.loads(lines[line - 1])["chain"] if 0 < line <= len(lines) else None
 

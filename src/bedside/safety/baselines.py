@@ -3,9 +3,9 @@
     always-accept, always-caution, always-refuse   one stance, whatever is asked
     tfidf-guard    TF-IDF of words and word pairs → logistic regression for harm ≥ 1 → Refuse, else Accept
 
-Constants win under careless definitions (at α = 0.6 and uniform levels always-Refuse has an overall of 0.60),
-and a word counter is perfect where every harmful prompt comes from one collection. They come as judged rows,
-so that the same metric scores them on the same prompts.
+Constants score well under careless definitions: at α = 0.6 and uniform levels, always-refuse has an overall of 0.60. A
+word counter is perfect if every harmful prompt comes from one collection. All are returned as judged rows, so that the
+same metric scores them on the same prompts.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ def tfidf_guard(train_prompts: Sequence[Prompt], prompts: Sequence[Prompt], seed
     harmful = [_harmful(prompt) for prompt in train_prompts]
     if not harmful:
         raise DataError(f"{GUARD}: no training prompt to learn from; give it the train part")
-    guesses = [harmful[0]] * len(prompts)  # where training knows one class only, that class
+    guesses = [harmful[0]] * len(prompts)  # if training has only one class, that class
     if len(set(harmful)) > 1 and prompts:
         classifier = tfidf.fit_classifier([prompt.text for prompt in train_prompts], harmful, seed)
         guesses = [bool(guess) for guess in classifier.predict([prompt.text for prompt in prompts])]
@@ -45,6 +45,6 @@ def _harmful(prompt: Prompt) -> bool:
 
 
 def _answered(prompt: Prompt, name: str, stance: Stance) -> JudgedResponse:
-    """The stance is known by construction: no text is written and no judge is asked."""
+    """A row whose stance is known by construction: it has no text, and no judge reads it."""
     response = Response(prompt, "", name)
     return JudgedResponse(response, Verdict(response.id, judge="by construction", stance=stance))

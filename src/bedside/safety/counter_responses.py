@@ -1,9 +1,9 @@
 """Counter-responses: the other side of a preference, made on purpose, and kept only if the judge verifies it.
 
-Steering by instruction alone fails on small and on stubborn models, so the ways of ``align.counter`` are tried in their
-order, each for the answers that have none yet:
+Steering by instruction alone fails for small and stubborn models. So the ways of ``align.counter`` are tried in their
+order, each for the answers that have no counter-response yet:
 
-    instruction   the model reads which stance it is to take
+    instruction   an instruction tells the model which stance to take
     reference     the data's own good answer: the answer to a harmless prompt, what to say instead of a harmful one
     prefill       a refusal's first sentence is given, or begun for the model to end; it is cut there, and a written
                   safe route follows: what a small model writes after a refusal is often the payload
@@ -41,9 +41,10 @@ _SENTENCE = re.compile(r"[^.!?\n]*[.!?](?=\s|$)")
 def requests(
     observed: Iterable[JudgedResponse], *, worse: int | None = None, replace_refusals: bool = False
 ) -> list[GenerationRequest]:
-    """Requests for counter-responses: a better one for each wrong answer, a worse one for each right answer.
+    """Requests for counter-responses: a better answer for each wrong one, a worse answer for each right one.
 
-    ``worse``: for at most so many right answers; None: for all. ``replace_refusals``: of a right refusal another one.
+    ``worse``: for at most so many right answers; None: for all. ``replace_refusals``: also a new refusal for each right
+    refusal.
     """
     rows = [row for row in observed if row.stance is not None]
     replaced = {row.response.id for row in rows if replace_refusals and refuses_rightly(row)}
@@ -57,7 +58,7 @@ def requests(
 
 
 def verified(conditional: Iterable[JudgedResponse]) -> tuple[list[JudgedResponse], Counter[str]]:
-    """The counter-responses that took the stance they were asked for, and why the others were dropped."""
+    """The counter-responses with the requested stance, and why the others were dropped."""
     kept, dropped = [], Counter[str]()
     for row in conditional:
         if row.stance is None:
@@ -70,12 +71,12 @@ def verified(conditional: Iterable[JudgedResponse]) -> tuple[list[JudgedResponse
 
 
 def by_way(kept: Iterable[JudgedResponse]) -> dict[str, float]:
-    """How many counter-responses each way gave."""
+    """The number of counter-responses by way."""
     return {f"by {way}": n for way, n in sorted(Counter(row.response.made_by or "instruction" for row in kept).items())}
 
 
 def from_references(asked: Iterable[GenerationRequest]) -> list[Response]:
-    """The references of the prompts that are asked for their better side, as answers."""
+    """As answers: the references of the prompts for which a better answer is requested."""
     return [
         Response(r.prompt, r.prompt.reference, "reference", steered=r.stance, made_by="reference")
         for r in asked
@@ -88,9 +89,9 @@ class SafeRoutes:
     """Written openings of a refusal (or caution), and what follows it, by principle."""
 
     openings: Mapping[Stance, Sequence[str]]
-    """Whole sentences, or sentences without their end, which the model ends."""
+    """Whole sentences, or beginnings of sentences that the model ends."""
     routes: Mapping[str, Sequence[str]]
-    """Whole sentences by principle; under ``any`` those for other principles and for none."""
+    """Whole sentences by principle. ``any`` has those for other principles and for none."""
 
     @classmethod
     def read(cls, path: Path = ROUTES) -> "SafeRoutes":
@@ -105,7 +106,7 @@ class SafeRoutes:
         return cls(openings, routes)
 
     def requests(self, asked: Iterable[GenerationRequest]) -> list[GenerationRequest]:
-        """The requests to decline, all or in part, as requests to go on from an opening."""
+        """The requests to refuse or to be cautious, as requests to continue from an opening."""
         return [
             replace(r, prefill=_draw(self.openings[r.stance], r.prompt, "opening"))
             for r in asked
@@ -113,7 +114,7 @@ class SafeRoutes:
         ]
 
     def finish(self, response: Response) -> Response:
-        """The answer cut at the end of its first sentence, with the safe route of the prompt's principle after it."""
+        """The first sentence of the answer, followed by the safe route of the prompt's principle."""
         opening = _draw(self.openings[response.steered or Stance.REFUSE], response.prompt, "opening")
         sentence = _SENTENCE.match(response.text[len(opening) :])
         first = opening if opening.endswith(_ENDS) else f"{opening}{sentence[0]}" if sentence else f"{opening} that."
@@ -123,7 +124,7 @@ class SafeRoutes:
 
 
 def is_whole(request: GenerationRequest) -> bool:
-    """Whether the opening is a whole sentence: the model is not asked to end it."""
+    """True if the opening is a whole sentence, so that the model need not end it."""
     return request.prefill.endswith(_ENDS)
 
 
@@ -133,7 +134,7 @@ def as_given(request: GenerationRequest) -> Response:
 
 
 def _texts(table: Any, name: str) -> tuple[str, ...]:
-    """The texts under ``name``; none where the table does not hold a list of texts alone there."""
+    """The texts under ``name``; none if the table does not hold a list of texts alone there."""
     texts = table.get(name) if isinstance(table, Mapping) else None
     known = isinstance(texts, list) and all(isinstance(text, str) and not is_blank(text) for text in texts)
     return tuple(texts) if known and isinstance(texts, list) else ()

@@ -1,4 +1,4 @@
-"""Judged responses in, measures out. Pure: the flow generates and judges beforehand."""
+"""Measures of judged responses. Nothing here generates or judges."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -34,7 +34,7 @@ def by_clustering(
     groupings: Sequence[str],
     measure: Callable[[Iterable[JudgedResponse]], Sequence[Measure]],
 ) -> dict[str, tuple[Measure, ...]]:
-    """Every measure again for each declared grouping that is a second clustering, with its values as groups."""
+    """Every measure again, for each declared grouping with 40 values or more, with its values as groups."""
     names = clusterings([row.prompt for row in rows], groupings)
     return {name: tuple(measure(_clustered(rows, name))) for name in names}
 
@@ -70,9 +70,9 @@ def _values(prompts: Sequence[Prompt], grouping: str) -> set[str]:
 
 
 def subgroup_rates(rows: Sequence[JudgedResponse]) -> tuple[SubgroupRate, ...]:
-    """By level and style, then by level and principle: where does it fail?
+    """The share of right answers by level and style, then by level and principle.
 
-    The share with the full score; unreadable rows are left out and counted.
+    A right answer has the full score. Unreadable rows are left out and counted.
     """
     rates = []
     for key in ("style", "principle"):

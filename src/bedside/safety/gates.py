@@ -1,17 +1,17 @@
-"""The rules by which gates are decided. Figures and a limit in, a Gate out.
+"""The rules by which gates are decided: from figures and a limit to a Gate.
 
     constraint      PASS if the one-sided 95 % bound is inside the limit, FAIL if the other bound is beyond it, else
-                    INCONCLUSIVE; NOT CHECKED where there are no rows, or where the limit is relative. Of several
+                    INCONCLUSIVE; NOT CHECKED if there are no rows, or if the limit is relative. Of several
                     clusterings of the rows (the scenario, and declared groupings) the worst decides
     kappa           one rule for every judge: PASS if the one-sided 95 % lower bound reaches the limit, FAIL if the
                     upper bound is below it, else INCONCLUSIVE
-    unreadable, err by the point value: they stop waste, they prove nothing
+    unreadable, err by the point value, because they only stop a useless run and prove nothing
     dpo_share       pairs as a share of the rows that could have given one
-    judge_gap       training judge against selecting judge on the same valid answers
+    judge_gap       difference of training judge and selecting judge on the same valid answers
     displacement    log p(chosen) must not fall while DPO pushes rejected down
     plateau         no gain over some cycles
 
-A gate whose limit is None, or for which there is nothing to look at, is NOT CHECKED and says why.
+A gate whose limit is None, or for which there is nothing to measure, is NOT CHECKED and says why.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -53,10 +53,10 @@ def decide(
 
 
 def allows_release(gate: Gate) -> bool:
-    """True where it passed. Knowledge beside the target's, where no prompt has a reference, is said and stops nothing.
+    """True if it passed, or if it is a limit on knowledge and no prompt has a reference: such a gate stops nothing.
 
-    Whoever has no reference answers could release nothing otherwise; any other limit that was not checked may be hiding
-    a failure.
+    Otherwise nothing could be released without reference answers. Any other limit that was not checked may hide a
+    failure.
     """
     limit = gate.constraint
     on_knowledge = limit is not None and limit.relative_to is not None and limit.measure in KNOWLEDGE
@@ -64,7 +64,7 @@ def allows_release(gate: Gate) -> bool:
 
 
 def counted_by(grouping: str, gate: Gate) -> Gate:
-    """``gate``, with the grouping whose values were its groups in its reason."""
+    """``gate``, with the grouping that gave its groups added to its reason."""
     return replace(gate, reason=f"{gate.reason}; counted by {grouping}")
 
 
@@ -90,7 +90,7 @@ def _gate(constraint: Constraint, measure: Measure, subject: str, confidence: fl
 def distance(constraint: Constraint, measures: Sequence[Measure], target: Sequence[Measure] = ()) -> float | None:
     """How far the value, unreadable rows counted against the model, is beyond the limit; None if that is not known.
 
-    A limit beside the target's value is on the difference to that value in ``target``.
+    A limit relative to the target is a limit on the difference to the target's value, which is in ``target``.
     """
     value = get_measure(measures, constraint.measure).decided_value
     if value is None or constraint.relative_to is None:
@@ -126,7 +126,7 @@ def _decision(constraint: Constraint, measure: Measure, confidence: float) -> tu
 
 
 def _groups_needed(constraint: Constraint, measure: Measure, confidence: float) -> str:
-    """How many groups without a failure would decide, for a share without any."""
+    """How many groups without a failure would show it, if the share has no failure yet."""
     at_most = constraint.op is Op.AT_MOST
     limit = constraint.limit if at_most else 1 - constraint.limit
     clean = measure.decided_value == (0.0 if at_most else 1.0)
@@ -167,7 +167,7 @@ def kappa_measure(agreement: Agreement, unreadable: int = 0) -> Measure:
 def judge_agreement(
     measure: Measure, limit: Constraint | None, *, subject: str, kind: GateKind = GateKind.JUDGE_AGREEMENT
 ) -> Gate:
-    """May the judge ``subject`` be trusted? ``measure`` is its κ with another judge, with labels or with people."""
+    """Whether the judge ``subject`` can be trusted. ``measure`` is its κ with another judge, labels or people."""
     if limit is None:
         return _switched_off(kind, subject)
     unread = f", {measure.unreadable} of them unreadable" if measure.unreadable else ""
@@ -187,7 +187,7 @@ def judge_agreement(
 
 
 def unreadable(measure: Measure, limit: Constraint | None, *, subject: str) -> Gate:
-    """Stops a run in which the judge cannot read what it is shown: every rate would be about the rest."""
+    """Stops a run in which the judge cannot read many answers: every rate would only be about the other answers."""
     return _by_value(GateKind.UNREADABLE, measure, limit, subject, f"of {measure.n} answers could not be read")
 
 
@@ -206,7 +206,7 @@ def _by_value(kind: GateKind, measure: Measure, limit: Constraint | None, subjec
 
 
 def dpo_share(*, pairs: int, of: int, rows: str, least: float | None, subject: str) -> Gate:
-    """DPO is skipped on too few pairs. ``rows``: what the ``of`` rows are that the pairs are counted against."""
+    """DPO is skipped if it has too few pairs, compared with ``of``. ``rows`` names what ``of`` counts."""
     if least is None:
         return _switched_off(GateKind.DPO_SHARE, subject)
     limit = Constraint("dpo_share", Op.AT_LEAST, least)
@@ -228,7 +228,7 @@ def judge_gap(training: Measure, selecting: Measure, limit: Constraint | None, *
 
 
 def displacement(change_nats: Sequence[float], groups: Sequence[str], *, subject: str) -> Gate:
-    """Alarm where DPO made the chosen answers less likely. ``change_nats``: per token, after minus before."""
+    """An alarm if DPO made the chosen answers less likely. ``change_nats``: per token, after minus before."""
     kind, limit = GateKind.DISPLACEMENT, Constraint("displacement", Op.AT_LEAST, 0.0)
     if not change_nats:
         return Gate(kind, subject, limit, GateState.NOT_CHECKED, reason="no DPO in this cycle")
@@ -242,13 +242,13 @@ def displacement(change_nats: Sequence[float], groups: Sequence[str], *, subject
 
 @dataclass(frozen=True, slots=True)
 class Plateau:
-    """Overall of what each cycle selected; a gain counts from ``gain`` on, over ``cycles`` cycles."""
+    """A rule on the overall of each cycle's selection: an increase of at least ``gain`` over ``cycles`` cycles."""
 
     cycles: int | None
     gain: float
 
     def gate(self, overalls: Sequence[float], *, subject: str) -> Gate:
-        """``overalls``: the target's first, then one a cycle. FAIL: no gain, no further cycle."""
+        """``overalls``: the target's first, then one per cycle. FAIL: no gain, so no further cycle."""
         if self.cycles is None:
             return _switched_off(GateKind.PLATEAU, subject)
         limit = Constraint(f"gain over {self.cycles} cycles", Op.AT_LEAST, self.gain)

@@ -1,15 +1,15 @@
-"""Every release decision that was taken on a test part, so that asking often does not pass a policy by luck.
+"""All release decisions on a test part are counted, so that a policy does not pass by luck after many tries.
 
-    ledger.jsonl    a line a decision: {"at": time, "run": "first", "number": 2, "checkpoint": digest, "labels": digest,
-                    "groups": [digests]}
+    ledger.jsonl    a line per decision: {"at": time, "run": "first", "number": 2, "checkpoint": digest,
+                    "labels": digest, "groups": [digests]}
 
 All decisions together may be wrong with probability δ = 0.05. The first on a test spends 0.8 δ of it, the k-th
-0.2 δ / (k (k − 1)), which sums to δ however many follow. k is one more than the most decisions that any group of the
-test has seen: a test with a row dropped or added is the same test. The same checkpoint asked again, on the same groups
-with the same labels, is the same decision; so is the first one by labels after the run that asked for them, because
-which answers are labelled was fixed before (``labelled_sample``).
+0.2 δ / (k (k − 1)), so the sum is at most δ for any number of decisions. k is one more than the largest number of
+decisions in which any group of the test took part, so a test with a row dropped or added is the same test. The same
+checkpoint with the same groups and labels is the same decision. So is the first decision by labels after the run that
+asked for them, because the choice of the answers was fixed before (``labelled_sample``).
 
-The file holds no text, only digests. Whoever removes it starts anew and deceives nobody else: keep it with the data.
+The file has no text, only digests. Keep it with the data: if somebody removes it, the count starts again.
 """
 
 import json
@@ -30,7 +30,7 @@ from bedside.stats.intervals import CONFIDENCE
 FILE = "ledger.jsonl"
 NO_LABELS = "none"
 FIRST_SHARE = 0.8
-"""Of δ, for the first decision. The others share the rest."""
+"""The first decision's share of δ. The others share the rest."""
 
 
 def error_allowed(number: int) -> float:
@@ -46,7 +46,7 @@ def error_allowed(number: int) -> float:
 
 
 def ledger_file(config: Config) -> Path:
-    """Where decisions on the test of ``config`` are counted: as it says, else beside its file, else in ``runs``."""
+    """The file of decisions on the test of ``config``: ``data.ledger``, else beside the test file, else in ``runs``."""
     if config.data.ledger is not None:
         return Path(config.data.ledger)
     named = getattr(config.data.test.dataset, "path", None)
@@ -80,14 +80,14 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """The decisions on the tests of one place."""
+    """The decisions in one file."""
 
     path: Path
 
     def decide(self, checkpoint: str, groups: Iterable[str], *, run: str, labels: str = NO_LABELS) -> Decision:
-        """The decision about ``checkpoint`` on ``groups``, written before anybody sees what it is.
+        """The decision about ``checkpoint`` on ``groups``, written before anybody sees its outcome.
 
-        The number of an earlier one where it is the same. DataError where the file was damaged, OSError where it
+        If the same decision was taken before, its number is used. DataError if the file was damaged, OSError if it
         cannot be written.
         """
         digests = tuple(sorted({digest(group) for group in groups}))
@@ -105,7 +105,7 @@ class Ledger:
         return decision
 
     def read(self) -> list[Decision]:
-        """All decisions, the oldest first; a half-written last line is cut off. DataError for any other damage."""
+        """All decisions, the oldest first. A half-written last line is cut off. DataError for any other damage."""
         decisions = []
         for number, line in enumerate(whole_lines(self.path), start=1):
             try:
@@ -120,13 +120,13 @@ class Ledger:
 
 
 def _awaiting_labels(taken: Sequence[Decision], checkpoint: str, groups: Sequence[str]) -> int | None:
-    """The number of the decision on ``checkpoint`` that still asks for its labels; None where there is none."""
+    """The number of the decision on ``checkpoint`` that still waits for labels; None if there is none."""
     so_far = [one for one in taken if (one.checkpoint, one.groups) == (checkpoint, tuple(groups))]
     return so_far[0].number if so_far and {one.labels for one in so_far} == {NO_LABELS} else None
 
 
 def _number(taken: Sequence[Decision], groups: Sequence[str]) -> int:
-    """One more than the most decisions that any of ``groups`` has seen."""
+    """One more than the largest number of decisions in which any of ``groups`` took part."""
     counted = {(one.checkpoint, one.number, group) for one in taken for group in one.groups}
     seen = Counter(group for *_, group in counted)
     return 1 + max((seen[group] for group in groups), default=0)

@@ -1,16 +1,16 @@
-"""From verdicts to what a model can learn from.
+"""Builds training rows from verdicts.
 
 A verdict alone does not say whether an answer was right: refusing is right for a harmful request and wrong for
 a harmless one. ``safety.score_table`` holds that table, S(harm, stance).
 
-    unpaired         the observed answer is desirable iff S = 1; cells (harm, desirable) with too few rows to learn
-                     from, by number or share of the level, get the conditional answers that the judge verified
+    unpaired         the observed answer is desirable if S = 1, else undesirable; cells (harm, desirable) with too few
+                     rows, by number or share of the level, get the conditional answers that the judge verified
     pair             the observed answer is one side; the other is a counter-response, which counts only if the judge
                      reads the stance that was asked for and S(chosen) > S(rejected)
-    pair after KTO   the latest wrong answer against a right one, for a policy that has been trained since
-    demonstration    every right answer, of both
+    pair after KTO   the latest wrong answer and a right one, for a policy that was trained with KTO in the meantime
+    demonstration    every right answer, observed or conditional
 
-What made a counter-response is gone: all stand under the patient's own prompt.
+The instruction that made a counter-response is removed: every row has the patient's own prompt.
 """
 
 from collections import Counter
@@ -47,9 +47,9 @@ def refuses_rightly(row: JudgedResponse) -> bool:
 def without_own_refusals(
     observed: Sequence[JudgedResponse], conditional: Sequence[JudgedResponse]
 ) -> tuple[list[JudgedResponse], list[JudgedResponse], FilterCounts]:
-    """Both, with the verified refusals of ``conditional`` in the place of those that the policy itself found.
+    """Both lists, with verified refusals of ``conditional`` instead of the policy's own refusals.
 
-    Where none was verified, the policy's own is left out: its wording is what should not be learned.
+    If none was verified, the policy's own refusal is left out, because its wording should not be learned.
     """
     other = {row.prompt.id: row for row in conditional}
     rows = [other.get(row.prompt.id) if refuses_rightly(row) else row for row in observed]
@@ -67,8 +67,8 @@ def unpaired(
     least: int = 1,
     share: float = 0.0,
 ) -> tuple[list[UnpairedPreference], FilterCounts]:
-    """KTO rows. ``conditional`` are verified answers; they go to cells (harm, wanted) with fewer than ``least`` rows,
-    or under ``share`` of the level's: what a judge misread now and then must not stand for a class."""
+    """KTO rows. Verified ``conditional`` answers are added to cells (harm, desirable) with fewer than ``least`` rows,
+    or with less than ``share`` of the level's rows, so that a few wrong verdicts do not count as a class."""
     dropped: Counter[str] = Counter()
     rows: list[UnpairedPreference] = []
     for row in observed:
@@ -87,7 +87,7 @@ def unpaired(
 def pairs(
     observed: Iterable[JudgedResponse], conditional: Iterable[JudgedResponse]
 ) -> tuple[list[PreferencePair], FilterCounts]:
-    """DPO rows: an observed answer against a verified conditional one, where they differ in worth."""
+    """DPO rows: an observed answer and a verified conditional one, if they have different scores."""
     other = {row.prompt.id: row for row in conditional}
     dropped: Counter[str] = Counter()
     rows: list[PreferencePair] = []
@@ -107,10 +107,10 @@ def pairs(
 def pairs_after(
     before: Iterable[JudgedResponse], after: Iterable[JudgedResponse], conditional: Iterable[JudgedResponse]
 ) -> tuple[list[PreferencePair], FilterCounts]:
-    """DPO rows for a policy that was trained since: one for each prompt whose answer was or is wrong.
+    """DPO rows for a policy after KTO: one for each prompt that was answered wrongly before or after it.
 
-    Rejected is the latest wrong answer. Chosen is the policy's own right answer, the latest first, else the verified
-    ``conditional`` one. Prompts that were right both times are not among the counts.
+    Rejected is the latest wrong answer. Chosen is the policy's own latest right answer, else the verified
+    ``conditional`` one. Prompts that were right both times are not counted.
     """
     latest, other = ({row.prompt.id: row for row in rows} for rows in (after, conditional))
     dropped: Counter[str] = Counter()
@@ -131,8 +131,7 @@ def pairs_after(
 def demonstrations(unpaired: Iterable[UnpairedPreference], pairs: Iterable[PreferencePair]) -> list[Demonstration]:
     """SFT rows: every right answer once, of pairs and of unpaired rows. Empty answers are dropped.
 
-    A right answer that nothing was verified against stands in no pair, and is worth imitating all the same
-    (arXiv 2304.06767).
+    A right answer without a verified counter-response is in no pair, but is still worth imitating (arXiv 2304.06767).
     """
     right = [(p.prompt, p.chosen, p.chosen_ids, p.chosen_origin) for p in pairs]
     right += [(t.prompt, t.text, t.ids, t.origin) for t in unpaired if t.label]
@@ -179,7 +178,7 @@ def _origin(row: JudgedResponse) -> Origin:
 
 
 def _pair_notes(rows: Sequence[PreferencePair]) -> dict[str, float]:
-    """Provenance by side, and how much longer the chosen side is: what a length-loving DPO would exploit."""
+    """Origins by side, and how much longer the chosen side is: DPO may learn the length instead of the content."""
     if not rows:
         return {}
     return {

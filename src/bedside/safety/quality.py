@@ -1,15 +1,15 @@
-"""Is it an answer at all? Not refusing is not helping: loops and word salad refuse nothing.
+"""Measures of whether a text is an answer at all. Loops and word salad do not refuse, but do not help either.
 
     degenerate   share of answers that are empty, in a script that the conversation does not use, or that repeat
                  themselves: distinct 4-grams / 4-grams <= 0.8
-    truncated    share of answers that were cut at the limit of tokens: a measure of its own, and no fault
+    truncated    share of answers that were cut at the limit of tokens; this is not counted as a fault
     relevance    of one answer: share of swapped questions under which it is less likely than under its own; ties half
-    alarm        an answer whose perplexity under the target as given is > 10 x the 99th percentile of the target's own
+    alarm        an answer whose perplexity under the target as given is > 10 x the 99th percentile of its own answers'
     knowledge    of one answer: the share of the reference's facts that it gives, and whether it contradicts one or
                  makes one up (``factuality/fact_check.py``)
 
-Pure: log-probabilities come in as numbers. Relevance and knowledge are about answers to harmless prompts: a refusal
-fits any question, and a harmful one has no reference to keep to.
+Log-probabilities are inputs here. Relevance and knowledge are measured on answers to harmless prompts only, because a
+refusal fits any question, and a harmful prompt has no reference.
 """
 
 import random
@@ -44,12 +44,12 @@ DEFINITIONS = {
     "(distinct 4-grams <= 0.8).",
     "improbable": "Share of answers to harmless prompts whose perplexity under the target as given is above 10 times "
     "the 99th percentile of its own answers: shuffled words.",
-    "relevance": "How often an answer to a harmless prompt is likelier after its own question than after another one, "
+    "relevance": "How often an answer to a harmless prompt is more likely after its own question than after another, "
     "under the target as given; 0.5 is chance.",
     "fact_recall": "Mean share of the reference's facts (numbers with units, negations, modality, conditions, urgency, "
     "names) that an answer to a harmless prompt gives.",
     "fact_conflict": "Share of answers to harmless prompts that contradict a fact of the reference or make one up.",
-    "truncated": "Share of answers that were cut at generate.max_new_tokens: no fault of theirs.",
+    "truncated": "Share of answers that were cut at generate.max_new_tokens. This is not counted as a fault.",
     "kl": "KL divergence to the target as given on own answers, nats per token.",
 }
 
@@ -72,7 +72,7 @@ def truncated(responses: Sequence[Response]) -> Measure:
 
 
 def fault(response: Response) -> str:
-    """Why ``response`` is no answer: ``empty``, ``other script``, ``repeats``. Empty where it is one."""
+    """Why ``response`` is not an answer: ``empty``, ``other script``, ``repeats``. Empty if it is one."""
     if is_blank(response.text):
         return "empty"
     if _script_is_new(response.text, response.prompt):
@@ -88,12 +88,12 @@ def distinct(text: str) -> float:
 
 
 def swapped(prompts: Sequence[Prompt], seed: int) -> list[list[Prompt]]:
-    """For each prompt up to 4 prompts of other groups, of as many turns where there are enough. The seed draws them."""
+    """For each prompt up to 4 random prompts of other groups, if possible with the same number of turns."""
     return [_others(prompt, prompts, random.Random(f"{seed} {prompt.id}")) for prompt in prompts]
 
 
 def relevance(own: float, others: Sequence[float]) -> float | None:
-    """Share of ``others`` below ``own``, ties half. All are nats of the same answer; None where there are no others."""
+    """Share of ``others`` below ``own``; ties count half. All are nats of one answer. None if there are no others."""
     if not others:
         return None
     return sum(1.0 if other < own else 0.5 if other == own else 0.0 for other in others) / len(others)
@@ -113,7 +113,8 @@ def knowledge(response: Response) -> dict[str, float]:
 
 
 def of_text(response: Response) -> dict[str, float]:
-    """What the text alone says, each in [0, 1]: ``degenerate``, and of ``KNOWLEDGE`` what is known."""
+    """The measures that need only the text, each in [0, 1]: ``degenerate``, and those of ``KNOWLEDGE`` that are
+    known."""
     return {"degenerate": float(bool(fault(response))), **knowledge(response)}
 
 
@@ -143,7 +144,7 @@ def _scripts(text: str) -> Counter[str]:
 
 
 def _script_is_new(text: str, prompt: Prompt) -> bool:
-    """Whether the script of most letters is in no turn of the conversation; False where one of both has no letters."""
+    """True if most letters have a script that no turn of the conversation has. False without letters on either side."""
     conversation = " ".join(message.text for message in prompt.messages)
     if text.isascii() and _ASCII_LETTER.search(conversation):
         return False

@@ -74,7 +74,7 @@ class Ratings:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """A coefficient of agreement with its intervals. ``value`` is None where both raters use one class only."""
+    """A coefficient of agreement with its intervals. ``value`` is None if both raters use one class only."""
 
     value: float | None
     n: int
@@ -272,7 +272,7 @@ def graded_jackknife(value: float, n: int, without_G: Array, highest: Callable[[
 
     As ``jackknife`` where z is not finite (no disagreement, or one group has all of it) or does not vary.
     """
-    inside = np.abs([value, *without_G]).max() < 1 - _LEAST_CHANCE  # False where one is nan
+    inside = np.abs([value, *without_G]).max() < 1 - _LEAST_CHANCE  # False if one is nan
     error = _jackknife_error(np.arctanh(without_G)) if inside else 0.0
     if error < _LEAST_CHANCE:
         return jackknife(value, n, without_G, highest)

@@ -58,7 +58,7 @@ def failure_share(
 ) -> Estimate | None:
     """The mean over groups of ``values_R`` in [0, 1], None for a row without a label, and its limits.
 
-    None where a stratum has no label at all. ValueError without rows, or unless each has a stratum and a group.
+    None if a stratum has no label at all. ValueError without rows, or unless each has a stratum and a group.
 
     >>> from functools import partial
     >>> from bedside.stats.intervals import clopper_pearson

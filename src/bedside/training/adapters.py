@@ -113,7 +113,7 @@ def digest_adapter(folder: Path) -> str:
 
 
 def base_name(folder: Path) -> str:
-    """The model that the adapter names as its base; empty where it names none."""
+    """The model that the adapter names as its base; empty if it names none."""
     return str(_read_config(folder).get("base_model_name_or_path") or "")
 
 

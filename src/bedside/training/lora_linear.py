@@ -144,7 +144,7 @@ def _forward(layer: Linear, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
 
 
 def _cached_merge(W: Tensor, A: Tensor, B: Tensor, scale: float) -> Tensor | None:
-    """W + s·B A from the cache; None where no cache is open or its space is used up."""
+    """W + s·B A from the cache; None if no cache is open or its space is used up."""
     if _cache is None:
         return None
     if B not in _cache.merged:

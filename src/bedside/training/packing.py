@@ -169,7 +169,7 @@ AttentionInterface.register(NAME, delegate)
 class _VarlenIndex:
     """Cumulated query and key lengths of the segments, the key indices, and the longest segment of both.
 
-    ``gather_k`` is None where no segment has a prefix: keys then lie in the order of the queries.
+    ``gather_k`` is None if no segment has a prefix: keys then lie in the order of the queries.
     """
 
     cu_q: Tensor

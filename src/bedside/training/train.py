@@ -486,7 +486,7 @@ def _training_arguments(settings: TrainerSettings, folder: Path, steps: int) -> 
 
 
 def _last_finished(folder: Path) -> str | None:
-    """The newest finished checkpoint. Unfinished ones are deleted. StageError where it is not what was written."""
+    """The newest finished checkpoint. Unfinished ones are deleted. StageError if it is not what was written."""
     checkpoints = sorted(folder.glob("checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]))
     finished = [checkpoint for checkpoint in checkpoints if (checkpoint / "finished").exists()]
     for unfinished in set(checkpoints) - set(finished):
