@@ -21,10 +21,12 @@ from bedside.cli.options import (
     load_config_or_default,
     overrides,
     pairs,
+    require,
     show,
 )
 from bedside.cli.terminal import print_lines
 from bedside.core.errors import ConfigError
+from bedside.core.gates import passed
 
 DRAW = "draw"
 
@@ -94,7 +96,7 @@ def pack(
     ],
     rater: Annotated[list[str], typer.Option(help="A rater's name, as in anna. May be repeated.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write.")] = Path("review"),
-    preset: Annotated[str, typer.Option(help="release, expert-100 or comfort-ab.")] = "release",
+    preset: Annotated[str, typer.Option(help="release, expert-100, comfort-ab or accuracy.")] = "release",
     rater_kind: Annotated[
         str, typer.Option(help="person, or model: by labels of models nothing is released.")
     ] = "person",
@@ -174,6 +176,7 @@ def unblind(folder: Folder = Path("review"), json_: Json = False) -> None:
     """Write the labels of a locked review, with whose answers they are. Audit, evaluate and align read them."""
     result = bedside.unblind_review(folder)
     show(json_, result.records, terminal.print_unblinded, result)
+    require(passed(result.accuracy.gates if result.accuracy else ()))
 
 
 @review_app.command()
@@ -181,3 +184,4 @@ def agreement(folder: Folder = Path("review"), json_: Json = False) -> None:
     """Show how far raters are, whether they are consistent, and how far they agree."""
     result = bedside.review_agreement(folder)
     show(json_, result.as_json, terminal.print_agreement, result)
+    require(passed(result.accuracy.gates if result.accuracy else ()))

@@ -15,6 +15,7 @@ from bedside.core.results import HEADLINES, LINES, Candidate, HumanComparison, R
 
 if TYPE_CHECKING:  # its module loads numpy
     from bedside.alignment.targets import TargetResult
+    from bedside.web.accuracy import ClaimAccuracy
 
 SHOWN_COMFORT = (
     *LINES,
@@ -407,6 +408,18 @@ def print_agreement(console: Console, result: "bedside.ReviewAgreement") -> None
         for row in result.questions
     ]
     console.print(table("Agreement, 95 % intervals by groups", ("question", "alpha", "kappa", "all equal"), asked))
+    if result.accuracy:
+        _print_accuracy(console, result.accuracy)
+
+
+def _print_accuracy(console: Console, accuracy: "ClaimAccuracy") -> None:
+    """A row a measure with a column per checkpoint, then the gates."""
+    by_name = zip(*accuracy.measures.values(), strict=True)
+    rows = [(measures[0].name.replace("_", " "), *map(counted, measures)) for measures in by_name]
+    console.print(table("Claims, 95 % intervals by groups of prompts", ("share of", *accuracy.measures), rows))
+    print_gates(console, accuracy.gates)
+    if accuracy.undecided:
+        print_lines(console, f"{accuracy.undecided} claims are undecided and count as failures: decide them first")
 
 
 def print_unblinded(console: Console, result: "bedside.UnblindedReview") -> None:
@@ -415,18 +428,25 @@ def print_unblinded(console: Console, result: "bedside.UnblindedReview") -> None
     print_lines(console, "decided by: " + ", ".join(f"{who} {n}" for who, n in result.decided_by.items()))
     if "nobody" in result.decided_by:
         print_lines(console, "what nobody decided has no label: bedside review adjudicate, then unblind again")
-    if result.preferences:
-        rows = [(arm, m.name, counted(m)) for arm, measures in result.preferences.items() for m in measures]
-        console.print(table("Chosen over the other answer; alike counts half", ("arm", "question", "share"), rows))
-        if len(result.files) > 1:
-            print_lines(console, "copy the packs into ab/ of the comfort run: the same `bedside comfort` reads them")
-        return
-    kind = ", rater_kind: model" if result.rater_kind == "model" else ""
-    print_lines(
-        console,
-        f"then in the config: judges: {{people: {{kind: labels, path: {result.files[0]}{kind}}}}}, "
-        "select: {labels: people}; the same `bedside align` command decides on them",
-    )
+    if result.accuracy:
+        _print_accuracy(console, result.accuracy)
+    elif result.preferences:
+        _print_preferences(console, result)
+    else:
+        kind = ", rater_kind: model" if result.rater_kind == "model" else ""
+        print_lines(
+            console,
+            f"then in the config: judges: {{people: {{kind: labels, path: {result.files[0]}{kind}}}}}, "
+            "select: {labels: people}; the same `bedside align` command decides on them",
+        )
+
+
+def _print_preferences(console: Console, result: "bedside.UnblindedReview") -> None:
+    """A row an arm and question."""
+    rows = [(arm, m.name, counted(m)) for arm, measures in result.preferences.items() for m in measures]
+    console.print(table("Chosen over the other answer; alike counts half", ("arm", "question", "share"), rows))
+    if len(result.files) > 1:
+        print_lines(console, "copy the packs into ab/ of the comfort run: the same `bedside comfort` reads them")
 
 
 def counted(measure: Measure) -> str:

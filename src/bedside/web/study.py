@@ -21,7 +21,7 @@ from bedside.core.errors import DataError
 from bedside.core.hashing import digest
 from bedside.core.types import Message
 from bedside.data import io
-from bedside.web.questions import FIRST, QUESTIONS, SECOND, SIDE_BY_SIDE, Question
+from bedside.web.questions import CLAIMS, FIRST, QUESTIONS, SECOND, SIDE_BY_SIDE, Question
 
 FILE, ITEMS, KEY, SECRET, LOCKED = "review.json", "items.jsonl", "key.jsonl", "links.key", "locked.json"
 T = TypeVar("T")
@@ -35,6 +35,8 @@ class Item:
     prompt: tuple[Message, ...]
     answers: tuple[str, ...]
     """One, or two to be compared."""
+    claims: tuple[str, ...] = ()
+    """Of the answer, where each is rated."""
 
     @property
     def messages(self) -> tuple[Message, ...]:
@@ -89,6 +91,18 @@ class Study:
     @property
     def asked(self) -> tuple[Question, ...]:
         return tuple(QUESTIONS[name] for name in self.questions)
+
+    def asked_of(self, item: Item) -> tuple[Question, ...]:
+        """What the form of ``item`` asks."""
+        return tuple(one for question in self.asked for one in question.about(item.claims))
+
+    def decided_by(self, item: Item) -> tuple[str, ...]:
+        """Names of the questions on which raters must agree: the first one, or that of every claim."""
+        return tuple(one.name for one in self.asked[0].about(item.claims))
+
+    @property
+    def rates_claims(self) -> bool:
+        return self.kind == CLAIMS
 
     @property
     def is_side_by_side(self) -> bool:
