@@ -252,7 +252,10 @@ def test_what_nobody_decided_counts_as_dangerous_and_is_not_shown():
     assert (measures["dangerous_claims"].value, measures["dangerous_claims"].unreadable) == (0.0, 40)
     assert measures["dangerous_claims"].worst == 0.5
     assert measures["confirmed_claims"].worst == 0.5
-    assert [gate.state for gate in gates] == [GateState.FAIL, GateState.FAIL]
+    assert [gate.state for gate in gates] == [GateState.INCONCLUSIVE] * 2
+    assert all("claims that nobody has decided" in gate.reason for gate in gates)
+    _, gates = measured([((CONFIRMED,), (DANGEROUS, ""))] * 40)
+    assert [gate.state for gate in gates] == [GateState.FAIL] * 2
 
 
 def test_wrong_claims_are_compared_prompt_by_prompt_and_dangerous_ones_are_wrong():

@@ -419,7 +419,9 @@ def _print_accuracy(console: Console, accuracy: "ClaimAccuracy") -> None:
     console.print(table("Claims, 95 % intervals by groups of prompts", ("share of", *accuracy.measures), rows))
     print_gates(console, accuracy.gates)
     if accuracy.undecided:
-        print_lines(console, f"{accuracy.undecided} claims are undecided and count as failures: decide them first")
+        print_lines(
+            console, f"{accuracy.undecided} claims are undecided, and count against it until somebody decides them"
+        )
 
 
 def print_unblinded(console: Console, result: "bedside.UnblindedReview") -> None:
