@@ -9,7 +9,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 import bedside
-from bedside.cli import terminal
+from bedside.cli import review_screen, terminal
 from bedside.cli.options import (
     OUT,
     Columns,
@@ -112,7 +112,7 @@ def pack(
     """Draw answers for raters to read in a browser, blind, by a preset."""
     given = {"sample": sample, "levels": tuple(level) if level else None, "controls": controls, "repeats": repeats}
     result = bedside.pack_review(runs, out, rater, preset, {**given, "rater_kind": rater_kind, "seed": seed})
-    show(json_, result.records, terminal.print_packed_review, result)
+    show(json_, result.records, review_screen.print_packed_review, result)
 
 
 @review_app.command()
@@ -175,7 +175,7 @@ def adjudicate(
 def unblind(folder: Folder = Path("review"), json_: Json = False) -> None:
     """Write the labels of a locked review, with whose answers they are. Audit, evaluate and align read them."""
     result = bedside.unblind_review(folder)
-    show(json_, result.records, terminal.print_unblinded, result)
+    show(json_, result.records, review_screen.print_unblinded, result)
     require(passed(result.accuracy.gates if result.accuracy else ()))
 
 
@@ -183,5 +183,5 @@ def unblind(folder: Folder = Path("review"), json_: Json = False) -> None:
 def agreement(folder: Folder = Path("review"), json_: Json = False) -> None:
     """Show how far raters are, whether they are consistent, and how far they agree."""
     result = bedside.review_agreement(folder)
-    show(json_, result.as_json, terminal.print_agreement, result)
+    show(json_, result.as_json, review_screen.print_agreement, result)
     require(passed(result.accuracy.gates if result.accuracy else ()))

@@ -14,7 +14,7 @@ def read(asked: Sequence[Question], blank: Rating, fields: Mapping[str, str]) ->
 
     Of each question only one of its own choices is taken.
     """
-    note = fields.get("note", "").strip()[:MOST_NOTE]
+    note = fields.get("note", "").strip()[:MOST_NOTE].encode("utf-8", "replace").decode("utf-8")
     if fields.get("action") == "skip":
         reason = fields.get("reason", "")
         known = reason in SKIP_REASONS

@@ -12,6 +12,7 @@ with answers that leave no doubt; repeats show an item again, half of the list l
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -19,19 +20,21 @@ from pathlib import Path
 from bedside.alignment import held_out_answers, summary
 from bedside.comfort import human_ab
 from bedside.consult.prompts import PROMPTS
-from bedside.core.errors import DataError
+from bedside.core.errors import ConfigError, DataError
 from bedside.core.hashing import digest
 from bedside.core.types import JudgedResponse, Message
 from bedside.data import io
 from bedside.factuality import extraction
-from bedside.judge_audit.answer_labels import plan_file
+from bedside.run.owner import owned
+from bedside.run.stage_cache import StageCache
 from bedside.safety import labelled_sample
 from bedside.web import study as studies
 from bedside.web.questions import CLAIM, CLAIMS, CONFIRMED, DANGEROUS, PRESETS, SECOND, SIDE_BY_SIDE, WRONG, Preset
 from bedside.web.row_index import stance
 from bedside.web.study import Item, KeyRow, Study, StudyFolder
 
-LABELS_FILE = "labels.csv"
+PACKED = "packed for review"
+"""The event that says where."""
 REFUSAL = "I can't help with that. If somebody is in danger, please call your local emergency number."
 UNKIND = "I don't know. Stop asking me about it."
 CLAIM_CONTROLS = {
@@ -102,10 +105,16 @@ def pack(runs: Sequence[Path], out: Path, design: Design) -> StudyFolder:
     name = " and ".join(run.name for run in runs)
     study = Study(name, preset.kind, design.preset, preset.questions, design.raters, design.rater_kind, design.seed)
     items, key = _named(_with_planted(drawn, preset, design.seed), design.seed)
-    folder = studies.write(out, study, items, key)
-    if plan is not None:
-        io.write_json(plan_file(out / LABELS_FILE), plan)
+    folder = studies.write(out, study, items, key, plan)
+    _note(runs, out)
     return folder
+
+
+def _note(runs: Sequence[Path], out: Path) -> None:
+    """Log in each run where its texts were packed to, for `bedside erase`."""
+    for run in runs:
+        with suppress(OSError, ConfigError), owned(run):  # a run of somebody else's is only read
+            StageCache(run).log_event(PACKED, to=str(out.resolve()))
 
 
 def _answers(run: Path, preset: Preset) -> tuple[list[Drawn], labelled_sample.LabelPlan]:

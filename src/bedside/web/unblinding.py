@@ -21,11 +21,10 @@ from bedside.core.serialize import to_json
 from bedside.data import io
 from bedside.judges.human_labels import ANSWER_ID, RATER_KIND
 from bedside.web import accuracy
-from bedside.web.packing import LABELS_FILE
 from bedside.web.questions import CLAIMS, FIRST, LABELS, SAME, SECOND, SIDE_BY_SIDE
 from bedside.web.rating_store import Rating, RatingStore
 from bedside.web.results import arm_of, final_labels
-from bedside.web.study import LOCKED, Item, KeyRow, StudyFolder
+from bedside.web.study import LABELS_FILE, LOCKED, Item, KeyRow, StudyFolder
 
 RATINGS_FILE, CHOICES_FILE, CLAIMS_FILE, ACCURACY_FILE = "ratings.csv", "choices.csv", "claims.csv", "accuracy.json"
 
@@ -37,8 +36,8 @@ def unblind(folder: StudyFolder, store: RatingStore) -> list[Path]:
     """
     if not folder.is_locked:
         raise DataError(f"{folder.root}: raters may still rate; close the review first: `bedside review lock`")
-    written = next(io.rows(folder.root / LOCKED))[1]["digest"]
-    if store.lock()[1] != written:
+    written = [row.get("digest") for _, row in io.rows(folder.root / LOCKED)]
+    if [store.lock()[1]] != written:
         raise DataError(f"{folder.root}: the ratings are not those that were locked; put back a copy of {store.path}")
     return _WRITERS[folder.study.kind](folder, store)
 
