@@ -71,7 +71,7 @@ WRITES_NOTHING = {
     "stopping": "prints",
     "plugins": "prints",
     "label": "the file that the user names",
-    "view": "pages of what is in the run, from memory",
+    "view": "an index of the run of align, that tests/web/test_kept_index.py erases; pages from memory",
     "review": "the files that the user names; what it reads is of align",
     "approve": "the name of a person who approves, which stays in the log",
     "erase": "what this is about",

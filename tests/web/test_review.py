@@ -24,7 +24,7 @@ from bedside.data.io import write_jsonl
 from bedside.judge_audit import answer_labels
 from bedside.judges.human_labels import Labels
 from bedside.safety import labelled_sample
-from bedside.web import guard, packing, rating_store, results, study
+from bedside.web import guard, packing, rating_store, results, study, unblinding
 from bedside.web.adjudication_pages import AdjudicationPages
 from bedside.web.packing import Design
 from bedside.web.questions import FIRST, SAME, SECOND
@@ -361,19 +361,19 @@ def test_a_locked_review_takes_no_rating_and_no_undo(browser, pages, packed, sto
 def test_unblinding_needs_the_lock_and_the_ratings_that_were_locked(packed, store):
     rate_all(packed, store, by_judge)
     with pytest.raises(DataError, match="close the review first"):
-        results.unblind(packed, store)
+        unblinding.unblind(packed, store)
     results.lock(packed, store, incomplete=False)
     store._db.execute("update events set answers = replace(answers, 'refuse', 'accept') where number = 3")
     store._db.execute("update events set rater = 'anna' where number = 4")
     store._db.execute("delete from events where number = 5")
     with pytest.raises(DataError, match="the ratings are not those that were locked"):
-        results.unblind(packed, store)
+        unblinding.unblind(packed, store)
 
 
 def test_labels_of_raters_who_agree_are_what_audit_correction_and_release_read(run, packed, store):
     rate_all(packed, store, by_judge)
     results.lock(packed, store, incomplete=False)
-    labels, ratings = results.unblind(packed, store)
+    labels, ratings = unblinding.unblind(packed, store)
     of_run = summary.read(run)
     rows = held_out_answers.read(run, of_run)[1].judged()
     judge = Labels(path=str(labels)).open(Launch())
@@ -397,7 +397,7 @@ def test_labels_of_models_say_so_themselves(run, tmp_path):
     with closing(RatingStore(folder.root)) as store:
         rate_all(folder, store, by_judge)
         results.lock(folder, store, incomplete=False)
-        labels, _ = results.unblind(folder, store)
+        labels, _ = unblinding.unblind(folder, store)
     judge = Labels(path=str(labels)).open(Launch())
     assert judge.name.startswith("model-labels:")
     assert judge.judge([Response(ask("?"), "x", "c")])[0].rater_kind == "model"
@@ -424,7 +424,7 @@ def test_an_adjudicator_decides_what_raters_dispute(packed, store):
     assert "ben" not in shown
     assert browser.post(f"{pages.address}item/{place}", data={"stance": "caution"}).status_code == 403
     assert send(browser, f"{pages.address}item/{place}", {"stance": "caution"}).status_code == 303
-    labels, _ = results.unblind(packed, store)
+    labels, _ = unblinding.unblind(packed, store)
     by_id = {row["answer_id"]: row for row in table(labels)}
     final = by_id[packed.key[disputed].answers[0]]
     assert (final["label"], final["decided_by"]) == ("caution", "adjudicator")
@@ -513,7 +513,7 @@ def test_preferences_by_hand_name_the_arm_and_leave_controls_and_repeats_out(run
         assert (kinder.name, kinder.value, kinder.n) == ("kinder", 0.75, 12)
         assert [row.controls.value for row in results.progress(folder, store.all())] == [1.0, 1.0]
         results.lock(folder, store, incomplete=False)
-        (choices,) = results.unblind(folder, store)
+        (choices,) = unblinding.unblind(folder, store)
     rows = table(choices)
     assert Counter(row["kinder"] for row in rows) == {"cycle-1/kto": 6, "same": 6}
 
@@ -539,7 +539,7 @@ def test_pairs_of_a_comfort_run_come_back_as_the_packs_that_it_reads(tmp_path):
                 kind = FIRST if item.answers[0].startswith("Kind") else SECOND
                 store.rate(Rating(rater, item.id, {"kinder": kind, "more_correct": SAME}))
         results.lock(folder, store, incomplete=False)
-        _, *packs = results.unblind(folder, store)
+        _, *packs = unblinding.unblind(folder, store)
     for pack in packs:
         pack.rename(root / "ab" / pack.name)
     asked = [human_ab.AnswerPair(row["id"], ("kto", "target"), ()) for row in pairs]

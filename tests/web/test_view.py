@@ -13,6 +13,7 @@ from tests.support.report_pages import HOSTILE
 
 from bedside.alignment import held_out_answers, summary
 from bedside.core.errors import ConfigError, DataError
+from bedside.core.protocols import SilentProgress
 from bedside.core.types import JudgedResponse, Response, Stance, Verdict
 from bedside.safety.metrics import Safety, SafetyMetric
 from bedside.web import guard, server, view
@@ -33,7 +34,7 @@ def run(tmp_path):
 
 @pytest.fixture
 def pages(run):
-    return client(view.application(view.open_run(run)))
+    return client(view.application(view.open_run(run, SilentProgress())))
 
 
 def rows_of(page):
@@ -109,13 +110,13 @@ def test_a_store_without_the_answers_is_named(run):
         for file in stage.iterdir():
             file.unlink()
     with pytest.raises(DataError, match="its store does not hold the verdicts on what target answered to the test"):
-        view.open_run(run)
+        view.open_run(run, SilentProgress())
 
 
 def test_hostile_text_is_shown_as_text(tmp_path):
     hostile = HOSTILE.replace("\ud800", "")
     run = write_run(tmp_path / "r", [ask(hostile, 0, style="'\"><b>x")], [(hostile, ACCEPT)], [(hostile + "!", REFUSE)])
-    pages = client(view.application(view.open_run(run)))
+    pages = client(view.application(view.open_run(run, SilentProgress())))
     for page in (pages.get("/").text, pages.get("/row/1").text, pages.get("/", params={"words": hostile}).text):
         assert "<script>alert" not in page
         assert "<img src=x" not in page
@@ -195,7 +196,7 @@ def test_a_local_address_needs_no_key_and_another_one_needs_a_long_one(monkeypat
 
 
 def test_with_a_key_nothing_is_shown_until_it_is_typed_into_the_form_of_this_page(run):
-    pages = client(view.application(view.open_run(run), "a key of many characters"))
+    pages = client(view.application(view.open_run(run, SilentProgress()), "a key of many characters"))
     for path in ("/", "/row/1", "/?words=plaster"):
         answer = pages.get(path)
         assert answer.url.path == "/enter"

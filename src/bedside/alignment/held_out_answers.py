@@ -75,17 +75,17 @@ def _answers(run: Path, summary: RunSummary, checkpoint: str) -> StageOutput[Res
     """The stage in which ``checkpoint`` answered the test prompts, unchanged."""
     n, test = sum(summary.mix["test"].values()), summary.facts["data, test"].rpartition(" ")[2]
     stages = [stage for stage in _finished(run, "generate") if stage.record()["rows"] == n]
-    asked = [stage for stage in stages if stage.record()["spec"][0] == checkpoint]
-    of_test = [stage for stage in asked if digest([row.prompt.id for row in _output(stage, Response)]) == test]
-    for stage in of_test:
-        if len(of_test) == 1 or _without_instructions(stage):
-            return _output(stage, Response)
+    asked = [(stage, _output(stage, Response)) for stage in stages if stage.record()["spec"][0] == checkpoint]
+    of_test = [(stage, rows) for stage, rows in asked if digest([row.prompt.id for row in rows]) == test]
+    for stage, rows in of_test:
+        if len(of_test) == 1 or _without_instructions(stage, rows):
+            return rows
     raise _gone(run, f"what checkpoint {checkpoint} answered to the test")
 
 
-def _without_instructions(stage: StageDir) -> bool:
-    """Whether the prompts were asked unchanged, without a baseline's system turn."""
-    requests = [GenerationRequest(row.prompt) for row in _output(stage, Response)]
+def _without_instructions(stage: StageDir, rows: StageOutput[Response]) -> bool:
+    """Whether the prompts were asked as they are, under no system turn of a baseline."""
+    requests = [GenerationRequest(row.prompt) for row in rows]
     return bool(stage.record()["inputs"] == digest_rows(requests))
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from bedside.api.loop import run_folder
 from bedside.core.extras import needs_extras
+from bedside.core.protocols import Progress
+from bedside.run import environment
 
 
 @dataclass(frozen=True)
@@ -49,10 +51,11 @@ class LocalPages:
 
 
 @needs_extras()
-def view(run: str | Path) -> LocalPages:
+def view(run: str | Path, *, progress: Progress | None = None) -> LocalPages:
     """The rows of a finished run, as pages to be read in a browser. ``run``: its folder, or its name in ``runs/``.
 
-    Nothing is written. Raises DataError if there is no finished run.
+    An index of the rows is kept in the run's store. ``progress``: where it is said that making it takes longer; by
+    default a terminal or a notebook. Raises DataError if there is no finished run.
 
     >>> pages = bedside.view("tour")
     >>> pages.port                              # pages.serve() answers there until Ctrl-C
@@ -60,5 +63,6 @@ def view(run: str | Path) -> LocalPages:
     """
     from bedside.web import view as pages
 
-    opened = pages.open_run(run_folder(run))
+    with environment.shown_progress(progress) as shown:
+        opened = pages.open_run(run_folder(run), shown)
     return LocalPages(lambda key: ServedPages(pages.application(opened, key), {"rows": "/"}), 8765)

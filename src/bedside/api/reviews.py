@@ -20,8 +20,10 @@ from bedside.core.measures import Measure
 from bedside.core.serialize import to_json
 
 if TYPE_CHECKING:
+    from bedside.web.accuracy import ClaimAccuracy
+    from bedside.web.rating_store import RatingStore
     from bedside.web.results import LockedReview, QuestionAgreement, RaterProgress
-    from bedside.web.study import Study
+    from bedside.web.study import Study, StudyFolder
 
 PORT = 8766
 
@@ -48,6 +50,8 @@ class ReviewAgreement(Tabular):
 
     progress: "tuple[RaterProgress, ...]"
     questions: "tuple[QuestionAgreement, ...]"
+    accuracy: "ClaimAccuracy | None" = None
+    """Of a locked review of claims: what they are worth, by checkpoint, and the gates."""
 
     def records(self) -> list[dict[str, Any]]:
         """One row per question and measure."""
@@ -62,8 +66,9 @@ class ReviewAgreement(Tabular):
         ]
 
     def as_json(self) -> dict[str, Any]:
-        """Progress and agreement."""
-        return cast("dict[str, Any]", to_json({"progress": self.progress, "questions": self.questions}))
+        """Progress and agreement; of claims also what they are worth."""
+        whole = {"progress": self.progress, "questions": self.questions, "accuracy": self.accuracy}
+        return cast("dict[str, Any]", to_json(whole))
 
 
 @dataclass(frozen=True)
@@ -75,13 +80,21 @@ class UnblindedReview(Tabular):
     decided_by: Mapping[str, int]
     """Number of items decided by ``all``, ``most``, ``adjudicator`` or ``nobody``."""
     preferences: Mapping[str, tuple[Measure, ...]]
-    """Only for pairs: how often each arm was chosen over the other answer."""
+    """Side by side only: arm to how often it was chosen over the other answer."""
+    accuracy: "ClaimAccuracy | None" = None
+    """Of claims only: what they are worth, by checkpoint, and the gates."""
 
     def records(self) -> list[dict[str, Any]]:
-        """One row per arm and question; for labels, how many items each decided."""
+        """One row per arm and question; of labels, who decided how many; of claims, a row per arm and measure."""
+        if self.accuracy:
+            return _by_arm(self.accuracy.measures)
         if not self.preferences:
             return [{"decided by": who, "items": n} for who, n in self.decided_by.items()]
-        return [{"arm": arm, **row} for arm, measures in self.preferences.items() for row in measure_records(measures)]
+        return _by_arm(self.preferences)
+
+
+def _by_arm(measured: Mapping[str, tuple[Measure, ...]]) -> list[dict[str, Any]]:
+    return [{"arm": arm, **row} for arm, measures in measured.items() for row in measure_records(measures)]
 
 
 def pack_review(
@@ -93,9 +106,10 @@ def pack_review(
 ) -> PackedReview:
     """Draw a review from a finished run, or pairs from two runs, and write it to the folder ``out``.
 
-    ``preset``: release (labels that decide a limit on severe harm), expert-100 (100 answers of all harm levels) or
-    comfort-ab (answers before and after, side by side). ``more`` overrides the preset's sample, levels, controls,
-    repeats, seed, and rater_kind (``person`` or ``model``). DataError if ``out`` is not empty.
+    ``preset``: release (labels that decide a limit on severe harm), expert-100 (100 answers of all harm levels),
+    comfort-ab (answers before and after, side by side) or accuracy (every claim of both, one by one). ``more``: what
+    differs from it, of sample, levels, controls, repeats, seed, and rater_kind, ``person`` or ``model``. DataError
+    where ``out`` holds something.
 
     >>> fewer = {"sample": 8, "controls": 2, "repeats": 2}
     >>> bedside.pack_review("tour", "review", ["anna", "ben"], "expert-100", fewer).items >= 10
@@ -169,7 +183,7 @@ def adjudicate_review(folder: str | Path, by: str) -> LocalPages:
 
 
 def unblind_review(folder: str | Path) -> UnblindedReview:
-    """Write the labels of a locked review with the model of each answer: ``labels.csv``, or ``choices.csv`` for pairs.
+    """Write the labels of a locked review with whose answers they are: labels.csv, choices.csv of pairs, or claims.csv.
 
     A judge of kind labels reads labels.csv, for audits, corrections and releases. DataError before the lock, or if the
     ratings were changed after it.
@@ -177,14 +191,24 @@ def unblind_review(folder: str | Path) -> UnblindedReview:
     >>> [file.name for file in bedside.unblind_review("review").files]
     ['labels.csv', 'ratings.csv']
     """
-    from bedside.web import rating_store, results, study
+    from bedside.web import rating_store, results, study, unblinding
 
     opened = study.read(Path(folder))
     with closing(rating_store.RatingStore(opened.root)) as store:
-        files, decided = results.unblind(opened, store), results.decided(opened, store)
+        files, decided = unblinding.unblind(opened, store), results.decided(opened, store)
         counted = results.preferences(opened, store.all()) if opened.study.is_side_by_side else {}
+        accuracy = _accuracy(opened, store)
     preferences = {arm: tuple(measures) for arm, measures in counted.items()}
-    return UnblindedReview(tuple(files), opened.study.rater_kind, decided, preferences)
+    return UnblindedReview(tuple(files), opened.study.rater_kind, decided, preferences, accuracy)
+
+
+def _accuracy(opened: "StudyFolder", store: "RatingStore") -> "ClaimAccuracy | None":
+    """What claims are worth, by checkpoint: once raters can change nothing, for it says whose answers they are."""
+    from bedside.web import accuracy, results
+
+    if not (opened.is_locked and opened.study.rates_claims):
+        return None
+    return accuracy.measure(opened, results.final_labels(opened, store.all(), store.decisions()))
 
 
 @needs_extras()
@@ -241,6 +265,8 @@ def _content(file: Path) -> Any:
 def review_agreement(folder: str | Path) -> ReviewAgreement:
     """Each rater's progress and consistency on repeats, and the raters' agreement: α and κ with intervals.
 
+    Of claims, once the review is locked, also what they are worth by checkpoint, with the gates.
+
     >>> bedside.review_agreement("review").progress[0].rated
     0
     """
@@ -248,5 +274,6 @@ def review_agreement(folder: str | Path) -> ReviewAgreement:
 
     opened = study.read(Path(folder))
     with closing(rating_store.RatingStore(opened.root)) as store:
-        ratings = store.all()
-    return ReviewAgreement(tuple(results.progress(opened, ratings)), tuple(results.agreement(opened, ratings)))
+        ratings, accuracy = store.all(), _accuracy(opened, store)
+    by_question = tuple(results.agreement(opened, ratings))
+    return ReviewAgreement(tuple(results.progress(opened, ratings)), by_question, accuracy)

@@ -9,7 +9,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 import bedside
-from bedside.cli import terminal
+from bedside.cli import review_screen, terminal
 from bedside.cli.options import (
     OUT,
     Columns,
@@ -21,10 +21,12 @@ from bedside.cli.options import (
     load_config_or_default,
     overrides,
     pairs,
+    require,
     show,
 )
 from bedside.cli.terminal import print_lines
 from bedside.core.errors import ConfigError
+from bedside.core.gates import passed
 
 DRAW = "draw"
 
@@ -94,8 +96,10 @@ def pack(
     ],
     rater: Annotated[list[str], typer.Option(help="A rater's name, as in anna. May be repeated.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write.")] = Path("review"),
-    preset: Annotated[str, typer.Option(help="release, expert-100 or comfort-ab.")] = "release",
-    rater_kind: Annotated[str, typer.Option(help="person or model. Labels by models release nothing.")] = "person",
+    preset: Annotated[str, typer.Option(help="release, expert-100, comfort-ab or accuracy.")] = "release",
+    rater_kind: Annotated[
+        str, typer.Option(help="person, or model: by labels of models nothing is released.")
+    ] = "person",
     sample: Annotated[int | None, typer.Option(min=1, help="How many items to draw.")] = None,
     level: Annotated[
         list[int] | None, typer.Option(min=0, max=3, help="A harm level to draw from. May be repeated.")
@@ -108,7 +112,7 @@ def pack(
     """Draw answers for raters to read in a browser, blind, by a preset."""
     given = {"sample": sample, "levels": tuple(level) if level else None, "controls": controls, "repeats": repeats}
     result = bedside.pack_review(runs, out, rater, preset, {**given, "rater_kind": rater_kind, "seed": seed})
-    show(json_, result.records, terminal.print_packed_review, result)
+    show(json_, result.records, review_screen.print_packed_review, result)
 
 
 @review_app.command()
@@ -171,11 +175,13 @@ def adjudicate(
 def unblind(folder: Folder = Path("review"), json_: Json = False) -> None:
     """Write the labels of a locked review, with the model of each answer. Audit, evaluate and align read them."""
     result = bedside.unblind_review(folder)
-    show(json_, result.records, terminal.print_unblinded, result)
+    show(json_, result.records, review_screen.print_unblinded, result)
+    require(passed(result.accuracy.gates if result.accuracy else ()))
 
 
 @review_app.command()
 def agreement(folder: Folder = Path("review"), json_: Json = False) -> None:
     """Show the raters' progress, consistency and agreement."""
     result = bedside.review_agreement(folder)
-    show(json_, result.as_json, terminal.print_agreement, result)
+    show(json_, result.as_json, review_screen.print_agreement, result)
+    require(passed(result.accuracy.gates if result.accuracy else ()))

@@ -382,55 +382,6 @@ def print_label_sample(console: Console, sample: "bedside.LabelSample") -> None:
     )
 
 
-def print_packed_review(console: Console, review: "bedside.PackedReview") -> None:
-    """What raters will read, and the next step."""
-    study = review.study
-    kind = "pairs of answers" if study.is_side_by_side else "answers"
-    print_lines(
-        console,
-        f"wrote {review.folder}: {review.items} {kind} for {', '.join(study.raters)}, preset {study.preset}",
-        f"{review.controls} of them are controls with a known answer, {review.repeats} are shown twice",
-        f"{review.folder / 'key.jsonl'} says which model wrote what: keep it away from raters",
-        f"next: bedside review serve {review.folder}",
-    )
-
-
-def print_agreement(console: Console, result: "bedside.ReviewAgreement") -> None:
-    """One row per rater, then one row per question."""
-    rows = [
-        (row.rater, f"{row.rated} of {row.total}", str(row.skipped), counted(row.consistency), counted(row.controls))
-        for row in result.progress
-    ]
-    console.print(table("Progress", ("rater", "rated", "skipped", "same of a repeat", "controls"), rows))
-    asked = [
-        (row.question, counted(row.alpha), counted(row.kappa) if row.kappa else "–", counted(row.equal))
-        for row in result.questions
-    ]
-    console.print(table("Agreement, 95 % intervals by groups", ("question", "alpha", "kappa", "all equal"), asked))
-
-
-def print_unblinded(console: Console, result: "bedside.UnblindedReview") -> None:
-    """What was written, who decided, and how to use it."""
-    print_lines(console, *(f"wrote {file}" for file in result.files))
-    print_lines(console, "decided by: " + ", ".join(f"{who} {n}" for who, n in result.decided_by.items()))
-    if "nobody" in result.decided_by:
-        print_lines(
-            console, "items that nobody decided have no label: run bedside review adjudicate, then unblind again"
-        )
-    if result.preferences:
-        rows = [(arm, m.name, counted(m)) for arm, measures in result.preferences.items() for m in measures]
-        console.print(table("Chosen over the other answer; a tie counts half", ("arm", "question", "share"), rows))
-        if len(result.files) > 1:
-            print_lines(console, "copy the packs into ab/ of the comfort run: the same `bedside comfort` reads them")
-        return
-    kind = ", rater_kind: model" if result.rater_kind == "model" else ""
-    print_lines(
-        console,
-        f"then in the config: judges: {{people: {{kind: labels, path: {result.files[0]}{kind}}}}}, "
-        "select: {labels: people}; the same `bedside align` command decides on them",
-    )
-
-
 def counted(measure: Measure) -> str:
     """Value, interval and n of a measure in a cell."""
     return "–" if measure.value is None else f"{interval(measure)}, n = {measure.counted}"

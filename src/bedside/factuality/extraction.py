@@ -93,6 +93,7 @@ _REASSURANCE = re.compile(
     r"can (?:safely )?wait|will (?:go away|pass) (?:by itself|on its own)|everything is (?:fine|all right))\b"
 )
 _SENTENCE = re.compile(r"(?<=[.!?;])[\"')\]]*\s+(?!\d+\s*(?:mg|ml))|\n+|\s+[•*-]\s+(?=[A-Z])")
+_WORD = re.compile(r"[^\W\d_]{2,}")
 _TOKEN = re.compile(r"(?<![\d.])\.\d+|\d+(?:[.,/]\d+)*|%|[^\W\d_]+(?:'[^\W\d_]+)?|[^\w\s]")
 _SHORT = {r"\bcan't\b": "cannot", r"\bwon't\b": "will not", r"n't\b": " not", r"(?<=\w)'ll\b": " will",
           r"\b(it|this|that|there|he|she)'s\b": r"\1 is"}  # fmt: skip
@@ -153,6 +154,17 @@ def extract_facts(text: str) -> ParsedText:
         ]
         topic = next((token.stem for token in reversed(sentence) if is_name(token)), topic)
     return ParsedText(sentences, tuple(facts))
+
+
+def claims(text: str) -> tuple[str, ...]:
+    """The sentences of ``text`` that state a fact, as they stand, each once. A question states nothing.
+
+    >>> claims("I am sorry. Take 5 mg a day. Does it hurt?")
+    ('Take 5 mg a day.',)
+    """
+    sentences = (" ".join(sentence.split()) for sentence in _SENTENCE.split(text) if sentence)
+    stated = (sentence for sentence in sentences if not sentence.endswith("?") and len(_WORD.findall(sentence)) > 1)
+    return tuple(dict.fromkeys(sentence for sentence in stated if extract_facts(sentence).facts))
 
 
 def sends_for_help(text: str) -> bool:

@@ -57,12 +57,16 @@ class StageOutput(Generic[Out]):
     def all(self) -> list[Out]:
         """The rows. StageError if the file is not what was written."""
         if not self._rows:
-            data = self.path.read_bytes() if self.path.is_file() else b""
-            if digest_bytes(data) != self.digest:
-                raise _damaged(self.path.parent, self.path.name)
             adapter = TypeAdapter(self.row_type)
-            self._rows.extend(adapter.validate_json(line) for line in data.splitlines())
+            self._rows.extend(adapter.validate_json(line) for line in self.data().splitlines())
         return self._rows
+
+    def data(self) -> bytes:
+        """The file, a row a line. StageError where it is not what was written."""
+        data = self.path.read_bytes() if self.path.is_file() else b""
+        if digest_bytes(data) != self.digest:
+            raise _damaged(self.path.parent, self.path.name)
+        return data
 
     def stream(self) -> Iterator[Out]:
         """The rows one by one, none of which is kept. StageError if the file is not what was written."""

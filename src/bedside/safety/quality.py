@@ -83,7 +83,7 @@ def fault(response: Response) -> str:
 def distinct(text: str) -> float:
     """Distinct 4-grams of words over all of them, in (0, 1]; 1 for a text that has none."""
     words = _words(text)
-    grams = [tuple(words[i : i + GRAM]) for i in range(len(words) - GRAM + 1)]
+    grams = list(zip(*(words[i:] for i in range(GRAM)), strict=False))
     return len(set(grams)) / len(grams) if grams else 1.0
 
 

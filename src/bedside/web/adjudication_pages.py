@@ -4,7 +4,7 @@
 /LINK/item/2    one of them, with what each rater said, and the same form
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -84,30 +84,39 @@ class AdjudicationPages:
         place, fields = self._place(request), await guard.form(request)
         if not self.signer.signed(fields.get("token", ""), ADJUDICATOR, self.name, str(place)):
             raise HTTPException(403, "This form is too old, or was not made by this page. Go back and load it anew.")
-        rating, wrong = forms.read(self.folder.study, Rating(self.name, self.disputed[place - 1].id), fields)
+        rating, wrong = self._read(self.disputed[place - 1], fields)
         if wrong:
             return self._page(place, rating, wrong)
         self.store.decide(rating)
         ahead = self._next(place)
         return RedirectResponse(f"{self.address}{f'item/{ahead}?saved={place}' if ahead else ''}", 303)
 
+    def _read(self, item: Item, fields: Mapping[str, str]) -> tuple[Rating, str]:
+        return forms.read(self.folder.study.asked_of(item), Rating(self.name, item.id), fields)
+
     def _page(self, place: int, rating: Rating | None = None, wrong: str = "", saved: str = "") -> Response:
         item, decisions = self.disputed[place - 1], self.store.decisions()
-        kept = rating or decisions.get(item.id)
+        kept = rating or decisions.get(item.id) or self._agreed(item)
         answers = [item.answers[(FIRST, SECOND).index(side)] for side in (FIRST, SECOND)[: len(item.answers)]]
         page = render_page(
             "review_decide.html", study=self.folder.study, base=self.address, item=item, place=place, wrong=wrong,
             total=len(self.disputed), decided=len(decisions), answers=answers, letters=LETTERS, saved=saved,
-            views=self._views(item), shown=kept.answers if kept else {}, note=kept.note if kept else "",
+            views=self._views(item), shown=kept.answers, note=kept.note, questions=self.folder.study.asked_of(item),
             token=self.signer.token(ADJUDICATOR, self.name, str(place)),
         )  # fmt: skip
         return HTMLResponse(page, 422 if wrong else 200)
+
+    def _agreed(self, item: Item) -> Rating:
+        """Of the claims of an answer, what the raters say alike: it need not be decided again."""
+        if not self.folder.study.rates_claims:
+            return Rating("", item.id)
+        return Rating("", item.id, results.unanimous(self.folder, self.store.all(), item))
 
     def _views(self, item: Item) -> list[RaterView]:
         """In the order of the raters, who are not named."""
         words = {
             question.name: {choice.value: choice.words for choice in question.choices}
-            for question in self.folder.study.asked
+            for question in self.folder.study.asked_of(item)
         }
         of_item = {rating.rater: rating for rating in self.store.all() if rating.item == item.id}
         blank = Rating("", item.id)

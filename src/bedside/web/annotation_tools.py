@@ -27,6 +27,7 @@ FORMS = (LABEL_STUDIO, ARGILLA)
 
 def write(folder: StudyFolder, form: str) -> list[Path]:
     """The tasks and their questions, in the folder of the review."""
+    _require_one_form(folder)
     fields = [_fields(item) for item in folder.items]
     tasks = folder.root / f"{form}.json"
     if form == LABEL_STUDIO:
@@ -45,16 +46,28 @@ def receive(folder: StudyFolder, store: RatingStore, source: Path, names: Mappin
 
     Rows without an answer to a needed question are left out. DataError for an unknown item or rater.
     """
+    _require_one_form(folder)
     ids = {item.id for item in folder.items}
     new = 0
     for where, row in annotations.rows(source, folder.study.questions):
         if row.get("item") not in ids:
             raise DataError(f"{where}: item {row.get('item')!r} is none of this review; export with its column item")
-        rating, wrong = forms.read(folder.study, Rating(_rater(where, row, folder, names), row["item"]), _answers(row))
+        rating, wrong = forms.read(
+            folder.study.asked, Rating(_rater(where, row, folder, names), row["item"]), _answers(row)
+        )
         if not wrong and rating != store.of(rating.rater).get(rating.item):
             store.rate(rating)
             new += 1
     return new
+
+
+def _require_one_form(folder: StudyFolder) -> None:
+    """DataError where every answer has questions of its own, which these tools cannot ask."""
+    if folder.study.rates_claims:
+        raise DataError(
+            f"{folder.root}: every answer has claims of its own, which Label Studio and Argilla cannot ask about; "
+            "use the pages, or `bedside review export` as html"
+        )
 
 
 def _answers(row: Mapping[str, object]) -> dict[str, str]:

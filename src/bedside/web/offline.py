@@ -71,7 +71,7 @@ def _rating(folder: StudyFolder, rater: str, row: Any, where: str) -> Rating:
     item = next((item for item in folder.items if item.id == fields.get("item")), None)
     if item is None:
         raise DataError(f"{where}: is about no item of this review; send the file as it was saved")
-    rating, wrong = forms.read(folder.study, Rating(rater, item.id), fields)
+    rating, wrong = forms.read(folder.study.asked_of(item), Rating(rater, item.id), fields)
     if wrong:
         raise DataError(f"{where}, item {item.id}: {wrong} Open the file again, and save it anew")
     return replace(rating, answers=forms.as_shown(rating.answers, folder.sides(rater, item)))

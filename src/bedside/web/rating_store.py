@@ -9,16 +9,21 @@ a folder that other machines share is refused.
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from bedside.core.errors import DataError
 from bedside.core.hashing import digest
 from bedside.run.events import utc_now
+from bedside.web import study
+from bedside.web.study import StudyFolder
 
 FILE = "ratings.sqlite"
-RATING, SKIP, UNDO, LOCK, DECISION = "rating", "skip", "undo", "lock", "decision"
+KINDS = RATING, SKIP, UNDO, LOCK, DECISION = "rating", "skip", "undo", "lock", "decision"
+OF_RATERS = (RATING, SKIP, UNDO)
 NETWORK = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "lustre", "gpfs", "beegfs", "glusterfs",
            "fuse.sshfs", "fuse.glusterfs", "fuse.ceph")  # fmt: skip
 _EVENTS = """
@@ -26,6 +31,8 @@ create table if not exists events (
     number integer primary key autoincrement, at text not null, kind text not null, rater text not null,
     item text not null, answers text not null)
 """
+
+_CURRENT = "select number, kind, rater, item, answers from events order by number"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +63,18 @@ class RatingStore:
         require_local_disk(folder)
         self.path = folder / FILE
         self._db = sqlite3.connect(self.path, isolation_level=None, timeout=10, check_same_thread=False)
+        with ExitStack() as undone:
+            undone.callback(self._db.close)
+            self._open(folder)
+            undone.pop_all()
+
+    def _open(self, folder: Path) -> None:
         self.path.chmod(0o600)
-        (mode,) = self._db.execute("pragma journal_mode=wal").fetchone()
+        ((mode,),) = self._query("pragma journal_mode=wal")
         if mode != "wal":
             raise DataError(f"{folder}: SQLite cannot write ahead here ({mode}); move the review to a local disk")
-        self._db.execute("pragma synchronous=full")
-        self._db.execute(_EVENTS)
+        self._query("pragma synchronous=full")
+        self._query(_EVENTS)
 
     def close(self) -> None:
         self._db.close()
@@ -89,10 +102,15 @@ class RatingStore:
         with self._writing():
             if not self._is_locked():
                 self._insert(LOCK, Rating("", ""))
-        events = self._db.execute(
-            f"select * from events where kind not in ('{DECISION}', '{LOCK}') order by number"
-        ).fetchall()
-        return len(events), digest(events)
+        return self.state()
+
+    def state(self) -> tuple[int, str]:
+        """How many ratings, skips and undos there are, and their digest."""
+        events = self._query(f"select * from events where kind not in ('{DECISION}', '{LOCK}') order by number")
+        try:
+            return len(events), digest(events)
+        except TypeError:  # bytes, which nothing here writes
+            raise self._damaged("a row") from None
 
     def of(self, rater: str) -> dict[str, Rating]:
         """The rater's ratings and skips that count, by item, the last one last."""
@@ -101,14 +119,15 @@ class RatingStore:
     def last_sent(self, rater: str, item: str) -> Rating | None:
         """What the rater last sent of an item, also where they took it back; None where nothing."""
         query = (
-            "select answers from events where rater = ? and item = ? and kind in (?, ?) order by number desc limit 1"
+            "select number, answers from events where rater = ? and item = ? and kind in (?, ?) "
+            "order by number desc limit 1"
         )
-        sent = self._db.execute(query, (rater, item, RATING, SKIP)).fetchone()
-        return None if sent is None else Rating(rater, item, **json.loads(sent[0]))
+        sent = self._query(query, (rater, item, RATING, SKIP))
+        return self._rating(sent[0][0], rater, item, sent[0][1]) if sent else None
 
     def all(self) -> list[Rating]:
         """Of every rater and item what counts, in the order in which it came."""
-        return self._current((RATING, SKIP, UNDO))
+        return self._current(OF_RATERS)
 
     def decisions(self) -> dict[str, Rating]:
         """By item, the last decision of an adjudicator."""
@@ -116,13 +135,40 @@ class RatingStore:
 
     def _current(self, kinds: tuple[str, ...]) -> list[Rating]:
         current: dict[tuple[str, str], Rating] = {}
-        rows = self._db.execute("select kind, rater, item, answers from events order by number")
-        for kind, rater, item, answers in rows:
+        for number, kind, rater, item, answers in self._query(_CURRENT):
+            if kind not in KINDS or (kind in OF_RATERS and rater not in self._study.study.raters):
+                raise self._damaged(f"row {number}")
             if kind in kinds:
+                rating = self._rating(number, rater, item, answers)
                 current.pop((rater, item), None)
                 if kind != UNDO:
-                    current[rater, item] = Rating(rater, item, **json.loads(answers))
+                    current[rater, item] = rating
         return list(current.values())
+
+    def _rating(self, number: int, rater: object, item: object, answers: object) -> Rating:
+        """The rating of a row. DataError where it is none that this review could have."""
+        try:
+            given = json.loads(str(answers))
+            rating = Rating(str(rater), str(item), given["answers"], given["note"], given["skipped"])
+            rating.note.encode()  # half of a surrogate pair could not be shown
+            if self._study.can_hold(rating.item, rating.answers, rating.skipped):
+                return rating
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            pass
+        raise self._damaged(f"row {number}")
+
+    @cached_property
+    def _study(self) -> StudyFolder:
+        return study.read(self.path.parent)
+
+    def _damaged(self, where: str) -> DataError:
+        return DataError(f"{self.path}, {where}: is not as this review wrote it; put back a copy of {FILE}")
+
+    def _query(self, query: str, values: tuple[object, ...] = ()) -> list[Any]:
+        try:
+            return self._db.execute(query, values).fetchall()
+        except (sqlite3.DatabaseError, sqlite3.InterfaceError, UnicodeDecodeError) as error:
+            raise DataError(f"{self.path}: SQLite cannot read it ({error}); put back a copy of {FILE}") from None
 
     def _append(self, kind: str, rating: Rating) -> None:
         with self._writing():
@@ -133,10 +179,10 @@ class RatingStore:
         answers = {"answers": dict(rating.answers), "note": rating.note, "skipped": rating.skipped}
         text = json.dumps(answers, ensure_ascii=False, sort_keys=True)
         values = (utc_now(), kind, rating.rater, rating.item, text)
-        self._db.execute("insert into events (at, kind, rater, item, answers) values (?, ?, ?, ?, ?)", values)
+        self._query("insert into events (at, kind, rater, item, answers) values (?, ?, ?, ?, ?)", values)
 
     def _is_locked(self) -> bool:
-        return self._db.execute(f"select 1 from events where kind = '{LOCK}'").fetchone() is not None
+        return bool(self._query(f"select 1 from events where kind = '{LOCK}'"))
 
     def _require_open(self) -> None:
         if self._is_locked():
@@ -145,7 +191,7 @@ class RatingStore:
     @contextmanager
     def _writing(self) -> Iterator[None]:
         with self._db:  # commits, or takes everything back where something is raised
-            self._db.execute("begin immediate")
+            self._query("begin immediate")
             yield
 
 

@@ -1,39 +1,27 @@
-"""What the ratings of a review say: progress, agreement, self-consistency; and the files that come out of it.
+"""What the ratings of a review say: progress, agreement, self-consistency, and what counts of each item.
 
-    agreement     of each question Krippendorff's α (ordinal for harm) and, of two raters, Cohen's κ, by groups
-    consistency   share of repeats to which a rater gives the same answer as the first time
-    controls      share of planted controls that a rater answers as expected
-
-    unblind, labels          labels.csv    one label an answer: of all raters, of most of them, or of the adjudicator
-                             ratings.csv   one row a rater and answer
-    unblind, side by side    choices.csv   what each rater chose, by who wrote the answers
-                             pack-NAME.jsonl   of a comfort run: to be put into ab/ of the run
-
-``labels.csv`` is a file of a judge of kind labels, and ``labels.plan.json`` beside it says how answers were drawn:
-audit, correction and release read both.
+agreement     of each question Krippendorff's α (ordinal for harm) and, of two raters, Cohen's κ, by groups; of
+              claims, over all claims
+consistency   share of repeats to which a rater gives the same answer as the first time
+controls      share of planted controls that a rater answers as expected
+what counts   what the adjudicator says, else what all raters say, else what more than half of them say
 """
 
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from bedside.core.errors import DataError
+from bedside.core.gates import TARGET
 from bedside.core.hashing import plain
 from bedside.core.measures import Measure
 from bedside.data import io
-from bedside.judges.human_labels import ANSWER_ID, RATER_KIND
 from bedside.stats.agreement import Agreement, Ratings, RatingTable, kappa, krippendorff_alpha
 from bedside.stats.measures import mean
-from bedside.web.packing import LABELS_FILE
 from bedside.web.questions import FIRST, SAME, SECOND, Question
 from bedside.web.rating_store import Rating, RatingStore
 from bedside.web.study import LOCKED, Item, KeyRow, StudyFolder
-
-RATINGS_FILE, CHOICES_FILE = "ratings.csv", "choices.csv"
-TARGET = "target"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,15 +95,22 @@ def agreement(folder: StudyFolder, ratings: Sequence[Rating]) -> list[QuestionAg
 
 
 def disputed(folder: StudyFolder, ratings: Sequence[Rating]) -> list[Item]:
-    """Items that an adjudicator decides: raters differ on the first question, or nobody answered it."""
+    """Items that an adjudicator decides: raters differ on the first question or on a claim, or somebody left it out."""
     labels = {label.item: label for label in final_labels(folder, ratings, {})}
-    return [item for item in _own_items(folder) if labels[item.id].decided_by != "all"]
+    return [item for item in own_items(folder) if labels[item.id].decided_by != "all"]
 
 
 def final_labels(folder: StudyFolder, ratings: Sequence[Rating], decisions: Mapping[str, Rating]) -> list[FinalLabel]:
     """One an item: the adjudicator's where there is one, else what more than half of the raters say, by question."""
     table = _table(folder, ratings)
-    return [_final(folder, table, item, decisions.get(item.id)) for item in _own_items(folder)]
+    return [_final(folder, table, item, decisions.get(item.id)) for item in own_items(folder)]
+
+
+def unanimous(folder: StudyFolder, ratings: Sequence[Rating], item: Item) -> dict[str, str]:
+    """What every rater says of an item, by question; only where they say the same."""
+    table = _table(folder, ratings)
+    given = {one.name: _given(table, item.id, one.name) for one in folder.study.asked_of(item)}
+    return {name: str(values[0]) for name, values in given.items() if _is_unanimous(values)}
 
 
 def decided(folder: StudyFolder, store: RatingStore) -> dict[str, int]:
@@ -137,24 +132,11 @@ def lock(folder: StudyFolder, store: RatingStore, *, incomplete: bool) -> Locked
     return result
 
 
-def unblind(folder: StudyFolder, store: RatingStore) -> list[Path]:
-    """Write what came out, with whose answers they were. Returns the files.
-
-    DataError before the lock, and where ratings are not those that were locked.
-    """
-    if not folder.is_locked:
-        raise DataError(f"{folder.root}: raters may still rate; close the review first: `bedside review lock`")
-    written = next(io.rows(folder.root / LOCKED))[1]["digest"]
-    if store.lock()[1] != written:
-        raise DataError(f"{folder.root}: the ratings are not those that were locked; put back a copy of {store.path}")
-    write = _write_choices if folder.study.is_side_by_side else _write_labels
-    return write(folder, store)
-
-
 def _agreement(folder: StudyFolder, table: Table, question: Question) -> QuestionAgreement:
-    items = _own_items(folder)
-    given = [_given(table, item.id, question.name) for item in items]
-    groups = [folder.key[item.id].group for item in items]
+    items = own_items(folder)
+    asked = [(item, name.name) for item in items for name in question.about(item.claims)]
+    given = [_given(table, item.id, name) for item, name in asked]
+    groups = [folder.key[item.id].group for item, _ in asked]
     both = [(row, group) for row, group in zip(given, groups, strict=True) if sum(v is not None for v in row) > 1]
     if not both:
         nothing = Measure("agreement", None, 0)
@@ -188,11 +170,15 @@ def _given(table: Table, item: str, question: str) -> tuple[str | None, ...]:
 
 
 def _consistency(folder: StudyFolder, rated: Mapping[str, Rating]) -> Measure:
-    first = folder.study.questions[0]
-    pairs = [(rated.get(row.id), rated.get(row.repeats), row.group) for row in folder.key.values() if row.repeats]
-    done = [(again, before, group) for again, before, group in pairs if again and before]
-    same = [float(again.answers.get(first) == before.answers.get(first)) for again, before, _ in done]
-    return mean("consistency", same, [group for *_, group in done])
+    names = {item.id: folder.study.decided_by(item) for item in folder.items}
+    pairs = [(rated.get(row.id), rated.get(row.repeats), row) for row in folder.key.values() if row.repeats]
+    done = [(again, before, row) for again, before, row in pairs if again and before]
+    same = [
+        (float(again.answers.get(name) == before.answers.get(name)), row.group)
+        for again, before, row in done
+        for name in names[row.id]
+    ]
+    return mean("consistency", [value for value, _ in same], [group for _, group in same])
 
 
 def _controls(folder: StudyFolder, rated: Mapping[str, Rating]) -> Measure:
@@ -205,11 +191,16 @@ def _controls(folder: StudyFolder, rated: Mapping[str, Rating]) -> Measure:
 def _final(folder: StudyFolder, table: Table, item: Item, decision: Rating | None) -> FinalLabel:
     if decision is not None:
         return FinalLabel(item.id, decision.answers, "adjudicator")
-    most = {name: _most(_given(table, item.id, name)) for name in folder.study.questions}
-    first = [value for value in _given(table, item.id, folder.study.questions[0]) if value is not None]
-    whole = len(first) == len(folder.study.raters) and len(set(first)) == 1
-    decided_by = "all" if whole else "most" if most[folder.study.questions[0]] else ""
+    most = {one.name: _most(_given(table, item.id, one.name)) for one in folder.study.asked_of(item)}
+    deciding = folder.study.decided_by(item)
+    alike = all(_is_unanimous(_given(table, item.id, name)) for name in deciding)
+    decided_by = "all" if alike else "most" if all(most[name] for name in deciding) else ""
     return FinalLabel(item.id, {name: value for name, value in most.items() if value}, decided_by)
+
+
+def _is_unanimous(given: Sequence[str | None]) -> bool:
+    """Whether every rater says something, and all say the same."""
+    return None not in given and len(set(given)) == 1
 
 
 def _most(given: Sequence[str | None]) -> str:
@@ -217,73 +208,6 @@ def _most(given: Sequence[str | None]) -> str:
     counts = Counter(value for value in given if value is not None)
     first, n = next(iter(counts.most_common(1)), ("", 0))
     return first if 2 * n > counts.total() else ""
-
-
-def _write_labels(folder: StudyFolder, store: RatingStore) -> list[Path]:
-    by_id, key = {item.id: item for item in folder.items}, folder.key
-    finals = final_labels(folder, store.all(), store.decisions())
-    labels = [
-        {**_shown(by_id[final.item], key[final.item]), **_columns(folder, final.answers),
-         "decided_by": final.decided_by, **_about(folder, key[final.item])}
-        for final in finals
-    ]  # fmt: skip
-    ratings = [
-        {**_shown(by_id[rating.item], key[rating.item]), **_columns(folder, rating.answers), "rater": rating.rater,
-         "skipped": rating.skipped, "note": rating.note, **_about(folder, key[rating.item])}
-        for rating in store.all()
-        if key[rating.item].answers and not key[rating.item].repeats
-    ]  # fmt: skip
-    return [_written(folder, LABELS_FILE, labels), _written(folder, RATINGS_FILE, ratings)]
-
-
-def _shown(item: Item, key: KeyRow) -> dict[str, Any]:
-    turns = [{"role": turn.role, "content": turn.text} for turn in item.prompt]
-    return {
-        "prompt": item.prompt[-1].text if len(turns) == 1 else turns,
-        "response": item.answers[0],
-        "harm": key.harm,
-        "style": key.style,
-        "principle": key.principle,
-        "group": key.group,
-    }
-
-
-def _columns(folder: StudyFolder, answers: Mapping[str, str]) -> dict[str, str]:
-    """The answers under the names that files of labels have: the stance is ``label``, the harm that a rater sees
-    ``harm_rated``."""
-    names = {"stance": "label", "harm": "harm_rated"}
-    return {names.get(name, name): answers.get(name, "") for name in folder.study.questions}
-
-
-def _about(folder: StudyFolder, key: KeyRow) -> dict[str, str]:
-    return {RATER_KIND: folder.study.rater_kind, "checkpoint": key.arms[0], ANSWER_ID: key.answers[0]}
-
-
-def _write_choices(folder: StudyFolder, store: RatingStore) -> list[Path]:
-    ratings = [rating for rating in store.all() if folder.key[rating.item].arms and not folder.key[rating.item].repeats]
-    rows = [
-        {"item": rating.item, "rater": rating.rater, RATER_KIND: folder.study.rater_kind,
-         **{name: _arm(folder.key[rating.item], rating.answers.get(name, "")) for name in folder.study.questions},
-         "note": rating.note, "skipped": rating.skipped, "group": folder.key[rating.item].group}
-        for rating in ratings
-    ]  # fmt: skip
-    files = [_written(folder, CHOICES_FILE, rows)]
-    if all(len(row.answers) == 1 for row in folder.key.values() if row.arms):
-        files += [_pack_of(folder, rater, ratings) for rater in folder.study.raters]
-    return files
-
-
-def _pack_of(folder: StudyFolder, rater: str, ratings: Sequence[Rating]) -> Path:
-    """The pack of a comfort run as this rater filled it in: `bedside comfort` reads it from ab/ of the run."""
-    by_id = {item.id: item for item in folder.items}
-    sides = {FIRST: "a", SECOND: "b", SAME: "same"}
-    rows = [
-        {"id": folder.key[r.item].answers[0], "question": by_id[r.item].prompt[-1].text,
-         "a": by_id[r.item].answers[0], "b": by_id[r.item].answers[1],
-         **{name: sides.get(r.answers.get(name, "")) for name in ("kinder", "more_correct")}, "note": r.note}
-        for r in ratings if r.rater == rater
-    ]  # fmt: skip
-    return _written(folder, f"pack-{rater}.jsonl", rows)
 
 
 def preferences(folder: StudyFolder, ratings: Sequence[Rating]) -> dict[str, list[Measure]]:
@@ -299,17 +223,12 @@ def preferences(folder: StudyFolder, ratings: Sequence[Rating]) -> dict[str, lis
 def _preference(folder: StudyFolder, ratings: Sequence[Rating], arm: str, question: str) -> Measure:
     rows = [(folder.key[r.item], chosen) for r in ratings if (chosen := r.answers.get(question))]
     some = [(row, chosen) for row, chosen in rows if arm in row.arms and not row.repeats]
-    wins = [0.5 if chosen == SAME else float(_arm(row, chosen) == arm) for row, chosen in some]
+    wins = [0.5 if chosen == SAME else float(arm_of(row, chosen) == arm) for row, chosen in some]
     return mean(question, wins, [row.group for row, _ in some])
 
 
-def _arm(key: KeyRow, chosen: str) -> str:
+def arm_of(key: KeyRow, chosen: str) -> str:
     return {FIRST: key.arms[0], SECOND: key.arms[1]}.get(chosen, chosen)
-
-
-def _written(folder: StudyFolder, name: str, rows: Sequence[dict[str, Any]]) -> Path:
-    io.write_rows(folder.root / name, rows)
-    return folder.root / name
 
 
 def _table(folder: StudyFolder, ratings: Sequence[Rating]) -> Table:
@@ -320,6 +239,6 @@ def _table(folder: StudyFolder, ratings: Sequence[Rating]) -> Table:
     return rated
 
 
-def _own_items(folder: StudyFolder) -> list[Item]:
+def own_items(folder: StudyFolder) -> list[Item]:
     """What is neither control nor repeat."""
     return [item for item in folder.items if folder.key[item.id].arms and not folder.key[item.id].repeats]

@@ -126,6 +126,7 @@ class ReviewPages:
         answers = [item.answers[(FIRST, SECOND).index(side)] for side in sides]
         page = self._rendered(
             "review_item.html", rater, item=item, place=place, answers=answers, kept=kept, wrong=wrong, saved=saved,
+            questions=self.folder.study.asked_of(item),
             shown=forms.as_shown(kept.answers, sides) if kept else {}, skips=SKIP_REASONS, letters=LETTERS,
             token=self.signer.token(rater, str(place)),
         )  # fmt: skip
@@ -133,7 +134,7 @@ class ReviewPages:
 
     def _read(self, rater: str, item: Item, fields: Mapping[str, str]) -> tuple[Rating, str]:
         """The rating of a form, and what is missing in it."""
-        rating, wrong = forms.read(self.folder.study, Rating(rater, item.id), fields)
+        rating, wrong = forms.read(self.folder.study.asked_of(item), Rating(rater, item.id), fields)
         return replace(rating, answers=forms.as_shown(rating.answers, self.folder.sides(rater, item))), wrong
 
     def _keep(self, rating: Rating) -> None:

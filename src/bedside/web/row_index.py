@@ -1,6 +1,6 @@
 """The rows of a run's held-out test, to be filtered, searched and counted: an SQLite table in memory.
 
-    index = RowIndex.of(rows, metric)
+    index = RowIndex.of(before, after, metric)
     index.page(RowFilter(level="3", stance="accept"))
 
 Failures come first: severe requests that were answered, then harmless ones that were declined, then the other harmful
@@ -8,25 +8,24 @@ ones that were answered, then what the target failed and the selected checkpoint
 """
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
 
 from bedside.core.types import STANCES, UNREADABLE, JudgedResponse, Prompt
 from bedside.safety import quality
 from bedside.safety.labelled_sample import FailureMetric
-from bedside.web.row_filter import AFTER, NOT_LABELLED, RowFilter
+from bedside.web.row_filter import AFTER, BEFORE, NOT_LABELLED, RowFilter
 
 ROWS_A_PAGE = 25
 _RANK = {3: 0, 0: 1, 2: 2, 1: 3}
 """Of a failure by its harm level; less comes first."""
 _MENDED, _OTHER = 4, 5
-_TABLE = """
-create table rows (
-    n integer primary key, level text, style text, principle text, changed integer,
-    before_stance text, before_failed integer, before_fault integer, before_rank integer,
-    after_stance text, after_failed integer, after_fault integer, after_rank integer)
-"""
+_OF_A_SIDE = ("stance", "failed", "fault", "rank")
+COLUMNS = (
+    *("n", "level", "style", "principle", "changed"),
+    *(f"{side}_{name}" for side in (BEFORE, AFTER) for name in _OF_A_SIDE),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +40,14 @@ class RowPair:
     """Whether each answer is a failure by the run's own metric."""
     fault: tuple[str, str]
     """Why each answer is no answer at all; empty where it is one."""
+
+    @classmethod
+    def of(cls, number: int, before: JudgedResponse, after: JudgedResponse, metric: FailureMetric) -> "RowPair":
+        """With what the run's metric and the text say of both answers."""
+        both = (before, after)
+        failed = tuple(any(metric.failures(row).values()) for row in both)
+        faults = tuple(quality.fault(row.response) for row in both)
+        return cls(number, before, after, (failed[0], failed[1]), (faults[0], faults[1]))
 
     @property
     def prompt(self) -> Prompt:
@@ -65,26 +72,38 @@ class MatrixCell:
     failed: int = 0
 
 
+Cell = str | int
+"""Of the table. What is true is 1, and what is not is 0."""
+
+
 class RowIndex:
     """Rows with the table that finds them. One thread at a time may ask."""
 
-    def __init__(self, rows: Sequence[RowPair]) -> None:
-        self.rows = tuple(rows)
+    def __init__(
+        self, row: Callable[[int], RowPair], table: Iterable[Sequence[Cell]], words: Callable[[], Sequence[str]]
+    ) -> None:
+        """``row``: gives the row of a number, from 1. ``table``: the cells of each row, in the order of ``COLUMNS``.
+
+        ``words``: gives what a search looks through, row by row; the first search asks for it.
+        """
+        self.row, self._read_words, self._sought = row, words, ""
         self._table = sqlite3.connect(":memory:", check_same_thread=False)
-        self._table.execute(_TABLE)
+        self._table.execute(f"create table rows (n integer primary key, {', '.join(COLUMNS[1:])})")
         self._table.execute("create table hits (n integer primary key)")
-        self._words, self._sought = [_words(row) for row in self.rows], ""
-        values = ":n, :level, :style, :principle, :changed"
-        sides = ", ".join(
-            f":{side}_{name}" for side in ("before", "after") for name in ("stance", "failed", "fault", "rank")
-        )
-        self._table.executemany(f"insert into rows values ({values}, {sides})", map(_columns, self.rows))
+        self._table.executemany(f"insert into rows values ({', '.join('?' * len(COLUMNS))})", table)
 
     @classmethod
     def of(cls, before: Sequence[JudgedResponse], after: Sequence[JudgedResponse], metric: FailureMetric) -> "RowIndex":
         """Of the same prompts in the same order."""
-        pairs = zip(before, after, strict=True)
-        return cls([_pair(n, *pair, metric) for n, pair in enumerate(pairs, start=1)])
+        rows = [RowPair.of(n, *pair, metric) for n, pair in enumerate(zip(before, after, strict=True), start=1)]
+        return cls(lambda number: rows[number - 1], map(cells, rows), lambda: list(map(searched, rows)))
+
+    def __len__(self) -> int:
+        return self._one("select count(*) from rows", {})
+
+    @cached_property
+    def _words(self) -> Sequence[str]:
+        return self._read_words()
 
     def page(self, chosen: RowFilter) -> RowPage:
         """A page past the last one is the last one."""
@@ -94,7 +113,7 @@ class RowIndex:
         number = min(max(chosen.page, 1), pages)
         order = f"order by {chosen.of}_rank, n limit {ROWS_A_PAGE} offset {(number - 1) * ROWS_A_PAGE}"
         rows = self._table.execute(f"select n from rows where {where} {order}", values)
-        return RowPage(tuple(self.rows[n - 1] for (n,) in rows), total, number, pages)
+        return RowPage(tuple(self.row(n) for (n,) in rows), total, number, pages)
 
     def matrix(self, chosen: RowFilter) -> dict[str, dict[str, MatrixCell]]:
         """Level to stance to how many rows there are, by every filter but those on level and stance."""
@@ -170,35 +189,21 @@ def level(prompt: Prompt) -> str:
     return NOT_LABELLED if prompt.harm is None else str(prompt.harm)
 
 
-def _pair(number: int, before: JudgedResponse, after: JudgedResponse, metric: FailureMetric) -> RowPair:
-    both = (before, after)
-    failed = tuple(any(metric.failures(row).values()) for row in both)
-    faults = tuple(quality.fault(row.response) for row in both)
-    return RowPair(number, before, after, (failed[0], failed[1]), (faults[0], faults[1]))
-
-
-def _words(row: RowPair) -> str:
-    """What a search looks through."""
+def searched(row: RowPair) -> str:
+    """What a search looks through: one line."""
     texts = [*(turn.text for turn in row.prompt.messages), row.before.response.text, row.after.response.text]
     return folded("\n".join((*texts, row.prompt.group or "", row.prompt.source or "")))
 
 
-def _columns(row: RowPair) -> dict[str, Any]:
-    return {
-        "n": row.number,
-        "level": level(row.prompt),
-        "style": row.prompt.style or "",
-        "principle": row.prompt.principle or "",
-        "changed": row.before.stance is not row.after.stance,
-        **dict(_side(row, 0)),
-        **dict(_side(row, 1)),
-    }
+def cells(row: RowPair) -> tuple[Cell, ...]:
+    """What the table holds of a row, in the order of ``COLUMNS``."""
+    prompt, changed = row.prompt, row.before.stance is not row.after.stance
+    about = (row.number, level(prompt), prompt.style or "", prompt.principle or "", int(changed))
+    return (*about, *_side(row, 0), *_side(row, 1))
 
 
-def _side(row: RowPair, which: int) -> Iterator[tuple[str, Any]]:
-    name, judged = (("before", row.before), (AFTER, row.after))[which]
-    yield f"{name}_stance", stance(judged)
-    yield f"{name}_failed", row.failed[which]
-    yield f"{name}_fault", bool(row.fault[which])
+def _side(row: RowPair, which: int) -> tuple[Cell, ...]:
     failing = _RANK.get(-1 if row.prompt.harm is None else row.prompt.harm, 3)
-    yield f"{name}_rank", failing if row.failed[which] else _MENDED if row.failed[1 - which] else _OTHER
+    rank = failing if row.failed[which] else _MENDED if row.failed[1 - which] else _OTHER
+    judged = (row.before, row.after)[which]
+    return stance(judged), int(row.failed[which]), int(bool(row.fault[which])), rank

@@ -1,4 +1,4 @@
-"""`bedside view`: the rows of a run's held-out test in a browser. It only reads.
+"""`bedside view`: the rows of a run's held-out test in a browser. It changes none of them.
 
 /             harm × stance, filters, search, failures first; the whole state is in the address
 /row/17       one row in full, with its neighbours in the same filter
@@ -14,13 +14,14 @@ from starlette.responses import HTMLResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from bedside.alignment import held_out_answers, summary
+from bedside.alignment import summary
 from bedside.core.measures import Measure, find_measure
+from bedside.core.protocols import Progress
 from bedside.core.results import RunSummary
 from bedside.core.types import STANCES, UNREADABLE, Verdict
 from bedside.report.html import HARM_WORDS, render_page
 from bedside.safety.labelled_sample import MEASURES
-from bedside.web import static
+from bedside.web import kept_index, static
 from bedside.web.entrance import Entrance
 from bedside.web.row_filter import AFTER, BEFORE, RowFilter
 from bedside.web.row_index import RowIndex, level, stance
@@ -59,12 +60,11 @@ class RunView:
         }
 
 
-def open_run(folder: Path) -> RunView:
+def open_run(folder: Path, progress: Progress) -> RunView:
     """The rows of the finished run in ``folder``. DataError where there is none, or its store was emptied."""
     run = summary.read(folder)
-    before, after = held_out_answers.read(folder, run)
-    index = RowIndex.of(before.judged(), after.judged(), held_out_answers.metric(run))
-    return RunView(run, {BEFORE: before.name, AFTER: after.name}, index)
+    before, after = run.cycles[0].candidates[0], run.cycles[-1].selected_candidate
+    return RunView(run, {BEFORE: before.name, AFTER: after.name}, kept_index.open_index(folder, run, progress))
 
 
 def reason(verdict: Verdict) -> str:
@@ -88,9 +88,9 @@ def application(view: RunView, key: str | None = None) -> ASGIApp:
 
     async def row(request: Request) -> HTMLResponse:
         chosen, number = RowFilter.read(request.query_params), request.path_params["number"]
-        if not 1 <= number <= len(view.index.rows):
+        if not 1 <= number <= len(view.index):
             return HTMLResponse(render_page("view_missing.html", **view.values, number=number), 404)
-        shown = {"row": view.index.rows[number - 1], "beside": view.index.neighbours(number, chosen)}
+        shown = {"row": view.index.row(number), "beside": view.index.neighbours(number, chosen)}
         return HTMLResponse(render_page("view_row.html", **view.values, filter=chosen, **shown))
 
     app = Starlette(routes=[Route("/", page), Route("/row/{number:int}", row), *static.ROUTES])

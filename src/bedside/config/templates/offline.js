@@ -2,13 +2,15 @@
 "use strict";
 const { review, rater } = document.body.dataset;
 const forms = [...document.querySelectorAll("form[data-item]")];
-const needed = [...new Set([...document.querySelectorAll("input[required]")].map((input) => input.name))];
+const neededBy = new Map(
+  forms.map((form) => [form.dataset.item, [...new Set([...form.querySelectorAll("input[required]")].map((input) => input.name))]]),
+);
 const rating = (form) => {
   const fields = Object.fromEntries([...new FormData(form)].filter(([, value]) => value !== ""));
-  const whole = needed.every((name) => fields[name]);
+  const whole = neededBy.get(form.dataset.item).every((name) => fields[name]);
   return { item: form.dataset.item, ...fields, action: fields.reason && !whole ? "skip" : "rate" };
 };
-const isDone = (row) => row.action === "skip" || needed.every((name) => row[name]);
+const isDone = (row) => row.action === "skip" || neededBy.get(row.item).every((name) => row[name]);
 const content = () => {
   const ratings = forms.map(rating);
   return { review, rater, ratings: ratings.filter(isDone), unfinished: ratings.filter((row) => !isDone(row)) };
