@@ -3,7 +3,8 @@
     init doctor check demo align select stopping report config plugins    a whole run, and its config
     card verify approve                                          its audit trail
     view                                                         its rows in a browser
-    train generate judge review evaluate monitor                 one stage each, on files
+    train generate judge review evaluate                         one stage each, on files
+    monitor                                                      an assistant in use, over months
     attack                                                       the same requests in other forms
     audit                                                        judges
     label chat erase                                             with a person in them
@@ -25,6 +26,7 @@ import typer
 
 import bedside
 from bedside.cli import attacks, demo_screen, terminal, trail
+from bedside.cli.monitor import monitor_app
 from bedside.cli.options import (
     ERR,
     OUT,
@@ -63,6 +65,7 @@ Verdicts = Annotated[Path, typer.Argument(help="The verdicts that `bedside judge
 for verb in (trail.card, trail.verify, trail.approve):
     app.command()(verb)
 app.command()(attacks.attack)
+app.add_typer(monitor_app, name="monitor")
 
 
 def main() -> None:
@@ -382,25 +385,6 @@ def evaluate(
     show(json_, lambda: result.as_json() | corrected, terminal.print_evaluation, result)
     checked = any(gate.state is not GateState.NOT_CHECKED for gate in result.gates)
     require(passed(result.gates) and (checked or not result.gates))
-
-
-@app.command()
-def monitor(
-    responses: Annotated[Path, typer.Argument(help="Answers in use, the oldest first: prompt, response, harm.")],
-    verdicts: Verdicts,
-    column: Columns = None,
-    config: File = None,
-    sets: Sets = None,
-    json_: Json = False,
-) -> None:
-    """Watch whether an assistant in use keeps its limits. Exits 3 on an alarm, or if a limit has no answer yet.
-
-    Run it as often as the file grows: the chance of a false alarm holds for all times together.
-    """
-    settled = load_config_or_default(config, overrides(sets), "monitor")
-    result = bedside.monitor(bedside.AnswerFile(str(responses), pairs(column)), verdicts, config=settled)
-    show(json_, result.as_json, terminal.print_monitoring, result)
-    require(result.quiet)
 
 
 @app.command()
