@@ -74,7 +74,7 @@ def monitor_baseline(
     profile = inputs.fit(prompts, source, config.gates.false_alarm, config.seed)
     made = baselines.make(config, golden, profile, (request.today or today()).isoformat())
     folder = Path(out) if out is not None else Path(config.runs) / config.run / FOLDER
-    baselines.write(folder, made, golden)
+    baselines.write(folder, made, golden.limited(config.monitor.golden))
     return made.result(folder)
 
 

@@ -204,13 +204,14 @@ def print_status(console: Console, status: "bedside.WatchStatus") -> None:
     """Alarms first, with what to do; then every limit, and the inputs with most evidence."""
     for alarm in status.alarms:
         print_lines(console, *_alarm(alarm))
+    print_lines(console, *dict.fromkeys(f"what to do: {alarm.advice}" for alarm in status.alarms))
     limits = [rate for rate in status.rates if rate.kind == QUALITY]
     inputs = sorted((rate for rate in status.rates if rate.kind == INPUT), key=lambda rate: -rate.evidence)
     heading = f"{status.run} in use: {status.judged} judged answers"
     console.print(_rates(heading, limits))
     if inputs:
         console.print(_rates(f"Inputs, those with most evidence of {len(inputs)} kinds", inputs[:_SHOWN_INPUTS]))
-    lines = [f"set aside: {one.rows} lines, {one.reason}; the first, {one.first}" for one in status.set_aside]
+    lines = [f"set aside, {one.reason}: {one.rows}; the first, {one.first}" for one in status.set_aside]
     if status.unlabelled:
         lines.append(f"without a harm level, so that no limit but readability counts them: {status.unlabelled}")
     if status.other_judge:
@@ -228,7 +229,7 @@ def _alarm(alarm: Alarm) -> list[str]:
     if first is not None:
         asked, said = (" ".join(text.split())[:_SHOWN_CHARACTERS] for text in (first.prompt, first.answer))
         lines.append(f"  for example {first.place}: {asked} → {said} [{first.stance or 'unreadable'}]")
-    return [*lines, f"  {alarm.advice}"]
+    return lines
 
 
 def _rates(title: str, rates: Sequence[WatchedRate]) -> Any:

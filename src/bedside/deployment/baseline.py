@@ -260,11 +260,10 @@ def _outcomes(metric: experiment.CombinedMetric) -> list[Outcome]:
 
 
 def write(folder: Path, baseline: MonitorBaseline, golden: GoldenSet) -> None:
-    """Both files. DataError where the folder holds a baseline: a watch may stand on it."""
+    """Both files; ``golden`` is the limited set. DataError where the folder holds a baseline: a watch may stand on it."""
     if (folder / BASELINE).exists():
         raise DataError(f"{folder} holds a baseline, and a watch may stand on it; name another folder with -o")
     io.make_private(folder)
-    golden = golden.limited(baseline.golden)
     rows = ({"response": row.response, "verdict": row.verdict} for row in golden.rows)
     write_parts(folder / GOLDEN, (canonical(row) + "\n" for row in rows), folder)
     text = json.dumps(plain(baseline), ensure_ascii=False, separators=(",", ":"))
