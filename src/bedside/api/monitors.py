@@ -40,6 +40,9 @@ class BaselineRequest:
     golden: Path | None = None
     """Judged answers in one file, as `bedside judge` writes them. None: what the selected checkpoint answered to
     test."""
+    verdicts: Path | None = None
+    """Their verdicts, where these stand in a file of their own; then ``golden`` may be what `bedside generate` wrote,
+    with all that a judge may need."""
     inputs: Path | None = None
     """Prompts that inputs are compared with, such as those of a normal month. None: the run's prompts."""
     labels: str | None = None
@@ -217,10 +220,13 @@ def _config_of(folder: Path) -> Config:
 def _golden(config: Config, request: BaselineRequest, progress: Progress | None) -> "GoldenSet":
     """Judged answers, and their labels where people gave some."""
     from bedside.alignment import single_stage
+    from bedside.data.responses import AnswerFile, read_judged
     from bedside.deployment import baseline as baselines
     from bedside.judge_audit import answer_labels
 
-    if request.golden is not None:
+    if request.golden is not None and request.verdicts is not None:
+        rows = read_judged(AnswerFile(str(request.golden)), Path(request.verdicts))
+    elif request.golden is not None:
         rows = baselines.read_judged(Path(request.golden))
     else:
         with opened_run(config, progress) as run:

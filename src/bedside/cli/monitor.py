@@ -73,6 +73,7 @@ def baseline(
     golden: Annotated[
         Path | None, typer.Option(help="Judged answers in one file, in place of the run's answers to test.")
     ] = None,
+    verdicts: Annotated[Path | None, typer.Option(help="The verdicts of --golden, from a file of their own.")] = None,
     inputs: Annotated[
         Path | None,
         typer.Option(help="Prompts of a normal month, in place of the run's: inputs are compared with them."),
@@ -91,7 +92,7 @@ def baseline(
     """Keep what an assistant was released as: limits, the judge's errors, inputs, a golden set."""
     if run is not None and (config is not None or sets):
         raise ConfigError("name the run once: bedside monitor baseline RUN, or -c FILE")
-    request = bedside.BaselineRequest(golden, inputs, labels, today.date() if today else None)
+    request = bedside.BaselineRequest(golden, verdicts, inputs, labels, today.date() if today else None)
     result = bedside.monitor_baseline(run or load_config(config, sets).config, request, out)
     show(json_, result.as_json, print_baseline, result)
 

@@ -260,7 +260,7 @@ def _outcomes(metric: experiment.CombinedMetric) -> list[Outcome]:
 
 
 def write(folder: Path, baseline: MonitorBaseline, golden: GoldenSet) -> None:
-    """Both files; ``golden`` is the limited set. DataError where the folder holds a baseline: a watch may stand on it."""
+    """Both files; ``golden`` is limited. DataError where the folder holds a baseline: a watch may stand on it."""
     if (folder / BASELINE).exists():
         raise DataError(f"{folder} holds a baseline, and a watch may stand on it; name another folder with -o")
     io.make_private(folder)

@@ -72,7 +72,7 @@ def replay(folder: Path, today: Today) -> ReplayReport:
         judge=judge,
         assistant=assistant,
         verdict=_verdict(judge, assistant),
-        notes=tuple(_notes(baseline, today, age)),
+        notes=(*_notes(baseline, today, age), *_unread(golden, judged_now)),
     )
     _append(folder, report, today.date)
     return report
@@ -170,6 +170,15 @@ def _notes(baseline: MonitorBaseline, today: Today, age: int) -> list[str]:
     if today.judge_name != baseline.judge:
         notes.append(f"the judge is called {today.judge_name} now; at the baseline it was {baseline.judge}")
     return notes
+
+
+def _unread(golden: Sequence[JudgedResponse], now: Sequence[JudgedResponse]) -> list[str]:
+    """A judge that reads fewer answers than before may lack something that the golden set does not hold."""
+    lost = [b for a, b in zip(golden, now, strict=True) if a.stance is not None and b.stance is None]
+    if not lost:
+        return []
+    why = lost[0].verdict.unreadable
+    return [f"the judge no longer reads {len(lost)} of {len(golden)} golden answers; the first: {why}"]
 
 
 def _replays(folder: Path) -> int:
