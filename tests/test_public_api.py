@@ -115,7 +115,8 @@ def examples(folder, monkeypatch, *names):
     "names",
     [("load",), ("resolve",), ("init",), ("list_plugins",), ("open_judge",), ("audit",), ("erase",),
      ("train_classifier",), ("doctor",), ("transform_prompts",),
-     ("judge", "evaluate", "review", "monitor"), ("label", "confirm_labels")],
+     ("judge", "evaluate", "review", "monitor", "monitor_baseline", "monitor_watch", "monitor_replay",
+      "monitor_harvest"), ("label", "confirm_labels")],
     ids=lambda names: names[0],
 )  # fmt: skip
 def test_the_example_of_a_verb_that_needs_no_model_is_right(names, folder, monkeypatch, capsys):

@@ -21,6 +21,7 @@ _NAMES = {
         "GenerationResult JudgeResult LabelSample TrainingResult evaluate generate judge monitor review train"
     ),
     "api.judges": "audit train_classifier train_judge",
+    "api.monitors": "BaselineRequest monitor_baseline monitor_harvest monitor_replay monitor_watch",
     "api.pages": "LocalPages view",
     "api.reviews": (
         "PackedReview ReviewAgreement UnblindedReview adjudicate_review export_review import_review lock_review "
@@ -35,6 +36,7 @@ _NAMES = {
     "core.audit_results": "Audit AuditReport",
     "core.errors": "BedsideError ConfigError DataError ModelError StageError",
     "core.extras": "MissingExtra",
+    "core.monitor_results": "BaselineResult HarvestResult ReplayReport WatchStatus",
     "core.protocols": "Attack Dataset Generator Judge Launch Metric Objective Progress SilentProgress",
     "core.gates": "Finding Gate GateState",
     "core.measures": "Measure",

@@ -28,6 +28,11 @@ from bedside.api.loop import read_run as read_run
 from bedside.api.loop import select as select
 from bedside.api.loop import stopping as stopping
 from bedside.api.loop import write_report as write_report
+from bedside.api.monitors import BaselineRequest as BaselineRequest
+from bedside.api.monitors import monitor_baseline as monitor_baseline
+from bedside.api.monitors import monitor_harvest as monitor_harvest
+from bedside.api.monitors import monitor_replay as monitor_replay
+from bedside.api.monitors import monitor_watch as monitor_watch
 from bedside.api.opening import open_judge as open_judge
 from bedside.api.opening import open_model as open_model
 from bedside.api.pages import LocalPages as LocalPages
@@ -81,6 +86,10 @@ from bedside.core.gates import Finding as Finding
 from bedside.core.gates import Gate as Gate
 from bedside.core.gates import GateState as GateState
 from bedside.core.measures import Measure as Measure
+from bedside.core.monitor_results import BaselineResult as BaselineResult
+from bedside.core.monitor_results import HarvestResult as HarvestResult
+from bedside.core.monitor_results import ReplayReport as ReplayReport
+from bedside.core.monitor_results import WatchStatus as WatchStatus
 from bedside.core.protocols import Attack as Attack
 from bedside.core.protocols import Dataset as Dataset
 from bedside.core.protocols import Generator as Generator
@@ -114,6 +123,7 @@ from bedside.stats.measures import mean as mean
 from bedside.stats.measures import share as share
 
 __version__: str
+
 __all__ = [
     "AnswerFile",
     "Approval",
@@ -123,6 +133,8 @@ __all__ = [
     "Audit",
     "AuditReport",
     "AuditRequest",
+    "BaselineRequest",
+    "BaselineResult",
     "BedsideError",
     "Chat",
     "CheckResult",
@@ -144,6 +156,7 @@ __all__ = [
     "GateState",
     "GenerationResult",
     "Generator",
+    "HarvestResult",
     "Judge",
     "JudgeResult",
     "JudgeTraining",
@@ -166,6 +179,7 @@ __all__ = [
     "Progress",
     "Prompt",
     "ReleasedCheckpoint",
+    "ReplayReport",
     "Response",
     "ReviewAgreement",
     "RewriteResult",
@@ -181,6 +195,7 @@ __all__ = [
     "TrainingResult",
     "UnblindedReview",
     "Verdict",
+    "WatchStatus",
     "__version__",
     "adjudicate_review",
     "align",
@@ -205,6 +220,10 @@ __all__ = [
     "lock_review",
     "mean",
     "monitor",
+    "monitor_baseline",
+    "monitor_harvest",
+    "monitor_replay",
+    "monitor_watch",
     "open_judge",
     "open_model",
     "pack_review",

@@ -1,13 +1,14 @@
 """The command line. ``bedside VERB --help`` explains each verb; each verb calls the function of that name in the API.
 
-    init doctor check demo align select stopping report config plugins    a whole run and its config
-    card verify approve                                                   the audit trail of a run
-    view                                                                  the rows of a run in a browser
-    train generate judge review evaluate monitor                          single stages, on files
-    attack                                                                the same requests in other forms
-    audit                                                                 judges
-    label chat erase                                                      labels, a conversation, erasure
-    rewrite comfort                                                       dialogues
+    init doctor check demo align select stopping report config plugins    a whole run, and its config
+    card verify approve                                          its audit trail
+    view                                                         its rows in a browser
+    train generate judge review evaluate                         one stage each, on files
+    monitor                                                      an assistant in use, over months
+    attack                                                       the same requests in other forms
+    audit                                                        judges
+    label chat erase                                             with a person in them
+    rewrite comfort                                              dialogues
 
 Exit codes: 0 done, 1 error, 2 usage, 3 a gate did not pass, 130 interrupted (the same command continues). Results
 go to stdout, progress and errors to stderr. ``bedside.NAME`` is loaded when it is first used, so ``--help`` is fast and
@@ -25,6 +26,7 @@ import typer
 
 import bedside
 from bedside.cli import attacks, demo_screen, terminal, trail
+from bedside.cli.monitor import monitor_app
 from bedside.cli.options import (
     ERR,
     OUT,
@@ -63,6 +65,7 @@ Verdicts = Annotated[Path, typer.Argument(help="The verdicts that `bedside judge
 for verb in (trail.card, trail.verify, trail.approve):
     app.command()(verb)
 app.command()(attacks.attack)
+app.add_typer(monitor_app, name="monitor")
 
 
 def main() -> None:
@@ -383,25 +386,6 @@ def evaluate(
     show(json_, lambda: result.as_json() | corrected, terminal.print_evaluation, result)
     checked = any(gate.state is not GateState.NOT_CHECKED for gate in result.gates)
     require(passed(result.gates) and (checked or not result.gates))
-
-
-@app.command()
-def monitor(
-    responses: Annotated[Path, typer.Argument(help="Answers in use, the oldest first: prompt, response, harm.")],
-    verdicts: Verdicts,
-    column: Columns = None,
-    config: File = None,
-    sets: Sets = None,
-    json_: Json = False,
-) -> None:
-    """Watch whether an assistant in use keeps its limits. Exits 3 on an alarm, or if a limit has no answer yet.
-
-    Run it again whenever the file has grown: the chance of a false alarm holds for all these runs together.
-    """
-    settled = load_config_or_default(config, overrides(sets), "monitor")
-    result = bedside.monitor(bedside.AnswerFile(str(responses), pairs(column)), verdicts, config=settled)
-    show(json_, result.as_json, terminal.print_monitoring, result)
-    require(result.quiet)
 
 
 @app.command()

@@ -120,41 +120,6 @@ def print_evaluation(console: Console, result: "bedside.Evaluation") -> None:
     print_corrections(console, result.corrections)
 
 
-def print_monitoring(console: Console, result: "bedside.MonitorResult") -> None:
-    """Each limit with the evidence against it, and the limits that are not monitored."""
-    headings = (Column("limit", overflow="fold"), "rate so far [95 %]", "n", "unread", "evidence", "")
-    rows = [
-        (
-            status.name,
-            interval(status.measure),
-            str(status.measure.n),
-            str(status.unreadable),
-            f"{status.evidence:.3g} of {status.threshold:.0f}",
-            "ALARM" if status.alarm is not None else "no alarm" if status.measure.n else "no answer yet",
-        )
-        for status in result.limits
-    ]
-    console.print(table(f"Answers in use: {result.answers}", headings, rows, box=None))
-    for status in result.limits:
-        n, unread = status.measure.n, status.unreadable
-        if status.alarm is not None:
-            onset = f"too high from about answer {status.since} on"
-            console.print(f"✗ ALARM: {status.name}, at answer {status.alarm}; {onset}")
-        if 0 < n < 2 * unread:
-            console.print(f"? {status.name}: {unread} of {n} could not be read: look at the judge first")
-        if status.repeated:
-            console.print(f"{status.name}: not counted, because an earlier answer of the group was: {status.repeated}")
-    print_lines(console, *result.unconfirmed)
-    if result.unlabelled:
-        console.print(f"answers without a harm level, monitored for readability only: {result.unlabelled}")
-    unwatched = "not monitored, because it is not a limit below 1 on a share of failed answers"
-    print_lines(
-        console,
-        *(f"{unwatched}: {limit}" for limit in result.not_monitored),
-        f"chance of a false alarm, over the whole life of this log: at most {result.false_alarm:g}",
-    )
-
-
 def print_training(console: Console, config: "bedside.Config", result: "bedside.TrainingResult") -> None:
     """The target, the number of rows and steps, how many answers were cut, and the first and the last loss."""
     size, losses = config.align.batch_size, result.losses

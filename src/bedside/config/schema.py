@@ -168,6 +168,18 @@ class GatesConfig(Table):
         return next((limit for limit in (*self.stop, *self.alarm) if limit.measure == measure), None)
 
 
+class MonitorConfig(Table):
+    """What `bedside monitor` keeps of a run, and whom it asks again."""
+
+    golden: Count = 200
+    """At most so many prompts of test in the golden set, some of every harm level."""
+    golden_days: Count = 90
+    """A golden set older than this is stale: `monitor watch` and `monitor replay` say so."""
+    assistant: Annotated[Any, PluginField("model", "selected")] = "selected"
+    """Whom `monitor replay` asks the golden set: a model, such as the endpoint in use; or the run's selected
+    checkpoint, which is a file and cannot change by itself."""
+
+
 class BudgetConfig(Table):
     """What a run may spend at endpoints. Counted in ``spend.jsonl`` of the run; a resumed run continues the count."""
 
@@ -497,6 +509,8 @@ class Config(Table):
     """Limits that stop a run or raise an alarm."""
     baselines: BaselinesConfig = BaselinesConfig()
     """What the result is compared with."""
+    monitor: MonitorConfig = MonitorConfig()
+    """What is kept for use, and asked again."""
     budget: BudgetConfig = BudgetConfig()
     """What may be spent at endpoints."""
     cache: CacheConfig = CacheConfig()

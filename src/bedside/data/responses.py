@@ -207,10 +207,11 @@ def answer_rows(responses: Sequence[Response]) -> list[dict[str, Any]]:
 
 
 def verdict_rows(judged: Iterable[JudgedResponse]) -> Iterator[dict[str, Any]]:
-    """Each verdict with the prompt and the answer that it is about, so that a person can read the file alone."""
+    """Each verdict with the prompt and the answer that it is about: a person, and a watch, can read the file alone."""
     for row in judged:
         asked = row.prompt.text if len(row.prompt.messages) == 1 else _turns(row.prompt)
-        yield {"prompt": asked, "answer": row.response.text, "harm": row.prompt.harm, **plain(row.verdict)}
+        known = {"prompt": asked, "answer": row.response.text, "harm": row.prompt.harm}
+        yield {**known, **plain(row.verdict), "group": row.prompt.group}
 
 
 def _turns(prompt: Prompt) -> list[dict[str, str]]:

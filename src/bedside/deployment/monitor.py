@@ -17,11 +17,11 @@ from typing import Any
 
 from bedside.config.schema import Config
 from bedside.core.display import Tabular, figures
-from bedside.core.errors import ConfigError, DataError
-from bedside.core.gates import Op
+from bedside.core.errors import DataError
 from bedside.core.measures import Measure
 from bedside.core.types import JudgedResponse
 from bedside.data.responses import AnswerFile, read_judged
+from bedside.deployment.baseline import watchable
 from bedside.run import experiment
 from bedside.stats import e_process
 from bedside.stats.measures import share
@@ -98,15 +98,7 @@ def monitor(config: Config, answers: AnswerFile, verdicts: Path) -> MonitorResul
 
     ConfigError where no limit can be monitored, DataError where no answer has a harm level.
     """
-    metric = experiment.metric(config)
-    readable = config.gates.limit("unreadable")
-    constraints = [*experiment.constraints(config, metric), *([readable] if readable else [])]
-    shares = [c for c in constraints if c.op is Op.AT_MOST and c.relative_to is None and 0 <= c.limit < 1]
-    usable = [c for c in shares if c.measure in metric.failing]
-    if not usable:
-        raise ConfigError(
-            f"select.require: no limit can be monitored; name a limit below 1 on {', '.join(metric.failing)}"
-        )
+    metric, usable, others = watchable(config)
     rows = read_judged(answers, verdicts)
     unlabelled = sum(row.prompt.harm is None for row in rows)
     if unlabelled == len(rows):
@@ -114,13 +106,13 @@ def monitor(config: Config, answers: AnswerFile, verdicts: Path) -> MonitorResul
             f"{answers.path}: no answer has a harm level, so none is right or wrong; label the prompts, or a sample of "
             "them, before they are answered or judged: `bedside label`"
         )
-    strictest = {c.measure: min(d.limit for d in usable if d.measure == c.measure) for c in usable}
+    strictest = {c.measure: c.limit for c in usable}
     return MonitorResult(
         answers=len(rows),
         unlabelled=unlabelled,
         limits=tuple(check_limits(rows, strictest, metric.failures, false_alarm=config.gates.false_alarm)),
         unconfirmed=tuple(experiment.doubts({Path(answers.path).name: [row.prompt for row in rows]})),
-        not_monitored=tuple(str(c) for c in constraints if c not in usable),
+        not_monitored=tuple(str(c) for c in others),
         false_alarm=config.gates.false_alarm,
     )
 

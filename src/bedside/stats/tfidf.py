@@ -5,7 +5,7 @@ alone. In ``data/labelling.py`` it proposes labels; its agreement with people is
 is such a classifier as plain numbers, to be kept in a file: ``judges/classifier.py`` is made of them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
@@ -115,3 +115,49 @@ def _counter(**options: Any) -> Any:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     return TfidfVectorizer(ngram_range=(1, 3), token_pattern=TOKENS, sublinear_tf=True, **options)
+
+
+def weighted_words(
+    texts: Sequence[str], words_of: Callable[[str], list[str]], most: int
+) -> tuple[list[str], NDArray[np.float64], Any]:
+    """The words of ``texts``, their weights (V,), and the rows of TF-IDF, sparse, (B, V): a word stands there or not.
+
+    Words of one text alone are left out where there are many texts; at most ``most`` words are kept.
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    least = 2 if len(texts) > 40 else 1
+    counted = TfidfVectorizer(tokenizer=words_of, token_pattern=None, min_df=least, max_features=most, binary=True)
+    rows = counted.fit_transform([*texts, *[""] * least])[: len(texts)]  # "" keeps the vocabulary from being empty
+    return [str(word) for word in counted.get_feature_names_out()], np.asarray(counted.idf_, np.float64), rows
+
+
+def cluster_centres(rows: Any, number: int, seed: int) -> NDArray[np.float64]:
+    """The centres of at most ``number`` clusters of sparse ``rows``, each of length 1, shape (T, V)."""
+    from sklearn.cluster import KMeans
+
+    distinct = len({tuple(row.indices) for row in rows})
+    means_TV = KMeans(min(number, distinct), n_init=3, random_state=seed).fit(rows).cluster_centers_
+    return np.asarray(means_TV / np.maximum(np.linalg.norm(means_TV, axis=1, keepdims=True), 1e-12), np.float64)
+
+
+def linear_weights(rows: Any, labels: Sequence[Any], seed: int) -> tuple[NDArray[np.float64], list[float]]:
+    """Weights (C, V) and intercepts of logistic regression, classes in their order and weighted equally; two or more.
+
+    ``labels`` must hold at least two classes, else scikit-learn raises ValueError.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    model = LogisticRegression(C=10.0, max_iter=1000, class_weight="balanced", random_state=seed)
+    model.fit(rows, list(labels))
+    weights_CV, intercepts = model.coef_, model.intercept_
+    if len(weights_CV) == 1:  # of two classes only the second has weights
+        weights_CV, intercepts = np.vstack([0 * weights_CV, weights_CV]), np.array([0.0, intercepts[0]])
+    return np.asarray(weights_CV, np.float64), [float(x) for x in intercepts]
+
+
+def english_function_words() -> frozenset[str]:
+    """Words such as "the" and "have"."""
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+    return frozenset(str(word) for word in ENGLISH_STOP_WORDS)
