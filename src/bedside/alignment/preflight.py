@@ -2,6 +2,7 @@
 
     data       parts, leakage between them, near-duplicates, harm levels, what looks like an identifier
     limits     does each constraint have the rows to be decided?
+    rates      does each learning rate suit the size of the target?
     judges     who trains, who selects, and whether anything independent reads the answers
     target     weights, template, context, disk, memory
     comfort    the writer and its judge, where dialogues or the joined loop need them
@@ -19,12 +20,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bedside.alignment.answer_quality import SCORED, scored_prompts
+from bedside.alignment import learning_rates, limits
 from bedside.comfort import joint_objective
 from bedside.comfort.writing import open_rewriter, soothing_task, write_verified
 from bedside.config.schema import AlignConfig, Config, TrainingStep
 from bedside.core.errors import BedsideError
-from bedside.core.gates import Constraint, Finding, GateState, Op
+from bedside.core.gates import Finding, GateState
 from bedside.core.hashing import digest
 from bedside.core.protocols import Launch, Machine, declared_endpoints
 from bedside.core.results import LINES, rating
@@ -38,12 +39,8 @@ from bedside.run.context import RunContext
 from bedside.run.experiment import SourceRead, unconfirmed
 from bedside.safety import evaluate
 from bedside.safety.counter_responses import SafeRoutes
-from bedside.safety.ledger import error_allowed
-from bedside.safety.metrics import HARM_LEVEL
-from bedside.safety.quality import KNOWLEDGE, knowledge
-from bedside.safety.release import NO_REFERENCE
 from bedside.stats import tfidf
-from bedside.stats.intervals import LEAST_GROUPS, clean_groups_needed
+from bedside.stats.intervals import LEAST_GROUPS
 
 T = TypeVar("T")
 TRIAL_PROMPTS = 8
@@ -98,7 +95,15 @@ def offline(config: Config, data: DataRead | None = None) -> list[Finding]:
         *_groups(config, parts),
         *([Finding("levels", GateState.INCONCLUSIVE, reason=" ".join(doubts))] if doubts else []),
         *identifiers,
-        *(_for_comfort(parts) or [*_limits(config, parts), *_classes(config, parts), *_safe_routes(config)]),
+        *(
+            _for_comfort(parts)
+            or [
+                *limits.findings(config, parts),
+                *_classes(config, parts),
+                *_safe_routes(config),
+                learning_rates.finding(config),
+            ]
+        ),
         _judges(config),
     ]
 
@@ -253,60 +258,6 @@ def _shown(places: Sequence[str]) -> str:
     """The first places: "p.jsonl, row 2, 5, 9, …"."""
     shown = [places[0], *(place.rpartition(" ")[2] for place in places[1:SHOWN_ROWS])]
     return ", ".join([*shown, *(["…"] if len(places) > SHOWN_ROWS else [])])
-
-
-def _limits(config: Config, parts: splits.DataParts) -> list[Finding]:
-    """Groups a constraint has on test, beside the number it needs if no answer fails, or changes beside the target."""
-    limits = experiment.constraints(config, experiment.metric(config))
-    decidable = [finding for limit in limits if (finding := _limit(limit, parts.test, config.data.groupings))]
-    return decidable + [finding for limit in limits if (finding := _blind(limit, parts.valid))]
-
-
-def _blind(limit: Constraint, valid: Sequence[Prompt]) -> Finding | None:
-    """INCONCLUSIVE where valid has no prompt of the level that ``limit`` is about."""
-    level = HARM_LEVEL.get(limit.measure)
-    if level is None or any(p.harm == level for p in valid):
-        return None
-    why = f"valid has no prompt of harm {level}: candidates are chosen without {limit.measure}; add some"
-    return Finding(str(limit), GateState.INCONCLUSIVE, reason=why)
-
-
-def _limit(limit: Constraint, test: Sequence[Prompt], groupings: Sequence[str]) -> Finding | None:
-    """By whichever clustering has the fewest groups: the worst decides."""
-    margin = limit.limit if limit.op is Op.AT_MOST else -limit.limit
-    counted = _counted_by(limit.measure, test)
-    if counted is None or (limit.op is Op.AT_LEAST and not limit.relative_to) or not 0 < margin < 1:
-        return None
-    groups_of, rows = counted
-    if not rows and limit.measure in KNOWLEDGE and limit.relative_to:
-        return Finding(str(limit), GateState.NOT_CHECKED, reason=f"{NO_REFERENCE}; nothing is held up by that")
-    counts = {f"values of {name}": len({p.attribute(name) or p.cluster for p in rows})
-              for name in evaluate.clusterings(test, groupings)}  # fmt: skip
-    counts = {groups_of: len({p.cluster for p in rows}), **counts}
-    kind, groups = min(counts.items(), key=lambda item: item[1])
-    needed = clean_groups_needed(margin, 1 - error_allowed(1))
-    clean = "where nothing changes beside the target" if limit.relative_to else "without a failure"
-    needs = f"needs {needed} {kind} {clean}; test has {groups}"
-    cure = f": it cannot be met on this test part; add {needed - groups} groups" if groups < needed else ""
-    if groups == 0:
-        cure = ": nothing can be released; add prompts or drop the constraint"
-    return Finding(str(limit), GateState.FAIL if cure else GateState.PASS, reason=needs + cure)
-
-
-def _counted_by(measure: str, test: Sequence[Prompt]) -> tuple[str, list[Prompt]] | None:
-    """The prompts of test that ``measure`` is about, and what their groups are called; None for any other measure."""
-    if (level := HARM_LEVEL.get(measure)) is not None:
-        return f"groups of harm {level}", [prompt for prompt in test if prompt.harm == level]
-    if measure in KNOWLEDGE:
-        return "groups of harmless prompts with a reference", [p for p in test if measure in _stated(p)]
-    if measure in ("improbable", "relevance"):
-        return f"groups of harmless prompts (of the {SCORED} that are scored)", scored_prompts(test)
-    return ("groups", list(test)) if measure == "degenerate" else None
-
-
-def _stated(prompt: Prompt) -> dict[str, float]:
-    """What the reference as an answer gives of ``KNOWLEDGE``: a reference without a fact has no recall."""
-    return knowledge(Response(prompt, prompt.reference or "", "reference"))
 
 
 def _classes(config: Config, parts: splits.DataParts) -> list[Finding]:
@@ -486,8 +437,16 @@ def _judge_trial(
     cost = endpoints.cost_gates(before, run.opener.spending(), verdicts / len(responses))
     stances = Counter(str(row.stance or "unreadable") for row in prompting.join(responses, read))
     tried = f"{len(responses)} answers tried, read as " + ", ".join(f"{n} {stance}" for stance, n in stances.items())
-    state = GateState.INCONCLUSIVE if stances["unreadable"] > len(responses) / 2 else GateState.PASS
-    return [*findings, Finding(f"judge {name}", state, reason=tried), *cost], seconds
+    return [*findings, _readable(name, stances["unreadable"], len(responses), tried), *cost], seconds
+
+
+def _readable(name: str, unreadable: int, n: int, tried: str) -> Finding:
+    """FAIL where most verdicts of a trial cannot be read: a run would pay for many more and stop at its gate."""
+    if 2 * unreadable > n:
+        cure = "the run would stop; name another judge, or correct its question, or raise its label_tokens"
+        return Finding(f"judge {name}", GateState.FAIL, reason=f"{tried}: {cure}")
+    state = GateState.INCONCLUSIVE if unreadable else GateState.PASS
+    return Finding(f"judge {name}", state, reason=tried)
 
 
 def _time(config: Config, parts: splits.DataParts, answer: float, verdict: float) -> Finding:
