@@ -15,7 +15,7 @@ Each finding is PASS, FAIL (mend it first), INCONCLUSIVE (look at it) or NOT CHE
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -91,7 +91,7 @@ def offline(config: Config, data: DataRead | None = None) -> list[Finding]:
         return [Finding("data", GateState.FAIL, reason=data.mistake), *identifiers, _judges(config)]
     doubts = unconfirmed(parts.named)
     return [
-        *_parts(parts),
+        *_parts(config, parts),
         *_groups(config, parts),
         *([Finding("levels", GateState.INCONCLUSIVE, reason=" ".join(doubts))] if doubts else []),
         *identifiers,
@@ -141,22 +141,30 @@ def unchecked(config: Config) -> list[Finding]:
     return [Finding("not by this command", GateState.NOT_CHECKED, reason=reason) for reason in reasons]
 
 
-def _parts(parts: splits.DataParts) -> list[Finding]:
+def _parts(config: Config, parts: splits.DataParts) -> list[Finding]:
     sizes = [f"{name} {len(rows)} ({_levels(rows)})" for name, rows in parts.named.items()]
-    less = "nothing leaks, but there is less to work with"
-    left_out = [
-        Finding(counts.step, GateState.INCONCLUSIVE, reason=f"{n} rows of its file are left out: {reason}")
-        for counts in parts.filter_counts
-        for reason, n in counts.dropped.items()
-        if counts.step.startswith("read: ") and reason != OTHER_SPLIT
-    ]
-    left_out += [
-        Finding(counts.step, GateState.INCONCLUSIVE, reason=f"{n} rows are left out because their {reason}: {less}")
-        for counts in parts.filter_counts
-        for reason, n in counts.dropped.items()
-        if reason.startswith("group stands in")
-    ]
+    left_out = [Finding(step, GateState.INCONCLUSIVE, reason) for step, reason in _left_out(config, parts)]
     return [Finding("data", GateState.PASS, reason="; ".join(sizes)), *left_out, _near(parts), _shared_words(parts)]
+
+
+def _left_out(config: Config, parts: splits.DataParts) -> Iterator[tuple[str, str]]:
+    """The step and the reason of what was left out. Parts that draw from one file have the same, given once."""
+    sources = {name: getattr(config.data, name) for name in parts.named}
+    read: list[Any] = []
+    for counts in parts.filter_counts:
+        step, _, name = counts.step.partition(": ")
+        dataset = sources[name].dataset
+        if step == "read" and dataset not in read:
+            read.append(dataset)
+            for reason, n in counts.dropped.items():
+                if reason != OTHER_SPLIT:
+                    yield counts.step, f"{n} rows of its file are left out: {reason}"
+        for reason, n in counts.dropped.items() if step == "split" else ():
+            holder = reason.removeprefix("group stands in ")
+            drawn = holder != reason and sources[holder].dataset == dataset and sources[holder].share
+            if holder != reason and not drawn:
+                less = "nothing leaks, but there is less to work with"
+                yield counts.step, f"{n} rows are left out because their {reason}: {less}"
 
 
 def _shared_words(parts: splits.DataParts) -> Finding:
