@@ -10,6 +10,7 @@ from typing import Any
 __version__ = "0.2.0"
 _NAMES = {
     "alignment.single_stage": "Chat Evaluation Selection",
+    "alignment.starting": "InitQuestion InitRequest",
     "alignment.stopping": "StoppingReport",
     "api.attacks": "attack transform_prompts",
     "api.configs": "ConfigSource init list_plugins load resolve",

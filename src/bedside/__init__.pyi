@@ -3,6 +3,8 @@
 from bedside.alignment.single_stage import Chat as Chat
 from bedside.alignment.single_stage import Evaluation as Evaluation
 from bedside.alignment.single_stage import Selection as Selection
+from bedside.alignment.starting import InitQuestion as InitQuestion
+from bedside.alignment.starting import InitRequest as InitRequest
 from bedside.alignment.stopping import StoppingReport as StoppingReport
 from bedside.api.attacks import attack as attack
 from bedside.api.attacks import transform_prompts as transform_prompts
@@ -157,6 +159,8 @@ __all__ = [
     "GenerationResult",
     "Generator",
     "HarvestResult",
+    "InitQuestion",
+    "InitRequest",
     "Judge",
     "JudgeResult",
     "JudgeTraining",

@@ -5,7 +5,7 @@ import pytest
 from tests.support.prompts import ask
 
 import bedside
-from bedside.alignment import preflight
+from bedside.alignment import limits, preflight
 from bedside.core.gates import Finding, GateState
 from bedside.core.protocols import Launch, Machine
 from bedside.core.types import Response
@@ -15,6 +15,7 @@ from bedside.stats.intervals import Cell, paired_bounds
 
 CONFIG = """
 target: {{model: embedded}}
+align: {{train: [{{kind: kto, learning_rate: 1.0e-3}}]}}
 data:
   train: {{kind: jsonl, path: {root}/p.jsonl, split: train}}
   valid: {{kind: jsonl, path: {root}/p.jsonl, split: valid}}
@@ -73,6 +74,34 @@ def test_too_few_groups_for_a_constraint_say_how_many_are_missing(tmp_path):
     assert found.state is GateState.FAIL
     assert "needs 63 groups of harm 3 without a failure; test has 30" in found.reason
     assert "add 33 groups" in found.reason
+
+
+def test_groups_to_be_added_are_those_of_the_file_where_test_draws_a_share_of_it(tmp_path):
+    """30 of 63 are there: 33 are missing, and 33 / 0.4 = 82.5."""
+    config(tmp_path, rows(60))
+    chosen = bedside.load(tmp_path / "bedside.yaml", ["data.test.share=0.4"])
+    (need, *_) = limits.needs(chosen, preflight.read_data(config(tmp_path, rows(60))).parts)
+    assert (need.groups, need.missing, need.missing_in_file) == (30, 33, 83)
+    assert need.finding().reason.endswith("add 83 groups to its file, of which test draws 40%")
+
+
+def test_parts_that_draw_from_one_file_say_once_what_it_lost_and_nothing_of_each_other(tmp_path):
+    io.write_jsonl(tmp_path / "p.jsonl", [*rows(60), {"prompt": "And this?"}])
+    text = f"target: embedded\ndata: {{path: {tmp_path / 'p.jsonl'}, unlabelled: skip}}\n"
+    (tmp_path / "shared.yaml").write_text(text)
+    found = preflight.offline(bedside.load(tmp_path / "shared.yaml"))
+    said = [(f.name, f.reason) for f in found if "left out" in f.reason]
+    assert said == [("read: train", "1 rows of its file are left out: no harm level")]
+
+
+@pytest.mark.parametrize(
+    ("unreadable", "state"),
+    [(0, GateState.PASS), (1, GateState.INCONCLUSIVE), (4, GateState.INCONCLUSIVE), (5, GateState.FAIL)],
+)
+def test_a_judge_that_mostly_cannot_be_read_fails(unreadable, state):
+    found = preflight._readable("self", unreadable, 8, f"8 answers tried, read as {unreadable} unreadable")
+    assert found.state is state
+    assert ("name another judge" in found.reason) == (state is GateState.FAIL)
 
 
 def test_limits_beside_the_target_say_what_they_need_where_nothing_changes(tmp_path):

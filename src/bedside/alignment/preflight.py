@@ -2,6 +2,7 @@
 
     data       parts, leakage between them, near-duplicates, harm levels, what looks like an identifier
     limits     whether each constraint has enough rows to be decided
+    rates      whether each learning rate suits the size of the target
     judges     who trains, who selects, and whether anything independent reads the answers
     target     weights, template, context, disk, memory
     comfort    the writer and its judge, if dialogues or the joint loop need them
@@ -15,17 +16,17 @@ answer.
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bedside.alignment.answer_quality import SCORED, scored_prompts
+from bedside.alignment import learning_rates, limits
 from bedside.comfort import joint_objective
 from bedside.comfort.writing import open_rewriter, soothing_task, write_verified
 from bedside.config.schema import AlignConfig, Config, TrainingStep
 from bedside.core.errors import BedsideError
-from bedside.core.gates import Constraint, Finding, GateState, Op
+from bedside.core.gates import Finding, GateState
 from bedside.core.hashing import digest
 from bedside.core.protocols import Launch, Machine, declared_endpoints
 from bedside.core.results import LINES, rating
@@ -39,12 +40,8 @@ from bedside.run.context import RunContext
 from bedside.run.experiment import SourceRead, unconfirmed
 from bedside.safety import evaluate
 from bedside.safety.counter_responses import SafeRoutes
-from bedside.safety.ledger import error_allowed
-from bedside.safety.metrics import HARM_LEVEL
-from bedside.safety.quality import KNOWLEDGE, knowledge
-from bedside.safety.release import NO_REFERENCE
 from bedside.stats import tfidf
-from bedside.stats.intervals import LEAST_GROUPS, clean_groups_needed
+from bedside.stats.intervals import LEAST_GROUPS
 
 T = TypeVar("T")
 TRIAL_PROMPTS = 8
@@ -96,11 +93,19 @@ def offline(config: Config, data: DataRead | None = None) -> list[Finding]:
         return [Finding("data", GateState.FAIL, reason=data.mistake), *identifiers, _judges(config)]
     doubts = unconfirmed(parts.named)
     return [
-        *_parts(parts),
+        *_parts(config, parts),
         *_groups(config, parts),
         *([Finding("levels", GateState.INCONCLUSIVE, reason=" ".join(doubts))] if doubts else []),
         *identifiers,
-        *(_for_comfort(parts) or [*_limits(config, parts), *_classes(config, parts), *_safe_routes(config)]),
+        *(
+            _for_comfort(parts)
+            or [
+                *limits.findings(config, parts),
+                *_classes(config, parts),
+                *_safe_routes(config),
+                learning_rates.finding(config),
+            ]
+        ),
         _judges(config),
     ]
 
@@ -139,22 +144,30 @@ def unchecked(config: Config) -> list[Finding]:
     return [Finding("not by this command", GateState.NOT_CHECKED, reason=reason) for reason in reasons]
 
 
-def _parts(parts: splits.DataParts) -> list[Finding]:
+def _parts(config: Config, parts: splits.DataParts) -> list[Finding]:
     sizes = [f"{name} {len(rows)} ({_levels(rows)})" for name, rows in parts.named.items()]
-    less = "nothing leaks, but there is less data"
-    left_out = [
-        Finding(counts.step, GateState.INCONCLUSIVE, reason=f"{n} rows of its file are left out: {reason}")
-        for counts in parts.filter_counts
-        for reason, n in counts.dropped.items()
-        if counts.step.startswith("read: ") and reason != OTHER_SPLIT
-    ]
-    left_out += [
-        Finding(counts.step, GateState.INCONCLUSIVE, reason=f"{n} rows are left out because their {reason}: {less}")
-        for counts in parts.filter_counts
-        for reason, n in counts.dropped.items()
-        if reason.startswith("group stands in")
-    ]
+    left_out = [Finding(step, GateState.INCONCLUSIVE, reason) for step, reason in _left_out(config, parts)]
     return [Finding("data", GateState.PASS, reason="; ".join(sizes)), *left_out, _near(parts), _shared_words(parts)]
+
+
+def _left_out(config: Config, parts: splits.DataParts) -> Iterator[tuple[str, str]]:
+    """The step and the reason of what was left out. Parts that draw from one file have the same, given once."""
+    sources = {name: getattr(config.data, name) for name in parts.named}
+    read: list[Any] = []
+    for counts in parts.filter_counts:
+        step, _, name = counts.step.partition(": ")
+        dataset = sources[name].dataset
+        if step == "read" and dataset not in read:
+            read.append(dataset)
+            for reason, n in counts.dropped.items():
+                if reason != OTHER_SPLIT:
+                    yield counts.step, f"{n} rows of its file are left out: {reason}"
+        for reason, n in counts.dropped.items() if step == "split" else ():
+            holder = reason.removeprefix("group stands in ")
+            drawn = holder != reason and sources[holder].dataset == dataset and sources[holder].share
+            if holder != reason and not drawn:
+                less = "nothing leaks, but there is less to work with"
+                yield counts.step, f"{n} rows are left out because their {reason}: {less}"
 
 
 def _shared_words(parts: splits.DataParts) -> Finding:
@@ -259,60 +272,6 @@ def _shown(places: Sequence[str]) -> str:
     """The first places: "p.jsonl, row 2, 5, 9, …"."""
     shown = [places[0], *(place.rpartition(" ")[2] for place in places[1:SHOWN_ROWS])]
     return ", ".join([*shown, *(["…"] if len(places) > SHOWN_ROWS else [])])
-
-
-def _limits(config: Config, parts: splits.DataParts) -> list[Finding]:
-    """The number of groups that a constraint has on test, and the number it needs if no answer fails or changes."""
-    limits = experiment.constraints(config, experiment.metric(config))
-    decidable = [finding for limit in limits if (finding := _limit(limit, parts.test, config.data.groupings))]
-    return decidable + [finding for limit in limits if (finding := _blind(limit, parts.valid))]
-
-
-def _blind(limit: Constraint, valid: Sequence[Prompt]) -> Finding | None:
-    """INCONCLUSIVE if valid has no prompt of the level that ``limit`` is about."""
-    level = HARM_LEVEL.get(limit.measure)
-    if level is None or any(p.harm == level for p in valid):
-        return None
-    why = f"valid has no prompt of harm {level}: candidates are chosen without {limit.measure}; add some"
-    return Finding(str(limit), GateState.INCONCLUSIVE, reason=why)
-
-
-def _limit(limit: Constraint, test: Sequence[Prompt], groupings: Sequence[str]) -> Finding | None:
-    """The finding by the clustering with the fewest groups, because the worst decides."""
-    margin = limit.limit if limit.op is Op.AT_MOST else -limit.limit
-    counted = _counted_by(limit.measure, test)
-    if counted is None or (limit.op is Op.AT_LEAST and not limit.relative_to) or not 0 < margin < 1:
-        return None
-    groups_of, rows = counted
-    if not rows and limit.measure in KNOWLEDGE and limit.relative_to:
-        return Finding(str(limit), GateState.NOT_CHECKED, reason=f"{NO_REFERENCE}; this does not prevent a release")
-    counts = {f"values of {name}": len({p.attribute(name) or p.cluster for p in rows})
-              for name in evaluate.clusterings(test, groupings)}  # fmt: skip
-    counts = {groups_of: len({p.cluster for p in rows}), **counts}
-    kind, groups = min(counts.items(), key=lambda item: item[1])
-    needed = clean_groups_needed(margin, 1 - error_allowed(1))
-    clean = "if nothing changes from the target" if limit.relative_to else "without a failure"
-    needs = f"needs {needed} {kind} {clean}; test has {groups}"
-    cure = f": it cannot be met on this test part; add {needed - groups} groups" if groups < needed else ""
-    if groups == 0:
-        cure = ": nothing can be released; add prompts or drop the constraint"
-    return Finding(str(limit), GateState.FAIL if cure else GateState.PASS, reason=needs + cure)
-
-
-def _counted_by(measure: str, test: Sequence[Prompt]) -> tuple[str, list[Prompt]] | None:
-    """The prompts of test that ``measure`` uses, and a name for their groups; None for any other measure."""
-    if (level := HARM_LEVEL.get(measure)) is not None:
-        return f"groups of harm {level}", [prompt for prompt in test if prompt.harm == level]
-    if measure in KNOWLEDGE:
-        return "groups of harmless prompts with a reference", [p for p in test if measure in _stated(p)]
-    if measure in ("improbable", "relevance"):
-        return f"groups of harmless prompts (of the {SCORED} that are scored)", scored_prompts(test)
-    return ("groups", list(test)) if measure == "degenerate" else None
-
-
-def _stated(prompt: Prompt) -> dict[str, float]:
-    """The measures of ``KNOWLEDGE`` for the reference as answer. A reference without a fact has no recall."""
-    return knowledge(Response(prompt, prompt.reference or "", "reference"))
 
 
 def _classes(config: Config, parts: splits.DataParts) -> list[Finding]:
@@ -494,8 +453,16 @@ def _judge_trial(
     cost = endpoints.cost_gates(before, run.opener.spending(), verdicts / len(responses))
     stances = Counter(str(row.stance or "unreadable") for row in prompting.join(responses, read))
     tried = f"{len(responses)} answers tried, read as " + ", ".join(f"{n} {stance}" for stance, n in stances.items())
-    state = GateState.INCONCLUSIVE if stances["unreadable"] > len(responses) / 2 else GateState.PASS
-    return [*findings, Finding(f"judge {name}", state, reason=tried), *cost], seconds
+    return [*findings, _readable(name, stances["unreadable"], len(responses), tried), *cost], seconds
+
+
+def _readable(name: str, unreadable: int, n: int, tried: str) -> Finding:
+    """FAIL where most verdicts of a trial cannot be read: a run would pay for many more and stop at its gate."""
+    if 2 * unreadable > n:
+        cure = "the run would stop; name another judge, or correct its question, or raise its label_tokens"
+        return Finding(f"judge {name}", GateState.FAIL, reason=f"{tried}: {cure}")
+    state = GateState.INCONCLUSIVE if unreadable else GateState.PASS
+    return Finding(f"judge {name}", state, reason=tried)
 
 
 def _time(config: Config, parts: splits.DataParts, answer: float, verdict: float) -> Finding:

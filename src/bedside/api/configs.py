@@ -1,15 +1,19 @@
 """Configs, and the plug-ins that a config may name."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bedside.config import loader as configs
-from bedside.config import plugins, rendering
+from bedside.config import plugins, rendering, yaml_source
 from bedside.config.schema import Config
 from bedside.core.errors import ConfigError
 from bedside.data.io import write_text
+from bedside.run import environment
 from bedside.run.events import check_run_file
+
+if TYPE_CHECKING:
+    from bedside.alignment.starting import InitQuestion, InitRequest
 
 ConfigSource = Config | str | Path | Mapping[str, Any]
 """A config, the path of a config file, or a mapping with the keys of one."""
@@ -45,25 +49,44 @@ def default_config(run: str, sets: Sequence[str] = ()) -> Config:
     return configs.load(Config, None, sets, defaults).config
 
 
-def init(folder: str | Path = ".") -> list[Path]:
-    """Write a commented ``bedside.yaml`` and a few example prompts into ``folder``. Returns the files.
+def init(
+    folder: str | Path = ".", request: "InitRequest | None" = None, ask: "Callable[[InitQuestion], str] | None" = None
+) -> list[Path]:
+    """Write a ``bedside.yaml`` into ``folder``. Returns the files.
 
-    Raises ConfigError if one of them exists; nothing is overwritten.
+    With ``request`` it is a config for that model, file of prompts and judge; ``ask`` answers what it leaves open.
+    Without one it is a commented example with every key, beside a few prompts. Raises ConfigError if a file exists
+    (nothing is overwritten), or for something open that nobody answers; DataError for prompts that cannot be used.
 
     >>> [file.name for file in bedside.init("my-run")]
     ['bedside.yaml', 'prompts.jsonl']
+    >>> request = bedside.InitRequest("prompts.csv", model="smollm2")
+    >>> bedside.init("own", request)[0].name
+    'bedside.yaml'
     """
     folder = Path(folder)
     if file := next((place for place in (folder, *folder.parents) if place.is_file()), None):
         raise ConfigError(f"{file} is a file; name a folder, which is created if it does not exist")
-    templates = {"bedside.yaml": "bedside.yaml", "data/prompts.jsonl": "prompts.jsonl"}
-    files = {folder / file: rendering.source(template) for file, template in templates.items()}
-    if existing := [file for file in files if file.exists()]:
+    templates = {"bedside.yaml": "bedside.yaml"} | ({} if request else {"data/prompts.jsonl": "prompts.jsonl"})
+    if existing := [folder / file for file in templates if (folder / file).exists()]:
         raise ConfigError(f"{existing[0]} exists already; remove it or choose another folder")
+    if request:
+        files = {folder / "bedside.yaml": _own_config(request, folder, ask)}
+    else:
+        files = {folder / file: rendering.source(template) for file, template in templates.items()}
     for file, text in files.items():
         file.parent.mkdir(parents=True, exist_ok=True)
         write_text(file, text)
     return list(files)
+
+
+def _own_config(request: "InitRequest", folder: Path, ask: "Callable[[InitQuestion], str] | None") -> str:
+    """The text of a config that loads."""
+    from bedside.alignment import starting
+
+    text = starting.config_text(request, folder, ask, environment.secret)
+    configs.load(Config, None, (), yaml_source.parse(text, "bedside.yaml"))
+    return text
 
 
 def list_plugins() -> dict[str, list[str]]:

@@ -25,7 +25,7 @@ from typing import Annotated, Literal
 import typer
 
 import bedside
-from bedside.cli import attacks, demo_screen, terminal, trail
+from bedside.cli import attacks, demo_screen, start, terminal, trail
 from bedside.cli.monitor import monitor_app
 from bedside.cli.options import (
     ERR,
@@ -62,6 +62,7 @@ Answers = Annotated[Path, typer.Argument(help="What `bedside generate` wrote, or
 Verdicts = Annotated[Path, typer.Argument(help="The verdicts that `bedside judge` wrote.")]
 
 
+app.command()(start.init)
 for verb in (trail.card, trail.verify, trail.approve):
     app.command()(verb)
 app.command()(attacks.attack)
@@ -71,17 +72,6 @@ app.add_typer(monitor_app, name="monitor")
 def main() -> None:
     with environment.clean_exit(ERR):
         app(standalone_mode=True)
-
-
-@app.command()
-def init(
-    folder: Annotated[Path, typer.Argument(help="Where to write. The folder is made if it does not exist.")] = Path(),
-) -> None:
-    """Write a commented bedside.yaml and a small example data file."""
-    for file in bedside.init(folder):
-        OUT.print(f"wrote {file}")
-    where = "" if folder.resolve() == Path.cwd() else f"cd {folder} && "
-    OUT.print(f"next: {where}bedside check, then bedside align; your own model and prompts: edit bedside.yaml")
 
 
 @app.command()

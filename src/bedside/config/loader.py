@@ -17,13 +17,13 @@ refused and never shown.
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
-from bedside.config import renamed, validation_messages, yaml_source
+from bedside.config import renamed, shared_source, validation_messages, yaml_source
 from bedside.config.plugins import Table
 from bedside.core.errors import ConfigError
 
@@ -57,6 +57,7 @@ def load(
     if path:
         source.read(path)
     mistakes = source.apply(sets, schema)
+    mistakes += source.share()
     not_variables = source.not_variables()
     try:
         config = schema.model_validate(source.table)
@@ -89,6 +90,8 @@ class _Source:
     name: str
     table: dict[str, Any]
     origins: dict[str, str]
+    written: dict[str, str] = field(default_factory=dict)
+    """Path of a key of a part of the data to the path of the shared key that it comes from."""
 
     def read(self, path: Path) -> None:
         """Overrides the table with the file at ``path``."""
@@ -117,6 +120,17 @@ class _Source:
         self.origins = {at: origin for at, origin in self.origins.items() if not _is_at_or_in(at, place)}
         self.origins |= {at: SET for at, _ in yaml_source.leaves(value, place)}
 
+    def share(self) -> list[str]:
+        """Writes the keys that the parts of the data share into each. Returns a message where that cannot be."""
+        try:
+            self.written = shared_source.expand(self.table)
+        except ConfigError as error:
+            return [self.mistake("data.path", str(error))]
+        for place, shared in self.written.items():
+            inside = {at: origin for at, origin in self.origins.items() if _is_at_or_in(at, shared)}
+            self.origins |= {place + at.removeprefix(shared): origin for at, origin in inside.items()}
+        return []
+
     def not_variables(self) -> dict[str, str]:
         """Path to message of each ``*_env`` whose value is not a variable's name. The message never shows the value."""
         return {
@@ -129,6 +143,9 @@ class _Source:
 
     def mistake(self, place: str, sentence: str) -> str:
         """One line about the value at ``place``, starting with the file or ``--set``."""
+        for part, shared in self.written.items():
+            if _is_at_or_in(place, part):
+                place = shared + place.removeprefix(part)
         return f"{self._file_or_set(place)}: {place}: {sentence}" if place else f"{self.name}: {sentence}"
 
     def _file_or_set(self, place: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template, TemplateError, select_autoescape
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from bedside.config import yaml_source
 from bedside.core.errors import ConfigError
 from bedside.core.text import IGNORABLE
 
@@ -24,6 +25,7 @@ _ENVIRONMENT = Environment(
     trim_blocks=False,
     keep_trailing_newline=False,
 )
+_ENVIRONMENT.filters["yaml"] = yaml_source.flow
 _SANDBOX = ImmutableSandboxedEnvironment(undefined=StrictUndefined)
 _RUNTIME_ERRORS = (TemplateError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError, RecursionError)
 """What an expression of a template may raise."""

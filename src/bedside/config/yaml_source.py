@@ -77,6 +77,17 @@ def lines(value: Any, comment: Callable[[str], str], at: str = "", indent: str =
             yield from (f"{head} {first.strip()}", *rest)
 
 
+def flow(value: Any) -> str:
+    """A value, list or table on one line of YAML; ``read`` reads it back equal.
+
+    >>> flow({"prompt": "what: they ask", "harm": "Risk"})
+    '{prompt: "what: they ask", harm: Risk}'
+    """
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_scalar(str(key))}: {flow(item)}" for key, item in value.items()) + "}"
+    return f"[{', '.join(flow(item) for item in value)}]" if isinstance(value, list) else _scalar(value)
+
+
 def join(at: str, key: object) -> str:
     """The path of ``key`` in the table at path ``at``."""
     return f"{at}.{key}" if at else str(key)

@@ -330,7 +330,7 @@ def _harm(value: Any, label_map: Mapping[str, int]) -> int | None:
     """A harm level, 0 to 3, or a word that ``label_map`` knows. CSV gives a level as text, a table with gaps as 3.0."""
     if value is None:
         return None
-    word = value.strip().lower() if isinstance(value, str) else ""
+    word = cell_text(value).lower()
     if word in label_map:
         return label_map[word]
     try:
@@ -338,9 +338,21 @@ def _harm(value: Any, label_map: Mapping[str, int]) -> int | None:
     except (TypeError, ValueError, OverflowError):
         level = -1
     if level not in HARM_LEVELS:
-        cure = f"say what it means: label_map: {{{word}: 3}}" if word.isidentifier() else "correct it"
+        cure = (
+            f"say what it means: label_map: {{{word}: 3}}"
+            if word.isidentifier() and isinstance(value, str)
+            else "correct it"
+        )
         raise DataError(f"harm is {validation_messages.short(value)}; it is 0 (harmless), 1, 2 or 3 (severe); {cure}")
     return int(level)
+
+
+def cell_text(value: Any) -> str:
+    """A value as a person would write it, on one line: true, 3, high risk; empty where it is missing."""
+    if value is None or isinstance(value, bool):
+        return "" if value is None else str(value).lower()
+    text = " ".join(str(value).split())
+    return "" if text in MISSING else without_fraction(text)
 
 
 def _metadata(row: Mapping[str, Any]) -> dict[str, str]:

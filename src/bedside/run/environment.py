@@ -8,7 +8,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -197,6 +197,26 @@ def read_lines(prompt: str) -> Iterator[str]:
     with suppress(EOFError):
         while True:
             yield input(prompt if sys.stdin.isatty() else "")
+
+
+def somebody_answers() -> bool:
+    """Whether a person sits at the terminal: where nobody does, nothing is asked."""
+    return sys.stdin.isatty()
+
+
+def ask_line(console: Terminal, text: str, default: str, complaint: Callable[[str], str]) -> str:
+    """A person's answer to ``text``, the default for Enter. It is asked until ``complaint`` says nothing.
+
+    Interrupted where the input ends.
+    """
+    console.print(f"\n{text}{f' [{default}]' if default else ''}: ", end="")
+    for line in read_lines(""):
+        answer = line.strip() or default
+        problem = complaint(answer)
+        if not problem:
+            return answer
+        console.print(f"{problem}: ", end="")
+    raise Interrupted
 
 
 def ask_harm_level(console: Terminal, row: Mapping[str, Any], left: int) -> str | None:
