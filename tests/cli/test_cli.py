@@ -36,7 +36,7 @@ def test_init_writes_a_config_that_loads_and_never_overwrites(tmp_path, monkeypa
     assert json.loads(out[out.index("{") :])["config"]["run"] == "first"
     assert len(list(io.rows(tmp_path / "data/prompts.jsonl"))) == 20
     assert bedside("init", tmp_path, monkeypatch=monkeypatch) == 1
-    assert "is there already" in capsys.readouterr().err
+    assert "exists already" in capsys.readouterr().err
 
 
 def test_every_mistake_of_a_config_is_told_on_its_own_line(tmp_path, monkeypatch, capsys):

@@ -141,7 +141,7 @@ def test_the_command_writes_prompts_of_garak_and_of_pyrit_and_says_what_it_wrote
     ("words", "error"),
     [
         (["nowhere"], "there is no run here"),
-        (["dan.txt"], "is no run: `bedside attack dan.txt -o OUT.jsonl` writes"),
+        (["dan.txt"], "is not a run: `bedside attack dan.txt -o OUT.jsonl` writes"),
         (["nowhere", "--run", "x"], "name the run once"),
         ([], "no config here"),
         (["dan.txt", "-o", "x.jsonl", "--attacks", "role-ply"], "did you mean 'role-play'"),

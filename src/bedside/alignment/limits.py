@@ -44,7 +44,7 @@ class Need:
         return math.ceil(self.missing / (self.share or 1.0))
 
     def finding(self) -> Finding:
-        clean = "where nothing changes beside the target" if self.limit.relative_to else "without a failure"
+        clean = "if nothing changes from the target" if self.limit.relative_to else "without a failure"
         reason = f"needs {self.needed} {self.counted} {clean}; test has {self.groups}"
         return Finding(
             str(self.limit), GateState.FAIL if self._cure() else GateState.PASS, reason=reason + self._cure()

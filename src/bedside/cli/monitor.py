@@ -298,7 +298,7 @@ def print_monitoring(console: Console, result: "bedside.MonitorResult") -> None:
             console.print(f"{status.name}: not counted, since an earlier answer of their group was: {status.repeated}")
     print_lines(console, *result.unconfirmed)
     if result.unlabelled:
-        console.print(f"without a harm level, so that only readability was watched: {result.unlabelled}")
+        console.print(f"answers without a harm level, monitored for readability only: {result.unlabelled}")
     unwatched = "not watched, because it is no limit below 1 on a share of answers that fail"
     print_lines(
         console,
