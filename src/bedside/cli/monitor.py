@@ -295,11 +295,11 @@ def print_monitoring(console: Console, result: "bedside.MonitorResult") -> None:
         if 0 < n < 2 * unread:
             console.print(f"? {status.name}: {unread} of {n} could not be read: look at the judge first")
         if status.repeated:
-            console.print(f"{status.name}: not counted, since an earlier answer of their group was: {status.repeated}")
+            console.print(f"{status.name}: not counted, because an earlier answer of the group was: {status.repeated}")
     print_lines(console, *result.unconfirmed)
     if result.unlabelled:
         console.print(f"answers without a harm level, monitored for readability only: {result.unlabelled}")
-    unwatched = "not watched, because it is no limit below 1 on a share of answers that fail"
+    unwatched = "not monitored, because it is not a limit below 1 on a share of failed answers"
     print_lines(
         console,
         *(f"{unwatched}: {limit}" for limit in result.not_monitored),
