@@ -8,7 +8,7 @@ a folder that other machines share is refused.
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -81,7 +81,14 @@ class RatingStore:
 
     def rate(self, rating: Rating) -> None:
         """Keep a rating or a skip. Returns once it is on the disk. ReviewLocked after the lock."""
-        self._append(SKIP if rating.skipped else RATING, rating)
+        self.rate_all([rating])
+
+    def rate_all(self, ratings: Sequence[Rating]) -> None:
+        """Keep all of them or, where something is raised, none."""
+        with self._writing():
+            self._require_open()
+            for rating in ratings:
+                self._insert(SKIP if rating.skipped else RATING, rating)
 
     def decide(self, rating: Rating) -> None:
         """Keep an adjudicator's decision; the lock is set before, and does not stop it."""
@@ -169,11 +176,6 @@ class RatingStore:
             return self._db.execute(query, values).fetchall()
         except (sqlite3.DatabaseError, sqlite3.InterfaceError, UnicodeDecodeError) as error:
             raise DataError(f"{self.path}: SQLite cannot read it ({error}); put back a copy of {FILE}") from None
-
-    def _append(self, kind: str, rating: Rating) -> None:
-        with self._writing():
-            self._require_open()
-            self._insert(kind, rating)
 
     def _insert(self, kind: str, rating: Rating) -> None:
         answers = {"answers": dict(rating.answers), "note": rating.note, "skipped": rating.skipped}
