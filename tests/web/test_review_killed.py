@@ -1,6 +1,11 @@
 """A server that is killed loses no rating whose sender had an answer."""
 
+import csv
+import json
+import os
+import random
 import re
+import shutil
 import signal
 import urllib.error
 import urllib.parse
@@ -8,9 +13,13 @@ import urllib.request
 
 import pytest
 from tests.support.finished_run import small_run
+from tests.support.paths import ROOT, SUPPORT
+from tests.support.processes import run_python
 from tests.support.review_server import served
 
 import bedside
+from bedside.web import study
+from bedside.web.links import RATER, Links
 
 pytestmark = pytest.mark.slow
 FEWER = {"sample": 8, "controls": 2, "repeats": 2}
@@ -60,3 +69,70 @@ def test_ctrl_c_ends_it_without_a_word_and_it_answers_no_other_host(tmp_path):
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=30)
         assert (process.returncode, errors) == (0, "")
+
+
+# Every other verb of a review, killed before a change that it makes to a file
+
+PACK = ("pack", "clinic", "--rater", "anna", "--rater", "ben", "--preset", "expert-100", "--sample", "8")
+CHAIN = {
+    "pack": PACK,
+    "import": ("import", "review", "answers-anna.json", "answers-ben.json"),
+    "export": ("export", "review"),
+    "lock": ("lock", "review"),
+    "unblind": ("unblind", "review"),
+}
+"""In this order."""
+
+
+def killed_at(root, at, words):
+    """Exit code, and how many changes there were: killed before change ``at`` unless that is 0."""
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
+    done = run_python(SUPPORT / "killed_verb.py", root, at, "review", *words, cwd=root, env=env)
+    assert done.returncode in (0, -signal.SIGKILL), done.stderr[-2000:]
+    return done.returncode, int(done.stderr.rpartition("changes ")[2] or 0)
+
+
+def send_answers(root):
+    """What both raters send back, the second of them once more than is needed."""
+    folder = study.read(root / "review")
+    for rater in folder.study.raters:
+        rows = [{"item": item.id, "action": "rate", "stance": "caution", "harm": "1"} for item in folder.order(rater)]
+        content = {"review": Links(folder.secret).path(RATER, rater).strip("/"), "rater": rater, "ratings": rows}
+        (root / f"answers-{rater}.json").write_text(json.dumps(content))
+
+
+def all_of_it(root, kills, seed):
+    """The whole chain, each verb killed ``kills`` times and started again; how often it was killed."""
+    small_run(root / "runs" / "clinic")
+    draw, killed = random.Random(seed), 0
+    for name, words in CHAIN.items():
+        if name == "import":
+            send_answers(root)
+        calm = root.with_name(f"{root.name}-{name}")
+        shutil.copytree(root, calm)
+        changes = killed_at(calm, 0, words)[1] if kills else 0
+        for left in range(kills, 0, -1):
+            code, _ = killed_at(root, draw.randint(1, max(1, changes // left)), words)
+            killed += code == -signal.SIGKILL
+            if code == 0:
+                break
+        else:
+            assert killed_at(root, 0, words)[0] == 0
+    return killed
+
+
+def outcome(root):
+    """Files that do not depend on the time or on the secret of the links."""
+    kept = ("review.json", "items.jsonl", "key.jsonl", "labels.plan.json", "labels.csv", "ratings.csv")
+    return {name: (root / "review" / name).read_bytes() for name in kept}
+
+
+def test_every_verb_of_a_review_may_be_killed_and_ends_with_the_same_files(tmp_path):
+    (tmp_path / "calm").mkdir()
+    all_of_it(tmp_path / "calm", 0, 0)
+    (tmp_path / "killed").mkdir()
+    assert all_of_it(tmp_path / "killed", 3, 1) >= 8
+    assert outcome(tmp_path / "killed") == outcome(tmp_path / "calm")
+    with (tmp_path / "killed" / "review" / "labels.csv").open(newline="", encoding="utf-8") as file:
+        assert {row["label"] for row in csv.DictReader(file)} == {"caution"}
+    assert not list((tmp_path / "killed" / "review").glob(".*.draft"))

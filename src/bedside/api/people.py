@@ -1,6 +1,6 @@
 """Work with people: confirming levels, a conversation, erasing a person's words."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,13 +96,27 @@ class Erasure(Tabular):
         ]
 
 
-def erase(text: str, runs: str | Path = "runs", *, adapters: bool = False, dry_run: bool = False) -> Erasure:
-    """Erase a person's text from every run in ``runs`` and from caches.
+def erase(
+    text: str,
+    runs: str | Path = "runs",
+    *,
+    reviews: Sequence[str | Path] = (),
+    adapters: bool = False,
+    dry_run: bool = False,
+) -> Erasure:
+    """Erase a person's text from every run in ``runs``, from caches, and from the reviews that were packed from them.
 
-    ``adapters``: also remove the adapters that learned from it. ``dry_run``: change nothing. Raises DataError for a
-    text of less than 8 characters, and for a folder without runs.
+    ``reviews``: folders of reviews that were moved since. ``adapters``: also remove the adapters that learned from it.
+    ``dry_run``: touch nothing. Raises DataError for a text of less than 8 characters, for a folder without runs, and
+    where one of ``reviews`` is none.
 
     >>> bedside.erase("a text that nobody wrote", dry_run=True).results
     ()
     """
-    return Erasure(tuple(erasure.erase(Path(runs), text, adapters=adapters, dry_run=dry_run)), dry_run)
+    from bedside.web import review_erasure
+
+    folders = review_erasure.folders(Path(runs), map(Path, reviews))
+    erasure.require_enough(text)
+    of_reviews = [review_erasure.erase(folder, text, dry_run=dry_run) for folder in folders]
+    results = erasure.erase(Path(runs), text, adapters=adapters, dry_run=dry_run)
+    return Erasure((*results, *(result for result in of_reviews if result)), dry_run)

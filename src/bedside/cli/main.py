@@ -494,11 +494,15 @@ def chat(
 def erase(
     text: Annotated[str, typer.Argument(help="What the person wrote, or part of it: 8 characters or more.")],
     runs: Annotated[Path, typer.Option(help="The folder of all runs.")] = Path("runs"),
+    review: Annotated[
+        list[Path] | None, typer.Option(help="A review that was moved since it was packed. May be repeated.")
+    ] = None,
     adapters: Annotated[bool, typer.Option("--adapters", help="Also remove adapters that learned from it.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be erased, and change nothing.")] = False,
 ) -> None:
-    """Erase a person's words from runs and caches. The events of the run record that something was erased."""
-    terminal.print_erasure(OUT, bedside.erase(text, runs, adapters=adapters, dry_run=dry_run))
+    """Erase a person's words from runs, caches and reviews. The events of a run record that something was erased."""
+    result = bedside.erase(text, runs, reviews=review or (), adapters=adapters, dry_run=dry_run)
+    terminal.print_erasure(OUT, result)
 
 
 @app.command()

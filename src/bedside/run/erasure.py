@@ -77,9 +77,7 @@ def erase(runs: Path, text: str, *, adapters: bool, dry_run: bool = False) -> li
     with any white space, is erased. DataError for a text too short to identify a person, and for a folder without
     runs.
     """
-    plain = normalised(text)
-    if len(plain) < LEAST_CHARACTERS:
-        raise DataError(f"{text!r} is too short to erase by; give {LEAST_CHARACTERS} characters or more")
+    plain = require_enough(text)
     folders = sorted(path.parent for path in runs.rglob(EVENTS) if not (path.parent / JUDGEMENTS).is_dir())
     if not folders:
         raise DataError(f"{runs}: there is no run in this folder; name the folder of all runs with --runs")
@@ -93,6 +91,14 @@ def erase(runs: Path, text: str, *, adapters: bool, dry_run: bool = False) -> li
         with owned(held.run):
             _erase(held, result)
     return [*from_caches, *results, *_outside_of_runs(runs, folders, plain)]
+
+
+def require_enough(text: str) -> str:
+    """``text`` as it is sought. DataError where it is too short to identify a person."""
+    plain = normalised(text)
+    if len(plain) < LEAST_CHARACTERS:
+        raise DataError(f"{text!r} is too short to erase by; give {LEAST_CHARACTERS} characters or more")
+    return plain
 
 
 def _outside_of_runs(runs: Path, folders: Collection[Path], text: str) -> list[ErasureResult]:

@@ -15,12 +15,13 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from bedside.core.errors import DataError
 from bedside.report.html import render_page
 from bedside.web import forms, guard, results, static
 from bedside.web.links import ADJUDICATOR, Links
 from bedside.web.questions import FIRST, LETTERS, SECOND
 from bedside.web.rating_store import Rating, RatingStore
-from bedside.web.review_pages import NO_PAGE, page_of_error
+from bedside.web.review_pages import NO_PAGE, page_of_damage, page_of_error
 from bedside.web.study import Item, StudyFolder
 
 
@@ -65,7 +66,8 @@ class AdjudicationPages:
             Route("/{token}/item/{place:int}", self.item),
             Route("/{token}/item/{place:int}", self.sent, methods=["POST"]),
         ]
-        return Starlette(routes=[*static.ROUTES, *routes], exception_handlers=dict.fromkeys((403, 404), page_of_error))
+        handlers = {403: page_of_error, 404: page_of_error, DataError: page_of_damage}
+        return Starlette(routes=[*static.ROUTES, *routes], exception_handlers=handlers)
 
     async def start(self, request: Request) -> Response:
         self._require_link(request)

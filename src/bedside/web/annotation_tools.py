@@ -15,6 +15,7 @@ from xml.sax.saxutils import quoteattr
 
 import yaml
 
+from bedside.config.validation_messages import short
 from bedside.core.errors import DataError
 from bedside.data import annotations, io
 from bedside.web import forms
@@ -42,23 +43,21 @@ def write(folder: StudyFolder, form: str) -> list[Path]:
 
 
 def receive(folder: StudyFolder, store: RatingStore, source: Path, names: Mapping[str, str]) -> int:
-    """Keep the ratings of an export that are new. ``names``: the tool's raters to those of the review.
+    """Keep the ratings of an export that are new, all or none. ``names``: the tool's raters to those of the review.
 
     Rows without an answer to a needed question are left out. DataError for an unknown item or rater.
     """
     _require_one_form(folder)
-    ids = {item.id for item in folder.items}
-    new = 0
+    kept, new = {rater: store.of(rater) for rater in folder.study.raters}, {}
     for where, row in annotations.rows(source, folder.study.questions):
-        if row.get("item") not in ids:
-            raise DataError(f"{where}: item {row.get('item')!r} is none of this review; export with its column item")
-        rating, wrong = forms.read(
-            folder.study.asked, Rating(_rater(where, row, folder, names), row["item"]), _answers(row)
-        )
-        if not wrong and rating != store.of(rating.rater).get(rating.item):
-            store.rate(rating)
-            new += 1
-    return new
+        item = next((item.id for item in folder.items if item.id == row.get("item")), None)
+        if item is None:
+            raise DataError(f"{where}: item {short(row.get('item'))} is none of this review; export with its item")
+        rating, wrong = forms.read(folder.study.asked, Rating(_rater(where, row, folder, names), item), _answers(row))
+        if not wrong and rating != kept[rating.rater].get(item):
+            new[rating.rater, item] = rating
+    store.rate_all(list(new.values()))
+    return len(new)
 
 
 def _require_one_form(folder: StudyFolder) -> None:
@@ -76,10 +75,10 @@ def _answers(row: Mapping[str, object]) -> dict[str, str]:
 
 def _rater(where: str, row: Mapping[str, object], folder: StudyFolder, names: Mapping[str, str]) -> str:
     theirs = str(row.get(annotations.RATER))
-    ours = names.get(theirs, theirs)
+    ours, shown = names.get(theirs, theirs), short(theirs).strip("'")
     if ours not in folder.study.raters:
         known = ", ".join(folder.study.raters)
-        raise DataError(f"{where}: rater {theirs} is none of {known}; say who it is: --rater {theirs}=NAME")
+        raise DataError(f"{where}: rater {shown} is none of {known}; say who it is: --rater {shown}=NAME")
     return ours
 
 

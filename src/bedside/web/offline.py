@@ -50,20 +50,21 @@ def is_answers(content: Any) -> bool:
 
 
 def receive(folder: StudyFolder, store: RatingStore, content: Mapping[str, Any], where: str) -> int:
-    """Keep the ratings of one file that are new. Returns how many.
+    """Keep the ratings of one file that are new, all or none. Returns how many.
 
     DataError for answers of another review, of nobody, or that no form of this review gives.
     """
     rater = Links(folder.secret).who(str(content[REVIEW]), RATER, folder.study.raters)
     if rater is None:
         raise DataError(f"{where}: these answers are of another review; name the folder that their file came from")
-    kept, new = store.of(rater), 0
-    for number, row in enumerate(content[RATINGS], start=1):
-        rating = _rating(folder, rater, row, f"{where}, rating {number}")
-        if rating != kept.get(rating.item):
-            store.rate(rating)
-            new += 1
-    return new
+    if not isinstance(content[RATINGS], list):
+        raise DataError(f"{where}: its ratings are no list; send the file as it was saved")
+    rows = enumerate(content[RATINGS], start=1)
+    ratings = [_rating(folder, rater, row, f"{where}, rating {number}") for number, row in rows]
+    kept = store.of(rater)
+    new = [rating for rating in ratings if rating != kept.get(rating.item)]
+    store.rate_all(new)
+    return len(new)
 
 
 def _rating(folder: StudyFolder, rater: str, row: Any, where: str) -> Rating:

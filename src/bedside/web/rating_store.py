@@ -1,6 +1,7 @@
 """Ratings in SQLite: what a rater sent is on the disk before they get the next page.
 
-    events    one row a rating, skip, undo or lock, in the order in which they came; none is ever changed
+    events    one row a rating, skip, undo or lock, in the order in which they came; only an erasure changes one, and
+              notes the digests before and after it
 
 Of a rater and an item the last event counts; after an undo none does. The write-ahead log needs a disk of this machine:
 a folder that other machines share is refused.
@@ -8,7 +9,7 @@ a folder that other machines share is refused.
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,11 +19,13 @@ from typing import Any
 from bedside.core.errors import DataError
 from bedside.core.hashing import digest
 from bedside.run.events import utc_now
+from bedside.run.text_removal import ERASED as ERASED_TEXT
+from bedside.run.text_removal import contains
 from bedside.web import study
 from bedside.web.study import StudyFolder
 
 FILE = "ratings.sqlite"
-KINDS = RATING, SKIP, UNDO, LOCK, DECISION = "rating", "skip", "undo", "lock", "decision"
+KINDS = RATING, SKIP, UNDO, LOCK, DECISION, ERASED = "rating", "skip", "undo", "lock", "decision", "erased"
 OF_RATERS = (RATING, SKIP, UNDO)
 NETWORK = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "lustre", "gpfs", "beegfs", "glusterfs",
            "fuse.sshfs", "fuse.glusterfs", "fuse.ceph")  # fmt: skip
@@ -32,6 +35,7 @@ create table if not exists events (
     item text not null, answers text not null)
 """
 
+_INSERT = "insert into events (at, kind, rater, item, answers) values (?, ?, ?, ?, ?)"
 _CURRENT = "select number, kind, rater, item, answers from events order by number"
 
 
@@ -81,7 +85,14 @@ class RatingStore:
 
     def rate(self, rating: Rating) -> None:
         """Keep a rating or a skip. Returns once it is on the disk. ReviewLocked after the lock."""
-        self._append(SKIP if rating.skipped else RATING, rating)
+        self.rate_all([rating])
+
+    def rate_all(self, ratings: Sequence[Rating]) -> None:
+        """Keep all of them or, where something is raised, none."""
+        with self._writing():
+            self._require_open()
+            for rating in ratings:
+                self._insert(SKIP if rating.skipped else RATING, rating)
 
     def decide(self, rating: Rating) -> None:
         """Keep an adjudicator's decision; the lock is set before, and does not stop it."""
@@ -106,11 +117,43 @@ class RatingStore:
 
     def state(self) -> tuple[int, str]:
         """How many ratings, skips and undos there are, and their digest."""
-        events = self._query(f"select * from events where kind not in ('{DECISION}', '{LOCK}') order by number")
+        events = self._query(
+            f"select * from events where kind not in ('{DECISION}', '{LOCK}', '{ERASED}') order by number"
+        )
         try:
             return len(events), digest(events)
         except TypeError:  # bytes, which nothing here writes
             raise self._damaged("a row") from None
+
+    def follows(self, locked: str) -> bool:
+        """Whether the ratings are those with the digest ``locked``, or what erasures left of them."""
+        for number, answers in self._query(f"select number, answers from events where kind = '{ERASED}'"):
+            try:
+                noted = json.loads(str(answers))
+                locked = noted["after"] if noted["before"] == locked else locked
+            except (ValueError, TypeError, KeyError, RecursionError):
+                raise self._damaged(f"row {number}") from None
+        return self.state()[1] == locked
+
+    def notes_with(self, text: str, gone: Collection[str]) -> list[tuple[int, str]]:
+        """Number and content of the events whose note holds the normalised ``text``, but those of items ``gone``."""
+        rows = self._query("select number, item, answers from events where kind <> ?", (ERASED,))
+        return [(n, answers) for n, item, answers in rows if item not in gone and contains(json.loads(answers), text)]
+
+    def erase(self, gone: Collection[str], text: str) -> None:
+        """Remove every event of the items ``gone``, and the normalised ``text`` from other notes."""
+        self._query("pragma secure_delete=on")
+        with self._writing():
+            before, notes = self.state()[1], self.notes_with(text, gone)
+            for item in gone:
+                self._query("delete from events where item = ?", (item,))
+            for number, answers in notes:
+                kept = json.dumps({**json.loads(answers), "note": ERASED_TEXT}, ensure_ascii=False, sort_keys=True)
+                self._query("update events set answers = ? where number = ?", (kept, number))
+            noted = json.dumps({"before": before, "after": self.state()[1]})
+            self._query(_INSERT, (utc_now(), ERASED, "", "", noted))
+        self._query("vacuum")
+        self._query("pragma wal_checkpoint(truncate)")
 
     def of(self, rater: str) -> dict[str, Rating]:
         """The rater's ratings and skips that count, by item, the last one last."""
@@ -170,16 +213,11 @@ class RatingStore:
         except (sqlite3.DatabaseError, sqlite3.InterfaceError, UnicodeDecodeError) as error:
             raise DataError(f"{self.path}: SQLite cannot read it ({error}); put back a copy of {FILE}") from None
 
-    def _append(self, kind: str, rating: Rating) -> None:
-        with self._writing():
-            self._require_open()
-            self._insert(kind, rating)
-
     def _insert(self, kind: str, rating: Rating) -> None:
         answers = {"answers": dict(rating.answers), "note": rating.note, "skipped": rating.skipped}
         text = json.dumps(answers, ensure_ascii=False, sort_keys=True)
         values = (utc_now(), kind, rating.rater, rating.item, text)
-        self._query("insert into events (at, kind, rater, item, answers) values (?, ?, ?, ?, ?)", values)
+        self._query(_INSERT, values)
 
     def _is_locked(self) -> bool:
         return bool(self._query(f"select 1 from events where kind = '{LOCK}'"))

@@ -8,6 +8,7 @@
 A page knows its rater by the signed link alone, and shows nothing of another rater.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,6 +20,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from bedside.core.errors import DataError
 from bedside.report.html import render_page
 from bedside.web import forms, guard, results, static
 from bedside.web.links import LEAD, RATER, Links
@@ -65,7 +67,7 @@ class ReviewPages:
             Route("/{token}/items", self.items),
             Route("/{token}/lead", self.lead),
         ]
-        handlers = {404: page_of_error, 403: page_of_error, 409: page_of_error}
+        handlers = {404: page_of_error, 403: page_of_error, 409: page_of_error, DataError: page_of_damage}
         return Starlette(routes=[*static.ROUTES, *routes], exception_handlers=handlers)
 
     async def start(self, request: Request) -> Response:
@@ -180,6 +182,12 @@ class ReviewPages:
 
 def _no_such_page() -> HTTPException:
     return HTTPException(404, NO_PAGE)
+
+
+async def page_of_damage(request: Request, error: Exception) -> Response:
+    """Where the ratings are not as they were written. It names the file, not the folders of this machine."""
+    words = f"Tell whoever leads this review: {re.sub(r'^[^,:]*/', '', str(error))}"
+    return HTMLResponse(render_page("review_error.html", words=words), 500)
 
 
 async def page_of_error(request: Request, error: Exception) -> Response:

@@ -214,9 +214,10 @@ def read(root: Path) -> StudyFolder:
     studies = _read(root / FILE, Study)
     items, key = _read(root / ITEMS, Item), _read(root / KEY, KeyRow)
     ids = [item.id for item in items]
-    if ids != [row.id for row in key] or len(set(ids)) < len(ids):
+    by_id = {row.id: row for row in key if row.id in set(ids)}  # an erasure that was killed may have left more
+    if len(by_id) < len(ids):
         raise DataError(f"{root / KEY} is the key of other items than {ITEMS}; put back the two that were packed")
-    folder = StudyFolder(root, studies[0], tuple(items), {row.id: row for row in key}) if len(studies) == 1 else None
+    folder = StudyFolder(root, studies[0], tuple(items), by_id) if len(studies) == 1 else None
     if folder is None or not all(map(folder.is_whole, items)):
         raise _not_as_written(root / FILE)
     return folder

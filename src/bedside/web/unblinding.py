@@ -37,7 +37,8 @@ def unblind(folder: StudyFolder, store: RatingStore) -> list[Path]:
     if not folder.is_locked:
         raise DataError(f"{folder.root}: raters may still rate; close the review first: `bedside review lock`")
     written = [row.get("digest") for _, row in io.rows(folder.root / LOCKED)]
-    if [store.lock()[1]] != written:
+    store.lock()
+    if len(written) != 1 or not store.follows(str(written[0])):
         raise DataError(f"{folder.root}: the ratings are not those that were locked; put back a copy of {store.path}")
     return _WRITERS[folder.study.kind](folder, store)
 
