@@ -208,6 +208,15 @@ def test_a_group_that_was_added_is_never_new_again_and_few_new_ones_are_taken_fo
         SeenGroups.unpacked(seen.packed(), 1 << 24)
 
 
+def test_an_alarm_says_the_time_where_the_log_does(ward, tmp_path):
+    some = [row | {"time": f"day {n}"} for n, row in enumerate(watched.rows(100, 35, bad=0.9), start=1)]
+    log = watched.write(tmp_path / "log.jsonl", some)
+    alarm = bedside.monitor_watch([log], ward, tmp_path / "w").alarms[0]
+    assert alarm.at.time == f"day {alarm.at.row}"
+    assert alarm.since.time == f"day {alarm.since.row}"
+    assert str(alarm.at) == f"log.jsonl, row {alarm.at.row} (day {alarm.at.row})"
+
+
 def ticks(rng):
     return f"A tick bit {rng.choice(('me', 'my son'))} while hiking, is it lyme?"
 
