@@ -206,3 +206,36 @@ def test_a_group_that_was_added_is_never_new_again_and_few_new_ones_are_taken_fo
     assert (again.layers, again.keys) == (seen.layers, seen.keys)
     with pytest.raises(ValueError, match="another number of layers"):
         SeenGroups.unpacked(seen.packed(), 1 << 24)
+
+
+def test_an_alarm_says_the_time_where_the_log_does(ward, tmp_path):
+    some = [row | {"time": f"day {n}"} for n, row in enumerate(watched.rows(100, 35, bad=0.9), start=1)]
+    log = watched.write(tmp_path / "log.jsonl", some)
+    alarm = bedside.monitor_watch([log], ward, tmp_path / "w").alarms[0]
+    assert alarm.at.time == f"day {alarm.at.row}"
+    assert alarm.since.time == f"day {alarm.since.row}"
+    assert str(alarm.at) == f"log.jsonl, row {alarm.at.row} (day {alarm.at.row})"
+
+
+def ticks(rng):
+    return f"A tick bit {rng.choice(('me', 'my son'))} while hiking, is it lyme?"
+
+
+def test_an_alarm_of_an_input_begins_where_the_new_prompts_do(ward, tmp_path):
+    both = zip(watched.rows(150, 31), watched.rows(150, 34, topic=ticks), strict=True)
+    some = [*watched.rows(400, 30), *(row for pair in both for row in pair)]  # a block begins with another prompt
+    log = watched.write(tmp_path / "log.jsonl", some)
+    alarm = by_name(bedside.monitor_watch([log], ward, tmp_path / "w"))["topic: unlike every topic"].alarm
+    assert abs(alarm.since.row - 401) <= 50
+    assert alarm.counted == alarm.at.row - alarm.since.row + 1
+    assert alarm.among <= alarm.counted
+
+
+def test_no_example_is_from_before_the_start_of_the_alarm(ward, tmp_path):
+    some = [*watched.rows(400, 32, bad=0.02), *watched.rows(200, 33, bad=1.0)]
+    log = watched.write(tmp_path / "log.jsonl", some)
+    alarms = bedside.monitor_watch([log], ward, tmp_path / "w").alarms
+    assert any(alarm.among < 10 for alarm in alarms)
+    for alarm in alarms:
+        assert len(alarm.examples) == min(10, alarm.among)
+        assert all(row.place.row >= alarm.since.row for row in alarm.examples)

@@ -19,7 +19,7 @@ def read(row):
 
 def test_a_row_as_the_judge_writes_it():
     line = read({**ROW, "response": "b2-1234", "unreadable": "", "probabilities": {}})
-    assert line.row == ("May I drive?", "Yes.", 0, "accept", "talk 1", "j")
+    assert line.row == ("May I drive?", "Yes.", 0, "accept", "talk 1", "j", None)
 
 
 @pytest.mark.parametrize(

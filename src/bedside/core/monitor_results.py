@@ -26,9 +26,11 @@ class LogPlace:
     file: str
     row: int
     """Number of the line, from 1."""
+    time: str | None = None
+    """When the row was logged, where its column ``time`` or ``timestamp`` says so."""
 
     def __str__(self) -> str:
-        return f"{self.file}, row {self.row}"
+        return f"{self.file}, row {self.row}" + (f" ({self.time})" if self.time else "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,7 @@ def _sought(baseline: MonitorBaseline, state: WatchState) -> list[_Sought]:
 
 def _rows(baseline: MonitorBaseline, state: WatchState, sought: _Sought, left_out: Counter[str]) -> Iterator[LogRow]:
     """Rows of the logs that were read, from the start of the alarm on."""
-    reader, since = InputReader(baseline.inputs), sought.alarm.since
+    reader, since = InputReader(baseline.inputs), sought.alarm.start
     for number, file in enumerate(state.files[since.file :], start=since.file):
         if not Path(file.path).is_file():
             left_out[_GONE] += 1

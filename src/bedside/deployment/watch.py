@@ -48,6 +48,7 @@ STATE = "state.json"
 BATCH = 1000
 _SAVED_EVERY = 100_000
 _SHOWN_CHARACTERS = 2000
+_TIME_CHARACTERS = 40
 _MOST_EVIDENCE = 1e300
 _NAMED_WORDS = 5
 _OTHER_FORMATS = (".csv", ".tsv", ".parquet", ".gz")
@@ -69,8 +70,10 @@ class RowStart:
 class RaisedAlarm:
     """What is kept of an alarm."""
 
-    at: RowStart
-    since: RowStart
+    at: LogPlace
+    since: LogPlace
+    start: RowStart
+    """Of ``since``."""
     counted: int
     among: int
     examples: list[ShownRow]
@@ -293,11 +296,17 @@ class _Watcher:
         examples = [self._shown(at, row) for at, row in rows if row is not None]
         words = self.inputs.unknown_words([row.prompt for _, row in rows if row], _NAMED_WORDS) if topics else []
         rate.recent = []
-        return RaisedAlarm(place, since, counted, among, examples, [_writable(word) for word in words])
+        ends = (self._place(place), self._place(since), since)
+        return RaisedAlarm(*ends, counted, among, examples, [_writable(word) for word in words])
 
     def _shown(self, at: RowStart, row: LogRow) -> ShownRow:
         prompt, answer = (_writable(text[:_SHOWN_CHARACTERS]) for text in (row.prompt, row.answer))
-        return ShownRow(LogPlace(_names(self.state.files)[at.file], at.row), prompt, answer, row.harm, row.stance)
+        return ShownRow(self._place(at), prompt, answer, row.harm, row.stance)
+
+    def _place(self, at: RowStart) -> LogPlace:
+        row = row_at(self.state.files[at.file].path, at.start)
+        time = _writable(row.time[:_TIME_CHARACTERS]) if row and row.time else None
+        return LogPlace(_names(self.state.files)[at.file], at.row, time)
 
     def save(self) -> None:
         """The conversations first, under a name of their own: the state that is on disk keeps its file until then."""
@@ -326,7 +335,7 @@ def status(baseline: MonitorBaseline, state: WatchState) -> WatchStatus:
 
     def rate(shown: WatchedRate, one: RateState, repeated: int) -> WatchedRate:
         measure = _measure(shown.name, one.failures, one.evidence.n)
-        raised = _alarm(shown, one.alarm, (place(one.alarm.at), place(one.alarm.since))) if one.alarm else None
+        raised = _alarm(shown, one.alarm) if one.alarm else None
         return WatchedRate(
             shown.name,
             shown.kind,
@@ -362,10 +371,10 @@ def status(baseline: MonitorBaseline, state: WatchState) -> WatchStatus:
     )
 
 
-def _alarm(rate: WatchedRate, raised: RaisedAlarm, places: tuple[LogPlace, LogPlace]) -> Alarm:
+def _alarm(rate: WatchedRate, raised: RaisedAlarm) -> Alarm:
     examples = tuple(raised.examples)
     advice = _advice(rate, raised, examples)
-    return Alarm(rate.name, *places, raised.counted, raised.among, examples, advice)
+    return Alarm(rate.name, raised.at, raised.since, raised.counted, raised.among, examples, advice)
 
 
 def _advice(rate: WatchedRate, raised: RaisedAlarm, examples: Sequence[ShownRow]) -> str:

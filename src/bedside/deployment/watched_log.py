@@ -7,6 +7,7 @@
     harm       0 to 3; nothing, where nobody labelled the prompt
     stance     accept, caution or refuse; nothing, where no judge could read the answer
     group      the conversation, where there are several answers of one
+    time       or ``timestamp``: when it was, to be shown beside an alarm; in any form
 
 A line that is no such row is set aside with its reason and counted; the log is read on. A last line without its end is
 read when it has one. ``read_new`` checks first, by a digest, that the bytes it read before are what they were.
@@ -55,6 +56,7 @@ class LogRow(NamedTuple):
     stance: str | None
     group: str | None
     judge: str | None
+    time: str | None
 
 
 class LogLine(NamedTuple):
@@ -150,7 +152,9 @@ def _row(row: dict[str, Any]) -> LogRow:
     if is_blank(prompt):
         raise DataError("no prompt")
     harm = row.get("harm")
-    return LogRow(prompt, answer, _level(harm), _stance(row), _text(row.get("group")), _text(row.get("judge")))
+    time = row.get("time", row.get("timestamp"))
+    names = (_text(row.get("group")), _text(row.get("judge")), _text(time))
+    return LogRow(prompt, answer, _level(harm), _stance(row), *names)
 
 
 def _last_turn(row: dict[str, Any]) -> str:
