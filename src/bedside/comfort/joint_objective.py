@@ -184,7 +184,7 @@ def make_warm(experiment: "Experiment", cold: Sequence[ColdAnswer], label: str) 
         rows = zip(texts, run.stages.judged(responses, experiment.labelling_judge, stage), strict=True)
         return {id_: (STANCE_CHANGED,) for id_, row in rows if not keeps_stance(row, right=by_id[id_].right)}
 
-    tasks = [soothing_task(answer.prompt, answer.text, run.launch.seed) for answer in cold]
+    tasks = [soothing_task(answer.prompt, answer.text, run) for answer in cold]
     labels = (f"{label}: warm", f"{label}: warm, once more")
     return write_verified(tasks, rewriter, rewriter.write_stored, labels, check_stance)
 

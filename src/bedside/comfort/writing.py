@@ -7,14 +7,17 @@
 
 The writer decodes greedily. A rewrite is kept when it is finished, is neither empty nor a refusal nor a copy, has a
 length within limits, keeps every fact of its source (``bedside.factuality.fact_check``) and at least half of its
-content words. A task that is dropped keeps its reason, to be counted.
+content words. Of a frame (``rewrite.mode: frame``) opening and closing are verified (``frames``), and the source stands
+between them as it is. A task that is dropped keeps its reason, to be counted.
 """
 
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from bedside.comfort.emotions import Feeling, choose_feeling
+from bedside.comfort.frames import find_frame_faults, parse_frame
 from bedside.config.plugins import Plugin
 from bedside.config.rendering import fenced, render
 from bedside.core.hashing import digest
@@ -25,6 +28,7 @@ from bedside.factuality.fact_check import content_recall
 from bedside.run import generation
 from bedside.run.context import RunContext
 
+Mode = Literal["full", "frame"]
 EXTRA_TOKENS = 40
 """Tokens that a rewrite may take beyond those of its request, which holds the source."""
 TOO_LONG = "longer than the writer reads"
@@ -55,6 +59,8 @@ class RewriteTask:
     """The text whose facts must be kept."""
     question: str = ""
     """The question that ``source`` answers; empty if it answers none."""
+    frame: Feeling | None = None
+    """Only a frame is written round ``source``, for who feels so. None: ``source`` is written anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,14 +155,26 @@ def write_verified(
         fitting = rewriter.fitting(requests)
         dropped |= {id_: TOO_LONG for id_ in requests if id_ not in fitting}
         written = dict(zip(fitting, write(list(fitting.values()), label), strict=True))
-        read = {id_: find_faults(c, by_id[id_].source, limits, by_id[id_].question) for id_, c in written.items()}
-        faults = {id_: some for id_, some in read.items() if some}
-        faults |= check({id_: c.text.strip() for id_, c in written.items() if id_ not in faults}, label)
-        texts |= {id_: c.text.strip() for id_, c in written.items() if id_ not in faults}
+        read = {id_: _read(completion, by_id[id_], limits) for id_, completion in written.items()}
+        faults = {id_: some for id_, (_, some) in read.items() if some}
+        faults |= check({id_: text for id_, (text, _) in read.items() if id_ not in faults}, label)
+        texts |= {id_: text for id_, (text, _) in read.items() if id_ not in faults}
         revised |= faults.keys()
         requests = {id_: revision_request(by_id[id_].request, faults[id_]) for id_ in faults}
     dropped |= {id_: first_reason(faults[id_]) for id_ in faults}
     return WriteResult({id_: texts[id_] for id_ in by_id if id_ in texts}, dropped, frozenset(revised & texts.keys()))
+
+
+def _read(written: Completion, task: RewriteTask, limits: LengthLimits) -> tuple[str, tuple[str, ...]]:
+    """The text that came of a task, and its faults."""
+    if task.frame is None:
+        return written.text.strip(), find_faults(written, task.source, limits, task.question)
+    frame = parse_frame(written.text)
+    if frame is None:
+        return "", ("the writer refused" if is_refusal(written.text) else "no OPENING and CLOSING were written",)
+    if not written.finished:
+        return "", ("the text is cut off",)
+    return frame.around(task.source), find_frame_faults(frame, task.source, task.frame)
 
 
 def find_faults(written: Completion, source: str, limits: LengthLimits, question: str = "") -> tuple[str, ...]:
@@ -204,10 +222,23 @@ def answer_request(question: str, answer: str, feeling: Feeling) -> Conversation
     return (Message("user", text),)
 
 
-def soothing_task(prompt: Prompt, answer: str, seed: int) -> RewriteTask:
-    """The task to soothe with ``answer``; the feeling is drawn by ``seed``, the id is ``answer_id``."""
-    request = answer_request(prompt.text, answer, choose_feeling(prompt, seed))
-    return RewriteTask(answer_id(prompt, answer), request, answer, prompt.text)
+def frame_request(question: str, answer: str, feeling: Feeling) -> Conversation:
+    """The request to write what stands before and after ``answer``."""
+    text = render("rewrite_frame.jinja", question=fenced(question), answer=fenced(answer), emotion=feeling.emotion)
+    return (Message("user", text),)
+
+
+def answer_task(id_: str, question: str, answer: str, feeling: Feeling, mode: Mode) -> RewriteTask:
+    """The task to soothe with ``answer``: written anew, or in a frame."""
+    if mode == "full":
+        return RewriteTask(id_, answer_request(question, answer, feeling), answer, question)
+    return RewriteTask(id_, frame_request(question, answer, feeling), answer, question, feeling)
+
+
+def soothing_task(prompt: Prompt, answer: str, run: RunContext) -> RewriteTask:
+    """The task to soothe with ``answer``; the feeling is drawn by the run's seed, the id is ``answer_id``."""
+    feeling, mode = choose_feeling(prompt, run.launch.seed), run.config.comfort.rewrite.mode
+    return answer_task(answer_id(prompt, answer), prompt.text, answer, feeling, mode)
 
 
 def answer_id(prompt: Prompt, answer: str) -> str:

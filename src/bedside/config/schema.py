@@ -352,6 +352,9 @@ class RewriteConfig(Table):
 
     model: Annotated[Any, PluginField("model", "target")] = "target"
     """Who writes: a model, or the target as given."""
+    mode: Literal["full", "frame"] = "full"
+    """full: the answer is written anew and every fact compared. frame: the answer stays word for word, and the model writes
+    an opening and a closing, which may bring no fact, advice, diagnosis, promise or instruction."""
     parts: Literal["question", "answer", "both"] = "both"
     """What is rewritten. A question whose facet ``emotion`` says what it shows is left as it is."""
     judge: Annotated[Any, PluginField("judge")] = Field(default={"kind": "emotion"}, validate_default=True)
