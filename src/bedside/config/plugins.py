@@ -29,7 +29,6 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = {
         "local": "bedside.models.hf",
         "openai": "bedside.models.openai_compatible",
         "clinic_writer": "bedside.clinic.writer",
-        "frame_writer": "bedside.comfort.frame_writer",
     },
     "judge": {
         "rubric": "bedside.judges.rubric",
