@@ -550,7 +550,7 @@ def _writer_gates(run: RunContext, some: Sequence[tuple[Prompt, str]]) -> list[F
     findings = endpoints.endpoint_gates(WRITER, rewriter.model)
     if any(gate.state is GateState.FAIL for gate in findings):
         return findings
-    tasks = [soothing_task(prompt, text, run.launch.seed) for prompt, text in some]
+    tasks = [soothing_task(prompt, text, run) for prompt, text in some]
     result = write_verified(tasks, rewriter, lambda requests, label: rewriter.write(requests), ["trial"])
     reasons = Counter(result.dropped.values())
     kept = len(some) - reasons.total()

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bedside.comfort.metrics import ComfortMetric
-from bedside.comfort.writing import WriteResult, answer_id, open_rewriter, soothing_task, write_verified
+from bedside.comfort.writing import WriteResult, answer_id, open_rewriter, soothing_task, try_labels, write_verified
 from bedside.config.schema import Config
 from bedside.core.hashing import seed_from
 from bedside.core.measures import Measure
@@ -184,8 +184,9 @@ def make_warm(experiment: "Experiment", cold: Sequence[ColdAnswer], label: str) 
         rows = zip(texts, run.stages.judged(responses, experiment.labelling_judge, stage), strict=True)
         return {id_: (STANCE_CHANGED,) for id_, row in rows if not keeps_stance(row, right=by_id[id_].right)}
 
-    tasks = [soothing_task(answer.prompt, answer.text, run.launch.seed) for answer in cold]
-    labels = (f"{label}: warm", f"{label}: warm, once more")
+    tasks = [soothing_task(answer.prompt, answer.text, run) for answer in cold]
+    tries = run.config.comfort.rewrite.tries
+    labels = try_labels(f"{label}: warm", f"{label}: warm, once more", tries)
     return write_verified(tasks, rewriter, rewriter.write_stored, labels, check_stance)
 
 

@@ -14,13 +14,15 @@ from typing import Literal
 
 from bedside.comfort.dialogues import RewrittenDialogue, with_hard_negatives
 from bedside.comfort.emotions import Feeling, choose_feeling
+from bedside.comfort.frames import STOCK_OPENER, FrameSubject, is_marked_red_flag, stock_openers
 from bedside.comfort.writing import (
     TOO_LONG,
     Rewriter,
     RewriteTask,
-    answer_request,
+    answer_task,
     open_rewriter,
     question_request,
+    try_labels,
     write_verified,
 )
 from bedside.core.hashing import digest, plain
@@ -54,11 +56,11 @@ class _Dialogue:
         """The question as given shows an emotion, so it is left as it is."""
         return "emotion" in self.prompt.metadata
 
-    def task(self, side: Literal["question", "answer"]) -> RewriteTask:
+    def task(self, side: Literal["question", "answer"], mode: str) -> RewriteTask:
         if side == "question":
             return RewriteTask(self.id, question_request(self.question, self.feeling), self.question)
-        request = answer_request(self.question, self.answer, self.feeling)
-        return RewriteTask(self.id, request, self.answer, self.question)
+        subject = FrameSubject(self.question, self.answer, self.feeling, is_marked_red_flag(self.prompt))
+        return answer_task(self.id, subject, mode)
 
     def finished(self, rewriter: str) -> RewrittenDialogue:
         """The result. ``rewriter``: id of the checkpoint that wrote it."""
@@ -86,8 +88,15 @@ def rewrite(run: RunContext, prompts: Sequence[Prompt], label: str) -> tuple[lis
     if config.parts in ("answer", "both"):
         rows, reasons = _rewrite_side(rewriter, rows, "answer", label)
         dropped += reasons
+        if config.mode == "frame":
+            stock = stock_openers({row.id: row.answer for row in rows})
+            rows = [row for row in rows if row.id not in stock]
+            dropped += Counter({f"answer: {STOCK_OPENER}": len(stock)})
     kept = with_hard_negatives([row.finished(rewriter.model.checkpoint.id) for row in rows], run.launch.seed)
-    notes = {"kept after a second try": float(sum(bool(row.revised) for row in kept))}
+    notes = {
+        "kept after a second try": float(sum(bool(row.revised) for row in kept)),
+        "share kept": len(kept) / max(len(kept) + dropped.total(), 1),
+    }
     return kept, FilterCounts(f"rewrite: {label}", len(kept), dict(dropped.most_common()), notes)
 
 
@@ -110,8 +119,9 @@ def _rewrite_side(
     rewriter: Rewriter, rows: Sequence[_Dialogue], side: Literal["question", "answer"], label: str
 ) -> tuple[list[_Dialogue], Counter[str]]:
     """The dialogues whose ``side`` was written without a fault, and the reasons of the others."""
-    labels = (f"{label}: rewrite {side}", f"{label}: once more")
-    result = write_verified([row.task(side) for row in rows], rewriter, rewriter.write_stored, labels)
+    config = rewriter.run.config.comfort.rewrite
+    labels = try_labels(f"{label}: rewrite {side}", f"{label}: once more", config.tries)
+    result = write_verified([row.task(side, config.mode) for row in rows], rewriter, rewriter.write_stored, labels)
     kept = [
         replace(
             row,

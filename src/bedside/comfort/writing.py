@@ -5,9 +5,11 @@
              ▼                                    ▼
           dropped                  the same request with its faults ─▶ write ─▶ verify ─▶ kept, or dropped
 
-The writer decodes greedily. A rewrite is kept when it is finished, is neither empty nor a refusal nor a copy, has a
+The writer decodes greedily, or samples (``comfort.rewrite.temperature``): then a retry is another sample of the first
+request. A rewrite is kept when it is finished, is neither empty nor a refusal nor a copy, has a
 length within limits, keeps every fact of its source (``bedside.factuality.fact_check``) and at least half of its
-content words. A task that is dropped keeps its reason, to be counted.
+content words. Of a frame (``rewrite.mode: frame``) opening and closing are verified (``frames``), and the source stands
+between them as it is. A task that is dropped keeps its reason, to be counted.
 """
 
 import re
@@ -15,9 +17,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bedside.comfort.emotions import Feeling, choose_feeling
+from bedside.comfort.frames import FrameSubject, find_frame_faults, is_marked_red_flag, parse_frame
 from bedside.config.plugins import Plugin
 from bedside.config.rendering import fenced, render
-from bedside.core.hashing import digest
+from bedside.core.hashing import digest, seed_from
 from bedside.core.protocols import Policy
 from bedside.core.types import Completion, Conversation, Message, Prompt, Sampling
 from bedside.factuality.fact_check import check as check_facts
@@ -27,6 +30,8 @@ from bedside.run.context import RunContext
 
 EXTRA_TOKENS = 40
 """Tokens that a rewrite may take beyond those of its request, which holds the source."""
+FRAME_TOKENS = 160
+"""Tokens that a frame may take."""
 TOO_LONG = "longer than the writer reads"
 REFUSALS = re.compile(
     r"^\W*(?:(?:i'?m |i am )?sorry,? (?:but )?)?(?:i (?:can ?no|can')t|i (?:am|'m) (?:unable|not able)|"
@@ -43,6 +48,8 @@ class WriteRequest:
 
     conversation: Conversation
     tokens: int
+    sample: int = 0
+    """Which sample of the conversation, where the writer does not decode greedily."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +62,8 @@ class RewriteTask:
     """The text whose facts must be kept."""
     question: str = ""
     """The question that ``source`` answers; empty if it answers none."""
+    frame: FrameSubject | None = None
+    """What a frame is written round. None: ``source`` is written anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,27 +94,35 @@ class Rewriter:
     run: RunContext
     model: Policy
 
-    def fitting(self, requests: Mapping[str, Conversation]) -> dict[str, WriteRequest]:
+    def fitting(
+        self, requests: Mapping[str, Conversation], tasks: Mapping[str, RewriteTask], sample: int
+    ) -> dict[str, WriteRequest]:
         """The requests that fit into the model's context together with what may be written to them."""
         lengths = self.model.lengths(list(requests.values())) if requests else []
+        limits = {
+            id_: (length, FRAME_TOKENS if tasks[id_].frame else length + EXTRA_TOKENS)
+            for id_, length in zip(requests, lengths, strict=True)
+        }
         return {
-            id_: WriteRequest(request, length + EXTRA_TOKENS)
-            for (id_, request), length in zip(requests.items(), lengths, strict=True)
-            if 2 * length + EXTRA_TOKENS <= self.model.context
+            id_: WriteRequest(requests[id_], tokens, sample)
+            for id_, (length, tokens) in limits.items()
+            if length + tokens <= self.model.context
         }
 
     def write(self, requests: Sequence[WriteRequest]) -> list[Completion]:
         """One completion a request, all in one batch."""
         if not requests:
             return []
-        sampling = Sampling(max(request.tokens for request in requests), 0.0, 1.0, self.run.launch.seed)
+        seed, temperature = self.run.launch.seed, self.run.config.comfort.rewrite.temperature
+        sampled = seed_from(seed, requests[0].sample) if temperature and requests[0].sample else seed
+        sampling = Sampling(max(request.tokens for request in requests), temperature, 1.0, sampled)
         return self.model.generate([request.conversation for request in requests], sampling)
 
     def write_stored(self, requests: Sequence[WriteRequest], label: str) -> list[Completion]:
         """One completion a request, in batches of like lengths; finished batches are read from the store."""
         output = self.run.cache.map(
             "rewrite",
-            [self.model.checkpoint.id, self.run.launch.seed],
+            [self.model.checkpoint.id, self.run.launch.seed, *self._spec],
             requests,
             self.write,
             Completion,
@@ -113,6 +130,12 @@ class Rewriter:
             label=label,
         )
         return output.all()
+
+    @property
+    def _spec(self) -> tuple[float, ...]:
+        """What decides the texts beside model, seed and request; nothing where the writer decodes greedily."""
+        temperature = self.run.config.comfort.rewrite.temperature
+        return (temperature,) if temperature else ()
 
 
 Write = Callable[[Sequence[WriteRequest], str], list[Completion]]
@@ -145,18 +168,30 @@ def write_verified(
     texts: dict[str, str] = {}
     dropped: dict[str, str] = {}
     revised: set[str] = set()
-    for label in labels:
-        fitting = rewriter.fitting(requests)
+    for sample, label in enumerate(labels):
+        fitting = rewriter.fitting(requests, by_id, sample)
         dropped |= {id_: TOO_LONG for id_ in requests if id_ not in fitting}
         written = dict(zip(fitting, write(list(fitting.values()), label), strict=True))
-        read = {id_: find_faults(c, by_id[id_].source, limits, by_id[id_].question) for id_, c in written.items()}
-        faults = {id_: some for id_, some in read.items() if some}
-        faults |= check({id_: c.text.strip() for id_, c in written.items() if id_ not in faults}, label)
-        texts |= {id_: c.text.strip() for id_, c in written.items() if id_ not in faults}
+        read = {id_: _read(completion, by_id[id_], limits) for id_, completion in written.items()}
+        faults = {id_: some for id_, (_, some) in read.items() if some}
+        faults |= check({id_: text for id_, (text, _) in read.items() if id_ not in faults}, label)
+        texts |= {id_: text for id_, (text, _) in read.items() if id_ not in faults}
         revised |= faults.keys()
-        requests = {id_: revision_request(by_id[id_].request, faults[id_]) for id_ in faults}
+        requests = {id_: _next_request(by_id[id_], faults[id_], config.temperature) for id_ in faults}
     dropped |= {id_: first_reason(faults[id_]) for id_ in faults}
     return WriteResult({id_: texts[id_] for id_ in by_id if id_ in texts}, dropped, frozenset(revised & texts.keys()))
+
+
+def _read(written: Completion, task: RewriteTask, limits: LengthLimits) -> tuple[str, tuple[str, ...]]:
+    """The text that came of a task, and its faults."""
+    if task.frame is None:
+        return written.text.strip(), find_faults(written, task.source, limits, task.question)
+    if not written.finished:
+        return "", ("the text is cut off",)
+    frame = parse_frame(written.text)
+    if frame is None:
+        return "", ("the writer refused" if is_refusal(written.text) else "no OPENING and CLOSING were written",)
+    return frame.around(task.source), find_frame_faults(frame, task.frame)
 
 
 def find_faults(written: Completion, source: str, limits: LengthLimits, question: str = "") -> tuple[str, ...]:
@@ -204,15 +239,39 @@ def answer_request(question: str, answer: str, feeling: Feeling) -> Conversation
     return (Message("user", text),)
 
 
-def soothing_task(prompt: Prompt, answer: str, seed: int) -> RewriteTask:
-    """The task to soothe with ``answer``; the feeling is drawn by ``seed``, the id is ``answer_id``."""
-    request = answer_request(prompt.text, answer, choose_feeling(prompt, seed))
-    return RewriteTask(answer_id(prompt, answer), request, answer, prompt.text)
+def frame_request(subject: FrameSubject) -> Conversation:
+    """The request to write what stands before and after an answer, which the writer does not see."""
+    values = {"question": fenced(subject.question), "emotion": subject.feeling.emotion, "urgent": subject.urgent}
+    return (Message("user", render("rewrite_frame.jinja", **values)),)
+
+
+def answer_task(id_: str, subject: FrameSubject, mode: str) -> RewriteTask:
+    """The task to soothe with an answer whoever asks: written anew (mode ``full``), or in a frame."""
+    if mode == "full":
+        request = answer_request(subject.question, subject.answer, subject.feeling)
+        return RewriteTask(id_, request, subject.answer, subject.question)
+    return RewriteTask(id_, frame_request(subject), subject.answer, subject.question, subject)
+
+
+def soothing_task(prompt: Prompt, answer: str, run: RunContext) -> RewriteTask:
+    """The task to soothe with ``answer``; the feeling is drawn by the run's seed, the id is ``answer_id``."""
+    subject = FrameSubject(prompt.text, answer, choose_feeling(prompt, run.launch.seed), is_marked_red_flag(prompt))
+    return answer_task(answer_id(prompt, answer), subject, run.config.comfort.rewrite.mode)
+
+
+def try_labels(first: str, again: str, tries: int) -> list[str]:
+    """The name of the stage of each try."""
+    return [first, again, *(f"{again}, {number}" for number in range(3, tries + 1))][:tries]
 
 
 def answer_id(prompt: Prompt, answer: str) -> str:
     """Names an answer together with its prompt."""
     return digest(prompt.id, answer)
+
+
+def _next_request(task: RewriteTask, faults: Sequence[str], temperature: float) -> Conversation:
+    """For another sample the same request; a greedy writer would write the same again, and is told the faults."""
+    return task.request if temperature else revision_request(task.request, faults)
 
 
 def revision_request(request: Conversation, faults: Sequence[str]) -> Conversation:

@@ -369,7 +369,15 @@ class RewriteConfig(Table):
     """How dialogues are rewritten, and what is kept of them."""
 
     model: Annotated[Any, PluginField("model", "target")] = "target"
-    """The writer: a model, or the original target."""
+    """Who writes: a model, or the target as given."""
+    mode: Literal["full", "frame"] = "full"
+    """full: the answer is written anew and every fact compared. frame: the answer stays word for word, and the model
+    writes an opening and a closing, which may bring no fact, advice, diagnosis, promise or instruction."""
+    temperature: float = Field(0.0, ge=0)
+    """How freely the writer samples. 0: greedily; a try that failed is asked again with its faults. Above 0: the next
+    try is another sample; a small writer of frames needs this (0.7), for it cannot learn from its faults."""
+    tries: Count = 2
+    """How often a text is written before its dialogue is left out."""
     parts: Literal["question", "answer", "both"] = "both"
     """What is rewritten. A question with the metadata ``emotion`` already shows this emotion and is left as it is."""
     judge: Annotated[Any, PluginField("judge")] = Field(default={"kind": "emotion"}, validate_default=True)

@@ -7,6 +7,7 @@ is such a classifier as plain numbers, to be kept in a file: ``judges/classifier
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -81,10 +82,14 @@ class LinearClassifier:
 
     def logits(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Of each class for each of B texts, shape (B, C); their softmax is the probability."""
+        features_BF = self._counted.transform(list(texts))
+        return np.asarray(features_BF @ self.weights_CF.T.astype(np.float64) + self.intercept_C, np.float64)
+
+    @cached_property
+    def _counted(self) -> Any:
         counted = _counter(vocabulary={word: i for i, word in enumerate(self.vocabulary)})
         counted.idf_ = self.idf_F.astype(np.float64)
-        features_BF = counted.transform(list(texts))
-        return np.asarray(features_BF @ self.weights_CF.T.astype(np.float64) + self.intercept_C, np.float64)
+        return counted
 
 
 def fit_linear(texts: Sequence[str], labels: Sequence[str], seed: int, *, least: int = 2) -> LinearClassifier:
