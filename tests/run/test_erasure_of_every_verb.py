@@ -73,6 +73,7 @@ WRITES_NOTHING = {
     "label": "the file that the user names",
     "view": "pages of what is in the run, from memory",
     "review": "the files that the user names; what it reads is of align",
+    "export": "the files and folders that the user names",
     "approve": "the name of a person who approves, which stays in the log",
     "erase": "what this is about",
 }
