@@ -136,9 +136,9 @@ def test_the_example_of_a_verb_that_loads_a_model_is_right(name, folder, monkeyp
     "names",
     [
         ("align_targets",),
-        ("align", "read_run", "select", "stopping", "attack", "write_report", "verify", "approve", "write_card", "view",
-         "pack_review", "serve_review", "export_review", "import_review", "lock_review", "adjudicate_review",
-         "review_agreement", "unblind_review"),
+        ("align", "read_run", "select", "stopping", "attack", "export", "write_report", "verify", "approve",
+         "write_card", "view", "pack_review", "serve_review", "export_review", "import_review", "lock_review",
+         "adjudicate_review", "review_agreement", "unblind_review"),
         ("rewrite", "run_comfort"),
         ("train",),
         ("train_judge",),

@@ -14,6 +14,7 @@ _NAMES = {
     "alignment.stopping": "StoppingReport",
     "api.attacks": "attack transform_prompts",
     "api.configs": "ConfigSource init list_plugins load resolve",
+    "api.exporting": "ExportRequest Exported export",
     "api.opening": "open_judge open_model",
     "api.loop": "CheckResult ReleasedCheckpoint Run align check doctor read_run select stopping write_report",
     "api.targets": "TargetComparison align_targets",

@@ -17,6 +17,9 @@ from bedside.api.dialogues import ComfortRun as ComfortRun
 from bedside.api.dialogues import RewriteResult as RewriteResult
 from bedside.api.dialogues import rewrite as rewrite
 from bedside.api.dialogues import run_comfort as run_comfort
+from bedside.api.exporting import Exported as Exported
+from bedside.api.exporting import ExportRequest as ExportRequest
+from bedside.api.exporting import export as export
 from bedside.api.judges import audit as audit
 from bedside.api.judges import train_classifier as train_classifier
 from bedside.api.judges import train_judge as train_judge
@@ -153,6 +156,8 @@ __all__ = [
     "Dataset",
     "Erasure",
     "Evaluation",
+    "ExportRequest",
+    "Exported",
     "Finding",
     "Gate",
     "GateState",
@@ -213,6 +218,7 @@ __all__ = [
     "doctor",
     "erase",
     "evaluate",
+    "export",
     "export_review",
     "generate",
     "import_review",

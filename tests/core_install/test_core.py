@@ -49,6 +49,7 @@ WORKS = [  # arguments, exit code, words of the output
     ("card nothing", 1, "no finished run here"),
     ("approve nothing --by Ann --role lead", 1, "no finished run here"),
     ("verify nothing", 1, "no run here"),
+    ("export nothing --inspect log.json", 1, "no finished run here"),
     ("review pack nothing --rater anna", 1, "no finished run here"),
     ("review agreement nothing", 1, "no review here"),
     ("review lock nothing", 1, "no review here"),

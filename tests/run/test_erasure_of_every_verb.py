@@ -74,8 +74,9 @@ WRITES_NOTHING = {
     "stopping": "prints",
     "plugins": "prints",
     "label": "the file that the user names",
-    "view": "an index of the run of align, that tests/web/test_kept_index.py erases; pages from memory",
-    "review": "folders that tests/web/test_review_erased.py erases, and the file of `review draw` that the user names",
+    "view": "pages of what is in the run, from memory",
+    "review": "the files that the user names; what it reads is of align",
+    "export": "the files and folders that the user names",
     "approve": "the name of a person who approves, which stays in the log",
     "erase": "what this is about",
 }

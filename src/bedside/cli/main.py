@@ -2,6 +2,7 @@
 
     init doctor check demo align select stopping report config plugins    a whole run, and its config
     card verify approve                                          its audit trail
+    export                                                       what it may release, for other tools
     view                                                         its rows in a browser
     train generate judge review evaluate                         one stage each, on files
     monitor                                                      an assistant in use, over months
@@ -25,8 +26,7 @@ from typing import Annotated, Literal
 import typer
 
 import bedside
-from bedside.cli import attacks, demo_screen, start, terminal, trail
-from bedside.cli.monitor import monitor_app
+from bedside.cli import attacks, demo_screen, exporting, start, terminal, trail
 from bedside.cli.options import (
     ERR,
     OUT,
@@ -63,7 +63,7 @@ Verdicts = Annotated[Path, typer.Argument(help="The verdicts that `bedside judge
 
 
 app.command()(start.init)
-for verb in (trail.card, trail.verify, trail.approve):
+for verb in (trail.card, trail.verify, trail.approve, exporting.export):
     app.command()(verb)
 app.command()(attacks.attack)
 app.add_typer(monitor_app, name="monitor")

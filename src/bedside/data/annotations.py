@@ -4,6 +4,7 @@
                     {"fields": ..., "responses": {"stance": [{"value": "accept", "user_id": "anna"}]}}
     Label Studio    {"data": ..., "annotations": [{"completed_by": 1, "result": [{"value": {"choices": ["accept"]}}]}]}
                     or, as CSV, {"choices": ["accept"]} in a cell, a row an annotator
+    inspect_ai      a log of an evaluation: a row a sample, with the scores that are asked for as labels
 
 Each becomes one row for each rater, with the rater in column ``rater``. Other rows stay as they are.
 """
@@ -14,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from bedside.core.errors import DataError
-from bedside.data import io
+from bedside.data import inspect_log, io
 
 RATER = "rater"
 
 
 def rows(source: str | Path, labels: Collection[str]) -> Iterator[io.Row]:
     """The rows of a file, with plain labels in the columns ``labels``. DataError with file and row."""
-    for where, row in io.rows(source):
+    for where, row in inspect_log.rows(source, labels) if inspect_log.is_log(source) else io.rows(source):
         try:
             row = _argilla_table(row) if _is_record(row) else row
             for plain in _label_studio(row) if _is_task(row) else _argilla(row, labels):

@@ -93,7 +93,7 @@ class Local(Plugin):
         if self.quantize:
             return ()  # what is timed is no product of theirs
         folder = resolve(self.model, self.revision)
-        folder = _base_of(folder) if _is_adapter(folder) else folder
+        folder = base_of(folder) if _is_adapter(folder) else folder
         file = folder / model_files.CONFIG
         table = model_files.read_table(file) if file.is_file() else {}
         hidden, inner = table.get("hidden_size"), table.get("intermediate_size")
@@ -194,7 +194,7 @@ def _load(config: Local, folder: Path, launch: Launch) -> "LocalModel":
     from bedside.training.chat_template import Renderer
 
     adapter = folder if _is_adapter(folder) else None
-    folder = _base_of(adapter) if adapter else folder
+    folder = base_of(adapter) if adapter else folder
     model_files.check(folder)
     if config.quantize:
         quantization.check(folder, adapter)
@@ -252,7 +252,7 @@ def _is_adapter(folder: Path) -> bool:
     return (folder / ADAPTER).is_file() and not (folder / model_files.CONFIG).is_file()
 
 
-def _base_of(adapter: Path) -> Path:
+def base_of(adapter: Path) -> Path:
     """The folder of the model that ``adapter`` was trained on, from the adapter's config."""
     config = model_files.read_table(adapter / ADAPTER)
     if not config.get("base_model_name_or_path"):
