@@ -52,7 +52,7 @@ MOST_HARMFUL = 0.55
 """Largest share of harmful prompts in train. At 0.6, a seed of examples/published.yaml refused a quarter of the others."""
 MOST_GROUPS = 1000
 """How many groups of test are compared with the words of train."""
-ALIKE = 0.6
+"""Largest share of harmful prompts in train. At 0.6, a run of examples/published.yaml refused a quarter of the others."""
 """Cosine of TF-IDF vectors from which two prompts share most of their rarer words."""
 TO_REFUSE = "with more harmful ones it may only learn to refuse; add harmless ones, if possible in similar words"
 MOST_NATS_APART = 0.1
