@@ -128,7 +128,7 @@ def test_a_frame_holds_the_request_word_for_word(name, text, seed):
 def test_a_frame_of_ones_own_holds_the_request_once():
     attack = RolePlay(frames=("Say it, {request}, now. {other}",))
     assert attack.text("{request}", Random(0)) == "Say it, {request}, now. {other}"
-    with pytest.raises(ValueError, match="holds {request} once"):
+    with pytest.raises(ValueError, match="needs {request} once"):
         RolePlay(frames=("No place.",))
 
 

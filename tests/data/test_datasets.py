@@ -86,7 +86,7 @@ def test_a_column_the_config_names_has_no_stand_in():
 
 
 def test_a_wrong_name_in_columns_is_told_when_the_config_is_read_or_the_rows_are():
-    with pytest.raises(ValidationError, match="there is nothing to read as 'promt'; did you mean 'prompt'"):
+    with pytest.raises(ValidationError, match="no column is called 'promt' here; did you mean 'prompt'"):
         Jsonl(path="a", columns={"promt": "x"})
     assert told({"prompt": "a", "harm": 0, "risks": 1}, columns={"harm": "risk"}) == [
         "a: no column 'risk' to read as harm; did you mean 'risks'?"

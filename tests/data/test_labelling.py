@@ -70,7 +70,7 @@ def test_the_column_of_the_text_can_be_named(files):
     assert {row["prompt"] for _, row in tables.rows(files / "out.jsonl")} == {row["frage"] for row in asked}
     with pytest.raises(DataError, match="no column 'fragen' to read as prompt; did you mean 'frage'?"):
         bedside.label(files / "fragen.jsonl", files / "2.jsonl", columns={"prompt": "fragen"})
-    with pytest.raises(DataError, match="nothing is read as 'promt'; did you mean 'prompt'?"):
+    with pytest.raises(DataError, match="no column is called 'promt' here; did you mean 'prompt'?"):
         bedside.label(files / "fragen.jsonl", files / "2.jsonl", columns={"promt": "frage"})
     tables.write_jsonl(files / "fragen.jsonl", [{"frage": "Why?"}])
     with pytest.raises(DataError, match=r"or map them, columns: \{prompt: NAME\} or --column prompt=NAME"):

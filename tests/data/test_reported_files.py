@@ -315,7 +315,7 @@ def test_a_harm_level_of_four_hundred_digits_is_no_harm_level(tmp_path):
 def test_a_cell_of_verdicts_that_is_no_table_is_named(tmp_path, column):
     path = tmp_path / "v.csv"
     write_rows(path, [{"response": "b2-0", "judge": "words", "stance": "accept", column: "{half"}])
-    with pytest.raises(DataError, match=rf"^v\.csv, row 2: {column} is '{{half'; it is a table in JSON"):
+    with pytest.raises(DataError, match=rf"^v\.csv, row 2: {column} is '{{half'; it should be a table in JSON"):
         read_rows(path, Verdict)
 
 

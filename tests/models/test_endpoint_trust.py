@@ -99,7 +99,7 @@ def test_a_key_is_sent_and_never_told(caplog):
         ({"url": "https://host/v1?key=CANARY"}, "api_key_env"),
         ({"url": "http://host/v1", "api_key_env": "sk-CANARY-123"}, "NAME of an environment variable"),
         ({"url": "http://host/v1", "proxy": "http://me:CANARY@proxy"}, "password"),
-        ({"url": "http://host/v1", "extra": {"n": 3, "messages": []}}, "may not say messages, n"),
+        ({"url": "http://host/v1", "extra": {"n": 3, "messages": []}}, "may not contain messages, n"),
     ],
 )
 def test_a_config_that_could_leak_or_lie_is_refused_without_repeating_it(wrong, words):

@@ -208,7 +208,7 @@ def test_any_other_status_is_unreadable_or_stops(status):
     ) as server:
         model = opened(server.url, retries=1)
         if status == 402 or 300 <= status < 400:
-            with pytest.raises(ModelError, match="redirects|does not work for this account"):
+            with pytest.raises(ModelError, match="redirects|fails for this account"):
                 model.choose([turns("x")], LABELS)
         else:
             (choice,) = model.choose([turns("x")], LABELS)

@@ -106,7 +106,7 @@ def test_a_server_without_label_probabilities_is_refused_by_name(tiny):
 
 def test_a_model_that_the_server_cannot_hold_is_refused(tiny, tmp_path):
     adapter = noisy_adapter(tiny["llama"], tmp_path / "adapter")
-    with pytest.raises(ModelError, match="target.serve: .* an adapter as target changes it"):
+    with pytest.raises(ModelError, match="target.serve: .* an adapter as target changes the model"):
         Local(model=str(adapter), serve="http://127.0.0.1:9").open(Launch())
     with pytest.raises(ModelError, match="2 processes would each count"):
         Local(model=str(tiny["llama"]), serve="http://127.0.0.1:9").open(Launch(world=2))

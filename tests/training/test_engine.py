@@ -422,7 +422,7 @@ def test_a_folder_that_is_no_model_says_what_is_missing(break_it, said, tmp_path
 
 
 def test_a_name_that_is_neither_folder_nor_hub_id_says_so():
-    with pytest.raises(ModelError, match="no such folder, and it is no hub id"):
+    with pytest.raises(ModelError, match="no such folder, and it is not a hub id"):
         open_plugin(find("model", "local")(model="./nowhere"), Launch(), {})
 
 

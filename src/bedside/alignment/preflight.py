@@ -49,11 +49,10 @@ SHOWN_ROWS = 3
 """How many rows with a kind of identifier are named."""
 LONGEST = 5_000
 MOST_HARMFUL = 0.55
-"""Largest share of harmful prompts in train. At 0.6, one of three seeds of examples/published.yaml refused a quarter of
-the harmless prompts."""
+"""Largest share of harmful prompts in train. At 0.6, a seed of examples/published.yaml refused a quarter of the others."""
 MOST_GROUPS = 1000
 """How many groups of test are compared with the words of train."""
-ALIKE = 0.6
+"""Largest share of harmful prompts in train. At 0.6, a run of examples/published.yaml refused a quarter of the others."""
 """Cosine of TF-IDF vectors from which two prompts share most of their rarer words."""
 TO_REFUSE = "with more harmful ones it may only learn to refuse; add harmless ones, if possible in similar words"
 MOST_NATS_APART = 0.1
@@ -111,8 +110,7 @@ def offline(config: Config, data: DataRead | None = None) -> list[Finding]:
 
 
 def _for_comfort(parts: splits.DataParts) -> list[Finding]:
-    """Whether the data is for `bedside comfort`: questions with answers and none harmful. Levels do not matter
-    there."""
+    """Whether the data is for `bedside comfort`: questions with answers, none harmful. No levels needed."""
     prompts = [prompt for rows in parts.named.values() for prompt in rows]
     if any(prompt.harm or not prompt.reference for prompt in prompts):
         return []
@@ -185,8 +183,7 @@ def _shared_words(parts: splits.DataParts) -> Finding:
 
 
 def _groups(config: Config, parts: splits.DataParts) -> list[Finding]:
-    """Number of groups by level in test, and of values by declared grouping, and how many of these are also in
-    train."""
+    """Number of groups by level in test, and of values by grouping, and how many of these are also in train."""
     groups = Finding("groups", GateState.PASS, f"test has {_counted(parts.test, lambda prompt: prompt.cluster)}")
     return [groups, *(_grouping(name, parts) for name in config.data.groupings)]
 
@@ -245,9 +242,7 @@ def _identifiers(sources: Mapping[str, experiment.SourceRead]) -> Finding:
     """Identifiers that the sources found by row. Sources that did not search are searched here by prompt."""
     searched = [source.identified or deidentify.scan(name, source.part.prompts) for name, source in sources.items()]
     kept, scrubbed = (_listed([rows for rows in searched if rows.scrubbed is done]) for done in (False, True))
-    reasons = [f"{kept}: they would be learned and appear in every report; look at them, or set phi: scrub"] * bool(
-        kept
-    )
+    reasons = [f"{kept}: they would be learned and shown in reports; look at them, or set phi: scrub"] * bool(kept)
     reasons += [f"replaced or left out by phi: scrub: {scrubbed}"] * bool(scrubbed)
     n = len({prompt.id for source in sources.values() for prompt in source.part.prompts})
     state = GateState.INCONCLUSIVE if kept else GateState.PASS
@@ -386,9 +381,7 @@ def _disk(run: RunContext, disk: int | None) -> Finding:
     """Disk for adapters, which need the most: two per stage (result and checkpoint, with two Adam moments)."""
     config = run.config.align
     matrices = (tuple(p.shape) for p in run.target.module().parameters() if p.ndim == 2)
-    adapter = (
-        4 * 2 * sum(config.lora.r * sum(shape) for shape in matrices)
-    )  # for every matrix, so this is an upper bound
+    adapter = 4 * 2 * sum(config.lora.r * sum(shape) for shape in matrices)  # an upper bound: of every matrix
     needed = config.cycles * len(config.train) * adapter * 5
     size = f"about {needed / 1e6:,.0f} MB for {_counted_cycles(config.cycles)}"
     if disk is None:

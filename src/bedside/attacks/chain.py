@@ -28,7 +28,7 @@ class Chain(TextAttack):
         return self
 
     def turns(self, turns: Conversation, rng: Random) -> Conversation:
-        """Each part draws from a generator of its own, so that one part more does not change the others."""
+        """Each part has its own generator, so that another part does not change the draws of the others."""
         start = int(rng.random() * 2**32)
         for number, part in enumerate(self.parts):
             turns = part.turns(turns, Random(seed_from(start, number)))

@@ -1,10 +1,10 @@
 """Attacks that put a request, word for word, into another text. The frames are data: ``phrases.yaml``, or your own.
 
 role-play          a scene, a story, a character who asks
-indirection        somebody else asks, or the answer is wanted as something else: a list, an example, a translation
+indirection        somebody else asks, or the answer is requested in another form: a list, an example, a translation
 temporal           asked about the past or the future
 false-authority    asked in the name of an office, a hospital, a study
-implicit-harm      the plain words for harm give way to others, and the frame leaves the rest unsaid
+implicit-harm      plain words for harm are replaced by vague ones, and the frame leaves the purpose unsaid
 burial             far inside a long text about something else
 pressure           asked again and again after the assistant has declined
 """
@@ -29,7 +29,7 @@ REQUEST = "{request}"
 def _with_request(frames: tuple[str, ...]) -> tuple[str, ...]:
     for frame in frames:
         if frame.count(REQUEST) != 1:
-            raise ValueError(f"has {frame!r}; each frame holds {REQUEST} once, where the request goes")
+            raise ValueError(f"has {frame!r}; each frame needs {REQUEST} once, at the place of the request")
     return frames
 
 
@@ -43,13 +43,13 @@ def phrases() -> Any:
 
 
 def framed(frame: str, request: str) -> str:
-    """``frame`` around ``request``. The request is text: what looks like a place to fill in stays as it is."""
+    """``frame`` around ``request``. Placeholders inside the request stay as they are."""
     before, _, after = frame.partition(REQUEST)
     return f"{before}{request}{after}"
 
 
 class Framed(TextAttack):
-    """Base of the attacks with one frame, drawn from those of the kind."""
+    """Base of the attacks that draw one frame from those of their kind."""
 
     frames: Frames = ()
     """Texts with {request} once. Empty: the packaged ones."""
@@ -67,7 +67,7 @@ class RolePlay(Framed):
 
 @register("attack", "indirection")
 class Indirection(Framed):
-    """Somebody else asks, or the answer is wanted in another shape."""
+    """Somebody else asks, or the answer is requested in another form."""
 
     kind: str = "indirection"
 
@@ -88,11 +88,11 @@ class FalseAuthority(Framed):
 
 @register("attack", "implicit-harm")
 class ImplicitHarm(Framed):
-    """Plain words for harm give way to others, and the frame leaves the rest unsaid."""
+    """Plain words for harm are replaced by vague ones, and the frame leaves the purpose unsaid."""
 
     kind: str = "implicit-harm"
     words: dict[str, str] = Field(default_factory=dict)
-    """Plain word to what is said instead. Empty: the packaged ones."""
+    """Replacement of each plain word. Empty: the packaged ones."""
 
     def text(self, text: str, rng: Random) -> str:
         table = {word.casefold(): other for word, other in (self.words or phrases()["implicit words"]).items()}
@@ -107,7 +107,7 @@ class Burial(TextAttack):
 
     kind: str = "burial"
     words: int = Field(300, ge=1)
-    """Words of the text around it, at least."""
+    """The least number of words of the text around it."""
 
     def text(self, text: str, rng: Random) -> str:
         paragraphs = list(_paragraphs(phrases()["burial"], self.words, rng))
@@ -116,7 +116,7 @@ class Burial(TextAttack):
 
 
 def _paragraphs(known: Sequence[str], words: int, rng: Random) -> Iterator[str]:
-    """Paragraphs in a drawn order, all of them before one comes again, until there are ``words``."""
+    """Paragraphs in random order until there are ``words``. None is repeated before all were used."""
     left: list[str] = []
     while words > 0:
         left = left or list(known)

@@ -1,11 +1,10 @@
-"""Attacks on the letters of a request. A person still reads it; a filter on words does not.
+"""Attacks on the letters of a request. A person can still read it; a filter of words cannot.
 
     substitution     letters become signs by a map that can be read back: h0w much 15 5af3
     spelling-noise   a share of the words is misspelt: letters swapped, dropped or doubled
     homoglyphs       letters become letters of another script that look the same
 
-Amounts are what an answer hangs on, so a word with a digit in it is never misspelt. All user turns from the request on
-are changed.
+An answer depends on amounts, so a word with a digit is never misspelt. All user turns from the request on are changed.
 """
 
 import re
@@ -25,7 +24,7 @@ LOOK_ALIKES = {
     "A": "А", "B": "В", "C": "С", "E": "Е", "H": "Н", "I": "І", "K": "К", "M": "М", "O": "О", "P": "Р",
     "S": "Ѕ", "T": "Т", "X": "Х",
 }  # fmt: skip
-"""Latin letter to the Cyrillic letter that looks like it."""
+"""The Cyrillic letter that looks like each Latin letter."""
 _LETTERS = re.compile(r"[^\W\d_]+")
 _LONG_WORD = re.compile(r"(?<![\w])[^\W\d_]{4,}(?![\w])")
 Rate = Annotated[float, Field(gt=0, le=1)]
@@ -58,7 +57,7 @@ class Substitution(LetterAttack):
 
     kind: str = "substitution"
     map: Annotated[dict[str, str], AfterValidator(_readable_back)] = Field(default=LEET, min_length=1)
-    """Character to the text that stands for it. The default is leet: a 4, e 3, i 1, o 0, s 5, t 7."""
+    """The replacement of each character. The default is leet: a 4, e 3, i 1, o 0, s 5, t 7."""
     share: Rate = 1.0
     """Share of the words that are changed."""
 
@@ -69,7 +68,7 @@ class Substitution(LetterAttack):
         return "".join(self.map.get(letter, letter) for letter in word)
 
     def inverse(self, text: str) -> str:
-        """The text before, where it held none of the signs of the map."""
+        """The text before the attack, if it had none of the signs of the map."""
         letters = {sign: letter for letter, sign in self.map.items()}
         return re.sub("|".join(map(re.escape, letters)), lambda sign: letters[sign[0]], text)
 
@@ -86,7 +85,7 @@ class Homoglyphs(LetterAttack):
         return "".join(LOOK_ALIKES[c] if c in LOOK_ALIKES and rng.random() < self.share else c for c in text)
 
     def inverse(self, text: str) -> str:
-        """The text before, where it held no Cyrillic letter."""
+        """The text before the attack, if it had no Cyrillic letter."""
         return text.translate({ord(other): latin for latin, other in LOOK_ALIKES.items()})
 
 

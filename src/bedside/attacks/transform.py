@@ -1,18 +1,18 @@
-"""How an attack is applied to a prompt, and how the prompt is found again.
+"""Applies an attack to a prompt, and finds the original prompt again.
 
     transform(prompt, attack, seed)    the prompt in the form of the attack
-    untransformed(prompt)              the prompt as it was: what a judge reads, since the attack is on the assistant
+    untransformed(prompt)              the original prompt, which a judge reads, because the attack is on the assistant
 
-An attack gets the turns from the request on, and a generator that is seeded by seed, attack and prompt id: a prompt is
-transformed in the same way in any file, in any order. Earlier turns stay. Harm level, group and all else stay, too: a
+An attack gets the turns from the request on, and a generator that is seeded by seed, attack and prompt id. So a prompt
+is transformed in the same way in any file and in any order. Earlier turns, harm level, group and all else stay: a
 prompt and its transformed forms are one group.
 
     Prompt.metadata    attack        the name of the attack
                        base_prompt   the request as it was: `bedside erase` finds a person's words by it
                        base_turns    how many turns stand before it
 
-``mixed_in`` gives the prompts of ``align.attacks``: a harmless contrast partner gets the same attack as its harmful
-one, because they are of one group, so that nothing learns to decline what only looks strange.
+``mixed_in`` gives the prompts of ``align.attacks``. A harmful prompt and its harmless contrast partner are in one group
+and get the same attack, so that the model does not learn to decline prompts that only look strange.
 """
 
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ DEFAULT = (
     "implicit-harm",
     "false-authority",
 )
-"""What `bedside attack` tries where nobody names attacks."""
+"""The attacks that `bedside attack` tries by default."""
 
 
 def transform(prompt: Prompt, attack: Attack, seed: int) -> Prompt:
@@ -57,7 +57,7 @@ def transform(prompt: Prompt, attack: Attack, seed: int) -> Prompt:
 
 
 def untransformed(prompt: Prompt) -> Prompt:
-    """The prompt that ``prompt`` was made from; itself where no attack was applied."""
+    """The prompt from which ``prompt`` was made; ``prompt`` itself if no attack was applied."""
     if BASE not in prompt.metadata:
         return prompt
     before = prompt.messages[: int(prompt.metadata[TURNS])]
@@ -66,7 +66,7 @@ def untransformed(prompt: Prompt) -> Prompt:
 
 
 def open_attacks(given: Sequence[Any]) -> list[Attack]:
-    """The attacks of these names, tables or plug-ins, in order. ConfigError for one that is unknown or there twice."""
+    """The attacks of these names, tables or plug-ins, in order. ConfigError for an unknown or repeated one."""
     attacks = [_opened(one) for one in given]
     names = [attack.name for attack in attacks]
     if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -85,20 +85,20 @@ def _opened(given: Any) -> Attack:
 
 
 def mixed_in(prompts: Sequence[Prompt], attacks: Sequence[Attack], share: float, seed: int) -> list[Prompt]:
-    """A transformed form of each prompt in a ``share`` of the groups, one attack a group, drawn by ``seed``."""
+    """A transformed form of each prompt in a ``share`` of the groups. ``seed`` draws one attack per group."""
     if not attacks:
         return []
     order = sorted({prompt.cluster for prompt in prompts}, key=lambda group: (seed_from("mix", seed, group), group))
     chosen = {group: attacks[at % len(attacks)] for at, group in enumerate(order[: round(share * len(order))])}
     known = {prompt.id for prompt in prompts}
     forms = [transform(prompt, chosen[prompt.cluster], seed) for prompt in prompts if prompt.cluster in chosen]
-    return [form for form in forms if form.id not in known]  # some texts hold nothing that the attack changes
+    return [form for form in forms if form.id not in known]  # some texts have nothing that the attack changes
 
 
 class TextAttack(Plugin):
-    """Base of the attacks here: a plug-in that is its own attack, by default named by its kind.
+    """Base of the attacks here: the plug-in itself is the attack. By default its name is its kind.
 
-    A subclass says what becomes of the text of a request; ``turns`` puts it back into the conversation.
+    A subclass changes the text of a request; ``turns`` puts it back into the conversation.
     """
 
     label: str = ""

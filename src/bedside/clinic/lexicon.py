@@ -25,7 +25,7 @@ PAYLOAD = ("payload_1", "payload_2")
 SOURCE = "clinic"
 """``Prompt.source`` of all that the clinic writes."""
 MECHANISM_TEST = "Mechanism test: synthetic data, no clinical evidence."
-"""Stands wherever figures on prompts of the clinic are printed."""
+"""Printed with all figures on prompts of the clinic."""
 _STANCE_BY_PARTS = (Stance.REFUSE, Stance.CAUTION, Stance.ACCEPT)
 _TRIES = 50
 AMOUNTS = range(11, 99)
@@ -39,7 +39,7 @@ def words() -> dict[str, Any]:
 
 
 def mechanism_test(prompts: Iterable[Prompt]) -> list[str]:
-    """The sentence, where a prompt is the clinic's; else nothing."""
+    """The sentence, if a prompt is the clinic's; else nothing."""
     return [MECHANISM_TEST] if any(prompt.source == SOURCE for prompt in prompts) else []
 
 

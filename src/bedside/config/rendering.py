@@ -1,8 +1,8 @@
 """Jinja templates of the package: judge questions, steering instructions, the report.
 
 Text from patients and models is not trusted. It is a value of a template and never a template itself. In a judge's
-question it stands between fences, <<<NAME ... NAME>>>, that it cannot close, and no chat token in it is one. In HTML it
-is escaped. A template of the user's own runs in Jinja's sandbox, and its mistakes are one line with file and line.
+question it is between fences, <<<NAME ... NAME>>>, that it cannot close, and chat tokens in it are plain text. In HTML
+it is escaped. The user's own templates run in Jinja's sandbox, and a mistake in them gives one line with file and line.
 """
 
 import re
@@ -28,9 +28,9 @@ _ENVIRONMENT = Environment(
 _ENVIRONMENT.filters["yaml"] = yaml_source.flow
 _SANDBOX = ImmutableSandboxedEnvironment(undefined=StrictUndefined)
 _RUNTIME_ERRORS = (TemplateError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError, RecursionError)
-"""What an expression of a template may raise."""
+"""Errors that an expression of a template may raise."""
 _OPENING, _CLOSING = "<＜﹤‹〈⟨〈❬❮❰«《⟪≪⋘˂ᐸ", ">＞﹥›〉⟩〉❭❯❱»》⟫≫⋙˃ᐳ"
-"""What looks like < and like >."""
+"""Characters that look like < and like >."""
 _FENCES = re.compile("|".join(rf"[{signs}](?:[{IGNORABLE}]*[{signs}]){{2,}}" for signs in (_OPENING, _CLOSING)))
 _CHAT_TOKENS = re.compile(
     r"<[|｜][\w▁ /.-]{1,40}[|｜]>"  # ChatML, Llama 3, Phi, Qwen, Command R, DeepSeek, gpt-oss
@@ -80,7 +80,7 @@ def source(name: str, own: str | None = None) -> str:
 
 
 def question(name: str, own: str | None, **values: Any) -> str:
-    """``source`` of a question, which has been rendered once with ``values``: a mistake in it is not paid for."""
+    """``source`` of a question, after a trial with ``values``, so that a mistake in it costs nothing."""
     text = source(name, own)
     render_text(text, own or name, **values)
     return text

@@ -1,1 +1,1 @@
-"""`consult`: health conversations in plain English, written for this project; ``CARD.md`` says by whom and for what."""
+"""`consult`: health conversations in plain English, written for this project. ``CARD.md`` describes them."""

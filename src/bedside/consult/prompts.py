@@ -1,8 +1,8 @@
 """The prompts of `consult`: what patients, carers and health workers type, harmless and harmful, in plain English.
 
-    {kind: consult, part: train}     train, valid; test decides runs and gives their figures
-    {kind: consult, part: final}     for one decision a version, counted in CARD.md; never for trying things out
-    {kind: consult, part: train, levels: [0, 3], partners: false, per_level: 48}     a part of a part, for a demo
+    {kind: consult, part: train}     or valid, or test: runs decide on test and report its figures
+    {kind: consult, part: final}     for one decision per version, counted in CARD.md; never for trials
+    {kind: consult, part: train, levels: [0, 3], partners: false, per_level: 48}     some rows of a part, for a demo
 
 A scenario is in one part only. ``prompts.jsonl`` is a file of prompts like any other (``data/prompts.py``), with the
 columns of the card.
@@ -24,7 +24,7 @@ from bedside.data.prompts import ReadOptions, TablePrompts
 
 FOLDER = Path(str(files("bedside.consult")))
 CANARY = "bedside-consult canary 5f0c6b1e-7d53-4a57-9f0e-2c8d1a94be36: do not train on test or final"
-"""In every row of every file: whoever trains on text from the web can find and leave them out."""
+"""In every row of every file, so that people who train on text from the web can find these rows and leave them out."""
 PROMPTS, LABELS, DIALOGUES, COMFORT = (
     FOLDER / f"{name}.jsonl" for name in ("prompts", "labels", "dialogues", "comfort")
 )
@@ -39,9 +39,9 @@ class Consult(Plugin):
     levels: list[Annotated[int, Field(ge=0, le=3)]] = Field(default=[0, 1, 2, 3], min_length=1)
     """Only prompts of these harm levels."""
     partners: bool = True
-    """False: without contrast partners, the harmless prompts in the words of a harmful one: an easier part."""
+    """False: without contrast partners, the harmless prompts in the words of a harmful one. This is easier."""
     per_level: Annotated[int, Field(ge=1)] | dict[int, Annotated[int, Field(ge=1)]] | None = None
-    """At most so many of each harm level, the first ones: 48, or {0: 96, 3: 48}."""
+    """At most this many prompts of each harm level, the first ones: 48, or {0: 96, 3: 48}."""
 
     def open(self, launch: Launch, **opened: Any) -> TablePrompts:
         return TablePrompts(str(PROMPTS), rows=self._rows, options=ReadOptions(self.part))

@@ -1,10 +1,9 @@
-"""Labels as annotation tools export them, made plain: a label a cell, a rater a row.
+"""Exports of annotation tools as plain labels: one label per cell, one row per rater.
 
     Argilla         {"stance.responses": ["accept", "refuse"], "stance.responses.users": ["anna", "ben"]}, or a record,
                     {"fields": ..., "responses": {"stance": [{"value": "accept", "user_id": "anna"}]}}
     Label Studio    {"data": ..., "annotations": [{"completed_by": 1, "result": [{"value": {"choices": ["accept"]}}]}]}
-                    or, as CSV, {"choices": ["accept"]} in a cell, a row an annotator
-    inspect_ai      a log of an evaluation: a row a sample, with the scores that are asked for as labels
+                    or, as CSV, {"choices": ["accept"]} in a cell, one row per annotator
 
 Each becomes one row for each rater, with the rater in column ``rater``. Other rows stay as they are.
 """
@@ -44,7 +43,7 @@ def _argilla_table(record: Mapping[str, Any]) -> dict[str, Any]:
     columns: dict[str, Any] = dict(record["fields"])
     for question, answers in record["responses"].items():
         if not isinstance(answers, list) or not all(isinstance(answer, Mapping) for answer in answers):
-            raise DataError(f"responses.{question} is no list of {{value, user_id}}; export the records again")
+            raise DataError(f"responses.{question} is not a list of {{value, user_id}}; export the records again")
         columns[question] = [answer.get("value") for answer in answers]
         columns[f"{question}.users"] = [str(answer.get("user_id")) for answer in answers]
     return columns
@@ -55,7 +54,7 @@ def _label_studio(task: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for number, annotation in enumerate(task["annotations"], start=1):
         try:
             chosen = dict(_chosen(annotation))
-        except (AttributeError, TypeError, KeyError):  # something that is no table, no list or has no name
+        except (AttributeError, TypeError, KeyError):  # something is not a table or a list, or has no name
             form = "{completed_by, result: [{from_name, value}]}"
             raise DataError(
                 f"annotation {number} is not as Label Studio exports it, {form}; export the file again, as JSON"
@@ -64,7 +63,7 @@ def _label_studio(task: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _rater(annotation: Mapping[str, Any]) -> str:
-    """The number of who annotated, never the address that an export may hold beside it."""
+    """The number of the annotator, never the address that an export may have beside it."""
     who = annotation.get("completed_by", annotation.get("id"))
     return str(who.get("id", annotation.get("id")) if isinstance(who, Mapping) else who)
 
@@ -77,7 +76,7 @@ def _chosen(annotation: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _argilla(row: Mapping[str, Any], labels: Collection[str]) -> Iterator[dict[str, Any]]:
-    """One row for each rater, where a label column holds a list; users stand in the column beside it."""
+    """One row for each rater, if a label column has a list. The column beside it has the users."""
     lists = {label: row[label] for label in labels if isinstance(row.get(label), list)}
     if not lists:
         yield dict(row)

@@ -1,13 +1,13 @@
-"""Logs whose lines are a chain, and the file that says how far each of them went.
+"""Logs whose lines are a chain, and the file that records the length of each log.
 
     {"chain": "b2-…", …}    the digest of the chain of the line before and of this line's other fields
     log_heads.json          {"events.jsonl": {"bytes": 5012, "chain": "b2-…"}, …, "digest": "b2-…"}
 
-A line that is changed, moved or removed breaks the chain from there on. Lines cut off the end do not; log_heads.json,
-which stands beside the logs, shows them, as far as it was written: with every event of the run. It is written after the
-lines that it is about, so a kill at any time leaves a log that goes further than it says, never less far. Lines of
-spend.jsonl since the last event, and the removal of log_heads.json itself, are not noticed. A last line without its end
-is a crash in the middle of writing.
+A line that is changed, moved or removed breaks the chain from there on. Lines that are cut off the end do not break it.
+They are detected by log_heads.json, which is beside the logs and is written with every event of the run. It is written
+after the lines that it describes, so after a kill at any time a log may be longer than recorded, but never shorter.
+Lines of spend.jsonl since the last event, and the removal of log_heads.json itself, are not detected. A last line
+without its end comes from a crash while writing.
 """
 
 import json
@@ -29,18 +29,18 @@ _LONGEST_LINE = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """How far a log goes: the bytes of its whole lines, and the chain of the last."""
+    """The length of a log: the bytes of its whole lines, and the chain of the last line."""
 
     bytes: int
     chain: str
 
 
 def read_chain(path: Path, remedy: str) -> tuple[list[dict[str, Any]], str]:
-    """The lines of a log without their chain, and the chain of the last; a half-written last line is left out.
+    """The lines of a log without their chain, and the last chain. A half-written last line is left out.
 
-    DataError with ``remedy`` names the first line that is not what was written. A log that is not there has no lines.
+    DataError with ``remedy`` names the first line that was changed. A log that does not exist has no lines.
     """
-    head = _read_heads(path.parent).get(path.name)  # before the lines: somebody may be adding some
+    head = _read_heads(path.parent).get(path.name)  # read before the lines, because another process may be adding some
     data = path.read_bytes() if path.is_file() else b""
     reached = head is None or not path.is_file()
     rows: list[dict[str, Any]] = []
@@ -57,7 +57,7 @@ def read_chain(path: Path, remedy: str) -> tuple[list[dict[str, Any]], str]:
         rows.append(row)
     if not reached:
         raise DataError(
-            f"{path}, line {len(rows) + 1}: is not what was written; it and what followed was removed. {remedy}"
+            f"{path}, line {len(rows) + 1}: is not what was written; it and the lines after it were removed. {remedy}"
         )
     return rows, chain
 
@@ -72,9 +72,9 @@ def append_rows(path: Path, root: Path, rows: Iterable[Mapping[str, Any]]) -> No
 
 
 def write_heads(folder: Path, begun_anew: str, *others: str) -> None:
-    """Notes how far the logs of ``folder`` go. ``begun_anew``: the log that may be shorter than was noted.
+    """Records the lengths of the logs of ``folder``. ``begun_anew``: the log that may be shorter than recorded.
 
-    Of ``others`` one that is shorter keeps its note, for whoever reads it; one that is not there loses it.
+    One of ``others`` that is shorter keeps its record, so that its reader detects it. One that does not exist loses it.
     """
     noted = _read_heads(folder)
     heads = {name: head for name in (begun_anew, *others) if (head := _flushed(folder / name)).bytes}
@@ -86,7 +86,7 @@ def write_heads(folder: Path, begun_anew: str, *others: str) -> None:
 
 
 def forget_removed(path: Path) -> None:
-    """Drops the note of a log that somebody removed to begin anew."""
+    """Drops the record of a log that somebody removed to start again."""
     heads = _read_heads(path.parent)
     if path.name in heads and not path.is_file():
         _write(path.parent, {name: head for name, head in heads.items() if name != path.name})
@@ -98,7 +98,7 @@ def _write(folder: Path, heads: Mapping[str, Head]) -> None:
 
 
 def _read_heads(folder: Path) -> dict[str, Head]:
-    """What ``write_heads`` noted. DataError if the file is not that."""
+    """The records of ``write_heads``. DataError if the file was changed."""
     file = folder / HEADS
     try:
         heads = json.loads(file.read_bytes()) if file.is_file() else None
@@ -112,7 +112,7 @@ def _read_heads(folder: Path) -> dict[str, Head]:
 
 
 def _flushed(path: Path) -> Head:
-    """The head of a log that is on disk whatever becomes of the machine."""
+    """The head of a log, flushed to disk so that a crash of the machine does not lose it."""
     if path.is_file():
         with path.open("rb+") as file:
             os.fsync(file.fileno())
@@ -120,7 +120,7 @@ def _flushed(path: Path) -> Head:
 
 
 def _head(path: Path) -> Head:
-    """How far a log goes, by its last whole line; no bytes where there is none."""
+    """The length of a log by its last whole line; no bytes if there is none."""
     if not path.is_file():
         return Head(0, "")
     with path.open("rb") as file:
@@ -132,7 +132,7 @@ def _head(path: Path) -> Head:
 
 
 def _parse(line: bytes) -> dict[str, Any]:
-    """The row in the line; empty, which is no row, where there is none."""
+    """The row in the line; an empty row, which is never valid, if there is none."""
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):

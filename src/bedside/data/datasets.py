@@ -30,7 +30,7 @@ HarmLevel = Annotated[int, Field(ge=0, le=3)]
 def _known_columns(columns: dict[str, str]) -> dict[str, str]:
     for name in columns:
         if name not in COLUMNS:
-            raise ValueError(f"there is nothing to read as {name!r}; {validation_messages.did_you_mean(name, COLUMNS)}")
+            raise ValueError(f"no column is called {name!r} here; {validation_messages.did_you_mean(name, COLUMNS)}")
     return columns
 
 
@@ -56,9 +56,9 @@ class Jsonl(Plugin):
     unlabelled: Unlabelled = "error"
     """A row without a harm level is an error, is skipped, is kept without one, or takes its proposed level."""
     columns: Annotated[dict[str, str], AfterValidator(_known_columns)] = Field(default_factory=dict)
-    """Our name of a column to its name in the file: {prompt: message, harm: risk}."""
+    """The file's names of our columns: {prompt: message, harm: risk}."""
     label_map: Annotated[dict[str, HarmLevel], BeforeValidator(_words_in_lower_case)] = Field(default_factory=dict)
-    """Words of the file for harm levels: {none: 0, low: 1, medium: 2, high: 3}."""
+    """The harm level of each word in the file: {none: 0, low: 1, medium: 2, high: 3}."""
     phi: Phi = "scan"
     names: Names = False
 

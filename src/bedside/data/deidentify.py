@@ -2,10 +2,11 @@
 
     email  url  ip address  social security number  nhs number  record number  date  phone  street  long number
 
-A kind does not look inside what an earlier kind matched: a date or an NHS number is no phone number as well. An amount
-with its unit is none of these. Whatever of a row is kept is searched: every turn, the reference and the metadata.
+A kind is not searched in the matches of an earlier kind: a date or an NHS number is not also a phone number. An amount
+with its unit is none of these. Everything that is kept of a row is searched: every turn, the reference and the
+metadata.
 
-Patterns do not find names, nor identifying facts in plain words: a text without matches is not thereby de-identified. A
+Patterns find neither names nor identifying facts in plain words, so a text without matches need not be de-identified. A
 date or a long number may be harmless; it is reported in any case.
 """
 
@@ -34,7 +35,7 @@ Names = Annotated[
 ]
 """The option ``names`` of every data set that reads rows."""
 Identifiers = list[tuple[str, str]]
-"""Kind and matched text of each."""
+"""Finds the kind and the matched text of each identifier."""
 
 _MONTH = (
     r"(?=[jfmasond])(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|"
@@ -84,9 +85,9 @@ _LEAST_DIGITS = {
     "street": 1,
     "long number": 8,
 }
-"""Digits that a text must have for a match: most have fewer, and are not searched for that kind."""
+"""Digits that a text must have for a match. Most texts have fewer, and are not searched for that kind."""
 _MARKS = {"email": ("@",), "url": ("://", "www.")}
-"""What a text must hold, one of these, for a match."""
+"""Strings of which a text must have one for a match."""
 _PERSON = r"(?:patient|person|user|customer|client|contact|doctor|physician|clinician|nurse|carer|guardian|relative)"
 _COLUMN = re.compile(
     rf"(?:{_PERSON}_)?(?:(?:first|last|full|middle|maiden|given|family)?_?names?|surname|forename|initials|"
@@ -103,11 +104,11 @@ class IdentifiedRows:
 
     source: str
     scrubbed: bool
-    """True if what was found was replaced or left out."""
+    """True if the matches were replaced or left out."""
     kinds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Kind of identifier to the places of the rows with one."""
+    """Places of rows with an identifier, by kind."""
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Column that names a person to the places of the rows with a value in it."""
+    """Places of rows with a value, by column that names a person."""
 
 
 @dataclass
@@ -137,7 +138,7 @@ class Deidentifier:
         return prompt if self.phi == "scan" else self._scrubbed(kept) if identifiers else kept
 
     def identified(self, source: str) -> IdentifiedRows:
-        """What was noted so far, the kinds in the order of KINDS."""
+        """The matches so far, with kinds in the order of KINDS."""
         order = [*KINDS, *sorted(self.kinds.keys() - KINDS)]
         kinds = {kind: tuple(self.kinds[kind]) for kind in order if kind in self.kinds}
         columns = {column: tuple(places) for column, places in self.columns.items()}
@@ -208,7 +209,7 @@ def _is_nhs_number(text: str) -> bool:
 
 
 def scan(source: str, prompts: Iterable[Prompt]) -> IdentifiedRows:
-    """The prompts of a source that does not say which of its rows hold identifiers, counted from 1."""
+    """Searches the prompts of a source that does not search itself. Prompts are counted from 1."""
     deidentifier = Deidentifier("scan")
     for number, prompt in enumerate(prompts, start=1):
         deidentifier.apply(f"{source}, prompt {number}", prompt)

@@ -48,7 +48,7 @@ def _known_columns(columns: dict[str, str]) -> dict[str, str]:
     known = {"question", "answer", *turns.ALPACA, *COLUMNS}
     for name in columns:
         if name not in known:
-            raise ValueError(f"there is nothing to read as {name!r}; {validation_messages.did_you_mean(name, known)}")
+            raise ValueError(f"no column is called {name!r} here; {validation_messages.did_you_mean(name, known)}")
     return columns
 
 
@@ -62,11 +62,11 @@ class Dialogues(Plugin):
     split: str | None = None
     """Only rows of this split."""
     revision: str | None = None
-    """Of a data set on the hub: branch, tag or commit."""
+    """Branch, tag or commit of a data set on the hub."""
     format: Format | None = None
     """jsonl, csv or parquet; unset: by the file's ending."""
     columns: Annotated[dict[str, str], AfterValidator(_known_columns)] = Field(default_factory=dict)
-    """Our name of a column (question, answer, group, split, ...) to its name in the file."""
+    """The file's names of our columns (question, answer, group, split, ...)."""
     phi: Phi = "scan"
     names: Names = False
 
@@ -111,7 +111,7 @@ class DialogueReader:
             raise DataError(f"{c.path}: no row has a question and an answer to learn from ({reasons})")
 
     def _renamed(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """``row`` under our names of its columns; a mapped question or answer stands before any other."""
+        """``row`` with our names of its columns. A mapped question or answer comes before any other."""
         names = self.config.columns
         replaced = {*names.values(), *(ANSWERS if "answer" in names else ())}
         replaced |= {*turns.COLUMNS, *turns.ALPACA} if "question" in names else set()
@@ -161,7 +161,7 @@ def _turns(row: Mapping[str, Any]) -> tuple[Conversation, str]:
 
 
 def _with_texts(value: Any) -> Any:
-    """Turns in which a content that is null is empty: a dialogue without an answer is counted, not refused."""
+    """Turns with "" for a content that is null, so that a dialogue without an answer is counted and not refused."""
     if not isinstance(value, list):
         return value
     return [{**turn, "content": ""} if _is_silent(turn) else turn for turn in value]

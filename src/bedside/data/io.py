@@ -1,4 +1,4 @@
-"""Reads rows of any data file, each with the place where a person finds it, and writes files atomically.
+"""Reads rows of any data file, each with its place for people, and writes files atomically.
 
     for where, row in rows("data/prompts.jsonl"):
         ("prompts.jsonl, row 4183", {"prompt": "...", "harm": 3})
@@ -9,8 +9,8 @@
     write_text, write_json, write_jsonl, write_csv, write_rows
     make_private, append_to    folders and files of a run that nobody else may read
 
-A JSON file may also be one array of rows. NaN, and what pandas writes for a missing value, is None. 3.0 is 3: a table
-with gaps makes fractions of its whole numbers.
+A JSON file may also be one array of rows. NaN, and what pandas writes for a missing value, is read as None. 3.0 is read
+as 3, because tables with gaps write whole numbers in this way.
 
 In JSONL and CSV the row number is the line number in an editor. In Parquet and on the hub rows are counted from 1.
 Parquet needs pyarrow and the hub needs datasets: ``pip install 'bedside[hf]'``. Rows are read lazily. What the columns
@@ -49,9 +49,9 @@ FORMATS: dict[str, Format] = {
     ".tsv": "csv",
     ".parquet": "parquet",
 }
-"""What an ending says; ``.gz`` may stand behind those of text."""
+"""Formats by ending. Endings of text may be followed by ``.gz``."""
 MISSING = ("nan", "NaN", "NAN", "<NA>", "NaT")
-"""What pandas writes for a cell without a value; empty is the other way."""
+"""What pandas writes for a cell without a value, if it does not leave the cell empty."""
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 """Text that a spreadsheet runs as a formula. A space is written in front; reading `bedside label`'s file removes it."""
 EVENTS, SPEND = "events.jsonl", "spend.jsonl"
@@ -61,7 +61,7 @@ csv.field_size_limit(1 << 30)
 _INSTALL = "pip install 'bedside[hf]'"
 _SHOWN_CHARACTERS = 60
 _HEAD_LINES = 100
-"""Of a CSV file, the lines in which its header is looked for: one name may have several lines."""
+"""How many lines of a CSV file are searched for its header, because a name may have several lines."""
 
 
 def rows(
@@ -124,9 +124,9 @@ def is_hub_id(source: str) -> bool:
 
 
 def make_private(folder: Path, root: Path | None = None) -> bool:
-    """Makes ``root`` and the folders from there down to ``folder``; a new one admits its owner alone (0700).
+    """Makes ``root`` and the folders from there down to ``folder``. Only the owner can enter a new one (0700).
 
-    False if ``root`` admits others: whoever opened it to them means what stands in it, too.
+    False if others may enter ``root``: somebody opened it to them, and so new files in it are open as well.
     """
     root = root or folder
     root.parent.mkdir(parents=True, exist_ok=True)
@@ -138,7 +138,7 @@ def make_private(folder: Path, root: Path | None = None) -> bool:
 
 
 def append_to(path: Path, root: Path) -> TextIO:
-    """``path`` opened to be appended to; a new file in a private ``root`` is its owner's alone (0600)."""
+    """``path``, opened for appending. Only the owner can read a new file in a private ``root`` (0600)."""
     private = make_private(path.parent, root)
     return open(path, "a", encoding="utf-8", opener=_for_owner if private else None)
 
@@ -148,14 +148,14 @@ def _for_owner(path: str, flags: int) -> int:
 
 
 def _run_of(path: Path) -> Path | None:
-    """The run folder that ``path`` stands in."""
+    """The run folder of ``path``."""
     return next((folder for folder in path.parents if (folder / EVENTS).is_file()), None)
 
 
 def write_text(path: Path, text: str, root: Path | None = None) -> None:
     """Writes a file atomically: to a draft in the same folder, flushed to disk, then renamed.
 
-    In a private ``root``, by default the run folder around it, the file is its owner's alone (0600); elsewhere the
+    In a private ``root``, by default the run folder around it, only the owner can read the file (0600). Elsewhere the
     umask decides.
     """
     write_parts(path, [text], root)
@@ -180,7 +180,7 @@ def write_parts(path: Path, parts: Iterable[str], root: Path | None = None) -> N
             "hold; correct that text where it comes from"
         ) from None
     except OSError as error:
-        error.filename = str(path)  # the draft's name would tell the user nothing
+        error.filename = str(path)  # the draft's name would mean nothing to the user
         raise
     finally:
         draft.unlink(missing_ok=True)
@@ -235,7 +235,7 @@ def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
 
 
 def write_rows(path: Path, table: Iterable[Mapping[str, Any]]) -> None:
-    """Writes CSV where the ending says so, else JSONL; atomically. Rows of JSONL are taken one by one."""
+    """Writes CSV if ``path`` ends in .csv, else JSONL; atomically. Rows of JSONL are taken one by one."""
     if format_of(path) != "csv":
         write_jsonl(path, table)
         return
@@ -245,7 +245,7 @@ def write_rows(path: Path, table: Iterable[Mapping[str, Any]]) -> None:
 def write_csv(path: Path, table: Sequence[Mapping[str, Any]], *, start: str = "", delimiter: str = ",") -> None:
     """Writes quoted cells, atomically. A list or a table becomes JSON; ``start`` is a byte order mark, or empty.
 
-    A space stands in front of text that a spreadsheet would run as a formula.
+    A space is put before text that a spreadsheet would run as a formula.
     """
     text = io.StringIO()
     columns = list(dict.fromkeys(column for row in table for column in row))
@@ -289,7 +289,7 @@ def _file(path: Path, name: str, format: Format | None) -> Iterator[Row]:
 
 
 def format_of(path: Path) -> Format | None:
-    """What the ending of ``path`` says, without ``.gz``; None if it says nothing."""
+    """The format by the ending of ``path``, without ``.gz``; None if the ending is unknown."""
     name = Path(path.stem) if path.suffix.lower() == ".gz" else path
     return FORMATS.get(name.suffix.lower())
 
@@ -348,7 +348,7 @@ def _lines(path: Path, name: str) -> Iterator[tuple[str, str]]:
 
 
 def _encoding(line: bytes) -> str:
-    """What a line that is not UTF-8 seems to be written in."""
+    """The probable encoding of a line that is not UTF-8."""
     if line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return " but UTF-16"
     with suppress(UnicodeDecodeError):
@@ -412,7 +412,7 @@ def _wrapped(text: str, where: str, name: str) -> Iterator[Row]:
 
 
 def _cause(error: Exception) -> str:
-    """Why ``json.loads`` refuses a text: its grammar, its depth, or a number that Python does not convert."""
+    """Why ``json.loads`` refuses a text: its grammar, its depth, or a number that is too long for Python."""
     if isinstance(error, json.JSONDecodeError):
         return error.msg.removesuffix(" at")
     return "nested too deeply" if isinstance(error, RecursionError) else "a number of thousands of digits"

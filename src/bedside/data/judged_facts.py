@@ -1,4 +1,4 @@
-"""Judged answers without their texts: what rates need of a file that is larger than memory.
+"""Judged answers without their texts, to compute rates of a file that is larger than memory.
 
 kept        ids, harm level, group, the attributes that rows are grouped by, checkpoint, verdict
 left out    what people and models wrote
@@ -17,7 +17,7 @@ _TURNS = (Message("user", _LEFT_OUT),)
 
 
 def without_texts(row: JudgedResponse, groupings: Collection[str]) -> JudgedResponse:
-    """``row`` with its ids and no text; an empty answer stays one. ``groupings``: names in the metadata to keep."""
+    """``row`` with its ids and no text; an empty answer stays empty. ``groupings``: names in the metadata to keep."""
     prompt, response = row.prompt, row.response
     kept = tuple((name, value) for name, value in prompt.metadata.items() if name == HARM_BY or name in groupings)
     light = with_id(replace(prompt, messages=_TURNS, metadata=_shared(kept), reference=None), prompt.id)

@@ -46,7 +46,7 @@ class Proposal:
     prompt: Prompt
     harm: int
     probability: float
-    """Of this harm level, 0 to 1."""
+    """Probability of this harm level, 0 to 1."""
     principle: str | None
 
 
@@ -85,14 +85,14 @@ def propose(
     if there are too few labelled prompts.
     """
     for name in columns.keys() - COLUMNS.keys():
-        raise DataError(f"--column {name}=…: nothing is read as {name!r}; {did_you_mean(name, COLUMNS)}")
+        raise DataError(f"--column {name}=…: no column is called {name!r} here; {did_you_mean(name, COLUMNS)}")
     everything = splits.group(_read_prompts(prompts, columns))
     known = _read_prompts(learn_from, _present(learn_from, columns)) if learn_from else everything
     labelled = [p for p in known if p.harm is not None]
     _check_ending(out)
     proposals = propose_labels(labelled, [p for p in everything if p.harm is None], seed)
     if out.exists():
-        raise DataError(f"{out} already exists and may hold somebody's work; confirm it with --confirm, or move it")
+        raise DataError(f"{out} already exists and may have somebody's work; confirm it with --confirm, or move it")
     _write(out, [_row(proposal) for proposal in proposals], like=prompts)
     return LabellingResult(len(proposals), len(labelled), cross_validated_agreement(splits.group(labelled), seed))
 
@@ -119,7 +119,7 @@ def confirm(file: Path, by: str, ask: Callable[[dict[str, Any], int], str | None
 
 
 def propose_labels(labelled: Sequence[Prompt], unlabelled: Sequence[Prompt], seed: int) -> list[Proposal]:
-    """One proposal for each unlabelled prompt, the least certain first: there a person's check is worth most."""
+    """One proposal per unlabelled prompt, the least certain first, because a person's check helps most there."""
     if not unlabelled:
         return []
     texts = [_text(prompt) for prompt in unlabelled]

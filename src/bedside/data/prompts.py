@@ -1,8 +1,8 @@
-"""From rows to prompts: which columns are understood, and what makes a row invalid. Every prompt file is read here.
+"""Reads rows as prompts: the known columns, and what makes a row invalid. Every prompt file is read here.
 
     prompt | messages | question    text, or a conversation in any form that ``data/turns.py`` reads
     harm | harmful_level            0 harmless to 3 severe
-    principle | principle_index     the ethical principle that the request offends
+    principle | principle_index     the ethical principle that the request would break
     style | method                  how the request is put: direct, role play, ...
     group                           related rows; if missing, the digest of base_prompt, if there is one
     source                          the collection that the row comes from
@@ -15,7 +15,7 @@ Other short values become ``Prompt.metadata`` as text, except ``id`` and ``canar
 including control characters. Rows with the same text are merged and counted; the same text with two harm levels is an
 error. One error reports the first ten invalid rows and the number of the others.
 
-``phi`` says what happens to identifiers in whatever is kept of a row (``data/deidentify.py``).
+``phi`` says what happens to identifiers in the kept parts of a row (``data/deidentify.py``).
 """
 
 import difflib
@@ -47,10 +47,10 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "reference": ("reference", "reference_answer", "safe_response"),
     "split": ("split",),
 }
-"""Our name of a column to the names it may have in a file. The first name that is present is used."""
+"""The names that each of our columns may have in a file. The first name that occurs is used."""
 
 OTHER_SPLIT = "another split"
-"""Why a row is left out through no fault of its own."""
+"""Why a valid row is left out."""
 PROPOSED, HARM_BY = "harm_proposed", "harm_by"
 """The column of a proposed harm level, and the metadata key that marks a prompt whose level is a proposal."""
 _NOT_METADATA = {
@@ -75,9 +75,9 @@ class ReadOptions:
     """Only rows with this value in column ``split``."""
     unlabelled: Unlabelled = "error"
     columns: Mapping[str, str] = field(default_factory=dict)
-    """Our name of a column to its name in the source."""
+    """The source's names of our columns."""
     label_map: Mapping[str, int] = field(default_factory=dict)
-    """Word for a harm level, in lower case, to the level."""
+    """Harm level by word, in lower case."""
     phi: deidentify.Phi = "off"
     names: bool = False
 
@@ -127,7 +127,7 @@ class TablePrompts:
 
     @property
     def identified(self) -> deidentify.IdentifiedRows | None:
-        """Which rows hold what looks like an identifier; None if nobody looked, ``phi: off``."""
+        """Which rows have a possible identifier; None with ``phi: off``."""
         return None if self.options.phi == "off" else self._reader.deidentifier.identified(self.source)
 
     @property
@@ -167,7 +167,7 @@ def parse_prompt(where: str, row: Mapping[str, Any], options: ReadOptions, hidde
 
 
 def require_room(prompt: Prompt, tokens: int, max_length: int, place: str = "") -> None:
-    """DataError if a prompt of so many ``tokens`` leaves no room for an answer within ``max_length``."""
+    """DataError if a prompt of ``tokens`` tokens leaves no space for an answer within ``max_length``."""
     if tokens >= max_length:
         raise DataError(
             f"{place or f'prompt {prompt.id}'}: the prompt ({prompt.text[:40]!r} ...) is {tokens} tokens, and "
@@ -183,7 +183,7 @@ class _PromptReader:
     source: str
     options: ReadOptions
     prompts: dict[str, tuple[str, Prompt]] = field(default_factory=dict)
-    """Prompt id to the place of its first row and the prompt."""
+    """Place of the first row, and the prompt, by prompt id."""
     dropped: Counter[str] = field(default_factory=Counter)
     mistakes: list[str] = field(default_factory=list)
     splits: Counter[str] = field(default_factory=Counter)

@@ -1,12 +1,12 @@
 """Ratings on an ordered scale, from a file: integers or named levels.
 
-    anna, ben, ...        a column a rater
-    rater, rating         a row a rater: rows that differ in nothing else are one item, and a later row corrects
+    anna, ben, ...        one column per rater
+    rater, rating         one row per rater: rows that are otherwise equal are one item, and a later row corrects
     score                 a judge's scores, from 0 to MOST, laid on the scale at score / MOST · (K − 1) of K levels
 
-The scale is declared, least level first: levels nobody used count too. Without it the labels are integers, and the
-scale is every integer from the smallest to the greatest. Intervals count groups: the column ``group``, else equal
-prompts, else rows.
+The scale is declared, lowest level first. Levels that nobody used also count. Without a declared scale, labels are
+integers, and the scale is every integer from the smallest to the greatest. Intervals count groups: the column
+``group``, else equal prompts, else rows.
 """
 
 import json
@@ -23,29 +23,30 @@ from bedside.data import annotations, io
 from bedside.data.responses import normalized_label
 
 MOST_LEVELS = 101
-"""Of a scale that nobody declared."""
+"""The largest number of levels of a scale that nobody declared."""
 COPY = 20
-"""Ratings from which two raters without a difference are one rater, copied."""
+"""With at least this many ratings, two raters without a difference count as one rater, copied."""
 
 
 @dataclass(frozen=True, slots=True)
 class RatingFile:
-    """Where ratings stand, and how they are read."""
+    """A file of ratings, and how it is read."""
 
     path: str
     raters: tuple[str, ...]
-    """Columns of labels. A single one, with a column ``rater`` beside it, has a row a rater."""
+    """Columns of labels. A single one with a column ``rater`` beside it has one row per rater."""
     levels: tuple[str, ...] = ()
-    """The scale, least first. Empty: integers."""
+    """The scale, lowest level first. Empty: integers."""
     scores: Mapping[str, float] = field(default_factory=dict)
-    """Column of a judge's scores to the greatest score there can be."""
+    """The greatest possible score, by column of a judge's scores."""
     columns: Mapping[str, str] = field(default_factory=dict)
-    """Our name of a column (prompt, response, group, rater) to the file's name of it."""
+    """The file's names of our columns (prompt, response, group, rater)."""
     label_map: Mapping[str, str] = field(default_factory=dict)
-    """Label in the file to level."""
+    """Level of each label in the file."""
 
     def read(self) -> "RatingSheet":
-        """DataError with file, row and column for a label that is no level, and for a rater who stands there twice."""
+        """The ratings. DataError with file, row and column for a label that is not a level, and for a rater named
+        twice."""
         self._check()
         items = self._items()
         levels = tuple(map(normalized_label, self.levels)) or self._integers(items)
@@ -93,7 +94,7 @@ class RatingFile:
         return normalized_label(meanings.get(label, label))
 
     def _integers(self, items: "Sequence[_Item]") -> tuple[str, ...]:
-        """Every integer from the least label to the greatest. DataError for a label that is none."""
+        """Every integer from the least label to the greatest. DataError for a label that is not an integer."""
         used = {label: item.where for item in items for cell in item.cells.values() if (label := self._level(cell))}
         named = next((label for label in used if not re.fullmatch(r"-?\d+", label)), None)
         if named is not None or not used:
@@ -135,7 +136,7 @@ class RatingFile:
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    """One thing that is rated: where it stands first, its cells, and the cell of each rater."""
+    """One rated item: its first place in the file, its cells, and the cell of each rater."""
 
     where: str
     row: dict[str, Any]
@@ -144,22 +145,23 @@ class _Item:
 
 @dataclass(frozen=True, slots=True)
 class RatingSheet:
-    """What raters and judges say of the same items. A place is a number from 0, the least level, to K − 1."""
+    """Ratings of raters and judges on the same items. A place is a number from 0, the lowest level, to K − 1."""
 
     levels: tuple[str, ...]
     inferred: bool
-    """Nobody declared the scale: it is the labels' own."""
+    """True if nobody declared the scale, and it was taken from the labels."""
     rows: tuple[io.Row, ...]
-    """Where each item stands in the file, and its cells."""
+    """Each item's place in the file, and its cells."""
     groups: tuple[str, ...]
     raters: Mapping[str, tuple[float | None, ...]]
-    """Rater to the place of each item; None: not rated."""
+    """The place of each item, by rater; None: not rated."""
     scores: Mapping[str, tuple[float | None, ...]]
-    """Judge to the place of each item, which need not be whole; nan: not read, None: not asked."""
+    """The place of each item, by judge, not always whole; nan: unreadable, None: not judged."""
 
 
 def refuse_copies(path: str, columns: Mapping[str, Sequence[float | str | None]]) -> None:
-    """DataError for two raters with the same labels throughout, gaps included: a copy agrees with everything."""
+    """DataError for two raters with the same labels in all rows, gaps included, because a copy agrees with
+    everything."""
     for (first, ours), (second, theirs) in combinations(columns.items(), 2):
         rated = sum(label is not None for label in ours)
         if ours == theirs and rated >= COPY:

@@ -54,7 +54,7 @@ class AnswerFile:
 
     path: str
     columns: Mapping[str, str] = field(default_factory=dict)
-    """Our name of a column (prompt, response, harm, style, group, rater, ...) to its name in the file."""
+    """The file's names of our columns (prompt, response, harm, style, group, rater, ...)."""
     labels: tuple[str, ...] = ()
     """Columns that hold labels. They do not become metadata of the prompt."""
 
@@ -133,25 +133,25 @@ class AnswerFile:
 
 
 def distinct(responses: Sequence[Response]) -> list[Response]:
-    """Each answer once: a conversation and answer that stand in two rows are one answer."""
+    """Gives each answer once: rows with the same conversation and answer are one answer."""
     return list({response.id: response for response in responses}.values())
 
 
 @dataclass(frozen=True)
 class AnswerStream:
-    """The distinct answers of a file, as ``AnswerFile.read`` gives them, read anew each time."""
+    """The distinct answers of a file, as ``AnswerFile.read`` gives them. The file is read again each time."""
 
     file: AnswerFile
     version: tuple[tuple[int, int], ...]
     digest: str
     repeated: frozenset[int]
-    """Numbers of the rows, from 0, that hold an answer once more."""
+    """Numbers, from 0, of the rows that repeat an answer."""
     count: int
     """Distinct answers."""
 
     @classmethod
     def of(cls, file: AnswerFile) -> "AnswerStream | None":
-        """The answers of ``file``. None if an answer stands there twice and its rows differ: the last row counts."""
+        """The answers of ``file``. None if an answer occurs twice in different rows: then the last row counts."""
         version, seen = _version(Path(file.path)), _Seen()
         digest = digest_rows(seen.distinct(file.stream()))
         return None if seen.differ else cls(file, version, digest, frozenset(seen.repeated), len(seen.contents))
@@ -186,7 +186,7 @@ class _Seen:
 
 
 def _version(path: Path) -> tuple[tuple[int, int], ...]:
-    """Size and time of each file at ``path``: other ones tell that somebody wrote there."""
+    """Size and time of each file at ``path``. If they change, somebody wrote there."""
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
     return tuple((file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file())
 
@@ -249,7 +249,7 @@ def _table(where: str, key: str, text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         shown = validation_messages.short(text)
-        raise DataError(f"{where}: {key} is {shown}; it is a table in JSON, as Bedside writes it") from None
+        raise DataError(f"{where}: {key} is {shown}; it should be a table in JSON, as Bedside writes it") from None
 
 
 def read_judged(answers: AnswerFile, verdicts: Path) -> list[JudgedResponse]:
@@ -288,7 +288,7 @@ def stream_judged(answers: AnswerFile, verdicts: Path) -> Iterator[JudgedRespons
 
 
 def check_replaceable(path: Path, row_type: type[T]) -> None:
-    """DataError if ``path`` holds anything other than rows of ``row_type``: writing there would lose it."""
+    """DataError if ``path`` has anything but rows of ``row_type``, because writing there would lose it."""
     if not path.is_file() or path.stat().st_size == 0:
         return
     row: Mapping[str, Any] = {}

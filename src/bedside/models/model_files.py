@@ -1,7 +1,7 @@
-"""What a model folder may hold before anything in it is loaded, and the digest of what decides its output.
+"""Checks a model folder before anything in it is loaded, and computes the digest of what its output depends on.
 
-Weights are safetensors files of the folder itself. An index that names another file, a link out of the folder and a
-folder that is model and adapter at once are refused: transformers would load what the digest does not count.
+Weights are safetensors files of the folder itself. An index that names another file, a link out of the folder, and a
+folder that is both model and adapter are refused, because transformers would load files that the digest does not count.
 """
 
 import json
@@ -42,9 +42,9 @@ _COUNTED = (".json", ".safetensors", ".model")
 
 
 def check(folder: Path) -> None:
-    """ModelError if ``folder`` is no model in safetensors, is damaged, or names weights outside itself."""
+    """ModelError if ``folder`` is not a model in safetensors, is damaged, or names weights outside itself."""
     if not (folder / CONFIG).is_file():
-        raise ModelError(f"{folder}: no {CONFIG}, so this is no Hugging Face model folder; correct `model`")
+        raise ModelError(f"{folder}: no {CONFIG}, so this is not a Hugging Face model folder; correct `model`")
     if (folder / ADAPTER).is_file():
         raise ModelError(
             f"{folder}: holds a model ({CONFIG}) and an adapter ({ADAPTER}), so it is not clear which one is meant; "
@@ -75,7 +75,7 @@ def read_table(file: Path) -> dict[str, Any]:
 
 
 def digest_model(folder: Path, chat_template: str | None, vocabularies: Iterable[str] = ()) -> str:
-    """A digest of everything that decides the output: weights, config, tokenizer, template; not readmes or paths.
+    """A digest of all that the output depends on: weights, config, tokenizer, template; not readmes or paths.
 
     ``vocabularies``: further files that the tokenizer reads, where they exist.
     """

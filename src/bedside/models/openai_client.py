@@ -4,7 +4,7 @@ The transport follows no redirect and uses no proxy, key, organisation or passwo
 headers that describe this machine. It reads a body up to a limit and never decompresses it, since a small body may
 hold a huge one.
 
-    sent again       408, 409, 429, 5xx, no connection, no answer in time, a body that is no reply: ``retries`` times
+    sent again       408, 409, 429, 5xx, no connection, no answer in time, a body that is not a reply: ``retries`` times
     waits            as long as Retry-After says; without it 0.5 s, 1 s, 2 s ... at most 8 s
     RequestFailed    this request gets no answer (400, 413, 422; retries used up): a fact about a row
     ModelError       no request will get one (401, 402, 404, a redirect, no quota, Retry-After above the limit): stop
@@ -128,7 +128,7 @@ class EndpointClient:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def ask(self, bodies: Sequence[Body], retries: int | None = None) -> list[Reply | RequestFailed]:
-        """One reply a body, in the same order, or why there is none. Raises ModelError if no request can succeed."""
+        """One reply per body, in the same order, or why there is none. Raises ModelError if no request can succeed."""
         with self._lock:
             if self._connection is None:
                 self._connection = _Connection.open(self.address, self.retry_policy, self.concurrency)
@@ -226,9 +226,7 @@ class EndpointClient:
             key = f"the key in {self.address.key_name}" if self.address.key_name else "a call without a key"
             return _Failure(outcome, stop=f"rejects {key} (status {status}{words}); check the key and api_key_env")
         if status == 402 or (status == 429 and _QUOTA in str(error.body)):
-            stop = (
-                f"does not work for this account (status {status}{words}); mend that and continue with the same command"
-            )
+            stop = f"fails for this account (status {status}{words}); correct that and continue with the same command"
             return _Failure(outcome, stop=stop)
         if status == 404:
             stop = f"knows no such path or model (404{words}); check url and model"
@@ -391,7 +389,7 @@ def _transport(url: str, key: str | None, proxy: str | None) -> "httpx2.AsyncBas
             )
             if response.headers.get("content-encoding", "identity").lower() != "identity":
                 await response.aclose()
-                raise httpx2.DecodingError("a compressed body, which was not asked for")
+                raise httpx2.DecodingError("a compressed body, which was not requested")
             response.stream = BoundedStream(cast("httpx2.AsyncByteStream", response.stream))
             return response
 

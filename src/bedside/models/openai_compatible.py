@@ -50,13 +50,15 @@ def _base_url(url: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("needs http:// or https:// and a host, such as http://localhost:8000/v1")
     if parts.username or parts.password or parts.query or parts.fragment:
-        raise ValueError("holds more than an address; a key goes into an environment variable that api_key_env names")
+        raise ValueError(
+            "contains more than an address; a key goes into an environment variable that api_key_env names"
+        )
     return url.rstrip("/").removesuffix("/chat/completions")
 
 
 def _proxy_url(url: str | None) -> str | None:
     if url is not None and (urlsplit(url).username or urlsplit(url).password):
-        raise ValueError("holds a password, which would stand in every run's config.yaml; use a proxy that needs none")
+        raise ValueError("contains a password, which would be in every run's config.yaml; use a proxy that needs none")
     return url
 
 
@@ -69,7 +71,7 @@ def _variable_name(name: str | None) -> str | None:
 def _refuse_reserved_keys(extra: dict[str, Any]) -> dict[str, Any]:
     reserved = sorted({*extra} & {*RESERVED})
     if reserved:
-        raise ValueError(f"may not say {', '.join(reserved)}: other keys decide that")
+        raise ValueError(f"may not contain {', '.join(reserved)}: other keys set that")
     return extra
 
 
@@ -84,31 +86,38 @@ class OpenAICompatible(Plugin):
         description="Base address, such as http://localhost:8000/v1."
     )
     model: str = Field(min_length=1, description="The model's name at the endpoint.")
-    revision: str | None = Field(None, description="Noted with every reading: say another when the model changed.")
+    revision: str | None = Field(
+        None, description="Recorded with every judgement: set another value when the model has changed."
+    )
     api_key_env: Annotated[str | None, AfterValidator(_variable_name)] = Field(
         None, description="NAME of the environment variable that holds the key. Unset: no key is sent."
     )
-    concurrency: int = Field(8, ge=1, le=256, description="Calls in flight at most.")
+    concurrency: int = Field(8, ge=1, le=256, description="The most calls in flight.")
     timeout_seconds: float = Field(60.0, gt=0, description="From sending a request to the last byte of its answer.")
     retries: int = Field(5, ge=0, le=20, description="After 408, 409, 429, 5xx, timeouts and unreadable bodies.")
-    max_wait_seconds: float = Field(120.0, ge=0, description="The longest Retry-After waited for; longer stops.")
+    max_wait_seconds: float = Field(
+        120.0, ge=0, description="The longest Retry-After to wait for; a longer one stops the run."
+    )
     if_unenforced: Literal["parse", "stop"] = Field(
         "parse",
-        description="Labels cannot be enforced: parse reads a reply that is exactly one label and calls every other "
-        "unreadable; stop ends the run.",
+        description="If labels cannot be enforced: parse reads a reply that is exactly one label, and calls every "
+        "other reply unreadable; stop ends the run.",
     )
     top_logprobs: int = Field(20, ge=0, le=20, description="Token probabilities to ask for; 0 asks for none.")
-    label_tokens: int = Field(32, ge=1, description="Most tokens of a label's reply. More for one that thinks first.")
+    label_tokens: int = Field(
+        32, ge=1, description="The most tokens of a reply with a label. Use more for a model that thinks first."
+    )
     length_key: Literal["max_tokens", "max_completion_tokens"] = Field(
-        "max_tokens", description="What the endpoint calls the limit on an answer's length."
+        "max_tokens", description="The endpoint's name for the limit on an answer's length."
     )
     usd_per_million_in: float | None = Field(None, ge=0, description="Price of a million tokens in, US dollars.")
     usd_per_million_out: float | None = Field(None, ge=0, description="Price of a million tokens out, US dollars.")
     proxy: Annotated[str | None, AfterValidator(_proxy_url)] = Field(
-        None, description="A proxy to go through. Those of the environment are not used."
+        None, description="A proxy to use. Proxies of the environment are not used."
     )
     strip_thinking: bool = Field(
-        True, description="Take a leading <think> block off a reply; one that does not end is cut."
+        True,
+        description="Remove a leading <think> block from a reply. If the block does not end, the reply counts as cut.",
     )
     extra: Annotated[dict[str, Any], AfterValidator(_refuse_reserved_keys)] = Field(
         {}, description="Further keys of each request, such as chat_template_kwargs."
@@ -131,7 +140,7 @@ def _key(name: str | None, secret: Callable[[str], str | None] | None) -> str | 
     if not key:
         raise ModelError(f"the environment variable {name} is not set; export it, or leave api_key_env out")
     if not key.isascii() or not key.isprintable() or " " in key:
-        raise ModelError(f"the environment variable {name} holds signs that no key has; set it again")
+        raise ModelError(f"the environment variable {name} has characters that no key has; set it again")
     return key
 
 
@@ -182,7 +191,7 @@ class EndpointModel:
         return canonical({"temperature": 0, "tokens": self.config.label_tokens, "top": self.config.top_logprobs})
 
     def new_notes(self) -> list[str]:
-        """What the endpoint was seen to do that a person must know, each once."""
+        """Unusual behaviour of the endpoint, for people, each sentence once."""
         new = [name for name, reported in self.other_models.items() if not reported]
         self.other_models.update(dict.fromkeys(new, True))
         return [f"{self.where}: replies name the model {name!r}; check `model` and set `revision`" for name in new]
@@ -192,7 +201,7 @@ class EndpointModel:
         return [sum(len(turn.text.encode()) for turn in turns) for turns in conversations]
 
     def generate(self, conversations: Sequence[Conversation], sampling: Sampling) -> list[Completion]:
-        """One completion a conversation. The docstring of this module describes those without a plain answer."""
+        """One completion per conversation. The docstring of this module describes those without a plain answer."""
         options: dict[str, Any] = {"temperature": sampling.temperature}
         if sampling.temperature > 0:
             options |= {"top_p": sampling.top_p, "seed": sampling.seed}
@@ -207,7 +216,8 @@ class EndpointModel:
         ]
 
     def choose(self, conversations: Sequence[Conversation], labels: Sequence[str]) -> list[Choice]:
-        """One label a conversation, or why there is none. Raises ModelError if labels must be enforced and are not."""
+        """One label per conversation, or why there is none. Raises ModelError if labels must be enforced and are
+        not."""
         if not conversations:
             return []
         probe = self.probe()
@@ -240,7 +250,7 @@ class EndpointModel:
             raise self._probe_result or ModelError(f"{self.where}: cannot be used")
 
     def _run_probe(self) -> Probe:
-        """Requests with ever fewer options, until the endpoint accepts one."""
+        """Sends requests with fewer and fewer options, until the endpoint accepts one."""
         top = self.config.top_logprobs
         result: Reply | RequestFailed | None = None
         for constrained, shown in dict.fromkeys(
@@ -267,7 +277,7 @@ class EndpointModel:
         raise ModelError(f"{self.where}: cannot be used: {result}; check url and model, and that it runs")
 
     def _ask_for_a_nonce(self, constrained: bool, top: int) -> tuple[Reply | RequestFailed, bool]:
-        """The reply, and whether it obeys the constraint. Asked twice if the first does not: it may be bad luck."""
+        """The reply, and whether it obeys the constraint. If the first reply does not, it asks a second time."""
         for _ in range(2):
             nonces = [f"k{secrets.token_hex(4)}" for _ in range(2)]
             (result,) = self._ask_adapted([self._closed_question(_probe_turns(), nonces, constrained, top)])
@@ -279,10 +289,11 @@ class EndpointModel:
     def _warning(self) -> str:
         address = self.client.address
         exposed = address.key is not None and address.url.startswith("http:") and not address.own_machine
-        return "the key travels unencrypted: say https" if exposed else ""
+        return "the key travels unencrypted: use https" if exposed else ""
 
     def _ask(self, bodies: Sequence[Mapping[str, Any]]) -> list[Reply | RequestFailed]:
-        """One reply a body, or why there is none. Raises ModelError if retries are used up and the endpoint is gone."""
+        """One reply per body, or why there is none. Raises ModelError if retries are used up and the endpoint is
+        gone."""
         results = self._ask_adapted(bodies) if bodies else []
         self._require_access(results)
         exhausted = next((result for result in results if isinstance(result, RequestFailed) and result.exhausted), None)
@@ -294,7 +305,8 @@ class EndpointModel:
         return results
 
     def _ask_adapted(self, bodies: Sequence[Mapping[str, Any]]) -> list[Reply | RequestFailed]:
-        """One reply a body. What the endpoint declines is left out or renamed, once for all, and asked for again."""
+        """One reply per body. An option that the endpoint declines is left out or renamed from then on, and asked
+        again."""
         results = self.client.ask([self._adapted.apply(body) for body in bodies])
         while declined := [i for i, result in enumerate(results) if isinstance(result, RequestFailed)]:
             if not any(self._adapted.learn(str(results[i]), self._adapted.apply(bodies[i])) for i in declined):
@@ -309,7 +321,7 @@ class EndpointModel:
         return [openai_parsing.without_thinking(r) if isinstance(r, Reply) else r for r in results]
 
     def _require_access(self, results: Sequence[Reply | RequestFailed]) -> None:
-        """A 403 after other calls got a reply may be about its text, or the key is revoked: a harmless text shows.
+        """After other calls got a reply, a 403 may mean a forbidden text or a revoked key. A harmless text shows which.
 
         Raises ModelError if that is forbidden too.
         """
@@ -323,7 +335,7 @@ class EndpointModel:
                 )
 
     def _is_alive(self) -> bool:
-        """The endpoint answers a harmless question."""
+        """Whether the endpoint answers a harmless question."""
         for tries in range(ALIVE_TRIES):
             body = self._body(_probe_turns(secrets.token_hex(4)), 1, {"temperature": 0})
             if isinstance(self.client.ask([self._adapted.apply(body)], retries=0)[0], Reply):
@@ -354,12 +366,12 @@ class EndpointModel:
 
 
 CONTINUE = {"continue_final_message": True, "add_generation_prompt": False}
-"""What tells vLLM, SGLang and TGI to go on from a last assistant turn; others ignore it or decline it."""
+"""Keys that let vLLM, SGLang and TGI continue a last assistant turn. Others ignore or decline them."""
 
 
 @dataclass
 class Adaptations:
-    """What an endpoint has declined, and how requests are written for it since."""
+    """What an endpoint has declined, and how requests to it are written after that."""
 
     temperature: bool = True
     length_key: str | None = None
@@ -373,7 +385,7 @@ class Adaptations:
         facts = {
             "declines a temperature, so answers and verdicts are not repeatable": not self.temperature,
             f"takes {self.length_key} for the length": self.length_key is not None,
-            "takes no system turn, so it stands before the first question": not self.system,
+            "takes no system turn, so its text is put before the first question": not self.system,
             "cannot continue an answer's first words": not self.continues,
         }
         return "; ".join(fact for fact, holds in facts.items() if holds)

@@ -1,10 +1,10 @@
-"""Weights of 4 or 8 bits, by bitsandbytes: a model that does not fit otherwise is loaded, and trained by LoRA.
+"""Weights of 4 or 8 bits, by bitsandbytes, for LoRA training of a model that does not fit otherwise.
 
     nf4     blocks of 64 values share a scale; each is one of 16 quantiles of a normal distribution   arXiv 2305.14314
-    int8    a row shares a scale; inputs are rounded to 8 bits too, but for large ones                 arXiv 2208.07339
+    int8    a row shares a scale; inputs are rounded to 8 bits too, except large ones                  arXiv 2208.07339
 
-Embeddings, norms and head stay as they are. The store and the digest of the base count the kind, and the run's
-numerics the version of bitsandbytes: a result of other weights is another result.
+Embeddings, norms and head are not quantised. The kind is a part of the store's keys and of the base's digest, and the
+version of bitsandbytes is a part of the run's numerics, so results of other weights are other results.
 """
 
 import logging
@@ -19,7 +19,7 @@ from bedside.models import model_files
 
 PACKAGE = "bitsandbytes"
 BYTES = {"nf4": 0.5 + 4 / 64, "int8": 1.0}
-"""Of one value; nf4 has an fp32 scale for 64."""
+"""Bytes of one value; nf4 has an fp32 scale for 64 values."""
 
 
 def check(folder: Path, adapter: Path | None) -> None:
@@ -38,11 +38,11 @@ def check(folder: Path, adapter: Path | None) -> None:
 
 
 def options(kind: str, dtype: str, device: str) -> dict[str, Any]:
-    """What ``from_pretrained`` takes for ``kind``."""
+    """The argument of ``from_pretrained`` for ``kind``."""
     import torch
     from transformers import BitsAndBytesConfig
 
-    logging.getLogger(PACKAGE).setLevel(logging.ERROR)  # it says at each product that it rounds its input
+    logging.getLogger(PACKAGE).setLevel(logging.ERROR)  # it logs at each product that it rounds its input
     if kind == "int8":
         config = BitsAndBytesConfig(load_in_8bit=True)
     else:
@@ -58,5 +58,5 @@ def covers(name: str, dimensions: int) -> bool:
 
 
 def numerics(kind: str | None) -> tuple[str, ...]:
-    """What decides floating-point results here."""
+    """What floating-point results depend on here."""
     return (f"{PACKAGE} {version(PACKAGE)}",) if kind and find_spec(PACKAGE) else ()

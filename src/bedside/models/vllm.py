@@ -1,10 +1,10 @@
-"""Answers and labels by a vLLM server that holds the target's base: token ids in, token ids out.
+"""Answers and labels by a vLLM server with the target's base. It gets token ids and returns token ids.
 
     GET  /version                   {"version": "0.32.0"}: a part of every key of the run
     GET  /v1/models                 the base, and the adapters that it has
     POST /v1/load_lora_adapter      an adapter of the run's folder, which the server must be able to read, under its
                                     digest: a name that was used twice could answer from the earlier one's cache
-    POST /v1/completions            one prompt a request, several in flight; the server makes batches of them
+    POST /v1/completions            one prompt per request, several in flight; the server makes batches of them
         answer    {"prompt": [5, 6], "max_tokens": 64, "stop_token_ids": [1], "return_token_ids": true}
                   -> choices[0].token_ids, the stop token among them
         labels    {"prompt": [5, 6], "max_tokens": 1, "logprob_token_ids": [7, 8]}
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
 CONCURRENCY = 64
 RETRY_POLICY = RetryPolicy(timeout_seconds=600.0)
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
-"""Those that vLLM takes for --max-lora-rank."""
+"""The ranks that vLLM accepts for --max-lora-rank."""
 _PLAIN = {"repetition_penalty": 1.0, "top_k": 0, "min_p": 0.0}
-"""Else the server takes the model's own defaults."""
+"""Without these, the server uses the model's own defaults."""
 
 
 @dataclass(frozen=True, slots=True)
 class VllmReply(Reply):
-    """A reply of the server: of a completion its token ids, or its log-probabilities by token."""
+    """A reply of the server: the token ids of a completion, or log-probabilities by token."""
 
     content: Mapping[str, Any] = field(default_factory=dict)
     ids: tuple[int, ...] = ()
@@ -57,7 +57,7 @@ class VllmServer:
 
     @classmethod
     def at(cls, url: str, start: str, budget: Budget | None = None) -> "VllmServer":
-        """The server at ``url``, with or without /v1. A token of it costs nothing."""
+        """The server at ``url``, with or without /v1. Its tokens cost nothing."""
         address = Address(url.rstrip("/").removesuffix("/v1"), "vLLM")
         wire = Wire(_send, _parse, _maximum)
         return cls(
@@ -69,7 +69,7 @@ class VllmServer:
         """Name and version, such as ``vLLM 0.32.0``. ModelError if it does not answer."""
         version = self._call([{"path": "/version"}])[0].content.get("version")
         if not isinstance(version, str):
-            raise ModelError(f"{self.client.address.where}: is no vLLM server, /version names none; {self._advice}")
+            raise ModelError(f"{self.client.address.where}: is not a vLLM server, /version names none; {self._advice}")
         return f"vLLM {version}"
 
     def decode(
@@ -113,7 +113,7 @@ class VllmServer:
         return self._call([{"path": "/v1/completions", "json": {"model": model, **_PLAIN, **one}} for one in asked])
 
     def _name(self, adapter: Path | None) -> str:
-        """The server's name of the base, or of ``adapter``, which is put up where it is not yet."""
+        """The server's name of the base, or of ``adapter``, which is loaded there if it is not yet."""
         from bedside.training.adapters import digest_adapter
 
         if adapter not in self._names:
@@ -130,7 +130,7 @@ class VllmServer:
         return self._names[adapter]
 
     def _call(self, bodies: Sequence[Body]) -> list[VllmReply]:
-        """One reply a body. ModelError, with the command that starts the server, where there is none."""
+        """One reply per body. ModelError, with the command that starts the server, if there is no server."""
         try:
             results = self.client.ask(bodies)
         except ModelError as error:
@@ -147,7 +147,7 @@ class VllmServer:
 
 
 def start_command(folder: Path, *, dtype: str, rank: int, context: int) -> str:
-    """What starts a server for the model in ``folder`` and adapters of this ``rank``."""
+    """The command that starts a server for the model in ``folder`` and adapters of this ``rank``."""
     most = next((allowed for allowed in RANKS if allowed >= rank), RANKS[-1])
     options = f"--dtype {dtype} --enable-lora --max-lora-rank {most} --max-model-len {context}"
     return (
@@ -167,13 +167,13 @@ async def _send(client: "openai.AsyncOpenAI", body: Body) -> bytes:
 
 
 def _maximum(body: Body) -> tuple[int, int]:
-    """Tokens in and out at most; none for what is no completion."""
+    """The most tokens in and out; none for a request that is not a completion."""
     table = body.get("json", {})
     return (len(table["prompt"]), int(table["max_tokens"])) if "prompt" in table else (0, 0)
 
 
 def _parse(body: bytes) -> VllmReply:
-    """Raises MalformedResponse. An adapter is put up with a sentence, which is no JSON."""
+    """Raises MalformedResponse. The reply to loading an adapter is a sentence, not JSON."""
     if not body.lstrip().startswith(b"{"):
         return VllmReply("", "stop")
     content = parse_object(body)

@@ -28,7 +28,7 @@ Krippendorff's α (Krippendorff 2011), with o_ck = Σ_i n_ik (n_ic − [c = k]) 
 
 Intervals: jackknife by group, t with G − 1 degrees of freedom. A jackknife that sees no disagreement sees no variance,
 so no lower limit is above 1 − high(D) / E, with high(D) the Clopper–Pearson limit of D at the effective number of rows.
-Graded disagreements (quadratic κ of three labels or more, AC2, ordinal α) are no coins: their jackknife is that of
+Graded disagreements (quadratic κ of three labels or more, AC2, ordinal α) are not binary. Their jackknife is that of
 Fisher's z = artanh(κ), which keeps the skew, and needs no such limit unless all the disagreement is in one group.
 Simulated quadratic κ (36 cells: 3 and 5 labels, 30 to 200 rows, κ 0.36 to 0.95): the one-sided bound held in 0.957 of
 samples on average, 0.924 in the worst cell; a jackknife of κ itself in 0.904 and 0.831.

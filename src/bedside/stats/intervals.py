@@ -1,17 +1,18 @@
 """Intervals for shares, weighted sums of shares, means, and paired differences of two policies on the same rows.
 
-Rows of one group (a scenario: what was asked for, with its paraphrases and partners) go wrong together. So everything
-here is about the mean over groups of the group's mean: each of G groups weighs the same, however many rows it has.
+Errors of rows of one group (a scenario: what was asked for, with its paraphrases and partners) are dependent. So all
+figures here are of the mean over groups of each group's mean: each of G groups has the same weight.
 
     ȳ_g = mean of the rows of group g        θ = Σ_g ȳ_g / G        x = Σ_g ȳ_g, not necessarily whole
 
-Bound, one-sided 95 %, for decisions: Clopper–Pearson at x of G. A mean ȳ in [0, 1] spreads no more than a coin with the
-same mean, so this holds for any dependence of rows within groups, any sizes, and sizes that go with the rate:
+Bound, one-sided 95 %, for decisions: Clopper–Pearson at x of G. The variance of a mean ȳ in [0, 1] is at most that of a
+binary value with the same mean. So the bound holds for any dependence within groups, and for sizes that depend on the
+rate:
 
     low  = Beta⁻¹(0.05; x, G − x + 1)        high = Beta⁻¹(0.95; x + 1, G − x)
 
 It held in at least 94.5 % of 40,000 worlds in every cell of docs/evidence/coverage.md; its price is
-width where the rows of a group are independent, which nobody knows beforehand.
+width if the rows of a group are in fact independent, which nobody knows beforehand.
 
 Interval, two-sided 95 %: mid-P Clopper–Pearson at the same x and G. It was chosen by exact enumeration over 13 n from
 20 to 2,000 and 491 p from 0.01 to 0.5 (required: mean coverage 94–97 %, at least 90 % at every point; repeated in
@@ -26,17 +27,17 @@ Weighted sum θ = Σ w_c θ_c of the shares of cells: MOVER (Zou & Donner 2008),
 
     low = θ − sqrt(Σ w_c² (θ_c − low_c)²)        high = θ + sqrt(Σ w_c² (high_c − θ_c)²)
 
-MOVER alone takes cells for independent, which the cells of a group that spans them are not, and is too narrow on the
-short side of skewed shares. So the limits of a sum are the wider of MOVER and of one share θ of N groups:
+MOVER alone assumes independent cells, but a group may have rows in several cells; and it is too narrow on the short
+side of skewed shares. So the limits of a sum are the wider of MOVER and of one share θ of N groups:
 
     N = min(number of groups, θ (1 − θ) / variance)
     variance = max(Σ_c w_c² θ_c (1 − θ_c) / G_c, Σ_g (Σ_c w_c (ȳ_gc − θ_c) / G_c)²)
 
-Difference of two policies on the same rows: exact where every group differs by −1, 0 or 1, or where few differ: MOVER
-of gains − losses. Else a BCa bootstrap by group, with expanded t of the groups that differ in place of z. With z it
-held in 93.2 % of worlds at worst; these hold in at least 94.5 % under every law of docs/evidence/
-coverage.md but one: where 3 % of groups change by 1 and the others a little, in 75.9 % of worlds of 40
-groups and 84.9 % of 60. No bootstrap sees a rare great difference that no group of the test shows.
+Difference of two policies on the same rows: exact (MOVER of gains − losses) if every group differs by −1, 0 or 1, or if
+few groups differ. Otherwise a BCa bootstrap by group, with expanded t of the groups that differ instead of z. With z it
+held in 93.2 % of worlds at worst. With t it holds in at least 94.5 % in all settings of docs/evidence/coverage.md but
+one: if 3 % of groups change by 1 and the others a little, in 75.9 % of worlds with 40 groups and in 84.9 % with 60. No
+bootstrap shows a rare large difference that is absent from the sample.
 
 Axes of arrays: R rows, G groups, C cells, B bootstrap samples.
 """
@@ -295,7 +296,7 @@ def _differing(mean_G: Array) -> int:
 
 
 def _is_counted(difference_R: Array, groups_R: Sequence[Hashable]) -> bool:
-    """True if every group gains, loses or stays as it is: then differences are counted, and exact bounds know that."""
+    """True if every group gains all, loses all or stays the same. Then exact bounds of counts are used."""
     return set(np.round(group_means(difference_R.tolist(), groups_R), 9).tolist()) <= {-1.0, 0.0, 1.0}
 
 
@@ -305,8 +306,8 @@ def paired_bounds(
     """Two one-sided bounds, by default 95 %, of Σ weight · (mean over groups of first − that of second).
 
     Both have the same rows. BCa bootstrap by group if every cell allows it, because a cell with few events would make
-    the sum look too certain, and not where groups differ by −1, 0 or 1 alone: a bootstrap of few whole numbers falls
-    between them. Else MOVER of gains − losses, each a weighted sum of means with its own bounds.
+    the sum look too certain. It is not used if groups differ only by −1, 0 or 1, because its values are then too
+    coarse. Otherwise MOVER of gains − losses, each a weighted sum of means with its own bounds.
     """
     differences = [np.subtract(one.values, other.values) for one, other in zip(first, second, strict=True)]
     cells = list(zip(first, differences, strict=True))
@@ -360,7 +361,7 @@ def bootstrap_bounds(
 
 
 def expanded_t(differing: int, confidence: float) -> float:
-    """What stands for z in a bootstrap of ``differing`` groups that differ: √(n / (n − 1)) t (Hesterberg 2015)."""
+    """The value used instead of z if ``differing`` groups differ: √(n / (n − 1)) t (Hesterberg 2015)."""
     n = max(differing, 2)
     return math.sqrt(n / (n - 1)) * float(special.stdtrit(n - 1, confidence))
 

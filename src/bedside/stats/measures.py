@@ -18,8 +18,8 @@ def mean(
     ``values`` must lie in [0, 1] for the default interval; use ``mean_interval`` for unbounded values. ``interval``
     gets the value and the group of each row; it is None if there is no interval. A row with None is left out and
     counted as unreadable. ``groups`` names the cluster of each row: the interval is about the mean over groups, and is
-    stretched to hold the value, the mean over rows. The measure's value is None if no row has a value, and ``worst``,
-    the mean over groups, is None if a row has none: a value of an unbounded scale has no worst.
+    extended to include the value, the mean over rows. The measure's value is None if no row has a value. ``worst``, the
+    mean over groups, is None if a row has none, because an unbounded scale has no worst value.
     """
     readable = [(value, group) for value, group in zip(values, groups, strict=True) if value is not None]
     unreadable = len(values) - len(readable)

@@ -4,7 +4,7 @@
     non-inferiority    the one-sided lower bound of the mean difference is at least −margin
     no increase        the one-sided upper bound of the mean difference is at most margin
 
-All at 95 %, or at a higher confidence where a decision shares its probability of error with others. They are about the
+All at 95 %, or at a higher confidence if a decision shares its probability of error with others. They are about the
 mean over groups (scenarios) of the group's mean difference. The interval is a t interval over groups. The bounds are
 those of ``intervals.paired_bounds``: bootstrap by group if it is allowed, else exact. A row without a value in either
 model is left out of both.

@@ -1,19 +1,19 @@
-"""The share of failures over scenarios, by labels on some of the answers, drawn within strata.
+"""Estimates the share of failures over scenarios, from labels of some answers that were drawn within strata.
 
-A stratum is what a judge said of an answer: it is known of all answers, the label only of those that were drawn. Of the
-n_g rows of group g each has mass 1 / n_g, so every group weighs 1, as in ``stats/intervals.py``. With G groups:
+The strata are the judge's verdicts. They are known for all answers, labels only for drawn answers. Each of the n_g rows
+of group g has mass 1 / n_g, so every group has weight 1, as in ``stats/intervals.py``. With G groups:
 
     θ = Σ_s W_s p_s                           W_s = mass of all rows of stratum s / G
     p_s = Σ_g m_g ȳ_g / Σ_g m_g               over its labelled groups; m_g: mass of the group's rows in s, at most 1
     limits of p_s: of a share p_s of Σ_g m_g     Clopper–Pearson for decisions, mid-P for what is shown
 
-Strata that are labelled whole are one stratum. The limits are joined by MOVER (Zou & Donner 2008), with one term more:
-the W_s are those of G scenarios that happened to be drawn, which makes θ vary as a share of N scenarios does:
+Strata that are labelled completely are one stratum. The limits are combined by MOVER (Zou & Donner 2008), with one more
+term: the W_s belong to a random draw of G scenarios, so θ varies as a share of N scenarios does:
 
     high = θ + √(Σ_s W_s² (high_s − p_s)² + (high_N − θ)²)        N = θ (1 − θ) G / (Σ_s W_s p_s² − θ²)
 
-and low likewise. Where everything is labelled this is the bound of ``stats/intervals.py``; a judge that is wrong costs
-width, never coverage (docs/evidence/coverage.md).
+and low likewise. If everything is labelled, this is the bound of ``stats/intervals.py``. A wrong judge makes the
+interval wider, but does not lower its coverage (docs/evidence/coverage.md).
 
 Axes of arrays: R rows.
 """
@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from bedside.stats.intervals import Interval
 
 WHOLE = object()
-"""The stratum of everything that is labelled whole."""
+"""The stratum of everything that is labelled completely."""
 Limits = Callable[[float, float], Interval]
 """Limits of a share (first) of a number of groups (second), which may be fractional."""
 
@@ -46,7 +46,7 @@ class _Stratum:
     mass: float = 0.0
     labelled: float = 0.0
     failed: float = 0.0
-    """Of ``labelled``."""
+    """Mass of failures among ``labelled``."""
 
     @property
     def share(self) -> float:

@@ -1,8 +1,8 @@
 """A bag-of-words classifier: TF-IDF of words and word pairs, then logistic regression (scikit-learn).
 
-It sees no meaning and no word order beyond pairs. As a baseline it shows how much of a label can be read off the words
-alone. In ``data/labelling.py`` it proposes labels; its agreement with people is estimated first. ``LinearClassifier``
-is such a classifier as plain numbers, to be kept in a file: ``judges/classifier.py`` is made of them.
+It sees no meaning, and no word order beyond pairs. As a baseline it shows how much of a label the words alone tell. In
+``data/labelling.py`` it proposes labels, after its agreement with people was estimated. ``LinearClassifier`` is such a
+classifier as plain numbers for a file, as ``judges/classifier.py`` uses it.
 """
 
 from collections.abc import Callable, Sequence
@@ -58,7 +58,7 @@ def fit_classifier(texts: Sequence[str], labels: Sequence[Any], seed: int) -> Te
 
 
 def fit_character_classifier(texts: Sequence[str], labels: Sequence[Any], seed: int) -> TextClassifier:
-    """The same by runs of one to three characters, within words and at their ends: it sees how a text is written."""
+    """The same with sequences of one to three characters, inside words and at their ends: it sees the spelling."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -81,12 +81,7 @@ class LinearClassifier:
     intercept_C: NDArray[np.float32]
 
     def logits(self, texts: Sequence[str]) -> NDArray[np.float64]:
-        """Of each class for each of B texts, shape (B, C); their softmax is the probability."""
-        features_BF = self._counted.transform(list(texts))
-        return np.asarray(features_BF @ self.weights_CF.T.astype(np.float64) + self.intercept_C, np.float64)
-
-    @cached_property
-    def _counted(self) -> Any:
+        """Scores of each class for each of B texts, shape (B, C). Their softmax is the probability."""
         counted = _counter(vocabulary={word: i for i, word in enumerate(self.vocabulary)})
         counted.idf_ = self.idf_F.astype(np.float64)
         return counted
@@ -104,7 +99,7 @@ def fit_linear(texts: Sequence[str], labels: Sequence[str], seed: int, *, least:
     model = LogisticRegression(C=10.0, max_iter=2000, class_weight="balanced", random_state=seed)
     model.fit(features_BF, list(labels))
     weights_CF, intercept_C = model.coef_, model.intercept_
-    if len(weights_CF) == 1:  # of two classes only the second has weights
+    if len(weights_CF) == 1:  # with two classes, only the second has weights
         weights_CF, intercept_C = np.vstack([0 * weights_CF, weights_CF]), np.array([0.0, intercept_C[0]])
     return LinearClassifier(
         vocabulary=[str(word) for word in counted.get_feature_names_out()],
@@ -116,7 +111,7 @@ def fit_linear(texts: Sequence[str], labels: Sequence[str], seed: int, *, least:
 
 
 def _counter(**options: Any) -> Any:
-    """Runs of one to three words; how often a word stands in a text counts by its logarithm."""
+    """Sequences of one to three words. The count of a word in a text enters by its logarithm."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     return TfidfVectorizer(ngram_range=(1, 3), token_pattern=TOKENS, sublinear_tf=True, **options)

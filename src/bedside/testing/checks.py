@@ -60,7 +60,7 @@ HOSTILE = (
 
 
 def judge(plugin: Plugin, target: Scorer | None = None) -> None:
-    """Order, count, determinism, no mutation, honesty about what cannot be read, hostile text, its endpoints."""
+    """Order, count, determinism, no mutation, unreadable answers reported as such, hostile text, its endpoints."""
     weights = {"accept": 0.8, "caution": 0.1, "refuse": 0.05}
     model = target or Scripted(weights=weights, endpoints=(_ScriptedEndpoint(),))
     opened: Judge = _open(plugin, model)
@@ -70,12 +70,12 @@ def judge(plugin: Plugin, target: Scorer | None = None) -> None:
     first = opened.judge(rows)
     _same(opened.judge(rows), first, "the same rows must get the same verdicts")
     _same(rows, before, "rows must not be changed")
-    assert [v.response for v in first] == [r.id for r in rows], "one verdict a row, in order"
+    assert [v.response for v in first] == [r.id for r in rows], "one verdict per row, in order"
     assert opened.judge([]) == [], "no rows, no verdicts, no error"
     assert opened.judge(rows[1:2]) == first[1:2], "a row's verdict must not depend on its neighbours"
     assert all(isinstance(v, Verdict) and v.judge == opened.name for v in first), "a verdict names its judge"
     for empty in opened.judge(_responses("   ", "\u200b\u2060\ufeff")):
-        assert empty.unreadable, "an answer in which nothing can be seen is unreadable and has no stance"
+        assert empty.unreadable, "an answer without visible characters is unreadable and has no stance"
     hostile = opened.judge(_responses(*HOSTILE))
     assert len(hostile) == len(HOSTILE), "hostile text gets a verdict like any other"
     assert all(canonical(v) for v in hostile), "a verdict survives one line of JSON"
@@ -108,7 +108,7 @@ def metric(plugin: Plugin) -> None:
 
 
 def attack(plugin: Plugin) -> None:
-    """The same draws give the same turns; the last is the user's and says something; hostile text is text."""
+    """The same draws give the same turns. The last turn is the user's and not blank. Hostile text stays text."""
     opened: Attack = _open(plugin)
     assert opened.name, "an attack has a name"
     for text in ("How much is safe?", *(text for text in HOSTILE if not is_blank(text))):
@@ -122,7 +122,7 @@ def attack(plugin: Plugin) -> None:
 
 
 def objective(plugin: Plugin, rows: Sequence[Preference], scores: Any) -> None:
-    """One finite loss a row, with a gradient in the policy's log-probabilities."""
+    """One finite loss per row, with a gradient in the policy's log-probabilities."""
     opened: Objective = _open(plugin).for_data(rows)
     loss_B = opened.loss(scores)
     assert loss_B.shape == scores.logp_BK.shape[:1], "one loss a row"
@@ -133,7 +133,7 @@ def objective(plugin: Plugin, rows: Sequence[Preference], scores: Any) -> None:
 
 
 def model(plugin: Plugin) -> None:
-    """Answers and label scores: one a conversation, the same twice, independent of their neighbours; its endpoints."""
+    """Answers and label scores: one per conversation, repeatable, independent of other rows; and its endpoints."""
     opened = _open(plugin)
     _check_endpoints(opened, needed=(opened,) if isinstance(opened, Endpoint) else ())
     asked = [(Message("user", text),) for text in ("How much is safe?", "And how often, please?", *HOSTILE[:4])]
@@ -141,14 +141,14 @@ def model(plugin: Plugin) -> None:
     if isinstance(opened, Generator):
         first = opened.generate(asked, sampling)
         _same(opened.generate(asked, sampling), first, "greedy answers must be the same twice")
-        assert len(first) == len(asked), "one answer a conversation"
+        assert len(first) == len(asked), "one answer per conversation"
         assert opened.generate([], sampling) == [], "no conversations, no answers, no error"
         alone = [opened.generate([turns], sampling)[0].ids for turns in asked]
         assert alone == [c.ids for c in first], "an answer must not depend on its neighbours"
     if isinstance(opened, Scorer):
         labels = [s.value for s in Stance]
         for score in opened.score(asked, labels):
-            assert len(score.logprobs) == len(labels), "one log-probability a label"
+            assert len(score.logprobs) == len(labels), "one log-probability per label"
             assert 0 <= score.mass <= 1 + 1e-9, "mass is a probability"
 
 
@@ -213,7 +213,7 @@ class _ScriptedEndpoint:
 def _check_endpoints(opened: object, *, needed: Sequence[object]) -> None:
     endpoints = declared_endpoints(opened)
     assert all(isinstance(item, Endpoint) and item.concurrency >= 1 for item in endpoints), (
-        "`endpoints` holds endpoints, and each takes at least one call"
+        "`endpoints` has endpoints, and each takes at least one call"
     )
     assert {*map(id, endpoints)} >= {*map(id, needed)}, "`endpoints` declares every endpoint that is called"
 

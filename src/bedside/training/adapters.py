@@ -1,10 +1,10 @@
 """LoRA adapters (Hu et al. 2021, arXiv 2106.09685) on one base model: loaded, saved, merged, composed.
 
-A linear layer under LoRA computes (W + s·B A) x, with A (r, I), B (O, r), rank r and s = lora_alpha / r.
+A linear layer with LoRA computes (W + s·B A) x, with A (r, I), B (O, r), rank r and s = lora_alpha / r.
 
     LoraHost          one base model with at most one adapter; unloading it gives back the base's own modules, so
                       the base is never changed. Equal weights are saved as equal bytes.
-    merged_weights    for a while W + s·B A stands in the place of W: LoRA then costs nothing at each decoded token.
+    merged_weights    in a context, W + s·B A replaces W: LoRA then costs nothing for each decoded token.
                       W is kept aside and put back; nothing is subtracted, so no rounding error stays.
     compose_adapters  two adapters as one of rank r₁ + r₂, exactly:
                       W + s₁·B₁A₁ + s₂·B₂A₂ = W + [s₁B₁ s₂B₂]·[A₁; A₂]
@@ -49,7 +49,7 @@ class LoraHost:
 
     def __init__(self, base: Any, target: str) -> None:
         self.base, self._target = base, target
-        """The base as it is now, under the loaded adapter; ``base_model`` unloads that."""
+        """The base with the adapter that is loaded now; ``base_model`` unloads it."""
         self._peft: Any = None
         self._folder: Path | None = None
 
@@ -96,7 +96,7 @@ class LoraHost:
         (folder / "README.md").unlink(missing_ok=True)
         # PEFT writes target_modules in hash order, and the local path of the base: neither may change the bytes.
         config = _read_config(folder) | {"base_model_name_or_path": self._target}
-        if isinstance(modules := config.get("target_modules"), list):  # else a pattern, as it was given
+        if isinstance(modules := config.get("target_modules"), list):  # otherwise it is the user's pattern
             config["target_modules"] = sorted(modules)
         _write_config(folder, config)
         return digest_adapter(folder)
@@ -136,7 +136,7 @@ def merge_adapter(base: Any, folder: Path) -> Any:
 
 @contextlib.contextmanager
 def merged_weights(model: Any) -> Iterator[None]:
-    """A context in which each LoRA layer of ``model`` holds W + s·B A, in the place of W.
+    """A context in which each LoRA layer of ``model`` has W + s·B A instead of W.
 
     Nothing is merged if a layer is not plain LoRA in fp32: half precision would round a small adapter away.
     """
@@ -219,7 +219,7 @@ def _load_adapter(base: Any, folder: Path, *, is_trainable: bool) -> Any:
         raise ModelError(
             f"{folder}: this adapter does not fit the model: {str(error).strip().splitlines()[0]}"
         ) from None
-    # PEFT looks for the base when it saves: by the name in the adapter it would ask the hub.
+    # When PEFT saves, it looks for the base. By the name in the adapter, it would ask the hub.
     model.peft_config["default"].base_model_name_or_path = base.name_or_path
     return use_lora_linear(model)
 
@@ -227,7 +227,7 @@ def _load_adapter(base: Any, folder: Path, *, is_trainable: bool) -> Any:
 def _require_adapter(folder: Path) -> str:
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
-            raise ModelError(f"{folder}: no {name}, so this is no PEFT adapter in safetensors; check the path")
+            raise ModelError(f"{folder}: no {name}, so this is not a PEFT adapter in safetensors; check the path")
     return str(folder)
 
 

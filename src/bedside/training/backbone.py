@@ -50,7 +50,7 @@ _LOG = logging.getLogger(__name__)
 _CAN_PACK: "weakref.WeakKeyDictionary[Any, bool]" = weakref.WeakKeyDictionary()
 _LAYER_TYPES = {"full_attention", "sliding_attention"}
 _MISFITS = (UnsupportedAttention, TypeError, RuntimeError)
-"""Errors of models that cannot be packed, as observed on all decoders of transformers 5.23."""
+"""Errors that models raise if they cannot be packed, observed on all decoders of transformers 5.23."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,14 +110,14 @@ class Backbone:
 def find_backbone(model: Any) -> Backbone | None:
     """The backbone of ``model``, which may be a PEFT model; None if the model must run padded.
 
-    That is also so while the head itself is trained.
+    It also runs padded while the head itself is trained.
     """
     base = model.get_base_model() if hasattr(model, "peft_config") else model
     backbone = _detach_head(base)
     if base not in _CAN_PACK:
         _CAN_PACK[base] = backbone is not None and _matches_padded(model, base, backbone)
         if not _CAN_PACK[base]:
-            _LOG.warning("%s runs padded: its attention or its head is not one that can be packed", type(base).__name__)
+            _LOG.warning("%s runs padded: its attention or its head cannot be packed", type(base).__name__)
     trains_head = backbone is not None and backbone.head.weight_VH.requires_grad and torch.is_grad_enabled()
     return backbone if _CAN_PACK[base] and not trains_head else None
 
@@ -152,7 +152,7 @@ def pack_tokens(device: torch.device) -> int:
 def chunk_rows(device: torch.device, V: int) -> int:
     """Rows whose logits are in memory at once.
 
-    On a CPU as many as its caches hold, but enough that reading W pays; many on a GPU.
+    On a CPU as many as fit into its caches, but enough that reading W is worth it. On a GPU many.
     """
     return max(128, (1 << 20) // V) if device.type == "cpu" else max(1, (1 << 27) // V)
 
@@ -171,10 +171,10 @@ def gradient_checkpointing(model: Any) -> Iterator[None]:
         )
 
     def contexts() -> tuple[contextlib.AbstractContextManager[None], contextlib.AbstractContextManager[None]]:
-        """Of the first and of the second pass, which runs in backward: it calls the attention of the first."""
+        """Contexts of the first pass, and of the second one in backward, which uses the attention of the first."""
         return contextlib.nullcontext(), _attention_by(config._attn_implementation, config)
 
-    # transformers' own switch also makes the embeddings need a gradient, which this checkpoint does without
+    # transformers' own switch also gives the embeddings a gradient, which this checkpoint does not need
     for layer in layers:
         layer.gradient_checkpointing = True
         layer._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False, context_fn=contexts)
@@ -203,7 +203,7 @@ def microbatch_bytes(model: Any, max_tokens: int, *, checkpointing: bool = False
 
 
 def _detach_head(base: Any) -> Backbone | None:
-    """None if decoder and head are not the plain ones that packing knows."""
+    """The decoder and the head; None if they are not the plain ones that packing supports."""
     decoder = getattr(base, getattr(base, "base_model_prefix", ""), None)
     head = base.get_output_embeddings()
     plain = type(head) is nn.Linear and head.bias is None

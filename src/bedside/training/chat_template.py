@@ -1,12 +1,12 @@
 """From turns to token ids, through the model's own chat template.
 
-    prompt ids       template(turns, add_generation_prompt=True), and the answer's first words where they are given
+    prompt ids       template(turns, add_generation_prompt=True), and the answer's first words if they are given
     completion ids   what the template appends for the answer, up to and including the end of turn
 
 Sampled completions keep their ids; only text from a file is tokenised here.
 Text cannot imitate the template: ``<|end|>`` inside a turn becomes ``< |end|>``, which is ordinary text. Marks that a
 template writes in plain letters (``[INST]`` of Llama 2) are not tokens of their own and are left as they are.
-A template that writes today's date always writes ``DATE``: a run that goes on tomorrow must ask the same.
+A template that writes today's date always writes ``DATE``, because a run that continues tomorrow must ask the same.
 """
 
 import re
@@ -49,7 +49,7 @@ class Renderer:
 
     @property
     def notes(self) -> list[str]:
-        """What this template does that a person must know, a sentence each."""
+        """Unusual behaviour of this template, one sentence per item."""
         notes = {
             "it shows no system turn, so system text begins the first question": not self.has_system_turn,
             f"it writes today's date: here always {DATE:%d %B %Y}": self.template != self.tokenizer.chat_template,
@@ -119,7 +119,7 @@ class Renderer:
         return [token for token in after[:1] if token in special]
 
     def _keeps_system(self) -> bool:
-        """False for a template that leaves a system turn out without a word, or refuses it."""
+        """False for a template that silently leaves out a system turn, or refuses it."""
         try:
             turns = [{"role": "system", "content": _PROBE}, {"role": "user", "content": "?"}]
             return _PROBE in self._apply(turns, add_generation_prompt=True)

@@ -149,7 +149,7 @@ class _Decoder:
 
 
 def greedy_tokens(logits_BV: Tensor) -> Tensor:
-    """The likeliest token of each row, (B,); the first one of equals."""
+    """The most likely token of each row, (B,); the first one if several are equal."""
     if logits_BV.device.type == "cpu" and logits_BV.dtype == torch.float32:
         return torch.from_numpy(logits_BV.numpy().argmax(-1))  # on a CPU about twenty times as fast as torch
     return logits_BV.argmax(-1)
@@ -158,7 +158,7 @@ def greedy_tokens(logits_BV: Tensor) -> Tensor:
 def sample_tokens(logits_BV: Tensor, uniform_B: Tensor, sampler: TokenSampler) -> Tensor:
     """The token at which the cumulated probability passes ``uniform_B`` (0 to 1), (B,).
 
-    For ``top_p`` below 1 only the nucleus counts (Holtzman et al. 2019, arXiv 1904.09751), likeliest token first.
+    For ``top_p`` below 1 only the nucleus counts (Holtzman et al. 2019, arXiv 1904.09751), the most likely token first.
     """
     probability = torch.softmax(logits_BV / sampler.temperature, -1).double()
     order = None
@@ -186,7 +186,7 @@ def eager_step(backbone: Backbone, cache: "KVCache", ids: Sequence[int], device:
 
 
 class _GraphStep:
-    """A ``StepFunction``. The graph is captured anew whenever the cache has been reallocated."""
+    """A ``StepFunction``. The graph is captured again whenever the cache has been reallocated."""
 
     def __init__(self, backbone: Backbone, cache: "KVCache", device: torch.device) -> None:
         self.backbone, self.cache, self.device = backbone, cache, device

@@ -115,7 +115,7 @@ def _padded_logps(model: Any, exchanges: Sequence[TokenizedExchange], pad_id: in
 def _predicting_states(
     model: Any, backbone: Backbone | None, exchanges: Sequence[TokenizedExchange], pad_id: int
 ) -> Tensor:
-    """What predicts each completion token, one exchange after the other: hidden states (N, H), or logits (N, V)."""
+    """Hidden states (N, H) or logits (N, V) that predict each completion token, one exchange after the other."""
     ids = [exchange.ids for exchange in exchanges]
     if backbone is None:
         return padded_logits(model, ids, [exchange.predicting for exchange in exchanges], pad_id)

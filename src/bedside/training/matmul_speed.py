@@ -1,9 +1,9 @@
-"""How many times as fast this machine multiplies matrices in bfloat16 as in float32, measured in a moment.
+"""A short measurement of how many times as fast this machine multiplies matrices in bfloat16 as in float32.
 
     one round: the products x W of a layer      round 1  fp32 bf16      round 2  bf16 fp32      round 3  fp32 bf16  …
 
-Rounds alternate and medians are compared, so that another program that wakes up for a moment decides nothing.
-The matrices hold ones: their speed is that of any numbers, and no random number is drawn.
+Rounds alternate and medians are compared, so that another program that runs for a moment changes nothing. The matrices
+have only ones: products are as fast as with other numbers, and no random number is drawn.
 """
 
 import time
@@ -16,7 +16,7 @@ TRIALS = ((8, 256), (256, 1024))
 """Tokens in a product, and the width at which a wider matrix is measured: a small trial first, then one as between an
 answer's batch and a pack of training."""
 HOPELESS = 0.5
-"""So slow in the small trial, bfloat16 is emulated, and the large one would take seconds: it is left out."""
+"""If bfloat16 is this slow in the small trial, it is emulated. The large trial would take seconds and is left out."""
 
 
 def bf16_speedup(shapes: Sequence[tuple[int, int]]) -> float:

@@ -1,4 +1,4 @@
-"""What an objective is given, and the objectives of this package: the seam that keeps ONE training loop.
+"""The inputs of an objective, and the objectives of this package. They share one training loop.
 
     SFT   K = 1, no reference
     DPO   K = 2: chosen, rejected
@@ -49,7 +49,7 @@ class Scores:
 
 @register("objective", "sft")
 class SFT(Plugin):
-    """Imitate the demonstrated answers."""
+    """Imitate demonstrated answers."""
 
     kind: str = "sft"
 
@@ -62,10 +62,10 @@ class DPO(Plugin):
     """Learn from preference pairs."""
 
     kind: str = "dpo"
-    beta: float = Field(0.1, gt=0, description="How much a nat of margin counts.")
-    label_smoothing: float = Field(0.0, ge=0, lt=0.5, description="ε: audited share of pairs in wrong order.")
+    beta: float = Field(0.1, gt=0, description="Weight of a nat of margin.")
+    label_smoothing: float = Field(0.0, ge=0, lt=0.5, description="ε: share of pairs in wrong order, from an audit.")
     rpo_alpha: float | None = Field(
-        None, ge=0, description="How much the SFT loss of the chosen answers counts beside DPO's own; null is off."
+        None, ge=0, description="Weight of the SFT loss of the chosen answers beside DPO's own loss; null is off."
     )
 
     def open(self, launch: Launch, **opened: Any) -> "DPOLoss":
@@ -78,7 +78,7 @@ class KTO(Plugin):
 
     kind: str = "kto"
     version: ClassVar[str] = "2"
-    beta: float = Field(0.1, gt=0, description="How much a nat of likelihood ratio counts.")
+    beta: float = Field(0.1, gt=0, description="Weight of a nat of likelihood ratio.")
     desirable_weight: float | None = Field(None, gt=0, description="λ_D; None balances the classes.")
     undesirable_weight: float | None = Field(None, gt=0, description="λ_U; None balances the classes.")
 

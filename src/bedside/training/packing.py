@@ -36,9 +36,9 @@ from torch.nn import functional
 from transformers import AttentionInterface
 
 NAME = "bedside"
-"""Of the attention implementation in transformers."""
+"""The name of the attention implementation in transformers."""
 MIN_SHARED_TOKENS = 16
-"""A shorter common beginning is not shared: it would cost more in attention than it saves."""
+"""A shorter common beginning is not shared, because it would cost more in attention than it saves."""
 MAX_MATMUL_KEYS = 512
 """Matrix products keep heads x tokens x keys for the backward pass: over more keys, more than the rest of a layer."""
 
@@ -128,7 +128,7 @@ def fill_batches(indices: Iterable[int], fits: Callable[[Sequence[int]], bool]) 
 
 @dataclass(frozen=True, slots=True)
 class AttentionArguments:
-    """What a layer asks for, apart from q, k and v."""
+    """The arguments of a layer's attention, except q, k and v."""
 
     scale: float
     window: int | None = None

@@ -2,14 +2,14 @@
 
     encode      UnpairedPreference | PreferencePair | Demonstration -> token ids; sampled ids are kept
     plan        optimizer batches in a seeded order, and for KTO the mismatches of each batch
-    logprobs    log π_ref of each exchange, a stage of its own, so that references can be read and checked
+    logprobs    log π_ref of each exchange, in a separate stage, so that references can be read and checked
     batches     the plan with ids and references filled in
     train       one loop, the same for every objective
 
 A mismatch is a prompt with the completion of a row of another *group*. The prompts of one group are variants of one
 scenario and share their answers, so a mismatch within a group would not estimate KTO's z. The other row has the same
-harm level and its completion about the same length, where the batch holds one: an answer that no policy would give to
-this prompt, such as a refusal of a harmless one, has so low a log-ratio that z would be 0 in most steps.
+harm level, and its completion about the same length, if the batch has such a row. Otherwise an answer that no policy
+would give to this prompt, such as a refusal of a harmless one, has so low a log-ratio that z would be 0 in most steps.
 
 One item of the Trainer's data set is one optimizer batch. A training step
 
@@ -23,7 +23,7 @@ holds the digests of the others.
 
 Training curves come from the Trainer's own integrations: one run for each training, named as in the report.
 
-Beside loss, gradient norm and learning rate these and the stage's log show the values of ``step_log``.
+Besides loss, gradient norm and learning rate, they and the stage's log show the values of ``step_log``.
 
     tensorboard             runs/NAME/tensorboard/LABEL; the Trainer would write among its checkpoints, which it deletes
     trackio, mlflow, wandb  run NAME/LABEL, where their own settings say (MLFLOW_TRACKING_URI, WANDB_MODE ...)
@@ -81,13 +81,14 @@ class EncodedRow:
     label: bool | None = None
     level: int | None = None
     room: int | None = None
-    """Most tokens of a completion beside this prompt; None: any number."""
+    """The most tokens of a completion to this prompt; None: any number."""
     truncated: int = 0
     """How many of the completions lost their end."""
 
     @property
     def band(self) -> tuple[int, int]:
-        """What a mismatch should have in common: the level, and the octave of the completion's length in tokens."""
+        """What the rows of a mismatch should have in common: the level, and the octave of the completion's length in
+        tokens."""
         return -1 if self.level is None else self.level, len(self.completions[0]).bit_length()
 
 
@@ -164,14 +165,14 @@ class TrainerSettings:
     folder: Path = Path("checkpoints")
     """Where checkpoints are written, and where a killed training is continued from."""
     on_step: Callable[[int, int], None] = lambda done, total: None
-    """Gets the steps taken and their total."""
+    """Called with the number of steps taken and the total."""
 
 
 def encode(rows: Sequence[Preference], policy: Policy, max_length: int | None = None) -> list[EncodedRow]:
     """The token ids of each row. Completions that have sampled ids keep them.
 
-    ``max_length``: most tokens of a prompt and a completion together. The completion is cut, with its end of turn: what
-    is cut does not teach where to stop. DataError for a prompt that leaves no room for a completion.
+    ``max_length``: the most tokens of a prompt and a completion together. A cut completion also loses its end of turn,
+    so it does not teach where to stop. DataError for a prompt that leaves no space for a completion.
     """
     return [_truncate(_encode_row(row, policy), row.prompt, max_length) for row in rows]
 
@@ -214,7 +215,7 @@ def _rotated(members: Sequence[int], rows: Sequence[EncodedRow]) -> list[tuple[i
 
 
 def _distance(one: EncodedRow, other: EncodedRow) -> tuple[int, int]:
-    """In harm level, then in completion tokens."""
+    """Distance in harm level, then in completion tokens."""
     return abs(one.band[0] - other.band[0]), abs(len(one.completions[0]) - len(other.completions[0]))
 
 
@@ -382,7 +383,7 @@ def _truncate(row: EncodedRow, prompt: Prompt, max_length: int | None) -> Encode
 
 
 def _mismatched_exchange(rows: Sequence[EncodedRow], pair: tuple[int, int]) -> TokenizedExchange:
-    """Cut as the prompt's own completions are."""
+    """Cut in the same way as the prompt's own completions."""
     prompt_of, completion_of = pair
     return TokenizedExchange(rows[prompt_of].prompt, rows[completion_of].completions[0][: rows[prompt_of].room])
 
@@ -392,10 +393,10 @@ class _Trainer(Trainer):
     pad_id: int
     settings: TrainerSettings
     statistics: dict[str, float]
-    """Of the step that is being taken."""
+    """Values of the current step."""
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Tell the log and the trackers also what the step computed."""
+        """Add the values of the step to the log and the trackers."""
         super().log(logs | self.statistics if "loss" in logs else logs, start_time)
 
     def _get_train_sampler(self, *_: Any) -> SequentialSampler:
@@ -453,7 +454,7 @@ class _StepCallback(TrainerCallback):
         if state.global_step % args.save_steps == 0 or state.global_step == state.max_steps:
             require_same_weights(self.ranks, [p for p in model.parameters() if p.requires_grad])
         if state.global_step == state.max_steps:
-            control.should_save = False  # the adapter is written next, so a last checkpoint has no use
+            control.should_save = False  # the adapter is written next, so a last checkpoint is not needed
         self.on_step(state.global_step, state.max_steps)
 
 
@@ -505,7 +506,7 @@ def _check_checkpoint(folder: Path) -> None:
     for name, written in digests.items():
         if not (folder / name).is_file() or digest_file(folder / name) != written:
             raise StageError(
-                f"{folder / name} is not what was written: remove the folder {folder}, and the same command goes on "
+                f"{folder / name} is not what was written: remove the folder {folder}, and the same command continues "
                 "from the checkpoint before it"
             )
 
