@@ -49,10 +49,10 @@ SHOWN_ROWS = 3
 """How many rows with a kind of identifier are named."""
 LONGEST = 5_000
 MOST_HARMFUL = 0.55
-"""Largest share of harmful prompts in train. At 0.6, a seed of examples/published.yaml refused a quarter of the others."""
+"""Largest share of harmful prompts in train. At 0.6, a seed of examples/published.yaml refused a quarter of others."""
 MOST_GROUPS = 1000
 """How many groups of test are compared with the words of train."""
-"""Largest share of harmful prompts in train. At 0.6, a run of examples/published.yaml refused a quarter of the others."""
+ALIKE = 0.6
 """Cosine of TF-IDF vectors from which two prompts share most of their rarer words."""
 TO_REFUSE = "with more harmful ones it may only learn to refuse; add harmless ones, if possible in similar words"
 MOST_NATS_APART = 0.1

@@ -27,6 +27,7 @@ import typer
 
 import bedside
 from bedside.cli import attacks, demo_screen, exporting, start, terminal, trail
+from bedside.cli.monitor import monitor_app
 from bedside.cli.options import (
     ERR,
     OUT,

@@ -4,6 +4,7 @@
                     {"fields": ..., "responses": {"stance": [{"value": "accept", "user_id": "anna"}]}}
     Label Studio    {"data": ..., "annotations": [{"completed_by": 1, "result": [{"value": {"choices": ["accept"]}}]}]}
                     or, as CSV, {"choices": ["accept"]} in a cell, one row per annotator
+    inspect_ai      the log of an evaluation: one row per sample, with the requested scores as labels
 
 Each becomes one row for each rater, with the rater in column ``rater``. Other rows stay as they are.
 """

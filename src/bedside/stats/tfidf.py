@@ -82,6 +82,11 @@ class LinearClassifier:
 
     def logits(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Scores of each class for each of B texts, shape (B, C). Their softmax is the probability."""
+        features_BF = self._counted.transform(list(texts))
+        return np.asarray(features_BF @ self.weights_CF.T.astype(np.float64) + self.intercept_C, np.float64)
+
+    @cached_property
+    def _counted(self) -> Any:
         counted = _counter(vocabulary={word: i for i, word in enumerate(self.vocabulary)})
         counted.idf_ = self.idf_F.astype(np.float64)
         return counted
