@@ -17,7 +17,14 @@ from tests.support.paths import ROOT
 PACKAGE = ROOT / "src" / "bedside"
 FILES = sorted(PACKAGE.rglob("*.py"))
 HEAVY = {"torch", "transformers", "peft", "accelerate", "safetensors", "datasets", "pyarrow", "sklearn"}
-MAY_BE_HEAVY = {"training", "models", "run/environment.py", "judges/classifier.py", "judges/comfort_classifier.py"}
+MAY_BE_HEAVY = {
+    "training",
+    "models",
+    "run/environment.py",
+    "judges/classifier.py",
+    "judges/comfort_classifier.py",
+    "comfort/frame_reader.py",
+}
 MAY_IMPORT = {
     "data/io.py": {"datasets", "pyarrow"},
     "stats/tfidf.py": {"sklearn"},
