@@ -387,7 +387,8 @@ no longer log; the e-process promises it for ever. *inf*: more than half of the 
 SIZE = (
     "Size of a log",
     """`bedside monitor watch` on one log, read whole. Peak memory does not grow with the log: conversations are kept in
-8 MiB, texts nowhere.""",
+8 MiB, texts nowhere. *computing* is the time of the process itself on one core; *seconds* went by on a machine that had
+several times more work than cores.""",
 )
 
 
