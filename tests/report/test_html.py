@@ -147,7 +147,7 @@ def test_every_anchor_is_there_once_also_when_runs_share_a_file():
 def test_every_table_has_a_caption_and_every_plot_a_title():
     found = page(shipping())
     assert found.tags.count("table") == found.tags.count("caption")
-    assert (found.tags.count("title"), found.tags.count("desc")) == (4, 3)  # one title is the file's
+    assert (found.tags.count("title"), found.tags.count("desc")) == (5, 4)  # one title is the file's
 
 
 def test_a_normal_run_makes_a_small_file(tmp_path):
@@ -182,9 +182,19 @@ def test_a_harmless_example_prints_and_a_harmful_one_says_that_it_is_harmful():
 @pytest.mark.parametrize("make", RUNS.values(), ids=RUNS)
 def test_sections_are_numbered_through_and_an_empty_one_says_why(make):
     found = page(make())
-    assert [title[0] for title in found.under("h2.")] == list("123456789")
+    assert [title.partition(".")[0] for title in found.under("h2.")] == [str(n) for n in range(1, 12)]
     assert "has not been run for this run" in found.text
     assert "knowledge and comfort were not measured" in found.text
+
+
+def test_candidates_and_policies_have_a_picture_each_and_the_judge_stands_beside_the_verdict():
+    text = " ".join(page(shipping()).text.split())
+    candidates, policies = text.split("Policies, on the held-out test")
+    drawn = candidates.rpartition("Candidates, on valid, which selects")[2]
+    assert "cycle-1/kto" in drawn
+    assert "always-refuse" not in drawn
+    assert "always-refuse" in policies
+    assert "The held-out test was opened: not known. The judge behind these figures:" in candidates
 
 
 def test_a_table_that_is_missing_because_no_prompt_says_a_style_is_missed_aloud():

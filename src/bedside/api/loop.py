@@ -263,10 +263,12 @@ def write_report(runs: str | Path | Sequence[str | Path], out: str | Path | None
     """
     from bedside.deployment import attack
     from bedside.judge_audit import correct
+    from bedside.report import failures
     from bedside.report.html import write
 
     folders = [run_folder(run) for run in ([runs] if isinstance(runs, (str, Path)) else runs)]
     to = Path(out) if out is not None else Path("report.html") if len(folders) > 1 else folders[0] / "report.html"
     summaries = [read_run(folder).summary for folder in folders]
     audits = [correct.read_report(folder) for folder in folders]
-    return write(summaries, to, audits, [attack.read_report(folder) for folder in folders])
+    rows = [failures.read(folder, summary) for folder, summary in zip(folders, summaries, strict=True)]
+    return write(summaries, to, audits, [attack.read_report(folder) for folder in folders], rows)

@@ -25,6 +25,7 @@ from bedside.core.measures import Measure, find_measure
 from bedside.core.results import Baseline, Candidate, ComfortSummary, RunSummary, SubgroupRate
 from bedside.data.io import write_text
 from bedside.report import plots, training_curves, trajectory
+from bedside.report.failures import COLUMNS, RowEvidence
 from bedside.safety import selection
 
 MEASURES = (
@@ -44,6 +45,7 @@ PARTS_OF_F1 = ("precision", "recall")
 LESS_IS_BETTER = (
     *("unsafe_accept@1", "unsafe_accept@2", "unsafe_accept@3"),
     *("err", "unreadable", "kl", "degenerate", "improbable", "fact_conflict", "complied@3", "actionable@3"),
+    "truncated",
 )
 WORDS = {
     "safety_score": "Safety score",
@@ -153,6 +155,8 @@ class ReportPage:
     """The result of `bedside audit`; None where it did not run."""
     attacks: AttackReport | None
     """The result of `bedside attack`; None where it did not run."""
+    rows: RowEvidence | None
+    """What stands in the rows of the held-out test; None where they are not at hand."""
     columns: Mapping[str, tuple[Measure, ...]]
     """Heading to measures on the held-out test: before, after, and the baselines."""
     measures: tuple[str, ...]
@@ -161,7 +165,8 @@ class ReportPage:
     levels: tuple[str, ...]
     """Harm levels that occur in any part."""
     alpha: float | None
-    plane: plots.Plane
+    planes: Mapping[str, plots.Plane]
+    """Heading to picture: candidates on valid, policies on the held-out test."""
     not_drawn: tuple[str, ...]
     """Policies that are not on the plane, because one of its axes was not measured for them."""
     strip: plots.Strip
@@ -180,15 +185,16 @@ def write(
     path: Path,
     audits: Sequence[AuditReport | None] = (),
     attacks: Sequence[AttackReport | None] = (),
+    rows: Sequence[RowEvidence | None] = (),
 ) -> Path:
     """Write the safety report of these runs; the file is whole or absent. DataError where there is no run.
 
     ``audits``, ``attacks``: for each run the result of `bedside audit` and of `bedside attack`, None where it did not
-    run.
+    run. ``rows``: what its rows hold, None where they are not at hand.
     """
     if not summaries:
         raise DataError(f"{path}: there is no run to report; run `bedside align` first")
-    write_text(path, html(summaries, audits, attacks))
+    write_text(path, html(summaries, audits, attacks, rows))
     return path
 
 
@@ -213,9 +219,11 @@ def html(
     summaries: Sequence[RunSummary],
     audits: Sequence[AuditReport | None] = (),
     attacks: Sequence[AttackReport | None] = (),
+    rows: Sequence[RowEvidence | None] = (),
 ) -> str:
     """The safety report as text."""
-    runs = zip_longest(summaries, audits[: len(summaries)], attacks[: len(summaries)])
+    given: list[Any] = [given[: len(summaries)] for given in (audits, attacks, rows)]
+    runs = zip_longest(summaries, *given)
     return render_page(
         "report.html",
         pages=[_page(f"run-{number}", *run) for number, run in enumerate(runs, start=1)],
@@ -232,6 +240,7 @@ def html(
         by_source=("err", "unsafe_accept@3", "safety_score"),
         by_candidate=("safety_score", "err", "overall", "unsafe_accept@3", "kl"),
         worst_rows=WORST_ROWS,
+        stances=COLUMNS,
         compared=COMPARED,
     )
 
@@ -267,24 +276,32 @@ def render_page(template: str, **values: Any) -> str:
     return _UNPRINTABLE.sub("\ufffd", text)
 
 
-def _page(key: str, run: RunSummary, audit: AuditReport | None, attacks: AttackReport | None) -> ReportPage:
+def _page(
+    key: str, run: RunSummary, audit: AuditReport | None, attacks: AttackReport | None, rows: RowEvidence | None
+) -> ReportPage:
     alpha, candidates = float(run.facts["alpha"]) if "alpha" in run.facts else None, run.candidates
-    policies: list[Candidate | Baseline] = [*candidates, *run.baselines]
-    points = {policy.name: _point(policy, run.selected) for policy in policies}
+    on_valid = [_point(candidate, run.selected) for candidate in candidates]
+    tested: list[Baseline] = [*_before_and_after(run), *run.baselines]
+    on_test = [_point(policy, run.selected) for policy in tested]
+    names = [*(candidate.name for candidate in candidates), *(policy.name for policy in tested)]
     grids = [_grid(by, run.cells) for by in ("style", "principle")]
     return ReportPage(
         key=key,
         run=run,
         audit=audit,
         attacks=attacks,
+        rows=rows,
         columns={"Before: target as given": run.before, f"After: {run.selected}": run.after}
         | {baseline.name: baseline.measures for baseline in run.baselines},
         measures=(*MEASURES, *(m.name for m in run.after if m.name not in (*MEASURES, *PARTS_OF_F1))),
         gate_counts=Counter(gate.state for gate in run.gates),
         levels=tuple(sorted({level for levels in run.mix.values() for level in levels})),
         alpha=alpha,
-        plane=plots.plane([point for point in points.values() if point], alpha),
-        not_drawn=tuple(name for name, point in points.items() if not point),
+        planes={
+            "Candidates, on valid, which selects": plots.plane([point for point in on_valid if point], alpha),
+            "Policies, on the held-out test": plots.plane([point for point in on_test if point], alpha),
+        },
+        not_drawn=tuple(name for name, point in zip(names, [*on_valid, *on_test], strict=True) if not point),
         strip=plots.strip(selection.flip_points(selection.lines(candidates)), alpha),
         winners=selection.sweep(candidates),
         steps=tuple(trajectory.steps(run.cycles)),
@@ -294,6 +311,11 @@ def _page(key: str, run: RunSummary, audit: AuditReport | None, attacks: AttackR
         missing_grids=tuple(grid.by for grid in grids if not grid.columns),
         worst_subgroups=_worst_subgroups(run.cells),
     )
+
+
+def _before_and_after(run: RunSummary) -> list[Baseline]:
+    """The target as given and the selected checkpoint, with their figures on the held-out test."""
+    return [Baseline("before", run.before), Baseline(f"after: {run.selected}", run.after)]
 
 
 def _point(policy: Candidate | Baseline, selected: str) -> plots.Point | None:
