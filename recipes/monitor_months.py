@@ -309,8 +309,8 @@ try:
     app(["monitor", *sys.argv[1:]], standalone_mode=False)
 except BaseException as error:
     code = getattr(error, "exit_code", 1)
-used = resource.getrusage(resource.RUSAGE_SELF)
-print(json.dumps([used.ru_maxrss, used.ru_utime]), file=sys.stderr)
+peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1]  # not the parent's
+print(json.dumps([int(peak), resource.getrusage(resource.RUSAGE_SELF).ru_utime]), file=sys.stderr)
 """
 
 
