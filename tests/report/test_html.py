@@ -194,7 +194,10 @@ def test_candidates_and_policies_have_a_picture_each_and_the_judge_stands_beside
     assert "cycle-1/kto" in drawn
     assert "always-refuse" not in drawn
     assert "always-refuse" in policies
-    assert "The held-out test was opened: not known. The judge behind these figures:" in candidates
+    assert (
+        "The held-out test was opened at a time that the run does not say. The judge behind these figures:"
+        in candidates
+    )
 
 
 def test_a_table_that_is_missing_because_no_prompt_says_a_style_is_missed_aloud():
