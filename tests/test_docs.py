@@ -22,6 +22,7 @@ PAGES = sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("docs/how-to/*.md"), ROOT / 
 AGAIN = ("ci", "resume")
 OF_RECIPES = {
     "comfort-classifier": "comfort_classifier",
+    "frames": "frame_verifier",
     "smollm2": "smollm2_arms",
     "smollm2-readers": "smollm2_readers",
 }
