@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "data/io.py": {"datasets", "pyarrow"},
     "stats/tfidf.py": {"sklearn"},
     "judge_audit/train_comfort.py": {"sklearn"},
+    "comfort/frame_reader.py": {"safetensors"},
 }
 TALKS_TO_THE_SYSTEM = {"cli", "run/environment.py", "run/launcher.py"}
 
