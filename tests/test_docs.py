@@ -25,6 +25,7 @@ OF_RECIPES = {
     "frames": "frame_verifier",
     "monitor-months": "monitor_months",
     "smollm2": "smollm2_arms",
+    "smollm2-final": "smollm2_final",
     "smollm2-readers": "smollm2_readers",
 }
 """Results whose page a recipe writes; the other pages are those of `make prove`."""
