@@ -46,7 +46,7 @@ def test_a_part_of_its_own_takes_nothing_and_a_named_split_is_whole(tmp_path):
             (),
             "b.yaml: data.colums: kind 'jsonl' has no such key; did you mean",
         ),
-        ("  path: p.csv\n  columns: {promt: m}\n", (), "b.yaml: data.columns: there is nothing to read as 'promt'"),
+        ("  path: p.csv\n  columns: {promt: m}\n", (), "b.yaml: data.columns: no column is called 'promt' here"),
         ("  path: p.csv\n", ("data.unlabelled=ask",), "--set: data.unlabelled: is 'ask'"),
     ],
 )

@@ -123,7 +123,7 @@ def test_the_report_has_a_section_on_the_judge_where_an_audit_was_made(project, 
     parsed = ReportPage(page)
     assert parsed.stack == []
     assert parsed.tags.count("table") == parsed.tags.count("caption")
-    assert "5. The judge" in page
+    assert "7. The judge" in page
     assert "kappa within harm levels" in page
     without = html([run_summary()])
     assert "has not been run for this run" in without

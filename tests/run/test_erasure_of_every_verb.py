@@ -194,8 +194,8 @@ def test_a_file_that_it_does_not_know_is_named_and_left(copy):
     (copy / "runs" / "align" / "mine.txt.gz").write_bytes(gzip.compress(SECRET.encode()))
     (copy / "runs" / "notes.txt").write_text(f"ask {SECRET}")
     out = bedside(["erase", "zoé ångström & son"])
-    assert "it stays in these files, mend or remove them by hand: mine.txt.gz" in out
-    assert "it stays in these files, mend or remove them by hand: notes.txt" in out
+    assert "the text stays in these files, edit or remove them by hand: mine.txt.gz" in out
+    assert "the text stays in these files, edit or remove them by hand: notes.txt" in out
     assert files_with_the_secret(copy / "runs") == ["notes.txt", "align/mine.txt.gz"]
 
 

@@ -204,7 +204,7 @@ def test_no_row_of_a_database_gives_a_traceback(packed, tmp_path):
     assert min(outcomes["read"], outcomes["refused"]) >= 2
 
 
-@pytest.mark.slow
+@pytest.mark.prove
 def test_10_000_lines_and_rows(packed, tmp_path):
     """Of the three kinds of review together."""
     outcomes = import_all(packed, tmp_path, LINES // 4) + damaged_rows(packed, tmp_path, LINES // 12)
