@@ -226,7 +226,7 @@ class Evidence:
 
 
 class Cusum:
-    """Page's CUSUM of the log-likelihood ratio; it is told the new rate."""
+    """Page's CUSUM of the log-likelihood ratio, with the new rate known."""
 
     def __init__(self, limit: float, becomes: float) -> None:
         self.won, self.lost = math.log(becomes / limit), math.log((1 - becomes) / (1 - limit))
@@ -379,7 +379,7 @@ for every kind of input, looked at after each.""",
 DELAYS = (
     "Delays against CUSUM and a window of 200",
     """Median rows that a limit is about from the rise to the alarm, 1,000 runs, of one of three limits. Before the rise
-the rate is half of the limit. The CUSUM is told the new rate, which nobody knows in use. The thresholds of CUSUM and
+the rate is half of the limit. The CUSUM knows the new rate, which nobody knows in use. The thresholds of CUSUM and
 window are set so that, in 10,000 rows exactly at the limit, as many of 1,000 runs raise an alarm as with the e-process;
 a window counts whole failures, so it is the nearest below. CUSUM and window promise this for those 10,000 rows and for
 no longer log; the e-process promises it for ever. *inf*: more than half of the runs raise no alarm in 8,000 rows.""",

@@ -270,7 +270,7 @@ def answer_id(prompt: Prompt, answer: str) -> str:
 
 
 def _next_request(task: RewriteTask, faults: Sequence[str], temperature: float) -> Conversation:
-    """For another sample the same request; a greedy writer would write the same again, and is told the faults."""
+    """For another sample the same request. A greedy writer would repeat itself, so it gets a list of the faults."""
     return task.request if temperature else revision_request(task.request, faults)
 
 

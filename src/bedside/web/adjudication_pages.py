@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 from bedside.core.errors import DataError
 from bedside.report.html import render_page
 from bedside.web import forms, guard, results, static
-from bedside.web.links import ADJUDICATOR, Links
+from bedside.web.links import ADJUDICATOR, SignedPages
 from bedside.web.questions import FIRST, LETTERS, SECOND
 from bedside.web.rating_store import Rating, RatingStore
 from bedside.web.review_pages import NO_PAGE, page_of_damage, page_of_error
@@ -34,21 +34,13 @@ class RaterView:
 
 
 @dataclass(frozen=True)
-class AdjudicationPages:
+class AdjudicationPages(SignedPages):
     """The pages of one adjudicator."""
 
     folder: StudyFolder
     store: RatingStore
     name: str
     key: str | None = None
-
-    @cached_property
-    def links(self) -> Links:
-        return Links(self.folder.secret, self.key)
-
-    @cached_property
-    def signer(self) -> guard.FormSigner:
-        return guard.FormSigner(self.folder.secret)
 
     @cached_property
     def disputed(self) -> Sequence[Item]:

@@ -5,8 +5,12 @@ a key mixes the key in, so that links of a local server do not open the same rev
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 
 from itsdangerous import BadSignature, URLSafeSerializer
+
+from bedside.web import guard
+from bedside.web.study import StudyFolder
 
 RATER, LEAD, ADJUDICATOR = "rater", "lead", "adjudicator"
 
@@ -28,3 +32,18 @@ class Links:
         except (BadSignature, ValueError, TypeError):
             return None
         return name if signed == role and name in names else None
+
+
+class SignedPages:
+    """Pages of a review that are opened by its signed links and take its signed forms."""
+
+    folder: StudyFolder
+    key: str | None
+
+    @cached_property
+    def links(self) -> Links:
+        return Links(self.folder.secret, self.key)
+
+    @cached_property
+    def signer(self) -> guard.FormSigner:
+        return guard.FormSigner(self.folder.secret)

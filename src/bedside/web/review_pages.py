@@ -23,7 +23,7 @@ from starlette.types import ASGIApp
 from bedside.core.errors import DataError
 from bedside.report.html import render_page
 from bedside.web import forms, guard, results, static
-from bedside.web.links import LEAD, RATER, Links
+from bedside.web.links import LEAD, RATER, SignedPages
 from bedside.web.questions import FIRST, LETTERS, SECOND, SKIP_REASONS
 from bedside.web.rating_store import Rating, RatingStore, ReviewLocked
 from bedside.web.study import Item, StudyFolder
@@ -32,21 +32,13 @@ NO_PAGE = "There is no such page. Use the link that you were given, whole."
 
 
 @dataclass(frozen=True)
-class ReviewPages:
+class ReviewPages(SignedPages):
     """The pages of one review."""
 
     folder: StudyFolder
     store: RatingStore
     key: str | None = None
     """Of a server that other machines reach."""
-
-    @cached_property
-    def links(self) -> Links:
-        return Links(self.folder.secret, self.key)
-
-    @cached_property
-    def signer(self) -> guard.FormSigner:
-        return guard.FormSigner(self.folder.secret)
 
     @cached_property
     def orders(self) -> dict[str, list[Item]]:
