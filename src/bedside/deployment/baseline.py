@@ -172,7 +172,7 @@ def make(config: Config, golden: GoldenSet, inputs: InputProfile, made: str) -> 
     metric, limits, others = watchable(config)
     outcomes = tuple(_outcomes(metric))
     names = ", ".join(map(str, others))
-    notes = [f"not watched, because no limit below 1 on a share of answers that fail: {names}"] if others else []
+    notes = [f"not monitored, because not a limit below 1 on a share of failed answers: {names}"] if others else []
     judged = {c.measure: _judged(golden, c.measure, metric) for c in limits}
     errors = _errors(golden, judged, config.gates.false_alarm * JUDGE_SHARE)
     kappa = inputs.level_agreement
