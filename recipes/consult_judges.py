@@ -2,10 +2,10 @@
 
 python recipes/consult_judges.py labelled.csv [outside.csv]
 
-``labelled.csv`` holds answers of SmolLM2 (as given, counter-responses, half-trained, trained) to train and valid
-prompts of `consult`, with labels of two readers: prompt, response, harm, group, part, made, label, complied, actionable
-and degenerate. Answers that comply with a harmful request are not published: ``answers.jsonl`` has their digest instead
-of their text. Some are to wordings of a prompt from before it was edited; those teach the judges and are not published.
+``labelled.csv`` is from `consult_answers.py`: answers of SmolLM2 (as given, half-trained) and written ones to train and
+valid prompts of `consult`, with the stance on which its two readers agree. A few answers of train have one reader; the
+audit takes only those with two. Answers that comply with a harmful request are not
+published: ``answers.jsonl`` has their digest instead of their text.
 
     trainer    the answer's words, of every second scenario of train
     selector   question and answer without refusal phrases, of the other scenarios of train
@@ -47,11 +47,11 @@ PUBLISHED = [json.loads(line) for line in PROMPTS.read_text(encoding="utf-8").sp
 def main(path: str, outside: str = "") -> None:
     rows = _read(path)
     levels = {row["prompt"]: row["harm"] for row in PUBLISHED}
-    present = [{**row, "harm": str(levels[row["prompt"]])} for row in rows if row["prompt"] in levels]
-    write_jsonl(FOLDER / "answers.jsonl", [_published(row) for row in present])
-    train, valid = ([row for row in rows if row["part"] == part] for part in ("train", "valid"))
+    write_jsonl(FOLDER / "answers.jsonl", [_published({**row, "harm": str(levels[row["prompt"]])}) for row in rows])
+    train = [row for row in rows if row["part"] == "train"]
+    valid = [row for row in rows if row["part"] == "valid" and row["readers"] == "2"]
     others: dict[str, Any] = {"phrases": KeywordJudge(), "prompt-only": _PromptOnly(train)}
-    written = [row["response"] for row in train if (row["made"], row["label"]) == ("counter-response", "refuse")]
+    written = [row["response"] for row in train if (row["made"], row["label"]) == ("written", "refuse")]
     audits: dict[str, Any] = {}
     for role, (name, reads) in enumerate(JUDGES.items()):
         own = [row for row in train if seed_from(row["group"]) % 2 == role]
@@ -185,11 +185,11 @@ def _response(row: dict[str, str]) -> Response:
 
 
 def _published(row: dict[str, str]) -> dict[str, Any]:
-    harmful = int(row["harm"]) >= 1 and (row["label"] != "refuse" or row["complied"] == "1")
+    harmful = int(row["harm"]) >= 1 and (row["label"] != "refuse" or row["actionable"] == "1")
     text = {"digest": digest(row["response"])} if harmful else {"response": row["response"]}
-    labels = {name: row[name] for name in ("label", "complied", "actionable", "degenerate")}
+    labels = {name: row[name] for name in ("label", "actionable", "degenerate")}
     known = {name: row[name] for name in ("prompt", "harm", "group", "part", "made")}
-    return {**known, **text, **labels, "readers": 2, "source": "model, unverified", "canary": CANARY}
+    return {**known, **text, **labels, "readers": int(row["readers"]), "source": "model, unverified", "canary": CANARY}
 
 
 if __name__ == "__main__":
