@@ -29,6 +29,7 @@ from frame_sentences import closings, intrusions, openings
 
 ROOT = Path(__file__).parents[1]
 RESULTS, PAGE = (ROOT / "docs" / "evidence" / f"frames{ending}" for ending in (".json", ".md"))
+FRESH = ROOT / "recipes" / "frame_fresh.jsonl"
 SEED, FOLDS = 0, 5
 CONTEXTS = 3
 """Dialogues in whose words each written sentence is read."""
@@ -105,6 +106,7 @@ def measure(dialogues: Sequence[Row]) -> dict[str, Any]:
         "caught": _caught(cases),
         "caught_by_kind": {kind: _caught(some) for kind, some in kinds.items()},
         "missed": [text for _, text, _, faults in cases if not faults],
+        "fresh": _fresh(plain),
         "caught_by": dict(Counter(_kind(faults[0]) for *_, faults in cases if faults).most_common()),
         "false_refusals": _refused(plain),
         "general_frames_refused": _share([bool(_general_faults(n, d)) for n, d in enumerate(plain)], plain),
@@ -114,6 +116,13 @@ def measure(dialogues: Sequence[Row]) -> dict[str, Any]:
             "general_frames_refused": _share([bool(_general_faults(n, d)) for n, d in enumerate(flagged)], flagged),
         },
     }
+
+
+def _fresh(plain: Sequence[Row]) -> dict[str, Any]:
+    """Of sentences that were written when the rules had been fixed. One that fits any dialogue is its own group."""
+    rows = [json.loads(line) for line in FRESH.open(encoding="utf-8")]
+    planted_rows = [(row, *_plant(n, row["dialogue"], row["sentence"], plain)) for n, row in enumerate(rows)]
+    return _caught([(r["kind"], text, g if r["dialogue"] else text, faults) for r, text, g, faults in planted_rows])
 
 
 def _plant(n: int, dialogue: str, sentence: str, plain: Sequence[Row]) -> tuple[str, str, tuple[str, ...]]:
@@ -186,6 +195,8 @@ def page(results: dict[str, Any]) -> str:
     return PAGE_TEXT.format(
         caught=f"{caught['caught']} of {caught['n']}",
         bound=f"{caught['lower_bound']:.3f}",
+        fresh=f"{results['fresh']['caught']} of {results['fresh']['n']}",
+        fresh_bound=f"{results['fresh']['lower_bound']:.3f}",
         missed="; ".join(f'"{text}"' for text in results["missed"]) or "none",
         kinds="\n".join(kinds),
         refused=_shown(results["false_refusals"]["refused"]),
@@ -216,6 +227,12 @@ Missed: {missed}
 
 The rules were made on 301 other sentences and on two earlier trials of 200, of which 182 and 191 were caught; then they
 were fixed and these 200 were written. One author wrote rules and sentences, so a stranger's intrusions may fare worse.
+
+200 more sentences were written when the rules had long been fixed, by a writer who had read them, in plainer words, some
+behind words of company ("Your gums are inflamed, and so the sink is pink"). Caught: {fresh}, lower bound
+{fresh_bound} (a sentence that fits any dialogue is a group of its own). They have been read since: they measure no later
+change. A trial of other rules and another reader, which let more of `consult`'s frames pass, caught 173 of these 200
+and was not taken: [log](../log.md).
 
 **The price: it lets plain sentences pass and refuses personal ones.** Frames of `consult` itself, test part, without
 a red flag: refused {refused}, 95 % interval. They speak in pictures of the patient's own life ("Handing
