@@ -7,11 +7,11 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from bedside.alignment.summary import read
 from bedside.core.gates import Gate
 from bedside.core.measures import Measure, get_measure
 from bedside.core.results import RunSummary
 from bedside.data.io import write_text
+from bedside.run.summary_file import read
 
 SHOWN = ("overall", "safety_score", "err", "unsafe_accept@1", "unsafe_accept@2", "unsafe_accept@3", "f1", "unreadable")
 

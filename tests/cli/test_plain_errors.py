@@ -13,7 +13,7 @@ from tests.support.report_pages import shipping
 from typer.testing import CliRunner
 
 import bedside as api
-from bedside.alignment import preflight, single_stage, summary
+from bedside.alignment import preflight, single_stage
 from bedside.cli import main, options, terminal
 from bedside.comfort import experiment
 from bedside.config import plugins
@@ -26,6 +26,7 @@ from bedside.data import io as files
 from bedside.data import responses, trl_format
 from bedside.data.responses import AnswerFile
 from bedside.judge_audit import audit
+from bedside.run import summary_file
 from bedside.run.context import open_run
 from bedside.run.stage_cache import StageCache
 from bedside.safety import gates, selection
@@ -121,14 +122,14 @@ def test_labels_that_mean_nothing_are_told_in_a_line(tmp_path):
 
 def test_a_run_says_what_it_is_where_it_is_no_finished_run(tmp_path):
     with pytest.raises(DataError, match="run `bedside align` first, or check --run"):
-        summary.read(tmp_path)
+        summary_file.read(tmp_path)
     (tmp_path / "layout.yaml").write_text("layout: 3\n")
     (tmp_path / "config.yaml").write_text("run: r\n")
     with pytest.raises(DataError, match="interrupted: the same `bedside align` command continues"):
-        summary.read(tmp_path)
+        summary_file.read(tmp_path)
     (tmp_path / "comfort.html").write_text("")
     with pytest.raises(DataError, match="comfort run"):
-        summary.read(tmp_path)
+        summary_file.read(tmp_path)
 
 
 def small(tmp_path, *sets):

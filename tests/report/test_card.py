@@ -5,18 +5,17 @@ from dataclasses import replace
 import pytest
 from tests.support.report_pages import shipping
 
-from bedside.alignment import summary
 from bedside.core.errors import DataError
 from bedside.data.io import write_json
 from bedside.report import card
-from bedside.run import approvals
+from bedside.run import approvals, summary_file
 from bedside.run.events import EventLog
 
 
 def write_run(folder, run):
     (folder / "layout.yaml").write_text("layout: 3\n")
-    write_json(folder / summary.FILE, run)
-    EventLog(folder).record(folder / summary.FILE)
+    write_json(folder / summary_file.FILE, run)
+    EventLog(folder).record(folder / summary_file.FILE)
     return folder
 
 

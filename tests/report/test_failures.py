@@ -7,12 +7,12 @@ from tests.support.prompts import ask
 from tests.support.report_pages import HOSTILE
 
 import bedside
-from bedside.alignment import summary
 from bedside.report import failures
+from bedside.run import summary_file
 
 
 def rows_of(run):
-    return failures.read(run, summary.read(run))
+    return failures.read(run, summary_file.read(run))
 
 
 def test_stances_are_counted_before_and_after(tmp_path):

@@ -12,6 +12,7 @@ from bedside.core.gates import GateState
 from bedside.core.measures import Measure
 from bedside.core.results import SubgroupRate
 from bedside.report import html
+from bedside.report.page import figure
 
 
 @pytest.mark.parametrize("make", RUNS.values(), ids=RUNS)
@@ -105,30 +106,30 @@ def test_the_first_tiles_open_with_counts_of_rows():
 
 
 def test_what_was_not_measured_is_a_dash_and_never_a_zero():
-    told = html.figure(measure("unsafe_accept@2", None))
+    told = figure(measure("unsafe_accept@2", None))
     assert (told.value, told.interval, told.n) == ("—", "", "n = 0")
-    assert html.figure(None).n == "not measured"
+    assert figure(None).n == "not measured"
 
 
 def test_unreadable_answers_are_counted_beside_n():
-    assert html.figure(measure("err", 0.5, 100, 3)).n == "n = 100, 3\u00a0unreadable"
+    assert figure(measure("err", 0.5, 100, 3)).n == "n = 100, 3\u00a0unreadable"
 
 
 def test_the_number_of_groups_stands_beside_n_where_rows_share_them():
     told = Measure("err", 0.5, 600, 3, 0.4, 0.6, groups=75)
-    assert html.figure(told).n == "n = 600 (75\u00a0groups), 3\u00a0unreadable"
-    assert html.figure(replace(told, groups=600)).n == "n = 600, 3\u00a0unreadable"
+    assert figure(told).n == "n = 600 (75\u00a0groups), 3\u00a0unreadable"
+    assert figure(replace(told, groups=600)).n == "n = 600, 3\u00a0unreadable"
     older = TypeAdapter(Measure).validate_python({"name": "err", "value": 0.5, "n": 600})
     assert older.counted == "600", "an older summary does not tell"
 
 
 def test_a_negative_figure_has_a_true_minus_and_zero_has_none():
-    told = html.figure(Measure("gain", -0.1234, 9, low=-0.2, high=-0.001))
+    told = figure(Measure("gain", -0.1234, 9, low=-0.2, high=-0.001))
     assert (told.value, told.interval) == ("−0.12", "[−0.20, 0.00]")
 
 
 def test_a_difference_without_an_interval_shows_its_decision_bounds():
-    assert html.figure(decisive(GateState.PASS)[2].measure, 3).interval == "bounds [0.250, 0.370]"
+    assert figure(decisive(GateState.PASS)[2].measure, 3).interval == "bounds [0.250, 0.370]"
 
 
 def test_what_was_not_tested_is_linked_from_the_verdict():

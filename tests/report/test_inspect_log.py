@@ -9,11 +9,12 @@ from tests.support.finished_run import small_run, write_run
 from tests.support.prompts import ask
 
 import bedside
-from bedside.alignment import held_out_answers, summary
+from bedside.alignment import held_out_answers
 from bedside.core.errors import ConfigError, DataError
 from bedside.core.types import Message, Prompt, Stance
 from bedside.data import inspect_log as reader
 from bedside.data.responses import AnswerFile
+from bedside.run import summary_file
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def logged(tmp_path):
 
 def test_rows_are_samples_and_verdicts_are_scores(logged):
     run, _, log = logged
-    _, after = held_out_answers.read(run, summary.read(run))
+    _, after = held_out_answers.read(run, summary_file.read(run))
     judged = after.judged()
     assert [sample["id"] for sample in log["samples"]] == [row.prompt.id for row in judged]
     assert [sample["output"]["completion"] for sample in log["samples"]] == [row.response.text for row in judged]
@@ -51,7 +52,7 @@ def test_an_unreadable_verdict_is_unscored_and_counted(logged):
 
 def test_a_log_is_read_back_as_answers_and_labels(logged):
     run, file, _ = logged
-    _, after = held_out_answers.read(run, summary.read(run))
+    _, after = held_out_answers.read(run, summary_file.read(run))
     read = AnswerFile(str(file), labels=("stance",)).all_rows()
     assert [row.text for row in read] == [row.response.text for row in after.judged()]
     for row, judged in zip(read, after.judged(), strict=True):

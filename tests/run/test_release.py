@@ -155,11 +155,11 @@ def finished(released, tmp_path, monkeypatch):
 
     from tests.support.finished_run import small_run
 
-    from bedside.alignment import summary
+    from bedside.run import summary_file
 
     folder, _, base = released
     run = small_run(tmp_path / "runs" / "done")
-    found = summary.read(run)
+    found = summary_file.read(run)
     from bedside.data.io import write_json
 
     write_json(

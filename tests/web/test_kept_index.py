@@ -11,9 +11,10 @@ from starlette.testclient import TestClient
 from tests.support.finished_run import ACCEPT, REFUSE, small_run, write_run
 from tests.support.prompts import ask
 
-from bedside.alignment import held_out_answers, summary
+from bedside.alignment import held_out_answers
 from bedside.core.errors import DataError, StageError
 from bedside.core.protocols import SilentProgress
+from bedside.run import summary_file
 from bedside.run.erasure import erase
 from bedside.run.owner import owned
 from bedside.web import kept_index, view
@@ -45,6 +46,26 @@ def test_a_second_view_shows_the_same_pages_and_builds_nothing(run, monkeypatch)
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == written
     assert written.keys() == {"table.json", "words.txt", "stage.json"}
     assert len(written["words.txt"].splitlines()) == 16
+
+
+def test_the_index_that_a_run_leaves_at_its_end_is_that_of_the_first_view(run, monkeypatch):
+    shown = pages(run)
+    (folder,) = kept(run)
+    of_view = {file.name: file.read_bytes() for file in folder.iterdir()}
+    for file in folder.iterdir():
+        file.unlink()
+    with owned(run):
+        kept_index.write_index(run, summary_file.read(run), SilentProgress())
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == of_view
+    monkeypatch.setattr(held_out_answers, "read", None)  # a call of it would fail
+    assert pages(run) == shown
+
+
+def test_a_run_whose_answers_are_gone_ends_without_an_index(run):
+    for file in run.glob("store/judge/*/*"):
+        file.unlink()
+    kept_index.write_index(run, summary_file.read(run), SilentProgress())
+    assert not kept(run)
 
 
 def test_a_run_that_went_on_gets_a_new_index_and_the_old_one_goes(run):
@@ -89,7 +110,7 @@ def test_an_erased_text_is_in_no_index_and_its_rows_are_shown_no_more(run):
 
 
 def test_nothing_is_kept_of_answers_that_are_erased_while_they_are_indexed(run):
-    of_run = summary.read(run)
+    of_run = summary_file.read(run)
     answers = held_out_answers.read(run, of_run)
     built = kept_index._build(answers, held_out_answers.metric(of_run))
     erase(run.parent, "bruises from the nurse, number 3", adapters=False)

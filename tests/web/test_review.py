@@ -15,7 +15,7 @@ from tests.support.finished_run import ACCEPT, CAUTION, REFUSE, small_run, write
 from tests.support.prompts import ask
 from tests.support.report_pages import HOSTILE
 
-from bedside.alignment import held_out_answers, summary
+from bedside.alignment import held_out_answers
 from bedside.comfort import human_ab
 from bedside.core.errors import DataError
 from bedside.core.protocols import Launch
@@ -23,6 +23,7 @@ from bedside.core.types import Response
 from bedside.data.io import write_jsonl
 from bedside.judge_audit import answer_labels
 from bedside.judges.human_labels import Labels
+from bedside.run import summary_file
 from bedside.safety import labelled_sample
 from bedside.web import guard, packing, rating_store, results, study, unblinding
 from bedside.web.adjudication_pages import AdjudicationPages
@@ -96,7 +97,7 @@ def test_what_raters_see_does_not_say_who_wrote_it_what_the_judge_says_or_what_i
 
 
 def test_labels_are_drawn_by_the_plan_that_decides_a_release(run, packed):
-    of_run = summary.read(run)
+    of_run = summary_file.read(run)
     rows = held_out_answers.read(run, of_run)[1].judged()
     plan = answer_labels.read_plan(packed.root / "labels.csv")
     assert plan == labelled_sample.draw(rows, 12, (0, 3), held_out_answers.metric(of_run))
@@ -374,7 +375,7 @@ def test_labels_of_raters_who_agree_are_what_audit_correction_and_release_read(r
     rate_all(packed, store, by_judge)
     results.lock(packed, store, incomplete=False)
     labels, ratings = unblinding.unblind(packed, store)
-    of_run = summary.read(run)
+    of_run = summary_file.read(run)
     rows = held_out_answers.read(run, of_run)[1].judged()
     judge = Labels(path=str(labels)).open(Launch())
     verdicts = judge.judge([row.response for row in rows])

@@ -11,10 +11,11 @@ from tests.support.finished_run import ACCEPT, REFUSE, small_run, write_run
 from tests.support.prompts import ask
 from tests.support.report_pages import HOSTILE
 
-from bedside.alignment import held_out_answers, summary
+from bedside.alignment import held_out_answers
 from bedside.core.errors import ConfigError, DataError
 from bedside.core.protocols import SilentProgress
 from bedside.core.types import JudgedResponse, Response, Stance, Verdict
+from bedside.run import summary_file
 from bedside.safety.metrics import Safety, SafetyMetric
 from bedside.web import guard, server, view
 from bedside.web.row_filter import RowFilter
@@ -100,7 +101,7 @@ def test_an_answer_of_a_baseline_under_its_own_instruction_is_not_the_targets(tm
     prompts = [ask(f"Question {n}?", 0) for n in range(3)]
     reads = [("Yes.", ACCEPT)] * 3
     run = write_run(tmp_path / "r", prompts, reads, [("No.", REFUSE)] * 3, other="Be safe.")
-    before, after = held_out_answers.read(run, summary.read(run))
+    before, after = held_out_answers.read(run, summary_file.read(run))
     assert [row.response.text for row in before.judged()] == ["Yes."] * 3
     assert [row.response.text for row in after.judged()] == ["No."] * 3
 

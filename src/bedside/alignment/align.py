@@ -17,7 +17,7 @@ from bedside.core.gates import GateState
 from bedside.core.results import Candidate, CycleReport, RunSummary
 from bedside.data.io import write_json
 from bedside.data.splits import DataParts
-from bedside.run import exports
+from bedside.run import exports, summary_file
 from bedside.run.context import RunContext
 from bedside.run.experiment import Experiment, constraints, metric, read_parts
 from bedside.safety.gates import Plateau
@@ -38,9 +38,9 @@ def align(run: RunContext) -> RunSummary:
     experiment = _open_experiment(run, parts)
     run_summary = summary.summarize(summary.open_test(experiment, parts, _run_cycles(experiment)))
     if run.is_main_process:
-        write_json(run.folder / summary.FILE, run_summary)
+        write_json(run.folder / summary_file.FILE, run_summary)
         exports.release(run, run_summary.released)
-        run.cache.record(run.folder / summary.FILE, run.folder / exports.RELEASE)
+        run.cache.record(run.folder / summary_file.FILE, run.folder / exports.RELEASE)
     return run_summary
 
 

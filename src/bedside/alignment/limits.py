@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from bedside.alignment.answer_quality import SCORED, scored_prompts
 from bedside.config.schema import Config
 from bedside.core.gates import Constraint, Finding, GateState, Op
+from bedside.core.measures import HARM_LEVEL
 from bedside.core.types import Prompt, Response
 from bedside.data.splits import DataParts
 from bedside.run import experiment
 from bedside.safety import evaluate
 from bedside.safety.ledger import error_allowed
-from bedside.safety.metrics import HARM_LEVEL
 from bedside.safety.quality import KNOWLEDGE, knowledge
 from bedside.safety.release import NO_REFERENCE
 from bedside.stats.intervals import clean_groups_needed

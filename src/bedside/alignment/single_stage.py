@@ -27,7 +27,7 @@ from bedside.data.judged_facts import without_texts
 from bedside.data.prompts import HARM_BY, PROPOSED
 from bedside.data.responses import AnswerFile, stream_judged
 from bedside.judge_audit import answer_labels, correct
-from bedside.run import experiment, exports
+from bedside.run import experiment, exports, summary_file
 from bedside.run.context import RunContext
 from bedside.run.events import check_run_file
 from bedside.safety import evaluate as evaluating
@@ -269,7 +269,7 @@ def generate(run: RunContext, part: str, adapter: Path | None) -> list[Response]
 
 def answers_to_label(run: RunContext) -> list[JudgedResponse]:
     """The judged answers of a finished run's selected checkpoint to test, from the run's cache."""
-    selected = summary.read(run.folder).cycles[-1].selected_candidate
+    selected = summary_file.read(run.folder).cycles[-1].selected_candidate
     parts = experiment.read_parts(run.config, run.launch)
     judge = run.opener.open(run.config.judges[run.config.selecting_judge])
     requests = [GenerationRequest(prompt) for prompt in parts.test]
@@ -308,7 +308,9 @@ def chat(run: RunContext, adapter: Path | None, system: str | None) -> Chat:
     released = root / exports.RELEASE
     folder = adapter or (released if released.is_dir() else None)
     checkpoint = _checkpoint(run, folder)
-    nothing = f"the target as given, since {root} {'released nothing' if summary.finished(root) else 'is not finished'}"
+    nothing = (
+        f"the target as given, since {root} {'released nothing' if summary_file.finished(root) else 'is not finished'}"
+    )
     who = f"{folder or nothing} ({checkpoint.id})"
     first = (Message("system", system),) if system else ()
     return Chat(run.opener.policy(checkpoint), run.stages.sampling, who, first)

@@ -8,25 +8,21 @@ summarize    measures    the selected checkpoint on the held-out test; before: t
              gates       those that decide: a checkpoint may be released if every one of them is PASS
              verdict     one sentence
              facts       data, model, judges, settings, machine and time, so that a figure can be traced
-read         ``summary.json`` of the run folder
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
-from pydantic import TypeAdapter
 
 from bedside.alignment import answer_quality
 from bedside.comfort import joint_objective
 from bedside.config import loader
 from bedside.config.plugins import asks_for
 from bedside.config.schema import TrainingStep
-from bedside.core.errors import DataError
 from bedside.core.gates import Constraint, Gate, GateKind, GateState, as_estimates
 from bedside.core.measures import Measure, find_measure
 from bedside.core.protocols import Judge
@@ -36,9 +32,7 @@ from bedside.data import splits
 from bedside.judge_audit import answer_labels
 from bedside.run import provenance
 from bedside.run.context import RunContext
-from bedside.run.events import EventLog
 from bedside.run.experiment import Experiment, doubts, unconfirmed
-from bedside.run.folder import check_layout
 from bedside.safety import baselines, evaluate, gates, release, selection
 from bedside.safety.labelled_sample import DEFINITIONS as LABELLED
 from bedside.safety.labelled_sample import AnswerLabels, compliance
@@ -50,7 +44,6 @@ from bedside.safety.release import PolicyValues
 from bedside.safety.selection import PolicyRows
 from bedside.stats.intervals import CONFIDENCE
 
-FILE = "summary.json"
 SAFETY_PROMPT, SFT = "safety-prompt", "sft-on-refusals"
 NOT_A_PARTNER = (None, "none")
 EXAMPLES = 3
@@ -158,28 +151,6 @@ def summarize(test: HeldOutTest) -> RunSummary:
         rehearsal=rehearsal,
         decision=None if decision is None else decision.number,
     )
-
-
-def read(run: Path) -> RunSummary:
-    """The summary of a finished run. DataError if there is none, or if it is not what was written."""
-    check_layout(run)
-    if not finished(run):
-        raise DataError(f"{run / FILE}: no finished run here; {_instead(run)}")
-    data = EventLog(run).read_file(FILE, "the same `bedside align` command writes it again")
-    return TypeAdapter(RunSummary).validate_json(data)
-
-
-def finished(run: Path) -> bool:
-    return (run / FILE).is_file()
-
-
-def _instead(run: Path) -> str:
-    """What the folder has instead, and what to do."""
-    if (run / "comfort.html").is_file():
-        return f"it is a comfort run, and its report is {run / 'comfort.html'}"
-    if (run / "config.yaml").is_file():
-        return "it was interrupted: the same `bedside align` command continues"
-    return "run `bedside align` first, or check --run"
 
 
 def _answer_and_judge(

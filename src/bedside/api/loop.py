@@ -198,6 +198,7 @@ def align(config: ConfigSource, progress: Progress | None = None) -> Run:
 def aligned(opened: RunContext) -> Run:
     from bedside.alignment import align as alignment
     from bedside.report.card import complete_release
+    from bedside.web import kept_index
 
     run = Run(alignment.align(opened), opened.folder)
     if opened.is_main_process:
@@ -205,6 +206,7 @@ def aligned(opened: RunContext) -> Run:
         if run.released:
             complete_release(opened.folder)
             opened.cache.record(run.released.folder)
+        kept_index.write_index(opened.folder, run.summary, opened.progress)
     return run
 
 
@@ -241,10 +243,10 @@ def read_run(run: str | Path) -> Run:
     >>> bedside.read_run("tour").summary.name
     'tour'
     """
-    from bedside.alignment import summary
+    from bedside.run import summary_file
 
     folder = run_folder(run)
-    return Run(summary.read(folder), folder)
+    return Run(summary_file.read(folder), folder)
 
 
 def run_folder(run: str | Path) -> Path:

@@ -272,11 +272,10 @@ def _from_file(file: Path) -> "Answering":
 
 def _assistant(run: "RunContext", asked: Any) -> "Answering":
     """``monitor.assistant``: a model, or the run's selected checkpoint. No answer is read from a cache."""
-    from bedside.alignment import summary
-    from bedside.run import generation
+    from bedside.run import generation, summary_file
 
     if asked == "selected":
-        model = run.opener.policy(summary.read(run.folder).cycles[-1].selected_candidate.checkpoint)
+        model = run.opener.policy(summary_file.read(run.folder).cycles[-1].selected_candidate.checkpoint)
     else:
         model = run.opener.open(asked)
 

@@ -11,10 +11,9 @@ from rich.table import Column
 
 import bedside
 from bedside.cli.terminal import print_lines, table
-from bedside.consult.prompts import FOLDER
 from bedside.core.measures import Measure, find_measure
 from bedside.core.results import RunSummary
-from bedside.report.html import HARM_WORDS
+from bedside.core.types import HARM_WORDS
 
 ROWS = {
     "unsafe_accept@3": "severe requests answered",
@@ -64,6 +63,8 @@ def _interval(measure: Measure) -> str:
 
 def _judge() -> str:
     """How far the packaged selecting judge agrees with readers, from its audit."""
+    from bedside.consult.prompts import FOLDER  # it loads the whole configuration, which --help does not need
+
     audit: dict[str, Any] = json.loads((FOLDER / "judges" / "audit.json").read_text(encoding="utf-8"))["selector"]
     kappa = audit["kappa_stratified"]
     return (

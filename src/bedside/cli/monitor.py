@@ -18,7 +18,6 @@ from rich.table import Column
 from typer.core import TyperGroup
 
 import bedside
-from bedside.api.monitors import golden_warnings
 from bedside.cli.options import (
     OUT,
     Columns,
@@ -119,6 +118,8 @@ def watch(
     status = bedside.monitor_watch(logs or [], folder, out)
     show(json_, status.as_json, print_status, status)
     if not json_:
+        from bedside.api.monitors import golden_warnings
+
         print_lines(OUT, *golden_warnings(folder, today.date() if today else None))
     require(status.quiet)
 

@@ -7,6 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from bedside.core.errors import DataError
+from bedside.core.types import HARM_LEVELS
+
+HARM_LEVEL = {"err": 0} | {f"unsafe_accept@{level}": level for level in HARM_LEVELS[1:]}
+"""Measures that are the share of failures on the prompts of one harm level."""
+FAILURES_AT = {level: measure for measure, level in HARM_LEVEL.items()}
+"""Harm level to the name of that measure."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,8 @@ Role = Literal["system", "user", "assistant"]
 ROLES = ("system", "user", "assistant")
 HARM_LEVELS = (0, 1, 2, 3)
 """0 harmless, 1, 2, 3 severe: how much harm an answer could do that gives what is asked."""
+HARM_WORDS = {None: "not labelled", 0: "harmless", 1: "mild", 2: "moderate", 3: "severe"}
+"""Harm level to what a reader is shown."""
 
 
 @dataclass(frozen=True, slots=True)

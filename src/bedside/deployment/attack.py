@@ -19,7 +19,6 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from bedside.alignment import summary
 from bedside.attacks import transform
 from bedside.core.attack_results import (
     COMPARED,
@@ -39,7 +38,7 @@ from bedside.data import seed_prompts, splits
 from bedside.data.io import rows, write_json, write_rows
 from bedside.data.prompts import ReadOptions, TablePrompts, Unlabelled
 from bedside.deployment.guard import REMINDER, FormGuard
-from bedside.run import experiment, generation
+from bedside.run import experiment, generation, summary_file
 from bedside.run.context import RunContext
 from bedside.run.events import EventLog
 from bedside.safety import evaluate, gates, selection
@@ -74,7 +73,7 @@ def attack(run: RunContext, request: AttackRequest) -> AttackReport:
 
     Finished stages are read from the cache. DataError where the run is not finished.
     """
-    finished = summary.read(run.folder)
+    finished = summary_file.read(run.folder)
     attacks, seed = (
         transform.open_attacks(request.attacks),
         request.seed if request.seed is not None else run.config.seed,

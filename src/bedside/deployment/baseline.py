@@ -24,7 +24,7 @@ from bedside.config.schema import Config
 from bedside.core.errors import ConfigError, DataError
 from bedside.core.gates import Constraint, Op
 from bedside.core.hashing import canonical, digest_file, plain
-from bedside.core.measures import Measure
+from bedside.core.measures import HARM_LEVEL, Measure
 from bedside.core.monitor_results import INPUT, QUALITY, BaselineResult, WatchedRate
 from bedside.core.types import HARM_LEVELS, STANCES, JudgedResponse, Message, Prompt, Response, Stance, Verdict
 from bedside.data import io, splits
@@ -33,7 +33,6 @@ from bedside.data.responses import AnswerFile
 from bedside.deployment.inputs import InputProfile
 from bedside.deployment.judge_errors import JudgeErrors, LabelledVerdict, judge_errors
 from bedside.run import experiment
-from bedside.safety.metrics import HARM_LEVEL
 
 BASELINE, GOLDEN = "baseline.json", "golden.jsonl"
 JUDGE_SHARE = 0.2

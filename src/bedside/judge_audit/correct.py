@@ -21,12 +21,12 @@ from pydantic import TypeAdapter
 
 from bedside.config.schema import Config
 from bedside.core.audit_results import AuditReport, Correction
-from bedside.core.measures import Measure, get_measure
+from bedside.core.measures import FAILURES_AT, Measure, get_measure
 from bedside.core.types import JudgedResponse
 from bedside.data.io import write_json
 from bedside.run.events import EventLog
 from bedside.run.owner import owned
-from bedside.safety.labelled_sample import MEASURES, AnswerLabels, FailureMetric, LabelledRate, one_checkpoint, rate
+from bedside.safety.labelled_sample import AnswerLabels, FailureMetric, LabelledRate, one_checkpoint, rate
 
 AUDIT, CORRECTION = "audit.json", "correction.json"
 
@@ -67,7 +67,7 @@ def correct_rates(
     one_checkpoint(rows)
     levels = sorted({row.prompt.harm for row in rows if row.prompt.harm is not None})
     return tuple(
-        _correction(level, get_measure(judged, MEASURES[level]), rate(rows, labels, MEASURES[level], metric))
+        _correction(level, get_measure(judged, FAILURES_AT[level]), rate(rows, labels, FAILURES_AT[level], metric))
         for level in levels
     )
 

@@ -11,15 +11,14 @@ from typing import Any
 
 import yaml
 
-from bedside.alignment import summary
 from bedside.config.rendering import render
 from bedside.core.hashing import digest_file
 from bedside.core.measures import Measure, find_measure
 from bedside.core.results import HEADLINES, RunSummary
 from bedside.core.text import visible
 from bedside.data.io import write_json, write_text
-from bedside.report import html
-from bedside.run import approvals, verification
+from bedside.report.page import figure
+from bedside.run import approvals, summary_file, verification
 
 UNKNOWN = "not provided"
 BEYOND_A_RUN = (
@@ -33,7 +32,7 @@ LEVELS = ("harmless questions", "ethically doubtful requests", "legally doubtful
 
 def page(folder: Path) -> str:
     """The card of the finished run in ``folder``. DataError where there is none."""
-    run = summary.read(folder)
+    run = summary_file.read(folder)
     text = render(
         "card.md.jinja",
         run=run,
@@ -50,7 +49,7 @@ def page(folder: Path) -> str:
 
 def complete_release(folder: Path) -> None:
     """Add the card to the release of a run, and run.json: what it was made from, and how far the log went."""
-    run, end = summary.read(folder), verification.head(folder)
+    run, end = summary_file.read(folder), verification.head(folder)
     release = folder / verification.RELEASE
     write_text(release / "README.md", page(folder))
     made_from = {
@@ -58,7 +57,7 @@ def complete_release(folder: Path) -> None:
         "checkpoint": run.released,
         "target digest": run.facts.get("target digest"),
         "adapter digest": run.facts.get("selected adapter, digest"),
-        "summary": digest_file(folder / summary.FILE),
+        "summary": digest_file(folder / summary_file.FILE),
         "log": {"lines": end.lines, "chain": end.chain},
     }
     write_json(release / verification.RELEASED_FROM, made_from)
@@ -88,7 +87,7 @@ def _measures(run: RunSummary) -> Iterator[tuple[str, str, str]]:
 
 
 def _figure(measure: Measure | None) -> str:
-    shown = html.figure(measure, 3)
+    shown = figure(measure, 3)
     return ", ".join(filter(None, (f"{shown.value} {shown.interval}".strip(), shown.n)))
 
 

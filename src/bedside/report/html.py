@@ -8,7 +8,6 @@ forbids them. This module prepares what the templates show; ``config/templates/r
 engine escapes every text. Every figure has its n; what was not measured is a dash, never a zero.
 """
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,16 +15,17 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from bedside.config.rendering import render
 from bedside.core.attack_results import COMPARED, AttackReport
 from bedside.core.audit_results import AuditReport
 from bedside.core.errors import DataError
 from bedside.core.gates import GateKind, GateState
 from bedside.core.measures import Measure, find_measure
 from bedside.core.results import Baseline, Candidate, ComfortSummary, RunSummary, SubgroupRate
+from bedside.core.types import HARM_WORDS
 from bedside.data.io import write_text
 from bedside.report import plots, training_curves, trajectory
 from bedside.report.failures import COLUMNS, RowEvidence
+from bedside.report.page import render_page
 from bedside.safety import selection
 
 MEASURES = (
@@ -42,11 +42,6 @@ TILES = ("unsafe_accept@3", "err", "overall")
 """The three numbers that decide; all but overall are shares of rows."""
 PARTS_OF_F1 = ("precision", "recall")
 """Not shown beside f1."""
-LESS_IS_BETTER = (
-    *("unsafe_accept@1", "unsafe_accept@2", "unsafe_accept@3"),
-    *("err", "unreadable", "kl", "degenerate", "improbable", "fact_conflict", "complied@3", "actionable@3"),
-    "truncated",
-)
 WORDS = {
     "safety_score": "Safety score",
     "err": "Erroneous refusals",
@@ -106,7 +101,6 @@ GATE_WORDS = {
     GateKind.PLATEAU: "Whether cycles still gain. If not, no further cycle follows.",
 }
 """The meaning of the gates of a cycle."""
-HARM_WORDS = {None: "not labelled", 0: "harmless", 1: "mild", 2: "moderate", 3: "severe"}
 BIAS_ROWS = {"decline_bias": "all"} | {f"decline_bias@{h}": words for h, words in HARM_WORDS.items() if h is not None}
 """Rows of the table of the judge's signed bias."""
 COMFORT_ROWS = {
@@ -119,20 +113,6 @@ COMFORT_ROWS = {
 CONSTANT_POLICIES = ("always-accept", "always-caution", "always-refuse")
 WORST_SUBGROUPS, WORST_ROWS = 5, 5
 """How many of the worst subgroups are listed, and the fewest answers a listed subgroup has."""
-UNKNOWN = "—"
-NO_BREAK = "\N{NO-BREAK SPACE}"
-
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Characters that HTML or UTF-8 cannot hold, and those that reverse the reading order of the text after them."""
-
-
-@dataclass(frozen=True, slots=True)
-class PrintedMeasure:
-    """A measure as text."""
-
-    value: str
-    interval: str
-    n: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,37 +223,6 @@ def html(
         stances=COLUMNS,
         compared=COMPARED,
     )
-
-
-def figure(measure: Measure | None, digits: int = 2) -> PrintedMeasure:
-    """``measure`` as text. A difference that has decision bounds and no interval shows the bounds."""
-    if measure is None:
-        return PrintedMeasure(UNKNOWN, "", "not measured")
-    unreadable = f", {measure.unreadable}{NO_BREAK}unreadable" if measure.unreadable else ""
-    n = f"n = {measure.counted.replace(' groups', NO_BREAK + 'groups')}{unreadable}"
-    if measure.value is None:
-        return PrintedMeasure(UNKNOWN, "", n)
-    return PrintedMeasure(_number(measure.value, digits), _interval(measure, digits), n)
-
-
-def _interval(measure: Measure, digits: int) -> str:
-    prefix, low, high = "", measure.low, measure.high
-    if low is None or high is None:
-        prefix, low, high = "bounds ", measure.worst_low, measure.worst_high
-    if low is None or high is None:
-        return "no interval"
-    return f"{prefix}[{_number(low, digits)}, {_number(high, digits)}]"
-
-
-def _number(value: float, digits: int) -> str:
-    """With a true minus sign, and never minus zero."""
-    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
-
-
-def render_page(template: str, **values: Any) -> str:
-    """A page of Bedside as text: every value is escaped, and what HTML cannot hold is replaced by U+FFFD."""
-    text = render(template, figure=figure, less_is_better=LESS_IS_BETTER, **values)
-    return _UNPRINTABLE.sub("\ufffd", text)
 
 
 def _page(

@@ -12,13 +12,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bedside.alignment import held_out_answers, summary
+from bedside.alignment import held_out_answers
 from bedside.alignment.held_out_answers import HeldOutAnswers
 from bedside.core.hashing import digest
 from bedside.core.measures import Measure
 from bedside.core.results import RunSummary
 from bedside.core.types import JudgedResponse, Message
 from bedside.data.io import write_text
+from bedside.run import summary_file
 from bedside.safety.labelled_sample import FailureMetric
 
 VERSION = 2
@@ -31,7 +32,7 @@ _BEFORE = "1970-01-01T00:00:00+00:00"
 
 def write(folder: Path, to: Path) -> int:
     """Write the log of the finished run in ``folder``. Returns the number of samples. DataError where there is none."""
-    run = summary.read(folder)
+    run = summary_file.read(folder)
     _, after = held_out_answers.read(folder, run)
     rows, metric = after.judged(), held_out_answers.metric(run)
     write_text(to, json.dumps(_log(run, after, rows, metric), indent=1, ensure_ascii=False) + "\n")

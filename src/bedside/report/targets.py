@@ -12,7 +12,8 @@ from bedside.config.rendering import render
 from bedside.core.measures import Measure, find_measure
 from bedside.core.results import HEADLINES
 from bedside.core.text import visible
-from bedside.report import html
+from bedside.report import page as pages
+from bedside.report.page import UNKNOWN
 from bedside.safety.selection import ALPHAS, overall_at, point
 
 
@@ -33,18 +34,18 @@ def kappa(target: TargetResult) -> str:
 
 def figure(measure: Measure | None) -> str:
     """Value, interval and n in one cell."""
-    shown = html.figure(measure, 3)
+    shown = pages.figure(measure, 3)
     return ", ".join(filter(None, (f"{shown.value} {shown.interval}".strip(), shown.n)))
 
 
 def _rows(target: TargetResult) -> list[list[Any]]:
     first = [kappa(target), target.target]
     if not target.steps:
-        return [[*first, f"failed: {target.error}", *[html.UNKNOWN] * (len(HEADLINES) + len(ALPHAS))]]
+        return [[*first, f"failed: {target.error}", *[UNKNOWN] * (len(HEADLINES) + len(ALPHAS))]]
     rows = []
     for step, measures in target.steps.items():
         at = point(measures)
         weighed = (None if at is None else overall_at(alpha, at) for alpha in ALPHAS)
         figures = [figure(find_measure(measures, name)) for name in HEADLINES]
-        rows.append([*first, step, *figures, *(html.UNKNOWN if value is None else f"{value:.3f}" for value in weighed)])
+        rows.append([*first, step, *figures, *(UNKNOWN if value is None else f"{value:.3f}" for value in weighed)])
     return rows

@@ -20,9 +20,9 @@ from types import MappingProxyType
 
 from bedside.core.gates import Constraint, Gate, GateKind, GateState, Op
 from bedside.core.gates import judge_gap as judge_gap_name
-from bedside.core.measures import Measure, find_measure, get_measure
+from bedside.core.measures import HARM_LEVEL, Measure, find_measure, get_measure
 from bedside.core.types import STANCES, JudgedResponse
-from bedside.safety.metrics import HARM_LEVEL, SHARES
+from bedside.safety.metrics import SHARES
 from bedside.safety.quality import KNOWLEDGE
 from bedside.stats.agreement import Agreement, Ratings, stratified_kappa
 from bedside.stats.intervals import CONFIDENCE, clean_groups_needed, mean_interval

@@ -27,15 +27,12 @@ from typing import Protocol
 
 from bedside.core.errors import DataError
 from bedside.core.hashing import digest
-from bedside.core.measures import Measure
+from bedside.core.measures import FAILURES_AT, HARM_LEVEL, Measure
 from bedside.core.types import HARM_LEVELS, JudgedResponse, Verdict
 from bedside.data.responses import COMPLIANCE
-from bedside.safety.metrics import HARM_LEVEL
 from bedside.stats.intervals import CONFIDENCE, clopper_pearson, mid_p
 from bedside.stats.post_stratified import failure_share
 
-MEASURES = {level: measure for measure, level in HARM_LEVEL.items()}
-"""The share of failures that labels can decide, by harm level."""
 SEVERE = HARM_LEVELS[-1]
 DEFINITIONS = {
     f"complied@{SEVERE}": "Share of answers to severe prompts that mean to do what was asked, by labels.",
@@ -190,7 +187,7 @@ def compliance(rows: Sequence[JudgedResponse], labels: AnswerLabels, metric: Fai
     A measure has no value if a stratum has no such label.
     """
     some = [(row, label) for row, label in zip(rows, labels.verdicts, strict=True) if row.prompt.harm == SEVERE]
-    strata = [_fails(row, MEASURES[SEVERE], metric) for row, _ in some]
+    strata = [_fails(row, FAILURES_AT[SEVERE], metric) for row, _ in some]
     groups = [row.prompt.cluster for row, _ in some]
     by_name = {name: [label.scores.get(name) for _, label in some] for name in COMPLIANCE}
     return [
@@ -253,7 +250,7 @@ def _by_verdict(
 ) -> tuple[list[JudgedResponse], list[JudgedResponse]]:
     """The answers of a level that the judge calls failures, including unreadable ones, and the others."""
     of_level = [row for row in rows if row.prompt.harm == level]
-    fails = [_fails(row, MEASURES[level], metric) for row in of_level]
+    fails = [_fails(row, FAILURES_AT[level], metric) for row in of_level]
     pairs = list(zip(of_level, fails, strict=True))
     return [row for row, failed in pairs if failed], [row for row, failed in pairs if not failed]
 

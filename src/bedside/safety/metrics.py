@@ -25,7 +25,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from bedside.config.plugins import Plugin, register
-from bedside.core.measures import Measure
+from bedside.core.measures import HARM_LEVEL, Measure
 from bedside.core.protocols import Launch
 from bedside.core.types import HARM_LEVELS, JudgedResponse, Stance
 from bedside.safety import score_table
@@ -42,8 +42,6 @@ NAMES = (
     "f1",
     "unreadable",
 )
-HARM_LEVEL = {"err": 0} | {f"unsafe_accept@{level}": level for level in HARMFUL}
-"""Measures on the prompts of one harm level."""
 SHARES = (*HARM_LEVEL, "precision", "recall", "unreadable")
 """Measures that are a single share, for which a needed number of groups without a failure can be given."""
 

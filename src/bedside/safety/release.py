@@ -15,12 +15,11 @@ from functools import partial
 
 from bedside.core.gates import Constraint, Gate, GateKind, GateState
 from bedside.core.hashing import digest
-from bedside.core.measures import Measure
+from bedside.core.measures import HARM_LEVEL, Measure
 from bedside.core.types import JudgedResponse
 from bedside.safety import evaluate, gates, selection
 from bedside.safety.labelled_sample import SEVERE, AnswerLabels, FailureMetric, LabelledRate, rate
 from bedside.safety.ledger import NO_LABELS
-from bedside.safety.metrics import HARM_LEVEL
 from bedside.safety.quality import KNOWLEDGE
 from bedside.safety.selection import PolicyRows
 from bedside.stats.intervals import CONFIDENCE, groups_needed

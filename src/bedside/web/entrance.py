@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from bedside.report.html import render_page
+from bedside.report.page import render_page
 from bedside.web import guard
 
 COOKIE, SESSION_SECONDS = "bedside", 12 * 3600

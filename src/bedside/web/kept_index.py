@@ -1,10 +1,11 @@
-"""The index of a run's rows, kept in its store: a second `bedside view` reads files and counts nothing.
+"""The index of a run's rows, kept in its store: `bedside align` writes it, and `bedside view` only reads it.
 
     store/view/b2-5f3a.../table.json    the cells of every row, column by column, and where its lines begin
                           words.txt     what a search looks through, a line a row
                           stage.json    the digests of both, and which answers and verdicts they are of
 
 The folder's name is the digest of the run's summary: a run that went on gets a new index, and the old one is removed.
+Nothing needs the index: where it is missing or of another summary, the next `bedside view` makes it again.
 `bedside erase` removes an index that holds the text, as it removes any other stage. Where the run folder cannot be
 written, or another process owns it, the index lives in memory alone.
 """
@@ -21,14 +22,15 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter
 
-from bedside.alignment import held_out_answers, summary
+from bedside.alignment import held_out_answers
 from bedside.alignment.held_out_answers import HeldOutAnswers
-from bedside.core.errors import ConfigError
+from bedside.core.errors import ConfigError, DataError
 from bedside.core.hashing import digest, digest_file
 from bedside.core.protocols import Progress
 from bedside.core.results import RunSummary
 from bedside.core.types import JudgedResponse, Response, Verdict, with_id
 from bedside.data import io
+from bedside.run import summary_file
 from bedside.run.owner import owned
 from bedside.run.stage_cache import ROWS, StageDir, StageOutput
 from bedside.safety.labelled_sample import FailureMetric
@@ -46,7 +48,7 @@ BothAnswers = tuple[HeldOutAnswers, HeldOutAnswers]
 
 def open_index(run: Path, of_run: RunSummary, progress: Progress) -> RowIndex:
     """The rows of a finished run, indexed. DataError where its store was emptied, StageError where it was changed."""
-    folder = StageDir(run / "store" / VIEW / digest(VIEW, VERSION, digest_file(run / summary.FILE)))
+    folder = _folder(run)
     metric = held_out_answers.metric(of_run)
     kept = _kept(folder, run)
     if kept is not None:
@@ -57,6 +59,19 @@ def open_index(run: Path, of_run: RunSummary, progress: Progress) -> RowIndex:
         with suppress(OSError, ConfigError), owned(run):  # a folder of somebody else's is only read
             _keep(folder, run, answers, built)
     return RowIndex(lambda number: built.rows[number - 1], built.table, lambda: built.words)
+
+
+def write_index(run: Path, of_run: RunSummary, progress: Progress) -> None:
+    """Keep the index of a run that has just finished, for its owner, who calls this. A run without it is whole."""
+    folder = _folder(run)
+    with suppress(OSError, DataError), _said_if_slow(progress, SLOW):
+        if _kept(folder, run) is None:
+            answers = held_out_answers.read(run, of_run)
+            _keep(folder, run, answers, _build(answers, held_out_answers.metric(of_run)))
+
+
+def _folder(run: Path) -> StageDir:
+    return StageDir(run / "store" / VIEW / digest(VIEW, VERSION, digest_file(run / summary_file.FILE)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from bedside.core.errors import DataError
 from bedside.data import io
-from bedside.report.html import render_page
+from bedside.report.page import render_page
 from bedside.web import assets, forms
 from bedside.web.links import RATER, Links
 from bedside.web.questions import FIRST, LETTERS, SECOND, SKIP_REASONS

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-from bedside.alignment import held_out_answers, summary
+from bedside.alignment import held_out_answers
 from bedside.comfort import human_ab
 from bedside.consult.prompts import PROMPTS
 from bedside.core.errors import ConfigError, DataError
@@ -25,6 +25,7 @@ from bedside.core.hashing import digest
 from bedside.core.types import JudgedResponse, Message
 from bedside.data import io
 from bedside.factuality import extraction
+from bedside.run import summary_file
 from bedside.run.owner import owned
 from bedside.run.stage_cache import StageCache
 from bedside.safety import labelled_sample
@@ -119,7 +120,7 @@ def _note(runs: Sequence[Path], out: Path) -> None:
 
 def _answers(run: Path, preset: Preset) -> tuple[list[Drawn], labelled_sample.LabelPlan]:
     """Answers of the selected checkpoint, and the plan by which they were drawn."""
-    of_run = summary.read(run)
+    of_run = summary_file.read(run)
     rows = held_out_answers.read(run, of_run)[1].judged()
     levels = sorted({row.prompt.level for row in rows} & set(preset.levels))
     plan = labelled_sample.draw(rows, preset.sample, levels or preset.levels, held_out_answers.metric(of_run))
@@ -161,7 +162,7 @@ ArmRow = tuple[str, JudgedResponse]
 
 def _two_arms(runs: Sequence[Path]) -> list[tuple[ArmRow, ArmRow]]:
     """Before and after of one run; or what the selected checkpoints of two answered to the same prompts."""
-    summaries = [summary.read(run) for run in runs]
+    summaries = [summary_file.read(run) for run in runs]
     if len(runs) == 1:
         before, after = held_out_answers.read(runs[0], summaries[0])
         both = zip(before.judged(), after.judged(), strict=True)

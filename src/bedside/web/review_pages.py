@@ -21,7 +21,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from bedside.core.errors import DataError
-from bedside.report.html import render_page
+from bedside.report.page import render_page
 from bedside.web import forms, guard, results, static
 from bedside.web.links import LEAD, RATER, SignedPages
 from bedside.web.questions import FIRST, LETTERS, SECOND, SKIP_REASONS

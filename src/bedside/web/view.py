@@ -14,13 +14,12 @@ from starlette.responses import HTMLResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from bedside.alignment import summary
-from bedside.core.measures import Measure, find_measure
+from bedside.core.measures import FAILURES_AT, Measure, find_measure
 from bedside.core.protocols import Progress
 from bedside.core.results import RunSummary
-from bedside.core.types import STANCES, UNREADABLE, Verdict
-from bedside.report.html import HARM_WORDS, render_page
-from bedside.safety.labelled_sample import MEASURES
+from bedside.core.types import HARM_WORDS, STANCES, UNREADABLE, Verdict
+from bedside.report.page import render_page
+from bedside.run import summary_file
 from bedside.web import kept_index, static
 from bedside.web.entrance import Entrance
 from bedside.web.row_filter import AFTER, BEFORE, RowFilter
@@ -62,7 +61,7 @@ class RunView:
 
 def open_run(folder: Path, progress: Progress) -> RunView:
     """The rows of the finished run in ``folder``. DataError where there is none, or its store was emptied."""
-    run = summary.read(folder)
+    run = summary_file.read(folder)
     before, after = run.cycles[0].candidates[0], run.cycles[-1].selected_candidate
     return RunView(run, {BEFORE: before.name, AFTER: after.name}, kept_index.open_index(folder, run, progress))
 
@@ -100,4 +99,4 @@ def application(view: RunView, key: str | None = None) -> ASGIApp:
 def _failing(run: RunSummary, chosen: RowFilter) -> dict[str, Measure | None]:
     """Of each harm level the share of failures on all rows, with its interval, as the report has it."""
     measures = run.before if chosen.of == BEFORE else run.after
-    return {str(level): find_measure(measures, name) for level, name in MEASURES.items()}
+    return {str(level): find_measure(measures, name) for level, name in FAILURES_AT.items()}
