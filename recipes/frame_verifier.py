@@ -228,11 +228,11 @@ Missed: {missed}
 The rules were made on 301 other sentences and on two earlier trials of 200, of which 182 and 191 were caught; then they
 were fixed and these 200 were written. One author wrote rules and sentences, so a stranger's intrusions may fare worse.
 
-200 more sentences were written when the rules had long been fixed, by a writer who had read them, in plainer words, some
-behind words of company ("Your gums are inflamed, and so the sink is pink"). Caught: {fresh}, lower bound
-{fresh_bound} (a sentence that fits any dialogue is a group of its own). They have been read since: they measure no later
-change. A trial of other rules and another reader, which let more of `consult`'s frames pass, caught 173 of these 200
-and was not taken: [log](../log.md).
+200 more sentences were written when the rules had long been fixed, by a writer who had read them, in plainer words,
+some behind words of company ("Your gums are inflamed, and so the sink is pink"). Caught: {fresh}, lower bound
+{fresh_bound} (a sentence that fits any dialogue is a group of its own). They have been read since: they measure no
+later change. A trial of other rules and another reader, which let more of `consult`'s frames pass, caught 173 of these
+200 and was not taken: [log](../log.md).
 
 **The price: it lets plain sentences pass and refuses personal ones.** Frames of `consult` itself, test part, without
 a red flag: refused {refused}, 95 % interval. They speak in pictures of the patient's own life ("Handing
