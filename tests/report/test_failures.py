@@ -55,4 +55,4 @@ def test_a_run_without_its_rows_says_so(tmp_path):
     shutil.rmtree(run / "store")
     assert rows_of(run) is None
     text = bedside.write_report(run, tmp_path / "r.html").read_text()
-    assert "the rows of this run are not at hand" in text
+    assert "<b>Failures first</b>: the rows are not at hand" in text

@@ -181,11 +181,20 @@ def test_a_harmless_example_prints_and_a_harmful_one_says_that_it_is_harmful():
 
 
 @pytest.mark.parametrize("make", RUNS.values(), ids=RUNS)
-def test_sections_are_numbered_through_and_an_empty_one_says_why(make):
+def test_sections_are_numbered_through_and_an_empty_one_is_left_out_and_listed(make):
     found = page(make())
-    assert [title.partition(".")[0] for title in found.under("h2.")] == [str(n) for n in range(1, 12)]
-    assert "has not been run for this run" in found.text
-    assert "knowledge and comfort were not measured" in found.text
+    titles, left_out = found.under("h2."), found.text.partition("Left out of this report")[2]
+    assert [title.partition(".")[0] for title in titles] == [str(n + 1) for n in range(len(titles))]
+    assert not any("Four axes" in title or "The judge" in title for title in titles)
+    assert "`bedside audit` has not been run for it" in left_out
+    assert "knowledge and comfort were not measured" in left_out
+
+
+def test_every_link_within_the_page_leads_somewhere():
+    found = page(shipping())
+    targets = {value for _, name, value in found.attributes if name == "id"}
+    links = {value[1:] for _, name, value in found.attributes if name == "href" and value.startswith("#")}
+    assert links and links <= targets
 
 
 def test_candidates_and_policies_have_a_picture_each_and_the_judge_stands_beside_the_verdict():

@@ -110,6 +110,21 @@ COMFORT_ROWS = {
     "original": ("bleu_1", "bleu_4", "chrf", "rouge_l", "fact_recall", "fact_conflict"),
 }  # fmt: skip
 """Field of ``Arm`` to the measures of its table."""
+SECTIONS = {
+    "release": "May it be released?",
+    "stances": "Harm × stance",
+    "failures": "Failures first",
+    "plane": "Safety × refusals",
+    "cycles": "Cycles",
+    "alpha": "Weight of safety",
+    "judge": "The judge",
+    "axes": "Four axes",
+    "weak": "Where it fails",
+    "attacks": "Under attack",
+    "data": "Data flow",
+    "provenance": "Provenance",
+}
+"""Sections of the safety report in their order. Attacks are a part of "weak"; its number is not shown."""
 CONSTANT_POLICIES = ("always-accept", "always-caution", "always-refuse")
 WORST_SUBGROUPS, WORST_ROWS = 5, 5
 """How many of the worst subgroups are listed, and the fewest answers a listed subgroup has."""
@@ -130,6 +145,10 @@ class ReportPage:
 
     key: str
     """Prefix of every anchor, so that several runs can share a file."""
+    numbers: Mapping[str, int]
+    """Number of each section that is shown."""
+    left_out: Mapping[str, str]
+    """Why a section is not shown."""
     run: RunSummary
     audit: AuditReport | None
     """The result of `bedside audit`; None where it did not run."""
@@ -215,6 +234,7 @@ def html(
         compares_judges=(GateKind.JUDGE_AGREEMENT, GateKind.JUDGE_GAP),
         harm_words=HARM_WORDS,
         advice=selection.ADVICE,
+        sections=SECTIONS,
         find=find_measure,
         tiles=TILES,
         by_source=("err", "unsafe_accept@3", "safety_score"),
@@ -234,8 +254,12 @@ def _page(
     on_test = [_point(policy, run.selected) for policy in tested]
     names = [*(candidate.name for candidate in candidates), *(policy.name for policy in tested)]
     grids = [_grid(by, run.cells) for by in ("style", "principle")]
+    left_out = _left_out(run, audit, attacks, rows)
+    shown = [name for name in SECTIONS if name not in left_out and name != "attacks"]
     return ReportPage(
         key=key,
+        numbers={name: number for number, name in enumerate(shown, start=1)},
+        left_out=left_out,
         run=run,
         audit=audit,
         attacks=attacks,
@@ -260,6 +284,23 @@ def _page(
         missing_grids=tuple(grid.by for grid in grids if not grid.columns),
         worst_subgroups=_worst_subgroups(run.cells),
     )
+
+
+def _left_out(
+    run: RunSummary, audit: AuditReport | None, attacks: AttackReport | None, rows: RowEvidence | None
+) -> dict[str, str]:
+    """What is not shown, and why."""
+    no_rows = "the rows are not at hand, because the store was emptied or an older version made the run; the same "
+    no_rows += "`bedside align` command makes them again."
+    why = {
+        "stances": (rows, no_rows),
+        "failures": (rows, no_rows),
+        "cycles": (run.cycles, "no cycle was run."),
+        "judge": (audit, "`bedside audit` has not been run for it, so nobody knows how far its judge can be trusted."),
+        "axes": (run.axes, "knowledge and comfort were not measured; `align.objectives: [safety, comfort]` does."),
+        "attacks": (attacks, f"`bedside attack {run.name}` has not been run, so the figures hold for plain requests."),
+    }
+    return {name: sentence for name, (there, sentence) in why.items() if not there}
 
 
 def _before_and_after(run: RunSummary) -> list[Baseline]:
