@@ -178,6 +178,7 @@ def flips(config, folder, untouched, count):
         with flipped(folder / name, byte, bit):
             same_or_named(untouched, figures(config, folder), name)
         for file, data in before.items():
+            file.parent.mkdir(parents=True, exist_ok=True)  # a damaged index of the rows is removed as a whole
             file.write_bytes(data)
 
 
