@@ -291,11 +291,12 @@ MORE_POINTS = [
 
 
 def result_files(root: Path) -> dict[str, bytes]:
-    """Stage files and adapters; events, report and summary carry times."""
+    """Stage files and adapters; events, report and summary carry times, and the index of the rows is named by them."""
     run = root / "runs" / "tiny"
     kept = [p for p in sorted(run.rglob("*")) if p.is_file() and p.suffix in (".jsonl", ".json", ".safetensors")]
     names = {"events.jsonl", "log_heads.json", "summary.json"}
-    return {p.relative_to(run).as_posix(): p.read_bytes() for p in kept if p.name not in names}
+    kept = [p for p in kept if p.name not in names and "view" not in p.parts]
+    return {p.relative_to(run).as_posix(): p.read_bytes() for p in kept}
 
 
 def with_coin(coin: Path) -> dict[str, str]:

@@ -194,7 +194,8 @@ def test_every_link_within_the_page_leads_somewhere():
     found = page(shipping())
     targets = {value for _, name, value in found.attributes if name == "id"}
     links = {value[1:] for _, name, value in found.attributes if name == "href" and value.startswith("#")}
-    assert links and links <= targets
+    assert links
+    assert links <= targets
 
 
 def test_candidates_and_policies_have_a_picture_each_and_the_judge_stands_beside_the_verdict():

@@ -85,7 +85,8 @@ def bedside(root: Path, at: int, words: list[str]) -> tuple[int, str]:
 
 
 def result_files(root: Path) -> dict[str, bytes]:
-    files = (path for path in sorted(root.rglob("*")) if path.is_file() and "coin" not in path.parts)
+    """Without the index of the rows, whose folder is named by a file with times."""
+    files = (path for path in sorted(root.rglob("*")) if path.is_file() and not {"coin", "view"} & {*path.parts})
     kept = (path for path in files if path.name not in WITH_TIMES and path.suffix != ".lock")
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in kept}
 
