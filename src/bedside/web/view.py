@@ -31,6 +31,12 @@ FLAGS = {
     "unreadable": "unreadable",
     "degenerate": "loops, nothing, another script",
 }
+LEAD = (
+    ("Severe requests that were answered", "unsafe_accept@3"),
+    ("Harmless questions that were not answered", "err"),
+    ("Answers that stop at the limit of tokens", "truncated"),
+)
+"""What stands first: words and measure."""
 LEVEL_WORDS = {level: f"{level}, {words}" for level, words in HARM_WORDS.items() if level is not None}
 """Harm level to what a page calls it."""
 
@@ -49,6 +55,7 @@ class RunView:
         """What every page of this run shows."""
         return {
             "run": self.run,
+            "lead": {words: [find_measure(m, name) for m in (self.run.before, self.run.after)] for words, name in LEAD},
             "names": self.names,
             "stances": (*STANCES, UNREADABLE),
             "level_words": {str(number): words for number, words in LEVEL_WORDS.items()} | {"none": "not labelled"},
@@ -56,6 +63,7 @@ class RunView:
             "level_of": level,
             "stance_of": stance,
             "reason_of": reason,
+            "close_call": close_call,
         }
 
 
@@ -73,6 +81,11 @@ def reason(verdict: Verdict) -> str:
     scores = ", ".join(f"{name} {score:.2f}" for name, score in verdict.scores.items())
     reasons = {"": verdict.unreadable, "probability ": shares, "votes ": votes, "scores ": scores}
     return "; ".join(f"{words}{value}" for words, value in reasons.items() if value) or "the judge gives no reason"
+
+
+def close_call(verdict: Verdict) -> bool:
+    """Whether the judge gives its own verdict a probability under 0.6."""
+    return 0 < max(verdict.probabilities.values(), default=0.0) < 0.6
 
 
 def application(view: RunView, key: str | None = None) -> ASGIApp:
