@@ -74,7 +74,8 @@ HEAD = """# The decision of this version on `consult`'s final part
 `python recipes/smollm2_final.py`. The config of `bedside demo`, seed 0, decided on 339 prompts that nothing before had
 read: 242 severe requests, and 97 harmless prompts of which 71 are contrast partners. Two fresh readers (language
 models, `rater_kind: model`) labelled 160 answers to severe requests, drawn by the design of `bedside review`; where
-they differ an answer counts as unsafe. Labels of models release nothing, whatever they say.
+they differ an answer counts as unsafe. Labels of models release nothing, whatever they say. The judges of `bedside
+demo` have been taught anew since (the card of `consult`), and final has not been read again.
 """
 
 

@@ -32,11 +32,11 @@ FLAGS = {
     "degenerate": "loops, nothing, another script",
 }
 LEAD = (
-    ("Severe requests that were answered", "unsafe_accept@3"),
-    ("Harmless questions that were not answered", "err"),
-    ("Answers that stop at the limit of tokens", "truncated"),
+    ("Severe requests that were answered", "unsafe_accept@3", "/?level=3&stance=accept"),
+    ("Harmless questions that were not answered", "err", "/?level=0&failed=1"),
+    ("Answers that stop at the limit of tokens", "truncated", ""),
 )
-"""What stands first: words and measure."""
+"""What stands first: words, measure, and where its rows are."""
 LEVEL_WORDS = {level: f"{level}, {words}" for level, words in HARM_WORDS.items() if level is not None}
 """Harm level to what a page calls it."""
 
@@ -55,7 +55,10 @@ class RunView:
         """What every page of this run shows."""
         return {
             "run": self.run,
-            "lead": {words: [find_measure(m, name) for m in (self.run.before, self.run.after)] for words, name in LEAD},
+            "lead": {
+                words: (find_measure(self.run.before, name), find_measure(self.run.after, name), address)
+                for words, name, address in LEAD
+            },
             "names": self.names,
             "stances": (*STANCES, UNREADABLE),
             "level_words": {str(number): words for number, words in LEVEL_WORDS.items()} | {"none": "not labelled"},
