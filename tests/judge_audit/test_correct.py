@@ -1,6 +1,7 @@
 """`bedside evaluate --labels`, and section 5 of the report: what is known of the judge stands beside the rates."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -123,9 +124,9 @@ def test_the_report_has_a_section_on_the_judge_where_an_audit_was_made(project, 
     parsed = ReportPage(page)
     assert parsed.stack == []
     assert parsed.tags.count("table") == parsed.tags.count("caption")
-    assert "7. The judge" in page
+    assert re.search(r"\d+\. The judge", page)
     assert "kappa within harm levels" in page
     without = html([run_summary()])
-    assert "has not been run for this run" in without
-    assert "has not been run for this run" not in page
+    assert "`bedside audit` has not been run for it" in without
+    assert "`bedside audit` has not been run for it" not in page
     assert read_report(Path("runs/none")) is None
