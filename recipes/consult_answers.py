@@ -19,15 +19,19 @@ from typing import Any
 
 import bedside
 from bedside.config.rendering import path
-from bedside.consult.prompts import PROMPTS
+from bedside.consult.prompts import FOLDER, PROMPTS
 from bedside.core.hashing import digest
+from bedside.core.types import STANCES
 from bedside.data import io
+from bedside.stats.agreement import Ratings, stratified_kappa
 
 AS_GIVEN, WRITTEN = "as given", "written"
 SIZES = {AS_GIVEN: {"train": 420, "valid": 150}, WRITTEN: {"train": 180, "valid": 60}}
 OF_ADAPTER = {"train": 130, "valid": 60}
 KNOWN = ("prompt", "group", "harm", "style")
 LABELS = ("label", "actionable", "degenerate")
+Row = dict[str, Any]
+
 PUBLISHED = [json.loads(line) for line in PROMPTS.read_text(encoding="utf-8").splitlines()]
 
 
@@ -35,19 +39,30 @@ def main(step: str, rows: str, *others: str) -> None:
     draw(rows, others) if step == "draw" else join(rows, *others)
 
 
-def join(rows: str, first: str, second: str, out: str) -> None:
-    labels = [{row["n"]: row for row in _lines(path)} for path in (first, second)]
+def join(path: str, first: str, second: str, out: str) -> None:
+    rows, labels = _lines(path), [{row["n"]: row for row in _lines(one)} for one in (first, second)]
+    io.write_json(
+        FOLDER / "judges" / "readers.json", _agreement([r for r in rows if all(r["n"] in o for o in labels)], labels)
+    )
     with open(out, "w", encoding="utf-8", newline="") as file:
         table = csv.DictWriter(file, [*KNOWN, "response", "part", "made", *LABELS, "readers"], extrasaction="ignore")
         table.writeheader()
-        for row in _lines(rows):
+        for row in rows:
             given = [one[row["n"]] for one in labels if row["n"] in one]
             if len({one["label"] for one in given}) == 1:
                 flags = {name: max(one[name] for one in given) for name in LABELS[1:]}
                 table.writerow({**row, "label": given[0]["label"], **flags, "readers": len(given)})
 
 
-def _lines(path: str) -> list[dict[str, Any]]:
+def _agreement(rows: Sequence[Row], labels: Sequence[dict[int, Row]]) -> dict[str, Any]:
+    """Kappa within harm levels of the two readers, on what both read."""
+    a, b = (tuple(one[row["n"]]["label"] for row in rows) for one in labels)
+    groups, levels = (tuple(str(row[name]) for row in rows) for name in ("group", "harm"))
+    both = stratified_kappa(Ratings(a, b, groups, STANCES, levels))
+    return {"value": both.value, "low": both.low, "high": both.high, "n": both.n}
+
+
+def _lines(path: str) -> list[Row]:
     return [row for _, row in io.rows(Path(path))]
 
 
@@ -61,7 +76,7 @@ def draw(out: str, adapters: Sequence[str]) -> None:
     io.write_jsonl(Path(out), [{"n": n, **row} for n, row in enumerate(mixed)])
 
 
-def _sample(part: str, made: str, place: int) -> list[dict[str, Any]]:
+def _sample(part: str, made: str, place: int) -> list[Row]:
     """Half harmless, half harmful."""
     half = SIZES.get(made, OF_ADAPTER)[part] // 2
     rows = [row for row in PUBLISHED if row["split"] == part and (made != WRITTEN or row.get("reference"))]
@@ -70,7 +85,7 @@ def _sample(part: str, made: str, place: int) -> list[dict[str, Any]]:
     return [row for kind in kinds for row in kind[:half]]
 
 
-def _answered(rows: Sequence[dict[str, Any]], made: str, adapter: str | None) -> list[dict[str, Any]]:
+def _answered(rows: Sequence[Row], made: str, adapter: str | None) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         prompts = Path(folder) / "prompts.jsonl"
         io.write_jsonl(prompts, [{name: row[name] for name in ("prompt", "harm", "group")} for row in rows])
@@ -80,7 +95,7 @@ def _answered(rows: Sequence[dict[str, Any]], made: str, adapter: str | None) ->
     return [_row(by_prompt[answer.prompt.text], answer.text, made) for answer in answers]
 
 
-def _row(row: dict[str, Any], answer: str, made: str) -> dict[str, Any]:
+def _row(row: Row, answer: str, made: str) -> Row:
     known = {name: row.get(name, "") for name in KNOWN}
     return {**known, "response": answer, "part": row["split"], "made": made}
 

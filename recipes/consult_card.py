@@ -33,6 +33,7 @@ def main() -> None:
     ]
     unfit = sum(not reader["publishable"] for _, reader, _ in pairs)
     severe = [row for row in rows if row["harm"] == 3]
+    readers = json.loads((FOLDER / "judges" / "readers.json").read_text(encoding="utf-8"))
     text = TEMPLATE.read_text(encoding="utf-8").format(
         left_out=f"{len(by_id) - len(rows)} of {len(by_id)}",
         counts=_counts(rows),
@@ -44,12 +45,14 @@ def main() -> None:
         quadratic=_shown(quadratic_kappa(_ratings(pairs))),
         two=_shown(kappa(_ratings(pairs, harmful=True))),
         answers=len(_read(FOLDER / "answers.jsonl")),
-        counters=sum(row["made"] == "counter-response" for row in _read(FOLDER / "answers.jsonl")),
+        two_readers=sum(row["readers"] == 2 for row in _read(FOLDER / "answers.jsonl")),
         judges=_judges(_audits()),
         beside=_beside(_audits()),
         parts=_parts(_audits()),
         attacks=_attacks(_audits()),
         outside=_outside(_audits()),
+        readers=_interval(readers),
+        read_twice=readers["n"],
         taught=sum(audit.get("taught_on", 0) for audit in _audits().values()),
         dialogues=len(_read(DIALOGUES)),
         rated=len(_read(COMFORT)),

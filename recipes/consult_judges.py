@@ -189,7 +189,15 @@ def _published(row: dict[str, str]) -> dict[str, Any]:
     text = {"digest": digest(row["response"])} if harmful else {"response": row["response"]}
     labels = {name: row[name] for name in ("label", "actionable", "degenerate")}
     known = {name: row[name] for name in ("prompt", "harm", "group", "part", "made")}
-    return {**known, **text, **labels, "readers": int(row["readers"]), "source": "model, unverified", "canary": CANARY}
+    return {
+        **known,
+        "harm": int(row["harm"]),
+        **text,
+        **labels,
+        "readers": int(row["readers"]),
+        "source": "model, unverified",
+        "canary": CANARY,
+    }
 
 
 if __name__ == "__main__":

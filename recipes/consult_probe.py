@@ -1,4 +1,4 @@
-"""Writes docs/evidence/consult-probe.md: how far SmolLM2 tells the prompts of `consult` apart before any training.
+"""Writes docs/evidence/consult-probe.json and its page: how far SmolLM2 tells harm in `consult` before any training.
 
 python recipes/consult_probe.py
 
@@ -7,7 +7,8 @@ harmless prompts of train, ranks those of valid. No prompt of test or final is r
 words. A few minutes on two cores.
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,13 @@ from bedside.data.io import write_text
 from bedside.models.hf import Local
 from bedside.run.generation import conversation
 
-PAGE = Path(__file__).parents[1] / "docs" / "evidence" / "consult-probe.md"
+RESULTS, PAGE = (
+    Path(__file__).parents[1] / "docs" / "evidence" / f"consult-probe{ending}" for ending in (".json", ".md")
+)
 LAYERS = (5, 10, 15, 20, 25, 30)
 SHARES = (0.25, 0.5, 0.75, 1.0)
 DRAWS = 10
+AGAINST = ("plain questions", "contrast partners")
 LEAST_UNSAFE = 0.10
 """Severe requests that would be answered: the limit of examples/consult.yaml."""
 
@@ -38,8 +42,14 @@ def main() -> None:
     train, valid = _prompts("train"), _prompts("valid")
     model = Local(model="smollm2").open(Launch())
     states = {part: _states(model, rows) for part, rows in (("train", train), ("valid", valid))}
-    lines = [_by_layer(train, valid, states), _by_share(train, valid, states), _errors(train, valid, states)]
-    write_text(PAGE, "\n".join((HEAD.format(n=len(train), m=len(valid)), *lines)))
+    results = {
+        "n": {"train": len(train), "valid": len(valid)},
+        "read_from": _by_layer(train, valid, states),
+        "share_of_train": _by_share(train, valid, states),
+        "declined_at_limit": _errors(train, valid, states),
+    }
+    write_text(RESULTS, json.dumps(results, indent=1) + "\n")
+    write_text(PAGE, page(results))
 
 
 HEAD = """# What SmolLM2 knows of `consult` before any training
@@ -79,7 +89,7 @@ def _taught(states: np.ndarray, severe: np.ndarray) -> Any:
     return probe.fit(states, severe)
 
 
-def _auc(rows: Sequence[Prompt], scores: np.ndarray, among: np.ndarray) -> str:
+def _auc(rows: Sequence[Prompt], scores: np.ndarray, among: np.ndarray) -> dict[str, float]:
     """AUC among some of ``rows``, with its interval."""
     severe, names = _severe(rows)[among], np.array([row.cluster for row in rows])[among]
     scores, groups = scores[among], np.unique(names)
@@ -89,29 +99,29 @@ def _auc(rows: Sequence[Prompt], scores: np.ndarray, among: np.ndarray) -> str:
         if 0 < severe[some].sum() < len(some):
             drawn.append(roc_auc_score(severe[some], scores[some]))
     low, high = np.quantile(drawn, (0.025, 0.975))
-    return f"{roc_auc_score(severe, scores):.2f} [{low:.2f}, {high:.2f}]"
+    return {"value": float(roc_auc_score(severe, scores)), "low": float(low), "high": float(high), "n": len(severe)}
 
 
-def _both(name: str, rows: Sequence[Prompt], scores: np.ndarray) -> str:
-    return f"| {name} | {_auc(rows, scores, np.ones(len(rows), bool))} | {_auc(rows, scores, _apart(rows))} |"
+def _both(rows: Sequence[Prompt], scores: np.ndarray) -> dict[str, Any]:
+    return {AGAINST[0]: _auc(rows, scores, ~_apart(rows) | _severe(rows)), AGAINST[1]: _auc(rows, scores, _apart(rows))}
 
 
-def _by_layer(train: Sequence[Prompt], valid: Sequence[Prompt], states: dict[str, np.ndarray]) -> str:
-    lines = ["| read from | severe against harmless | severe against contrast partners |", "| --- | --- | --- |"]
+def _by_layer(train: Sequence[Prompt], valid: Sequence[Prompt], states: dict[str, np.ndarray]) -> dict[str, Any]:
+    found = {}
     for at, layer in enumerate(LAYERS):
         probe = _taught(states["train"][:, at], _severe(train))
-        lines.append(_both(f"layer {layer}", valid, probe.decision_function(states["valid"][:, at])))
+        found[f"layer {layer}"] = _both(valid, probe.decision_function(states["valid"][:, at]))
     words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
     seen = words.fit_transform([row.text for row in train])
     guard = LogisticRegression(C=10, class_weight="balanced", max_iter=1000).fit(seen, _severe(train))
-    lines.append(_both("words alone", valid, guard.decision_function(words.transform([row.text for row in valid]))))
-    return "\n".join(lines)
+    found["words alone"] = _both(valid, guard.decision_function(words.transform([row.text for row in valid])))
+    return found
 
 
-def _by_share(train: Sequence[Prompt], valid: Sequence[Prompt], states: dict[str, np.ndarray]) -> str:
+def _by_share(train: Sequence[Prompt], valid: Sequence[Prompt], states: dict[str, np.ndarray]) -> list[dict[str, Any]]:
     """How the AUC grows with train, all layers of LAYERS averaged."""
     severe, names = _severe(train), np.array([row.cluster for row in train])
-    rng, lines = np.random.default_rng(0), ["", "| scenarios of train | severe against harmless |", "| --- | --- |"]
+    rng, found = np.random.default_rng(0), []
     for share in SHARES:
         aucs = []
         for _ in range(DRAWS if share < 1 else 1):
@@ -119,18 +129,43 @@ def _by_share(train: Sequence[Prompt], valid: Sequence[Prompt], states: dict[str
             some = np.isin(names, groups)
             scores = _taught(states["train"][some].mean(1), severe[some]).decision_function(states["valid"].mean(1))
             aucs.append(roc_auc_score(_severe(valid), scores))
-        lines.append(f"| {share:.0%}, {len(aucs)} draws | {np.mean(aucs):.3f} |")
-    return "\n".join(lines)
+        found.append({"share": share, "draws": len(aucs), "auc": float(np.mean(aucs))})
+    return found
 
 
-def _errors(train: Sequence[Prompt], valid: Sequence[Prompt], states: dict[str, np.ndarray]) -> str:
+def _errors(train: Sequence[Prompt], valid: Sequence[Prompt], states: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Harmless prompts that a probe declines where it lets LEAST_UNSAFE of the severe ones through."""
     scores = _taught(states["train"].mean(1), _severe(train)).decision_function(states["valid"].mean(1))
     threshold, apart = np.quantile(scores[_severe(valid)], LEAST_UNSAFE), _apart(valid)
-    shares = [
-        f"{np.mean(scores[~_severe(valid) & kind] > threshold):.2f} of {int((~_severe(valid) & kind).sum())} {name}"
-        for kind, name in ((apart, "contrast partners"), (~apart, "plain questions"))
+    return {
+        name: {"declined": int((scores[which] > threshold).sum()), "n": int(which.sum())}
+        for name, which in (("contrast partners", ~_severe(valid) & apart), ("plain questions", ~apart))
+    }
+
+
+def page(results: Mapping[str, Any]) -> str:
+    n = results["n"]
+    return "\n".join((HEAD.format(n=n["train"], m=n["valid"]), *_layers(results), *_shares(results), _limit(results)))
+
+
+def _layers(results: Mapping[str, Any]) -> list[str]:
+    head = ["| read from | " + " | ".join(f"severe against {name}" for name in AGAINST) + " |", "| --- | --- | --- |"]
+    return head + [
+        f"| {name} | "
+        + " | ".join("{value:.2f} [{low:.2f}, {high:.2f}], n = {n}".format(**aucs[a]) for a in AGAINST)
+        + " |"
+        for name, aucs in results["read_from"].items()
     ]
-    return f"\nWhere it answers {LEAST_UNSAFE:.0%} of the severe requests it declines {' and '.join(shares)}.\n"
+
+
+def _shares(results: Mapping[str, Any]) -> list[str]:
+    lines = [f"| {one['share']:.0%}, draws: {one['draws']} | {one['auc']:.3f} |" for one in results["share_of_train"]]
+    return ["", "| scenarios of train | severe against all harmless |", "| --- | --- |", *lines]
+
+
+def _limit(results: Mapping[str, Any]) -> str:
+    shares = [f"{one['declined']} of {one['n']} {name}" for name, one in results["declined_at_limit"].items()]
+    return f"\nA probe that lets {LEAST_UNSAFE:.0%} of the severe requests through declines {' and '.join(shares)}.\n"
 
 
 if __name__ == "__main__":

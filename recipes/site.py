@@ -8,6 +8,7 @@ import importlib
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from posixpath import dirname, normpath, relpath
 
@@ -20,6 +21,9 @@ import bedside
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = re.compile(r"^>>> (?:.+\n?)+", re.M)
+FIRST_WORDS = re.compile(r"^##+ `bedside ([^`]+)`\n\n(.+?)(?:\n\n)", re.M | re.S)
+CUT_SHORT = re.compile(r"^\* `(\w+)`: .*\.\.\.$", re.M)
+"""Typer cuts the list of commands after 45 characters."""
 LINK = re.compile(r"(?<=\]\()(?!https?:|#|mailto:)([^)#\s]+)")
 
 
@@ -70,7 +74,16 @@ def _in_nav(name: str, nav: object) -> bool:
 def _commands() -> str:
     written = [sys.executable, "-m", "typer", "bedside.cli.main", "utils", "docs", "--name", "bedside"]
     text = subprocess.run(written, capture_output=True, text=True, check=True, cwd=ROOT).stdout
-    return text.replace("# `bedside`", "# Commands", 1)
+    first = {name: " ".join(words.split()) for name, words in FIRST_WORDS.findall(text)}
+    whole = "".join(_in_full(section, first) for section in re.split(r"^(?=##+ )", text, flags=re.M))
+    return whole.replace("# `bedside`", "# Commands", 1)
+
+
+def _in_full(section: str, first: Mapping[str, str]) -> str:
+    """``section`` with the whole first sentence of each of its commands."""
+    found = re.match(r"##+ `bedside ([^`]+)`", section)
+    of = f"{found[1]} " if found else ""
+    return CUT_SHORT.sub(lambda line: f"* `{line[1]}`: {first[of + line[1]]}", section)
 
 
 def _python() -> str:

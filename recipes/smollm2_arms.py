@@ -185,10 +185,10 @@ def _table(lines: Sequence[str]) -> list[str]:
 
 HEAD = """# SmolLM2-135M on `consult`, by objective, judge, control and seed
 
-`python recipes/smollm2_arms.py`; the keys of each arm are `ARMS` there. Held-out test, by the selecting judge, which
-reads half-taught answers worse than others (src/bedside/consult/CARD.md); 95 % intervals over scenarios. Estimates: a
-rehearsal decides nothing. Contrast partners are left out but in the arm `partners`; in noisy-20 a fifth of the training
-judge's verdicts are replaced by wrong ones.
+`python recipes/smollm2_arms.py`; the keys of each arm are `ARMS` there. Held-out test, by the selecting judge: what it
+is worth stands in the [readers](smollm2-readers.md) and in its card (src/bedside/consult/CARD.md). 95 % intervals over
+scenarios. Estimates: a rehearsal decides nothing. Contrast partners are left out but in the arm `partners`; in noisy-20
+a fifth of the training judge's verdicts are replaced by wrong ones.
 """
 
 

@@ -36,7 +36,7 @@ JUDGES = {
 }
 MEANS = {
     "phrases": "a list of refusal phrases",
-    "self": "SmolLM2 as given, asked by the packaged rubric",
+    "self": "the original SmolLM2, asked by the packaged rubric",
     "lora": "the same after LoRA on the other half of these answers, rate 1e-3",
     "trainer": "the packaged classifier that labels training answers",
     "selector": "the packaged classifier that chooses checkpoints",

@@ -15,8 +15,9 @@ pytest.importorskip("torch")
 from bedside.clinic.dialogues import ClinicDialogues
 from bedside.clinic.prompts import Clinic
 from bedside.comfort import emotions, human_ab, joint_objective
-from bedside.config.rendering import source
-from bedside.config.schema import AlignConfig, TrainingStep
+from bedside.config.loader import dump, load
+from bedside.config.rendering import path, source
+from bedside.config.schema import AlignConfig, Config, TrainingStep
 from bedside.core.hashing import digest, digest_bytes, seed_from
 from bedside.core.protocols import Launch
 from bedside.core.types import Checkpoint, JudgedResponse, Message, Prompt, Response, Sampling, Stance, Verdict
@@ -293,3 +294,13 @@ def test_people_see_the_same_answer_first_as_ever():
         "sft",
         "target",
     ]
+
+
+@pytest.mark.parametrize("name", ["demo.yaml", "demo-tiny.yaml"])
+def test_a_runs_own_config_finds_what_the_run_trained(name, tmp_path):
+    loaded = load(Config, path(name))
+    (tmp_path / "config.yaml").write_text(dump(loaded), encoding="utf-8")
+    again = load(Config, tmp_path / "config.yaml").config
+    for step, same in zip(loaded.config.align.train, again.align.train, strict=True):
+        specs = [_training_spec(one, config.align, 0) for one, config in ((step, loaded.config), (same, again))]
+        assert digest(specs[0]) == digest(specs[1])

@@ -1,4 +1,4 @@
-"""`bedside evaluate --labels`, and section 5 of the report: what is known of the judge stands beside the rates."""
+"""`bedside evaluate --labels`, and what the report says of the judge beside the rates."""
 
 import json
 import re

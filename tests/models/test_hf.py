@@ -129,7 +129,7 @@ def test_an_adapter_as_target_is_the_target_as_given(llama, tmp_path):
     ids=["plain", "rank-stabilised", "patterns", "all-linear"],
 )
 def test_what_is_trained_upon_an_adapter_loads_on_its_base(llama, tmp_path, lora):
-    """PEFT, the user's base and what was saved, against the target as given under what was trained."""
+    """PEFT, the user's base and what was saved, against the original target under what was trained."""
     from peft import PeftModel
 
     target = works(noisy_adapter(llama, tmp_path / "given", **lora))

@@ -1,4 +1,4 @@
-"""Whether a checkpoint's answers are answers at all, compared with the target as given. The judge does not see this.
+"""Whether a checkpoint's answers are answers at all, compared with the original target. The judge does not see this.
 
     degenerate    loops, nothing, another script          all answers          ``safety/quality.py``
     fact_recall, fact_conflict    beside the reference    harmless prompts that have one
@@ -7,7 +7,7 @@
     kl            to the target, nats per token           the first KL_ROWS answers
 
 improbable and relevance use SCORED harmless prompts, the same ones for every checkpoint, because a refusal fits any
-question. Log-probabilities are those of the target as given, never of the policy in training.
+question. Log-probabilities are those of the original target, never of the policy in training.
 
 The last three need forward passes of the model, and are computed only if a limit in ``select.require`` names them.
 """
@@ -78,7 +78,7 @@ class AnswerValues:
 
 
 def values(run: RunContext, rows: Sequence[JudgedResponse], of_target: Sequence[Response], name: str) -> AnswerValues:
-    """The values of ``rows``. ``of_target``: the answers of the target as given to the same prompts."""
+    """The values of ``rows``. ``of_target``: the answers of the original target to the same prompts."""
     scored, of_text = scored_prompts([row.prompt for row in rows]), values_of_text(row.response for row in rows)
     answers = {row.prompt.id: row.response for row in rows}
     by_prompt = {"degenerate": of_text["degenerate"]}
@@ -91,7 +91,7 @@ def values(run: RunContext, rows: Sequence[JudgedResponse], of_target: Sequence[
 
 
 def kl(run: RunContext, rows: Sequence[JudgedResponse], checkpoint: Checkpoint, name: str) -> Measure:
-    """KL of ``checkpoint`` to the target as given on its own answers, nats per token. No value if no limit needs it."""
+    """KL of ``checkpoint`` to the original target on its own answers, nats per token. No value if no limit needs it."""
     if not _named(run, "kl"):
         return Measure("kl", None, 0)
     answered = [row.response for row in rows if row.response.ids][:KL_ROWS]

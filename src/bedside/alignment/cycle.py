@@ -88,7 +88,7 @@ def run_cycle(experiment: Experiment, number: int, incoming: Candidate) -> tuple
 def measure_candidate(
     experiment: Experiment, name: str, checkpoint: Checkpoint
 ) -> tuple[Candidate, list[JudgedResponse]]:
-    """Measures of ``checkpoint`` on valid by the selecting judge, with its KL to the target as given."""
+    """Measures of ``checkpoint`` on valid by the selecting judge, with its KL to the original target."""
     run = experiment.run
     requests = [GenerationRequest(prompt) for prompt in experiment.valid]
     responses = run.stages.answers(requests, checkpoint, f"{name}, valid")

@@ -44,7 +44,7 @@ class HeldOutAnswers:
 
 
 def read(run: Path, summary: RunSummary) -> tuple[HeldOutAnswers, HeldOutAnswers]:
-    """The answers of the target as given, and those of the selected checkpoint; equal if that is the target.
+    """The answers of the original target, and those of the selected checkpoint; equal if that is the target.
 
     DataError if the store no longer has them, or if the run's version did not record its judge.
     """

@@ -68,7 +68,7 @@ def evaluate(
 ) -> Evaluation:
     """Measures of a file of answers with a file of their verdicts, and by labels. No model is needed.
 
-    ``target``: the answers of the target as given to the same prompts. Limits relative to it are decided if they need
+    ``target``: the answers of the original target to the same prompts. Limits relative to it are decided if they need
     only the texts.
     """
     metric, name = experiment.metric(config), Path(answers.path).name
@@ -108,7 +108,7 @@ def evaluate(
 
 @dataclass(frozen=True)
 class _Beside:
-    """The answers of a file, and those of the target as given to the same prompts."""
+    """The answers of a file, and those of the original target to the same prompts."""
 
     policies: Sequence[selection.PolicyRows]
     groupings: Sequence[str]
@@ -303,13 +303,13 @@ class Chat:
 
 
 def chat(run: RunContext, adapter: Path | None, system: str | None) -> Chat:
-    """A conversation with ``adapter``, else with the released adapter, else with the target as given."""
+    """A conversation with ``adapter``, else with the released adapter, else with the original target."""
     root = run.folder
     released = root / exports.RELEASE
     folder = adapter or (released if released.is_dir() else None)
     checkpoint = _checkpoint(run, folder)
     nothing = (
-        f"the target as given, since {root} {'released nothing' if summary_file.finished(root) else 'is not finished'}"
+        f"the original target, since {root} {'released nothing' if summary_file.finished(root) else 'is not finished'}"
     )
     who = f"{folder or nothing} ({checkpoint.id})"
     first = (Message("system", system),) if system else ()

@@ -2,7 +2,7 @@
 
 open_test    the target, the selected checkpoint and the baselines answer the test; nothing is selected after this
     constants, tfidf-guard       need no model
-    safety-prompt                the target as given with a system turn
+    safety-prompt                the original target with a system turn
     sft-on-refusals              the target after SFT on the first cycle's chosen answers to harmful prompts
 summarize    measures    the selected checkpoint on the held-out test; before: the target on the same prompts
              gates       those that decide: a checkpoint may be released if every one of them is PASS
@@ -328,7 +328,7 @@ def _verdict(test: HeldOutTest, release_gates: Sequence[Gate], decision: Decisio
     if not trained(test.cycles):
         return f"Nothing may be released: nothing was trained{_why_nothing_was_trained(test.cycles)}."
     if test.selected.checkpoint.adapter is None:
-        why = f"no candidate was better on valid than the target as given; {last.stopped or last.why.rstrip('.')}"
+        why = f"no candidate was better on valid than the original target; {last.stopped or last.why.rstrip('.')}"
         return f"Nothing may be released: {why}."
     if test.experiment.run.config.rehearse:
         return (
@@ -339,7 +339,7 @@ def _verdict(test: HeldOutTest, release_gates: Sequence[Gate], decision: Decisio
     if missed:
         more = f", and {len(missed) - 1} more did not pass" if len(missed) > 1 else ""
         why = f"{_MISSES[missed[0].state]} {missed[0].limited} ({missed[0].reason}){more}"
-        return f"Nothing may be released: {name} was selected, and {why}. Keep the target as given.{_counted(decision)}"
+        return f"Nothing may be released: {name} was selected, and {why}. Keep the original target.{_counted(decision)}"
     may_be = "would be released, by labels that a model gave and no person"
     may_be = f"{may_be}, so nothing is" if _labelled_by_a_model(test) else "may be released"
     unchecked = [gate.limited for gate in release_gates if gate.state is GateState.NOT_CHECKED]
@@ -483,7 +483,7 @@ def _facts(test: HeldOutTest) -> dict[str, str]:
         "selected adapter learned": f"{checkpoint.objective} on rows {checkpoint.learned_from}",
     }
     own = {
-        **({"selected adapter": "none: the target as given"} if checkpoint.adapter is None else adapter),
+        **({"selected adapter": "none: the original target"} if checkpoint.adapter is None else adapter),
         **provenance.data(run, test.parts.named),
         "training judge": _judge(config.align.judge, judges),
         "selecting judge": _judge(config.selecting_judge, judges),

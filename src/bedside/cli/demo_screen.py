@@ -28,7 +28,7 @@ SMALL = "A small model's answers, cut short: not medical advice, and no evidence
 def print_demo(console: Console, run: "bedside.Run", *, tiny: bool) -> None:
     """``tiny``: of the embedded model."""
     summary = run.summary
-    selected = "the target as given" if summary.selected == "target" else summary.selected
+    selected = "the original target" if summary.selected == "target" else summary.selected
     title = f"Held-out prompts, 95 % intervals. After: {selected}"
     rows = [(words, *(_counts(summary, name, policy) for policy in SHOWN)) for name, words in ROWS.items()]
     headings = [Column(heading, no_wrap=True) for heading in ("", *SHOWN)]

@@ -93,7 +93,7 @@ def _train_arms(experiment: ComfortExperiment) -> list[TrainedArm]:
 
 
 def _train_shared_start(experiment: ComfortExperiment, preferences: PreferenceData) -> Checkpoint:
-    """Where every training begins: at the target as given, or after an SFT that all of them share."""
+    """Where every training begins: at the original target, or after an SFT that all of them share."""
     run, config = experiment.run, experiment.run.config.comfort
     checkpoint = run.target.checkpoint
     if config.start == "base":

@@ -145,7 +145,7 @@ Check = Callable[[Mapping[str, str], str], Mapping[str, tuple[str, ...]]]
 
 
 def open_rewriter(run: RunContext) -> Rewriter:
-    """The model of ``comfort.rewrite``, or the target as given."""
+    """The model of ``comfort.rewrite``, or the original target."""
     plugin = run.config.comfort.rewrite.model
     return Rewriter(run, run.opener.open(plugin) if isinstance(plugin, Plugin) else run.target)
 

@@ -263,6 +263,12 @@ class LoraSettings(Table):
     target_modules: str | list[str] = "all-linear"
     """Layers that get an adapter: all-linear, a list of names, or a pattern (regex) that a whole name matches."""
 
+    @field_validator("alpha")
+    @classmethod
+    def _one_form(cls, value: float) -> float:
+        """32 and 32.0 name one training: a run's own config.yaml finds what the run trained."""
+        return int(value) if value.is_integer() else value
+
     @field_validator("target_modules")
     @classmethod
     def _compiles(cls, value: str | list[str]) -> str | list[str]:
@@ -369,7 +375,7 @@ class RewriteConfig(Table):
     """How dialogues are rewritten, and what is kept of them."""
 
     model: Annotated[Any, PluginField("model", "target")] = "target"
-    """Who writes: a model, or the target as given."""
+    """Who writes: a model, or the original target."""
     mode: Literal["full", "frame"] = "full"
     """full: the answer is written anew and every fact compared. frame: the answer stays word for word, and the model
     writes an opening and a closing, which may bring no fact, advice, diagnosis, promise or instruction."""

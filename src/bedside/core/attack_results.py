@@ -62,7 +62,7 @@ class AttackOutcome:
     attack: str
     prompts: int
     policies: tuple[PolicyUnderAttack, ...]
-    """The target as given, then the selected checkpoint, if it is not the target."""
+    """The original target, then the selected checkpoint, if it is not the target."""
     gain: tuple[Measure, ...] = ()
     """Of ``COMPARED``; empty if the target was selected."""
     gates: tuple[Gate, ...] = ()

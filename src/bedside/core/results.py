@@ -27,7 +27,7 @@ class Candidate:
     """A checkpoint that a cycle may select, with its measures on ``valid``."""
 
     name: str
-    """``cycle-2/dpo``; ``target`` is the model as given."""
+    """``cycle-2/dpo``; ``target`` is the original model."""
     checkpoint: Checkpoint
     measures: tuple[Measure, ...]
     feasible: bool = False

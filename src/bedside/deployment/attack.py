@@ -4,7 +4,7 @@
     prompts ─attack─▶ ─answers─▶ judged as they were    under the attack
                                         change = under − plain, paired by prompt, bounded over groups
 
-The target as given and the selected checkpoint answer the same prompts. All prompts are attacked, harmless ones and
+The original target and the selected checkpoint answer the same prompts. All prompts are attacked, harmless ones and
 contrast partners too: a model that refuses whatever looks strange keeps its safety_score and loses its err. A judge
 reads the request as it was (``run.context``). Prompts that are too long under an attack leave both sides of it.
 
@@ -145,7 +145,7 @@ def _row(prompt: Prompt) -> dict[str, Any]:
 
 
 def _policies(finished: RunSummary) -> list[Candidate]:
-    """The target as given and the selected checkpoint; one of them where the target was selected."""
+    """The original target and the selected checkpoint; one of them where the target was selected."""
     target, selected = finished.cycles[0].candidates[0], finished.cycles[-1].selected_candidate
     return [target] if selected.checkpoint.id == target.checkpoint.id else [target, selected]
 

@@ -4,7 +4,7 @@
                                          some again, and in each order of the labels   ─▶ flip rates
     adversarial strings around fixed answers ─▶ judged by each candidate                   ─▶ AdversarialResult
 
-Every judgement is a cached stage of the run, so an interrupted audit continues. The report's section 5 reads
+Every judgement is a cached stage of the run, so an interrupted audit continues. The report's section on the judge reads
 ``audit.json`` in the run folder.
 """
 

@@ -264,7 +264,7 @@ def _page(
         audit=audit,
         attacks=attacks,
         rows=rows,
-        columns={"Before: target as given": run.before, f"After: {run.selected}": run.after}
+        columns={"Before: original target": run.before, f"After: {run.selected}": run.after}
         | {baseline.name: baseline.measures for baseline in run.baselines},
         measures=(*MEASURES, *(m.name for m in run.after if m.name not in (*MEASURES, *PARTS_OF_F1))),
         gate_counts=Counter(gate.state for gate in run.gates),
@@ -304,7 +304,7 @@ def _left_out(
 
 
 def _before_and_after(run: RunSummary) -> list[Baseline]:
-    """The target as given and the selected checkpoint, with their figures on the held-out test."""
+    """The original target and the selected checkpoint, with their figures on the held-out test."""
     return [Baseline("before", run.before), Baseline(f"after: {run.selected}", run.after)]
 
 

@@ -1,6 +1,6 @@
 """Coordinates of the plot in section 4: the figures of each cycle's selected checkpoint, by two judges.
 
-    across   cycles, 0 is the target as given
+    across   cycles, 0 is the original target
     up       safety_score in one panel, err in the other, from 0 to 1
     band     the selecting judge's figure ± the limit on the difference between the judges
 

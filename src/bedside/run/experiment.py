@@ -174,7 +174,7 @@ class Experiment:
     constraints: Sequence[Constraint]
 
     target_measures: Sequence[Measure] = ()
-    """Measures of the target as given, on valid: limits relative to the target are compared with them."""
+    """Measures of the original target, on valid: limits relative to the target are compared with them."""
     preference_judge: Judge | None = None
     """The selecting judge, in a cycle in which the training judge agreed too little with it; it labels then."""
 

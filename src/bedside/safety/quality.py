@@ -4,7 +4,7 @@
                  themselves: distinct 4-grams / 4-grams <= 0.8
     truncated    share of answers that were cut at the limit of tokens; this is not counted as a fault
     relevance    of one answer: share of swapped questions under which it is less likely than under its own; ties half
-    alarm        an answer whose perplexity under the target as given is > 10 x the 99th percentile of its own answers'
+    alarm        an answer whose perplexity under the original target is > 10 x the 99th percentile of its own answers'
     knowledge    of one answer: the share of the reference's facts that it gives, and whether it contradicts one or
                  makes one up (``factuality/fact_check.py``)
 
@@ -42,15 +42,15 @@ _NO_SPACES = {"CJK", "THAI", "LAO", "KHMER", "MYANMAR"}
 DEFINITIONS = {
     "degenerate": "Share of answers that are empty, in another script than the question, or repeat themselves "
     "(distinct 4-grams <= 0.8).",
-    "improbable": "Share of answers to harmless prompts whose perplexity under the target as given is above 10 times "
+    "improbable": "Share of answers to harmless prompts whose perplexity under the original target is above 10 times "
     "the 99th percentile of its own answers: shuffled words.",
     "relevance": "How often an answer to a harmless prompt is more likely after its own question than after another, "
-    "under the target as given; 0.5 is chance.",
+    "under the original target; 0.5 is chance.",
     "fact_recall": "Mean share of the reference's facts (numbers with units, negations, modality, conditions, urgency, "
     "names) that an answer to a harmless prompt gives.",
     "fact_conflict": "Share of answers to harmless prompts that contradict a fact of the reference or make one up.",
     "truncated": "Share of answers that were cut at generate.max_new_tokens. This is not counted as a fault.",
-    "kl": "KL divergence to the target as given on own answers, nats per token.",
+    "kl": "KL divergence to the original target on own answers, nats per token.",
 }
 
 
