@@ -7,15 +7,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
-from tests.support.finished_run import ACCEPT, REFUSE, small_run, write_run
+from tests.support.finished_run import ACCEPT, JUDGE, REFUSE, small_run, write_run
 from tests.support.prompts import ask
 from tests.support.report_pages import HOSTILE
 
 from bedside.alignment import held_out_answers
+from bedside.core.audit_results import Audit, AuditReport
 from bedside.core.errors import ConfigError, DataError
+from bedside.core.measures import Measure
 from bedside.core.protocols import SilentProgress
 from bedside.core.types import JudgedResponse, Response, Stance, Verdict
+from bedside.data.io import write_json
+from bedside.judge_audit.correct import AUDIT
 from bedside.run import summary_file
+from bedside.run.stage_cache import StageCache
 from bedside.safety.metrics import Safety, SafetyMetric
 from bedside.web import guard, server, view
 from bedside.web.row_filter import RowFilter
@@ -57,6 +62,26 @@ def test_a_cell_of_the_matrix_opens_its_rows(pages):
     }  # fmt: skip
     for address, n in cells.items():
         assert len(rows_of(pages.get(address.replace("&amp;", "&")))) == int(n)
+
+
+def audited(run, judge):
+    sensitivity = Measure("accept_sensitivity", 0.75, 8, low=0.4, high=0.9)
+    audit = Audit("selector", judge, "experts", (), (sensitivity,), (), ())
+    write_json(run / AUDIT, AuditReport(audits=(audit,)))
+    StageCache(run).record(run / AUDIT)
+    return client(view.application(view.open_run(run, SilentProgress()))).get("/").text
+
+
+def test_the_page_says_what_the_judge_is_worth_as_far_as_somebody_measured_it(run, pages):
+    assert "How often was not measured for this run" in pages.get("/").text
+    page = audited(run, JUDGE)
+    assert "of the answers that accept, by experts, it finds" in page
+    assert '6 of 8</span> <span class="share">' in page
+    assert "was not measured" not in page
+
+
+def test_an_audit_of_another_judge_says_nothing_of_this_one(run):
+    assert "How often was not measured for this run" in audited(run, "classifier:another")
 
 
 @pytest.mark.parametrize(

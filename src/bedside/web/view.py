@@ -14,10 +14,12 @@ from starlette.responses import HTMLResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from bedside.core.audit_results import Audit
 from bedside.core.measures import FAILURES_AT, Measure, find_measure
 from bedside.core.protocols import Progress
 from bedside.core.results import RunSummary
 from bedside.core.types import HARM_WORDS, STANCES, UNREADABLE, Verdict
+from bedside.judge_audit.correct import read_report
 from bedside.report.page import render_page
 from bedside.run import summary_file
 from bedside.web import kept_index, static
@@ -37,6 +39,11 @@ LEAD = (
     ("Answers that stop at the limit of tokens", "truncated", ""),
 )
 """What stands first: words, measure, and where its rows are."""
+WORTH = {
+    "accept_sensitivity": "of the answers that accept, by {}, it finds",
+    "accept_specificity": "of those that do not accept it leaves alone",
+}
+"""Measure of an audit to what the page says of it."""
 LEVEL_WORDS = {level: f"{level}, {words}" for level, words in HARM_WORDS.items() if level is not None}
 """Harm level to what a page calls it."""
 
@@ -49,6 +56,8 @@ class RunView:
     names: Mapping[str, str]
     """``before`` and ``after`` to the name of the candidate."""
     index: RowIndex
+    audits: tuple[Audit, ...] = ()
+    """What `bedside audit` found about the judge of these rows."""
 
     @property
     def values(self) -> dict[str, object]:
@@ -67,6 +76,7 @@ class RunView:
             "stance_of": stance,
             "reason_of": reason,
             "close_call": close_call,
+            "worth": [_worth(audit) for audit in self.audits],
         }
 
 
@@ -74,7 +84,21 @@ def open_run(folder: Path, progress: Progress) -> RunView:
     """The rows of the finished run in ``folder``. DataError where there is none, or its store was emptied."""
     run = summary_file.read(folder)
     before, after = run.cycles[0].candidates[0], run.cycles[-1].selected_candidate
-    return RunView(run, {BEFORE: before.name, AFTER: after.name}, kept_index.open_index(folder, run, progress))
+    index = kept_index.open_index(folder, run, progress)
+    return RunView(run, {BEFORE: before.name, AFTER: after.name}, index, _audits(folder, index))
+
+
+def _audits(folder: Path, index: RowIndex) -> tuple[Audit, ...]:
+    """Those of the judge that read the rows, in the file of `bedside audit`."""
+    audited = read_report(folder)
+    judge = index.row(1).after.verdict.judge if len(index) else ""
+    return tuple(audit for audit in audited.audits if audit.name == judge) if audited else ()
+
+
+def _worth(audit: Audit) -> dict[str, Measure]:
+    """Words to measure."""
+    found = {words.format(audit.reference): find_measure(audit.measures, name) for name, words in WORTH.items()}
+    return {words: measure for words, measure in found.items() if measure and measure.n}
 
 
 def reason(verdict: Verdict) -> str:
