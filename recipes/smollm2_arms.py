@@ -57,6 +57,7 @@ ARMS = {
     "kto-dpo": CHAIN,
     "reference-base": [*CHAIN, "align.reference=base"],
     "all": ["data.train.per_level=null", "align.num_train_epochs=2"],
+    "three-to-one": ["data.train.per_level={0: 312, 3: 104}", "align.num_train_epochs=2"],
     "cycles": ["align.cycles=3"],
     "rate-0": ["align.train=[{kind: sft, learning_rate: 0}]"],
     "shuffled": ["gates.stop=[]"],
@@ -64,7 +65,7 @@ ARMS = {
     "partners": ["data.train.partners=true", "data.train.per_level=100", "data.test.partners=true"],
 }
 """What is changed in the demo's config. all: 307 harmless and 225 severe prompts of train in the place of 78 and 52;
-rate-0: nothing is learned; shuffled: harm levels of train change places."""
+three-to-one: 307 and 104; rate-0: nothing is learned; shuffled: harm levels of train change places."""
 
 
 def main(names: Sequence[str]) -> None:

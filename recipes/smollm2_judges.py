@@ -18,6 +18,7 @@ from typing import Any
 from benchmarks import measuring
 
 import bedside
+from bedside.api.configs import default_config
 from bedside.core.audit_results import Audit
 from bedside.core.hashing import seed_from
 from bedside.data import io
@@ -52,10 +53,10 @@ def main(path: str) -> None:
         taught, audited = (_write(Path(folder) / f"{name}.csv", some) for name, some in zip("ab", half, strict=True))
         sets = ["target=smollm2", f"runs={RUNS}", *(f"judges.{name}={table}" for name, table in JUDGES.items())]
         bedside.train_judge(
-            taught, RUNS / "lora", learning_rate=1e-3, config=bedside.default_config("judge", [*sets[:2], "run=lora"])
+            taught, RUNS / "lora", learning_rate=1e-3, config=default_config("judge", [*sets[:2], "run=lora"])
         )
         request = bedside.AuditRequest(judges=tuple(JUDGES), answers=audited, labels=("label",), limit=len(half[1]))
-        report = bedside.audit(request, config=bedside.default_config("audit", sets))
+        report = bedside.audit(request, config=default_config("audit", sets))
     results = {"machine": measuring.machine(), "answers": report.answers, "judges": [_row(a) for a in report.audits]}
     io.write_text(RESULTS, json.dumps(results, indent=1) + "\n")
     io.write_text(PAGE, page(results))

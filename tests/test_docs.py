@@ -22,10 +22,13 @@ PAGES = sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("docs/how-to/*.md"), ROOT / 
 AGAIN = ("ci", "resume")
 OF_RECIPES = {
     "comfort-classifier": "comfort_classifier",
+    "consult-probe": "consult_probe",
+    "first-hour": "first_hour",
     "frames": "frame_verifier",
     "monitor-months": "monitor_months",
     "smollm2": "smollm2_arms",
     "smollm2-final": "smollm2_final",
+    "smollm2-judges": "smollm2_judges",
     "smollm2-readers": "smollm2_readers",
 }
 """Results whose page a recipe writes; the other pages are those of `make prove`."""
