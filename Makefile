@@ -62,7 +62,7 @@ package:
 	rm -rf dist && $(PYTHON) -m venv $(TOOLS) && $(PYTHON) -m venv $(PACKAGE)
 	$(TOOLS)/bin/pip install --quiet --disable-pip-version-check build
 	$(TOOLS)/bin/python -m build --outdir dist .
-	test $$(stat -c %s dist/*.whl) -lt 7000000
+	test $$(stat -c %s dist/*.whl) -lt 8000000
 	$(PACKAGE)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt dist/*.whl pytest
 	cp tests/core_install/test_core.py $(PACKAGE)
 	cd $(PACKAGE) && bin/python -m pytest -q -p no:cacheprovider -c /dev/null test_core.py
