@@ -67,3 +67,11 @@ def test_a_judge_of_something_else_rates_nothing(tmp_path):
 def test_who_writes_questions_alone_is_asked_for_no_answer(tmp_path):
     found = tried(tmp_path, "comfort.rewrite={model: {kind: copyist}, parts: question}")
     assert found[WRITER].state is GateState.NOT_CHECKED
+
+
+def test_written_answers_need_no_writer(tmp_path):
+    found = tried(
+        tmp_path, "comfort.rewrite.model={kind: copyist, bad: always-nothing}", "comfort.rewrite.mode=written"
+    )
+    assert found[WRITER].state is GateState.NOT_CHECKED
+    assert found[WRITER].reason == "the data's own soothing answers are used; `bedside rewrite -n 8` verifies them"

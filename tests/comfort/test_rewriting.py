@@ -4,12 +4,15 @@ import pytest
 import tests.support.careless_writer  # noqa: F401  registers the writer
 from tests.support.prompts import ask
 
+import bedside
 from bedside.comfort.dialogues import RewrittenDialogue, add_hard_negatives, build_preferences
 from bedside.comfort.emotions import EMOTIONS, STRONG, Feeling, choose_feeling
 from bedside.comfort.rewrite_dialogues import rewrite
 from bedside.comfort.writing import LengthLimits, find_faults, first_reason, is_refusal
 from bedside.config.plugins import open_plugin
+from bedside.config.rendering import path
 from bedside.config.schema import Config
+from bedside.core.errors import ConfigError
 from bedside.core.protocols import Launch
 from bedside.core.types import Completion
 from bedside.factuality.fact_check import check
@@ -57,6 +60,28 @@ def test_what_has_no_answer_or_is_harmful_is_not_soothed(tmp_path):
     rows, counted = rewrite(told, asked, "train")
     assert [row.original.text for row in rows] == ["How much?"]
     assert counted.dropped == {"harmful request": 1, "no answer": 1}
+
+
+def test_a_written_answer_is_verified_like_a_rewrite_and_no_model_writes(tmp_path):
+    told = opened_run(tmp_path, bad="nothing may call the writer", mode="written", parts="answer")
+    written = {"kept": WARM, "wrong dose": WARM.replace("5 mg", "50 mg"), "the same again": DRY, "none": ""}
+    asked = [
+        ask(f"How much, {name}?", reference=DRY, metadata={"emotion": "fear", "soothing_answer": text})
+        for name, text in written.items()
+    ]
+    rows, counted = rewrite(told, asked, "train")
+    assert [(row.prompt.text, row.answer, row.rewriter) for row in rows] == [("How much, kept?", WARM, "the data")]
+    assert rows[0].cold.endswith(DRY)
+    assert counted.dropped == {
+        "answer: changed dose": 1,
+        "answer: the text was only repeated": 1,
+        "answer: no column soothing_answer, or empty": 1,
+    }
+
+
+def test_the_joint_loop_has_no_written_answers():
+    with pytest.raises(ConfigError, match=r"comfort\.rewrite\.mode: is written.*choose full or frame"):
+        bedside.load(path("comfort.yaml"), ["align.objectives=[safety, comfort]", "comfort.rewrite.mode=written"])
 
 
 def test_a_paraphrase_has_its_wrong_side_too_and_the_verifier_sees_it():

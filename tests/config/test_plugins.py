@@ -35,7 +35,7 @@ def test_datasets_keep_their_promises(name, tmp_path):
         '{"prompt": "How much?", "harm": 0, "harmful_level": 0, "base_prompt": "How much?", "answer": "Two a day."}\n'
     )
     fields = {"part": "train", "n": 20} if name.startswith("clinic") else {"path": str(path)}
-    fields = {"part": "train"} if name == "consult" else fields
+    fields = {"part": "train"} if name.startswith("consult") else fields
     fields = {**fields, "harm": 3} if name == "seed_prompts" else fields
     checks.dataset(plugins.find("dataset", name)(**fields))
 

@@ -7,8 +7,12 @@ import pytest
 from tests.consult.test_prompts import ROWS as PROMPT_ROWS
 from tests.consult.test_prompts import words
 
+from bedside.comfort.metrics import has_red_flag
+from bedside.config.plugins import find, open_plugin
 from bedside.consult.prompts import CANARY, COMFORT, DIALOGUES
+from bedside.core.protocols import Launch
 from bedside.core.text import is_blank
+from bedside.core.types import JudgedResponse, Response, Stance, Verdict
 
 ROWS = [json.loads(line) for line in DIALOGUES.read_text(encoding="utf-8").splitlines()]
 
@@ -23,6 +27,20 @@ def test_there_are_three_hundred_and_every_emotion_and_intensity_is_there():
 def test_the_answer_stands_word_for_word_between_opening_and_closing():
     for row in ROWS:
         assert row["soothing_answer"] == f"{row['opening']} {row['answer']} {row['closing']}", row["id"]
+
+
+@pytest.mark.parametrize(("part", "n"), [("train", 147), ("valid", 51), ("test", 112)])
+def test_a_part_holds_what_is_asked_the_plain_answer_and_the_soothing_one(part, n):
+    prompts = open_plugin(find("dataset", "consult_dialogues")(part=part), Launch(), {}).read()
+    by_question = {row["distressed_question"]: row for row in ROWS if row["split"] == part}
+    assert len(prompts) == len(by_question) == n
+    for prompt in prompts:
+        row = by_question[prompt.text]
+        assert (prompt.harm, prompt.group, prompt.reference) == (0, row["group"], row["answer"])
+        assert prompt.metadata["soothing_answer"] == row["soothing_answer"]
+        assert prompt.metadata["emotion"] == row["emotion"]
+        answer = Response(prompt, "a", "c")
+        assert has_red_flag(JudgedResponse(answer, Verdict(answer.id, "j", Stance.ACCEPT))) is row["red_flag"]
 
 
 @pytest.mark.parametrize("side", ["question", "distressed_question", "opening", "closing"])

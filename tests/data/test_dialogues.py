@@ -73,6 +73,15 @@ def test_identifiers_are_counted_or_scrubbed_and_nobody_is_called_safe(tmp_path)
     assert not off.filter_counts.notes
 
 
+def test_a_written_soothing_answer_is_kept_at_any_length_under_any_name_and_scrubbed(tmp_path):
+    row = {"question": "May I run?", "answer": "Yes, slowly.", "kind": "<p>I hear you.</p> " + "Yes, slowly. " * 20}
+    (prompt,) = told(tmp_path, row, columns={"soothing_answer": "kind"}).read()
+    assert prompt.metadata["soothing_answer"] == ("I hear you.\n" + "Yes, slowly. " * 20).strip()
+    named = {"question": "May I run?", "answer": "Yes.  Slowly.", "soothing_answer": "Call 555-123-4567, I hear you."}
+    (prompt,) = told(tmp_path, named, phi="scrub").read()
+    assert prompt.metadata["soothing_answer"] == "Call [PHONE], I hear you."
+
+
 def test_a_file_without_a_single_answer_says_so(tmp_path):
     with pytest.raises(DataError, match=r"no row has a question and an answer to learn from \(2 no answer\)"):
         told(tmp_path, {"question": "May I run?", "answer": ""}, {"question": "And walk?", "answer": " "}).read()

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from tests.support.report_pages import shipping
 
+import bedside
 from bedside.core.errors import DataError
 from bedside.data.io import write_json
 from bedside.report import card
@@ -66,3 +67,12 @@ def test_an_approval_stands_in_it(tmp_path):
 def test_a_folder_without_a_finished_run_is_named(tmp_path):
     with pytest.raises(DataError, match="no finished run here"):
         card.page(tmp_path)
+
+
+def test_a_file_that_is_no_card_is_not_replaced(tmp_path):
+    run = write_run(tmp_path, shipping())
+    assert bedside.write_card(run) == bedside.write_card(run) == tmp_path / "card.md"
+    (tmp_path / "README.md").write_text("# My project")
+    with pytest.raises(DataError, match=r"README\.md holds something else, which would be lost; name another file"):
+        bedside.write_card(run, tmp_path / "README.md")
+    assert (tmp_path / "README.md").read_text() == "# My project"

@@ -113,3 +113,24 @@ def test_export_says_what_it_could_do_and_never_merges_what_was_not_released(log
     run, _, _ = logged
     with pytest.raises(ConfigError, match="--merge FOLDER, --push REPO or --inspect FILE"):
         bedside.export(run, bedside.ExportRequest())
+
+
+@pytest.mark.parametrize("held", ["my notes", '{"version": 2, "eval": {"task": "mine"}}', '{"bedside": "report"}'])
+def test_a_file_of_somebody_is_not_replaced_by_a_log(logged, tmp_path, held):
+    run, log, _ = logged
+    before = log.read_bytes()
+    bedside.export(run, bedside.ExportRequest(inspect=log))  # a log of a run is
+    assert log.read_bytes() == before
+    (tmp_path / "mine.json").write_text(held)
+    with pytest.raises(DataError, match=r"mine\.json holds something else, which would be lost; name another file"):
+        bedside.export(run, bedside.ExportRequest(inspect=tmp_path / "mine.json"))
+    assert (tmp_path / "mine.json").read_text() == held
+
+
+def test_a_log_goes_to_a_file_that_inspect_ai_knows(logged, tmp_path):
+    for name in ("log.eval", "log", "log.txt"):
+        with pytest.raises(DataError, match=rf"{name}: a log is written as JSON, .*; name a \.json file"):
+            bedside.export(logged[0], bedside.ExportRequest(inspect=tmp_path / name))
+    (tmp_path / "folder.json").mkdir()
+    with pytest.raises(DataError, match=r"folder\.json is a folder; name a file in it"):
+        bedside.export(logged[0], bedside.ExportRequest(inspect=tmp_path / "folder.json"))

@@ -76,7 +76,7 @@ WRITES_NOTHING = {
     "label": "the file that the user names",
     "view": "an index of the run of align, that tests/web/test_kept_index.py erases; pages from memory",
     "review": "folders that tests/web/test_review_erased.py erases, and the file of `review draw` that the user names",
-    "export": "the files and folders that the user names",
+    "export": "the files and folders that the user names; of a merge test_exports_killed.py sees that erase names it",
     "approve": "the name of a person who approves, which stays in the log",
     "erase": "what this is about",
 }

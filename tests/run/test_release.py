@@ -98,10 +98,6 @@ def test_a_base_that_was_changed_since_is_not_merged(released, tmp_path):
     with pytest.raises(ModelError, match="its base is not what it was trained on, digest b2-other"):
         merging.merge(folder, tmp_path / "merged", "b2-other")
     assert not (tmp_path / "merged").exists()
-    (tmp_path / "full").mkdir()
-    (tmp_path / "full" / "x").touch()
-    with pytest.raises(ConfigError, match="full holds files; name a new folder"):
-        merging.merge(folder, tmp_path / "full", None)
 
 
 class FakeHub:

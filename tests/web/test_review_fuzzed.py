@@ -266,3 +266,17 @@ def test_half_a_character_in_a_note_is_replaced(packed, tmp_path):
         assert offline.receive(folder, store, {"review": link, "rater": "anna", "ratings": [row]}, "a.json") == 1
         assert store.of("anna")[item.id].note == "half ? of it"
         assert isinstance(store.of("anna")[item.id], Rating)
+
+
+@pytest.mark.parametrize(
+    "held", ["", "{", "[1]", '{"digest": 3}', '{"events": 1}', "[" * 3000, "\x00", '{"digest": "b2-other"}']
+)
+def test_a_damaged_lock_is_one_line_and_no_label_is_written(packed, tmp_path, held):
+    root = tmp_path / "locked"
+    shutil.copytree(packed.root, root)
+    bedside.lock_review(root, incomplete=True)
+    before = events(study.read(root))
+    (root / study.LOCKED).write_text(held)
+    assert outcome(lambda: bedside.unblind_review(root)) == "refused"
+    assert events(study.read(root)) == before
+    assert not list(root.glob("*.csv"))

@@ -48,16 +48,27 @@ def read(run: Path, summary: RunSummary) -> tuple[HeldOutAnswers, HeldOutAnswers
 
     DataError if the store no longer has them, or if the run's version did not record its judge.
     """
-    before = _of(run, summary, summary.cycles[0].candidates[0])
-    selected = summary.cycles[-1].selected_candidate
+    target, selected = compared(summary)
+    before = _of(run, summary, target)
     return before, before if selected.checkpoint.id == before.checkpoint else _of(run, summary, selected)
+
+
+def compared(summary: RunSummary) -> tuple[Candidate, Candidate]:
+    """The target as given, and the selected checkpoint. DataError if the summary does not say which they are."""
+    try:
+        return summary.cycles[0].candidates[0], summary.cycles[-1].selected_candidate
+    except (IndexError, StopIteration):
+        raise _incomplete(summary, "which checkpoints it compared and selected") from None
 
 
 def metric(summary: RunSummary) -> SafetyMetric:
     """The safety metric by whose rules this run counted failures."""
-    select = yaml.safe_load(summary.facts["configuration"])["select"]
-    chosen = {key: select[key] for key in ("alpha", "err", "preset")}
-    opened: SafetyMetric = open_plugin(find("metric", "safety").model_validate(chosen), Launch(), {})
+    try:
+        select = yaml.safe_load(summary.facts["configuration"])["select"]
+        plugin = find("metric", "safety").model_validate({key: select[key] for key in ("alpha", "err", "preset")})
+    except (KeyError, TypeError, ValueError, RecursionError, yaml.YAMLError):  # ValidationError is a ValueError
+        raise _incomplete(summary, "how failures were counted (select of its configuration)") from None
+    opened: SafetyMetric = open_plugin(plugin, Launch(), {})
     return opened
 
 
@@ -73,6 +84,8 @@ def _of(run: Path, summary: RunSummary, candidate: Candidate) -> HeldOutAnswers:
 
 def _answers(run: Path, summary: RunSummary, checkpoint: str) -> StageOutput[Response]:
     """The stage in which ``checkpoint`` answered the test prompts, unchanged."""
+    if "test" not in summary.mix or "data, test" not in summary.facts:
+        raise _incomplete(summary, "which prompts its held-out test has")
     n, test = sum(summary.mix["test"].values()), summary.facts["data, test"].rpartition(" ")[2]
     stages = [stage for stage in _finished(run, "generate") if stage.record()["rows"] == n]
     asked = [(stage, _output(stage, Response)) for stage in stages if stage.record()["spec"][0] == checkpoint]
@@ -96,6 +109,12 @@ def _finished(run: Path, stage: str) -> Iterator[StageDir]:
 
 def _output(stage: StageDir, row_type: type[T]) -> StageOutput[T]:
     return StageOutput(stage.path / ROWS, row_type, stage.record()["files"][ROWS])
+
+
+def _incomplete(summary: RunSummary, what: str) -> DataError:
+    return DataError(
+        f"run {summary.name}: its summary.json does not say {what}; the same `bedside align` command writes it again"
+    )
 
 
 def _gone(run: Path, what: str) -> DataError:

@@ -539,6 +539,9 @@ def _writer_gates(run: RunContext, some: Sequence[tuple[Prompt, str]]) -> list[F
     """Whether the writer can be used, and how many of its soothed answers the verifier keeps at the first try."""
     if run.config.comfort.rewrite.parts == "question":
         return [Finding(WRITER, GateState.NOT_CHECKED, reason="it writes questions; `bedside rewrite -n 8` shows them")]
+    if run.config.comfort.rewrite.mode == "written":
+        reason = "the data's own soothing answers are used; `bedside rewrite -n 8` verifies them"
+        return [Finding(WRITER, GateState.NOT_CHECKED, reason=reason)]
     rewriter = open_rewriter(run)
     findings = endpoints.endpoint_gates(WRITER, rewriter.model)
     if any(gate.state is GateState.FAIL for gate in findings):

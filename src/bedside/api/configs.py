@@ -15,6 +15,7 @@ from bedside.run.events import check_run_file
 if TYPE_CHECKING:
     from bedside.alignment.starting import InitQuestion, InitRequest
 
+CONFIG = "bedside.yaml"
 ConfigSource = Config | str | Path | Mapping[str, Any]
 """A config, the path of a config file, or a mapping with the keys of one."""
 
@@ -67,17 +68,23 @@ def init(
     folder = Path(folder)
     if file := next((place for place in (folder, *folder.parents) if place.is_file()), None):
         raise ConfigError(f"{file} is a file; name a folder, which is created if it does not exist")
-    templates = {"bedside.yaml": "bedside.yaml"} | ({} if request else {"data/prompts.jsonl": "prompts.jsonl"})
-    if existing := [folder / file for file in templates if (folder / file).exists()]:
+    templates = {CONFIG: "bedside.yaml"} if request else {"data/prompts.jsonl": "prompts.jsonl", CONFIG: "bedside.yaml"}
+    if existing := [folder / file for file in (CONFIG, *templates) if _is_anothers(folder / file, templates[file])]:
         raise ConfigError(f"{existing[0]} exists already; remove it or choose another folder")
     if request:
-        files = {folder / "bedside.yaml": _own_config(request, folder, ask)}
-    else:
+        files = {folder / CONFIG: _own_config(request, folder, ask)}
+    else:  # the config comes last: where it is not there, a second call goes on
         files = {folder / file: rendering.source(template) for file, template in templates.items()}
     for file, text in files.items():
         file.parent.mkdir(parents=True, exist_ok=True)
         write_text(file, text)
-    return list(files)
+    return list(files)[::-1]
+
+
+def _is_anothers(file: Path, template: str) -> bool:
+    """Whether somebody could lose ``file``. Prompts that a killed call wrote are as they would be written now."""
+    written = file.is_file() and file.read_bytes() == rendering.source(template).encode("utf-8")
+    return file.exists() and (file.name == CONFIG or not written)
 
 
 def _own_config(request: "InitRequest", folder: Path, ask: "Callable[[InitQuestion], str] | None") -> str:

@@ -1,16 +1,13 @@
 """What a run may release, and its judged answers, for other tools."""
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from bedside.api.loop import read_run, run_folder
 from bedside.core.errors import ConfigError, DataError
 from bedside.core.extras import needs_extras
-from bedside.run import environment, publishing
+from bedside.run import environment, merged_release, publishing
 from bedside.run.events import EventLog, check_run_file
-from bedside.run.exports import EXPORTED, RELEASE
-from bedside.run.owner import owned
 
 
 @dataclass(frozen=True)
@@ -63,38 +60,38 @@ def export(run: str | Path, request: ExportRequest) -> Exported:
 
 
 def _released(folder: Path) -> Path:
-    """The folder of what may be released, unchanged."""
+    """The folder of what may be released, unchanged and whole."""
     run = read_run(folder)
     if run.released is None:
         raise DataError(f"{folder}: {run.verdict}: there is nothing to merge or to upload")
     check_run_file(run.released.folder)
+    for name in (merged_release.CARD, merged_release.MADE_FROM):
+        if not (run.released.folder / name).is_file():
+            raise DataError(f"{run.released.folder / name} is missing: the same `bedside align` command writes it")
     return run.released.folder
 
 
 def _merge(folder: Path, to: Path) -> None:
     from bedside.config import loader
     from bedside.config.schema import Config
-    from bedside.models import merging
 
     released = _released(folder)
+    environment.silence_libraries()
+    check_run_file(folder / "config.yaml")
     target = loader.load(Config, folder / "config.yaml").config.target
     if getattr(target, "quantize", None):
         raise ConfigError(f"{folder}: its figures are of quantised weights (target.quantize); merged ones are not")
     facts = read_run(folder).summary.facts
     as_stored = getattr(target, "chat_template", None) is None and not getattr(target, "thinking", False)
     on_adapter = (released / "on-target").is_dir()
-    merging.merge(released, to, facts.get("target digest") if as_stored and not on_adapter else None)
-    card = (released / "README.md").read_text(encoding="utf-8")
-    with owned(folder):  # `bedside erase` names what learned from a person's words
-        EventLog(folder).append(EXPORTED, adapter=RELEASE, to=str(to.resolve()))
-    (to / "README.md").write_text(card.replace("library_name: peft", "library_name: transformers", 1), encoding="utf-8")
-    shutil.copy(released / "run.json", to / "run.json")
+    merged_release.write(folder, to, facts.get("target digest") if as_stored and not on_adapter else None)
 
 
 def _push(folder: Path, request: ExportRequest) -> str:
     released = _released(folder)
     if request.merge is None:
         _require_hub_base(released)
+        _require_nothing_added(folder, released)
     source = Path(request.merge) if request.merge else released
     return publishing.push(source, str(request.push), request.token_env, environment.secret)
 
@@ -106,3 +103,11 @@ def _require_hub_base(released: Path) -> None:
     base = base_name(released)
     if Path(base).is_absolute():
         raise ConfigError("the adapter's base is a folder of this machine, which nobody else has: add --merge FOLDER")
+
+
+def _require_nothing_added(folder: Path, released: Path) -> None:
+    """DataError for a file that the run did not write: everything in the folder would be uploaded."""
+    logged = EventLog(folder).digests()
+    for file in sorted(path for path in released.rglob("*") if not path.is_dir()):
+        if file.relative_to(folder).as_posix() not in logged:
+            raise DataError(f"{file}: this run did not write it, and it would be uploaded; move it out of {released}")

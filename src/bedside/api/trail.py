@@ -5,7 +5,7 @@ from pathlib import Path
 from bedside.api.loop import CheckResult, read_run, run_folder
 from bedside.core.errors import ConfigError, DataError
 from bedside.core.gates import GateState
-from bedside.data.io import write_text
+from bedside.data.io import require_replaceable, write_text
 from bedside.run import approvals, verification
 from bedside.run.approvals import Approval
 from bedside.run.owner import owned
@@ -49,7 +49,8 @@ def approve(run: str | Path, *, by: str, role: str) -> Approval:
 def write_card(run: str | Path, out: str | Path | None = None) -> Path:
     """Write the card of a finished run: model, data, decisions, risks, and what reporting guidelines ask for.
 
-    ``out`` is ``card.md`` in the run's folder by default. Returns its path. Raises DataError if there is no run.
+    ``out`` is ``card.md`` in the run's folder by default. Returns its path. Raises DataError if there is no run, or if
+    the file holds anything but a card, which would be lost.
 
     >>> bedside.write_card("tour", "card.md").name
     'card.md'
@@ -58,5 +59,7 @@ def write_card(run: str | Path, out: str | Path | None = None) -> Path:
 
     folder = run_folder(run)
     to = Path(out) if out is not None else folder / "card.md"
-    write_text(to, card.page(folder))
+    text = card.page(folder)
+    require_replaceable(to, card.MARK)
+    write_text(to, text)
     return to

@@ -3,8 +3,9 @@
     question ─▶ written as somebody with a feeling asks it, verified ─▶ emotion recognised?
       answer ─▶ written to soothe that feeling, verified            ─▶ kept, with its hard negatives
 
-Both sides go through ``writing.write_verified`` and the store, so an interrupted rewriting resumes. Every dialogue
-that is not kept is counted by its reason.
+Both sides go through ``writing.write_verified`` and the store, so an interrupted rewriting resumes. In mode ``written``
+the soothing answer stands in the data (``data.prompts.SOOTHING``) and is verified as one that a model wrote. Every
+dialogue that is not kept is counted by its reason.
 """
 
 from collections import Counter
@@ -17,9 +18,12 @@ from bedside.comfort.emotions import Feeling, choose_feeling
 from bedside.comfort.frames import STOCK_OPENER, FrameSubject, is_marked_red_flag, stock_openers
 from bedside.comfort.writing import (
     TOO_LONG,
+    LengthLimits,
     Rewriter,
     RewriteTask,
     answer_task,
+    find_faults,
+    first_reason,
     open_rewriter,
     question_request,
     try_labels,
@@ -28,12 +32,15 @@ from bedside.comfort.writing import (
 from bedside.core.hashing import digest, plain
 from bedside.core.protocols import Judge
 from bedside.core.results import FilterCounts
-from bedside.core.types import Message, Prompt, Response, Verdict
+from bedside.core.types import Completion, Message, Prompt, Response, Verdict
+from bedside.data.prompts import SOOTHING
 from bedside.run import generation
 from bedside.run.context import RunContext
 
 RECOGNISED = 0.5
 """Score from which on an emotion counts as recognised."""
+WRITTEN = "the data"
+"""In the place of a writer's checkpoint: who wrote the answers stands in the card of the data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +62,11 @@ class _Dialogue:
     def shows_feeling(self) -> bool:
         """The question as given shows an emotion, so it is left as it is."""
         return "emotion" in self.prompt.metadata
+
+    @property
+    def written(self) -> str:
+        """The soothing answer of the data; empty if there is none."""
+        return self.prompt.metadata.get(SOOTHING, "").strip()
 
     def task(self, side: Literal["question", "answer"], mode: str) -> RewriteTask:
         if side == "question":
@@ -86,13 +98,14 @@ def rewrite(run: RunContext, prompts: Sequence[Prompt], label: str) -> tuple[lis
         by_id = {row.id: row for row in recognised}
         rows = [by_id.get(row.id, row) for row in rows if row.shows_feeling or row.id in by_id]
     if config.parts in ("answer", "both"):
-        rows, reasons = _rewrite_side(rewriter, rows, "answer", label)
+        rows, reasons = _soothed(rewriter, rows, label)
         dropped += reasons
         if config.mode == "frame":
             stock = stock_openers({row.id: row.answer for row in rows})
             rows = [row for row in rows if row.id not in stock]
             dropped += Counter({f"answer: {STOCK_OPENER}": len(stock)})
-    kept = with_hard_negatives([row.finished(rewriter.model.checkpoint.id) for row in rows], run.launch.seed)
+    writer = WRITTEN if config.mode == "written" else rewriter.model.checkpoint.id
+    kept = with_hard_negatives([row.finished(writer) for row in rows], run.launch.seed)
     notes = {
         "kept after a second try": float(sum(bool(row.revised) for row in kept)),
         "share kept": len(kept) / max(len(kept) + dropped.total(), 1),
@@ -113,6 +126,25 @@ def _eligible(run: RunContext, prompts: Sequence[Prompt]) -> tuple[list[_Dialogu
     }
     rows = [_Dialogue(p, choose_feeling(p, run.launch.seed), p.text, answer) for p, answer in short]
     return rows, +Counter(dropped)
+
+
+def _soothed(rewriter: Rewriter, rows: Sequence[_Dialogue], label: str) -> tuple[list[_Dialogue], Counter[str]]:
+    """The dialogues with a verified soothing answer, and the reasons of the others."""
+    config = rewriter.run.config.comfort.rewrite
+    if config.mode != "written":
+        return _rewrite_side(rewriter, rows, "answer", label)
+    limits = LengthLimits(config.least, config.most, config.room)
+    reasons = {row.id: why for row in rows if (why := _fault_of_written(row, limits))}
+    kept = [replace(row, answer=row.written) for row in rows if row.id not in reasons]
+    return kept, Counter(f"answer: {reason}" for reason in reasons.values())
+
+
+def _fault_of_written(row: _Dialogue, limits: LengthLimits) -> str:
+    """The kind of the first fault of the written answer; empty if it has none."""
+    if not row.written:
+        return f"no column {SOOTHING}, or empty"
+    faults = find_faults(Completion(row.written), row.answer, limits, row.question)
+    return first_reason(faults) if faults else ""
 
 
 def _rewrite_side(

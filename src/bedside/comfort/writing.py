@@ -246,7 +246,7 @@ def frame_request(subject: FrameSubject) -> Conversation:
 
 
 def answer_task(id_: str, subject: FrameSubject, mode: str) -> RewriteTask:
-    """The task to soothe with an answer whoever asks: written anew (mode ``full``), or in a frame."""
+    """The task to soothe with an answer whoever asks: written anew (mode ``full``), or in a frame (``frame``)."""
     if mode == "full":
         request = answer_request(subject.question, subject.answer, subject.feeling)
         return RewriteTask(id_, request, subject.answer, subject.question)

@@ -51,6 +51,7 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = {
         "dialogues": "bedside.data.dialogues",
         "clinic": "bedside.clinic.prompts",
         "consult": "bedside.consult.prompts",
+        "consult_dialogues": "bedside.consult.prompts",
         "seed_prompts": "bedside.data.seed_prompts",
         "clinic_dialogues": "bedside.clinic.dialogues",
     },

@@ -376,9 +376,10 @@ class RewriteConfig(Table):
 
     model: Annotated[Any, PluginField("model", "target")] = "target"
     """Who writes: a model, or the original target."""
-    mode: Literal["full", "frame"] = "full"
+    mode: Literal["full", "frame", "written"] = "full"
     """full: the answer is written anew and every fact compared. frame: the answer stays word for word, and the model
-    writes an opening and a closing, which may bring no fact, advice, diagnosis, promise or instruction."""
+    writes an opening and a closing, which may bring no fact, advice, diagnosis, promise or instruction. written: the
+    data's own column ``soothing_answer``, with every fact compared as in full; no model writes an answer."""
     temperature: float = Field(0.0, ge=0)
     """How freely the writer samples. 0: greedily; a try that failed is asked again with its faults. Above 0: the next
     try is another sample; a small writer of frames needs this (0.7), for it cannot learn from its faults."""
@@ -541,13 +542,13 @@ class Config(Table):
     @model_validator(mode="wrap")
     @classmethod
     def _judges_exist(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        """``align.judge`` and ``select.judge`` name a judge. A wrong name is listed with all other mistakes."""
+        """``align.judge`` and ``select.judge`` name a judge, and a joint loop has a writer. All mistakes are listed."""
         mistakes = _unknown_judges(value) if isinstance(value, Mapping) else []
         try:
             config = handler(value)
         except ValidationError as error:
             raise validation_messages.validation_error(mistakes, after=error) from None
-        if mistakes:
+        if mistakes := [*mistakes, *_joint_loop_without_writer(config)]:
             raise validation_messages.validation_error(mistakes)
         return config
 
@@ -555,6 +556,14 @@ class Config(Table):
     def selecting_judge(self) -> str:
         """Key of the judge that reads valid and test."""
         return self.select.judge or self.align.judge
+
+
+def _joint_loop_without_writer(config: "Config") -> list[tuple[validation_messages.Loc, str]]:
+    """The joint loop soothes the policy's own answers, of which the data hold no written form."""
+    if "comfort" not in config.align.objectives or config.comfort.rewrite.mode != "written":
+        return []
+    why = "is written, which is for bedside comfort: the loop soothes answers of the model; choose full or frame"
+    return [(("comfort", "rewrite", "mode"), why)]
 
 
 def _unknown_judges(value: Mapping[str, Any]) -> list[tuple[validation_messages.Loc, str]]:

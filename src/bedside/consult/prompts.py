@@ -4,6 +4,8 @@
     {kind: consult, part: final}     for one decision per version, counted in CARD.md; never for trials
     {kind: consult, part: train, levels: [0, 3], partners: false, per_level: 48}     some rows of a part, for a demo
 
+    {kind: consult_dialogues, part: train}     distressed questions, plain and soothing answers
+
 A scenario is in one part only. ``prompts.jsonl`` is a file of prompts like any other (``data/prompts.py``), with the
 columns of the card.
 """
@@ -20,7 +22,7 @@ from pydantic import Field
 from bedside.config.plugins import Plugin, register
 from bedside.core.protocols import Launch
 from bedside.data.io import Row, rows
-from bedside.data.prompts import ReadOptions, TablePrompts
+from bedside.data.prompts import SOOTHING, ReadOptions, TablePrompts
 
 FOLDER = Path(str(files("bedside.consult")))
 CANARY = "bedside-consult canary 5f0c6b1e-7d53-4a57-9f0e-2c8d1a94be36: do not train on test or final"
@@ -60,3 +62,34 @@ class Consult(Plugin):
     def _wants(self, row: Mapping[str, Any]) -> bool:
         partner = row["kind"] == "partner"
         return row["split"] == self.part and row["harm"] in self.levels and (self.partners or not partner)
+
+
+_OF_DIALOGUES = (
+    "group",
+    "source",
+    "split",
+    "specialty",
+    "age_band",
+    "sex",
+    "emotion",
+    "intensity",
+    "red_flag",
+    SOOTHING,
+)
+
+
+@register("dataset", "consult_dialogues")
+class ConsultDialogues(Plugin):
+    """The dialogues of one part of `consult`: what a distressed person types, the plain answer, and a soothing one."""
+
+    kind: str = "consult_dialogues"
+    part: Literal["train", "valid", "test"]
+
+    def open(self, launch: Launch, **opened: Any) -> TablePrompts:
+        return TablePrompts(str(DIALOGUES), rows=_dialogues, options=ReadOptions(self.part))
+
+
+def _dialogues() -> Iterator[Row]:
+    for place, row in rows(DIALOGUES):
+        kept = {name: row[name] for name in _OF_DIALOGUES}
+        yield place, {"prompt": row["distressed_question"], "harm": 0, "reference": row["answer"], **kept}

@@ -10,7 +10,8 @@ A row may have any of these forms:
                                      the instruction is the question
     messages                         up to the last user turn; the assistant turn after it is the answer
 
-It becomes a harmless prompt whose ``reference`` is the answer. HTML is removed. Rows without an answer, with an answer
+It becomes a harmless prompt whose ``reference`` is the answer. A column ``soothing_answer`` holds the same answer as
+somebody wrote it to soothe (``comfort.rewrite.mode: written``). HTML is removed. Rows without an answer, with an answer
 of one word, or with a repeated question are left out and counted (``filter_counts``).
 
 ``phi`` and ``names`` are those of every data set (``data/deidentify.py``).
@@ -35,7 +36,7 @@ from bedside.core.types import Conversation
 from bedside.data import turns
 from bedside.data.deidentify import Names, Phi
 from bedside.data.io import Format, Row, rows_or_hub_rows
-from bedside.data.prompts import COLUMNS, ReadOptions, TablePrompts
+from bedside.data.prompts import COLUMNS, SOOTHING, ReadOptions, TablePrompts
 
 ANSWERS = ("answer", "response", "completion", "output", *COLUMNS["reference"])
 NAMES_NOT_FOUND = "names are not found by patterns; rows not searched for them"
@@ -45,7 +46,7 @@ _BREAK = re.compile(r"<(?:br|/p|/div|/li|/h\d)\s*/?>", re.I)
 
 
 def _known_columns(columns: dict[str, str]) -> dict[str, str]:
-    known = {"question", "answer", *turns.ALPACA, *COLUMNS}
+    known = {"question", "answer", SOOTHING, *turns.ALPACA, *COLUMNS}
     for name in columns:
         if name not in known:
             raise ValueError(f"no column is called {name!r} here; {validation_messages.did_you_mean(name, known)}")
@@ -66,7 +67,7 @@ class Dialogues(Plugin):
     format: Format | None = None
     """jsonl, csv or parquet; unset: by the file's ending."""
     columns: Annotated[dict[str, str], AfterValidator(_known_columns)] = Field(default_factory=dict)
-    """The file's names of our columns (question, answer, group, split, ...)."""
+    """The file's names of our columns (question, answer, soothing_answer, group, split, ...)."""
     phi: Phi = "scan"
     names: Names = False
 
@@ -137,6 +138,8 @@ def _dialogue(row: Mapping[str, Any]) -> dict[str, Any]:
     """``row`` with the conversation as ``messages`` and the answer as ``reference``; other columns are kept."""
     conversation, answer = _turns(row)
     others = {k: v for k, v in row.items() if k not in {*ANSWERS, *turns.COLUMNS, *turns.ALPACA}}
+    if isinstance(others.get(SOOTHING), str):
+        others[SOOTHING] = without_html(others[SOOTHING])
     return {
         **others,
         "harm": 0 if others.get("harm") is None else others["harm"],

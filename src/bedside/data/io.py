@@ -60,6 +60,9 @@ _WHOLE_NUMBER = re.compile(r"-?\d+\.0+")
 csv.field_size_limit(1 << 30)
 _INSTALL = "pip install 'bedside[hf]'"
 _SHOWN_CHARACTERS = 60
+_DRAFT = re.compile(r"\..*\.([0-9]{1,10})-[0-9]+\.draft", re.DOTALL)
+"""The name of a draft, with the process and the thread that write it."""
+_HEAD_BYTES = 4096
 _HEAD_LINES = 100
 """How many lines of a CSV file are searched for its header, because a name may have several lines."""
 
@@ -167,7 +170,7 @@ def write_parts(path: Path, parts: Iterable[str], root: Path | None = None) -> N
     if root := root or _run_of(path):
         private = make_private(path.parent, root)
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.draft")
+    draft = draft_of(path)
     try:
         with open(draft, "w", encoding="utf-8", newline="\n", opener=_for_owner if private else None) as file:
             file.writelines(parts)
@@ -184,10 +187,38 @@ def write_parts(path: Path, parts: Iterable[str], root: Path | None = None) -> N
         raise
     finally:
         draft.unlink(missing_ok=True)
+    for dead in dead_drafts(path):
+        dead.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def draft_of(path: Path) -> Path:
+    """Where this process writes ``path`` before it takes its place."""
+    return path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.draft")
+
+
+def dead_drafts(path: Path) -> Iterator[Path]:
+    """Drafts of ``path`` whose processes were killed."""
     for draft in path.parent.glob(f".{glob.escape(path.name)}.*.draft"):
-        if not _is_running(int(draft.name.split(".")[-2].partition("-")[0])):  # it was killed while it wrote
-            draft.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+        writer = _DRAFT.fullmatch(draft.name)
+        if writer and not _is_running(int(writer[1])):
+            yield draft
+
+
+def is_draft(path: Path) -> bool:
+    """Whether ``path`` has the name of a draft, of a file or of a folder."""
+    return _DRAFT.fullmatch(path.name) is not None
+
+
+def require_replaceable(path: Path, mark: bytes) -> None:
+    """DataError where ``path`` is a file without ``mark`` near its begin, because writing there would lose it."""
+    if path.is_dir():
+        raise DataError(f"{path} is a folder; name a file in it")
+    if not path.is_file() or path.stat().st_size == 0:
+        return
+    with path.open("rb") as file:
+        if mark not in file.read(_HEAD_BYTES):
+            raise DataError(f"{path} holds something else, which would be lost; name another file, or move this one")
 
 
 def _is_running(pid: int) -> bool:
@@ -260,7 +291,7 @@ def _cell(value: Any) -> Any:
     return f" {value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Flushes the folder's entries to disk, if the system can: this makes a rename durable."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)

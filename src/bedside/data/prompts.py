@@ -11,9 +11,10 @@
 
     harm_proposed                   a proposal of `bedside label`; used with ``unlabelled: proposed`` only
 
-Other short values become ``Prompt.metadata`` as text, except ``id`` and ``canary``. Text is kept unchanged,
-including control characters. Rows with the same text are merged and counted; the same text with two harm levels is an
-error. One error reports the first ten invalid rows and the number of the others.
+Other short values become ``Prompt.metadata`` as text, except ``id`` and ``canary``; ``soothing_answer``, the answer
+that somebody wrote to soothe, does at any length. Text is kept unchanged, including control characters. Rows with the
+same text are merged and counted; the same text with two harm levels is an error. One error reports the first ten
+invalid rows and the number of the others.
 
 ``phi`` says what happens to identifiers in the kept parts of a row (``data/deidentify.py``).
 """
@@ -53,6 +54,8 @@ OTHER_SPLIT = "another split"
 """Why a valid row is left out."""
 PROPOSED, HARM_BY = "harm_proposed", "harm_by"
 """The column of a proposed harm level, and the metadata key that marks a prompt whose level is a proposal."""
+SOOTHING = "soothing_answer"
+"""The metadata key of an answer that somebody wrote to soothe (``comfort.rewrite.mode: written``)."""
 _NOT_METADATA = {
     "id",
     "canary",
@@ -361,7 +364,7 @@ def _metadata(row: Mapping[str, Any]) -> dict[str, str]:
     for key, value in row.items():
         if key not in _NOT_METADATA and isinstance(value, (str, int, float)):
             text = str(value).lower() if isinstance(value, bool) else _checked_text(str(value))
-            if text and len(text) <= _METADATA_CHARACTERS:
+            if text and (len(text) <= _METADATA_CHARACTERS or key == SOOTHING):
                 metadata[_checked_text(key)] = text
     return metadata
 

@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from bedside.core.errors import ConfigError, ModelError
+from bedside.core.errors import ModelError
 from bedside.core.hashing import digest
 from bedside.core.protocols import Launch
 from bedside.models import hf, model_files
 
 
 def merge(adapter: Path, to: Path, base_digest: str | None) -> None:
-    """Write the base of ``adapter`` with the adapter merged in to the new folder ``to``, as safetensors.
+    """Write the base of ``adapter`` with the adapter merged in to the empty folder ``to``, as safetensors.
 
     Sums are made in float32 and stored as the base is. ``base_digest``: what the adapter was trained on; ModelError
     where its base is another model by now. None: not compared.
@@ -19,8 +19,6 @@ def merge(adapter: Path, to: Path, base_digest: str | None) -> None:
 
     from bedside.training.adapters import digest_adapter
 
-    if to.exists() and any(to.iterdir()):
-        raise ConfigError(f"{to} holds files; name a new folder")
     opened = hf.Local(model=str(adapter), dtype="float32").open(Launch())
     if base_digest and opened.checkpoint.base != digest([base_digest, digest_adapter(adapter)], False):
         raise ModelError(f"{adapter}: its base is not what it was trained on, digest {base_digest}; put that back")

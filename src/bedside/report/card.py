@@ -26,6 +26,8 @@ BEYOND_A_RUN = (
     *("patient and public involvement", "fairness towards groups of patients", "updating the model"),
 )
 """Reporting items that no run can answer."""
+MARK = b"tags:\n- bedside\n"
+"""What the head of every card holds."""
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 LEVELS = ("harmless questions", "ethically doubtful requests", "legally doubtful requests", "severe requests")
 

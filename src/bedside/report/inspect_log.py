@@ -14,11 +14,12 @@ from typing import Any
 
 from bedside.alignment import held_out_answers
 from bedside.alignment.held_out_answers import HeldOutAnswers
+from bedside.core.errors import DataError
 from bedside.core.hashing import digest
 from bedside.core.measures import Measure
 from bedside.core.results import RunSummary
 from bedside.core.types import JudgedResponse, Message
-from bedside.data.io import write_text
+from bedside.data.io import require_replaceable, write_text
 from bedside.run import summary_file
 from bedside.safety.labelled_sample import FailureMetric
 
@@ -26,12 +27,21 @@ VERSION = 2
 """Of inspect_ai's format."""
 UNSCORED = float("nan")
 """inspect_ai's value of a score that could not be made; its measures leave it out."""
+TASK = "bedside/"
+"""What the name of the task begins with."""
+_OURS = f'"task": "{TASK}'.encode()
 _BEFORE = "1970-01-01T00:00:00+00:00"
 """Where a run does not say when it ended."""
 
 
 def write(folder: Path, to: Path) -> int:
-    """Write the log of the finished run in ``folder``. Returns the number of samples. DataError where there is none."""
+    """Write the log of the finished run in ``folder``. Returns the number of samples.
+
+    DataError where there is no such run, and where ``to`` holds anything but a log of a run: it would be lost.
+    """
+    if to.suffix.lower() != ".json":
+        raise DataError(f"{to}: a log is written as JSON, and inspect_ai knows it by its ending; name a .json file")
+    require_replaceable(to, _OURS)
     run = summary_file.read(folder)
     _, after = held_out_answers.read(folder, run)
     rows, metric = after.judged(), held_out_answers.metric(run)
@@ -58,7 +68,7 @@ def _spec(run: RunSummary, after: HeldOutAnswers, rows: Sequence[JudgedResponse]
         "eval_id": digest(run.name, after.checkpoint),
         "run_id": digest(run.name),
         "created": _time(run),
-        "task": f"bedside/{run.name}",
+        "task": f"{TASK}{run.name}",
         "task_id": digest(run.name, "task"),
         "task_version": 0,
         "dataset": {"name": "held-out test", "samples": len(rows), "shuffled": False},

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bedside.core.hashing import digest_file
-from bedside.run.events import EventLog
+from bedside.run.events import APPROVED, EventLog
 
-APPROVED = "approved"
 SUMMARY = "summary.json"
 
 
@@ -43,4 +42,4 @@ def append(folder: Path, *, by: str, role: str, checkpoint: str) -> Approval:
 def read(folder: Path) -> list[Approval]:
     """All approvals, the oldest first. DataError if the log is not what was written."""
     rows = [row for row in EventLog(folder).read() if row["event"] == APPROVED]
-    return [Approval(**{key: str(row[key]) for key in Approval.__dataclass_fields__}) for row in rows]
+    return [Approval(**{key: row[key] for key in Approval.__dataclass_fields__}) for row in rows]

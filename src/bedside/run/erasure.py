@@ -26,7 +26,7 @@ import yaml
 
 from bedside.core.errors import DataError
 from bedside.data.chained_log import HEADS
-from bedside.data.io import EVENTS, SPEND, write_json
+from bedside.data.io import EVENTS, SPEND, is_draft, write_json
 from bedside.judges.cache import FOLDER as JUDGEMENTS
 from bedside.judges.cache import default_root
 from bedside.run.events import EventLog
@@ -129,14 +129,14 @@ def _from_cache(cache: Path, text: str, *, dry_run: bool) -> ErasureResult | Non
 
 
 def _drop_drafts(folder: Path) -> None:
-    for draft in folder.rglob(".*.draft"):
-        draft.unlink(missing_ok=True)
+    for draft in list(filter(is_draft, folder.rglob(".*.draft"))):
+        shutil.rmtree(draft) if draft.is_dir() else draft.unlink(missing_ok=True)
 
 
 def _files(folder: Path) -> list[Path]:
-    """Every file that may hold text, whether finished or not."""
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    return [file for file in files if file.suffix not in WEIGHTS and not file.match(".*.draft")]
+    """Every file that may hold text, whether finished or not, but drafts, which go."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix not in WEIGHTS]
+    return [file for file in files if not any(map(is_draft, (file, *file.parents)))]
 
 
 def _occurrences(run: Path, text: str, *, adapters: bool) -> _Occurrences | None:

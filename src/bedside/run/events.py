@@ -22,6 +22,9 @@ from bedside.data.io import EVENTS as FILE
 from bedside.data.io import SPEND, whole_lines
 
 WROTE, TORN = "wrote", "incomplete last line removed"
+APPROVED = "approved"
+_NEEDED = {WROTE: ("file", "digest"), APPROVED: ("by", "role", "checkpoint", "summary", "time")}
+"""What every event of a name says, as text."""
 _DEPTH = 4
 """A file of a run is at most this many folders below the run folder."""
 
@@ -125,7 +128,12 @@ def verify_events(path: Path) -> tuple[list[dict[str, Any]], str]:
     A half-written last line is left out.
     """
     remedy = "Put back a copy of the file; or remove it and run the same command: finished work is kept"
-    return chained_log.read_chain(path, remedy)
+    rows, chain = chained_log.read_chain(path, remedy)
+    for number, row in enumerate(rows, start=1):
+        needed = ("event", *_NEEDED.get(str(row.get("event")), ()))
+        if missing := [name for name in needed if not isinstance(row.get(name), str)]:
+            raise DataError(f"{path}, line {number}: is no event that Bedside writes, without {missing[0]}. {remedy}")
+    return rows, chain
 
 
 def _files(path: Path) -> Iterator[Path]:

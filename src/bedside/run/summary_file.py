@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from bedside.core.errors import DataError
 from bedside.core.results import RunSummary
+from bedside.core.text import visible
 from bedside.run.events import EventLog
 from bedside.run.folder import check_layout
 
@@ -18,11 +19,24 @@ def read(run: Path) -> RunSummary:
     if not finished(run):
         raise DataError(f"{run / FILE}: no finished run here; {_instead(run)}")
     data = EventLog(run).read_file(FILE, "the same `bedside align` command writes it again")
-    return TypeAdapter(RunSummary).validate_json(data)
+    try:
+        return TypeAdapter(RunSummary).validate_json(data)
+    except ValidationError as error:
+        raise DataError(
+            f"{run / FILE} is no summary that this version of Bedside reads ({_first(error)}); the same "
+            "`bedside align` command writes it again"
+        ) from None
 
 
 def finished(run: Path) -> bool:
     return (run / FILE).is_file()
+
+
+def _first(error: ValidationError) -> str:
+    """The first place that is not as it should be, and why."""
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    place = ".".join(map(str, first["loc"]))
+    return visible(f"{place}: {first['msg']}" if place else first["msg"])
 
 
 def _instead(run: Path) -> str:

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from bedside.core.errors import DataError
 from bedside.core.gates import Finding, GateState
 from bedside.core.hashing import digest_file
@@ -82,8 +84,8 @@ def _release(folder: Path) -> Iterator[Finding]:
         yield Finding(RELEASE, GateState.NOT_CHECKED, "nothing was released")
         return
     try:
-        made_at = LogHead(**json.loads(note.read_bytes())["log"])
-    except (ValueError, KeyError, TypeError):
+        made_at = TypeAdapter(LogHead).validate_python(json.loads(note.read_bytes())["log"])
+    except (ValueError, KeyError, TypeError, RecursionError):  # ValidationError is a ValueError
         yield Finding(RELEASE, GateState.FAIL, f"{note} is not what was written")
         return
     if _chain_at(folder, made_at.lines) != made_at.chain:

@@ -14,6 +14,7 @@ from starlette.responses import HTMLResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from bedside.alignment import held_out_answers
 from bedside.core.audit_results import Audit
 from bedside.core.measures import FAILURES_AT, Measure, find_measure
 from bedside.core.protocols import Progress
@@ -83,7 +84,7 @@ class RunView:
 def open_run(folder: Path, progress: Progress) -> RunView:
     """The rows of the finished run in ``folder``. DataError where there is none, or its store was emptied."""
     run = summary_file.read(folder)
-    before, after = run.cycles[0].candidates[0], run.cycles[-1].selected_candidate
+    before, after = held_out_answers.compared(run)
     index = kept_index.open_index(folder, run, progress)
     return RunView(run, {BEFORE: before.name, AFTER: after.name}, index, _audits(folder, index))
 
